@@ -1,0 +1,1 @@
+"""Sources of before/after pairs. The package never imports this one: training needs no simulator."""
