@@ -1,0 +1,1 @@
+"""Cards rendered from the files of a run; nothing here needs a model."""

@@ -1,0 +1,144 @@
+"""Train and evaluate an action model on before/after pairs.
+
+accelerate launch train.py --config configs/quickstart.yaml [--seed 1] [--method concatenation] [--backbone ORG/NAME] ...
+"""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def build_data(data: Any) -> None:
+    """Render the default data set where it is missing; the one place where training meets a data source."""
+    finished = Path(data.data) / "manifests" / f"{data.view}_syst.json"
+    if data.build is None or finished.is_file():
+        return
+    from data_scripts.rooms.build import build_rooms
+
+    build_rooms(
+        data.data,
+        view=data.view,
+        num_pairs=data.build_pairs,
+        image_size=data.build_image_size,
+        seed=data.build_seed,
+        workers=data.build_workers,
+    )
+
+
+def make_model(model: Any, image_size: int, actions: list[str]) -> tuple[Any, Any]:
+    """The model to train and the processor of its pictures."""
+    from transformers import AutoConfig
+
+    from modeling_cde import CDEImageProcessor
+    from modeling_cde.methods import METHODS
+
+    if model.method not in METHODS:
+        raise ValueError(f"method={model.method!r} is not known; choose one of: {', '.join(METHODS)}.")
+    id2label = dict(enumerate(actions))
+    if model.backbone is not None:
+        processor = CDEImageProcessor.from_backbone(model.backbone, revision=model.backbone_revision)
+        source: Any = model.backbone
+    else:
+        settings = {"image_size": image_size, **model.parsed_backbone_config()}
+        source = AutoConfig.for_model(settings.pop("model_type"), **settings)
+        processor = CDEImageProcessor()
+    processor.size = {"height": image_size, "width": image_size}
+    made = METHODS[model.method].from_backbone(
+        source, id2label=id2label, revision=model.backbone_revision, **model.cde_options()
+    )
+    if model.freeze_backbone or model.freeze_blocks:
+        made.freeze_backbone(num_blocks=None if model.freeze_backbone else model.freeze_blocks)
+    return made, processor
+
+
+def main(arguments: list[str]) -> None:
+    from accelerate import PartialState
+    from transformers import set_seed
+
+    from modeling_cde.arguments import DataArguments, ModelArguments
+    from modeling_cde.recipe import parse_recipe
+    from modeling_cde.training_args import CDETrainingArguments
+
+    started = time.time()
+    model_args, data_args, training_args = parse_recipe(
+        (ModelArguments, DataArguments, CDETrainingArguments), arguments
+    )
+    set_seed(training_args.seed)
+    with PartialState().main_process_first():
+        build_data(data_args)
+
+    from modeling_cde.analysis.curves import plot_training_curve
+    from modeling_cde.cards.model_card import write_model_card
+    from modeling_cde.data.collator import PairCollator
+    from modeling_cde.data.shifts import load_shifts
+    from modeling_cde.data.transforms import PairTransform
+    from modeling_cde.evaluation import evaluate_splits, results_table
+    from modeling_cde.metrics import compute_action_metrics
+    from modeling_cde.trainer import CDETrainer
+
+    splits = load_shifts(data_args.data, data_args.view, data_args.shift)
+    actions = splits["train"].features["action"].names
+    model, processor = make_model(model_args, data_args.image_size, actions)
+    crop = "box" if data_args.view == "single" else "none"
+    plain = PairTransform.from_processor(processor, crop=crop)
+    augmented = PairTransform.from_processor(processor, crop=crop, augment=data_args.augment)
+
+    def accuracy(prediction: Any) -> dict[str, float]:
+        logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
+        metrics = compute_action_metrics(logits.argmax(-1).tolist(), prediction.label_ids.tolist(), actions)
+        return {name: metrics[name] for name in ("accuracy", "macro_accuracy")}
+
+    trainer = CDETrainer(
+        model=model,
+        args=training_args,
+        train_dataset=splits["train"].with_transform(augmented),
+        eval_dataset={
+            name: rows.with_transform(plain) for name, rows in splits.items() if name.startswith("validation")
+        },
+        data_collator=PairCollator(),
+        processing_class=processor,
+        compute_metrics=accuracy,
+    )
+    trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+    output = Path(training_args.output_dir)
+    trainer.save_model(str(output))
+    trainer.save_state()
+
+    training = {
+        "command": " ".join(["accelerate launch train.py", *arguments]),
+        "method": model_args.method,
+        "minutes": round((time.time() - started) / 60, 1),
+        "arguments": {**vars(model_args), **vars(data_args), **training_args.recipe_values()},
+        "pairs": {name: len(rows) for name, rows in splits.items()},
+    }
+    evaluated = {name: rows for name, rows in splits.items() if name != "train"}
+    metrics = evaluate_splits(
+        trainer.model, evaluated, plain, output, training_args.per_device_eval_batch_size, {"training": training}
+    )
+    if not trainer.is_world_process_zero():
+        return
+    manifests = sorted(Path(data_args.data).glob(f"manifests/{data_args.view}_*.json"))
+    for manifest in manifests:
+        shutil.copy(manifest, output / f"split_{manifest.name}")
+    curve = plot_training_curve(output)
+    card = write_model_card(output)
+    print(f"\n{results_table(metrics)}\n")
+    for what, path in (
+        ("checkpoint", output),
+        ("metrics", output / "metrics.json"),
+        ("deltas", output / "deltas.safetensors"),
+        ("splits", ", ".join(str(output / f"split_{manifest.name}") for manifest in manifests) or "as published"),
+        ("curve", curve),
+        ("card", card),
+    ):
+        print(f"{what:>10}: {path}")
+    print(f"{'took':>10}: {(time.time() - started) / 60:.1f} minutes")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"train.py: {error}")
