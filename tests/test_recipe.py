@@ -1,0 +1,70 @@
+"""Recipes: precedence, types, and errors that name the nearest known key."""
+
+import pytest
+
+from modeling_cde.arguments import DataArguments, ModelArguments
+from modeling_cde.recipe import parse_recipe
+
+KINDS = (ModelArguments, DataArguments)
+
+
+def parse(tmp_path, text, *flags):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return parse_recipe(KINDS, ["--config", str(path), *flags])
+
+
+def test_values_reach_their_dataclass_with_their_type(tmp_path):
+    model, data = parse(
+        tmp_path,
+        "backbone_config: {model_type: vit, hidden_size: 32}\nimage_size: 48\naugment: false\nprojector_dropout: 0.5\n"
+        "backbone_revision: null\n",
+    )
+    assert model.parsed_backbone_config() == {"model_type": "vit", "hidden_size": 32}
+    assert (data.image_size, data.augment, model.projector_dropout) == (48, False, 0.5)
+    assert model.backbone_revision is None
+
+
+def test_flags_win_over_the_file(tmp_path):
+    model, data = parse(tmp_path, "backbone: org/a\nimage_size: 48\n", "--image_size", "64", "--backbone=org/b")
+    assert (model.backbone, data.image_size) == ("org/b", 64)
+
+
+def test_a_later_file_wins_over_an_earlier_one(tmp_path):
+    second = tmp_path / "second.yaml"
+    second.write_text("image_size: 32\n", encoding="utf-8")
+    _, data = parse(tmp_path, "backbone: org/a\nimage_size: 48\n", "--config", str(second))
+    assert data.image_size == 32
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "message"),
+    [
+        ("imagesize: 48\n", [], "unknown key 'imagesize'; did you mean 'image_size'"),
+        ("zzz: 1\n", [], "unknown key 'zzz'; see python train.py --help"),
+        ("- 1\n", [], "expected `key: value` lines, found list"),
+        ("", [], "found NoneType"),
+        ("image_size: [\n", [], "not plain YAML"),
+        ("image_size: !!python/object/apply:os.system ['true']\n", [], "not plain YAML"),
+        ("backbone: org/a\n", ["--imag_size", "3"], "unknown argument '--imag_size'; did you mean '--image_size'"),
+        ("image_size: 48\n", [], "no backbone"),
+        ("backbone: org/a\nview: sideways\n", [], "view='sideways' is not known; choose one of: single, multi"),
+        ("backbone: org/a\nimage_size: 0\n", [], "image_size=0 must be at least 1"),
+        ("backbone_config: {hidden_size: 3}\n", [], "backbone_config needs a model_type"),
+        ("backbone_config: 'vit'\n", [], "backbone_config is not JSON"),
+    ],
+)
+def test_bad_recipes_are_named(tmp_path, text, flags, message):
+    with pytest.raises(ValueError, match=message):
+        parse(tmp_path, text, *flags)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match="there is no such file"):
+        parse_recipe(KINDS, ["--config", str(tmp_path / "none.yaml")])
+
+
+def test_a_value_of_the_wrong_type_stops_with_the_flag(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        parse(tmp_path, "backbone: org/a\nimage_size: large\n")
+    assert "--image_size" in capsys.readouterr().err
