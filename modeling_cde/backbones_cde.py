@@ -1,0 +1,274 @@
+"""What differs between the vision backbones of Transformers, in one table, and how features are read from them.
+
+Notable:
+- All frames of a batch go through one call, so that augmentation inside a backbone (DINOv3 jitters its rotary
+  positions in training) is the same for the images of a pair.
+- A feature is what the family itself would classify from: where the backbone leaves its last norm to a head or a
+  pooler (CLIP, BEiT, ConvNeXt), that norm is applied here, to the global feature and to each patch.
+- Parameters that the chosen feature never reads are not built or not trained, so that every trainable parameter gets
+  a gradient (DistributedDataParallel stops otherwise).
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Family:
+    """One row of the table.
+
+    Attributes:
+        prefix_tokens: Tokens before the patches, or a function of the configuration.
+        global_feature: What `global_feature="auto"` means, or a function of the configuration.
+        final_norm: Path of the backbone's module that norms a pooled feature, where its output lacks it.
+        normalised: Whether features are layer-normed after `final_norm`.
+        interpolates: Who fits the positions to another image size: `"on request"` needs the forward argument
+            `interpolate_pos_encoding`, `"itself"` needs nothing.
+        pooling_layer: Whether the class takes `add_pooling_layer`.
+        unused: Names of parameters that no feature reads.
+        known: False for the row that is made up for a family outside the table.
+    """
+
+    prefix_tokens: int | Callable[[PreTrainedConfig], int] = 1
+    global_feature: str | Callable[[PreTrainedConfig], str] = "cls"
+    final_norm: str | None = None
+    normalised: bool = True
+    interpolates: str = "on request"
+    pooling_layer: bool = False
+    unused: tuple[str, ...] = ()
+    known: bool = True
+
+
+def _cls_and_registers(config: PreTrainedConfig) -> int:
+    return 1 + int(config.num_register_tokens)
+
+
+def _beit_feature(config: PreTrainedConfig) -> str:
+    return "mean" if config.use_mean_pooling else "cls"
+
+
+_MASK_TOKEN = ("embeddings.mask_token",)
+_CONVNEXT = Family(0, "mean", final_norm="layernorm", interpolates="itself")
+
+FAMILIES: dict[str, Family] = {
+    "vit": Family(pooling_layer=True),  # DINO v1 is this
+    "vit_mae": Family(unused=("embeddings.position_embeddings",)),  # fixed sines, as in its pretraining
+    "clip_vision_model": Family(final_norm="post_layernorm"),
+    "dinov2": Family(interpolates="itself", unused=_MASK_TOKEN),
+    "dinov2_with_registers": Family(_cls_and_registers, interpolates="itself", unused=_MASK_TOKEN),
+    "dinov3_vit": Family(_cls_and_registers, interpolates="itself", unused=_MASK_TOKEN),
+    "siglip_vision_model": Family(0, "pooler"),
+    "deit": Family(2, pooling_layer=True),
+    "beit": Family(
+        1, _beit_feature, final_norm="pooler.layernorm", interpolates="itself", unused=_MASK_TOKEN
+    ),
+    "resnet": Family(0, "mean", normalised=False, interpolates="itself"),
+    "convnext": _CONVNEXT,
+    "convnextv2": _CONVNEXT,
+    "dinov3_convnext": Family(interpolates="itself"),  # its first token is the pooled map
+}
+
+
+def family_of(config: PreTrainedConfig, num_prefix_tokens: int | None = None) -> Family:
+    """Returns the table's row for a backbone configuration.
+
+    Args:
+        config: Configuration of the backbone.
+        num_prefix_tokens: Tokens before the patches, as stated by the user; makes a row for a family that has none.
+
+    Raises:
+        ValueError: The family is not in the table and `num_prefix_tokens` is `None`.
+    """
+    family = FAMILIES.get(config.model_type)
+    if family is not None:
+        return family
+    if num_prefix_tokens is None:
+        raise ValueError(
+            f"The backbone family {config.model_type!r} is not in the table of backbones_cde.py: state how many "
+            "tokens come before its patches, for example CDEConfig(..., num_prefix_tokens=1) for one CLS token; "
+            f"known families are {', '.join(sorted(FAMILIES))}."
+        )
+    feature = "cls" if num_prefix_tokens else "mean"
+    return Family(num_prefix_tokens, feature, normalised=False, interpolates="itself", known=False)
+
+
+class BackboneReader:
+    """Reads the features of one backbone; holds what the table and the CDE configuration say of it.
+
+    Args:
+        config: Configuration of the backbone.
+        patches: Whether features are read per patch; else one per image.
+        global_feature: `"auto"`, `"cls"`, `"mean"` or `"pooler"`; not read when `patches`.
+        num_prefix_tokens: Tokens before the patches, which goes before the table.
+
+    Raises:
+        ValueError: An unknown family without `num_prefix_tokens`, or a CLS feature of a family without CLS token.
+    """
+
+    def __init__(
+        self,
+        config: PreTrainedConfig,
+        patches: bool,
+        global_feature: str = "auto",
+        num_prefix_tokens: int | None = None,
+    ) -> None:
+        self.config = config
+        self.family = family_of(config, num_prefix_tokens)
+        prefix = self.family.prefix_tokens if num_prefix_tokens is None else num_prefix_tokens
+        self.num_prefix_tokens = prefix(config) if callable(prefix) else prefix
+        if global_feature == "auto":
+            feature = self.family.global_feature
+            global_feature = feature(config) if callable(feature) else feature
+        self.feature = "patches" if patches else global_feature
+        if self.feature == "cls" and self.num_prefix_tokens == 0:
+            raise ValueError(
+                f'global_feature="cls" needs a CLS token, which {config.model_type!r} does not have: use "mean".'
+            )
+
+    @property
+    def needs_input_norm(self) -> bool:
+        """Whether features leave the backbone without a layer norm."""
+        return self.feature == "pooler" or not self.family.normalised
+
+    @property
+    def feature_dim(self) -> int:
+        """Dimensions D_b of a feature."""
+        if self.feature == "pooler" and getattr(self.config, "pooler_output_size", None):
+            return int(self.config.pooler_output_size)
+        sizes = getattr(self.config, "hidden_sizes", None)
+        return int(sizes[-1] if sizes else self.config.hidden_size)
+
+    def build_options(self) -> dict[str, Any]:
+        """Keyword arguments with which the backbone is built; also drops a head that would not be read."""
+        if hasattr(self.config, "vision_use_head"):
+            self.config.vision_use_head = self.feature == "pooler"
+        return {"add_pooling_layer": self.feature == "pooler"} if self.family.pooling_layer else {}
+
+    def build(self) -> PreTrainedModel:
+        """Returns the backbone with the family's own random initialisation."""
+        return AutoModel.from_config(self.config, trust_remote_code=False, **self.build_options())
+
+    def freeze_unused(self, backbone: nn.Module) -> None:
+        """Takes the parameters that no feature reads out of training."""
+        for name, parameter in backbone.named_parameters():
+            if name in self.family.unused:
+                parameter.requires_grad_(False)
+
+    def patch_size(self) -> tuple[int, int]:
+        """Height and width of a patch in pixels; (1, 1) for a backbone that has none."""
+        size = getattr(self.config, "patch_size", None) or 1
+        return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+    def check_image(self, height: int, width: int) -> dict[str, Any]:
+        """Returns the forward arguments that an image of this size needs.
+
+        Args:
+            height, width: Image size in pixels.
+
+        Raises:
+            ValueError: A side is no multiple of the patch size, or the positions cannot be fitted to this size.
+        """
+        rows, columns = self.patch_size()
+        if height % rows or width % columns:
+            raise ValueError(
+                f"The image has {height}x{width} pixels, which patches of {rows}x{columns} do not fill: resize it to "
+                f"multiples of the patch size, for example {max(1, round(height / rows)) * rows}x"
+                f"{max(1, round(width / columns)) * columns}."
+            )
+        native = getattr(self.config, "image_size", None)
+        if self.family.interpolates == "itself" or native is None:
+            return {}
+        native_size = (native, native) if isinstance(native, int) else (int(native[0]), int(native[1]))
+        if native_size == (height, width):
+            return {}
+        if native_size[0] != native_size[1] or rows != columns:
+            raise ValueError(
+                f"{self.config.model_type!r} was built for {native_size[0]}x{native_size[1]} pixels in patches of "
+                f"{rows}x{columns} and can fit its positions to another size only from a square grid: resize the "
+                f"images from {height}x{width} to {native_size[0]}x{native_size[1]}."
+            )
+        return {"interpolate_pos_encoding": True}
+
+    def __call__(
+        self, backbone: PreTrainedModel, pixel_values: torch.Tensor, **options: Any
+    ) -> tuple[torch.Tensor, Any]:
+        """Encodes images in one call of the backbone.
+
+        Args:
+            backbone: The model that `build` made, or one of the same configuration.
+            pixel_values: Images, (n, C, H, W).
+            **options: Passed to the backbone, for example `output_hidden_states=True`.
+
+        Returns:
+            Features (n, D_b), or (n, N, D_b) in the row-major order of the patches, and the backbone's own output.
+
+        Raises:
+            ValueError: The image size does not fit (see `check_image`), or the number of tokens does not.
+        """
+        height, width = pixel_values.shape[-2:]
+        options.update(self.check_image(height, width))
+        if self.config.model_type == "vit_mae":
+            # MAE shuffles patches by random noise even when it masks none: rising noise keeps the true order.
+            rows, columns = self.patch_size()
+            order = torch.arange((height // rows) * (width // columns), device=pixel_values.device)
+            options["noise"] = order.float().expand(pixel_values.shape[0], -1)  # (n, N)
+        outputs = self._call(backbone, pixel_values, options)
+        if self.feature == "pooler":
+            pooled = getattr(outputs, "pooler_output", None)
+            if pooled is None:
+                raise ValueError(
+                    f'global_feature="pooler" needs a pooled output, which {self.config.model_type!r} does not '
+                    'have: use "cls" or "mean".'
+                )
+            return pooled.flatten(1), outputs  # (n, D_b)
+        tokens = outputs.last_hidden_state  # (n, P + N, D_b) or (n, D_b, h, w)
+        if tokens.ndim == 4:
+            tokens = tokens.flatten(2).transpose(1, 2)  # (n, h * w, D_b)
+        if not self.family.known:
+            self._check_grid(tokens.shape[1], height, width)
+        patches = tokens[:, self.num_prefix_tokens :]  # (n, N, D_b)
+        if self.feature == "patches":
+            features = patches
+        elif self.feature == "mean":
+            features = patches.mean(dim=1)  # (n, D_b)
+        else:
+            features = tokens[:, 0]  # (n, D_b)
+        norm = self._final_norm(backbone)
+        return (features if norm is None else norm(features)), outputs
+
+    def _call(self, backbone: PreTrainedModel, pixel_values: torch.Tensor, options: dict[str, Any]) -> Any:
+        if self.family.known:
+            return backbone(pixel_values, **options)
+        if "interpolate_pos_encoding" in inspect.signature(backbone.forward).parameters:
+            options["interpolate_pos_encoding"] = True
+        try:
+            return backbone(pixel_values, **options)
+        except (RuntimeError, ValueError) as error:
+            height, width = pixel_values.shape[-2:]
+            raise ValueError(
+                f"The backbone {self.config.model_type!r} does not take images of {height}x{width} pixels: {error}"
+            ) from error
+
+    def _final_norm(self, backbone: nn.Module) -> nn.Module | None:
+        """The backbone's own last norm, where its output lacks it."""
+        module: Any = backbone
+        for name in (self.family.final_norm or "").split("."):
+            module = getattr(module, name, None) if name else None
+        return module
+
+    def _check_grid(self, num_tokens: int, height: int, width: int) -> None:
+        """Raises ValueError if the tokens after the stated prefix do not form a grid over the image."""
+        rows, columns = self.patch_size()
+        grids = [(height // (rows << s)) * (width // (columns << s)) for s in range(6)]  # also of pyramids
+        if rows > 1 and num_tokens - self.num_prefix_tokens not in grids:
+            raise ValueError(
+                f"num_prefix_tokens={self.num_prefix_tokens} leaves {num_tokens - self.num_prefix_tokens} of the "
+                f"{num_tokens} tokens that {self.config.model_type!r} gives for {height}x{width} pixels, but patches "
+                f"of {rows}x{columns} make {grids[0]}: correct num_prefix_tokens in the CDE configuration."
+            )

@@ -1,0 +1,255 @@
+"""Image processor for pairs: two pictures in, `pixel_values` (B, 2, C, H, W) out; PIL and torch only."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from transformers import AutoImageProcessor, BatchFeature
+from transformers.image_processing_base import ImageProcessingMixin
+from transformers.image_processing_utils import BaseImageProcessor
+
+_CALL = "processor(before, after), with two images, or two lists of images of equal length"
+
+
+class CDEImageProcessor(BaseImageProcessor):
+    """Resizes, crops and normalises the before and the after image of pairs in the same way.
+
+    The values are those of the backbone's own processor for the same picture; `from_backbone` takes over its settings.
+
+    Args:
+        size: Target of the resize: a side, `{"height": h, "width": w}`, or `{"shortest_edge": s}`, which keeps the
+            aspect ratio and so needs a centre crop.
+        image_mean, image_std: Per channel, of values in [0, 1]; a number stands for all three.
+        resample: PIL's number of the filter: 2 bilinear, 3 bicubic, 1 Lanczos, 0 nearest.
+        do_resize, do_center_crop, do_rescale, do_normalize: Which steps are done, in this order.
+        crop_size: Of the centre crop, as a side or `{"height": h, "width": w}`; default: `size`.
+        rescale_factor: Makes [0, 1] of the bytes.
+        **kwargs: Kept, as in every Transformers image processor.
+
+    Example:
+        >>> processor = CDEImageProcessor(size=96)
+        >>> processor(Image.new("RGB", (64, 48)), Image.new("RGB", (64, 48)))["pixel_values"].shape
+        torch.Size([1, 2, 3, 96, 96])
+    """
+
+    model_input_names = ["pixel_values"]
+    _auto_class = "AutoImageProcessor"
+
+    def __init__(
+        self,
+        size: int | dict[str, int] = 224,
+        image_mean: float | Sequence[float] = 0.5,
+        image_std: float | Sequence[float] = 0.5,
+        resample: int = 2,
+        do_resize: bool = True,
+        do_center_crop: bool = False,
+        crop_size: int | dict[str, int] | None = None,
+        do_rescale: bool = True,
+        rescale_factor: float = 1 / 255,
+        do_normalize: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.size = _size(size, "size")
+        self.crop_size = _size(crop_size, "crop_size") if crop_size is not None else None
+        self.image_mean = _channels(image_mean)
+        self.image_std = _channels(image_std)
+        self.resample = int(resample)
+        self.do_resize = do_resize
+        self.do_center_crop = do_center_crop
+        self.do_rescale = do_rescale
+        self.rescale_factor = rescale_factor
+        self.do_normalize = do_normalize
+        if do_center_crop and "height" not in (self.crop_size or self.size):
+            raise ValueError(
+                f"CDEImageProcessor cannot crop to {self.crop_size or self.size}: give crop_size a height and a width."
+            )
+        if do_resize and not do_center_crop and "height" not in self.size:
+            raise ValueError(
+                f"CDEImageProcessor with size={self.size} keeps the aspect ratio, so that images of a batch may differ "
+                'in shape: add do_center_crop=True and crop_size, or give size a "height" and a "width".'
+            )
+
+    @classmethod
+    def from_backbone(
+        cls, backbone: str | os.PathLike[str] | Any, *, revision: str | None = None, **overrides: Any
+    ) -> "CDEImageProcessor":
+        """Makes a pair processor with the settings of a backbone's own image processor.
+
+        Args:
+            backbone: Hub id, local folder, or an image processor of Transformers.
+            revision: Branch, tag or commit of the Hub repository.
+            **overrides: Settings of `CDEImageProcessor` that go before the backbone's, for example `size=96` (which
+                then is the size of the result: no crop follows unless it is asked for).
+
+        Raises:
+            OSError: The folder or repository has no image processor.
+        """
+        if isinstance(backbone, (str, os.PathLike)):
+            settings = _read_settings(backbone, revision)
+        else:
+            settings = {**_class_defaults(backbone), **backbone.to_dict()}
+        fields = ("size", "image_mean", "image_std", "resample", "do_resize", "do_center_crop", "crop_size")
+        fields += ("do_rescale", "rescale_factor", "do_normalize")
+        options = {name: settings[name] for name in fields if settings.get(name) is not None}
+        for name in ("size", "crop_size"):
+            if name in options and not isinstance(options[name], int):
+                options[name] = {key: int(side) for key, side in dict(options[name]).items() if side is not None}
+        edge = options["size"].get("shortest_edge") if isinstance(options.get("size"), dict) else None
+        if settings.get("crop_pct") and edge:  # ConvNeXt and ResNet: the crop is a share of the resized image
+            if edge < 384:
+                options["size"] = {"shortest_edge": int(edge / settings["crop_pct"])}
+                options.update(do_center_crop=True, crop_size=edge)
+            else:
+                options["size"] = edge
+        elif edge and not options.get("do_center_crop"):
+            options["size"] = edge  # only a square fits every picture of a batch
+        if "size" in overrides and "do_center_crop" not in overrides:
+            options.update(do_center_crop=False, crop_size=None)
+        return cls(**{**options, **overrides})
+
+    def __call__(
+        self, before: Any, after: Any = None, return_tensors: str | None = "pt", **kwargs: Any
+    ) -> BatchFeature:
+        """Processes pairs.
+
+        Args:
+            before: The first image, or a list of B: PIL images, paths, arrays or tensors (H, W, C) or (C, H, W), as
+                bytes or as floats in [0, 1].
+            after: The second image, or a list of B.
+            return_tensors: `"pt"` or `"np"`.
+            **kwargs: Settings that go before those of the processor for this call.
+
+        Returns:
+            `pixel_values`, float32, (B, 2, C, H, W); B = 1 for a single pair.
+
+        Raises:
+            TypeError: `after` is missing, or something is no image.
+            ValueError: The two lists differ in length, or an array is no image.
+        """
+        if after is None:
+            raise TypeError(f"CDEImageProcessor got one argument with images and needs two: call {_CALL}.")
+        settings = type(self)(**{**self.__dict__, **kwargs}) if kwargs else self
+        before_list, after_list = _as_list(before), _as_list(after)
+        if len(before_list) != len(after_list) or not before_list:
+            raise ValueError(
+                f"CDEImageProcessor got {len(before_list)} before and {len(after_list)} after images: call {_CALL}."
+            )
+        pairs = [
+            torch.stack([settings.process(x), settings.process(y)])
+            for x, y in zip(before_list, after_list, strict=True)
+        ]  # (2, C, H, W) each
+        pixel_values = torch.stack(pairs)  # (B, 2, C, H, W)
+        return BatchFeature(data={"pixel_values": pixel_values}, tensor_type=return_tensors)
+
+    def process(self, image: Any) -> torch.Tensor:
+        """Makes the (C, H, W) float32 tensor of one image."""
+        picture = _load(image)
+        if self.do_resize:
+            height, width = self._target(picture.height, picture.width)
+            picture = picture.resize((width, height), resample=self.resample)
+        if self.do_center_crop:
+            crop = self.crop_size or self.size
+            picture = _center_crop(picture, crop["height"], crop["width"])
+        values = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float()  # (C, H, W), bytes
+        if self.do_rescale:
+            values = values * self.rescale_factor
+        if self.do_normalize:
+            mean = torch.tensor(self.image_mean).view(-1, 1, 1)
+            values = (values - mean) / torch.tensor(self.image_std).view(-1, 1, 1)
+        return values.contiguous()
+
+    def _target(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width after the resize."""
+        if "height" in self.size:
+            return self.size["height"], self.size["width"]
+        edge = self.size["shortest_edge"]
+        long_edge = int(edge * max(height, width) / min(height, width))
+        return (long_edge, edge) if width <= height else (edge, long_edge)
+
+
+def _size(size: int | dict[str, int], name: str) -> dict[str, int]:
+    """Sides as a dict with `height` and `width`, or with `shortest_edge`."""
+    if isinstance(size, int):
+        return {"height": size, "width": size}
+    sides = {key: int(size[key]) for key in ("height", "width", "shortest_edge") if size.get(key)}
+    if set(sides) not in ({"height", "width"}, {"shortest_edge"}):
+        raise ValueError(
+            f'CDEImageProcessor.{name} must be a side, {{"height": h, "width": w}} or {{"shortest_edge": s}}, '
+            f"not {size}."
+        )
+    return sides
+
+
+def _channels(value: float | Sequence[float]) -> list[float]:
+    return [float(value)] * 3 if isinstance(value, (int, float)) else [float(item) for item in value]
+
+
+def _as_list(images: Any) -> list[Any]:
+    """A list of images; one image becomes a list of one, a (B, ...) array a list of B."""
+    if isinstance(images, (np.ndarray, torch.Tensor)) and images.ndim == 4:
+        return list(images)
+    return list(images) if isinstance(images, (list, tuple)) else [images]
+
+
+def _load(image: Any) -> Image.Image:
+    """Makes an RGB picture of a path, a PIL image, an array or a tensor."""
+    if isinstance(image, (str, os.PathLike)):
+        with Image.open(image) as opened:
+            return ImageOps.exif_transpose(opened).convert("RGB")
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    if isinstance(image, torch.Tensor):
+        image = image.detach().cpu().numpy()
+    if not isinstance(image, np.ndarray):
+        raise TypeError(
+            f"CDEImageProcessor got {type(image).__name__} where an image belongs (path, PIL image, array or tensor): "
+            f"call {_CALL}."
+        )
+    if image.ndim == 3 and image.shape[0] in (1, 3, 4) and image.shape[2] not in (1, 3, 4):
+        image = image.transpose(1, 2, 0)  # (H, W, C)
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (3, 4)):
+        raise ValueError(f"An array of shape {image.shape} is no image: give (H, W, C), (C, H, W) or (H, W).")
+    if image.dtype.kind == "f":
+        if image.size and (image.min() < 0 or image.max() > 1):
+            raise ValueError(
+                f"An image of floats must be in [0, 1], this one is in [{image.min()}, {image.max()}]: give bytes "
+                "(uint8), or divide by 255."
+            )
+        image = (image * 255).round().astype(np.uint8)
+    return Image.fromarray(image.astype(np.uint8)).convert("RGB")
+
+
+def _center_crop(picture: Image.Image, height: int, width: int) -> Image.Image:
+    """The centre of a picture; what lies outside of it is black."""
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))
+
+
+def _read_settings(backbone: str | os.PathLike[str], revision: str | None) -> dict[str, Any]:
+    """Settings of the image processor in a folder or Hub repository."""
+    try:
+        found = AutoImageProcessor.from_pretrained(
+            backbone, revision=revision, trust_remote_code=False, backend="pil"
+        )
+        return {**_class_defaults(found), **found.to_dict()}
+    except (ImportError, OSError, ValueError) as error:  # DINOv3's has no class without torchvision
+        try:
+            settings, _ = ImageProcessingMixin.get_image_processor_dict(backbone, revision=revision)
+        except OSError:
+            raise OSError(
+                f"{backbone} has no preprocessor_config.json to take settings from: make the processor by hand, for "
+                "example CDEImageProcessor(size=224, image_mean=[...], image_std=[...])."
+            ) from error
+        return dict(settings)
+
+
+def _class_defaults(processor: Any) -> dict[str, Any]:
+    """Settings that a processor keeps on its class."""
+    names = ("size", "image_mean", "image_std", "resample", "do_center_crop", "crop_size", "crop_pct")
+    return {name: getattr(processor, name, None) for name in names}

@@ -1,0 +1,467 @@
+"""Causal Delta Embeddings: the change of a scene as the difference of two states.
+
+    pixel_values (B, T, C, H, W)
+      -> backbone, one call on B*T images  -> features (B*T, D_b) or (B*T, N, D_b)
+      -> projector                         -> states z (B, T, D), per patch (B, T, N, D)
+      -> subtract neighbours               -> delta (B, T-1, D); patch mode: mean of the k deltas of largest norm
+      -> one linear layer                  -> logits
+
+Notable:
+- T frames cost T encodings and give T-1 deltas; a pair is T = 2.
+- The projector and the subtraction run in the dtype of the weights, also under autocast: a delta is a small
+  difference of large states, and bfloat16 would round much of it away.
+- The cross-entropy is float32.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .backbones_cde import BackboneReader
+from .configuration_cde import CDEConfig, vision_config
+
+
+@dataclass
+class CDEModelOutput(ModelOutput):
+    """States and deltas of a batch of clips.
+
+    Attributes:
+        delta: What happened from each frame to the next, (B, T-1, D). Patch mode: mean of `patch_delta` over k.
+        states: The projected frames, (B, T, D). Patch mode: mean over all patches.
+        patch_delta: Patch mode: the k patch deltas of largest norm, in falling order, (B, T-1, k, D).
+        patch_indices: Patch mode: their places in the row-major patch grid, (B, T-1, k), int64.
+        hidden_states: On request: the backbone's hidden states, each of B*T images.
+        attentions: On request: the backbone's attention maps, each (B*T, heads, tokens, tokens).
+    """
+
+    delta: torch.Tensor | None = None
+    states: torch.Tensor | None = None
+    patch_delta: torch.Tensor | None = None
+    patch_indices: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+@dataclass
+class CDEActionClassifierOutput(ModelOutput):
+    """Actions, states and deltas of a batch of clips.
+
+    Attributes:
+        loss: Cross-entropy, a float32 scalar; only with `labels`.
+        logits: Action scores, (B, A) for pairs (T = 2), else (B, T-1, A).
+        delta: See `CDEModelOutput`, (B, T-1, D).
+        states: See `CDEModelOutput`, (B, T, D).
+        patch_delta: Patch mode: (B, T-1, k, D).
+        patch_indices: Patch mode: (B, T-1, k).
+        patch_logits: Patch mode: the action scores of every kept patch, (B, T-1, k, A).
+        hidden_states: On request: the backbone's hidden states, each of B*T images.
+        attentions: On request: the backbone's attention maps, each (B*T, heads, tokens, tokens).
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    delta: torch.Tensor | None = None
+    states: torch.Tensor | None = None
+    patch_delta: torch.Tensor | None = None
+    patch_indices: torch.Tensor | None = None
+    patch_logits: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+class CDEProjector(nn.Sequential):
+    """The causal projector: [LayerNorm] then linear layers with GELU between them, (..., D_b) -> (..., D).
+
+    Args:
+        config: The CDE configuration.
+        feature_dim: Dimensions D_b of the features.
+    """
+
+    def __init__(self, config: CDEConfig, feature_dim: int) -> None:
+        hidden = config.projector_hidden_dim or feature_dim
+        layers: list[nn.Module] = [nn.LayerNorm(feature_dim)] if config.projector_input_norm else []
+        width = feature_dim
+        for _ in range(config.projector_num_layers - 1):
+            layers += [nn.Linear(width, hidden), nn.GELU()]
+            if config.projector_dropout > 0:
+                layers.append(nn.Dropout(config.projector_dropout))
+            width = hidden
+        layers.append(nn.Linear(width, config.delta_dim))
+        super().__init__(*layers)
+
+
+class CDEPreTrainedModel(PreTrainedModel):
+    """What all models with a CDE configuration share: initialisation, freezing, saving."""
+
+    config: CDEConfig
+    config_class = CDEConfig
+    base_model_prefix = "cde"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_compile_fullgraph = True
+    # The loss is a mean over the batch that forward sees: Trainer has to divide it by the accumulation steps.
+    accepts_loss_kwargs = False
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Initialises the projector and the heads; a backbone is initialised by its own class.
+
+        Linear layers get variance 1/fan_in (LeCun) in place of the usual std 0.02. With 0.02 each layer of a narrow
+        encoder shrinks its input (a factor 0.28 at width 192), and a delta, already a small difference, would
+        start another ten times smaller: the cross-entropy would see almost nothing for the first epochs.
+        """
+        if isinstance(module, nn.Linear):
+            init.trunc_normal_(module.weight, std=module.in_features**-0.5)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        else:
+            super()._init_weights(module)
+
+    @classmethod
+    def from_backbone(
+        cls,
+        backbone: str | os.PathLike[str] | PreTrainedConfig | dict[str, Any],
+        *,
+        revision: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        attn_implementation: str | None = None,
+        **config_options: Any,
+    ) -> "CDEPreTrainedModel":
+        """Makes a new model on a vision backbone, whose pretrained weights are taken once.
+
+        A saved model holds the backbone's weights: `from_pretrained` never asks for them again.
+
+        Args:
+            backbone: Hub id or local folder of a vision model with safetensors weights (a two-tower CLIP or SigLIP
+                gives its vision tower), or a configuration, which gives random weights.
+            revision: Branch, tag or commit of the Hub repository.
+            dtype: Of the new model, whatever the checkpoint's: training wants float32 weights.
+            attn_implementation: `"sdpa"` (default where the backbone has it), `"eager"` for attention maps, ...
+            **config_options: Fields of the CDE configuration, for example `id2label`, `delta_mode`, `top_k_patches`.
+
+        Raises:
+            ValueError: The folder or repository is a CDE checkpoint, or an option is out of range.
+            TypeError: An option is no field of the configuration.
+        """
+        _check_options(cls.config_class, config_options)
+        pretrained = isinstance(backbone, (str, os.PathLike))
+        if pretrained:
+            found = AutoConfig.from_pretrained(backbone, revision=revision, trust_remote_code=False)
+            if isinstance(found, CDEConfig) or found.model_type.startswith("cde"):
+                raise ValueError(f"{backbone} is a CDE checkpoint: load it by {cls.__name__}.from_pretrained.")
+        else:
+            found = backbone
+        config = cls.config_class(backbone_config=vision_config(found), **config_options)
+        if attn_implementation is not None:
+            config._attn_implementation = attn_implementation
+        config.dtype = config.backbone_config.dtype = dtype
+        if not pretrained:
+            return cls._from_config(config)
+        encoder = AutoModel.from_pretrained(
+            backbone,
+            config=config.backbone_config,
+            revision=revision,
+            dtype=dtype,
+            trust_remote_code=False,
+            use_safetensors=True,
+            **make_reader(config).build_options(),
+        )
+        if os.path.isdir(backbone):
+            encoder.config._name_or_path = Path(backbone).name  # a path on this machine means nothing elsewhere
+        config.backbone_config = encoder.config
+        return cls(config, backbone=encoder)
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """Loads a saved model; see `transformers.PreTrainedModel.from_pretrained`."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model.base_model.reader.freeze_unused(model.base_model.backbone)  # loading makes every parameter trainable
+        return loaded
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
+        """Saves weights, configuration and code; see `transformers.PreTrainedModel.save_pretrained`.
+
+        The weights keep the names that the parameters have here: the older names that Transformers would write for
+        some families are lost silently by loaders that do not rename (`load_state_dict`, Trainer's resume).
+        """
+        kwargs.setdefault("save_original_format", False)
+        super().save_pretrained(save_directory, **kwargs)
+        if getattr(self.config, "custom_pipelines", None) and kwargs.get("is_main_process", True):
+            pipeline_file = Path(__file__).with_name("pipeline_cde.py")
+            if pipeline_file.exists():
+                shutil.copy(pipeline_file, save_directory)
+
+    def freeze_backbone(self, num_blocks: int | None = None) -> None:
+        """Takes the backbone out of training: no gradients, and evaluation mode (fixed batch norm, no dropout).
+
+        Args:
+            num_blocks: Freeze only what comes before the blocks, and the first blocks; `None`: everything.
+
+        Raises:
+            ValueError: The backbone has fewer blocks than `num_blocks`.
+        """
+        self.base_model._freeze(num_blocks)
+
+
+class CDEModel(CDEPreTrainedModel):
+    """Backbone, projector and subtraction: clips in, states and deltas out.
+
+    Args:
+        config: The CDE configuration.
+        backbone: A backbone that already has its weights; default: a new one from `config.backbone_config`.
+
+    Example:
+        >>> model = CDEModel.from_backbone("facebook/dino-vits16")
+        >>> model(torch.rand(8, 2, 3, 224, 224)).delta.shape
+        torch.Size([8, 1, 256])
+    """
+
+    _auto_class = "AutoModel"
+
+    def __init__(self, config: CDEConfig, backbone: PreTrainedModel | None = None) -> None:
+        super().__init__(config)
+        self.reader = make_reader(config)
+        if config.projector_input_norm is None:
+            config.projector_input_norm = self.reader.needs_input_norm
+        self.backbone = self.reader.build() if backbone is None else backbone
+        self.projector = CDEProjector(config, self.reader.feature_dim)
+        self.supports_gradient_checkpointing = self.backbone.supports_gradient_checkpointing
+        self._frozen: list[nn.Module] = []
+        self.post_init()
+        self.reader.freeze_unused(self.backbone)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.backbone.get_input_embeddings()  # type: ignore[no-any-return]
+
+    def train(self, mode: bool = True) -> "CDEModel":
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def _freeze(self, num_blocks: int | None) -> None:
+        if num_blocks is None:
+            frozen: list[nn.Module] = [self.backbone]
+        else:
+            name, blocks = next(
+                ((name, m) for name, m in self.backbone.named_modules() if isinstance(m, nn.ModuleList)),
+                ("", nn.ModuleList()),
+            )
+            if num_blocks > len(blocks):
+                raise ValueError(
+                    f"freeze_backbone(num_blocks={num_blocks}): the backbone has only {len(blocks)} blocks."
+                )
+            frozen = list(blocks[:num_blocks])
+            first = name.split(".")[0]
+            for child_name, child in self.backbone.named_children():  # in the order of their registration
+                if child_name == first:
+                    break
+                frozen.append(child)
+        for module in frozen:
+            module.requires_grad_(False)
+        self._frozen = frozen
+        self.train(self.training)
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> CDEModelOutput | tuple[Any, ...]:
+        """Encodes clips.
+
+        Args:
+            pixel_values: Clips of T >= 2 frames, (B, T, C, H, W); a pair is [before, after].
+            output_hidden_states: Return the backbone's hidden states too.
+            output_attentions: Return the backbone's attention maps too; needs `attn_implementation="eager"`.
+            return_dict: `False`: a tuple in place of `CDEModelOutput`.
+
+        Raises:
+            ValueError: The shape is not that of clips, the image size does not fit the backbone, `top_k_patches` is
+                larger than the number of patches, or attention maps are asked of another implementation than eager.
+        """
+        if pixel_values.ndim != 5 or pixel_values.shape[1] < 2:
+            raise ValueError(
+                "pixel_values must be clips (batch, frames >= 2, channels, height, width), not "
+                f"{tuple(pixel_values.shape)}: stack a pair by torch.stack([before, after], dim=1)."
+            )
+        options: dict[str, Any] = {}
+        if output_hidden_states:
+            options["output_hidden_states"] = True
+        if output_attentions:
+            if self.backbone.config._attn_implementation != "eager":
+                raise ValueError(
+                    'output_attentions=True needs the eager attention: load with attn_implementation="eager".'
+                )
+            options["output_attentions"] = True
+        batch, frames = pixel_values.shape[:2]
+        features, outputs = self.reader(self.backbone, pixel_values.flatten(0, 1), **options)
+        states = self.project(features).unflatten(0, (batch, frames))  # (B, T, D) or (B, T, N, D)
+        delta = states[:, 1:] - states[:, :-1]  # (B, T-1, D) or (B, T-1, N, D)
+        patch_delta = patch_indices = None
+        if self.config.delta_mode == "patch":
+            patch_delta, patch_indices = largest_deltas(delta, self.config.top_k_patches)
+            delta = patch_delta.mean(dim=2)  # (B, T-1, D)
+            states = states.mean(dim=2)  # (B, T, D)
+        output = CDEModelOutput(
+            delta=delta,
+            states=states,
+            patch_delta=patch_delta,
+            patch_indices=patch_indices,
+            hidden_states=outputs.hidden_states if output_hidden_states else None,
+            attentions=outputs.attentions if output_attentions else None,
+        )
+        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+
+    def project(self, features: torch.Tensor) -> torch.Tensor:
+        """Maps features (..., D_b) to states (..., D), in the dtype of the weights also under autocast."""
+        dtype = next(self.projector.parameters()).dtype
+        with torch.autocast(device_type=features.device.type, enabled=False):
+            return self.projector(features.to(dtype))  # type: ignore[no-any-return]
+
+
+class CDEForActionClassification(CDEPreTrainedModel):
+    """CDE with a linear action classifier on the delta.
+
+    Args:
+        config: The CDE configuration; `id2label` names the actions.
+        backbone: A backbone that already has its weights; default: a new one from `config.backbone_config`.
+    """
+
+    # No Auto class of Transformers means this task: a name of our own in `auto_map`, see configuration_cde.py.
+    _auto_class = "AutoModelForActionClassification"
+
+    def __init__(self, config: CDEConfig, backbone: PreTrainedModel | None = None) -> None:
+        super().__init__(config)
+        self.cde = CDEModel(config, backbone=backbone)
+        self.classifier = nn.Linear(config.delta_dim, config.num_labels)
+        self.supports_gradient_checkpointing = self.cde.supports_gradient_checkpointing
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> CDEActionClassifierOutput | tuple[Any, ...]:
+        """Classifies what happened between the frames of clips.
+
+        Args:
+            pixel_values: Clips of T >= 2 frames, (B, T, C, H, W); a pair is [before, after].
+            labels: Actions, int64 in [0, A), (B,) for pairs, else (B, T-1).
+            output_hidden_states: Return the backbone's hidden states too.
+            output_attentions: Return the backbone's attention maps too; needs `attn_implementation="eager"`.
+            return_dict: `False`: a tuple in place of `CDEActionClassifierOutput`.
+
+        Raises:
+            ValueError: See `CDEModel.forward`; or the labels have another shape.
+        """
+        outputs = self.cde(
+            pixel_values,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=True,
+        )
+        logits = self.classifier(outputs.delta)  # (B, T-1, A)
+        patch_logits = None
+        if outputs.patch_delta is not None:
+            patch_logits = self.classifier(outputs.patch_delta)  # (B, T-1, k, A)
+        loss = None
+        if labels is not None:
+            per_patch = patch_logits is not None and self.config.patch_loss == "per_patch"
+            loss = action_loss(patch_logits if per_patch else logits, labels, frames=pixel_values.shape[1])
+        output = CDEActionClassifierOutput(
+            loss=loss,
+            logits=logits.squeeze(1) if pixel_values.shape[1] == 2 else logits,
+            delta=outputs.delta,
+            states=outputs.states,
+            patch_delta=outputs.patch_delta,
+            patch_indices=outputs.patch_indices,
+            patch_logits=patch_logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+
+
+def make_reader(config: CDEConfig) -> BackboneReader:
+    """Returns what reads features from the backbone as a CDE configuration says."""
+    return BackboneReader(
+        config.backbone_config,
+        patches=config.delta_mode == "patch",
+        global_feature=config.global_feature,
+        num_prefix_tokens=config.num_prefix_tokens,
+    )
+
+
+def largest_deltas(delta: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keeps the k patches that moved most.
+
+    Args:
+        delta: Deltas of all patches, (B, S, N, D).
+        k: Number of patches to keep.
+
+    Returns:
+        The kept deltas (B, S, k, D), largest Euclidean norm (in float32) first, and their patches (B, S, k).
+
+    Raises:
+        ValueError: k is larger than the number of patches.
+    """
+    num_patches = delta.shape[2]
+    if k > num_patches:
+        raise ValueError(
+            f"top_k_patches={k}, but an image of this size has only {num_patches} patches: lower top_k_patches or "
+            "use larger images."
+        )
+    norms = delta.detach().float().norm(dim=-1)  # (B, S, N)
+    indices = norms.topk(k, dim=-1).indices  # (B, S, k)
+    kept = delta.gather(2, indices.unsqueeze(-1).expand(-1, -1, -1, delta.shape[-1]))  # (B, S, k, D)
+    return kept, indices
+
+
+def action_loss(logits: torch.Tensor, labels: torch.Tensor, frames: int) -> torch.Tensor:
+    """Mean cross-entropy in float32; every kept patch of a pair has the pair's label.
+
+    Args:
+        logits: (B, T-1, A), or (B, T-1, k, A) for every kept patch.
+        labels: (B,) for T = 2, else (B, T-1).
+        frames: Number T of frames.
+
+    Raises:
+        ValueError: The labels have another shape.
+    """
+    expected = logits.shape[:1] if frames == 2 else logits.shape[:2]
+    if labels.shape != expected and labels.shape != logits.shape[:2]:
+        raise ValueError(
+            f"labels must have the shape {tuple(expected)} for {frames} frames, not {tuple(labels.shape)}."
+        )
+    targets = labels.reshape(logits.shape[:2])  # (B, T-1)
+    if logits.ndim == 4:
+        targets = targets.unsqueeze(-1).expand(logits.shape[:3])  # (B, T-1, k)
+    return F.cross_entropy(logits.flatten(0, -2).float(), targets.flatten())
+
+
+def _check_options(config_class: type[CDEConfig], options: dict[str, Any]) -> None:
+    """Raises TypeError for an option that no configuration has; Transformers would store it without a word."""
+    for name in options:
+        if not hasattr(config_class, name) and name not in config_class.option_names():
+            known = ", ".join(sorted(config_class.option_names()))
+            raise TypeError(f"{config_class.__name__} has no field {name!r}; its own fields are {known}.")
