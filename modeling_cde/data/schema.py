@@ -1,8 +1,8 @@
 """The columns, splits and configurations that every source of before/after pairs comes out in.
 
-One row is one *pair*: a picture before an action, a picture after it, the action's class and the object it was
-done to. Simulators, videos and tables all give this schema, so one loader, one transform and one evaluation serve
-all of them.
+One row is one *pair*: a picture before an action, a picture after it, the action's class and the object
+it was done to. Simulators, videos and tables all give this schema, so one loader, one transform and one
+evaluation serve all of them.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def pair_features(actions: Sequence[str], objects: Sequence[str]) -> Features:
         - `action`, `object`: ClassLabel (int64).
         - `scene`: string; what must not stand on both sides of a split (room, house, kitchen, episode).
         - `pair_id`: string, unique within the data set.
-        - `box`: 4 int32 `xmin, ymin, xmax, ymax` of the target in pixels of the stored picture, bounds inclusive
-          (a box of one pixel has xmin == xmax), or null.
+        - `box`: 4 int32 `xmin, ymin, xmax, ymax` of the target in pixels of the stored picture, bounds
+          inclusive (a box of one pixel has xmin == xmax), or null.
         - `mask_before`, `mask_after`: Image, one channel, 0 or 255, the target only; or null.
 
     Raises:

@@ -1,0 +1,137 @@
+"""Load before/after pairs from a folder that was built here or from a repository of the Hub."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow.parquet as parquet
+
+from .schema import REQUIRED_COLUMNS, SPLITS
+
+_IMAGES = ("before", "after", "mask_before", "mask_after")
+
+
+def load_pairs(
+    source: str | os.PathLike[str],
+    config: str,
+    split: str | None = None,
+    streaming: bool = False,
+    *,
+    decode: bool = False,
+    cache_dir: str | os.PathLike[str] | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+) -> Any:
+    """Load one configuration of a pair data set; thin over `datasets.load_dataset`.
+
+    datasets copies local Parquet files to an Arrow cache once (`cache_dir`, else the one of datasets) and
+    maps that into memory. The copy is keyed on the path and modification time of each file, so a data set
+    that was built anew is never served from an old copy; old copies stay on disk until they are removed.
+
+    Args:
+        source: Folder (see `modeling_cde.data.build`) or id of a data set repository.
+        config: For example `"single_syst"`; see `modeling_cde.data.schema.CONFIGS`.
+        split: One of the five splits, also with a slice (`"train[:100]"`); None for all of them.
+        streaming: Read on the way instead of preparing a copy.
+        decode: Give pictures as PIL images, for looking at them. By default they stay encoded (`{"bytes",
+            "path"}`): `PairTransform` decodes just what it needs.
+        cache_dir: Where datasets keeps its copy.
+        revision: Commit or branch of a repository.
+        token: For a private repository.
+
+    Returns:
+        A `datasets.Dataset` (`IterableDataset` when streaming), or a dict of them where split is None.
+
+    Raises:
+        FileNotFoundError: If the source is no folder with data and no repository.
+        ValueError: If the configuration or the split does not exist, a column is missing or of the wrong
+            type, or the files disagree about the class names.
+    """
+    folder = Path(source)
+    if folder.is_dir() and not any(folder.rglob("*.parquet")):
+        raise FileNotFoundError(
+            f"The folder {source} holds no Parquet files; build the data set there first."
+        )
+    for name in re.split(r"\s*\+\s*", split) if split else ():
+        if name.partition("[")[0] not in SPLITS:
+            raise ValueError(f"There is no split {name!r}; the splits are {', '.join(SPLITS)}.")
+    where = {
+        "path": str(source),
+        "name": config,
+        "cache_dir": cache_dir,
+        "revision": revision,
+        "token": token,
+    }
+    try:
+        builder = datasets.load_dataset_builder(**where)
+    except (datasets.exceptions.DatasetNotFoundError, FileNotFoundError) as error:
+        raise FileNotFoundError(
+            f"{source} is neither a folder here nor a data set repository that can be reached; build it or "
+            f"check the name ({error})."
+        ) from error
+    except ValueError as error:
+        known = datasets.get_dataset_config_names(str(source), revision=revision, token=token)
+        if config in known:
+            raise
+        raise ValueError(f"{source} has no configuration {config!r}; it has {', '.join(known)}.") from error
+    _check_class_names(str(source), builder.config.data_files or {})
+    loaded: Any = datasets.load_dataset(**where, split=split, streaming=streaming)
+    if not isinstance(loaded, dict):
+        return _checked(loaded, f"{source}, {config}, {split}", decode)
+    for name, part in list(loaded.items()):
+        loaded[name] = _checked(part, f"{source}, {config}, {name}", decode)
+    return loaded
+
+
+def _check_class_names(source: str, data_files: Mapping[str, list[str]]) -> None:
+    """Raise where local files name their classes differently.
+
+    datasets takes the class names of the first file for all files, and would then read the others' numbers
+    wrongly.
+    """
+    first: tuple[str, dict[str, list[str]]] | None = None
+    for path in (path for paths in data_files.values() for path in paths):
+        if not os.path.isfile(path):
+            continue  # a file of the Hub
+        features = datasets.Features.from_arrow_schema(parquet.read_schema(path))
+        names = {
+            column: feature.names
+            for column, feature in features.items()
+            if column in ("action", "object") and isinstance(feature, datasets.ClassLabel)
+        }
+        if first is None:
+            first = (path, names)
+        elif names != first[1]:
+            column = next(c for c in ("action", "object") if names.get(c) != first[1].get(c))
+            raise ValueError(
+                f"{source}: {Path(path).name} and {Path(first[0]).name} have different classes of {column}, so "
+                "their numbers mean different things; build the data set again in one go."
+            )
+
+
+def _checked(dataset: Any, where: str, decode: bool) -> Any:
+    """The data set with its columns checked and its pictures encoded or decoded."""
+    features = dataset.features
+    if features is None:  # a stream does not always know before its first row
+        features = dataset._resolve_features().features
+    missing = [name for name in REQUIRED_COLUMNS if name not in features]
+    if missing:
+        raise ValueError(
+            f"{where}: the column {', '.join(missing)} is missing (there are {', '.join(features)}); rename or "
+            "add it."
+        )
+    for names, kind in ((_IMAGES, datasets.Image), (("action", "object"), datasets.ClassLabel)):
+        for name in names:
+            if name in features and not isinstance(features[name], kind):
+                raise ValueError(
+                    f"{where}: the column {name} is {features[name]} and has to be {kind.__name__}; cast it."
+                )
+    for name in _IMAGES:
+        if name in features and features[name].decode != decode:
+            dataset = dataset.cast_column(name, datasets.Image(decode=decode))
+    return dataset
