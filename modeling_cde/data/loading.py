@@ -109,8 +109,8 @@ def _check_class_names(source: str, data_files: Mapping[str, list[str]]) -> None
         elif names != first[1]:
             column = next(c for c in ("action", "object") if names.get(c) != first[1].get(c))
             raise ValueError(
-                f"{source}: {Path(path).name} and {Path(first[0]).name} have different classes of {column}, so "
-                "their numbers mean different things; build the data set again in one go."
+                f"{source}: {Path(path).name} and {Path(first[0]).name} have different classes of {column}, "
+                "so their numbers mean different things; build the data set again in one go."
             )
 
 
@@ -122,8 +122,8 @@ def _checked(dataset: Any, where: str, decode: bool) -> Any:
     missing = [name for name in REQUIRED_COLUMNS if name not in features]
     if missing:
         raise ValueError(
-            f"{where}: the column {', '.join(missing)} is missing (there are {', '.join(features)}); rename or "
-            "add it."
+            f"{where}: the column {', '.join(missing)} is missing (there are {', '.join(features)}); "
+            "rename or add it."
         )
     for names, kind in ((_IMAGES, datasets.Image), (("action", "object"), datasets.ClassLabel)):
         for name in names:

@@ -204,7 +204,7 @@ class CleanOptions:
             )
         if self.min_train_objects < 1:
             raise ValueError(
-                f"min_train_objects is {self.min_train_objects} and lets an action leave training; give 1 or more."
+                f"min_train_objects is {self.min_train_objects}: actions may leave training; give 1 or more."
             )
         if self.cap is not None and self.cap <= 0:
             raise ValueError(

@@ -152,7 +152,7 @@ class PairTransform:
         self._epoch.fill_(epoch)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PairTransform:
-        # datasets copies its transform in select(), shuffle() and the like; set_epoch has to reach the copies.
+        # datasets copies its transform in select(), shuffle() and so on; set_epoch has to reach the copies.
         return self
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
@@ -183,9 +183,7 @@ class PairTransform:
         generator = None
         if self.augment is not None:
             if pair_id is None:
-                raise ValueError(
-                    "Augmentation is drawn per pair and needs the column pair_id; keep that column."
-                )
+                raise ValueError("Augmentation is drawn for each pair by its pair_id; keep that column.")
             generator = random.Random(f"{self.seed}/{self.epoch}/{pair_id}")
             region = random_region(region, self.augment, generator)
         height, width = self.size
