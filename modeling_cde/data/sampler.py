@@ -1,0 +1,249 @@
+"""Which samples form a batch, and the randomness of their transforms: fixed by seed and epoch, so a run
+resumes."""
+
+import random
+import zlib
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+
+class ClassAwareBatchSampler(Sampler[list[int]]):
+    """Batches in which every action that is present has at least `min_per_class` samples: it has positives.
+
+    What holds, in every epoch:
+
+    - Each batch has `batch_size` samples; only the last may have fewer, and only without `drop_last`.
+    - Each action in a batch has at least m = `min_per_class` samples in it. (In a last batch smaller than
+      `batch_size` too.)
+    - Actions are drawn in proportion to the samples that they have left, and the samples of an action in
+      random order, so a batch is as mixed as a random one but for the rule above.
+    - No sample comes twice as long as its action has samples left that have not come. Where an action has
+      fewer than m left (or than m in all), it is filled up to m with its own samples that have come before: a
+      handful of samples, mostly towards the end of an epoch.
+    - With N samples there are ⌊N / batch_size⌋ batches with `drop_last`, ⌈N / batch_size⌉ without, in every
+      epoch. So as many samples are left out as came twice, plus N mod batch_size with `drop_last`. Which ones
+      changes by epoch.
+
+    The order depends on (labels, batch_size, min_per_class, seed, epoch) alone. Under several processes all
+    build the same batches and Accelerate deals them out in turn: each process's batches keep the rule by
+    themselves. (Without `drop_last` Accelerate evens out the last round with samples of the first batches, to
+    which the rule does not apply.)
+
+    Args:
+        labels: the action of each sample: a tensor (N,), array or sequence.
+        batch_size: samples in a batch, per process.
+        min_per_class: m in [1, batch_size]; with 1 it is a plain shuffled sampler.
+        seed: together with the epoch it fixes the order.
+        drop_last: leave out the samples that do not fill a batch.
+
+    Raises:
+        ValueError: if batch_size < 1, or min_per_class is outside [1, batch_size], or labels are not one per
+            sample.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[Hashable] | torch.Tensor | np.ndarray[Any, Any],
+        batch_size: int,
+        min_per_class: int = 2,
+        seed: int = 0,
+        drop_last: bool = True,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"ClassAwareBatchSampler: batch_size must be at least 1, got {batch_size}.")
+        if not 1 <= min_per_class <= batch_size:
+            raise ValueError(
+                f"ClassAwareBatchSampler: min_per_class must be between 1 and batch_size = {batch_size}, "
+                f"got {min_per_class}."
+            )
+        self.labels = labels.tolist() if isinstance(labels, (torch.Tensor, np.ndarray)) else list(labels)
+        if any(isinstance(label, (list, tuple)) for label in self.labels):
+            raise ValueError(
+                "ClassAwareBatchSampler: needs one action per sample, got a sequence of them; set "
+                "class_aware_sampling=False for clips of several actions."
+            )
+        self.batch_size = batch_size
+        self.min_per_class = min_per_class
+        self.seed = seed
+        self.drop_last = drop_last
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Fix the order of the next pass."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        n = len(self.labels)
+        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = random.Random(f"{self.seed}/{self.epoch}")
+        members: dict[Hashable, list[int]] = {}
+        for index, label in enumerate(self.labels):
+            members.setdefault(label, []).append(index)
+        classes = [_Shuffled(indices, rng) for indices in members.values()]
+        for _ in range(len(self)):
+            batch = self._batch(classes, rng)
+            if batch:
+                yield batch
+
+    def _batch(self, classes: list["_Shuffled"], rng: random.Random) -> list[int]:
+        batch: list[int] = []
+        present: list[_Shuffled] = []
+        while (space := self.batch_size - len(batch)) >= self.min_per_class:
+            left = list(accumulate(samples.left for samples in classes))
+            if not left or left[-1] == 0:
+                return batch
+            samples = rng.choices(classes, cum_weights=left)[0]
+            # A rest that could not stand alone in a later batch comes along, if there is room.
+            whole = samples.left < 2 * self.min_per_class and samples.left <= space
+            batch += samples.take(max(samples.left, self.min_per_class) if whole else self.min_per_class)
+            present.append(samples)
+        while len(batch) < self.batch_size and any(samples.left for samples in classes):
+            # Too little room for one more action: more of those that are there, first of the one with most
+            # left.
+            batch += max(present, key=lambda samples: samples.left).take(1)
+        return batch
+
+
+class _Shuffled:
+    """The samples of one action in random order; they are drawn again only when none is left."""
+
+    def __init__(self, indices: list[int], rng: random.Random) -> None:
+        self.rng = rng
+        self.order = rng.sample(indices, len(indices))
+        self.left = len(indices)
+
+    def take(self, number: int) -> list[int]:
+        start = len(self.order) - self.left
+        fresh = self.order[start : start + number]
+        self.left -= len(fresh)
+        missing = number - len(fresh)
+        if not missing:
+            return fresh
+        # Rather not one that is in this draw already.
+        again = self.order[:start] or self.order
+        rounds = -(-missing // len(again))
+        return (
+            fresh + [index for _ in range(rounds) for index in self.rng.sample(again, len(again))][:missing]
+        )
+
+
+def read_labels(dataset: Any, column: str) -> list[Hashable] | None:
+    """The actions of a data set, read without decoding any image.
+
+    Args:
+        dataset: a `datasets.Dataset`, with or without a transform, or any other data set.
+        column: the column of the actions.
+
+    Returns:
+        One label per sample, or None for a data set without columns (a plain torch data set).
+
+    Raises:
+        ValueError: if the data set has columns and this is none of them.
+    """
+    columns = getattr(dataset, "column_names", None)
+    if columns is None:
+        return None
+    if column not in columns:
+        raise ValueError(
+            f"label_column={column!r} is no column of the training data ({', '.join(columns)}); name the "
+            "column of the actions or set class_aware_sampling=False."
+        )
+    labels: list[Hashable] = dataset.with_format(None).select_columns([column])[:][column]
+    return labels
+
+
+class SeededDataset(Dataset[Any]):
+    """A data set whose random transforms depend on (seed, epoch, indices of the batch) and on nothing before
+    them.
+
+    The generators of Python, NumPy and torch are seeded for each batch that is read and put back after it. So
+    it does not matter how far ahead batches are read, in how many worker processes, or where a run was
+    stopped and resumed, and reading data does not disturb the model's dropout.
+
+    Args:
+        dataset: any data set with a length.
+        seed: of the run.
+        batch_sampler: told the epoch together with this data set: Accelerate and Trainer reach a data set
+            through all their wrappers, a batch sampler not through two of them (several processes, resumed
+            within an epoch).
+    """
+
+    def __init__(self, dataset: Any, seed: int, batch_sampler: ClassAwareBatchSampler | None = None) -> None:
+        self.dataset = dataset
+        self.seed = seed
+        self.batch_sampler = batch_sampler
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Fix the randomness of the next pass."""
+        self.epoch = epoch
+        if self.batch_sampler is not None:
+            self.batch_sampler.set_epoch(epoch)
+        if hasattr(self.dataset, "set_epoch"):
+            self.dataset.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> Sequence[Any]:
+        seed = zlib.crc32(repr((self.seed, self.epoch, [int(index) for index in indices])).encode())
+        with seeded(seed):
+            if hasattr(self.dataset, "__getitems__"):
+                return self.dataset.__getitems__(indices)  # type: ignore[no-any-return]
+            return [self.dataset[index] for index in indices]
+
+
+def training_batches(
+    dataset: Any, batch_size: int, label_column: str | None, min_per_class: int, seed: int, drop_last: bool
+) -> tuple[SeededDataset, ClassAwareBatchSampler]:
+    """The training data and its batches, both reproducible from (seed, epoch).
+
+    Args:
+        dataset: a data set of known length.
+        batch_size: samples in a batch, per process.
+        label_column: the column of the actions; None, or a data set without columns, gives plain shuffled batches.
+        min_per_class, seed, drop_last: see `ClassAwareBatchSampler`.
+
+    Returns:
+        The `dataset` and `batch_sampler` of a DataLoader.
+
+    Raises:
+        ValueError: if the data set has columns, but not this one.
+    """
+    labels = None if label_column is None else read_labels(dataset, label_column)
+    if labels is None:
+        labels, min_per_class = [0] * len(dataset), 1
+    batches = ClassAwareBatchSampler(labels, batch_size, min_per_class, seed, drop_last)
+    return SeededDataset(dataset, seed, batches), batches
+
+
+@contextmanager
+def seeded(seed: int | None = None) -> Iterator[None]:
+    """Within the block Python's, NumPy's and torch's CPU generators start from `seed`; after it they are as
+    before.
+
+    Args:
+        seed: in [0, 2**32); None leaves the generators as they are and only puts them back afterwards.
+    """
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+    if seed is not None:
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.random.set_rng_state(cpu)

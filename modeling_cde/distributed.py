@@ -1,0 +1,63 @@
+"""Tensors of all processes, as one tensor through which the gradient flows back."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+def num_processes() -> int:
+    """Processes that train together; 1 where no process group is running."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+class _GatherRows(torch.autograd.Function):
+    """Concatenates equally tall tensors of all processes; the gradient of a row is the sum over all
+    processes."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor) -> torch.Tensor:
+        ctx.height = rows.shape[0]
+        pieces = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(pieces, rows.contiguous())
+        return torch.cat(pieces)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        # Every process used every row, so a row's gradient has a part on each of them.
+        gradient = gradients[0].contiguous().clone()
+        dist.all_reduce(gradient)
+        start = dist.get_rank() * int(ctx.height)
+        return gradient[start : start + int(ctx.height)]
+
+
+def gather_rows(rows: torch.Tensor) -> tuple[torch.Tensor, int, int]:
+    """Concatenate a tensor of every process along its first dimension, in the order of their ranks.
+
+    All processes must call it, in the same order. They may hold different numbers of rows (a ragged last
+    batch), but the other dimensions and the dtype must agree. The gradient of a local row is the sum of what
+    all processes send back to it. Without a process group the tensor itself is returned.
+
+    Args:
+        rows: (n_local, ...) of any dtype; gradients flow only through floating ones.
+
+    Returns:
+        The gathered tensor (n_total, ...), the index in it of this process's first row, and the number of
+        processes.
+    """
+    if num_processes() == 1:
+        return rows, 0, 1
+    height = torch.tensor([rows.shape[0]], device=rows.device)
+    heights_per_process = [torch.empty_like(height) for _ in range(num_processes())]
+    dist.all_gather(heights_per_process, height)
+    heights = [int(value) for value in heights_per_process]
+    tallest = max(heights)
+    if rows.shape[0] < tallest:
+        padding = rows.new_zeros((tallest - rows.shape[0], *rows.shape[1:]))
+        rows = torch.cat([rows, padding])  # (tallest, ...)
+    gathered: torch.Tensor = _GatherRows.apply(rows)  # type: ignore[no-untyped-call]  # (processes * tallest, ...)
+    if min(heights) < tallest:
+        gathered = torch.cat(
+            [piece[:n] for piece, n in zip(torch.split(gathered, tallest), heights, strict=True)]
+        )
+    return gathered, sum(heights[: dist.get_rank()]), len(heights)

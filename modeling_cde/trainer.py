@@ -1,0 +1,267 @@
+"""Training of CDE models and of the methods that they are compared with.
+
+Notable:
+- The model's forward gives the cross-entropy; the other two terms are taken from its outputs, over all
+  processes.
+- Each term is logged by itself, in training and in evaluation.
+- Batches are class-aware, and with the transforms' randomness a function of seed and epoch: a run resumes bit
+  for bit.
+- Weights are restored through `from_pretrained`, which knows the names that checkpoints are saved under.
+"""
+
+from typing import Any
+
+import torch
+from accelerate.utils import recursively_apply
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import PreTrainedModel, Trainer
+from transformers.trainer_utils import EvalLoopOutput
+
+from .data.sampler import seeded, training_batches
+from .distributed import gather_rows
+from .losses import CDELoss, TermMeans
+from .training_args import CDETrainingArguments
+
+# Outputs that are not handed to compute_metrics, which gets the logits alone.
+_NOT_PREDICTIONS = (
+    "delta",
+    "states",
+    "patch_delta",
+    "patch_indices",
+    "patch_logits",
+    "hidden_states",
+    "attentions",
+)
+
+
+class CDETrainer(Trainer):  # type: ignore[misc]
+    """Trainer of `CDEForActionClassification` and of every model with its inputs and outputs.
+
+    The loss is the model's `outputs.loss` plus the contrastive and the sparsity term on `outputs.delta`, or
+    on every patch of `outputs.patch_delta` where the model's config says `patch_loss="per_patch"`. A model
+    without `delta` is trained with both weights 0.
+
+    Logged in training, averaged since the last log: `loss`, `cross_entropy`, `contrastive`, `sparsity`
+    (without their weights) and `anchors_without_positive` (a share). In evaluation the same after `eval_` or
+    `eval_<split>_`: cross-entropy and sparsity are averaged over samples, the contrastive term over the
+    anchors that have a positive in their own evaluation batch of one process, whatever the number of
+    processes, and `loss` has the full weights, also during a warm-up.
+
+    Training batches: a data set with columns (`datasets.Dataset`) is sampled class-aware by
+    `args.label_column`; any other one of known length is shuffled; a stream is read as `Trainer` reads it.
+
+    Args:
+        model, args, **kwargs: as for `transformers.Trainer`, args being `CDETrainingArguments`.
+
+    Raises:
+        ValueError: if the best model would be selected on a test split.
+    """
+
+    def __init__(self, model: Any = None, args: CDETrainingArguments | None = None, **kwargs: Any) -> None:
+        args = CDETrainingArguments() if args is None else args
+        if kwargs.get("compute_loss_func") is not None:
+            raise ValueError(
+                "CDETrainer: compute_loss_func would replace the loss; override compute_loss instead."
+            )
+        args.refuse_selection_on_test(kwargs.get("eval_dataset"))
+        super().__init__(model=model, args=args, **kwargs)
+        # Every term is a mean over the micro-batch: Trainer is to divide it, once, by the accumulation steps.
+        self.model_accepts_loss_kwargs = False
+        self.loss_is_scaled_for_ga = False
+        self.loss = CDELoss(
+            args.contrastive_weight, args.sparsity_weight, args.temperature, args.sparsity_reduction
+        )
+        self._trained, self._evaluated = TermMeans(), TermMeans()
+        self._batch_counts = True
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """See `transformers.Trainer.train`."""
+        self.args.refuse_selection_on_test(self.eval_dataset)
+        self._trained = TermMeans()
+        return super().train(*args, **kwargs)
+
+    # Loss
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The weighted sum of the terms, a mean over the micro-batch; on request with the model's outputs."""
+        outputs = model(**inputs)
+        terms = self._terms(outputs, inputs.get("labels"), model.training)
+        loss = terms.pop("loss")
+        if model.training:
+            self._trained.add(terms, 1 / getattr(self, "current_gradient_accumulation_steps", 1))
+        elif self._batch_counts:
+            samples = inputs["labels"].numel()
+            weights = dict.fromkeys(terms, samples)
+            if "contrastive" in terms:  # with k patches a sample is k anchors, in every batch
+                weights["contrastive"] = samples * (1 - terms["anchors_without_positive"])
+            self._evaluated.add(terms, weights)
+        return (loss, outputs) if return_outputs else loss
+
+    def _terms(self, outputs: Any, labels: torch.Tensor | None, training: bool) -> dict[str, torch.Tensor]:
+        if labels is None or outputs.get("loss") is None:
+            raise ValueError(
+                "CDETrainer: the model gave no loss; a batch must hold `labels`, one action per delta."
+            )
+        cross_entropy = outputs["loss"].mean()  # a vector under DataParallel
+        if outputs.get("delta") is None:
+            if self.loss.contrastive_weight or self.loss.sparsity_weight:
+                name = type(self.model).__name__
+                raise ValueError(
+                    f"{name} returns no `delta`: set contrastive_weight=0 and sparsity_weight=0 for it."
+                )
+            return {"cross_entropy": cross_entropy, "loss": cross_entropy}
+        per_patch = getattr(self.model.config, "patch_loss", None) == "per_patch"
+        steps = self.args.sparsity_warmup_ratio * self.state.max_steps if training else 0
+        terms: dict[str, torch.Tensor] = self.loss(
+            cross_entropy,
+            outputs["delta"],
+            labels,
+            outputs.get("patch_delta") if per_patch else None,
+            gather=gather_rows if training else None,
+            sparsity_scale=min(1.0, self.state.global_step / steps) if steps > 0 else 1.0,
+        )
+        return terms
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the averaged terms to the training logs; see `transformers.Trainer.log`."""
+        if "loss" in logs:
+            logs |= self._trained.pop(self.accelerator.reduce)
+        super().log(logs, start_time)
+
+    # Evaluation
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader[Any],
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Adds the terms, and the exact loss, to the metrics; see `transformers.Trainer.evaluation_loop`."""
+        self._evaluated = TermMeans()
+        with seeded():  # training goes on as if there had been no evaluation
+            output = super().evaluation_loop(
+                dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+            )
+        if terms := self._evaluated.pop(self.accelerator.reduce):
+            weights = {"cross_entropy": 1.0, "contrastive": self.loss.contrastive_weight}
+            weights["sparsity"] = self.loss.sparsity_weight
+            terms["loss"] = sum(weights.get(name, 0.0) * value for name, value in terms.items())
+            output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in terms.items()})
+        return output
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Any, Any, Any]:
+        """Leaves out of the loss the samples that are repeated to even out the last round of several
+        processes."""
+        if ignore_keys is None:
+            ignore_keys = [*getattr(self.model.config, "keys_to_ignore_at_inference", []), *_NOT_PREDICTIONS]
+        rows, state = len(inputs["pixel_values"]), self.accelerator.gradient_state
+        new = rows
+        if self.accelerator.num_processes > 1 and state.end_of_dataloader and state.remainder > 0:
+            # A round is the batches of the processes one after another; repeated samples come last in it.
+            new = min(max(state.remainder - rows * self.accelerator.process_index, 0), rows)
+        self._batch_counts, kept = new > 0, max(new, 1)
+        if kept == rows:
+            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)  # type: ignore[no-any-return]
+        inputs = recursively_apply(lambda x: x[:kept], inputs)
+        loss, *rest = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        # All processes gather equally many rows, of which those over the remainder are then cut off.
+        again = torch.arange(rows, device=self.args.device).clamp(max=kept - 1)
+        logits, labels = (None if x is None else recursively_apply(lambda x: x[again], x) for x in rest)
+        return loss, logits, labels
+
+    # Data
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Class-aware (see the class), resumable batches; see `transformers.Trainer.get_train_dataloader`."""
+        data, args = self.train_dataset, self.args
+        stream = data is None or isinstance(data, IterableDataset) or not hasattr(data, "__len__")
+        if stream or not (args.class_aware_sampling or args.train_sampling_strategy == "random"):
+            return super().get_train_dataloader()  # type: ignore[no-any-return]
+        data, batches = training_batches(
+            data,
+            self._train_batch_size,
+            args.label_column if args.class_aware_sampling else None,
+            args.min_samples_per_class,
+            args.seed if args.data_seed is None else args.data_seed,
+            args.dataloader_drop_last,
+        )
+        if len(batches) < (args.world_size if args.dataloader_drop_last else 1):
+            raise ValueError(
+                f"{len(data)} training samples are less than a batch of {self._train_batch_size} for each of "
+                f"{args.world_size} processes: lower per_device_train_batch_size."
+            )
+        loader = DataLoader(
+            data,
+            batch_sampler=batches,
+            collate_fn=self._get_collator_with_removed_columns(self.data_collator, description="training"),
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+            prefetch_factor=args.dataloader_prefetch_factor,
+            multiprocessing_context=args.dataloader_multiprocessing_context,
+            # One of its own, so that to start an epoch takes nothing from the generator of the model's
+            # dropout. Workers do not outlive an epoch (persistent_workers): they would not hear of the next
+            # one.
+            generator=torch.Generator().manual_seed(args.seed),
+        )
+        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+
+    def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader[Any]:
+        # `dataloader_drop_last` is meant for training: evaluation counts every sample.
+        drop_last = self.args.dataloader_drop_last
+        self.args.dataloader_drop_last = drop_last and is_training
+        try:
+            return super()._get_dataloader(*args, is_training=is_training, **kwargs)  # type: ignore[no-any-return]
+        finally:
+            self.args.dataloader_drop_last = drop_last
+
+    # Optimizer and checkpoints
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The optimizer of `args.optim` on `args.parameter_groups`; see
+        `transformers.Trainer.create_optimizer`."""
+        model = self.model if model is None else model
+        kind, options = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(self.args, model)
+        # Some optimizers form groups of their own.
+        if self.optimizer is None and not options.keys() & {"params", "model", "optimizer_dict"}:
+            self.optimizer: Any = kind(self.args.parameter_groups(model), **options)
+        return super().create_optimizer(model)  # type: ignore[no-any-return]
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        if not self._restore(resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        if not self._restore(self.state.best_model_checkpoint):
+            super()._load_best_model()
+
+    def _restore(self, checkpoint: str) -> bool:
+        """Fills the model from a checkpoint; False where a sharded or adapted model needs Trainer's own way.
+
+        Trainer's way loads the file as it is, where some families' parameters have older names, and only
+        warns.
+        """
+        sharded = self.is_deepspeed_enabled or self.is_fsdp_enabled
+        if sharded or not isinstance(self.model, PreTrainedModel):
+            return False
+        with seeded():
+            saved, info = type(self.model).from_pretrained(checkpoint, output_loading_info=True)
+        wrong = {kind: sorted(map(str, keys)) for kind, keys in info.items() if keys}
+        if wrong:
+            raise ValueError(f"{checkpoint} does not hold exactly the weights of this model: {wrong}.")
+        self.model.load_state_dict(saved.state_dict())
+        return True

@@ -1,0 +1,250 @@
+"""Arguments of `CDETrainer`: those of Transformers' `TrainingArguments`, with our own and our defaults."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from transformers import TrainingArguments
+from transformers.trainer_utils import SchedulerType
+
+_PRECISIONS = ("auto", "float32", "bf16", "fp16")
+_TEST_SPLIT = re.compile(r"(?<![a-z])test(ing|s)?(?![a-z])")
+
+
+def is_test_split(name: str) -> bool:
+    """Whether a split's or a metric's name has the word test in it: "test", "test_ood", "eval_test_loss"."""
+    return _TEST_SPLIT.search(name.lower()) is not None
+
+
+def native_bf16(use_cpu: bool = False) -> bool:
+    """Whether the device that training will use computes in bf16 natively; emulation is many times slower."""
+    if torch.cuda.is_available() and not use_cpu:
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if torch.accelerator.is_available() and not use_cpu:
+        return False  # of other accelerators nothing is known here
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+@dataclass
+class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
+    """What `CDETrainer` needs to know beside the model and the data.
+
+    All fields of `transformers.TrainingArguments` can be given too. Those repeated here have another default.
+    None of the defaults is the paper's, but for the two loss weights and the sum over dimensions of the
+    sparsity term.
+
+    Raises:
+        ValueError: if a value is out of range, two contradict each other, or the best model would be selected
+            on a test split; the message names the field.
+    """
+
+    # Loss
+    contrastive_weight: float = field(
+        default=2.0,
+        metadata={"help": "Weight of the supervised contrastive term (as published); 0 leaves it out."},
+    )
+    sparsity_weight: float = field(
+        default=1.0, metadata={"help": "Weight of the L1 norm of the deltas (as published); 0 leaves it out."}
+    )
+    temperature: float = field(
+        default=0.1,
+        metadata={"help": "Temperature of the contrastive term. The default is ours: none is published."},
+    )
+    sparsity_reduction: Literal["sum", "mean"] = field(
+        default="sum",
+        metadata={
+            "help": "L1 norm of a delta as the sum over its dimensions (as published), or as their mean, "
+            "which does not grow with delta_dim."
+        },
+    )
+    sparsity_warmup_ratio: float = field(
+        default=0.0,
+        metadata={
+            "help": "Share of all training steps, 0 to 1, over which the sparsity weight grows linearly "
+            "from 0. 0 (as published) applies it from the first step, which an encoder trained from scratch "
+            "does not survive well."
+        },
+    )
+
+    # Optimization
+    learning_rate: float = field(
+        default=3e-4,
+        metadata={"help": "Peak learning rate of everything but the backbone. The default is ours."},
+    )
+    backbone_learning_rate: float | None = field(
+        default=None,
+        metadata={
+            "help": "Peak learning rate of the backbone. Default: a tenth of learning_rate, meant for a "
+            "pretrained backbone (the factor is ours); set it to learning_rate for one trained from scratch."
+        },
+    )
+    weight_decay: float = field(
+        default=0.05,
+        metadata={
+            "help": "Weight decay of matrices and kernels; never of biases, norms, class tokens and "
+            "positions."
+        },
+    )
+    lr_scheduler_type: SchedulerType | str = field(
+        default="cosine",
+        metadata={"help": "Shape of both learning rates over time: cosine, linear, constant, ..."},
+    )
+    warmup_steps: float = field(
+        default=0.05,
+        metadata={
+            "help": "Steps over which both learning rates grow from 0; below 1 it is a share of all steps."
+        },
+    )
+    precision: Literal["auto", "float32", "bf16", "fp16"] = field(
+        default="auto",
+        metadata={
+            "help": "Precision of the forward pass; losses and weights stay float32. auto: bf16 where the "
+            "GPU or CPU has units for it, else float32. fp16 needs a GPU. Sets the flags bf16 and fp16."
+        },
+    )
+
+    # Batches
+    class_aware_sampling: bool = field(
+        default=True,
+        metadata={
+            "help": "Give each action that is present in a batch at least min_samples_per_class samples, so "
+            "that it has positives. Needs a data set with columns; streams and plain torch data sets are "
+            "shuffled as usual."
+        },
+    )
+    min_samples_per_class: int = field(
+        default=2,
+        metadata={
+            "help": "At least so many samples of each action present in a batch; at most the batch size."
+        },
+    )
+    label_column: str = field(
+        default="action",
+        metadata={"help": "Column of the training data that holds the action, for the batch sampler."},
+    )
+    dataloader_drop_last: bool = field(
+        default=True,
+        metadata={
+            "help": "Leave out the training samples that do not fill the last batch of an epoch. Evaluation "
+            "always counts every sample once."
+        },
+    )
+    remove_unused_columns: bool = field(
+        default=False,
+        metadata={"help": "Must stay false where images are read by a transform of the data set."},
+    )
+    label_names: list[str] | None = field(
+        default_factory=lambda: ["labels"], metadata={"help": "Inputs of the model that are labels."}
+    )
+
+    def __post_init__(self) -> None:
+        self._check_ranges()
+        self._choose_precision()
+        super().__post_init__()
+        if self.precision == "float32":
+            self.mixed_precision = "no"  # whatever `accelerate launch` has put into the environment
+        if self.backbone_learning_rate is None:
+            self.backbone_learning_rate = self.learning_rate / 10
+        self.refuse_selection_on_test(None)
+
+    def refuse_selection_on_test(self, eval_dataset: Any) -> None:
+        """Check that the best model, early stopping and the like are decided on a validation split.
+
+        Args:
+            eval_dataset: one data set or a mapping from split to data set, as `Trainer` takes it; None checks
+                the metric's name alone.
+
+        Raises:
+            ValueError: if the metric, the key that it begins with, or the data set's own `split` says test.
+        """
+        metric = self.metric_for_best_model
+        if metric is None:
+            return
+        named = dict(eval_dataset) if isinstance(eval_dataset, Mapping) else {"": eval_dataset}
+        bare = metric.removeprefix("eval_")
+        key = max((key for key in named if not key or bare.startswith(f"{key}_")), key=len, default="")
+        split = str(getattr(named.get(key), "split", None) or "")
+        if any(is_test_split(name) for name in (metric, key, split)):
+            raise ValueError(
+                f"metric_for_best_model={metric!r} would select the model on a test split "
+                f"({split or key or metric}); name a metric of a validation split."
+            )
+
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """The trainable parameters by learning rate and weight decay, for an optimizer.
+
+        The backbone is everything under a module named `backbone`. Decayed are the weights of linear and
+        convolution layers; not biases, norms, embeddings and bare parameters (class and register tokens,
+        positions, layer scales).
+
+        Args:
+            model: the model or a wrapper of it; parameters that need no gradient are left out.
+
+        Returns:
+            Up to four groups with "name", "params", "lr" and "weight_decay", those of the head first.
+        """
+        embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                decay = name.endswith("weight") and parameter.ndim > 1 and id(parameter) not in embeddings
+                groups.setdefault(("backbone" in name.split("."), decay), []).append(parameter)
+        return [
+            {
+                "name": ("backbone" if backbone else "head") + ("" if decay else ", no decay"),
+                "params": parameters,
+                "lr": self.backbone_learning_rate if backbone else self.learning_rate,
+                "weight_decay": self.weight_decay if decay else 0.0,
+            }
+            for (backbone, decay), parameters in sorted(groups.items())
+        ]
+
+    def _check_ranges(self) -> None:
+        for name in ("contrastive_weight", "sparsity_weight", "learning_rate", "backbone_learning_rate"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < float("inf"):
+                raise ValueError(f"{name} must be a number of at least 0, got {value}.")
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"temperature must be over 0, got {self.temperature}.")
+        if not 0 <= self.sparsity_warmup_ratio <= 1:
+            raise ValueError(
+                "sparsity_warmup_ratio is a share of all steps between 0 and 1, got "
+                f"{self.sparsity_warmup_ratio}."
+            )
+        for name, known in (("sparsity_reduction", ("sum", "mean")), ("precision", _PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
+        if self.min_samples_per_class < 1:
+            raise ValueError(f"min_samples_per_class must be at least 1, got {self.min_samples_per_class}.")
+        if self.class_aware_sampling and self.min_samples_per_class > self.per_device_train_batch_size:
+            raise ValueError(
+                f"min_samples_per_class={self.min_samples_per_class} does not fit in "
+                f"per_device_train_batch_size={self.per_device_train_batch_size}; lower the one, raise the "
+                "other, or set class_aware_sampling=False."
+            )
+        if self.label_smoothing_factor:
+            raise ValueError(
+                "label_smoothing_factor must be 0: the cross-entropy is the model's own and is not smoothed."
+            )
+
+    def _choose_precision(self) -> None:
+        """Sets bf16 and fp16 from `precision`; auto leaves a flag or the launcher's choice as it is."""
+        own: Any = self  # the fields of the base class have no types
+        if self.precision == "auto":
+            if not (own.bf16 or own.fp16 or os.environ.get("ACCELERATE_MIXED_PRECISION", "no") != "no"):
+                own.bf16 = native_bf16(own.use_cpu)
+        else:
+            for flag in ("bf16", "fp16"):
+                if getattr(own, flag) and self.precision != flag:
+                    raise ValueError(
+                        f"precision={self.precision!r} contradicts {flag}=True; give one of them."
+                    )
+            own.bf16, own.fp16 = self.precision == "bf16", self.precision == "fp16"
+        if own.fp16 and (own.use_cpu or not torch.accelerator.is_available()):
+            raise ValueError("precision='fp16' needs a GPU; use auto, bf16 or float32 on a CPU.")
+        if own.bf16 and not torch.accelerator.is_available():
+            own.use_cpu = True  # TrainingArguments accepts bf16 without a GPU only if the CPU was asked for
