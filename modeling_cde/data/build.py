@@ -2,6 +2,7 @@
 
     folder/shards/<view>/*.parquet      in: one file per work unit of the source, rows of `pair_features`
     folder/<view>/<part>-*.parquet      out: train, validation, test, {validation,test}_{comp,syst}
+    folder/<view>/SHA256SUMS            of these files; `sha256sum -c` checks them
     folder/manifests/<view>_<shift>.json
     folder/README.md                    configurations -> splits -> files
 
@@ -13,6 +14,7 @@ that was killed leaves the data set as it was, or is simply run again.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +29,9 @@ from datasets.utils import tqdm
 
 from .schema import COLUMNS, SHIFTS, VIEWS, pair_features
 from .splits import PARTS, CleanOptions, SplitManifest, clean_split, joint_split
+
+#: Hashes of a view's files.
+CHECKSUMS = "SHA256SUMS"
 
 #: Rows in a row group: what a stream reads at once, and what the writer of each part holds in memory.
 ROW_GROUP_ROWS = 100
@@ -100,6 +105,7 @@ def assemble(
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     _write_parts(shards, features, file_parts(manifests), building, rows_per_file, progress)
+    _write_checksums(building)
 
     # From here on only renames and small files: a kill in between is mended by running it again.
     (folder / "README.md").unlink(missing_ok=True)
@@ -196,6 +202,17 @@ def _write_parts(
             writer.close()
 
 
+def _write_checksums(folder: Path) -> None:
+    lines = []
+    for path in sorted(folder.glob("*.parquet")):
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        lines.append(f"{digest.hexdigest()}  {path.name}\n")
+    (folder / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
+
+
 def _batches(shards: Sequence[Path]) -> Iterator[pa.Table]:
     for shard in shards:
         with parquet.ParquetFile(shard) as file:
@@ -261,9 +278,12 @@ def render_readme(folder: Path, title: str, description: str, license: str | Non
         view, shift = path.stem.split("_")
         manifest = SplitManifest.load(path)
         files = {part: f"{view}/{part.replace('_ood', f'_{shift}')}-*.parquet" for part in PARTS}
+        # datasets keys its cache on this header: without the hash it would serve an older build of the folder.
+        digest = hashlib.sha256((folder / view / CHECKSUMS).read_bytes()).hexdigest()
         header["configs"].append(
             {
                 "config_name": path.stem,
+                "description": f"view {view}, shift {shift}, files {digest[:16]}",
                 "data_files": [{"split": part, "path": pattern} for part, pattern in files.items()],
             }
         )

@@ -29,9 +29,11 @@ def load_pairs(
 ) -> Any:
     """Load one configuration of a pair data set; thin over `datasets.load_dataset`.
 
-    datasets copies local Parquet files to an Arrow cache once (`cache_dir`, else the one of datasets) and
-    maps that into memory. The copy is keyed on the path and modification time of each file, so a data set
-    that was built anew is never served from an old copy; old copies stay on disk until they are removed.
+    datasets copies Parquet files to an Arrow cache once (`cache_dir`, else its own) and maps that into
+    memory. By itself it keys the copy of a folder on the folder's last name and its README.md, so that a data
+    set built anew, or another folder of that name, could be served from the old copy. Here the files of a
+    folder are passed one by one, which keys the copy on their paths and modification times. Old copies stay
+    until they are removed.
 
     Args:
         source: Folder (see `modeling_cde.data.build`) or id of a data set repository.
@@ -53,14 +55,14 @@ def load_pairs(
             type, or the files disagree about the class names.
     """
     folder = Path(source)
-    if folder.is_dir() and not any(folder.rglob("*.parquet")):
-        raise FileNotFoundError(
-            f"The folder {source} holds no Parquet files; build the data set there first."
-        )
+    if folder.is_dir() and not any(
+        path.relative_to(folder).parts[0] != "shards" for path in folder.rglob("*.parquet")
+    ):
+        raise FileNotFoundError(f"The folder {source} holds no finished data set; build it there first.")
     for name in re.split(r"\s*\+\s*", split) if split else ():
         if name.partition("[")[0] not in SPLITS:
             raise ValueError(f"There is no split {name!r}; the splits are {', '.join(SPLITS)}.")
-    where = {
+    where: dict[str, Any] = {
         "path": str(source),
         "name": config,
         "cache_dir": cache_dir,
@@ -69,7 +71,7 @@ def load_pairs(
     }
     try:
         builder = datasets.load_dataset_builder(**where)
-    except (datasets.exceptions.DatasetNotFoundError, FileNotFoundError) as error:
+    except (FileNotFoundError, ConnectionError) as error:
         raise FileNotFoundError(
             f"{source} is neither a folder here nor a data set repository that can be reached; build it or "
             f"check the name ({error})."
@@ -79,7 +81,11 @@ def load_pairs(
         if config in known:
             raise
         raise ValueError(f"{source} has no configuration {config!r}; it has {', '.join(known)}.") from error
-    _check_class_names(str(source), builder.config.data_files or {})
+    data_files = builder.config.data_files or {}
+    if folder.is_dir():
+        _check_class_names(str(source), data_files)
+        files = {name: list(paths) for name, paths in data_files.items()}
+        where = {"path": "parquet", "name": config, "data_files": files, "cache_dir": cache_dir}
     loaded: Any = datasets.load_dataset(**where, split=split, streaming=streaming)
     if not isinstance(loaded, dict):
         return _checked(loaded, f"{source}, {config}, {split}", decode)
@@ -89,15 +95,13 @@ def load_pairs(
 
 
 def _check_class_names(source: str, data_files: Mapping[str, list[str]]) -> None:
-    """Raise where local files name their classes differently.
+    """Raise where the files of a folder name their classes differently.
 
     datasets takes the class names of the first file for all files, and would then read the others' numbers
     wrongly.
     """
     first: tuple[str, dict[str, list[str]]] | None = None
     for path in (path for paths in data_files.values() for path in paths):
-        if not os.path.isfile(path):
-            continue  # a file of the Hub
         features = datasets.Features.from_arrow_schema(parquet.read_schema(path))
         names = {
             column: feature.names
