@@ -1,1 +1,25 @@
 """Pairs of pictures before and after an action: schema, splits, building, loading, transforms, batches."""
+
+from .build import assemble, write_shard
+from .collator import PairCollator
+from .loading import load_pairs
+from .schema import CONFIGS, OPPOSITES, SPLITS, pair_features
+from .splits import CleanOptions, SplitManifest, clean_split, joint_split
+from .transforms import Augmentation, PairTransform
+
+__all__ = [
+    "CONFIGS",
+    "OPPOSITES",
+    "SPLITS",
+    "Augmentation",
+    "CleanOptions",
+    "PairCollator",
+    "PairTransform",
+    "SplitManifest",
+    "assemble",
+    "clean_split",
+    "joint_split",
+    "load_pairs",
+    "pair_features",
+    "write_shard",
+]

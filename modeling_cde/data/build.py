@@ -278,7 +278,7 @@ def render_readme(folder: Path, title: str, description: str, license: str | Non
         view, shift = path.stem.split("_")
         manifest = SplitManifest.load(path)
         files = {part: f"{view}/{part.replace('_ood', f'_{shift}')}-*.parquet" for part in PARTS}
-        # datasets keys its cache on this header: without the hash it would serve an older build of the folder.
+        # datasets keys its cache on this header: without the hash it might serve an older build.
         digest = hashlib.sha256((folder / view / CHECKSUMS).read_bytes()).hexdigest()
         header["configs"].append(
             {
