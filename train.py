@@ -9,21 +9,40 @@ import time
 from pathlib import Path
 from typing import Any
 
+# The training arguments that metrics.json and the card record: what decides the result.
+RECORDED = (
+    "seed",
+    "num_train_epochs",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "learning_rate",
+    "backbone_learning_rate",
+    "weight_decay",
+    "contrastive_weight",
+    "sparsity_weight",
+    "sparsity_warmup_ratio",
+    "temperature",
+    "class_aware_sampling",
+    "min_samples_per_class",
+    "bf16",
+    "metric_for_best_model",
+)
 
-def build_data(data: Any) -> None:
-    """Render the default data set where it is missing; the one place where training meets a data source."""
-    finished = Path(data.data) / "manifests" / f"{data.view}_syst.json"
-    if data.build is None or finished.is_file():
+
+def render_rooms(data: Any) -> None:
+    """Render the default data set if it is not there; the one place where training meets a data source."""
+    finished = Path(data.rooms_folder) / "manifests" / f"{data.view}_syst.json"
+    if data.data is not None or finished.is_file():
         return
     from data_scripts.rooms.build import build_rooms
 
     build_rooms(
-        data.data,
+        data.rooms_folder,
         view=data.view,
-        num_pairs=data.build_pairs,
-        image_size=data.build_image_size,
-        seed=data.build_seed,
-        workers=data.build_workers,
+        num_pairs=data.rooms_pairs,
+        image_size=data.rooms_image_size,
+        seed=data.rooms_seed,
+        workers=data.rooms_workers,
     )
 
 
@@ -67,7 +86,7 @@ def main(arguments: list[str]) -> None:
     )
     set_seed(training_args.seed)
     with PartialState().main_process_first():
-        build_data(data_args)
+        render_rooms(data_args)
 
     from modeling_cde.analysis.curves import plot_training_curve
     from modeling_cde.cards.model_card import write_model_card
@@ -76,9 +95,10 @@ def main(arguments: list[str]) -> None:
     from modeling_cde.data.transforms import PairTransform
     from modeling_cde.evaluation import evaluate_splits, results_table
     from modeling_cde.metrics import compute_action_metrics
+    from modeling_cde.progress import show_progress
     from modeling_cde.trainer import CDETrainer
 
-    splits = load_shifts(data_args.data, data_args.view, data_args.shift)
+    splits = load_shifts(data_args.source, data_args.view, data_args.shift)
     actions = splits["train"].features["action"].names
     model, processor = make_model(model_args, data_args.image_size, actions)
     crop = "box" if data_args.view == "single" else "none"
@@ -86,7 +106,9 @@ def main(arguments: list[str]) -> None:
     augmented = PairTransform.from_processor(processor, crop=crop, augment=data_args.augment)
 
     def accuracy(prediction: Any) -> dict[str, float]:
-        logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
+        logits = (
+            prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
+        )
         metrics = compute_action_metrics(logits.argmax(-1).tolist(), prediction.label_ids.tolist(), actions)
         return {name: metrics[name] for name in ("accuracy", "macro_accuracy")}
 
@@ -101,6 +123,7 @@ def main(arguments: list[str]) -> None:
         processing_class=processor,
         compute_metrics=accuracy,
     )
+    show_progress(trainer)
     trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
     output = Path(training_args.output_dir)
     trainer.save_model(str(output))
@@ -109,17 +132,27 @@ def main(arguments: list[str]) -> None:
     training = {
         "command": " ".join(["accelerate launch train.py", *arguments]),
         "method": model_args.method,
+        "data": data_args.source,
         "minutes": round((time.time() - started) / 60, 1),
-        "arguments": {**vars(model_args), **vars(data_args), **training_args.recipe_values()},
+        "arguments": {
+            **vars(model_args),
+            **vars(data_args),
+            **{name: getattr(training_args, name) for name in RECORDED},
+        },
         "pairs": {name: len(rows) for name, rows in splits.items()},
     }
     evaluated = {name: rows for name, rows in splits.items() if name != "train"}
     metrics = evaluate_splits(
-        trainer.model, evaluated, plain, output, training_args.per_device_eval_batch_size, {"training": training}
+        trainer.model,
+        evaluated,
+        plain,
+        output,
+        training_args.per_device_eval_batch_size,
+        {"training": training},
     )
     if not trainer.is_world_process_zero():
         return
-    manifests = sorted(Path(data_args.data).glob(f"manifests/{data_args.view}_*.json"))
+    manifests = sorted(Path(data_args.source).glob(f"manifests/{data_args.view}_*.json"))
     for manifest in manifests:
         shutil.copy(manifest, output / f"split_{manifest.name}")
     curve = plot_training_curve(output)
@@ -129,7 +162,10 @@ def main(arguments: list[str]) -> None:
         ("checkpoint", output),
         ("metrics", output / "metrics.json"),
         ("deltas", output / "deltas.safetensors"),
-        ("splits", ", ".join(str(output / f"split_{manifest.name}") for manifest in manifests) or "as published"),
+        (
+            "splits",
+            ", ".join(str(output / f"split_{manifest.name}") for manifest in manifests) or "as published",
+        ),
         ("curve", curve),
         ("card", card),
     ):

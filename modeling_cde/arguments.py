@@ -13,26 +13,50 @@ class ModelArguments:
         ValueError: if a choice is not among those named in its help, or no backbone is given.
     """
 
-    method: str = field(default="cde", metadata={"help": "cde, or the baseline that it is compared with: concatenation"})
+    method: str = field(
+        default="cde", metadata={"help": "cde, or the baseline that it is compared with: concatenation"}
+    )
     backbone: str | None = field(
         default=None,
-        metadata={"help": "repository id or folder of a pretrained vision backbone, such as facebook/dino-vits16"},
+        metadata={
+            "help": "repository id or folder of a pretrained vision backbone, such as facebook/dino-vits16"
+        },
     )
-    backbone_revision: str | None = field(default=None, metadata={"help": "commit of the backbone's repository"})
+    backbone_revision: str | None = field(
+        default=None, metadata={"help": "commit of the backbone's repository"}
+    )
     backbone_config: str | None = field(
         default=None,
-        metadata={"help": "JSON of a backbone to train from scratch, with its model_type; ignored if --backbone is given"},
+        metadata={
+            "help": "JSON of a backbone to train from scratch, with its model_type; ignored if --backbone is given"
+        },
     )
-    delta_mode: str = field(default="global", metadata={"help": "global: one delta a pair; patch: the top-k patches"})
+    delta_mode: str = field(
+        default="global", metadata={"help": "global: one delta a pair; patch: the top-k patches"}
+    )
     delta_dim: int = field(default=256, metadata={"help": "dimensions of a delta"})
-    global_feature: str = field(default="auto", metadata={"help": "auto, cls, mean (of the patches) or pooler"})
-    top_k_patches: int = field(default=8, metadata={"help": "patch mode: how many patches of largest change are kept"})
-    patch_loss: str = field(default="per_patch", metadata={"help": "patch mode: per_patch (as published) or aggregated"})
-    projector_hidden_dim: int | None = field(default=None, metadata={"help": "width of the projector's hidden layers"})
+    global_feature: str = field(
+        default="auto", metadata={"help": "auto, cls, mean (of the patches) or pooler"}
+    )
+    top_k_patches: int = field(
+        default=8, metadata={"help": "patch mode: how many patches of largest change are kept"}
+    )
+    patch_loss: str = field(
+        default="per_patch", metadata={"help": "patch mode: per_patch (as published) or aggregated"}
+    )
+    projector_hidden_dim: int | None = field(
+        default=None, metadata={"help": "width of the projector's hidden layers"}
+    )
     projector_num_layers: int = field(default=2, metadata={"help": "linear layers of the projector"})
-    projector_dropout: float = field(default=0.0, metadata={"help": "dropout within the projector, in [0, 1)"})
-    freeze_backbone: bool = field(default=False, metadata={"help": "train the projector and the classifier only"})
-    freeze_blocks: int = field(default=0, metadata={"help": "freeze the embeddings and this many first blocks"})
+    projector_dropout: float = field(
+        default=0.0, metadata={"help": "dropout within the projector, in [0, 1)"}
+    )
+    freeze_backbone: bool = field(
+        default=False, metadata={"help": "train the projector and the classifier only"}
+    )
+    freeze_blocks: int = field(
+        default=0, metadata={"help": "freeze the embeddings and this many first blocks"}
+    )
 
     def __post_init__(self) -> None:
         if self.backbone is None and self.backbone_config is None:
@@ -47,14 +71,24 @@ class ModelArguments:
         try:
             config = json.loads(self.backbone_config or "")
         except json.JSONDecodeError as error:
-            raise ValueError(f"backbone_config is not JSON ({error.msg} at character {error.pos}).") from error
+            raise ValueError(
+                f"backbone_config is not JSON ({error.msg} at character {error.pos})."
+            ) from error
         if not isinstance(config, dict) or "model_type" not in config:
-            raise ValueError('backbone_config needs a model_type, for example {"model_type": "vit", "hidden_size": 192}.')
+            raise ValueError(
+                'backbone_config needs a model_type, for example {"model_type": "vit", "hidden_size": 192}.'
+            )
         return config
 
     def cde_options(self) -> dict[str, Any]:
         """The fields that are fields of the model's configuration."""
-        names = ("delta_dim", "global_feature", "projector_hidden_dim", "projector_num_layers", "projector_dropout")
+        names = (
+            "delta_dim",
+            "global_feature",
+            "projector_hidden_dim",
+            "projector_num_layers",
+            "projector_dropout",
+        )
         patch_names = ("delta_mode", "top_k_patches", "patch_loss")
         # The baselines have one delta a pair and no patches.
         return {name: getattr(self, name) for name in names + (patch_names if self.method == "cde" else ())}
@@ -68,31 +102,43 @@ class DataArguments:
         ValueError: if a choice is not among those named in its help.
     """
 
-    data: str = field(default="data/rooms", metadata={"help": "folder or repository of a data set of pairs"})
+    data: str | None = field(
+        default=None,
+        metadata={"help": "folder or repository of a data set of pairs; default: rooms, rendered here"},
+    )
     view: str = field(default="single", metadata={"help": "single: crops of the target; multi: whole views"})
     shift: str = field(
         default="both",
-        metadata={"help": "comp: unseen action-object combinations; syst: unseen objects; both, of one training part"},
+        metadata={
+            "help": "comp: unseen action-object combinations; syst: unseen objects; both, of one training part"
+        },
     )
-    image_size: int = field(default=96, metadata={"help": "side of the pictures that the model sees, in pixels"})
-    augment: bool = field(default=True, metadata={"help": "the same random crop, flip and colour change on both images"})
-    build: str | None = field(
-        default=None, metadata={"help": "rooms: render the data set first if the folder of --data does not hold it"}
+    image_size: int = field(
+        default=96, metadata={"help": "side of the pictures that the model sees, in pixels"}
     )
-    build_pairs: int = field(default=3000, metadata={"help": "how many pairs to render"})
-    build_image_size: int = field(default=128, metadata={"help": "side of the rendered pictures, in pixels"})
-    build_seed: int = field(default=0, metadata={"help": "seed of the rendered rooms and of their splits"})
-    build_workers: int = field(default=2, metadata={"help": "processes that render"})
+    augment: bool = field(
+        default=True, metadata={"help": "the same random crop, flip and colour change on both images"}
+    )
+    rooms_folder: str = field(default="data/rooms", metadata={"help": "where rendered rooms are, or will be"})
+    rooms_pairs: int = field(default=3000, metadata={"help": "how many pairs to render"})
+    rooms_image_size: int = field(default=128, metadata={"help": "side of the rendered pictures, in pixels"})
+    rooms_seed: int = field(default=0, metadata={"help": "seed of the rendered rooms and of their splits"})
+    rooms_workers: int = field(default=2, metadata={"help": "processes that render"})
 
     def __post_init__(self) -> None:
         for name, choices in (
             ("view", ("single", "multi")),
             ("shift", ("comp", "syst", "both")),
-            ("build", (None, "rooms")),
         ):
             if getattr(self, name) not in choices:
-                allowed = ", ".join(str(choice) for choice in choices)
-                raise ValueError(f"{name}={getattr(self, name)!r} is not known; choose one of: {allowed}.")
-        for name in ("image_size", "build_pairs", "build_image_size", "build_workers"):
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is not known; choose one of: {', '.join(choices)}."
+                )
+        for name in ("image_size", "rooms_pairs", "rooms_image_size", "rooms_workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
+
+    @property
+    def source(self) -> str:
+        """The folder or repository that the pairs are read from."""
+        return self.rooms_folder if self.data is None else self.data

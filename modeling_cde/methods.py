@@ -42,4 +42,6 @@ def load_action_model(checkpoint: str, **kwargs: Any) -> tuple[PreTrainedModel, 
             f"{checkpoint} is a {config.model_type!r} checkpoint, not a trained action model ({known}); to train one on "
             f"top of it run train.py --backbone {checkpoint}."
         )
-    return model_class.from_pretrained(checkpoint, **kwargs).eval(), CDEImageProcessor.from_pretrained(checkpoint, **kwargs)
+    return model_class.from_pretrained(checkpoint, **kwargs).eval(), CDEImageProcessor.from_pretrained(
+        checkpoint, **kwargs
+    )

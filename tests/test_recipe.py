@@ -26,7 +26,9 @@ def test_values_reach_their_dataclass_with_their_type(tmp_path):
 
 
 def test_flags_win_over_the_file(tmp_path):
-    model, data = parse(tmp_path, "backbone: org/a\nimage_size: 48\n", "--image_size", "64", "--backbone=org/b")
+    model, data = parse(
+        tmp_path, "backbone: org/a\nimage_size: 48\n", "--image_size", "64", "--backbone=org/b"
+    )
     assert (model.backbone, data.image_size) == ("org/b", 64)
 
 
@@ -46,9 +48,17 @@ def test_a_later_file_wins_over_an_earlier_one(tmp_path):
         ("", [], "found NoneType"),
         ("image_size: [\n", [], "not plain YAML"),
         ("image_size: !!python/object/apply:os.system ['true']\n", [], "not plain YAML"),
-        ("backbone: org/a\n", ["--imag_size", "3"], "unknown argument '--imag_size'; did you mean '--image_size'"),
+        (
+            "backbone: org/a\n",
+            ["--imag_size", "3"],
+            "unknown argument '--imag_size'; did you mean '--image_size'",
+        ),
         ("image_size: 48\n", [], "no backbone"),
-        ("backbone: org/a\nview: sideways\n", [], "view='sideways' is not known; choose one of: single, multi"),
+        (
+            "backbone: org/a\nview: sideways\n",
+            [],
+            "view='sideways' is not known; choose one of: single, multi",
+        ),
         ("backbone: org/a\nimage_size: 0\n", [], "image_size=0 must be at least 1"),
         ("backbone_config: {hidden_size: 3}\n", [], "backbone_config needs a model_type"),
         ("backbone_config: 'vit'\n", [], "backbone_config is not JSON"),

@@ -19,7 +19,14 @@ _METHODS = {
     "cde-concatenation": "A baseline: an action is recognised from two embeddings side by side.",
 }
 _CLASSES = {"cde": "CDEForActionClassification", "cde-concatenation": "ConcatenationForActionClassification"}
-_MODEL_KEYS = ("delta_mode", "delta_dim", "top_k_patches", "patch_loss", "global_feature", "projector_num_layers")
+_MODEL_KEYS = (
+    "delta_mode",
+    "delta_dim",
+    "top_k_patches",
+    "patch_loss",
+    "global_feature",
+    "projector_num_layers",
+)
 _SPLIT_TEXT = {
     "test": "in distribution",
     "test_comp": "unseen action-object combinations",
@@ -53,15 +60,17 @@ def snippet(model_type: str, folder: str, size: int) -> str:
     )
 
 
-def card_metadata(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any], rendered: bool) -> ModelCardData:
+def card_metadata(
+    name: str, config: Mapping[str, Any], metrics: Mapping[str, Any], rendered: bool
+) -> ModelCardData:
     """The card's YAML header, with the measured test accuracies as `model-index`."""
-    arguments = metrics["training"]["arguments"]
+    source = metrics["training"]["data"]
     results = [
         EvalResult(
             task_type="image-classification",
             task_name="action classification from before/after pairs",
-            dataset_type=arguments["data"],
-            dataset_name=Path(arguments["data"]).name,
+            dataset_type=source,
+            dataset_name=Path(source).name,
             dataset_split=split,
             metric_type="accuracy",
             metric_name=f"accuracy, {_SPLIT_TEXT.get(split, split)}",
@@ -74,8 +83,9 @@ def card_metadata(name: str, config: Mapping[str, Any], metrics: Mapping[str, An
         license="apache-2.0",
         library_name="transformers",
         pipeline_tag="image-classification",
-        tags=["causal-delta-embeddings", config["model_type"], "before-after-pairs"] + ["synthetic"] * rendered,
-        base_model=arguments.get("backbone"),
+        tags=["causal-delta-embeddings", config["model_type"], "before-after-pairs"]
+        + ["synthetic"] * rendered,
+        base_model=metrics["training"]["arguments"].get("backbone"),
         metrics=["accuracy"],
         model_name=name,
         eval_results=results,
@@ -105,11 +115,15 @@ def write_model_card(run: str | Path, name: str | None = None) -> Path:
     training, environment = metrics["training"], metrics["environment"]
     arguments = training["arguments"]
     name = name or folder.resolve().name
-    rendered = arguments.get("build") == "rooms"
+    rendered = arguments["data"] is None
     backbone = config["backbone_config"]
     described = arguments.get("backbone") or f"{backbone['model_type']}, trained from scratch"
     label_of = {int(key): value for key, value in config["id2label"].items()}
-    model_keys = [key for key in _MODEL_KEYS if key in config and (config.get("delta_mode") == "patch" or "patch" not in key)]
+    model_keys = [
+        key
+        for key in _MODEL_KEYS
+        if key in config and (config.get("delta_mode") == "patch" or "patch" not in key)
+    ]
     card = ModelCard.from_template(
         card_metadata(name, config, metrics, rendered),
         template_path=str(TEMPLATE),
@@ -120,7 +134,7 @@ def write_model_card(run: str | Path, name: str | None = None) -> Path:
         results=results_rows(metrics["splits"]),
         gap=", ".join(f"{value:.3f} on {split}" for split, value in metrics["gap"].items()),
         model_rows=[("backbone", described), *((key, config[key]) for key in model_keys)],
-        data=arguments["data"],
+        data=training["data"],
         pairs=", ".join(f"{count} {split}" for split, count in training["pairs"].items()),
         minutes=training["minutes"],
         device=environment["device"],
@@ -128,7 +142,9 @@ def write_model_card(run: str | Path, name: str | None = None) -> Path:
         torch=environment["torch"],
         transformers=environment["transformers"],
         command=training["command"],
-        training_rows=sorted((k, v) for k, v in arguments.items() if v is not None and k != "backbone_config"),
+        training_rows=sorted(
+            (k, v) for k, v in arguments.items() if v is not None and k != "backbone_config"
+        ),
         rendered=rendered,
     )
     path = folder / "README.md"

@@ -1,0 +1,51 @@
+"""Progress of a training run: a bar, and a readable line for what Transformers prints as a dictionary."""
+
+from typing import Any
+
+from transformers import ProgressCallback, Trainer
+from transformers.trainer_callback import PrinterCallback
+
+_TERMS = {
+    "loss": "loss",
+    "cross_entropy": "cross-entropy",
+    "contrastive": "contrastive",
+    "sparsity": "sparsity",
+}
+
+
+class CDEProgressCallback(ProgressCallback):
+    """One line per log: the loss terms while training, the accuracy of each validation split after an epoch."""
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """Write what was logged above the bar; see `transformers.TrainerCallback.on_log`."""
+        if self.training_bar is None or not state.is_world_process_zero or not logs:
+            return
+        line = format_log(logs)
+        if line:
+            self.training_bar.write(f"epoch {state.epoch:5.2f}  step {state.global_step:5d}  {line}")
+
+
+def format_log(logs: dict[str, Any]) -> str:
+    """The line for one log, empty for logs that hold neither loss terms nor accuracies.
+
+    Args:
+        logs: as `transformers.Trainer` passes it to callbacks.
+    """
+    if "loss" in logs:
+        parts = [f"{shown} {logs[name]:.3f}" for name, shown in _TERMS.items() if name in logs]
+        lonely = logs.get("anchors_without_positive", 0.0)
+        return "  ".join(parts + ([f"anchors without positive {lonely:.0%}"] if lonely > 0 else []))
+    return "  ".join(
+        f"{key.removeprefix('eval_').removesuffix('_accuracy')} accuracy {value:.3f}"
+        for key, value in logs.items()
+        if key.startswith("eval_") and key.endswith("_accuracy") and not key.endswith("macro_accuracy")
+    )
+
+
+def show_progress(trainer: Trainer) -> None:
+    """Replace a trainer's own progress display by `CDEProgressCallback`."""
+    for kind in (ProgressCallback, PrinterCallback):
+        trainer.remove_callback(kind)
+    trainer.add_callback(CDEProgressCallback)
