@@ -266,7 +266,7 @@ def _contrastive(
 
         # Counted on the gathered labels, so that no process needs another's result.
         anchors = ((all_labels[:, None] == all_labels[None, :]).sum(1) > 1).sum()  # ()
-        loss = per_anchor.sum() * (processes / anchors.clamp(min=1))
+        loss = per_anchor.sum() * processes / anchors.clamp(min=1)
         return loss, 1.0 - anchors / max(total, 1)
 
 

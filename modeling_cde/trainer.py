@@ -12,7 +12,7 @@ Notable:
 from typing import Any
 
 import torch
-from accelerate.utils import recursively_apply
+from accelerate.utils import find_batch_size, recursively_apply
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedModel, Trainer
@@ -24,15 +24,7 @@ from .losses import CDELoss, TermMeans
 from .training_args import CDETrainingArguments
 
 # Outputs that are not handed to compute_metrics, which gets the logits alone.
-_NOT_PREDICTIONS = (
-    "delta",
-    "states",
-    "patch_delta",
-    "patch_indices",
-    "patch_logits",
-    "hidden_states",
-    "attentions",
-)
+_NOT_PREDICTIONS = "delta states patch_delta patch_indices patch_logits hidden_states attentions".split()
 
 
 class CDETrainer(Trainer):  # type: ignore[misc]
@@ -88,7 +80,7 @@ class CDETrainer(Trainer):  # type: ignore[misc]
         model: nn.Module,
         inputs: dict[str, Any],
         return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
+        num_items_in_batch: Any = None,
     ) -> Any:
         """The weighted sum of the terms, a mean over the micro-batch; on request with the model's outputs."""
         outputs = model(**inputs)
@@ -96,12 +88,11 @@ class CDETrainer(Trainer):  # type: ignore[misc]
         loss = terms.pop("loss")
         if model.training:
             self._trained.add(terms, 1 / getattr(self, "current_gradient_accumulation_steps", 1))
-        elif self._batch_counts:
-            samples = inputs["labels"].numel()
-            weights = dict.fromkeys(terms, samples)
-            if "contrastive" in terms:  # with k patches a sample is k anchors, in every batch
-                weights["contrastive"] = samples * (1 - terms["anchors_without_positive"])
-            self._evaluated.add(terms, weights)
+        else:
+            samples = inputs["labels"].numel() if self._batch_counts else 0
+            # A sample is one anchor, or k with patches: the same number in every batch.
+            anchors = samples * (1 - terms.get("anchors_without_positive", 0.0))
+            self._evaluated.add(terms, dict.fromkeys(terms, samples) | {"contrastive": anchors})
         return (loss, outputs) if return_outputs else loss
 
     def _terms(self, outputs: Any, labels: torch.Tensor | None, training: bool) -> dict[str, torch.Tensor]:
@@ -117,7 +108,7 @@ class CDETrainer(Trainer):  # type: ignore[misc]
                     f"{name} returns no `delta`: set contrastive_weight=0 and sparsity_weight=0 for it."
                 )
             return {"cross_entropy": cross_entropy, "loss": cross_entropy}
-        per_patch = getattr(self.model.config, "patch_loss", None) == "per_patch"
+        per_patch = getattr(getattr(self.model, "config", None), "patch_loss", None) == "per_patch"
         steps = self.args.sparsity_warmup_ratio * self.state.max_steps if training else 0
         terms: dict[str, torch.Tensor] = self.loss(
             cross_entropy,
@@ -137,20 +128,11 @@ class CDETrainer(Trainer):  # type: ignore[misc]
 
     # Evaluation
 
-    def evaluation_loop(
-        self,
-        dataloader: DataLoader[Any],
-        description: str,
-        prediction_loss_only: bool | None = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> EvalLoopOutput:
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
         """Adds the terms, and the exact loss, to the metrics; see `transformers.Trainer.evaluation_loop`."""
         self._evaluated = TermMeans()
         with seeded():  # training goes on as if there had been no evaluation
-            output = super().evaluation_loop(
-                dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
-            )
+            output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         if terms := self._evaluated.pop(self.accelerator.reduce):
             weights = {"cross_entropy": 1.0, "contrastive": self.loss.contrastive_weight}
             weights["sparsity"] = self.loss.sparsity_weight
@@ -159,25 +141,20 @@ class CDETrainer(Trainer):  # type: ignore[misc]
         return output
 
     def prediction_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
+        self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
     ) -> tuple[Any, Any, Any]:
         """Leaves out of the loss the samples that are repeated to even out the last round of several
         processes."""
         if ignore_keys is None:
-            ignore_keys = [*getattr(self.model.config, "keys_to_ignore_at_inference", []), *_NOT_PREDICTIONS]
-        rows, state = len(inputs["pixel_values"]), self.accelerator.gradient_state
+            known = getattr(getattr(self.model, "config", None), "keys_to_ignore_at_inference", [])
+            ignore_keys = [*known, *_NOT_PREDICTIONS]
+        rows, state = find_batch_size(inputs), self.accelerator.gradient_state
         new = rows
         if self.accelerator.num_processes > 1 and state.end_of_dataloader and state.remainder > 0:
             # A round is the batches of the processes one after another; repeated samples come last in it.
             new = min(max(state.remainder - rows * self.accelerator.process_index, 0), rows)
         self._batch_counts, kept = new > 0, max(new, 1)
-        if kept == rows:
-            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)  # type: ignore[no-any-return]
-        inputs = recursively_apply(lambda x: x[:kept], inputs)
+        inputs = recursively_apply(lambda x: x[:kept], inputs) if kept < rows else inputs
         loss, *rest = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         # All processes gather equally many rows, of which those over the remainder are then cut off.
         again = torch.arange(rows, device=self.args.device).clamp(max=kept - 1)

@@ -180,15 +180,19 @@ class SeededDataset(Dataset[Any]):
         self.dataset = dataset
         self.seed = seed
         self.batch_sampler = batch_sampler
-        self.epoch = 0
+        # Shared memory, so that worker processes that outlive an epoch see the next one begin.
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]
 
     def set_epoch(self, epoch: int) -> None:
-        """Fix the randomness of the next pass."""
-        self.epoch = epoch
-        if self.batch_sampler is not None:
-            self.batch_sampler.set_epoch(epoch)
-        if hasattr(self.dataset, "set_epoch"):
-            self.dataset.set_epoch(epoch)
+        """Fix the randomness of the next pass, also of the data set's transform if that has `set_epoch`."""
+        self._epoch.fill_(epoch)
+        listeners: list[Any] = [self.batch_sampler, self.dataset]
+        if isinstance(how := getattr(self.dataset, "format", None), dict):  # of a datasets.Dataset
+            listeners.append(how.get("format_kwargs", {}).get("transform"))
+        for listener in listeners:
+            if hasattr(listener, "set_epoch"):
+                listener.set_epoch(epoch)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -197,7 +201,7 @@ class SeededDataset(Dataset[Any]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: list[int]) -> Sequence[Any]:
-        seed = zlib.crc32(repr((self.seed, self.epoch, [int(index) for index in indices])).encode())
+        seed = zlib.crc32(repr((self.seed, int(self._epoch), [int(index) for index in indices])).encode())
         with seeded(seed):
             if hasattr(self.dataset, "__getitems__"):
                 return self.dataset.__getitems__(indices)  # type: ignore[no-any-return]
@@ -212,7 +216,8 @@ def training_batches(
     Args:
         dataset: a data set of known length.
         batch_size: samples in a batch, per process.
-        label_column: the column of the actions; None, or a data set without columns, gives plain shuffled batches.
+        label_column: the column of the actions; None, or a data set without columns, gives plain shuffled
+            batches.
         min_per_class, seed, drop_last: see `ClassAwareBatchSampler`.
 
     Returns:
