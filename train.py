@@ -1,6 +1,6 @@
 """Train and evaluate an action model on before/after pairs.
 
-accelerate launch train.py --config configs/quickstart.yaml [--seed 1] [--method concatenation] [--backbone ORG/NAME] ...
+accelerate launch train.py --config configs/quickstart.yaml [--method concatenation] [--backbone ORG/NAME] [--seed 1]
 """
 
 import shutil

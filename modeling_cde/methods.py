@@ -39,8 +39,8 @@ def load_action_model(checkpoint: str, **kwargs: Any) -> tuple[PreTrainedModel, 
     if model_class is None:
         known = ", ".join(_BY_MODEL_TYPE)
         raise ValueError(
-            f"{checkpoint} is a {config.model_type!r} checkpoint, not a trained action model ({known}); to train one on "
-            f"top of it run train.py --backbone {checkpoint}."
+            f"{checkpoint} is a {config.model_type!r} checkpoint, not a trained action model ({known}); to train "
+            f"one on top of it run train.py --backbone {checkpoint}."
         )
     return model_class.from_pretrained(checkpoint, **kwargs).eval(), CDEImageProcessor.from_pretrained(
         checkpoint, **kwargs

@@ -1,7 +1,7 @@
 """Accuracy of predicted actions: overall, macro, by action, by object, and how often an error is the opposite action.
 
-Every figure is a ratio of two counts over the whole split, never a mean of per-batch means, so it does not depend on the
-batch size. `ActionMetrics` offers the same as an `evaluate.Metric`; being a local class it needs no network.
+Every figure is a ratio of two counts over the whole split, never a mean of per-batch means, so it does not depend on
+the batch size. `ActionMetrics` offers the same as an `evaluate.Metric`; being a local class it needs no network.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,8 @@ from typing import Any
 import datasets
 import evaluate
 
-_DESCRIPTION = """Accuracy of action predictions over one split: overall, macro, by action and by object, and the share of
-errors that name the opposite action."""
+_DESCRIPTION = """Accuracy of action predictions over one split: overall, macro, by action and by object, and the
+share of errors that name the opposite action."""
 
 _INPUTS = """
 Args:
@@ -61,8 +61,8 @@ def compute_action_metrics(
 
     Returns:
         `n` (int); `accuracy` = right / n; `macro_accuracy` = mean of the accuracies of the actions that occur in
-        `references`; `accuracy_by_action` and `accuracy_by_object` (dicts); `opposite_error_share` = errors that name the
-        opposite of the true action / all errors, None where there is no error.
+        `references`; `accuracy_by_action` and `accuracy_by_object` (dicts); `opposite_error_share` = errors that name
+        the opposite of the true action / all errors, None where there is no error.
 
     Raises:
         ValueError: if the split is empty, the lengths differ or an id has no name.

@@ -27,8 +27,8 @@ def parse_recipe(dataclass_types: Sequence[type], arguments: Sequence[str]) -> t
         One instance of each dataclass, in their order.
 
     Raises:
-        ValueError: if the file is missing, is no mapping, has an unknown key (the nearest known one is named) or a value
-            that cannot be written on a command line; also for an unknown flag.
+        ValueError: if the file is missing, is no mapping or has an unknown key (the nearest known one is named); also
+            for an unknown flag.
         SystemExit: if a value has the wrong type; argparse has then printed which.
     """
     parser = HfArgumentParser(list(dataclass_types), allow_abbrev=False)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from typing import Any
 STATE_FILE = "trainer_state.json"
 CURVE_FILE = "training_curve.png"
 
-# Okabe and Ito's palette: told apart by readers with any common colour-vision deficiency, and in greyscale by the markers.
+# Okabe and Ito's palette, told apart with any common colour-vision deficiency; the markers help in greyscale.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 _TERMS = ("cross_entropy", "contrastive", "sparsity")
 
@@ -61,7 +61,7 @@ def plot_training_curve(run: str | Path) -> Path:
     for colour, term in zip(COLOURS, _TERMS, strict=False):
         steps, values = series(history, term)
         if steps:
-            left.plot(steps, values, color=colour, label=term.replace("_", "-"))
+            left.plot(steps, values, color=colour, marker=".", markersize=3, label=term.replace("_", "-"))
     left.set(xlabel="step", ylabel="loss term, unweighted", yscale="log", title="training")
     left.legend(frameon=False)
 
