@@ -1,8 +1,67 @@
-"""Causal Delta Embeddings: what an action does, learned from before/after image pairs."""
+"""Causal Delta Embeddings: what an action does, learned from before/after image pairs.
+
+Importing this registers the models with the Auto classes of Transformers and the "action-classification" pipeline.
+What training needs is imported when it is first asked for.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from transformers import AutoConfig, AutoImageProcessor, AutoModel
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_cde import CDEConfig
 from .image_processing_cde import CDEImageProcessor
 from .modeling_baselines import ConcatenationConfig, ConcatenationForActionClassification
-from .modeling_cde import CDEForActionClassification, CDEModel
+from .modeling_cde import CDEActionClassifierOutput, CDEForActionClassification, CDEModel, CDEModelOutput
+from .pipeline_cde import TASK, ActionClassificationPipeline
+
+if TYPE_CHECKING:
+    from .losses import CDELoss, sparsity_loss, supervised_contrastive_loss
+    from .trainer import CDETrainer
+    from .training_args import CDETrainingArguments
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "ActionClassificationPipeline",
+    "CDEActionClassifierOutput",
+    "CDEConfig",
+    "CDEForActionClassification",
+    "CDEImageProcessor",
+    "CDELoss",
+    "CDEModel",
+    "CDEModelOutput",
+    "CDETrainer",
+    "CDETrainingArguments",
+    "ConcatenationConfig",
+    "ConcatenationForActionClassification",
+    "sparsity_loss",
+    "supervised_contrastive_loss",
+]
+
+_LATER = {
+    "CDELoss": "losses",
+    "sparsity_loss": "losses",
+    "supervised_contrastive_loss": "losses",
+    "CDETrainer": "trainer",
+    "CDETrainingArguments": "training_args",
+}
+
+AutoConfig.register(CDEConfig.model_type, CDEConfig)
+AutoConfig.register(ConcatenationConfig.model_type, ConcatenationConfig)
+AutoModel.register(CDEConfig, CDEModel)
+AutoModel.register(ConcatenationConfig, ConcatenationForActionClassification)
+for _config in (CDEConfig, ConcatenationConfig):
+    AutoImageProcessor.register(_config, image_processor_classes={"pil": CDEImageProcessor})
+PIPELINE_REGISTRY.register_pipeline(TASK, ActionClassificationPipeline, pt_model=AutoModel, type="image")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

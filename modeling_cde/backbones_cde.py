@@ -65,9 +65,7 @@ FAMILIES: dict[str, Family] = {
     "dinov3_vit": Family(_cls_and_registers, interpolates="itself", unused=_MASK_TOKEN),
     "siglip_vision_model": Family(0, "pooler"),
     "deit": Family(2, pooling_layer=True),
-    "beit": Family(
-        1, _beit_feature, final_norm="pooler.layernorm", interpolates="itself", unused=_MASK_TOKEN
-    ),
+    "beit": Family(1, _beit_feature, final_norm="pooler.layernorm", interpolates="itself", unused=_MASK_TOKEN),
     "resnet": Family(0, "mean", normalised=False, interpolates="itself"),
     "convnext": _CONVNEXT,
     "convnextv2": _CONVNEXT,
@@ -257,9 +255,11 @@ class BackboneReader:
 
     def _final_norm(self, backbone: nn.Module) -> nn.Module | None:
         """The backbone's own last norm, where its output lacks it."""
-        module: Any = backbone
-        for name in (self.family.final_norm or "").split("."):
-            module = getattr(module, name, None) if name else None
+        if self.family.final_norm is None:
+            return None
+        module: nn.Module | None = backbone
+        for name in self.family.final_norm.split("."):
+            module = getattr(module, name, None)  # BEiT's pooler has a norm only where it takes the mean
         return module
 
     def _check_grid(self, num_tokens: int, height: int, width: int) -> None:

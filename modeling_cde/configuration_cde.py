@@ -19,7 +19,7 @@ AUTO_MAP = {
 _NOT_INHERITED = ("auto_map", "trust_remote_code", "custom_pipelines", "code_revision")
 
 
-class CDEConfig(PreTrainedConfig):
+class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
     """What a CDE model is made of: a vision backbone, a projector and the way two states become a delta.
 
     Args:
@@ -89,9 +89,11 @@ class CDEConfig(PreTrainedConfig):
         self.projector_input_norm = projector_input_norm
         self.global_feature = global_feature
         self.num_prefix_tokens = num_prefix_tokens
+        if kwargs.get("id2label") and not kwargs.get("label2id"):
+            kwargs["label2id"] = {name: int(index) for index, name in kwargs["id2label"].items()}
         kwargs.setdefault("auto_map", dict(self._auto_map()))
         super().__init__(**kwargs)
-        self._check()
+        self.check()
 
     @classmethod
     def option_names(cls) -> set[str]:
@@ -103,7 +105,7 @@ class CDEConfig(PreTrainedConfig):
         """The `auto_map` that a saved configuration of this class carries."""
         return AUTO_MAP
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Raises ValueError for the first field that breaks its rule."""
         name = type(self).__name__
         _one_of(name, "delta_mode", self.delta_mode, ("global", "patch"))
@@ -129,29 +131,28 @@ def vision_config(config: PreTrainedConfig | dict[str, Any] | None) -> PreTraine
     Raises:
         ValueError: The dict has no `model_type`, or one that the installed Transformers does not know.
     """
-    if config is None:
-        config = {"model_type": "vit"}
-    if isinstance(config, dict):
-        options = {key: value for key, value in config.items() if key not in _NOT_INHERITED}
+    given = {"model_type": "vit"} if config is None else config
+    if isinstance(given, dict):
+        options = {key: value for key, value in given.items() if key not in _NOT_INHERITED}
         model_type = options.pop("model_type", None)
         if model_type is None:
             raise ValueError('backbone_config has no "model_type": add one, for example {"model_type": "vit", ...}.')
         try:
-            config = AutoConfig.for_model(model_type, **options)
+            result = AutoConfig.for_model(model_type, **options)
         except ValueError as error:
             raise ValueError(
                 f"backbone_config names the model_type {model_type!r}, which the installed Transformers does not "
                 "have: use one of its own vision models as the backbone."
             ) from error
     else:
-        config = deepcopy(config)
-    config = getattr(config, "vision_config", config)  # the two-tower CLIP and SigLIP
+        result = deepcopy(given)
+    result = getattr(result, "vision_config", result)  # the two-tower CLIP and SigLIP
     for key in _NOT_INHERITED:
-        config.__dict__.pop(key, None)
-    config.return_dict = True  # features are read by name
-    if config.model_type == "vit_mae":
-        config.mask_ratio = 0.0  # masking is its pretraining task; as an encoder it must see the whole image
-    return config
+        result.__dict__.pop(key, None)
+    result.return_dict = True  # features are read by name
+    if result.model_type == "vit_mae":
+        result.mask_ratio = 0.0  # masking is its pretraining task; as an encoder it must see the whole image
+    return result
 
 
 def _one_of(owner: str, field: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -11,10 +11,22 @@ from transformers import AutoImageProcessor, BatchFeature
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.image_processing_utils import BaseImageProcessor
 
+_SETTINGS = (
+    "size",
+    "image_mean",
+    "image_std",
+    "resample",
+    "do_resize",
+    "do_center_crop",
+    "crop_size",
+    "do_rescale",
+    "rescale_factor",
+    "do_normalize",
+)
 _CALL = "processor(before, after), with two images, or two lists of images of equal length"
 
 
-class CDEImageProcessor(BaseImageProcessor):
+class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
     """Resizes, crops and normalises the before and the after image of pairs in the same way.
 
     The values are those of the backbone's own processor for the same picture; `from_backbone` takes over its settings.
@@ -92,9 +104,7 @@ class CDEImageProcessor(BaseImageProcessor):
             settings = _read_settings(backbone, revision)
         else:
             settings = {**_class_defaults(backbone), **backbone.to_dict()}
-        fields = ("size", "image_mean", "image_std", "resample", "do_resize", "do_center_crop", "crop_size")
-        fields += ("do_rescale", "rescale_factor", "do_normalize")
-        options = {name: settings[name] for name in fields if settings.get(name) is not None}
+        options = {name: settings[name] for name in _SETTINGS if settings.get(name) is not None}
         for name in ("size", "crop_size"):
             if name in options and not isinstance(options[name], int):
                 options[name] = {key: int(side) for key, side in dict(options[name]).items() if side is not None}
@@ -138,11 +148,12 @@ class CDEImageProcessor(BaseImageProcessor):
             raise ValueError(
                 f"CDEImageProcessor got {len(before_list)} before and {len(after_list)} after images: call {_CALL}."
             )
-        pairs = [
-            torch.stack([settings.process(x), settings.process(y)])
-            for x, y in zip(before_list, after_list, strict=True)
-        ]  # (2, C, H, W) each
-        pixel_values = torch.stack(pairs)  # (B, 2, C, H, W)
+        images = [settings.process(image) for image in before_list + after_list]  # (C, H, W) each
+        shapes = {tuple(image.shape) for image in images}
+        if len(shapes) > 1:
+            raise ValueError(f"The processed images differ in shape, {sorted(shapes)}: use do_resize=True.")
+        halves = torch.stack(images[: len(before_list)]), torch.stack(images[len(before_list) :])  # (B, C, H, W) each
+        pixel_values = torch.stack(halves, dim=1)  # (B, 2, C, H, W)
         return BatchFeature(data={"pixel_values": pixel_values}, tensor_type=return_tensors)
 
     def process(self, image: Any) -> torch.Tensor:
@@ -234,9 +245,7 @@ def _center_crop(picture: Image.Image, height: int, width: int) -> Image.Image:
 def _read_settings(backbone: str | os.PathLike[str], revision: str | None) -> dict[str, Any]:
     """Settings of the image processor in a folder or Hub repository."""
     try:
-        found = AutoImageProcessor.from_pretrained(
-            backbone, revision=revision, trust_remote_code=False, backend="pil"
-        )
+        found = AutoImageProcessor.from_pretrained(backbone, revision=revision, trust_remote_code=False, backend="pil")
         return {**_class_defaults(found), **found.to_dict()}
     except (ImportError, OSError, ValueError) as error:  # DINOv3's has no class without torchvision
         try:

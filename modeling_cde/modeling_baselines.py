@@ -7,7 +7,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from .configuration_cde import CDEConfig
-from .modeling_cde import CDEActionClassifierOutput, CDEModel, CDEPreTrainedModel, action_loss
+from .modeling_cde import CDEActionClassifierOutput, CDEModel, CDEPreTrainedModel, action_loss, full_precision
 
 
 class ConcatenationConfig(CDEConfig):
@@ -48,12 +48,10 @@ class ConcatenationConfig(CDEConfig):
             "AutoModel": "modeling_baselines.ConcatenationForActionClassification",
         }
 
-    def _check(self) -> None:
-        super()._check()
+    def check(self) -> None:
+        super().check()
         if self.head_inputs not in ("delta", "z_after"):
-            raise ValueError(
-                f"ConcatenationConfig.head_inputs must be 'delta' or 'z_after', not {self.head_inputs!r}."
-            )
+            raise ValueError(f"ConcatenationConfig.head_inputs must be 'delta' or 'z_after', not {self.head_inputs!r}.")
         if self.delta_mode != "global":
             raise ValueError('ConcatenationConfig.delta_mode must be "global": the baseline has no patch-wise form.')
 
@@ -110,7 +108,7 @@ class ConcatenationForActionClassification(CDEPreTrainedModel):
         )
         before, after = outputs.states[:, :-1], outputs.states[:, 1:]  # (B, T-1, D) each
         second = outputs.delta if self.config.head_inputs == "delta" else after
-        logits = self.head(torch.cat([before, second], dim=-1))  # (B, T-1, A)
+        logits = full_precision(self.head, torch.cat([before, second], dim=-1))  # (B, T-1, A)
         frames = pixel_values.shape[1]
         output = CDEActionClassifierOutput(
             loss=None if labels is None else action_loss(logits, labels, frames=frames),

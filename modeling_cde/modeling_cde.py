@@ -8,19 +8,19 @@
 
 Notable:
 - T frames cost T encodings and give T-1 deltas; a pair is T = 2.
-- The projector and the subtraction run in the dtype of the weights, also under autocast: a delta is a small
-  difference of large states, and bfloat16 would round much of it away.
-- The cross-entropy is float32.
+- The projector, the subtraction and the classifier run in the dtype of the weights, also under autocast: a delta is a
+  small difference of large states, and bfloat16 would round much of it away. The cross-entropy is float32.
 """
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
@@ -31,7 +31,7 @@ from .configuration_cde import CDEConfig, vision_config
 
 
 @dataclass
-class CDEModelOutput(ModelOutput):
+class CDEModelOutput(ModelOutput):  # type: ignore[misc]
     """States and deltas of a batch of clips.
 
     Attributes:
@@ -52,7 +52,7 @@ class CDEModelOutput(ModelOutput):
 
 
 @dataclass
-class CDEActionClassifierOutput(ModelOutput):
+class CDEActionClassifierOutput(ModelOutput):  # type: ignore[misc]
     """Actions, states and deltas of a batch of clips.
 
     Attributes:
@@ -99,7 +99,10 @@ class CDEProjector(nn.Sequential):
         super().__init__(*layers)
 
 
-class CDEPreTrainedModel(PreTrainedModel):
+Model = TypeVar("Model", bound="CDEPreTrainedModel")
+
+
+class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     """What all models with a CDE configuration share: initialisation, freezing, saving."""
 
     config: CDEConfig
@@ -113,6 +116,7 @@ class CDEPreTrainedModel(PreTrainedModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
     _can_compile_fullgraph = True
+    loaded_revision: str | None = None  # of the Hub repository that the weights came from
     # The loss is a mean over the batch that forward sees: Trainer has to divide it by the accumulation steps.
     accepts_loss_kwargs = False
 
@@ -133,21 +137,22 @@ class CDEPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_backbone(
-        cls,
+        cls: type[Model],
         backbone: str | os.PathLike[str] | PreTrainedConfig | dict[str, Any],
         *,
         revision: str | None = None,
         dtype: torch.dtype = torch.float32,
         attn_implementation: str | None = None,
         **config_options: Any,
-    ) -> "CDEPreTrainedModel":
+    ) -> Model:
         """Makes a new model on a vision backbone, whose pretrained weights are taken once.
 
         A saved model holds the backbone's weights: `from_pretrained` never asks for them again.
 
         Args:
-            backbone: Hub id or local folder of a vision model with safetensors weights (a two-tower CLIP or SigLIP
-                gives its vision tower), or a configuration, which gives random weights.
+            backbone: Hub id or local folder of a vision model (a two-tower CLIP or SigLIP gives its vision tower), or
+                a configuration, which gives random weights. Safetensors weights are preferred; pickled ones, which
+                some old repositories have alone, are read as weights only.
             revision: Branch, tag or commit of the Hub repository.
             dtype: Of the new model, whatever the checkpoint's: training wants float32 weights.
             attn_implementation: `"sdpa"` (default where the backbone has it), `"eager"` for attention maps, ...
@@ -158,26 +163,24 @@ class CDEPreTrainedModel(PreTrainedModel):
             TypeError: An option is no field of the configuration.
         """
         _check_options(cls.config_class, config_options)
-        pretrained = isinstance(backbone, (str, os.PathLike))
-        if pretrained:
+        found: Any = backbone
+        if isinstance(backbone, (str, os.PathLike)):
             found = AutoConfig.from_pretrained(backbone, revision=revision, trust_remote_code=False)
             if isinstance(found, CDEConfig) or found.model_type.startswith("cde"):
                 raise ValueError(f"{backbone} is a CDE checkpoint: load it by {cls.__name__}.from_pretrained.")
-        else:
-            found = backbone
         config = cls.config_class(backbone_config=vision_config(found), **config_options)
         if attn_implementation is not None:
             config._attn_implementation = attn_implementation
         config.dtype = config.backbone_config.dtype = dtype
-        if not pretrained:
-            return cls._from_config(config)
+        if not isinstance(backbone, (str, os.PathLike)):
+            model: Model = cls._from_config(config)
+            return model
         encoder = AutoModel.from_pretrained(
             backbone,
             config=config.backbone_config,
             revision=revision,
             dtype=dtype,
             trust_remote_code=False,
-            use_safetensors=True,
             **make_reader(config).build_options(),
         )
         if os.path.isdir(backbone):
@@ -187,11 +190,30 @@ class CDEPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """Loads a saved model; see `transformers.PreTrainedModel.from_pretrained`."""
+        """Loads a saved model, from safetensors only; see `transformers.PreTrainedModel.from_pretrained`."""
+        kwargs["use_safetensors"] = True
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model.loaded_revision = kwargs.get("revision")
         model.base_model.reader.freeze_unused(model.base_model.backbone)  # loading makes every parameter trainable
         return loaded
+
+    @staticmethod
+    def _load_pretrained_model(model: Any, state_dict: Any, files: Any, load_config: Any, *args: Any) -> Any:
+        """Loads without renaming where the backbone's weights already have the names of today.
+
+        Transformers renames the older names of some families; its pattern for DINOv3 also breaks current names
+        (`layer_scale`) unless they match exactly, which they do not where a `CDEModel` reads a task checkpoint.
+        """
+        names = set(state_dict or ())
+        for file in files or ():
+            if str(file).endswith(".safetensors"):
+                with safe_open(file, framework="pt") as weights:
+                    names.update(weights.keys())
+        saved = {name.removeprefix("cde.") for name in names if "backbone." in name}
+        if saved and saved <= {name.removeprefix("cde.") for name in model.state_dict()}:
+            load_config = replace(load_config, weight_mapping=[])
+        return PreTrainedModel._load_pretrained_model(model, state_dict, files, load_config, *args)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Saves weights, configuration and code; see `transformers.PreTrainedModel.save_pretrained`.
@@ -200,11 +222,12 @@ class CDEPreTrainedModel(PreTrainedModel):
         some families are lost silently by loaders that do not rename (`load_state_dict`, Trainer's resume).
         """
         kwargs.setdefault("save_original_format", False)
+        pipeline_file = Path(__file__).with_name("pipeline_cde.py")
+        if hasattr(self.config, "custom_pipelines") and not pipeline_file.exists():
+            del self.config.custom_pipelines  # a model that came without this file cannot hand it on
         super().save_pretrained(save_directory, **kwargs)
-        if getattr(self.config, "custom_pipelines", None) and kwargs.get("is_main_process", True):
-            pipeline_file = Path(__file__).with_name("pipeline_cde.py")
-            if pipeline_file.exists():
-                shutil.copy(pipeline_file, save_directory)
+        if hasattr(self.config, "custom_pipelines") and kwargs.get("is_main_process", True):
+            shutil.copy(pipeline_file, save_directory)
 
     def freeze_backbone(self, num_blocks: int | None = None) -> None:
         """Takes the backbone out of training: no gradients, and evaluation mode (fixed batch norm, no dropout).
@@ -232,9 +255,11 @@ class CDEModel(CDEPreTrainedModel):
     """
 
     _auto_class = "AutoModel"
+    _keys_to_ignore_on_load_unexpected = (r"^classifier\.", r"^head\.")  # of a model for a task
 
     def __init__(self, config: CDEConfig, backbone: PreTrainedModel | None = None) -> None:
         super().__init__(config)
+        config.check()  # fields may have been changed after they were first checked
         self.reader = make_reader(config)
         if config.projector_input_norm is None:
             config.projector_input_norm = self.reader.needs_input_norm
@@ -312,7 +337,8 @@ class CDEModel(CDEPreTrainedModel):
             options["output_attentions"] = True
         batch, frames = pixel_values.shape[:2]
         features, outputs = self.reader(self.backbone, pixel_values.flatten(0, 1), **options)
-        states = self.project(features).unflatten(0, (batch, frames))  # (B, T, D) or (B, T, N, D)
+        states = full_precision(self.projector, features)  # (B*T, D) or (B*T, N, D)
+        states = states.reshape(batch, frames, *states.shape[1:])  # (B, T, D) or (B, T, N, D)
         delta = states[:, 1:] - states[:, :-1]  # (B, T-1, D) or (B, T-1, N, D)
         patch_delta = patch_indices = None
         if self.config.delta_mode == "patch":
@@ -328,12 +354,6 @@ class CDEModel(CDEPreTrainedModel):
             attentions=outputs.attentions if output_attentions else None,
         )
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
-
-    def project(self, features: torch.Tensor) -> torch.Tensor:
-        """Maps features (..., D_b) to states (..., D), in the dtype of the weights also under autocast."""
-        dtype = next(self.projector.parameters()).dtype
-        with torch.autocast(device_type=features.device.type, enabled=False):
-            return self.projector(features.to(dtype))  # type: ignore[no-any-return]
 
 
 class CDEForActionClassification(CDEPreTrainedModel):
@@ -380,14 +400,14 @@ class CDEForActionClassification(CDEPreTrainedModel):
             output_attentions=output_attentions,
             return_dict=True,
         )
-        logits = self.classifier(outputs.delta)  # (B, T-1, A)
+        logits = full_precision(self.classifier, outputs.delta)  # (B, T-1, A)
         patch_logits = None
         if outputs.patch_delta is not None:
-            patch_logits = self.classifier(outputs.patch_delta)  # (B, T-1, k, A)
+            patch_logits = full_precision(self.classifier, outputs.patch_delta)  # (B, T-1, k, A)
         loss = None
         if labels is not None:
-            per_patch = patch_logits is not None and self.config.patch_loss == "per_patch"
-            loss = action_loss(patch_logits if per_patch else logits, labels, frames=pixel_values.shape[1])
+            scores = logits if patch_logits is None or self.config.patch_loss == "aggregated" else patch_logits
+            loss = action_loss(scores, labels, frames=pixel_values.shape[1])
         output = CDEActionClassifierOutput(
             loss=loss,
             logits=logits.squeeze(1) if pixel_values.shape[1] == 2 else logits,
@@ -410,6 +430,14 @@ def make_reader(config: CDEConfig) -> BackboneReader:
         global_feature=config.global_feature,
         num_prefix_tokens=config.num_prefix_tokens,
     )
+
+
+def full_precision(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """Calls a module in the dtype of its weights, also under autocast; shapes are those of the module."""
+    dtype = next(module.parameters()).dtype
+    with torch.autocast(device_type=inputs.device.type, enabled=False):
+        outputs: torch.Tensor = module(inputs.to(dtype))
+    return outputs
 
 
 def largest_deltas(delta: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
