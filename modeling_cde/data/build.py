@@ -6,10 +6,9 @@
     folder/manifests/<view>_<shift>.json
     folder/README.md                    configurations -> splits -> files
 
-Notable: shards are read once and part by part in row groups, so memory stays flat; equal shards, seed and
-    options
-give equal bytes (fixed row groups, no time stamps); everything is written aside and renamed, so an assembly
-that was killed leaves the data set as it was, or is simply run again.
+Notable: shards are read once, and written in row groups, so memory stays flat; equal shards, seed and options
+give equal bytes (fixed row groups, no time stamps); everything is written aside and renamed, and the manifests
+come last: an assembly that was killed is run again.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ import yaml
 from datasets import ClassLabel, Features
 from datasets.utils import tqdm
 
-from .schema import COLUMNS, SHIFTS, VIEWS, pair_features
+from .schema import COLUMNS, SHIFTS, VIEWS, pair_features, parse_config
 from .splits import PARTS, CleanOptions, SplitManifest, clean_split, joint_split
 
 #: Hashes of a view's files.
@@ -107,19 +106,20 @@ def assemble(
     _write_parts(shards, features, file_parts(manifests), building, rows_per_file, progress)
     _write_checksums(building)
 
-    # From here on only renames and small files: a kill in between is mended by running it again.
-    (folder / "README.md").unlink(missing_ok=True)
+    # From here on only renames and small files. A view is finished when its manifests are there: they go first
+    # and come last, so whoever looks for them after a kill sees that the assembly has to be run again.
+    paths = {name: folder / "manifests" / f"{view}_{name}.json" for name in SHIFTS}
+    for path in paths.values():
+        path.unlink(missing_ok=True)
     shutil.rmtree(folder / view, ignore_errors=True)
     os.replace(building, folder / view)
-    for name in SHIFTS:
-        path = folder / "manifests" / f"{view}_{name}.json"
-        if name in manifests:
-            manifests[name].save(path)
-        else:
-            path.unlink(missing_ok=True)
+    finished = {path.stem: SplitManifest.load(path) for path in (folder / "manifests").glob("*.json")}
+    finished |= {paths[name].stem: manifest for name, manifest in manifests.items()}
     temporary = folder / "README.md.tmp"
-    temporary.write_text(render_readme(folder, title, description, license), encoding="utf-8")
+    temporary.write_text(render_readme(folder, finished, title, description, license), encoding="utf-8")
     os.replace(temporary, folder / "README.md")
+    for name, manifest in manifests.items():
+        manifest.save(paths[name])
     return manifests
 
 
@@ -139,16 +139,13 @@ def read_annotations(shards: Sequence[Path], where: Path) -> tuple[Features, dic
             found = Features.from_arrow_schema(parquet.read_schema(shard))
             table = parquet.read_table(shard, columns=list(annotations))
         except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
-            raise ValueError(
-                f"{shard} is no readable shard ({error}); delete it and run the source again."
-            ) from error
+            raise ValueError(f"{shard} is no readable shard ({error}); delete it and run the source again.") from error
         if features is None:
             features = found
             named = all(isinstance(found.get(name), ClassLabel) for name in ("action", "object"))
             if not named or pair_features(found["action"].names, found["object"].names) != found:
                 raise ValueError(
-                    f"{shard} has the columns {', '.join(found)}; needed are {', '.join(COLUMNS)}, as in "
-                    "pair_features."
+                    f"{shard} has the columns {', '.join(found)}; needed are {', '.join(COLUMNS)}, as in pair_features."
                 )
         elif found != features:
             raise ValueError(
@@ -184,9 +181,7 @@ def _write_parts(
 ) -> None:
     """Write every pair to its part, in the order of the shards."""
     part_of = {pair_id: part for part, ids in parts.items() for pair_id in ids}
-    writers = {
-        part: _PartWriter(folder, part, len(ids), features, rows_per_file) for part, ids in parts.items()
-    }
+    writers = {part: _PartWriter(folder, part, len(ids), features, rows_per_file) for part, ids in parts.items()}
     try:
         with tqdm(total=len(part_of), desc="writing pairs", unit="pair", disable=not progress) as bar:
             for batch in _batches(shards):
@@ -264,8 +259,10 @@ class _PartWriter:
             self._number, self._file_rows = self._number + 1, 0
 
 
-def render_readme(folder: Path, title: str, description: str, license: str | None) -> str:
-    """README.md from the manifests that lie in the folder: configurations, sizes and what is held out."""
+def render_readme(
+    folder: Path, manifests: Mapping[str, SplitManifest], title: str, description: str, license: str | None
+) -> str:
+    """README.md of a folder: its configurations (name -> manifest), their sizes and what is held out."""
     header: dict[str, Any] = {
         "pretty_name": title,
         "task_categories": ["image-classification"],
@@ -274,25 +271,22 @@ def render_readme(folder: Path, title: str, description: str, license: str | Non
     if license:
         header["license"] = license
     sizes, held = [], []
-    for path in sorted((folder / "manifests").glob("*.json")):
-        view, shift = path.stem.split("_")
-        manifest = SplitManifest.load(path)
+    for config, manifest in sorted(manifests.items()):
+        view, shift = parse_config(config)
         files = {part: f"{view}/{part.replace('_ood', f'_{shift}')}-*.parquet" for part in PARTS}
         # datasets keys its cache on this header: without the hash it might serve an older build.
         digest = hashlib.sha256((folder / view / CHECKSUMS).read_bytes()).hexdigest()
         header["configs"].append(
             {
-                "config_name": path.stem,
+                "config_name": config,
                 "description": f"view {view}, shift {shift}, files {digest[:16]}",
                 "data_files": [{"split": part, "path": pattern} for part, pattern in files.items()],
             }
         )
-        sizes.append(
-            f"| {path.stem} | " + " | ".join(str(len(manifest.parts[part])) for part in PARTS) + " |"
-        )
+        sizes.append(f"| {config} | " + " | ".join(str(len(manifest.parts[part])) for part in PARTS) + " |")
         for part, items in manifest.held_out.items():
             names = ", ".join(item if isinstance(item, str) else " ".join(item) for item in items)
-            held.append(f"- `{path.stem}`, `{part}`: {names}")
+            held.append(f"- `{config}`, `{part}`: {names}")
     lines = [
         "---",
         yaml.safe_dump(header, sort_keys=False, allow_unicode=True).rstrip(),

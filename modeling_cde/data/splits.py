@@ -44,6 +44,9 @@ PARTS: tuple[str, ...] = ("train", "validation", "test", "validation_ood", "test
 SHIFTS: tuple[str, ...] = ("comp", "syst")
 
 _COLUMNS = ("pair_id", "action", "object", "scene")
+# How much a part's want of pairs counts: in all, of an action, of a combination. A combination that is served
+# must outweigh an action and a total that are not, or early combinations would take the place of late ones.
+_WEIGHTS = (1, 1, 3)
 _OOD_PARTS = ("test_ood", "validation_ood")  # in the order in which they are served
 
 
@@ -536,7 +539,10 @@ def _divide_groups(
         best, side = (0.0, 0.0), "train"
         if all(left[combination] > number for combination, number in combinations.items()):
             for part, wanted in wanting.items():
-                gain = sum(abs(wanted[s]) - abs(wanted[s] - number) for s, number in strata.items())
+                gain = sum(
+                    _WEIGHTS[len(s)] * (abs(wanted[s]) - abs(wanted[s] - number))
+                    for s, number in strata.items()
+                )
                 urgency = wanted[()] / shares[part]  # among equals, the part that is further behind
                 if gain > 0 and (gain, urgency) > best:
                     best, side = (gain, urgency), part
