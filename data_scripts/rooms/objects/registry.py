@@ -1,0 +1,91 @@
+"""What an object type is, and the table of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_scripts.rooms.shapes import Part
+
+State = Mapping[str, float]  # what of the object is changed and how much: 0 is closed, off, clean, whole, empty
+Build = Callable[[State], Part]
+Draw = Callable[[np.random.Generator], Build]
+
+# action -> (what it changes, whether it ends in the changed state)
+ACTION_EFFECTS: dict[str, tuple[str, bool]] = {
+    "open": ("open", True),
+    "close": ("open", False),
+    "turnon": ("on", True),
+    "turnoff": ("on", False),
+    "dirty": ("dirt", True),
+    "clean": ("dirt", False),
+    "break": ("broken", True),
+    "slice": ("sliced", True),
+    "fill": ("fill", True),
+    "empty": ("fill", False),
+}
+ACTIONS = tuple(ACTION_EFFECTS)
+# The range from which the amount of a changed state is drawn; the same whichever way the action goes.
+AMOUNTS: dict[str, tuple[float, float]] = {
+    "open": (0.6, 1.0),
+    "on": (0.75, 1.0),
+    "dirt": (0.6, 1.0),
+    "broken": (0.6, 1.0),
+    "sliced": (0.6, 1.0),
+    "fill": (0.6, 0.9),
+}
+
+
+@dataclass(frozen=True)
+class ObjectType:
+    """A kind of thing.
+
+    Attributes:
+        name: its class name.
+        place: "floor" (stands with its back to a wall), "table" (stands on a table) or "wall" (hangs on it).
+        draw: draws one instance (its measures and colours) and returns its solids as a function of its state.
+        changes: what of it can change: keys of `AMOUNTS`.
+        elevation: degrees above the horizon from which it is looked at, lowest and highest.
+        azimuth: degrees to either side of its front from which it is looked at.
+        height: for "wall": height of its lower edge above the floor in metres, lowest and highest.
+    """
+
+    name: str
+    place: str
+    draw: Draw
+    changes: tuple[str, ...]
+    elevation: tuple[float, float]
+    azimuth: float
+    height: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """The actions that can be done to it."""
+        return tuple(action for action, (change, _) in ACTION_EFFECTS.items() if change in self.changes)
+
+
+OBJECT_TYPES: dict[str, ObjectType] = {}
+
+
+def object_type(
+    name: str,
+    place: str,
+    changes: tuple[str, ...],
+    elevation: tuple[float, float],
+    azimuth: float,
+    height: tuple[float, float] = (0.0, 0.0),
+) -> Callable[[Draw], Draw]:
+    """Enter the decorated function into `OBJECT_TYPES`."""
+
+    def enter(draw: Draw) -> Draw:
+        OBJECT_TYPES[name] = ObjectType(name, place, draw, changes, elevation, azimuth, height)
+        return draw
+
+    return enter
+
+
+def objects_of(action: str) -> tuple[str, ...]:
+    """The object types that an action can be done to."""
+    return tuple(name for name, kind in OBJECT_TYPES.items() if action in kind.actions)

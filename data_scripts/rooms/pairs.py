@@ -1,0 +1,241 @@
+"""One before/after pair: states, camera, pictures, boxes and masks, and the rules by which it is accepted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_scripts.rooms.camera import Camera, frame
+from data_scripts.rooms.meshes import FloatArray
+from data_scripts.rooms.objects import ACTION_EFFECTS
+from data_scripts.rooms.renderer import RoomRenderer, Stage
+from data_scripts.rooms.scene import Item, Scene, amount, side_state
+from data_scripts.rooms.shapes import Part
+
+REFERENCE_SIZE = 672  # the picture size that the rules' pixel numbers belong to
+MIN_BOX, MARGIN, FREE_BOX = 60, 20, 100
+MIN_CHANGED_AREA = 1000
+SINGLE_CHANGED_SHARE = 0.02
+CHANGED, CHANGED_OUTSIDE = 20, 40  # difference of a channel, of 255, that counts as changed
+OUTSIDE_SHARE = 0.01
+MIN_VISIBLE = 0.4
+REASONS = ("hidden", "small", "margin", "candidates", "unchanged", "outside", "no room")
+
+Box = tuple[int, int, int, int]  # xmin, ymin, xmax, ymax in pixels, bounds inclusive
+
+
+class RejectedError(Exception):
+    """A pair that breaks a rule; `reason` is one of `REASONS`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What changes in the after picture besides the target.
+
+    Attributes:
+        camera_cm: how far the camera moves, centimetres.
+        camera_deg: how far it turns, degrees.
+        object_cm: how far one other object moves, centimetres.
+        light_percent: the room's light gets this much brighter or darker, per cent.
+    """
+
+    camera_cm: float = 0.0
+    camera_deg: float = 0.0
+    object_cm: float = 0.0
+    light_percent: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value >= 0:
+                raise ValueError(f"The noise {name} is {value}; give an amount of 0 or more.")
+
+    @property
+    def none(self) -> bool:
+        """Whether nothing but the target changes."""
+        return not any(vars(self).values())
+
+
+@dataclass
+class Pair:
+    """A finished pair: `(S, S, 3)` pictures, `(S, S)` masks of the target, its boxes."""
+
+    before: NDArray[np.uint8]
+    after: NDArray[np.uint8]
+    mask_before: NDArray[np.bool_]
+    mask_after: NDArray[np.bool_]
+    box_before: Box
+    box_after: Box
+    action: str
+    object: str
+    scene: str = ""
+    pair_id: str = ""
+
+    @property
+    def box(self) -> Box:
+        """The hull of the boxes before and after."""
+        a, b = self.box_before, self.box_after
+        return (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
+
+
+def make_pair(renderer: RoomRenderer, scene: Scene, target: int, action: str, view: str,
+              rng: np.random.Generator, noise: Noise | None = None) -> Pair:  # fmt: skip
+    """Render an action on `scene.items[target]`.
+
+    Args:
+        renderer: draws at its own picture size.
+        scene: the room; it is not changed.
+        target: index of the object that is acted on.
+        action: one that its type knows.
+        view: "single" or "multi".
+        rng: draws the amount of change, the camera and the noise.
+        noise: what else changes; nothing by default.
+
+    Raises:
+        RejectedError: the pair breaks a rule of `check`; try again.
+    """
+    noise = noise or Noise()
+    item = scene.items[target]
+    change, ends_changed = ACTION_EFFECTS[action]
+    plain = side_state(rng, item.kind, change)
+    changed = plain | {change: amount(rng, change)}
+    if item.kind.name == "Laptop" and change == "open":
+        plain = plain | {"open": 0.0}
+    parts = [item.part(plain), item.part(changed)]
+    if not ends_changed:
+        parts.reverse()
+    extent = np.concatenate([part.corners() for part in parts])
+    others = [other.part(other.state) for other in scene.items]
+    camera, expected = _place_camera(scene, item, target, others, extent, view, rng)
+    stages = [_stage(scene, others, target, part, camera, extent) for part in parts]
+
+    images, segments = [], []
+    for stage in stages:
+        renderer.load(stage)
+        images.append(renderer.image(camera))
+        segments.append(renderer.segments(camera))
+    number = target + 1
+    masks = [segment == number for segment in segments]
+    if not (masks[0].any() and masks[1].any()):
+        raise RejectedError("hidden")
+    boxes = [bounding_box(mask) for mask in masks]
+    pair = Pair(images[0], images[1], masks[0], masks[1], boxes[0], boxes[1], action, item.kind.name)
+    check(pair, view, segments[0], expected)
+    if not noise.none:
+        pair = _disturb(renderer, pair, scene, others, target, parts[1], camera, extent, noise, rng)
+    return pair
+
+
+def _place_camera(scene: Scene, item: Item, target: int, others: list[Part], extent: FloatArray, view: str,
+                  rng: np.random.Generator) -> tuple[Camera, FloatArray]:  # fmt: skip
+    """The camera, and the box `(2, 2)` that the target would have in its picture if nothing stood before it."""
+    points = extent
+    if view == "multi":
+        near = sorted(
+            (float(np.linalg.norm(other.position - item.position)), k)
+            for k, other in enumerate(scene.items)
+            if k != target and other.zone == item.zone
+        )
+        if not near:
+            raise RejectedError("candidates")
+        for _, k in near[: int(rng.integers(1, 3))]:
+            points = np.concatenate([points, others[k].corners()])
+    for _ in range(8):
+        azimuth = item.turn + rng.uniform(-1, 1) * min(item.kind.azimuth, 70)
+        fill = rng.uniform(0.62, 0.88) if view == "single" else rng.uniform(0.85, 0.98)
+        room = 0.9 * (1 - fill)
+        offset = (rng.uniform(-room, room), rng.uniform(-room, room))
+        camera = frame(points, azimuth, rng.uniform(*item.kind.elevation), fill, rng.uniform(32, 50), offset)
+        # From outside, the walls between are not drawn; but then one sees past the room's end. Better avoided.
+        if scene.inside(camera.position):
+            break
+    seen = camera.project(extent).clip(-1, 1)
+    return camera, np.stack([seen.min(axis=0), seen.max(axis=0)])
+
+
+def _stage(scene: Scene, others: list[Part], target: int, part: Part, camera: Camera, extent: FloatArray) -> Stage:
+    shown = [part if k == target else other for k, other in enumerate(others)]
+    focus = (extent.min(axis=0) + extent.max(axis=0)) / 2
+    radius = float(np.linalg.norm(camera.position - focus)) * np.tan(np.radians(camera.field_of_view / 2)) * 1.6 + 0.1
+    lights = [light for each in [part, *[o for k, o in enumerate(others) if k != target]] for light in each.lights]
+    return Stage([scene.room.shapes, *[each.shapes for each in shown]], lights, scene.sun, focus, radius)
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> Box:
+    """The inclusive box of a mask that has at least one pixel."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
+
+
+def is_candidate(box: Box, size: int) -> bool:
+    """Whether a box is large enough, and clear of the picture's edge or larger still."""
+    scale = size / REFERENCE_SIZE
+    width, height = box[2] - box[0] + 1, box[3] - box[1] + 1
+    if min(width, height) < MIN_BOX * scale:
+        return False
+    margin = MARGIN * scale
+    inside = min(box[0], box[1]) >= margin and max(box[2], box[3]) < size - margin
+    return inside or min(width, height) > FREE_BOX * scale
+
+
+def check(pair: Pair, view: str, segments: NDArray[np.int64], expected: FloatArray) -> None:
+    """The acceptance rules of Causal Triplet, scaled to the picture's size.
+
+    A pixel counts as changed if a channel differs by more than `CHANGED` of 255. Outside the target's hull the bar is
+    `CHANGED_OUTSIDE` and up to `OUTSIDE_SHARE` of the picture may pass it, because a lamp lights what is around it
+    and a door moves its shadow: consequences of the action that belong into the picture, within bounds.
+
+    Args:
+        pair: pictures, masks and boxes.
+        view: "single" or "multi".
+        segments: `(S, S)` object numbers in the before picture.
+        expected: `(2, 2)` the unhidden target's lowest and highest image position, -1 to 1.
+
+    Raises:
+        RejectedError: with the rule that is broken.
+    """
+    size = pair.before.shape[0]
+    scale = size / REFERENCE_SIZE
+    x0, y0, x1, y1 = pair.box
+    width, height = x1 - x0 + 1, y1 - y0 + 1
+    wide, tall = (expected[1] - expected[0]) * size / 2
+    if width * height < MIN_VISIBLE * wide * tall:
+        raise RejectedError("hidden")
+    if min(width, height) < MIN_BOX * scale:
+        raise RejectedError("small")
+    if view == "multi":
+        if not is_candidate(pair.box, size):
+            raise RejectedError("margin")
+        numbers = [n for n in np.unique(segments) if n > 0]
+        if sum(is_candidate(bounding_box(segments == n), size) for n in numbers) < 2:
+            raise RejectedError("candidates")
+    difference = np.abs(pair.before.astype(np.int16) - pair.after).max(axis=2)
+    inside = np.zeros(difference.shape, dtype=bool)
+    inside[y0 : y1 + 1, x0 : x1 + 1] = True
+    needed = max(MIN_CHANGED_AREA * scale**2, SINGLE_CHANGED_SHARE * size**2 if view == "single" else 0.0)
+    if int((difference[inside] > CHANGED).sum()) < needed:
+        raise RejectedError("unchanged")
+    if int((difference[~inside] > CHANGED_OUTSIDE).sum()) > OUTSIDE_SHARE * size**2:
+        raise RejectedError("outside")
+
+
+def _disturb(renderer: RoomRenderer, pair: Pair, scene: Scene, others: list[Part], target: int, part: Part,
+             camera: Camera, extent: FloatArray, noise: Noise, rng: np.random.Generator) -> Pair:  # fmt: skip
+    """Draw the accepted pair's after picture once more, disturbed."""
+    if noise.object_cm and len(others) > 1:
+        moved = int(rng.choice([k for k in range(len(others)) if k != target]))
+        angle = rng.uniform(0, 2 * np.pi)
+        step = np.array([np.cos(angle), np.sin(angle), 0.0]) * noise.object_cm / 100
+        others = [other.placed(step) if k == moved else other for k, other in enumerate(others)]
+    sun = scene.sun.scaled(1 + float(rng.choice([-1, 1])) * noise.light_percent / 100)
+    shaken = camera.jittered(rng, noise.camera_cm, noise.camera_deg)
+    renderer.load(_stage(replace(scene, sun=sun), others, target, part, shaken, extent))
+    after, mask = renderer.image(shaken), renderer.segments(shaken) == target + 1
+    if not mask.any():
+        raise RejectedError("hidden")
+    return replace(pair, after=after, mask_after=mask, box_after=bounding_box(mask))

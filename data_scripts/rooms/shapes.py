@@ -1,0 +1,119 @@
+"""Placed, coloured solids, and the parts that objects are put together from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from data_scripts.rooms.meshes import FloatArray
+
+Color = Sequence[float]  # red, green, blue (and opacity), 0 to 1
+Vector = Sequence[float] | FloatArray
+
+
+def turn_x(degrees: float) -> FloatArray:
+    """`(3, 3)` rotation about x."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array([[1.0, 0, 0], [0, c, -s], [0, s, c]])
+
+
+def turn_y(degrees: float) -> FloatArray:
+    """`(3, 3)` rotation about y."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array([[c, 0, s], [0, 1.0, 0], [-s, 0, c]])
+
+
+def turn_z(degrees: float) -> FloatArray:
+    """`(3, 3)` rotation about z; positive turns x towards y."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
+
+
+@dataclass(slots=True)
+class Shape:
+    """One solid: `mesh` stretched and turned by `matrix` (3, 3), moved to `position` (3,), in metres."""
+
+    mesh: str
+    position: FloatArray
+    matrix: FloatArray
+    color: tuple[float, float, float, float]
+    material: str
+
+
+@dataclass(slots=True)
+class PointLight:
+    """A lamp's own light: `color` is its strength in red, green and blue, falling to a quarter at `reach` metres."""
+
+    position: FloatArray
+    color: tuple[float, float, float]
+    reach: float
+
+
+@dataclass
+class Part:
+    """Solids and lights in one frame: z up, the front towards -y, metres."""
+
+    shapes: list[Shape] = field(default_factory=list)
+    lights: list[PointLight] = field(default_factory=list)
+
+    def add(
+        self,
+        mesh: str,
+        center: Vector,
+        size: Vector | float,
+        color: Color,
+        material: str = "plain",
+        turn: FloatArray | None = None,
+    ) -> None:
+        """Add a unit solid stretched to `size` (3 numbers or one), then turned, then moved to `center`."""
+        stretch = np.full(3, float(size)) if isinstance(size, int | float) else np.asarray(size, dtype=float)
+        if mesh == "panel":
+            stretch = stretch * (1.0, 1.0, 0.001)  # it is flat, and so are its corners
+        matrix = np.diag(stretch) if turn is None else turn * stretch
+        r, g, b, *opacity = color
+        self.shapes.append(
+            Shape(mesh, np.array(center, dtype=float), matrix, (r, g, b, opacity[0] if opacity else 1.0), material)
+        )
+
+    def box(
+        self, center: Vector, size: Vector, color: Color, material: str = "plain", turn: FloatArray | None = None
+    ) -> None:
+        """Add a box of the given side lengths."""
+        self.add("box", center, size, color, material, turn)
+
+    def cylinder(self, center: Vector, radius: float, height: float, color: Color, material: str = "plain",
+                 turn: FloatArray | None = None) -> None:  # fmt: skip
+        """Add a cylinder along z."""
+        self.add("cylinder", center, (2 * radius, 2 * radius, height), color, material, turn)
+
+    def attach(self, part: Part, position: Vector = (0.0, 0.0, 0.0), turn: FloatArray | None = None) -> None:
+        """Add a part, turned and then moved."""
+        moved = part.placed(position, turn)
+        self.shapes += moved.shapes
+        self.lights += moved.lights
+
+    def placed(self, position: Vector, turn: FloatArray | None = None) -> Part:
+        """A copy turned about its origin, then moved."""
+        shift, rotation = np.asarray(position, dtype=float), np.eye(3) if turn is None else turn
+        if self.shapes:
+            # One product for the whole part: this runs for every object of every scene.
+            positions = np.stack([shape.position for shape in self.shapes]) @ rotation.T + shift
+            matrices = rotation @ np.stack([shape.matrix for shape in self.shapes])
+        return Part(
+            [
+                Shape(shape.mesh, positions[i], matrices[i], shape.color, shape.material)
+                for i, shape in enumerate(self.shapes)
+            ],
+            [PointLight(rotation @ light.position + shift, light.color, light.reach) for light in self.lights],
+        )
+
+    def corners(self) -> FloatArray:
+        """`(8 n, 3)` corners of the solids' boxes: what a camera must frame."""
+        positions = np.stack([shape.position for shape in self.shapes])
+        matrices = np.stack([shape.matrix for shape in self.shapes])
+        return (positions[:, None] + np.einsum("nij,kj->nki", matrices, UNIT_CORNERS)).reshape(-1, 3)
+
+
+UNIT_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])

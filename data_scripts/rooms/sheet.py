@@ -1,0 +1,83 @@
+"""Contact sheets: every object under every action, before beside after.
+
+`python -m data_scripts.rooms.sheet --output docs/images/rooms_sheet.png`
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from data_scripts.rooms.objects import ACTION_EFFECTS, ACTIONS, objects_of
+from data_scripts.rooms.opengl import check_opengl
+from data_scripts.rooms.pairs import Pair, RejectedError, make_pair
+from data_scripts.rooms.renderer import RoomRenderer
+from data_scripts.rooms.scene import NoRoomError, furnish
+
+CAPTION = 12  # pixels above each pair
+
+
+def example(renderer: RoomRenderer, action: str, name: str, view: str, seed: int) -> Pair:
+    """The first accepted pair of an action on an object.
+
+    Raises:
+        RuntimeError: 60 rooms gave none.
+    """
+    reasons: Counter[str] = Counter()
+    for attempt in range(60):
+        rng = np.random.default_rng([seed, attempt])
+        try:
+            return make_pair(renderer, furnish(rng, [(name, ACTION_EFFECTS[action][0])]), 0, action, view, rng)
+        except (RejectedError, NoRoomError) as error:
+            reasons[str(error)] += 1
+    raise RuntimeError(f"No acceptable pair of {action} on {name} in the view {view} in 60 rooms: {dict(reasons)}.")
+
+
+def contact_sheet(pairs: Sequence[Pair], columns: int) -> Image.Image:
+    """Pairs in rows, each captioned with action and object."""
+    side = pairs[0].before.shape[0]
+    cell_x, cell_y = 2 * side + 6, side + CAPTION + 2
+    rows = -(-len(pairs) // columns)
+    sheet = Image.new("RGB", (columns * cell_x, rows * cell_y), "white")
+    draw = ImageDraw.Draw(sheet)
+    for k, pair in enumerate(pairs):
+        x, y = k % columns * cell_x, k // columns * cell_y
+        draw.text((x + 1, y), f"{pair.action} {pair.object}", fill="black", font_size=10)
+        sheet.paste(Image.fromarray(pair.before), (x, y + CAPTION))
+        sheet.paste(Image.fromarray(pair.after), (x + side + 1, y + CAPTION))
+    return sheet
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Render a sheet of all objects and actions."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="PNG or JPEG file to write")
+    parser.add_argument("--view", choices=("single", "multi"), default="single")
+    parser.add_argument("--image_size", type=int, default=96, help="side of a picture in pixels")
+    parser.add_argument("--columns", type=int, default=6, help="pairs in a row")
+    parser.add_argument("--actions", nargs="+", default=list(ACTIONS), help="only these actions")
+    parser.add_argument("--objects", nargs="+", help="only these object types")
+    parser.add_argument("--examples", type=int, default=1, help="pairs of each action and object")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    check_opengl()
+    renderer = RoomRenderer(options.image_size)
+    pairs = [
+        example(renderer, action, name, options.view, options.seed + 1000 * i)
+        for action in options.actions
+        for name in objects_of(action)
+        if not options.objects or name in options.objects
+        for i in range(options.examples)
+    ]
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(pairs, options.columns).quantize(256).save(options.output, optimize=True)
+    print(f"Wrote {len(pairs)} pairs to {options.output}")
+
+
+if __name__ == "__main__":
+    main()
