@@ -11,22 +11,10 @@ from typing import Any
 
 # The training arguments that metrics.json and the card record: what decides the result.
 RECORDED = (
-    "seed",
-    "num_train_epochs",
-    "per_device_train_batch_size",
-    "gradient_accumulation_steps",
-    "learning_rate",
-    "backbone_learning_rate",
-    "weight_decay",
-    "contrastive_weight",
-    "sparsity_weight",
-    "sparsity_warmup_ratio",
-    "temperature",
-    "class_aware_sampling",
-    "min_samples_per_class",
-    "bf16",
-    "metric_for_best_model",
-)
+    "seed", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate",
+    "backbone_learning_rate", "weight_decay", "contrastive_weight", "sparsity_weight", "sparsity_warmup_ratio",
+    "temperature", "class_aware_sampling", "min_samples_per_class", "bf16", "metric_for_best_model",
+)  # fmt: skip
 
 
 def render_rooms(data: Any) -> None:
@@ -55,7 +43,6 @@ def make_model(model: Any, image_size: int, actions: list[str]) -> tuple[Any, An
 
     if model.method not in METHODS:
         raise ValueError(f"method={model.method!r} is not known; choose one of: {', '.join(METHODS)}.")
-    id2label = dict(enumerate(actions))
     if model.backbone is not None:
         processor = CDEImageProcessor.from_backbone(model.backbone, revision=model.backbone_revision)
         source: Any = model.backbone
@@ -64,15 +51,15 @@ def make_model(model: Any, image_size: int, actions: list[str]) -> tuple[Any, An
         source = AutoConfig.for_model(settings.pop("model_type"), **settings)
         processor = CDEImageProcessor()
     processor.size = {"height": image_size, "width": image_size}
-    made = METHODS[model.method].from_backbone(
-        source, id2label=id2label, revision=model.backbone_revision, **model.cde_options()
-    )
+    options = {"id2label": dict(enumerate(actions)), "revision": model.backbone_revision, **model.cde_options()}
+    made = METHODS[model.method].from_backbone(source, **options)
     if model.freeze_backbone or model.freeze_blocks:
         made.freeze_backbone(num_blocks=None if model.freeze_backbone else model.freeze_blocks)
     return made, processor
 
 
-def main(arguments: list[str]) -> None:
+def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, Any]]:
+    """Everything that can be wrong before training starts: the trainer, all splits, their transform, what to record."""
     from accelerate import PartialState
     from transformers import set_seed
 
@@ -80,20 +67,15 @@ def main(arguments: list[str]) -> None:
     from modeling_cde.recipe import parse_recipe
     from modeling_cde.training_args import CDETrainingArguments
 
-    started = time.time()
-    model_args, data_args, training_args = parse_recipe(
-        (ModelArguments, DataArguments, CDETrainingArguments), arguments
-    )
+    kinds = (ModelArguments, DataArguments, CDETrainingArguments)
+    model_args, data_args, training_args = parse_recipe(kinds, arguments)
     set_seed(training_args.seed)
     with PartialState().main_process_first():
         render_rooms(data_args)
 
-    from modeling_cde.analysis.curves import plot_training_curve
-    from modeling_cde.cards.model_card import write_model_card
     from modeling_cde.data.collator import PairCollator
     from modeling_cde.data.shifts import load_shifts
     from modeling_cde.data.transforms import PairTransform
-    from modeling_cde.evaluation import evaluate_splits, results_table
     from modeling_cde.metrics import compute_action_metrics
     from modeling_cde.progress import show_progress
     from modeling_cde.trainer import CDETrainer
@@ -103,78 +85,65 @@ def main(arguments: list[str]) -> None:
     model, processor = make_model(model_args, data_args.image_size, actions)
     crop = "box" if data_args.view == "single" else "none"
     plain = PairTransform.from_processor(processor, crop=crop)
-    augmented = PairTransform.from_processor(processor, crop=crop, augment=data_args.augment)
+    augmented = PairTransform.from_processor(
+        processor, crop=crop, augment=data_args.augment, seed=training_args.seed
+    )
 
     def accuracy(prediction: Any) -> dict[str, float]:
-        logits = (
-            prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
-        )
-        metrics = compute_action_metrics(logits.argmax(-1).tolist(), prediction.label_ids.tolist(), actions)
-        return {name: metrics[name] for name in ("accuracy", "macro_accuracy")}
+        predicted = prediction.predictions.argmax(-1).tolist()
+        return {"accuracy": compute_action_metrics(predicted, prediction.label_ids.tolist(), actions)["accuracy"]}
 
     trainer = CDETrainer(
         model=model,
         args=training_args,
         train_dataset=splits["train"].with_transform(augmented),
-        eval_dataset={
-            name: rows.with_transform(plain) for name, rows in splits.items() if name.startswith("validation")
-        },
+        eval_dataset={name: rows.with_transform(plain) for name, rows in splits.items() if name[:5] == "valid"},
         data_collator=PairCollator(),
         processing_class=processor,
         compute_metrics=accuracy,
     )
     show_progress(trainer)
-    trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
-    output = Path(training_args.output_dir)
+    record = {
+        "command": " ".join(["accelerate launch train.py", *arguments]),
+        "data": data_args.source,
+        "manifests": [str(path) for path in sorted(Path(data_args.source).glob(f"manifests/{data_args.view}_*.json"))],
+        "pairs": {name: len(rows) for name, rows in splits.items()},
+        "arguments": vars(model_args) | vars(data_args) | {name: getattr(training_args, name) for name in RECORDED},
+    }
+    return trainer, splits, plain, record
+
+
+def main(arguments: list[str]) -> None:
+    """Train, evaluate, and leave checkpoint, numbers, picture and card in the output folder."""
+    started = time.time()
+    try:
+        trainer, splits, transform, record = prepare(arguments)
+    except (ValueError, OSError) as error:
+        sys.exit(f"train.py: {error}")
+
+    from modeling_cde.analysis.curves import plot_training_curve
+    from modeling_cde.cards.model_card import write_model_card
+    from modeling_cde.evaluation import evaluate_splits, results_table
+
+    trainer.train(resume_from_checkpoint=trainer.args.resume_from_checkpoint)
+    output = Path(trainer.args.output_dir)
     trainer.save_model(str(output))
     trainer.save_state()
-
-    training = {
-        "command": " ".join(["accelerate launch train.py", *arguments]),
-        "method": model_args.method,
-        "data": data_args.source,
-        "minutes": round((time.time() - started) / 60, 1),
-        "arguments": {
-            **vars(model_args),
-            **vars(data_args),
-            **{name: getattr(training_args, name) for name in RECORDED},
-        },
-        "pairs": {name: len(rows) for name, rows in splits.items()},
-    }
+    record["minutes"] = round((time.time() - started) / 60, 1)
     evaluated = {name: rows for name, rows in splits.items() if name != "train"}
     metrics = evaluate_splits(
-        trainer.model,
-        evaluated,
-        plain,
-        output,
-        training_args.per_device_eval_batch_size,
-        {"training": training},
+        trainer.model, evaluated, transform, output, trainer.args.per_device_eval_batch_size, {"training": record}
     )
     if not trainer.is_world_process_zero():
         return
-    manifests = sorted(Path(data_args.source).glob(f"manifests/{data_args.view}_*.json"))
-    for manifest in manifests:
-        shutil.copy(manifest, output / f"split_{manifest.name}")
-    curve = plot_training_curve(output)
-    card = write_model_card(output)
-    print(f"\n{results_table(metrics)}\n")
-    for what, path in (
-        ("checkpoint", output),
-        ("metrics", output / "metrics.json"),
-        ("deltas", output / "deltas.safetensors"),
-        (
-            "splits",
-            ", ".join(str(output / f"split_{manifest.name}") for manifest in manifests) or "as published",
-        ),
-        ("curve", curve),
-        ("card", card),
-    ):
-        print(f"{what:>10}: {path}")
-    print(f"{'took':>10}: {(time.time() - started) / 60:.1f} minutes")
+    for manifest in record["manifests"]:
+        shutil.copy(manifest, output / f"split_{Path(manifest).name}")
+    plot_training_curve(output)
+    write_model_card(output)
+    print(f"\n{results_table(metrics)}\n\n{output}/ holds the checkpoint (config.json, model.safetensors), the card")
+    print("(README.md), metrics.json, deltas.safetensors, training_curve.png and the split manifests (split_*.json).")
+    print(f"All of it took {(time.time() - started) / 60:.1f} minutes.")
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"train.py: {error}")
+    main(sys.argv[1:])

@@ -46,7 +46,7 @@ def parse_recipe(dataclass_types: Sequence[type], arguments: Sequence[str]) -> t
     )
     if unknown:
         flag = unknown[0].split("=")[0]
-        raise ValueError(f"unknown argument {flag!r}{_nearest(flag.lstrip('-'), known, '--')}.")
+        raise ValueError(f"unknown argument {flag!r}{_nearest(flag.lstrip('-'), known, '--')}")
     return tuple(parsed)
 
 
@@ -76,7 +76,7 @@ def flags_of(path: Path, known: set[str]) -> list[str]:
     flags: list[str] = []
     for key, value in recipe.items():
         if key not in known:
-            raise ValueError(f"{path}: unknown key {key!r}{_nearest(str(key), known)}.")
+            raise ValueError(f"{path}: unknown key {key!r}{_nearest(str(key), known)}")
         if value is None:
             continue
         if isinstance(value, list):
@@ -89,4 +89,4 @@ def flags_of(path: Path, known: set[str]) -> list[str]:
 
 def _nearest(key: str, known: set[str], prefix: str = "") -> str:
     matches = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
-    return f"; did you mean {prefix + matches[0]!r}" if matches else "; see python train.py --help"
+    return f"; did you mean {prefix + matches[0]!r}?" if matches else "; see python train.py --help"

@@ -1,0 +1,108 @@
+"""The main job on drawn pairs: what it leaves behind, and what it says of wrong arguments."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from drawn_pairs import draw_data_set
+from huggingface_hub import ModelCard
+from safetensors import safe_open
+
+from modeling_cde import CDEForActionClassification, CDEImageProcessor
+from modeling_cde.methods import load_action_model
+
+ROOT = Path(__file__).parents[1]
+BACKBONE = {
+    "model_type": "vit",
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "patch_size": 8,
+}
+TINY = ["--image_size", "32", "--backbone_config", json.dumps(BACKBONE), "--delta_dim", "16", "--use_cpu", "true"]
+TINY += ["--num_train_epochs", "1", "--per_device_train_batch_size", "16"]
+
+
+def run_training(*arguments, processes=1):
+    """Run the command that README names, with the quickstart recipe shrunk to seconds."""
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", f"--num_processes={processes}"]
+    recipe = ["train.py", "--config", "configs/quickstart.yaml"]
+    return subprocess.run([*launch, *recipe, *TINY, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return draw_data_set(tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    output = tmp_path_factory.mktemp("run")
+    done = run_training("--data", str(data), "--output_dir", str(output))
+    assert done.returncode == 0, done.stderr
+    return output, done.stdout
+
+
+def test_the_run_leaves_what_it_names(run, data):
+    output, printed = run
+    model, processor = load_action_model(str(output))
+    assert isinstance(model, CDEForActionClassification) and isinstance(processor, CDEImageProcessor)
+    assert dict(processor.size) == {"height": 32, "width": 32}
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert set(metrics["splits"]) == {f"{part}{shift}" for part in ("validation", "test") for shift in ("", "_comp", "_syst")}
+    assert metrics["training"]["arguments"]["seed"] == 0 and metrics["training"]["data"] == str(data)
+    with safe_open(output / "deltas.safetensors", "pt") as file:
+        assert file.get_tensor("test_syst/delta").shape == (metrics["splits"]["test_syst"]["n"], 16)
+    for shift in ("comp", "syst"):
+        manifest = (output / f"split_single_{shift}.json").read_text()
+        assert manifest == (data / "manifests" / f"single_{shift}.json").read_text()
+    assert (output / "training_curve.png").stat().st_size > 5_000
+    assert f"| test_syst | {metrics['splits']['test_syst']['n']} |" in printed
+    for file in ("metrics.json", "deltas.safetensors", "training_curve.png", "README.md", "model.safetensors"):
+        assert file in printed and (output / file).is_file()
+
+
+def test_the_card_holds_the_measured_numbers(run):
+    output, _ = run
+    metrics = json.loads((output / "metrics.json").read_text())
+    card = ModelCard.load(output / "README.md")
+    measured = {result.dataset_split: result.metric_value for result in card.data.eval_results}
+    assert measured == {name: round(metrics["splits"][name]["accuracy"], 4) for name in ("test", "test_comp", "test_syst")}
+    for name, values in metrics["splits"].items():
+        assert f"| {name} |" in card.text and f"{values['accuracy']:.3f}" in card.text
+    assert metrics["training"]["command"] in card.text
+    assert "rendered rooms" not in card.text  # these pairs were not rendered
+
+
+def test_the_baseline_takes_the_same_command(data, tmp_path):
+    done = run_training(
+        "--method=concatenation", "--data", str(data), "--output_dir", str(tmp_path), "--contrastive_weight=0",
+        "--sparsity_weight=0", "--max_steps=2", "--eval_strategy=no", "--save_strategy=no",
+        "--load_best_model_at_end=false",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "cde-concatenation"
+    assert load_action_model(str(tmp_path))[0].config.num_labels == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sparsity_wieght=1"], "unknown argument '--sparsity_wieght'; did you mean '--sparsity_weight'?"),
+        (["--metric_for_best_model=eval_test_accuracy"], "test split"),
+        (["--method=magic"], "method='magic' is not known; choose one of: cde, concatenation"),
+        (["--data=no/such/folder"], "no/such/folder"),
+    ],
+)
+def test_wrong_arguments_get_one_sentence(data, tmp_path, arguments, message):
+    # In-process of the script alone: the launcher would add a trace of its own.
+    command = [sys.executable, "train.py", "--config", "configs/quickstart.yaml", *TINY, "--data", str(data)]
+    done = subprocess.run(
+        [*command, "--output_dir", str(tmp_path), *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert message in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("train.py: ")
