@@ -40,7 +40,5 @@ class PairCollator:
         if not unlabelled:
             batch["labels"] = torch.tensor([item["labels"] for item in items], dtype=torch.int64)  # (B,)
         elif len(unlabelled) < len(items):
-            raise ValueError(
-                f"Item {unlabelled[0]} of the batch has no labels but others do; label all or none."
-            )
+            raise ValueError(f"Item {unlabelled[0]} of the batch has no labels but others do; label all or none.")
         return batch

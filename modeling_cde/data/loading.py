@@ -55,9 +55,7 @@ def load_pairs(
             type, or the files disagree about the class names.
     """
     folder = Path(source)
-    if folder.is_dir() and not any(
-        path.relative_to(folder).parts[0] != "shards" for path in folder.rglob("*.parquet")
-    ):
+    if folder.is_dir() and not any(path.relative_to(folder).parts[0] != "shards" for path in folder.rglob("*.parquet")):
         raise FileNotFoundError(f"The folder {source} holds no finished data set; build it there first.")
     for name in re.split(r"\s*\+\s*", split) if split else ():
         if name.partition("[")[0] not in SPLITS:
@@ -126,8 +124,7 @@ def _checked(dataset: Any, where: str, decode: bool) -> Any:
     missing = [name for name in REQUIRED_COLUMNS if name not in features]
     if missing:
         raise ValueError(
-            f"{where}: the column {', '.join(missing)} is missing (there are {', '.join(features)}); "
-            "rename or add it."
+            f"{where}: the column {', '.join(missing)} is missing (there are {', '.join(features)}); rename or add it."
         )
     for names, kind in ((_IMAGES, datasets.Image), (("action", "object"), datasets.ClassLabel)):
         for name in names:

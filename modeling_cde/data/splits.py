@@ -6,8 +6,8 @@ Notable:
   (action, object) combinations are never seen, though the action, the object, and the opposite action on that
   object all are.
 - The model is selected on parts that share no pair with the parts that are reported: `validation_ood` and
-  `test_ood` have different held-out objects (or combinations), and no scene stands on both sides of
-  `train`.
+  `test_ood` have different held-out objects (or combinations), and no scene of `train` stands in any other
+  part.
 - The order of the rows does not matter, global random state is neither read nor changed, and the
   assignment is kept in a manifest that can be saved, reloaded and checked against the annotations.
 - Imports nothing local and nothing but the standard library.
@@ -109,9 +109,7 @@ class SplitManifest:
         if not isinstance(values, dict) or set(values) != names:
             given = set(values) if isinstance(values, dict) else set()
             differing = ", ".join(sorted(names ^ given))
-            raise ValueError(
-                f"{path} is no split manifest of this version: it differs in the fields {differing}."
-            )
+            raise ValueError(f"{path} is no split manifest of this version: it differs in the fields {differing}.")
         return cls(**values)
 
     def check(self, annotations: Mapping[str, Sequence[str]]) -> None:
@@ -130,9 +128,7 @@ class SplitManifest:
                 f"The {self.shift} manifest (seed {self.seed}) was made from other annotations: their hash "
                 f"was {self.annotations_sha256[:12]} and is now {found[:12]}; make the split again."
             )
-        assigned = Counter(
-            pair_id for ids in (*self.parts.values(), *self.unused.values()) for pair_id in ids
-        )
+        assigned = Counter(pair_id for ids in (*self.parts.values(), *self.unused.values()) for pair_id in ids)
         twice = sorted(pair_id for pair_id, number in assigned.items() if number > 1)
         missing = sorted(set(annotations["pair_id"]) ^ set(assigned))
         if twice or missing:
@@ -202,17 +198,13 @@ class CleanOptions:
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"The share {name} is {getattr(self, name)}; give one between 0 and 1.")
         if self.validation + self.test >= 1:
-            raise ValueError(
-                f"validation {self.validation} and test {self.test} leave nothing for train; lower them."
-            )
+            raise ValueError(f"validation {self.validation} and test {self.test} leave nothing for train; lower them.")
         if self.min_train_objects < 1:
             raise ValueError(
                 f"min_train_objects is {self.min_train_objects}: actions may leave training; give 1 or more."
             )
         if self.cap is not None and self.cap <= 0:
-            raise ValueError(
-                f"cap is {self.cap}; give a positive multiple of the mean, or None for no limit."
-            )
+            raise ValueError(f"cap is {self.cap}; give a positive multiple of the mean, or None for no limit.")
         if self.ood_objects is not None and set(self.ood_objects) != set(_OOD_PARTS):
             names = ", ".join(self.ood_objects) or "nothing"
             raise ValueError(f"ood_objects names {names}; give validation_ood and test_ood.")
@@ -277,17 +269,13 @@ def _check_columns(annotations: Mapping[str, Sequence[str]], names: Sequence[str
         raise ValueError(f"The annotations have no column {', '.join(missing)} (they have {known}); add it.")
     lengths = {name: len(annotations[name]) for name in names}
     if len(set(lengths.values())) > 1:
-        raise ValueError(
-            f"The annotation columns have different lengths ({lengths}); give every pair every value."
-        )
+        raise ValueError(f"The annotation columns have different lengths ({lengths}); give every pair every value.")
     if not lengths["pair_id"]:
         raise ValueError("The annotations have no rows; there is nothing to split.")
     for name in names:
         for value in annotations[name]:
             if not isinstance(value, str) or not value:
-                raise ValueError(
-                    f"The annotation column {name} holds {value!r}; every value has to be a name."
-                )
+                raise ValueError(f"The annotation column {name} holds {value!r}; every value has to be a name.")
 
 
 def _read(annotations: Mapping[str, Sequence[str]], group_by: str | None) -> list[Pair]:
@@ -338,6 +326,7 @@ def _split(
         {"validation": options.validation, "test": options.test},
         _generator(seed, "groups"),
     )
+    digest = annotations_sha256(annotations, options.group_by)
     manifests = {}
     for shift in shifts:
         parts: dict[str, list[Pair]] = {part: [] for part in PARTS}
@@ -363,7 +352,7 @@ def _split(
             shift=shift,
             seed=seed,
             options={**_plain(options), "shifts": list(shifts)},
-            annotations_sha256=annotations_sha256(annotations, options.group_by),
+            annotations_sha256=digest,
             parts={part: [pair.pair_id for pair in members] for part, members in parts.items()},
             held_out={part: held[shift][part] for part in PARTS if part in held[shift]},
             unused={reason: ids for reason, ids in unused.items() if ids},
@@ -419,9 +408,7 @@ def _objects_by_action(pairs: Iterable[Pair]) -> dict[str, set[str]]:
     return objects
 
 
-def _hold_out_objects(
-    pairs: Sequence[Pair], share: float, keep: int, generator: random.Random
-) -> dict[str, list[Any]]:
+def _hold_out_objects(pairs: Sequence[Pair], share: float, keep: int, generator: random.Random) -> dict[str, list[Any]]:
     """Objects for the two OOD parts, alternately: the next one adds the most actions that its part lacks."""
     remaining = _objects_by_action(pairs)  # action -> objects that stay in training
     objects = sorted({pair.object for pair in pairs})
@@ -436,16 +423,14 @@ def _hold_out_objects(
         free = [n for n in objects if all(len(remaining[a]) > keep for a in actions_of[n])]
         if not free:
             break
-        chosen = max(free, key=lambda name: len(actions_of[name] - covered[part]))  # noqa: B023 - used at once
+        chosen = max(free, key=lambda name: len(actions_of[name] - covered[part]))
         objects.remove(chosen)
         held[part].append(chosen)
         covered[part] |= actions_of[chosen]
         for action in actions_of[chosen]:
             remaining[action].discard(chosen)
     if not all(held.values()):
-        few = ", ".join(
-            f"{action}: {len(names)}" for action, names in sorted(_objects_by_action(pairs).items())
-        )
+        few = ", ".join(f"{action}: {len(names)}" for action, names in sorted(_objects_by_action(pairs).items()))
         raise ValueError(
             f"Too few objects for a syst split: of {len(actions_of)} objects at least two must be held out "
             f"while each action keeps {keep} in training (objects by action: {few}); add objects or lower "
@@ -460,9 +445,7 @@ def _check_objects(pairs: Sequence[Pair], held: Mapping[str, Sequence[str]]) -> 
     names = [name for part in _OOD_PARTS for name in held[part]]
     for name in names:
         if name not in known:
-            raise ValueError(
-                f"The object {name!r} is to be held out but has no pair; the objects are {sorted(known)}."
-            )
+            raise ValueError(f"The object {name!r} is to be held out but has no pair; the objects are {sorted(known)}.")
         if names.count(name) > 1:
             raise ValueError(f"The object {name!r} is to be held out for two parts; give it to one.")
     for action, objects in sorted(_objects_by_action(pairs).items()):
@@ -489,7 +472,7 @@ def _hold_out_combinations(
         free = [(a, o) for a, o in eligible if len(remaining[a]) > keep and o in remaining[opposites[a]]]
         if not free:
             break
-        action, name = min(free, key=lambda item: times[part, item[0]])  # noqa: B023 - used at once
+        action, name = min(free, key=lambda item: times[part, item[0]])
         eligible.remove((action, name))
         held[part].append([action, name])
         times[part, action] += 1
@@ -521,9 +504,8 @@ def _divide_groups(
     order.sort(key=lambda group: -held_share[group])
 
     free = [pair for pair in pairs if pair.pair_id not in held_out]
-    left = Counter(
-        (pair.action, pair.object) for pair in free
-    )  # of a combination: pairs that may be in train
+    # Of a combination: how many pairs could still come into train.
+    left = Counter((pair.action, pair.object) for pair in free)
     wanting = {  # of a part: how many pairs of each stratum it still wants
         part: {stratum: share * number for stratum, number in Counter(_strata(free)).items()}
         for part, share in shares.items()
@@ -540,8 +522,7 @@ def _divide_groups(
         if all(left[combination] > number for combination, number in combinations.items()):
             for part, wanted in wanting.items():
                 gain = sum(
-                    _WEIGHTS[len(s)] * (abs(wanted[s]) - abs(wanted[s] - number))
-                    for s, number in strata.items()
+                    _WEIGHTS[len(s)] * (abs(wanted[s]) - abs(wanted[s] - number)) for s, number in strata.items()
                 )
                 urgency = wanted[()] / shares[part]  # among equals, the part that is further behind
                 if gain > 0 and (gain, urgency) > best:

@@ -190,10 +190,8 @@ class PairTransform:
         frames = np.empty((2, height, width, 3), dtype=np.uint8)
         for frame, image, column in zip(frames, images, ("before", "after"), strict=True):
             frame[...] = _cut(image, region, (width, height), self.resample, column, pair_id)
-        pixels = (
-            torch.from_numpy(frames).permute(0, 3, 1, 2).to(torch.float32)
-        )  # (2, H, W, 3) -> (2, 3, H, W)
-        pixels = pixels.contiguous()
+        pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)  # (2, H, W, 3) -> (2, 3, H, W)
+        pixels = pixels.to(torch.float32, memory_format=torch.contiguous_format)
         if generator is not None and self.augment is not None:
             if generator.random() < self.augment.flip:
                 pixels = pixels.flip(-1)
@@ -274,8 +272,7 @@ def jitter(pixels: torch.Tensor, augment: Augmentation, generator: random.Random
         (2, 3, H, W) float32 in [0, 255].
     """
     brightness, contrast, saturation = (
-        generator.uniform(1 - reach, 1 + reach)
-        for reach in (augment.brightness, augment.contrast, augment.saturation)
+        generator.uniform(1 - reach, 1 + reach) for reach in (augment.brightness, augment.contrast, augment.saturation)
     )
     # grey of each pixel (2, 1, H, W); plain products, so that equal pixels stay equal in every memory layout
     red, green, blue = (pixels[:, channel : channel + 1] for channel in range(3))
