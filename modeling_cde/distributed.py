@@ -57,7 +57,5 @@ def gather_rows(rows: torch.Tensor) -> tuple[torch.Tensor, int, int]:
         rows = torch.cat([rows, padding])  # (tallest, ...)
     gathered: torch.Tensor = _GatherRows.apply(rows)  # type: ignore[no-untyped-call]  # (processes * tallest, ...)
     if min(heights) < tallest:
-        gathered = torch.cat(
-            [piece[:n] for piece, n in zip(torch.split(gathered, tallest), heights, strict=True)]
-        )
+        gathered = torch.cat([piece[:n] for piece, n in zip(torch.split(gathered, tallest), heights, strict=True)])
     return gathered, sum(heights[: dist.get_rank()]), len(heights)

@@ -166,14 +166,10 @@ class TermMeans:
     def __init__(self) -> None:
         self._sums: dict[str, torch.Tensor] = {}  # name -> (2,): sum of weight · value, sum of weights
 
-    def add(
-        self, terms: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor | float] | float
-    ) -> None:
+    def add(self, terms: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor | float] | float) -> None:
         """Count scalars, each with its own weight or all with the same."""
         for name, value in terms.items():
-            weight = torch.as_tensor(weights[name] if isinstance(weights, Mapping) else weights).to(
-                value.detach()
-            )
+            weight = torch.as_tensor(weights[name] if isinstance(weights, Mapping) else weights).to(value.detach())
             pair = torch.stack([weight * value.detach(), weight])  # (2,)
             self._sums[name] = self._sums[name] + pair if name in self._sums else pair
 
@@ -214,8 +210,7 @@ def flatten_deltas(
     actions = labels.reshape(-1)  # (B·(T-1),)
     if rows.shape[0] != actions.shape[0]:
         raise ValueError(
-            f"CDELoss: one label per delta is needed, got labels {tuple(labels.shape)} for delta "
-            f"{tuple(delta.shape)}."
+            f"CDELoss: one label per delta is needed, got labels {tuple(labels.shape)} for delta {tuple(delta.shape)}."
         )
     if patch_delta is None:
         return rows, actions
@@ -244,16 +239,12 @@ def _contrastive(
         )
     if not temperature > 0:
         raise ValueError(f"supervised_contrastive_loss: temperature must be positive, got {temperature}.")
-    with torch.autocast(
-        delta.device.type, enabled=False
-    ):  # a matrix product would fall back to half precision
+    with torch.autocast(delta.device.type, enabled=False):  # a matrix product would fall back to half precision
         local = _directions(_at_least_float32(delta), eps)  # (n, D)
         everyone, first, processes = gather(local) if gather else (local, 0, 1)  # (N, D)
         all_labels = gather(labels)[0] if gather else labels  # (N,)
         n, total = len(local), len(everyone)
-        own = torch.arange(first, first + n, device=delta.device)[:, None] == torch.arange(
-            total, device=delta.device
-        )
+        own = torch.arange(first, first + n, device=delta.device)[:, None] == torch.arange(total, device=delta.device)
         positive = (labels[:, None] == all_labels[None, :]) & ~own  # (n, N)
         num_positives = positive.sum(1)  # (n,)
 

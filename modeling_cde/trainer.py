@@ -53,17 +53,13 @@ class CDETrainer(Trainer):  # type: ignore[misc]
     def __init__(self, model: Any = None, args: CDETrainingArguments | None = None, **kwargs: Any) -> None:
         args = CDETrainingArguments() if args is None else args
         if kwargs.get("compute_loss_func") is not None:
-            raise ValueError(
-                "CDETrainer: compute_loss_func would replace the loss; override compute_loss instead."
-            )
+            raise ValueError("CDETrainer: compute_loss_func would replace the loss; override compute_loss instead.")
         args.refuse_selection_on_test(kwargs.get("eval_dataset"))
         super().__init__(model=model, args=args, **kwargs)
         # Every term is a mean over the micro-batch: Trainer is to divide it, once, by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = False
-        self.loss = CDELoss(
-            args.contrastive_weight, args.sparsity_weight, args.temperature, args.sparsity_reduction
-        )
+        self.loss = CDELoss(args.contrastive_weight, args.sparsity_weight, args.temperature, args.sparsity_reduction)
         self._trained, self._evaluated = TermMeans(), TermMeans()
         self._batch_counts = True
 
@@ -97,16 +93,12 @@ class CDETrainer(Trainer):  # type: ignore[misc]
 
     def _terms(self, outputs: Any, labels: torch.Tensor | None, training: bool) -> dict[str, torch.Tensor]:
         if labels is None or outputs.get("loss") is None:
-            raise ValueError(
-                "CDETrainer: the model gave no loss; a batch must hold `labels`, one action per delta."
-            )
+            raise ValueError("CDETrainer: the model gave no loss; a batch must hold `labels`, one action per delta.")
         cross_entropy = outputs["loss"].mean()  # a vector under DataParallel
         if outputs.get("delta") is None:
             if self.loss.contrastive_weight or self.loss.sparsity_weight:
                 name = type(self.model).__name__
-                raise ValueError(
-                    f"{name} returns no `delta`: set contrastive_weight=0 and sparsity_weight=0 for it."
-                )
+                raise ValueError(f"{name} returns no `delta`: set contrastive_weight=0 and sparsity_weight=0 for it.")
             return {"cross_entropy": cross_entropy, "loss": cross_entropy}
         per_patch = getattr(getattr(self.model, "config", None), "patch_loss", None) == "per_patch"
         steps = self.args.sparsity_warmup_ratio * self.state.max_steps if training else 0

@@ -84,10 +84,7 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
     )
     weight_decay: float = field(
         default=0.05,
-        metadata={
-            "help": "Weight decay of matrices and kernels; never of biases, norms, class tokens and "
-            "positions."
-        },
+        metadata={"help": "Weight decay of matrices and kernels; never of biases, norms, class tokens and positions."},
     )
     lr_scheduler_type: SchedulerType | str = field(
         default="cosine",
@@ -95,9 +92,7 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
     )
     warmup_steps: float = field(
         default=0.05,
-        metadata={
-            "help": "Steps over which both learning rates grow from 0; below 1 it is a share of all steps."
-        },
+        metadata={"help": "Steps over which both learning rates grow from 0; below 1 it is a share of all steps."},
     )
     precision: Literal["auto", "float32", "bf16", "fp16"] = field(
         default="auto",
@@ -118,9 +113,7 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
     )
     min_samples_per_class: int = field(
         default=2,
-        metadata={
-            "help": "At least so many samples of each action present in a batch; at most the batch size."
-        },
+        metadata={"help": "At least so many samples of each action present in a batch; at most the batch size."},
     )
     label_column: str = field(
         default="action",
@@ -212,8 +205,7 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
             raise ValueError(f"temperature must be over 0, got {self.temperature}.")
         if not 0 <= self.sparsity_warmup_ratio <= 1:
             raise ValueError(
-                "sparsity_warmup_ratio is a share of all steps between 0 and 1, got "
-                f"{self.sparsity_warmup_ratio}."
+                f"sparsity_warmup_ratio is a share of all steps between 0 and 1, got {self.sparsity_warmup_ratio}."
             )
         for name, known in (("sparsity_reduction", ("sum", "mean")), ("precision", _PRECISIONS)):
             if getattr(self, name) not in known:
@@ -240,9 +232,7 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         else:
             for flag in ("bf16", "fp16"):
                 if getattr(own, flag) and self.precision != flag:
-                    raise ValueError(
-                        f"precision={self.precision!r} contradicts {flag}=True; give one of them."
-                    )
+                    raise ValueError(f"precision={self.precision!r} contradicts {flag}=True; give one of them.")
             own.bf16, own.fp16 = self.precision == "bf16", self.precision == "fp16"
         if own.fp16 and (own.use_cpu or not torch.accelerator.is_available()):
             raise ValueError("precision='fp16' needs a GPU; use auto, bf16 or float32 on a CPU.")

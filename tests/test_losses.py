@@ -45,9 +45,7 @@ def test_contrastive_equals_the_formula(n, classes, temperature):
     for seed in range(3):
         delta, labels = draw(n, 6, classes, seed)
         expected, lonely = naive_contrastive(delta, labels, temperature)
-        assert supervised_contrastive_loss(delta, labels, temperature).item() == pytest.approx(
-            expected, abs=1e-12
-        )
+        assert supervised_contrastive_loss(delta, labels, temperature).item() == pytest.approx(expected, abs=1e-12)
         terms = CDELoss(temperature=temperature)(torch.tensor(0.0), delta, labels)
         assert terms["contrastive"].item() == pytest.approx(expected, abs=1e-12)
         assert terms["anchors_without_positive"].item() == pytest.approx(lonely, abs=1e-6)
@@ -67,9 +65,7 @@ def test_closed_form_of_two_opposite_classes():
         delta = torch.eye(c, dtype=torch.float64).repeat_interleave(m, 0)
         labels = torch.arange(c).repeat_interleave(m)
         expected = math.log((m - 1) * math.exp(1 / temperature) + (c - 1) * m) - 1 / temperature
-        assert supervised_contrastive_loss(delta, labels, temperature).item() == pytest.approx(
-            expected, abs=1e-12
-        )
+        assert supervised_contrastive_loss(delta, labels, temperature).item() == pytest.approx(expected, abs=1e-12)
 
 
 def test_pinned_values():
@@ -105,9 +101,7 @@ def test_contrastive_properties(n, dimensions, classes, seed, scale, temperature
     assert loss.isfinite() and loss >= -1e-6
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     close = {"rtol": 1e-4, "atol": 1e-5}
-    torch.testing.assert_close(
-        supervised_contrastive_loss(delta[order], labels[order], temperature), loss, **close
-    )
+    torch.testing.assert_close(supervised_contrastive_loss(delta[order], labels[order], temperature), loss, **close)
     torch.testing.assert_close(supervised_contrastive_loss(delta * scale, labels, temperature), loss, **close)
     torch.testing.assert_close(supervised_contrastive_loss(delta, labels * 7 + 3, temperature), loss, **close)
 
@@ -163,9 +157,7 @@ def test_float32_inside_autocast_and_for_half_input(dtype):
     assert [x.dtype for x in got] == [torch.float32] * 2
     assert torch.equal(torch.stack(got), torch.stack(expected))
     half = delta.to(dtype)
-    assert torch.equal(
-        supervised_contrastive_loss(half, labels), supervised_contrastive_loss(half.float(), labels)
-    )
+    assert torch.equal(supervised_contrastive_loss(half, labels), supervised_contrastive_loss(half.float(), labels))
     big = torch.full((2, 256), 300.0, dtype=dtype)  # the sum is over the range of float16
     assert sparsity_loss(big).item() == pytest.approx(256 * 300, rel=1e-2)
 

@@ -130,9 +130,7 @@ class _Shuffled:
         # Rather not one that is in this draw already.
         again = self.order[:start] or self.order
         rounds = -(-missing // len(again))
-        return (
-            fresh + [index for _ in range(rounds) for index in self.rng.sample(again, len(again))][:missing]
-        )
+        return fresh + [index for _ in range(rounds) for index in self.rng.sample(again, len(again))][:missing]
 
 
 def read_labels(dataset: Any, column: str) -> list[Hashable] | None:

@@ -33,9 +33,7 @@ LABELS = st.lists(st.sampled_from("abcdefg"), max_size=120)
 )
 def test_what_holds_in_every_epoch(labels, batch_size, m, drop_last, data):
     m = min(m, batch_size)
-    sampler = ClassAwareBatchSampler(
-        labels, batch_size, m, seed=data.draw(st.integers(0, 5)), drop_last=drop_last
-    )
+    sampler = ClassAwareBatchSampler(labels, batch_size, m, seed=data.draw(st.integers(0, 5)), drop_last=drop_last)
     sampler.set_epoch(data.draw(st.integers(0, 3)))
     batches = list(sampler)
     n = len(labels)
@@ -166,9 +164,7 @@ def test_what_is_drawn_for_a_batch_does_not_depend_on_what_was_before():
     assert read(1) == first
     assert read(1, workers=2) == first
     assert read(1, workers=1, persistent=True) == first
-    by_index = [
-        dict((item[0], item[1:]) for batch in read(*key) for item in batch) for key in ((0,), (1,), (1, 0, 1))
-    ]
+    by_index = [dict((item[0], item[1:]) for batch in read(*key) for item in batch) for key in ((0,), (1,), (1, 0, 1))]
     assert by_index[0] != by_index[1] != by_index[2]
     assert len({item[1] for batch in first for item in batch}) == 24
     assert state[2] == np.random.get_state()[1].tolist()
@@ -208,9 +204,7 @@ def test_the_epoch_reaches_sampler_data_set_and_transform():
 
 
 def test_labels_are_read_without_the_images():
-    features = Features(
-        {"before": Image(), "action": ClassLabel(names=["open", "close"]), "object": Value("string")}
-    )
+    features = Features({"before": Image(), "action": ClassLabel(names=["open", "close"]), "object": Value("string")})
     rows = {
         "before": [{"bytes": b"no picture", "path": None}] * 3,
         "action": [1, 0, 1],

@@ -1,0 +1,164 @@
+"""CDETrainingArguments: defaults, what is refused, precision, parameter groups."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import pytest
+import torch
+from transformers import HfArgumentParser, SchedulerType, TrainingArguments
+
+from modeling_cde import training_args
+from modeling_cde.training_args import CDETrainingArguments, is_test_split
+from tests.tiny_models import tiny_cde
+
+
+def make(tmp_path, **options):
+    return CDETrainingArguments(str(tmp_path), use_cpu=True, **options)
+
+
+def test_defaults(tmp_path):
+    args = make(tmp_path)
+    assert (args.contrastive_weight, args.sparsity_weight, args.temperature) == (2.0, 1.0, 0.1)
+    assert (args.sparsity_warmup_ratio, args.sparsity_reduction) == (0.0, "sum")
+    assert args.backbone_learning_rate == args.learning_rate / 10
+    assert args.lr_scheduler_type == SchedulerType.COSINE
+    assert args.remove_unused_columns is False and args.label_names == ["labels"]
+    assert args.class_aware_sampling and args.min_samples_per_class == 2 and args.dataloader_drop_last
+    assert args.report_to == []
+
+
+def test_every_field_of_ours_has_help_and_a_flag(tmp_path):
+    own = [f for f in dataclasses.fields(CDETrainingArguments) if f.name in CDETrainingArguments.__annotations__]
+    assert all(f.metadata["help"] for f in own)
+    parser = HfArgumentParser([CDETrainingArguments])
+    assert "--contrastive_weight" in parser.format_help()
+    flags = (
+        "--use_cpu --no_class_aware_sampling --sparsity_reduction mean --backbone_learning_rate 0.5 --label_names a b"
+    )
+    (args,) = parser.parse_args_into_dataclasses(["--output_dir", str(tmp_path), *flags.split()])
+    assert not args.class_aware_sampling and args.sparsity_reduction == "mean"
+    assert args.backbone_learning_rate == 0.5 and args.label_names == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"contrastive_weight": -1.0}, "contrastive_weight"),
+        ({"sparsity_weight": float("nan")}, "sparsity_weight"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"backbone_learning_rate": -1e-3}, "backbone_learning_rate"),
+        ({"sparsity_warmup_ratio": 1.5}, "sparsity_warmup_ratio"),
+        ({"sparsity_reduction": "max"}, "sparsity_reduction must be one of sum, mean"),
+        ({"precision": "half"}, "precision must be one of auto"),
+        ({"min_samples_per_class": 0}, "min_samples_per_class"),
+        ({"min_samples_per_class": 9}, "min_samples_per_class=9 does not fit in per_device_train_batch_size=8"),
+        ({"label_smoothing_factor": 0.1}, "label_smoothing_factor"),
+        ({"metric_for_best_model": "test_accuracy"}, "test split"),
+        ({"metric_for_best_model": "eval_test_ood_loss"}, "test split"),
+        ({"precision": "fp16"}, "precision='fp16' needs a GPU"),
+        ({"precision": "float32", "bf16": True}, "contradicts bf16=True"),
+    ],
+)
+def test_what_is_refused(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        make(tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_test"),
+    [
+        ("test", True),
+        ("test_ood", True),
+        ("eval_test_comp_accuracy", True),
+        ("ood-test", True),
+        ("test[:50%]", True),
+        ("validation", False),
+        ("validation_ood", False),
+        ("latest_accuracy", False),
+        ("contest", False),
+        ("loss", False),
+    ],
+)
+def test_names_of_test_splits(name, is_test):
+    assert is_test_split(name) is is_test
+
+
+@pytest.mark.parametrize(
+    ("metric", "data", "refused"),
+    [
+        ("loss", None, False),
+        ("loss", SimpleNamespace(split="validation"), False),
+        ("loss", SimpleNamespace(split="test"), True),
+        ("validation_loss", {"validation": object(), "test_ood": object()}, False),
+        ("eval_validation_ood_loss", {"validation": object(), "validation_ood": SimpleNamespace(split="test")}, True),
+        ("validation_ood_loss", {"validation": SimpleNamespace(split="test"), "validation_ood": object()}, False),
+        (None, {"test": object()}, False),
+    ],
+)
+def test_selection_only_on_validation_splits(tmp_path, metric, data, refused):
+    args = make(tmp_path, metric_for_best_model=metric)
+    if refused:
+        with pytest.raises(ValueError, match="test split"):
+            args.refuse_selection_on_test(data)
+    else:
+        args.refuse_selection_on_test(data)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_precision(tmp_path, monkeypatch, native):
+    monkeypatch.setattr(training_args, "native_bf16", lambda use_cpu: native)
+    assert make(tmp_path).bf16 is native
+    assert make(tmp_path).mixed_precision == ("bf16" if native else "no")
+    assert make(tmp_path, precision="bf16").mixed_precision == "bf16"
+    assert make(tmp_path, bf16=True).mixed_precision == "bf16"
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert make(tmp_path).mixed_precision == "bf16"
+    assert make(tmp_path, precision="float32").mixed_precision == "no"
+
+
+def test_arguments_survive_being_written_and_read(tmp_path):
+    args = make(tmp_path, precision="bf16", learning_rate=0.5)
+    fields = {f.name for f in dataclasses.fields(CDETrainingArguments) if f.init}
+    again = CDETrainingArguments(**{key: value for key, value in args.to_dict().items() if key in fields})
+    assert again.bf16 and again.backbone_learning_rate == 0.05
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is another device than the CPU")
+def test_bf16_without_a_gpu_means_the_cpu(tmp_path):
+    assert CDETrainingArguments(str(tmp_path), precision="bf16").use_cpu
+
+
+def test_native_bf16_is_what_the_cpu_says(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    assert training_args.native_bf16(use_cpu=True) is True
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert training_args.native_bf16(use_cpu=True) is False
+
+
+@pytest.mark.parametrize(
+    "family", ["vit", "vit_mae", "clip_vision_model", "dinov2_with_registers", "siglip", "beit", "resnet"]
+)
+def test_parameter_groups(tmp_path, family):
+    model = tiny_cde(family)
+    args = make(tmp_path, learning_rate=1.0, backbone_learning_rate=0.25, weight_decay=0.5)
+    groups = args.parameter_groups(model)
+    of = {id(p): group for group in groups for p in group["params"]}
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert sum(len(group["params"]) for group in groups) == len(of) == len(trainable)
+    for name, parameter in trainable.items():
+        group = of[id(parameter)]
+        assert group["lr"] == (0.25 if ".backbone." in name else 1.0), name
+        bare = any(word in name for word in ("token", "position", "bias", "norm", "lambda", "layer_scale", "probe"))
+        assert (group["weight_decay"] == 0.0) is (bare or parameter.ndim == 1), name
+
+
+def test_frozen_parameters_and_empty_groups_are_left_out(tmp_path):
+    model = tiny_cde("vit")
+    model.freeze_backbone()
+    groups = make(tmp_path).parameter_groups(model)
+    assert {group["name"] for group in groups} == {"head", "head, no decay"}
+
+
+def test_plain_training_arguments_are_the_base():
+    assert issubclass(CDETrainingArguments, TrainingArguments)

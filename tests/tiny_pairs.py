@@ -1,0 +1,37 @@
+"""Random pairs as a `datasets.Dataset` with a transform, and quick settings to train on them."""
+
+from typing import Any
+
+import torch
+from datasets import Dataset
+
+from modeling_cde.training_args import CDETrainingArguments
+
+
+def pairs(number: int = 24, noise: float = 0.0, seed: int = 0, frames: int = 2) -> Dataset:
+    """Pairs with actions 0, 1, 2 in turn; the transform draws `noise` from torch's global generator."""
+    pixels = torch.randn(number, frames, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+
+    def transform(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+        images = [pixels[i] + noise * torch.randn(()) for i in batch["index"]]
+        actions = [a if frames == 2 else torch.tensor([a, (a + 1) % 3]) for a in batch["action"]]
+        return {"pixel_values": images, "labels": actions}
+
+    rows = {"action": [i % 3 for i in range(number)], "index": list(range(number))}
+    return Dataset.from_dict(rows).with_transform(transform)
+
+
+def quick(folder: Any, **options: Any) -> CDETrainingArguments:
+    """Arguments of a short, silent run on the CPU in float32 that saves nothing."""
+    settings: dict[str, Any] = {
+        "use_cpu": True,
+        "precision": "float32",
+        "disable_tqdm": True,
+        "max_steps": 3,
+        "per_device_train_batch_size": 6,
+        "per_device_eval_batch_size": 6,
+        "logging_steps": 1,
+        "learning_rate": 1e-2,
+        "save_strategy": "no",
+    }
+    return CDETrainingArguments(str(folder), **(settings | options))
