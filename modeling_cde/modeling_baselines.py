@@ -73,6 +73,7 @@ class ConcatenationForActionClassification(CDEPreTrainedModel):
     def __init__(self, config: ConcatenationConfig, backbone: PreTrainedModel | None = None) -> None:
         super().__init__(config)
         self.cde = CDEModel(config, backbone=backbone)
+        self.num_labels = config.num_labels
         hidden = config.head_hidden_dim or config.delta_dim
         self.head = nn.Sequential(
             nn.Linear(2 * config.delta_dim, hidden), nn.GELU(), nn.Linear(hidden, config.num_labels)

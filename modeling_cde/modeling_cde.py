@@ -370,6 +370,7 @@ class CDEForActionClassification(CDEPreTrainedModel):
     def __init__(self, config: CDEConfig, backbone: PreTrainedModel | None = None) -> None:
         super().__init__(config)
         self.cde = CDEModel(config, backbone=backbone)
+        self.num_labels = config.num_labels
         self.classifier = nn.Linear(config.delta_dim, config.num_labels)
         self.supports_gradient_checkpointing = self.cde.supports_gradient_checkpointing
         self.post_init()

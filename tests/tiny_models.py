@@ -76,11 +76,11 @@ def excite(model: torch.nn.Module, scale: float = 0.3) -> None:
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
             if "position_embeddings" not in name or parameter.requires_grad:
-                parameter.add_(scale * torch.randn(parameter.shape, generator=generator) / parameter.shape[-1] ** 0.5)
+                parameter.add_(scale * torch.randn(parameter.shape, generator=generator) / max(1, parameter.numel()) ** 0.25)
 
 
 def clips(
-    batch: int = 2, frames: int = 2, height: int = IMAGE, width: int | None = None, seed: int = 0
+    batch: int = 2, frames: int = 2, height: int = IMAGE, width: int = IMAGE, seed: int = 0
 ) -> torch.Tensor:
     """Random clips (B, T, 3, H, W)."""
     generator = torch.Generator().manual_seed(seed)
