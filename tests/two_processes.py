@@ -1,0 +1,156 @@
+"""Run by test_distributed.py in two processes at once (gloo, CPU); each writes what it found to FOLDER/rank-N.pt.
+
+RANK=0 WORLD_SIZE=2 ... python -m tests.two_processes FOLDER
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from modeling_cde.distributed import gather_rows
+from modeling_cde.losses import CDELoss
+from modeling_cde.trainer import CDETrainer
+from tests.tiny_models import tiny_cde
+from tests.tiny_pairs import pairs, quick
+
+# Gradients are compared, so plain SGD; the batches are the data in order, so that both runs have the same global ones.
+SGD = {"optim": "sgd", "lr_scheduler_type": "constant", "warmup_steps": 0, "max_grad_norm": 0.0, "weight_decay": 0.0}
+IN_ORDER = {"class_aware_sampling": False, "train_sampling_strategy": "sequential"}
+TRAINER_RUNS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "accumulated": {"gradient_accumulation_steps": 2},
+}
+MODEL_OPTIONS = {"delta_mode": "patch", "projector_dropout": 0.0}
+# Labels so uneven over processes and micro-batches that a local mean over anchors would be another number.
+LABELS = torch.tensor([0, 0, 0, 1, 2, 0, 3, 4, 1, 1, 0, 2, 2, 5, 2, 2])
+
+
+def encoder() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 8), nn.GELU(), nn.Linear(8, 4))
+
+
+def inputs() -> torch.Tensor:
+    return torch.randn(16, 5, generator=torch.Generator().manual_seed(1))
+
+
+def global_gradients(accumulate: int) -> list[torch.Tensor]:
+    """One process: the mean over `accumulate` global batches of 16 / accumulate rows."""
+    model = encoder()
+    for x, labels in zip(inputs().chunk(accumulate), LABELS.chunk(accumulate), strict=True):
+        delta = model(x)
+        (CDELoss()((delta**2).mean(), delta, labels)["loss"] / accumulate).backward()
+    return [p.grad for p in model.parameters()]
+
+
+def ddp_gradients(accumulate: int) -> tuple[list[torch.Tensor], list[float]]:
+    """This process's half of each global batch, through DistributedDataParallel."""
+    model = DistributedDataParallel(encoder())
+    logged = []
+    for step, (x, labels) in enumerate(zip(inputs().chunk(accumulate), LABELS.chunk(accumulate), strict=True)):
+        own = slice(len(x) // 2 * dist.get_rank(), len(x) // 2 * (dist.get_rank() + 1))
+        model.require_backward_grad_sync = step == accumulate - 1
+        delta = model(x[own])
+        terms = CDELoss()((delta**2).mean(), delta, labels[own], gather=gather_rows)
+        (terms["loss"] / accumulate).backward()
+        logged += [terms["contrastive"].item(), terms["anchors_without_positive"].item()]
+    return [p.grad for p in model.parameters()], logged
+
+
+def gathering() -> dict[str, Any]:
+    """Ragged rows: process 0 has two, process 1 three."""
+    rank = dist.get_rank()
+    rows = (torch.arange(2.0 + rank)[:, None] + 10 * rank).requires_grad_()  # (2 + rank, 1)
+    everyone, first, processes = gather_rows(rows)
+    (everyone.flatten() * torch.arange(1.0, 6.0) * (rank + 1)).sum().backward()
+    labels, _, _ = gather_rows(torch.arange(2 + rank) + 10 * rank)
+    return {
+        "rows": everyone.detach().flatten().tolist(),
+        "labels": labels.tolist(),
+        "first": first,
+        "processes": processes,
+        "gradient": rows.grad.flatten().tolist(),
+    }
+
+
+def train(folder: Path, batch: int, run: str) -> dict[str, Any]:
+    """Two steps on the same global batches, then an evaluation with a ragged end."""
+    options = {
+        "max_steps": 2,
+        "per_device_train_batch_size": batch,
+        "learning_rate": 0.1,
+        "backbone_learning_rate": 0.1,
+    }
+    args = quick(folder, per_device_eval_batch_size=4, **options, **SGD, **IN_ORDER, **TRAINER_RUNS[run])
+    collected = []
+    trainer = CDETrainer(
+        tiny_cde("vit", **MODEL_OPTIONS),
+        args,
+        train_dataset=pairs(40),
+        eval_dataset=pairs(13),
+        compute_metrics=lambda p: collected.append(p.predictions) or {"n": len(p.predictions)},
+    )
+    trainer.train()
+    logs = [{k: log[k] for k in ("loss", "contrastive", "sparsity")} for log in trainer.state.log_history[:2]]
+    metrics = {}
+    for number in (13, 3):  # of 3 samples the second process gets none
+        found = trainer.evaluate(pairs(number))
+        metrics[number] = {name: value for name, value in found.items() if "_second" not in name and "time" not in name}
+    return {
+        "weights": {name: p.detach() for name, p in trainer.model.named_parameters()},
+        "logs": logs,
+        "metrics": metrics,
+        "logits": collected[0],
+    }
+
+
+def resume(folder: Path) -> dict[str, bool]:
+    """Class-aware batches and random transforms: stopped within the second epoch against never stopped."""
+    options = {"per_device_train_batch_size": 4, "max_steps": 5, "gradient_accumulation_steps": 1}
+    batches: dict[str, list[Any]] = {"whole": [], "resumed": []}
+
+    def run(name: str, seed: int, checkpoint: str | None, **more: Any) -> dict[str, torch.Tensor]:
+        model = tiny_cde("vit", seed=seed, projector_dropout=0.2)
+        trainer = CDETrainer(model, quick(folder, **options, **more), train_dataset=pairs(25, noise=0.1))
+        compute = trainer.compute_loss
+        trainer.compute_loss = lambda model, inputs, **k: batches[name].append(inputs) or compute(model, inputs, **k)
+        trainer.train(resume_from_checkpoint=checkpoint)
+        return model.state_dict()
+
+    whole = run("whole", 0, None, save_strategy="steps", save_steps=2)
+    dist.barrier()
+    same = {}
+    for step in (2, 4):
+        batches["resumed"].clear()
+        resumed = run("resumed", 1, str(folder / f"checkpoint-{step}"))
+        same[f"weights after {step}"] = all(torch.equal(whole[name], resumed[name]) for name in whole)
+        same[f"batches after {step}"] = all(
+            torch.equal(a["pixel_values"], b["pixel_values"])
+            for a, b in zip(batches["whole"][step:], batches["resumed"], strict=True)
+        )
+    labels = [batch["labels"] for batch in batches["whole"]]
+    same["two of each action"] = all(x.bincount(minlength=3)[x].min() >= 2 for x in labels)
+    return same
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
+    found: dict[str, Any] = {"gathering": gathering()}
+    for accumulate in (1, 2):
+        found[f"ddp {accumulate}"] = ddp_gradients(accumulate)
+    for run in TRAINER_RUNS:
+        found[run] = train(folder / run, 4, run)
+    found["resume"] = resume(folder / "resume")
+    torch.save(found, folder / f"rank-{rank}.pt")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
