@@ -76,12 +76,12 @@ def excite(model: torch.nn.Module, scale: float = 0.3) -> None:
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
             if "position_embeddings" not in name or parameter.requires_grad:
-                parameter.add_(scale * torch.randn(parameter.shape, generator=generator) / max(1, parameter.numel()) ** 0.25)
+                parameter.add_(
+                    scale * torch.randn(parameter.shape, generator=generator) / max(1, parameter.numel()) ** 0.25
+                )
 
 
-def clips(
-    batch: int = 2, frames: int = 2, height: int = IMAGE, width: int = IMAGE, seed: int = 0
-) -> torch.Tensor:
+def clips(batch: int = 2, frames: int = 2, height: int = IMAGE, width: int = IMAGE, seed: int = 0) -> torch.Tensor:
     """Random clips (B, T, 3, H, W)."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(batch, frames, 3, height, width, generator=generator)
