@@ -1,0 +1,45 @@
+"""The training curve draws what was logged, and asks for a finished run."""
+
+import json
+
+import pytest
+
+from modeling_cde.analysis.curves import main, plot_training_curve, series
+
+HISTORY = [
+    {"step": 1, "loss": 3.0, "cross_entropy": 1.0, "contrastive": 0.9, "sparsity": 20.0},
+    {"step": 2, "eval_validation_accuracy": 0.5, "eval_validation_loss": 2.0},
+    {"step": 3, "loss": 2.0, "cross_entropy": 0.5, "contrastive": 0.7, "sparsity": 10.0},
+    {"step": 4, "eval_validation_accuracy": 0.75},
+]
+
+
+def test_series_takes_only_the_steps_at_which_a_value_was_logged():
+    assert series(HISTORY, "cross_entropy") == ([1, 3], [1.0, 0.5])
+    assert series(HISTORY, "eval_validation_accuracy") == ([2, 4], [0.5, 0.75])
+    assert series(HISTORY, "absent") == ([], [])
+
+
+def test_the_picture_shows_each_term_and_each_validation_split(tmp_path, capsys, monkeypatch):
+    from matplotlib.axes import Axes
+
+    drawn = {}
+    plot = Axes.plot
+
+    def record(axis, steps, values, **options):
+        drawn[options["label"]] = (steps, values)
+        return plot(axis, steps, values, **options)
+
+    monkeypatch.setattr(Axes, "plot", record)
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": HISTORY}))
+    main([str(tmp_path)])
+    path = tmp_path / "training_curve.png"
+    assert capsys.readouterr().out.strip() == str(path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert set(drawn) == {"cross-entropy", "contrastive", "sparsity", "validation"}
+    assert drawn["validation"] == ([2, 4], [0.5, 0.75])
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="trainer_state.json is missing: give the output folder"):
+        plot_training_curve(tmp_path)
