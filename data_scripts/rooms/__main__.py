@@ -15,7 +15,7 @@ from data_scripts.rooms.writers import LAYOUTS
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Build a data set of rooms from the command line."""
+    """Render before/after pairs of furnished rooms and divide them into splits."""
     parser = argparse.ArgumentParser(
         prog="python -m data_scripts.rooms", description=build_rooms.__doc__.split("\n")[0]
     )  # type: ignore[union-attr]

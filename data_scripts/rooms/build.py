@@ -10,14 +10,17 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
+import pyarrow as pa
 from tqdm import tqdm
 
 from data_scripts.rooms.opengl import check_opengl
 from data_scripts.rooms.pairs import Noise
+from data_scripts.rooms.renderer import RoomRenderer
 from data_scripts.rooms.units import Settings, UnitReport, build_unit, report_path
+from data_scripts.rooms.writers import shard_schema
 
 PAIRS_PER_SECOND = 20.0  # of one worker at 128 pixels, for the estimate only
-_renderer = None
+_worker: tuple[RoomRenderer, pa.Schema] | None = None  # of this worker process
 
 
 def build_rooms(
@@ -105,8 +108,9 @@ def _announce(settings: Settings, folder: Path, units: int, workers: int) -> Non
         units * settings.pairs_per_unit / (PAIRS_PER_SECOND * workers) * max(1.0, settings.image_size / 128) ** 1.5
     )
     print(
-        f"Rendering {settings.num_pairs} pairs of rooms ({settings.view} view, {settings.image_size} pixels) into {folder}: "
-        f"{done} of {settings.num_units} units are there, the rest takes about {seconds / 60:.1f} minutes on {workers} workers.",
+        f"Rendering {settings.num_pairs} pairs of rooms ({settings.view} view, {settings.image_size} pixels) into "
+        f"{folder}: {done} of {settings.num_units} units are there, the rest takes about {seconds / 60:.1f} minutes "
+        f"on {workers} workers.",
         flush=True,
     )
 
@@ -124,18 +128,19 @@ def _unit_pairs(unit: int, settings: Settings) -> int:
 
 def _reports(folder: Path, todo: list[int], settings: Settings, workers: int) -> Iterator[UnitReport]:
     if workers == 1:
-        from data_scripts.rooms.renderer import RoomRenderer
-
         renderer = RoomRenderer(settings.image_size)
         try:
             for unit in todo:
-                yield build_unit(renderer, folder, unit, settings)
+                yield build_unit(renderer, folder, unit, settings, shard_schema())
         finally:
             renderer.close()
         return
     # Fresh processes: an OpenGL context does not survive a fork.
     with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(settings.image_size,)
+        workers,
+        mp_context=get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(settings.image_size, shard_schema()),
     ) as pool:
         futures = [pool.submit(_work, folder, unit, settings) for unit in todo]
         try:
@@ -146,13 +151,11 @@ def _reports(folder: Path, todo: list[int], settings: Settings, workers: int) ->
             raise
 
 
-def _start_worker(image_size: int) -> None:
-    from data_scripts.rooms.renderer import RoomRenderer
-
-    global _renderer
-    _renderer = RoomRenderer(image_size)
+def _start_worker(image_size: int, schema: pa.Schema) -> None:
+    global _worker
+    _worker = (RoomRenderer(image_size), schema)
 
 
 def _work(folder: Path, unit: int, settings: Settings) -> UnitReport:
-    assert _renderer is not None
-    return build_unit(_renderer, folder, unit, settings)
+    assert _worker is not None
+    return build_unit(_worker[0], folder, unit, settings, _worker[1])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_scripts.rooms.meshes import FloatArray
 
@@ -25,20 +27,34 @@ class Camera:
     forward: FloatArray
     field_of_view: float
 
+    @cached_property
     def axes(self) -> tuple[FloatArray, FloatArray]:
         """Unit vectors to the right and up."""
-        right = np.cross(self.forward, (0.0, 0.0, 1.0))
-        right /= np.linalg.norm(right)
-        return right, np.cross(right, self.forward)
+        x, y, z = (float(c) for c in self.forward)
+        length = (x * x + y * y) ** 0.5
+        right = np.array([y / length, -x / length, 0.0])
+        return right, np.array([-x * z / length, -y * z / length, length])
 
     def project(self, points: FloatArray) -> FloatArray:
         """`(n, 3)` points to `(n, 2)` image positions, -1 to 1, right and up; points behind are put in front."""
-        right, up = self.axes()
+        right, up = self.axes
         relative = points - self.position
         depth = np.maximum(relative @ self.forward, 0.05)
         return np.stack([relative @ right, relative @ up], axis=1) / (
             depth[:, None] * np.tan(np.radians(self.field_of_view / 2))
         )
+
+    def sees(self, bodies: FloatArray) -> NDArray[np.bool_]:
+        """Which bodies, `(b, n, 3)` by their corners, reach into the picture or a little beside it: `(b,)`."""
+        right, up = self.axes
+        relative = bodies - self.position
+        depth = relative @ self.forward
+        reach = np.maximum(depth, 0.0) * np.tan(np.radians(self.field_of_view / 2)) * 1.15 + 0.02
+        across, high = relative @ right, relative @ up
+        outside: NDArray[np.bool_] = (depth < 0).all(axis=1)
+        for side in (across, high):
+            outside |= (side > reach).all(axis=1) | (side < -reach).all(axis=1)
+        return ~outside
 
     def jittered(self, rng: np.random.Generator, centimetres: float, degrees: float) -> Camera:
         """Moved by `centimetres` in a random direction and turned by `degrees` about a random axis."""
@@ -69,7 +85,7 @@ def frame(points: FloatArray, azimuth: float, elevation: float, fill: float, fie
         seen = camera.project(points)
         low, high = seen.min(axis=0), seen.max(axis=0)
         distance *= float(np.clip((high - low).max() / (2 * fill), 0.3, 3.0))
-        right, up = camera.axes()
+        right, up = camera.axes
         shift = ((low + high) / 2 - np.asarray(offset)) * np.tan(np.radians(field_of_view / 2)) * distance
         target = target + right * shift[0] + up * shift[1]
         camera = replace(camera, position=target + backward * distance)

@@ -48,12 +48,12 @@ MATERIALS: dict[str, Material] = {
     "plastic": Material(None, 0.3, 0.5),
     "marble": Material("marble", 0.4, 0.7),
     "food": Material("speckle", 0.15, 0.4),
-    "glow": Material(None, 0.0, 0.1, 1.0),
+    "glow": Material(None, 0.0, 0.1, 0.6),
     "dirt": Material("speckle", 0.0, 0.1),
     "liquid": Material(None, 0.5, 0.8, 0.15),
     "page": Material("page", 0.0, 0.1),
     "keys": Material("keys", 0.1, 0.3),
-    **{f"screen{i}": Material(f"picture{i}", 0.1, 0.5, 1.0) for i in range(N_PICTURES)},
+    **{f"screen{i}": Material(f"picture{i}", 0.1, 0.5, 0.6) for i in range(N_PICTURES)},
     **{f"picture{i}": Material(f"picture{i}", 0.05, 0.2) for i in range(N_PICTURES)},
 }
 
@@ -121,7 +121,7 @@ def textures() -> dict[str, bytes]:
         "planks": _planks(rng, rows, columns),
         "tiles": np.where((rows * 4 % 1 < 0.06) | (columns * 4 % 1 < 0.06), 0.62, 0.93 + _noise(rng, 4) * 0.06),
         "carpet": 0.86 + 0.14 * rng.standard_normal(rows.shape).clip(-2, 1),
-        "plaster": 0.95 + 0.04 * _noise(rng, 24),
+        "plaster": 0.96 + 0.015 * _noise(rng, 24),
         "stripes": np.where(columns * 12 % 1 < 0.5, 0.98, 0.88),
         "brushed": 0.93 + 0.06 * np.repeat(rng.standard_normal((TEXTURE_SIZE, 1)).clip(-2, 1), TEXTURE_SIZE, axis=1),
         "weave": 0.9 + 0.08 * np.sign(np.sin(rows * 200) * np.sin(columns * 200)) + 0.02 * _noise(rng, 8),

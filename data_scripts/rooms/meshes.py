@@ -89,7 +89,7 @@ def prism_polygons(outline: FloatArray, low: float = -0.5, high: float = 0.5) ->
     return [*sides, top, bottom[::-1]]
 
 
-def panel(cells: int = 20) -> Mesh:
+def panel(cells: int = 10) -> Mesh:
     """A square in the plane z = 0 that faces +z, cut into cells since OpenGL computes a lamp's light at corners."""
     ticks = np.linspace(-0.5, 0.5, cells + 1)
     polygons, uvs = [], []
@@ -130,7 +130,7 @@ def lathe(profile: Sequence[tuple[float, float]], angles: FloatArray | None = No
     return mesh_from_polygons(polygons, uvs)
 
 
-def sphere_profile(low: float = -0.5, high: float = 0.5, steps: int = 10) -> list[tuple[float, float]]:
+def sphere_profile(low: float = -0.5, high: float = 0.5, steps: int = 8) -> list[tuple[float, float]]:
     """(radius, height) of the sphere of radius 0.5 between two heights."""
     angles = np.linspace(np.arcsin(2 * low), np.arcsin(2 * high), steps + 1)
     return [(max(float(np.cos(a)), 0.0) / 2 if abs(np.cos(a)) > 1e-6 else 0.0, float(np.sin(a)) / 2) for a in angles]
@@ -146,12 +146,13 @@ def vessel(outer: Callable[[float], float], wall: float = 0.06, steps: int = 8) 
 
 def unit_meshes() -> dict[str, Mesh]:
     """Every solid that is whole; `pieces.piece_meshes` adds the broken and the sliced ones."""
-    torus_angles = np.linspace(-np.pi, np.pi, 13)
+    torus_angles = np.linspace(-np.pi, np.pi, 9)
     return {
         "box": box(),
         "panel": panel(),
         "cylinder": lathe([(0, -0.5), (0.5, -0.5), (0.5, 0.5), (0, 0.5)]),
         "sphere": lathe(sphere_profile()),
+        "knob": mesh_from_polygons(_sphere_quads(6, 8)),  # for what is too small to need more sides
         "dome": lathe([(0, 0), *sphere_profile(0.0, 0.5, 7)]),
         "cone": lathe([(0, -0.5), (0.5, -0.5), (0, 0.5)]),
         "frustum": lathe([(0, -0.5), (0.5, -0.5), (0.3, 0.5), (0, 0.5)]),
@@ -170,7 +171,7 @@ def unit_meshes() -> dict[str, Mesh]:
         "vase_round": vessel(lambda h: 0.24 + 0.26 * float(np.sin(np.pi * min(1.0, h * 1.15))) ** 1.5, wall=0.04),
         "vase_slim": vessel(lambda h: 0.32 + 0.18 * float(np.cos(2 * np.pi * (h - 0.25))), wall=0.04, steps=12),
         "vase_flared": vessel(lambda h: 0.28 + 0.22 * h**2.5, wall=0.04),
-        "bottle": vessel(lambda h: 0.5 if h < 0.55 else 0.18 + 0.32 * max(0.0, 1 - (h - 0.55) / 0.22) ** 1.3, 0.03, 16),
+        "bottle": vessel(lambda h: 0.5 if h < 0.55 else 0.18 + 0.32 * max(0.0, 1 - (h - 0.55) / 0.22) ** 1.3, 0.03, 12),
         "egg": lathe([(r * (1 - 0.25 * z), z) for r, z in sphere_profile()]),
         "apple": lathe(_apple_profile()),
         "rounded": _superellipsoid(0.35),
@@ -220,7 +221,7 @@ def loaf_polygons(low: float, high: float) -> list[FloatArray]:
 
 def _superellipsoid(power: float) -> Mesh:
     """Between a ball (1.0) and a cube (0.0), of side 1: cushions, mattresses, soft edges."""
-    polygons = _sphere_quads(12, 24)
+    polygons = _sphere_quads(10, 20)
     return mesh_from_polygons([np.sign(p) * (np.abs(2 * p) ** power) / 2 for p in polygons])
 
 
@@ -251,7 +252,7 @@ def _ruffled_sphere() -> Mesh:
         fold = 1 + 0.07 * np.sin(7 * turn + 3 * z) * np.sqrt(np.clip(1 - z**2, 0, 1)) + 0.04 * np.sin(9 * z + 2 * turn)
         return points * fold[:, None]
 
-    return mesh_from_polygons([ruffle(p) for p in _sphere_quads(16, 36)])
+    return mesh_from_polygons([ruffle(p) for p in _sphere_quads(12, 32)])
 
 
 def _tub() -> Mesh:

@@ -6,8 +6,8 @@ import os
 from types import ModuleType
 
 INSTALL_HINT = (
-    "install it with `apt-get install libegl1 libgl1-mesa-dri` (Debian or Ubuntu without a GPU), use the NVIDIA driver's "
-    "own EGL library with `libegl1` and MUJOCO_GL=egl (GPU server), or render in software with "
+    "install it with `apt-get install libegl1 libgl1-mesa-dri` on Debian or Ubuntu, on a GPU server use the EGL "
+    "library of the NVIDIA driver with `apt-get install libegl1` and MUJOCO_GL=egl, or render in software with "
     "`apt-get install libosmesa6` and MUJOCO_GL=osmesa"
 )
 
@@ -29,7 +29,8 @@ def load_mujoco() -> ModuleType:
         import mujoco
     except ImportError as error:
         raise RenderingUnavailableError(
-            f'Rooms are rendered by MuJoCo, which cannot be imported ({_one_line(error)}): pip install "modeling-cde[rooms]".'
+            f"Rooms are rendered by MuJoCo, which cannot be imported ({_one_line(error)}): "
+            'install it with `pip install "modeling-cde[rooms]"`.'
         ) from error
     except Exception as error:
         # PyOpenGL fails with AttributeError or RuntimeError, depending on which library is missing.

@@ -17,10 +17,12 @@ from data_scripts.rooms.shapes import Part
 REFERENCE_SIZE = 672  # the picture size that the rules' pixel numbers belong to
 MIN_BOX, MARGIN, FREE_BOX = 60, 20, 100
 MIN_CHANGED_AREA = 1000
-SINGLE_CHANGED_SHARE = 0.02
-CHANGED, CHANGED_OUTSIDE = 20, 40  # difference of a channel, of 255, that counts as changed
-OUTSIDE_SHARE = 0.01
-MIN_VISIBLE = 0.4
+SINGLE_CHANGED_SHARE = 0.01
+CHANGED = 20  # difference of a channel, of 255, that counts as changed
+CHANGED_OUTSIDE = {"on": 90}  # the same outside the target's hull, by what is changed
+CHANGED_OUTSIDE_DEFAULT = 40
+OUTSIDE_SHARE = 0.03
+MIN_VISIBLE = {"single": 0.7, "multi": 0.55}  # area of the target's box, as a share of that of the unhidden one
 REASONS = ("hidden", "small", "margin", "candidates", "unchanged", "outside", "no room")
 
 Box = tuple[int, int, int, int]  # xmin, ymin, xmax, ymax in pixels, bounds inclusive
@@ -112,11 +114,13 @@ def make_pair(renderer: RoomRenderer, scene: Scene, target: int, action: str, vi
     extent = np.concatenate([part.corners() for part in parts])
     others = [other.part(other.state) for other in scene.items]
     camera, expected = _place_camera(scene, item, target, others, extent, view, rng)
-    stages = [_stage(scene, others, target, part, camera, extent) for part in parts]
+    stage = _stage(scene, others, target, parts[0], camera, extent)
+    after = replace(stage, groups=[*stage.groups], lights=[*parts[1].lights, *stage.lights[len(parts[0].lights) :]])
+    after.groups[target + 1] = parts[1].shapes
 
     images, segments = [], []
-    for stage in stages:
-        renderer.load(stage)
+    for each in (stage, after):
+        renderer.load(each)
         images.append(renderer.image(camera))
         segments.append(renderer.segments(camera))
     number = target + 1
@@ -146,7 +150,7 @@ def _place_camera(scene: Scene, item: Item, target: int, others: list[Part], ext
         for _, k in near[: int(rng.integers(1, 3))]:
             points = np.concatenate([points, others[k].corners()])
     for _ in range(8):
-        azimuth = item.turn + rng.uniform(-1, 1) * min(item.kind.azimuth, 70)
+        azimuth = item.turn + rng.uniform(*np.clip(item.kind.azimuth, -70, 70))
         fill = rng.uniform(0.62, 0.88) if view == "single" else rng.uniform(0.85, 0.98)
         room = 0.9 * (1 - fill)
         offset = (rng.uniform(-room, room), rng.uniform(-room, room))
@@ -159,11 +163,17 @@ def _place_camera(scene: Scene, item: Item, target: int, others: list[Part], ext
 
 
 def _stage(scene: Scene, others: list[Part], target: int, part: Part, camera: Camera, extent: FloatArray) -> Stage:
-    shown = [part if k == target else other for k, other in enumerate(others)]
+    """Everything that the camera can see, the target as `part`. What is hidden from it costs time and is left out."""
+    in_view = camera.sees(scene.room.corners().reshape(len(scene.room.shapes), -1, 3))
+    room = [shape for shape, seen in zip(scene.room.shapes, in_view, strict=True) if seen]
+    shown = [
+        part.shapes if k == target else other.shapes if camera.sees(other.corners()[None])[0] else []
+        for k, other in enumerate(others)
+    ]
     focus = (extent.min(axis=0) + extent.max(axis=0)) / 2
     radius = float(np.linalg.norm(camera.position - focus)) * np.tan(np.radians(camera.field_of_view / 2)) * 1.6 + 0.1
     lights = [light for each in [part, *[o for k, o in enumerate(others) if k != target]] for light in each.lights]
-    return Stage([scene.room.shapes, *[each.shapes for each in shown]], lights, scene.sun, focus, radius)
+    return Stage([room, *shown], lights, scene.sun, focus, radius)
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> Box:
@@ -187,8 +197,8 @@ def check(pair: Pair, view: str, segments: NDArray[np.int64], expected: FloatArr
     """The acceptance rules of Causal Triplet, scaled to the picture's size.
 
     A pixel counts as changed if a channel differs by more than `CHANGED` of 255. Outside the target's hull the bar is
-    `CHANGED_OUTSIDE` and up to `OUTSIDE_SHARE` of the picture may pass it, because a lamp lights what is around it
-    and a door moves its shadow: consequences of the action that belong into the picture, within bounds.
+    higher (`CHANGED_OUTSIDE`) and up to `OUTSIDE_SHARE` of the picture may pass it, because a lamp lights what is
+    around it and a door moves its shadow: consequences of the action that belong into the picture, within bounds.
 
     Args:
         pair: pictures, masks and boxes.
@@ -204,7 +214,7 @@ def check(pair: Pair, view: str, segments: NDArray[np.int64], expected: FloatArr
     x0, y0, x1, y1 = pair.box
     width, height = x1 - x0 + 1, y1 - y0 + 1
     wide, tall = (expected[1] - expected[0]) * size / 2
-    if width * height < MIN_VISIBLE * wide * tall:
+    if width * height < MIN_VISIBLE[view] * wide * tall:
         raise RejectedError("hidden")
     if min(width, height) < MIN_BOX * scale:
         raise RejectedError("small")
@@ -220,7 +230,8 @@ def check(pair: Pair, view: str, segments: NDArray[np.int64], expected: FloatArr
     needed = max(MIN_CHANGED_AREA * scale**2, SINGLE_CHANGED_SHARE * size**2 if view == "single" else 0.0)
     if int((difference[inside] > CHANGED).sum()) < needed:
         raise RejectedError("unchanged")
-    if int((difference[~inside] > CHANGED_OUTSIDE).sum()) > OUTSIDE_SHARE * size**2:
+    bar = CHANGED_OUTSIDE.get(ACTION_EFFECTS[pair.action][0], CHANGED_OUTSIDE_DEFAULT)
+    if int((difference[~inside] > bar).sum()) > OUTSIDE_SHARE * size**2:
         raise RejectedError("outside")
 
 

@@ -1,6 +1,9 @@
-"""Solids of things broken, cut or stained: shards, jagged bottoms, slices, blots. A fixed pool, chosen from per scene."""
+"""Solids of things broken, cut or stained: shards, jagged bottoms, slices, blots. A fixed pool to choose from."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -12,12 +15,26 @@ from data_scripts.rooms.meshes import (
     mesh_from_polygons,
     prism,
     sphere_profile,
+    unit_meshes,
 )
 
 N_BLOTS, N_SHARDS, N_PANE_CRACKS, N_CURVED = 6, 4, 3, 3
 PLATE_CUTS = ((0.0, 0.9, 2.3, 3.1, 4.6, 5.3), (0.0, 1.4, 2.0, 3.6, 4.4), (0.0, 0.7, 1.9, 2.8, 3.7, 5.1))
 LOAF_CUTS = (-0.5, -0.16, 0.02, 0.16, 0.3, 0.5)
 BALL_CUTS = (-0.5, -0.14, 0.04, 0.2, 0.5)
+
+
+@cache
+def all_meshes() -> dict[str, Mesh]:
+    """Every solid, whole or in pieces, by name."""
+    return unit_meshes() | piece_meshes()
+
+
+@cache
+def outlines() -> dict[str, FloatArray]:
+    """By name, the `(26, 3)` vertices of a solid that reach farthest in 26 directions: what it takes up, nearly."""
+    ways = np.array([(x, y, z) for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1) if (x, y, z) != (0, 0, 0)])
+    return {name: mesh.vertices[(mesh.vertices @ ways.T).argmax(axis=0)] for name, mesh in all_meshes().items()}
 
 
 def piece_meshes() -> dict[str, Mesh]:
@@ -159,9 +176,8 @@ def _curved_shard(rng: np.random.Generator, width: float) -> Mesh:
     return mesh_from_polygons(polygons)
 
 
-def _jagged_bottom(rng: np.random.Generator, radius: object) -> Mesh:
+def _jagged_bottom(rng: np.random.Generator, radius: Callable[[float], float]) -> Mesh:
     """The standing rest of a broken vessel: an open wall with a zigzag rim, height about 1."""
-    assert callable(radius)
     n = 20
     turn = np.linspace(0, 2 * np.pi, n + 1)
     tops = np.where(np.arange(n) % 2 == 0, 1.0, 0.55) * rng.uniform(0.7, 1.0, n)

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from data_scripts.rooms.camera import FAR, NEAR, Camera
 from data_scripts.rooms.materials import MATERIALS, textures
-from data_scripts.rooms.meshes import FloatArray, unit_meshes
+from data_scripts.rooms.meshes import FloatArray
 from data_scripts.rooms.opengl import load_mujoco
-from data_scripts.rooms.pieces import piece_meshes
+from data_scripts.rooms.pieces import all_meshes
 from data_scripts.rooms.shapes import PointLight, Shape
 
 MAX_SHAPES = 1500
 MAX_LIGHTS = 8  # what OpenGL's fixed pipeline lights with
-SHADOW_SIZE, SAMPLES = 512, 4
+SAMPLES = 4  # of a pixel, against jagged edges
 
 
 @dataclass
@@ -79,8 +79,8 @@ class RoomRenderer:
         spec = mujoco.MjSpec()
         spec.visual.global_.offwidth = spec.visual.global_.offheight = image_size
         spec.visual.quality.offsamples = SAMPLES
-        spec.visual.quality.shadowsize = SHADOW_SIZE
-        meshes = unit_meshes() | piece_meshes()
+        spec.visual.quality.shadowsize = 2 * image_size  # shadows are drawn for the view only; finer ones cost time
+        meshes = all_meshes()
         for name, mesh in meshes.items():
             # MuJoCo moves a mesh into its principal axes; `_undo` takes that back.
             spec.add_mesh(
@@ -183,7 +183,7 @@ class RoomRenderer:
             light.castshadow, light.headlight = shadow, 0
         lamps = stage.lights[: MAX_LIGHTS - 2]
         for light, lamp in zip(list(scene.lights)[2:], lamps, strict=False):
-            light.type = mujoco.mjtLightType.mjLIGHT_POINT
+            light.type = mujoco.mjtLightType.mjLIGHT_SPOT  # a cone of 180 degrees is a point; that type draws nothing
             light.pos, light.dir = lamp.position, (0.0, 0.0, -1.0)
             light.diffuse, light.ambient, light.specular = lamp.color, np.zeros(3), np.zeros(3)
             light.attenuation, light.cutoff, light.exponent = (1.0, 0.0, 3.0 / lamp.reach**2), 180.0, 0.0
@@ -192,7 +192,7 @@ class RoomRenderer:
 
     def _aim(self, camera: Camera) -> None:
         half = NEAR * np.tan(np.radians(camera.field_of_view / 2))
-        _, up = camera.axes()
+        _, up = camera.axes
         for eye in self.scene.camera:
             eye.pos, eye.forward, eye.up = camera.position, camera.forward, up
             eye.frustum_near, eye.frustum_far, eye.frustum_center = NEAR, FAR, 0.0

@@ -14,10 +14,11 @@ from data_scripts.rooms.objects.furniture import legged_table
 from data_scripts.rooms.renderer import Sun
 from data_scripts.rooms.shapes import Part, turn_x, turn_z
 
-WALL_HEIGHT = 2.6
+WALL_HEIGHT = 2.8
 TABLE_ITEMS, WALL_ITEMS = 5, 5  # about how many things stand on the table and along the walls
 # Changes that show in one another's pictures: (the one acted on, the one that may be there already).
-COMBINED = {("fill", "dirt"): 0.3, ("open", "on"): 0.4}
+# Dirt under a liquid is no such case: emptying would uncover it and look like dirtying.
+COMBINED = {("open", "on"): 0.4}
 
 
 class NoRoomError(Exception):
@@ -158,7 +159,7 @@ def _lay_table(rng: np.random.Generator, pieces: list[_Piece], top: FloatArray) 
     turns, low, high = {}, {}, {}
     for k, piece in enumerate(pieces):
         if piece.kind.place == "table":
-            turns[k] = float(rng.uniform(-30, 30) if piece.kind.azimuth < 180 else rng.uniform(-50, 50))
+            turns[k] = float(rng.uniform(-30, 30))
             corners = piece.corners(turns[k])[:, :2]
             low[k], high[k] = corners.min(axis=0) - 0.01, corners.max(axis=0) + 0.01
     # The targets before the rest and the large before the small, while there is still room.
@@ -226,7 +227,7 @@ def _line_walls(rng: np.random.Generator, pieces: list[_Piece], half: tuple[floa
 
 
 def _walls(rng: np.random.Generator, half_x: float, half_y: float) -> Part:
-    """Floor, four walls that are seen from inside only, skirting boards."""
+    """Floor, ceiling and four walls, which are seen from inside only, skirting boards."""
     room = Part()
     floor, tone = str(rng.choice(["planks", "tiles", "carpet", "wood"])), None
     tone = m.pick(rng, m.WOOD if floor in ("planks", "wood") else m.CERAMIC[:4] if floor == "tiles" else m.CLOTH)
@@ -235,6 +236,7 @@ def _walls(rng: np.random.Generator, half_x: float, half_y: float) -> Part:
         for j in (-1, 1):
             room.add("panel", (i * half_x / 2, j * half_y / 2, 0), (half_x, half_y, 1), tone, floor)
     board = m.pick(rng, m.PAINT[:2] + m.WOOD[2:3])
+    room.add("panel", (0, 0, WALL_HEIGHT), (2 * half_x, 2 * half_y, 1), (0.93, 0.93, 0.92), "plain", turn_x(180))
     for turn, distance, length in (
         (0, half_y, half_x),
         (90, half_x, half_y),
@@ -274,5 +276,5 @@ def _sun(rng: np.random.Generator) -> Sun:
     direction = np.array([np.sin(azimuth) * np.cos(height), np.cos(azimuth) * np.cos(height), -np.sin(height)])
     warmth = rng.uniform(-0.08, 0.1)
     tint = np.array([1 + warmth, 1.0, 1 - warmth])
-    strength = rng.uniform(0.5, 0.75)
-    return Sun(direction, tint * strength, tint[::-1] * rng.uniform(0.34, 0.44), np.full(3, rng.uniform(0.15, 0.25)))
+    strength = rng.uniform(0.45, 0.7)
+    return Sun(direction, tint * strength, tint[::-1] * rng.uniform(0.3, 0.4), np.full(3, rng.uniform(0.12, 0.2)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from data_scripts.rooms.meshes import FloatArray
+from data_scripts.rooms.pieces import outlines
 
 Color = Sequence[float]  # red, green, blue (and opacity), 0 to 1
 Vector = Sequence[float] | FloatArray
@@ -110,10 +111,8 @@ class Part:
         )
 
     def corners(self) -> FloatArray:
-        """`(8 n, 3)` corners of the solids' boxes: what a camera must frame."""
+        """`(26 n, 3)` outermost points of the solids, solid after solid: what a camera must frame."""
         positions = np.stack([shape.position for shape in self.shapes])
         matrices = np.stack([shape.matrix for shape in self.shapes])
-        return (positions[:, None] + np.einsum("nij,kj->nki", matrices, UNIT_CORNERS)).reshape(-1, 3)
-
-
-UNIT_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
+        points = np.stack([outlines()[shape.mesh] for shape in self.shapes])
+        return (points @ matrices.transpose(0, 2, 1) + positions[:, None]).reshape(-1, 3)

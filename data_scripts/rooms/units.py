@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from data_scripts.rooms.objects import ACTION_EFFECTS
 from data_scripts.rooms.pairs import Noise, Pair, RejectedError, make_pair
 from data_scripts.rooms.renderer import RoomRenderer
-from data_scripts.rooms.scene import NoRoomError, furnish
+from data_scripts.rooms.scene import NoRoomError, Scene, furnish
 from data_scripts.rooms.schedule import SceneTask, unit_tasks
 from data_scripts.rooms.writers import LAYOUTS, write_houses, write_shard
 
@@ -111,7 +113,16 @@ def render_scene(renderer: RoomRenderer, task: SceneTask, settings: Settings) ->
     )
 
 
-def _try_pair(renderer, scene, target, action, settings, rng, rejected) -> Pair:  # type: ignore[no-untyped-def]
+def _try_pair(
+    renderer: RoomRenderer,
+    scene: Scene,
+    target: int,
+    action: str,
+    settings: Settings,
+    rng: np.random.Generator,
+    rejected: Counter[str],
+) -> Pair:
+    """A pair from one of several cameras; counts what is rejected and raises the last reason."""
     for attempt in range(CAMERA_ATTEMPTS):
         try:
             return make_pair(renderer, scene, target, action, settings.view, rng, settings.noise)
@@ -122,7 +133,7 @@ def _try_pair(renderer, scene, target, action, settings, rng, rejected) -> Pair:
     raise AssertionError("unreachable")
 
 
-def build_unit(renderer: RoomRenderer, folder: Path, unit: int, settings: Settings) -> UnitReport:
+def build_unit(renderer: RoomRenderer, folder: Path, unit: int, settings: Settings, schema: pa.Schema) -> UnitReport:
     """Render a unit and write it; afterwards its report stands in the folder.
 
     Args:
@@ -130,12 +141,11 @@ def build_unit(renderer: RoomRenderer, folder: Path, unit: int, settings: Settin
         folder: of the data set's units.
         unit: its number.
         settings: of the data set.
+        schema: `shard_schema()`.
 
     Raises:
         UnitError: anything went wrong; the message names the unit.
     """
-    import time
-
     start, drawn = time.perf_counter(), renderer.seconds
     try:
         pairs: list[Pair] = []
@@ -145,7 +155,7 @@ def build_unit(renderer: RoomRenderer, folder: Path, unit: int, settings: Settin
             pairs += more
             rejected += reasons
         if settings.layout == "datasets":
-            write_shard(pairs, folder / f"unit-{unit:05d}.parquet")
+            write_shard(pairs, folder / f"unit-{unit:05d}.parquet", schema)
         else:
             write_houses(pairs, folder)
         report = UnitReport(unit, len(pairs), dict(sorted(rejected.items())))

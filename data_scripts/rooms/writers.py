@@ -18,7 +18,6 @@ from PIL import Image
 
 from data_scripts.rooms.objects import ACTIONS, OBJECTS
 from data_scripts.rooms.pairs import Pair
-from modeling_cde.data.schema import pair_features
 
 LAYOUTS = ("datasets", "causal_triplet")
 
@@ -31,10 +30,18 @@ def png(pixels: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
     return buffer.getvalue()
 
 
-def write_shard(pairs: Sequence[Pair], path: Path) -> None:
-    """Write pairs to a Parquet file with the columns of `modeling_cde.data.schema`; it appears whole or not at all."""
-    features = pair_features(ACTIONS, OBJECTS)
-    schema = features.arrow_schema
+def shard_schema() -> pa.Schema:
+    """The Arrow schema of `modeling_cde.data.schema`, with what `datasets` needs to know its columns again.
+
+    Importing `datasets` takes seconds, so this is asked for once and handed to the workers.
+    """
+    from modeling_cde.data.schema import pair_features
+
+    return pair_features(ACTIONS, OBJECTS).arrow_schema
+
+
+def write_shard(pairs: Sequence[Pair], path: Path, schema: pa.Schema) -> None:
+    """Write pairs to a Parquet file of `shard_schema()`; it appears whole or not at all."""
 
     def images(encoded: list[bytes]) -> list[dict[str, bytes | None]]:
         return [{"bytes": data, "path": None} for data in encoded]

@@ -79,11 +79,11 @@ def sink(rng: np.random.Generator) -> Build:
                 tuple(0.92 * c for c in body),
                 "wood",
             )
-            part.add("sphere", (x * 0.05, -d / 2 - 0.03, h * 0.6), 0.03, metal, "steel")
+            part.add("knob", (x * 0.05, -d / 2 - 0.03, h * 0.6), 0.03, metal, "steel")
         bw, bd, deep = w * 0.74, d * 0.66, 0.17
         for x in (-1, 1):
             part.box((x * (w + bw * 0.94) / 4, 0, h - 0.08), ((w - bw * 0.94) / 2, d, 0.16), top, "marble")
-            part.box((0, x * (d + bd * 0.94) / 4 - 0.02 * 0, h - 0.08), (bw, (d - bd * 0.94) / 2, 0.16), top, "marble")
+            part.box((0, x * (d + bd * 0.94) / 4, h - 0.08), (bw, (d - bd * 0.94) / 2, 0.16), top, "marble")
         part.add("tub", (0, 0, h - deep / 2 + 0.012), (bw, bd, deep), bowl, "ceramic")
         part.cylinder((0, d * 0.41, h + 0.1), 0.018, 0.2, metal, "steel")
         part.cylinder((0, d * 0.28, h + 0.19), 0.015, d * 0.28, metal, "steel", turn_x(90))

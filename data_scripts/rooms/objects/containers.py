@@ -61,7 +61,7 @@ def cabinet(rng: np.random.Generator) -> Build:
             door.box((dw / 2, -0.012, dh / 2), (dw, 0.024, dh), wood, "wood")
             if framed:
                 door.box((dw / 2, -0.027, dh / 2), (dw - 0.12, 0.008, dh - 0.14), tuple(0.88 * c for c in wood), "wood")
-            door.add("sphere", (dw - 0.04, -0.05, dh * 0.55), 0.04, knob, "steel")
+            door.add("knob", (dw - 0.04, -0.05, dh * 0.55), 0.04, knob, "steel")
             swing(part, door, (side * w / 2, -d / 2, 0.07), side, 115 * state.get("open", 0.0))
         return part
 
@@ -96,17 +96,17 @@ def drawer(rng: np.random.Generator) -> Build:
             for i, x in enumerate((-0.28, 0.02, 0.3)):
                 box.add("rounded", (x * dw, dd * 0.5, dh * 0.35), (dw * 0.27, dd * 0.75, dh * 0.5), cloth[i], "cloth")
             for side in (-0.25, 0.25):
-                box.add("sphere", (side * dw, -0.045, dh / 2), 0.045, knob, "steel")
+                box.add("knob", (side * dw, -0.045, dh / 2), 0.045, knob, "steel")
             part.attach(box, (0, -d / 2 - out, 0.12 + k * step))
         return part
 
     return build
 
 
-@object_type("Fridge", "floor", ("open",), (8, 25), 42)
+@object_type("Fridge", "floor", ("open",), (8, 25), (-8, 45))
 def fridge(rng: np.random.Generator) -> Build:
     w, d, h = rng.uniform(0.65, 0.8), rng.uniform(0.6, 0.7), rng.uniform(1.55, 1.9)
-    color, side = m.pick(rng, m.APPLIANCE), int(rng.choice([-1, 1]))
+    color = m.pick(rng, m.APPLIANCE)
     split = rng.uniform(0.28, 0.4) * h
     stock = [(m.GLAZE + m.LIQUIDS)[int(i)] for i in rng.integers(0, 12, 12)]
     white = (0.95, 0.96, 0.98)
@@ -131,14 +131,14 @@ def fridge(rng: np.random.Generator) -> Build:
         upper.box((w / 2, 0.003, (h - split) / 2), (w - 0.1, 0.012, h - split - 0.12), white)
         for k in range(3):
             upper.box((w / 2, 0.05, 0.15 + k * 0.3), (w - 0.14, 0.09, 0.06), (0.8, 0.88, 0.92))
-        swing(part, lower, (side * w / 2, -d / 2, 0.08), side, 0)
-        swing(part, upper, (side * w / 2, -d / 2, split + 0.005), side, 115 * state.get("open", 0.0))
+        swing(part, lower, (-w / 2, -d / 2, 0.08), -1, 0)
+        swing(part, upper, (-w / 2, -d / 2, split + 0.005), -1, 115 * state.get("open", 0.0))
         return part
 
     return build
 
 
-@object_type("Microwave", "table", ("open", "on"), (8, 30), 38)
+@object_type("Microwave", "table", ("open", "on"), (8, 30), (-8, 40))
 def microwave(rng: np.random.Generator) -> Build:
     w, d, h = rng.uniform(0.46, 0.55), rng.uniform(0.32, 0.38), rng.uniform(0.27, 0.32)
     color = m.pick(rng, m.APPLIANCE)
@@ -180,7 +180,7 @@ def microwave(rng: np.random.Generator) -> Build:
     return build
 
 
-@object_type("Safe", "floor", ("open",), (12, 32), 42)
+@object_type("Safe", "floor", ("open",), (12, 32), (-8, 45))
 def safe(rng: np.random.Generator) -> Build:
     w, d, h = rng.uniform(0.42, 0.56), rng.uniform(0.38, 0.46), rng.uniform(0.46, 0.66)
     color = m.pick(rng, ((0.25, 0.28, 0.3), (0.2, 0.27, 0.24), (0.34, 0.34, 0.36)))
@@ -272,7 +272,6 @@ def book(rng: np.random.Generator) -> Build:
         part.box((0, 0, 0.006 + thick / 2), (w - 0.012, d - 0.016, thick), paper)
         part.add("panel", (0, 0, 0.0065 + thick), (w - 0.012, d - 0.016, 1), paper, "page")
         cover = Part()
-        inside = -1 if amount else 1
         cover.box((w / 2, 0, 0.003), (w, d, 0.006), color, "cloth")
         if amount:
             cover.box((w / 2, 0, -thick / 2), (w - 0.012, d - 0.016, thick), paper)
@@ -281,7 +280,7 @@ def book(rng: np.random.Generator) -> Build:
         cover.box((w / 2, -d * 0.05, 0.0065), (w * 0.45, 0.012, 0.001), gold)
         cover.box((w / 2, -d * 0.36, 0.0065), (w * 0.7, 0.01, 0.001), gold)
         angle = -(150 + 30 * (amount - 0.6) / 0.4) if amount else 0
-        part.attach(cover, (-w / 2, 0, 0.006 + thick), turn_y(angle) if inside else None)
+        part.attach(cover, (-w / 2, 0, 0.006 + thick), turn_y(angle))
         part.box((-w / 2, 0, thick / 2 + 0.003), (0.006, d, thick + 0.006), color, "cloth")
         return part
 

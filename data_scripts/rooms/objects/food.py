@@ -9,13 +9,6 @@ from data_scripts.rooms.objects.registry import Build, State, object_type
 from data_scripts.rooms.pieces import BALL_CUTS, LOAF_CUTS
 from data_scripts.rooms.shapes import Color, Part, turn_y, turn_z
 
-BOARD = ((0.75, 0.58, 0.38), (0.66, 0.48, 0.3), (0.8, 0.66, 0.48))
-
-
-def _fall(part: Part, piece: Part, order: int, x: float, height: float, angle: float) -> None:
-    """Lay a slice down to the right: it leans on its lower edge."""
-    part.attach(piece, (x, 0, height), turn_y(angle))
-
 
 @object_type("Bread", "table", ("sliced",), (22, 42), 40)
 def bread(rng: np.random.Generator) -> Build:
@@ -55,7 +48,7 @@ def bread(rng: np.random.Generator) -> Build:
             # Slices lean back on the loaf, so that their cut faces are turned up.
             lean = 0.0 if i == 0 else -float(leans[i])
             lift = thick / 2 * np.sin(np.radians(-lean))
-            _fall(part, piece, i, middle + spread * (i - 0.8) * 0.75 - long * 0.12, lift, lean)
+            part.attach(piece, (middle + spread * (i - 0.8) * 0.75 - long * 0.12, 0, lift), turn_y(lean))
         turned = Part()
         turned.attach(part, (0, 0, 0), turn_z(-58))
         return turned
@@ -115,7 +108,7 @@ def apple(rng: np.random.Generator) -> Build:
             return part
         part.add("apple", (0, 0, tall * 0.46), (size, size, tall), skin, "ceramic")
         part.cylinder((0, 0, tall * 0.95), 0.004, tall * 0.28, (0.3, 0.2, 0.1), "plain", turn_y(12))
-        part.add("sphere", (0.016, 0, tall), (0.035, 0.018, 0.004), (0.3, 0.5, 0.2), "plain", turn_y(-25))
+        part.add("knob", (0.016, 0, tall), (0.035, 0.018, 0.004), (0.3, 0.5, 0.2), "plain", turn_y(-25))
         return part
 
     return build
@@ -136,7 +129,7 @@ def tomato(rng: np.random.Generator) -> Build:
         part.add("sphere", (0, 0, tall * 0.5), (size, size, tall), skin, "ceramic")
         for k in range(5):
             leaf = Part()
-            leaf.add("sphere", (0.02, 0, 0), (0.042, 0.012, 0.005), (0.25, 0.5, 0.16), "plain", turn_y(15))
+            leaf.add("knob", (0.02, 0, 0), (0.042, 0.012, 0.005), (0.25, 0.5, 0.16), "plain", turn_y(15))
             part.attach(leaf, (0, 0, tall * 1.0), turn_z(72 * k))
         part.cylinder((0, 0, tall * 1.05), 0.004, 0.02, (0.3, 0.45, 0.15))
         return part
@@ -174,9 +167,14 @@ def lettuce(rng: np.random.Generator) -> Build:
     size, tall = rng.uniform(0.16, 0.2), rng.uniform(0.14, 0.17)
     skin = m.pick(rng, ((0.42, 0.62, 0.22), (0.36, 0.56, 0.2), (0.5, 0.68, 0.3)))
     leans, turn = rng.uniform(8, 26, 4), rng.uniform(0, 360)
+    green, pale = (0.6, 0.76, 0.36), (0.85, 0.92, 0.6)
     flesh: list[tuple[float, Color]] = [
-        (0.94, (0.8, 0.9, 0.52)), (0.78, (0.6, 0.76, 0.36)), (0.66, (0.9, 0.95, 0.68)), (0.45, (0.7, 0.82, 0.44)), (0.32, (0.96, 0.97, 0.8)),
-    ]  # fmt: skip
+        (0.94, pale),
+        (0.78, green),
+        (0.66, pale),
+        (0.45, green),
+        (0.32, (0.96, 0.97, 0.8)),
+    ]
 
     def build(state: State) -> Part:
         cut, part = state.get("sliced", 0.0), Part()

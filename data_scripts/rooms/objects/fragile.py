@@ -9,6 +9,7 @@ import numpy as np
 from data_scripts.rooms import materials as m
 from data_scripts.rooms.meshes import FloatArray
 from data_scripts.rooms.objects.registry import Build, State, object_type
+from data_scripts.rooms.objects.stains import Stains
 from data_scripts.rooms.pieces import N_CURVED, N_PANE_CRACKS, N_SHARDS, pane_pieces
 from data_scripts.rooms.shapes import Color, Part, turn_x, turn_y, turn_z
 
@@ -85,8 +86,8 @@ def vase(rng: np.random.Generator) -> Build:
             stem = Part()
             long = height * (0.75 + 0.08 * k)
             stem.cylinder((0, 0, long / 2), 0.004, long, (0.25, 0.45, 0.2))
-            stem.add("sphere", (0, 0, long), 0.045, petals, "cloth")
-            stem.add("sphere", (0, 0, long + 0.016), 0.022, (0.9, 0.75, 0.2))
+            stem.add("knob", (0, 0, long), 0.045, petals, "cloth")
+            stem.add("knob", (0, 0, long + 0.016), 0.022, (0.9, 0.75, 0.2))
             if broken:
                 part.attach(stem, (0.05 * k - 0.08, -0.03 * k, 0.025), turn_z(lean + 50 * k) @ turn_x(88))
             else:
@@ -96,8 +97,15 @@ def vase(rng: np.random.Generator) -> Build:
     return build
 
 
-def pane(part: Part, variant: int, size: tuple[float, float], center: tuple[float, float, float], color: Color, material: str,
-         missing: int, tilts: FloatArray) -> None:  # fmt: skip
+def pane(
+    part: Part,
+    variant: int,
+    size: tuple[float, float],
+    center: tuple[float, float, float],
+    color: Color,
+    missing: int,
+    tilts: FloatArray,
+) -> None:
     """A cracked pane in the plane y = const: pieces with gaps, every `missing`-th fallen out, the rest leaning."""
     for i, outline in enumerate(pane_pieces(variant)):
         if i % missing == 0:
@@ -105,7 +113,7 @@ def pane(part: Part, variant: int, size: tuple[float, float], center: tuple[floa
         middle = outline.mean(axis=0) * size
         turn = turn_x(90 + float(tilts[i, 0])) @ turn_y(float(tilts[i, 1]))
         place = (center[0] + middle[0], center[1], center[2] + middle[1])
-        part.add(f"pane{variant}_{i}", place, (size[0], size[1], 0.006), color, material, turn)
+        part.add(f"pane{variant}_{i}", place, (size[0], size[1], 0.006), color, "glass", turn)
 
 
 @object_type("Window", "wall", ("broken", "open"), (-4, 16), 32, (0.85, 1.1))
@@ -155,7 +163,6 @@ def window(rng: np.random.Generator) -> Build:
                     (lw - 0.04, lh - 0.06),
                     (-side * lw / 2, 0.0, lh / 2),
                     (0.9, 0.96, 1.0, 0.75),
-                    "glass",
                     missing,
                     tilts,
                 )
@@ -175,8 +182,6 @@ def window(rng: np.random.Generator) -> Build:
 
 @object_type("Mirror", "wall", ("dirt", "broken"), (-4, 14), 34, (0.9, 1.2))
 def mirror(rng: np.random.Generator) -> Build:
-    from data_scripts.rooms.objects.stains import Stains
-
     w, h = rng.uniform(0.5, 0.75), rng.uniform(0.65, 0.95)
     frame, metal = m.pick(rng, m.WOOD + m.BRASS + m.DARK[:1]), bool(rng.integers(2))
     oval = bool(rng.integers(2))
@@ -211,7 +216,7 @@ def mirror(rng: np.random.Generator) -> Build:
         inset = 0.7 if oval else 1.0
         size = ((w - 0.1) * inset, (h - 0.1) * inset)
         if broken:
-            pane(part, variant, size, (0, -0.046, z), glass, "glass", missing, tilts)
+            pane(part, variant, size, (0, -0.046, z), glass, missing, tilts)
         else:
             for k, long in enumerate((0.5, 0.34)):
                 # A slanting shine says that this is a mirror and not a board.
@@ -233,8 +238,8 @@ def egg(rng: np.random.Generator) -> Build:
 
     def build(state: State) -> Part:
         part, broken = Part(), state.get("broken", 0.0)
-        part.add("ring", (0, 0, 0.008), (size * 0.9, size * 0.9, 0.02), cloth, "ceramic") if not broken else None
         if not broken:
+            part.add("ring", (0, 0, 0.008), (size * 0.9, size * 0.9, 0.02), cloth, "ceramic")
             part.add(
                 "egg",
                 (0, 0, size * 0.62),
@@ -252,7 +257,7 @@ def egg(rng: np.random.Generator) -> Build:
             half.add(
                 "half_shell", (0, 0, 0), (size * 0.8, size * 0.8, size * 0.52), shell, "ceramic", turn_x(-side * 50)
             )
-            part.attach(half, (side * 0.0, side * size * 0.8, size * 0.3), turn_z(0))
+            part.attach(half, (0, side * size * 0.8, size * 0.3))
         spun = Part()
         spun.attach(part, (0, 0, 0), turn_z(turn + 90))
         return spun

@@ -7,7 +7,7 @@ import numpy as np
 from data_scripts.rooms import materials as m
 from data_scripts.rooms.objects.registry import Build, State, object_type
 from data_scripts.rooms.objects.stains import Stains
-from data_scripts.rooms.shapes import Color, Part
+from data_scripts.rooms.shapes import Color, Part, turn_x
 
 
 def legged_table(
@@ -93,8 +93,6 @@ def sofa(rng: np.random.Generator) -> Build:
                 "cloth",
             )
         part.attach(seat.on(dirt, w - 0.5, d - 0.4, (0, -0.08, 0.453)))
-        from data_scripts.rooms.shapes import turn_x
-
         part.attach(back.on(dirt, w - 0.5, 0.3, (0, d / 2 - 0.205, 0.64), turn_x(90)))
         return part
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from data_scripts.rooms import materials as m
 from data_scripts.rooms.objects.registry import Build, State, object_type
+from data_scripts.rooms.pieces import pane_pieces
 from data_scripts.rooms.shapes import Color, Part, PointLight, turn_x, turn_y
 
 WARM = ((1.0, 0.85, 0.55), (1.0, 0.78, 0.45), (1.0, 0.92, 0.75))
@@ -52,7 +53,7 @@ def desk_lamp(rng: np.random.Generator) -> Build:
             "glow" if on else "glass",
         )
         if on:
-            _shine(part, (0, -0.05, height * 0.62), warm, 1.1 * on, 0.6)
+            _shine(part, (0, -0.05, height * 0.62), warm, 0.8 * on, 0.5)
         return part
 
     return build
@@ -98,7 +99,7 @@ def floor_lamp(rng: np.random.Generator) -> Build:
             "glow" if on else "glass",
         )
         if on:
-            _shine(part, (0, -0.1, height - tall - 0.05), warm, 1.0 * on, 1.0)
+            _shine(part, (0, -0.1, height - tall - 0.05), warm, 0.8 * on, 0.9)
         return part
 
     return build
@@ -139,8 +140,6 @@ def television(rng: np.random.Generator) -> Build:
 
 def _cracked_screen(part: Part, variant: int, center: tuple[float, float, float], w: float, h: float) -> None:
     """White cracks: bright glass behind dark pieces with gaps."""
-    from data_scripts.rooms.pieces import pane_pieces
-
     x, y, z = center
     part.add("panel", center, (w, h, 1), (0.85, 0.88, 0.9), "plain", turn_x(90))
     for i, outline in enumerate(pane_pieces(variant)):

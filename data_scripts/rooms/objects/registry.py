@@ -48,7 +48,8 @@ class ObjectType:
         draw: draws one instance (its measures and colours) and returns its solids as a function of its state.
         changes: what of it can change: keys of `AMOUNTS`.
         elevation: degrees above the horizon from which it is looked at, lowest and highest.
-        azimuth: degrees to either side of its front from which it is looked at.
+        azimuth: degrees from its front from which it is looked at, lowest and highest; positive is its right as one
+            sees it. Doors with hinges on the left are looked at from the right, or they would hide the inside.
         height: for "wall": height of its lower edge above the floor in metres, lowest and highest.
     """
 
@@ -57,7 +58,7 @@ class ObjectType:
     draw: Draw
     changes: tuple[str, ...]
     elevation: tuple[float, float]
-    azimuth: float
+    azimuth: tuple[float, float]
     height: tuple[float, float] = (0.0, 0.0)
 
     @property
@@ -74,13 +75,14 @@ def object_type(
     place: str,
     changes: tuple[str, ...],
     elevation: tuple[float, float],
-    azimuth: float,
+    azimuth: float | tuple[float, float],
     height: tuple[float, float] = (0.0, 0.0),
 ) -> Callable[[Draw], Draw]:
-    """Enter the decorated function into `OBJECT_TYPES`."""
+    """Enter the decorated function into `OBJECT_TYPES`; one number as `azimuth` goes to either side."""
+    sides = azimuth if isinstance(azimuth, tuple) else (-azimuth, azimuth)
 
     def enter(draw: Draw) -> Draw:
-        OBJECT_TYPES[name] = ObjectType(name, place, draw, changes, elevation, azimuth, height)
+        OBJECT_TYPES[name] = ObjectType(name, place, draw, changes, elevation, sides, height)
         return draw
 
     return enter

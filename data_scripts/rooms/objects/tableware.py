@@ -48,7 +48,7 @@ def plate(rng: np.random.Generator) -> Build:
     return build
 
 
-@object_type("Cup", "table", ("fill", "broken"), (32, 52), 180)
+@object_type("Cup", "table", ("fill", "broken"), (38, 55), 180)
 def cup(rng: np.random.Generator) -> Build:
     radius, height = rng.uniform(0.045, 0.055), rng.uniform(0.09, 0.12)
     color, drink = m.pick(rng, m.CERAMIC + m.GLAZE), m.LIQUIDS[int(rng.integers(1, len(m.LIQUIDS)))]
@@ -155,7 +155,7 @@ def bottle(rng: np.random.Generator) -> Build:
 
     def build(state: State) -> Part:
         part = Part()
-        glass = (*tint, 0.42)
+        glass = (*tint, 0.3)
         if state.get("broken", 0.0):
             part.add(
                 "jagged_tube", (0, 0, height * 0.22), (2 * radius, 2 * radius, height * 0.44), (*tint, 0.7), "glass"
@@ -168,14 +168,8 @@ def bottle(rng: np.random.Generator) -> Build:
             return part
         fill = state.get("fill", 0.0)
         if fill:
-            # Below the shoulder a column; what is above it narrows with the neck.
-            low = min(fill, 0.6) * height
-            part.cylinder((0, 0, 0.006 + low / 2), radius * 0.93, low, drink, "liquid")
-            if fill > 0.6:
-                extra = (fill - 0.6) * height
-                part.add(
-                    "frustum", (0, 0, 0.006 + low + extra / 2), (radius * 1.8, radius * 1.8, extra), drink, "liquid"
-                )
+            # A column that ends below the shoulder.
+            part.cylinder((0, 0, 0.006 + 0.3 * fill * height), radius * 0.93, 0.6 * fill * height, drink, "liquid")
         part.cylinder((0, 0, height * 1.01), 0.018, 0.022, label, "plastic")
         part.add("bottle", (0, 0, height / 2), (2 * radius, 2 * radius, height), glass, "glass")
         return part
