@@ -1,9 +1,18 @@
 """The table of families: features against each family's own, grids, image sizes, gradients, freezing."""
 
+import huggingface_hub
 import pytest
 import torch
 from tiny_models import FAMILY_NAMES, GRIDS, backbone_config, clips, tiny_cde
-from transformers import AutoConfig, AutoModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    BeitForImageClassification,
+    Dinov2ForImageClassification,
+    ResNetForImageClassification,
+    ViTForImageClassification,
+    ViTMAEForPreTraining,
+)
 
 from modeling_cde import CDEConfig, CDEForActionClassification, CDEModel
 
@@ -163,6 +172,58 @@ def test_weights_are_taken_from_a_saved_backbone(family, tmp_path):
     model.save_pretrained(tmp_path)
     again = CDEForActionClassification.from_pretrained(tmp_path).cde.backbone.state_dict()
     assert all(torch.equal(taken[name], value) for name, value in again.items())
+
+
+@pytest.mark.parametrize(
+    ("family", "head"),
+    [
+        ("vit_mae", ViTMAEForPreTraining),
+        ("vit", ViTForImageClassification),
+        ("dinov2", Dinov2ForImageClassification),
+        ("beit", BeitForImageClassification),
+        ("resnet", ResNetForImageClassification),
+    ],
+)
+def test_weights_are_taken_from_a_model_with_a_head(family, head, tmp_path):
+    saved = head(backbone_config(family))
+    saved.save_pretrained(tmp_path)
+    model = CDEModel.from_backbone(tmp_path, attn_implementation=None if family == "resnet" else "eager")
+    assert model.backbone.config._attn_implementation == "eager" and model.backbone.config.model_type == family
+    for name, value in model.backbone.state_dict().items():
+        assert torch.equal(saved.base_model.state_dict()[name], value), name
+
+
+def test_weights_are_taken_from_a_revision_on_the_hub(tmp_path, monkeypatch):
+    commits = {"main": "0" * 40, "v2": "2" * 40}
+    cached = tmp_path / "models--someone--vit"
+    (cached / "refs").mkdir(parents=True)
+    towers = {}
+    for revision, commit in commits.items():
+        towers[revision] = AutoModel.from_config(backbone_config("vit"))
+        towers[revision].save_pretrained(cached / "snapshots" / commit)
+        (cached / "refs" / revision).write_text(commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    for revision in (None, "v2"):
+        model = CDEModel.from_backbone("someone/vit", revision=revision)
+        expected = towers[revision or "main"].state_dict()["embeddings.cls_token"]
+        assert torch.equal(model.backbone.embeddings.cls_token, expected)
+        assert model.config.backbone_config._name_or_path == "someone/vit"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_mean_pooling": False, "use_shared_relative_position_bias": True},
+        {"use_mask_token": True, "use_absolute_position_embeddings": True},
+    ],
+)
+def test_variants_of_beit(options):
+    for mode in MODES:
+        model = CDEModel.from_backbone(backbone_config("beit", **options), delta_mode=mode)
+        mean = options.get("use_mean_pooling", True)
+        assert model.reader.feature == ("patches" if mode == "patch" else "mean" if mean else "cls")
+        model(clips(2)).delta.square().sum().backward()
+        assert all(p.grad is not None for name, p in model.named_parameters() if p.requires_grad)
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)

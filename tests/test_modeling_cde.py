@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tiny_models import FAMILY_NAMES, GRIDS, backbone_config, clips, tiny_cde
-from transformers import AutoModel
+from transformers import AutoModel, AutoModelForImageClassification, AutoModelForVideoClassification
 
 from modeling_cde import CDEConfig, CDEForActionClassification, CDEModel
 from modeling_cde.modeling_cde import action_loss, largest_deltas
@@ -293,6 +293,28 @@ def test_the_projector_and_its_scale():
     assert [type(module).__name__ for module in plain.projector] == ["LayerNorm", "Linear"]
     dropout = CDEModel(CDEConfig(backbone_config("vit"), projector_dropout=0.1))
     assert [type(m).__name__ for m in dropout.projector] == ["Linear", "GELU", "Dropout", "Linear"]
+
+
+def test_what_is_saved_is_safetensors_also_in_shards(tmp_path):
+    model = tiny_cde("dinov3_vit")
+    model.save_pretrained(tmp_path, max_shard_size="30KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    with torch.no_grad():
+        expected = model(clips())
+        assert torch.equal(CDEForActionClassification.from_pretrained(tmp_path)(clips()).logits, expected.logits)
+        assert torch.equal(CDEModel.from_pretrained(tmp_path)(clips()).delta, expected.delta)
+    for file in tmp_path.glob("*.safetensors*"):
+        file.unlink()
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(OSError, match="model.safetensors"):
+        CDEForActionClassification.from_pretrained(tmp_path)
+
+
+def test_no_other_task_is_claimed(tmp_path):
+    tiny_cde("vit").save_pretrained(tmp_path)
+    for auto in (AutoModelForImageClassification, AutoModelForVideoClassification):
+        with pytest.raises(ValueError, match="Unrecognized configuration class"):
+            auto.from_pretrained(tmp_path)
 
 
 def test_weights_missing_from_a_checkpoint_are_initialised(tmp_path):

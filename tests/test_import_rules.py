@@ -1,0 +1,127 @@
+"""Who may import whom: one direction, so that each part can be read, tested and shipped by itself."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = "modeling_cde"
+HUB_FILES = ("configuration_cde", "backbones_cde", "modeling_cde", "image_processing_cde", "pipeline_cde")
+MODELS = {f"{PACKAGE}.{name}" for name in (*HUB_FILES, "modeling_baselines", "methods")}
+# What a machine has that can load a checkpoint: Transformers brings numpy and safetensors.
+HUB_LIBRARIES = {"torch", "transformers", "numpy", "PIL", "safetensors", *sys.stdlib_module_names}
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(file: Path) -> set[str]:
+    """Absolute names of the modules that a file imports anywhere, also inside of functions and type checks."""
+    package = module_name(file) if file.name == "__init__.py" else module_name(file).rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parent = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parent, base] if base else parent)
+            submodules = {f"{base}.{alias.name}" for alias in node.names}
+            files = {name for name in submodules if is_module(name)}
+            found |= files if files == submodules else files | {base}
+    return found
+
+
+def is_module(name: str) -> bool:
+    path = ROOT / name.replace(".", "/")
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def local(file: Path) -> set[str]:
+    return {name for name in imports(file) if name.split(".")[0] in (PACKAGE, "data_scripts", "train")}
+
+
+def sources(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def within(name: str, *allowed: str) -> bool:
+    return any(name == item or name.startswith(f"{item}.") for item in allowed)
+
+
+def existing(*names: str) -> list[Path]:
+    return [file for name in names if (file := ROOT / PACKAGE / f"{name}.py").exists()]
+
+
+@pytest.mark.parametrize("name", ["configuration_cde", "losses", "distributed", "metrics", "data/splits"])
+def test_imports_nothing_local(name):
+    assert local(ROOT / PACKAGE / f"{name}.py") == set()
+
+
+@pytest.mark.parametrize("name", HUB_FILES)
+def test_hub_files_import_only_each_other(name):
+    file = ROOT / PACKAGE / f"{name}.py"
+    assert local(file) <= {f"{PACKAGE}.{other}" for other in HUB_FILES}
+    assert {item.split(".")[0] for item in imports(file)} <= HUB_LIBRARIES | {PACKAGE}
+    # Transformers copies what this expression finds in the text, docstrings included, flat from the same folder.
+    copied = re.findall(r"^\s*from\s+\.(\S*)\s+import", file.read_text(), flags=re.MULTILINE)
+    assert set(copied) <= set(HUB_FILES)
+    assert f"import {PACKAGE}" not in file.read_text() and f"from {PACKAGE}" not in file.read_text()
+
+
+@pytest.mark.parametrize("name", ["modeling_baselines", "methods"])
+def test_the_other_models_are_built_on_the_hub_files(name):
+    for file in existing(name):
+        assert local(file) <= MODELS
+
+
+def test_trainer_knows_no_model():
+    allowed = {f"{PACKAGE}.{name}" for name in ("losses", "distributed", "training_args", "data.sampler")}
+    for file in existing("trainer"):
+        assert local(file) <= allowed
+
+
+def test_evaluation_imports_models_data_and_metrics():
+    for file in existing("evaluation"):
+        wrong = {name for name in local(file) if name not in MODELS}
+        assert not {name for name in wrong if not within(name, f"{PACKAGE}.data", f"{PACKAGE}.metrics")}
+
+
+@pytest.mark.parametrize("folder", ["analysis", "cards"])
+def test_readers_of_files_import_no_model(folder):
+    forbidden = MODELS | {f"{PACKAGE}.{name}" for name in ("trainer", "evaluation")} | {PACKAGE}
+    for file in sources(f"{PACKAGE}/{folder}"):
+        assert not local(file) & forbidden, file
+
+
+def test_data_scripts_import_only_the_data_package():
+    for file in sources("data_scripts"):
+        wrong = {name for name in local(file) if not within(name, f"{PACKAGE}.data", "data_scripts")}
+        assert not wrong, (file, wrong)
+
+
+def test_the_package_never_imports_data_scripts_and_nothing_imports_train():
+    for file in sources(PACKAGE):
+        assert not {name for name in local(file) if within(name, "data_scripts")}, file
+    for file in [*sources(PACKAGE), *sources("data_scripts"), *sources("benchmarks")]:
+        assert "train" not in local(file), file
+
+
+def test_the_rules_see_every_kind_of_import(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    (tmp_path / PACKAGE / "data").mkdir(parents=True)
+    for name in ("__init__", "losses", "trainer", "data/__init__", "data/schema"):
+        (tmp_path / PACKAGE / f"{name}.py").touch()
+    file = tmp_path / PACKAGE / "data" / "loading.py"
+    file.write_text(
+        "import train\nfrom .schema import X\nfrom .. import losses\n"
+        "def f():\n    from ..trainer import Y\n    import data_scripts.rooms\n    from modeling_cde import CDEModel\n"
+    )
+    expected = {"train", "data_scripts.rooms", PACKAGE}
+    assert local(file) == expected | {f"{PACKAGE}.{name}" for name in ("data.schema", "losses", "trainer")}
