@@ -21,10 +21,10 @@ import accelerate
 import datasets
 import torch
 import transformers
+from datasets.utils import tqdm
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 
 from .data.collator import PairCollator
 from .data.schema import OPPOSITES
@@ -103,7 +103,8 @@ def predict(
         chunks.append({name: value.cpu() for name, value in accelerator.gather_for_metrics(chunk).items()})
     model.train(was_training)
     joined = {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
-    return Predictions(**{"patch_indices": None, **joined})
+    patch_indices = joined.pop("patch_indices", None)
+    return Predictions(patch_indices=patch_indices, **joined)
 
 
 def split_metrics(predictions: Predictions, dataset: datasets.Dataset) -> dict[str, Any]:

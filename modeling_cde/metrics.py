@@ -107,7 +107,7 @@ def accuracy_gap(in_distribution: float, out_of_distribution: float) -> float:
     return in_distribution - out_of_distribution
 
 
-class ActionMetrics(evaluate.Metric):
+class ActionMetrics(evaluate.Metric):  # type: ignore[misc]
     """`compute_action_metrics` with the interface of `evaluate`: `add_batch`, `compute`, several processes.
 
     Example:

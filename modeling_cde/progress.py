@@ -13,7 +13,7 @@ _TERMS = {
 }
 
 
-class CDEProgressCallback(ProgressCallback):
+class CDEProgressCallback(ProgressCallback):  # type: ignore[misc]
     """One line per log: the loss terms while training, the accuracy of each validation split after an epoch."""
 
     def on_log(

@@ -31,7 +31,7 @@ def parse_recipe(dataclass_types: Sequence[type], arguments: Sequence[str]) -> t
             for an unknown flag.
         SystemExit: if a value has the wrong type; argparse has then printed which.
     """
-    parser = HfArgumentParser(list(dataclass_types), allow_abbrev=False)  # type: ignore[arg-type]
+    parser = HfArgumentParser(list(dataclass_types), allow_abbrev=False)
     known = {field.name for kind in dataclass_types for field in dataclasses.fields(kind) if field.init}
     arguments = list(arguments)
     from_file: list[str] = []
