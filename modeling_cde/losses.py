@@ -84,7 +84,8 @@ class CDELoss(nn.Module):
 
     The terms are taken on the deltas (B, D) or, if `patch_delta` is passed, on every kept patch of every
     sample, with the sample's label on all of them. In that case the patches of one sample are positives of
-    each other, and no sample is without a positive as long as it keeps two patches.
+    each other, no sample is without a positive as long as it keeps two patches, and the sparsity term is the
+    mean over all kept patches.
 
     Args:
         contrastive_weight: α_contrast ≥ 0; 2.0 as published.
@@ -128,8 +129,7 @@ class CDELoss(nn.Module):
             sparsity_scale: factor in [0, 1] on the sparsity weight, for a warm-up.
 
         Returns:
-            Scalars: "cross_entropy", "contrastive" and "sparsity" without their weights, "loss" with them,
-                and
+            Scalars: "cross_entropy", "contrastive" and "sparsity" without their weights, "loss" with them, and
             "anchors_without_positive", the share in [0, 1] of anchors that the contrastive mean leaves out. A
             term of weight 0 is still measured, without gradient.
 

@@ -1,11 +1,10 @@
 """Training of CDE models and of the methods that they are compared with.
 
 Notable:
-- The model's forward gives the cross-entropy; the other two terms are taken from its outputs, over all
-  processes.
+- The model's forward gives the cross-entropy; the other two terms are taken from its outputs, over all processes.
 - Each term is logged by itself, in training and in evaluation.
-- Batches are class-aware, and with the transforms' randomness a function of seed and epoch: a run resumes bit
-  for bit.
+- Batches are class-aware, and with the transforms' randomness a function of seed and epoch: a run resumes bit for
+  bit.
 - Weights are restored through `from_pretrained`, which knows the names that checkpoints are saved under.
 """
 
@@ -135,8 +134,7 @@ class CDETrainer(Trainer):  # type: ignore[misc]
     def prediction_step(
         self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
     ) -> tuple[Any, Any, Any]:
-        """Leaves out of the loss the samples that are repeated to even out the last round of several
-        processes."""
+        """Leaves out of the loss what several processes repeat to even out their last round."""
         if ignore_keys is None:
             known = getattr(getattr(self.model, "config", None), "keys_to_ignore_at_inference", [])
             ignore_keys = [*known, *_NOT_PREDICTIONS]
@@ -146,8 +144,11 @@ class CDETrainer(Trainer):  # type: ignore[misc]
             # A round is the batches of the processes one after another; repeated samples come last in it.
             new = min(max(state.remainder - rows * self.accelerator.process_index, 0), rows)
         self._batch_counts, kept = new > 0, max(new, 1)
-        inputs = recursively_apply(lambda x: x[:kept], inputs) if kept < rows else inputs
+        if kept < rows:
+            inputs = recursively_apply(lambda x: x[:kept], inputs)
         loss, *rest = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        if kept == rows:
+            return loss, *rest
         # All processes gather equally many rows, of which those over the remainder are then cut off.
         again = torch.arange(rows, device=self.args.device).clamp(max=kept - 1)
         logits, labels = (None if x is None else recursively_apply(lambda x: x[again], x) for x in rest)
@@ -182,9 +183,8 @@ class CDETrainer(Trainer):  # type: ignore[misc]
             pin_memory=args.dataloader_pin_memory,
             prefetch_factor=args.dataloader_prefetch_factor,
             multiprocessing_context=args.dataloader_multiprocessing_context,
-            # One of its own, so that to start an epoch takes nothing from the generator of the model's
-            # dropout. Workers do not outlive an epoch (persistent_workers): they would not hear of the next
-            # one.
+            persistent_workers=args.dataloader_persistent_workers,
+            # One of its own, so that to start an epoch takes nothing from the generator of the model's dropout.
             generator=torch.Generator().manual_seed(args.seed),
         )
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
@@ -201,8 +201,7 @@ class CDETrainer(Trainer):  # type: ignore[misc]
     # Optimizer and checkpoints
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """The optimizer of `args.optim` on `args.parameter_groups`; see
-        `transformers.Trainer.create_optimizer`."""
+        """`args.optim` on `args.parameter_groups`; see `transformers.Trainer.create_optimizer`."""
         model = self.model if model is None else model
         kind, options = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(self.args, model)
         # Some optimizers form groups of their own.
@@ -221,8 +220,7 @@ class CDETrainer(Trainer):  # type: ignore[misc]
     def _restore(self, checkpoint: str) -> bool:
         """Fills the model from a checkpoint; False where a sharded or adapted model needs Trainer's own way.
 
-        Trainer's way loads the file as it is, where some families' parameters have older names, and only
-        warns.
+        Trainer's way loads the file as it is, where some families' parameters have older names, and only warns.
         """
         sharded = self.is_deepspeed_enabled or self.is_fsdp_enabled
         if sharded or not isinstance(self.model, PreTrainedModel):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+from accelerate.utils import str_to_bool
 from torch import nn
 from transformers import TrainingArguments
 from transformers.trainer_utils import SchedulerType
@@ -22,6 +23,7 @@ def is_test_split(name: str) -> bool:
 
 def native_bf16(use_cpu: bool = False) -> bool:
     """Whether the device that training will use computes in bf16 natively; emulation is many times slower."""
+    use_cpu = use_cpu or str_to_bool(os.environ.get("ACCELERATE_USE_CPU", "false")) == 1
     if torch.cuda.is_available() and not use_cpu:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if torch.accelerator.is_available() and not use_cpu:

@@ -131,9 +131,13 @@ def test_bf16_without_a_gpu_means_the_cpu(tmp_path):
 def test_native_bf16_is_what_the_cpu_says(monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     assert training_args.native_bf16(use_cpu=True) is True
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert training_args.native_bf16() is True
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")  # accelerate launch --cpu on a machine with a GPU
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    assert training_args.native_bf16(use_cpu=True) is False
+    assert training_args.native_bf16(use_cpu=True) is training_args.native_bf16() is False
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,4 @@
-"""Which samples form a batch, and the randomness of their transforms: fixed by seed and epoch, so a run
-resumes."""
+"""Which samples form a batch, and what is random in their transforms: fixed by seed and epoch, so a run resumes."""
 
 import random
 import zlib
@@ -24,8 +23,8 @@ class ClassAwareBatchSampler(Sampler[list[int]]):
     - Actions are drawn in proportion to the samples that they have left, and the samples of an action in
       random order, so a batch is as mixed as a random one but for the rule above.
     - No sample comes twice as long as its action has samples left that have not come. Where an action has
-      fewer than m left (or than m in all), it is filled up to m with its own samples that have come before: a
-      handful of samples, mostly towards the end of an epoch.
+      fewer than m left (or than m in all), and where the room left in a batch is too small for one more action,
+      samples come again: a handful, mostly towards the end of an epoch.
     - With N samples there are ⌊N / batch_size⌋ batches with `drop_last`, ⌈N / batch_size⌉ without, in every
       epoch. So as many samples are left out as came twice, plus N mod batch_size with `drop_last`. Which ones
       changes by epoch.
@@ -43,8 +42,7 @@ class ClassAwareBatchSampler(Sampler[list[int]]):
         drop_last: leave out the samples that do not fill a batch.
 
     Raises:
-        ValueError: if batch_size < 1, or min_per_class is outside [1, batch_size], or labels are not one per
-            sample.
+        ValueError: if batch_size < 1, min_per_class is outside [1, batch_size], or labels are not one per sample.
     """
 
     def __init__(
@@ -106,8 +104,7 @@ class ClassAwareBatchSampler(Sampler[list[int]]):
             batch += samples.take(max(samples.left, self.min_per_class) if whole else self.min_per_class)
             present.append(samples)
         while len(batch) < self.batch_size and any(samples.left for samples in classes):
-            # Too little room for one more action: more of those that are there, first of the one with most
-            # left.
+            # Too little room for one more action: more of those that are there, of the one with most left.
             batch += max(present, key=lambda samples: samples.left).take(1)
         return batch
 
@@ -159,8 +156,7 @@ def read_labels(dataset: Any, column: str) -> list[Hashable] | None:
 
 
 class SeededDataset(Dataset[Any]):
-    """A data set whose random transforms depend on (seed, epoch, indices of the batch) and on nothing before
-    them.
+    """A data set whose random transforms depend on (seed, epoch, indices of the batch), not on what was before.
 
     The generators of Python, NumPy and torch are seeded for each batch that is read and put back after it. So
     it does not matter how far ahead batches are read, in how many worker processes, or where a run was
@@ -214,8 +210,7 @@ def training_batches(
     Args:
         dataset: a data set of known length.
         batch_size: samples in a batch, per process.
-        label_column: the column of the actions; None, or a data set without columns, gives plain shuffled
-            batches.
+        label_column: the column of the actions; None, or a data set without columns, gives a plain shuffle.
         min_per_class, seed, drop_last: see `ClassAwareBatchSampler`.
 
     Returns:
@@ -233,8 +228,7 @@ def training_batches(
 
 @contextmanager
 def seeded(seed: int | None = None) -> Iterator[None]:
-    """Within the block Python's, NumPy's and torch's CPU generators start from `seed`; after it they are as
-    before.
+    """Start Python's, NumPy's and torch's CPU generators from `seed`, and put them back after the block.
 
     Args:
         seed: in [0, 2**32); None leaves the generators as they are and only puts them back afterwards.
