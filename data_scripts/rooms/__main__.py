@@ -16,9 +16,7 @@ from data_scripts.rooms.writers import LAYOUTS
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Render before/after pairs of furnished rooms and divide them into splits."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_scripts.rooms", description=build_rooms.__doc__.split("\n")[0]
-    )  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(prog="python -m data_scripts.rooms", description=main.__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder of the data set")
     parser.add_argument("--view", choices=("single", "multi"), default="single")
     parser.add_argument("--num_pairs", type=int, default=3000)

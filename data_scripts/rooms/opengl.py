@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from types import ModuleType
 
 INSTALL_HINT = (
@@ -22,20 +23,22 @@ def load_mujoco() -> ModuleType:
     Raises:
         RenderingUnavailableError: MuJoCo is not installed or `MUJOCO_GL` names no backend.
     """
-    os.environ.setdefault("MUJOCO_GL", "egl")
+    if sys.platform == "linux":
+        os.environ.setdefault("MUJOCO_GL", "egl")
     # Several worker processes share the cores already: Mesa's own rendering threads would only fight over them.
     os.environ.setdefault("LP_NUM_THREADS", "0")
     try:
         import mujoco
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise RenderingUnavailableError(
             f"Rooms are rendered by MuJoCo, which cannot be imported ({_one_line(error)}): "
             'install it with `pip install "modeling-cde[rooms]"`.'
         ) from error
     except Exception as error:
-        # PyOpenGL fails with AttributeError or RuntimeError, depending on which library is missing.
+        # PyOpenGL fails in many ways, depending on which library is missing.
         raise RenderingUnavailableError(_no_opengl(error)) from error
-    return mujoco
+    module: ModuleType = mujoco
+    return module
 
 
 def check_opengl() -> None:

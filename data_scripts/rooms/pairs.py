@@ -43,7 +43,7 @@ class Noise:
     Attributes:
         camera_cm: how far the camera moves, centimetres.
         camera_deg: how far it turns, degrees.
-        object_cm: how far one other object moves, centimetres.
+        object_cm: how far one other object that is in view moves, centimetres; nothing moves if there is none.
         light_percent: the room's light gets this much brighter or darker, per cent.
     """
 
@@ -131,7 +131,7 @@ def make_pair(renderer: RoomRenderer, scene: Scene, target: int, action: str, vi
     pair = Pair(images[0], images[1], masks[0], masks[1], boxes[0], boxes[1], action, item.kind.name)
     check(pair, view, segments[0], expected)
     if not noise.none:
-        pair = _disturb(renderer, pair, scene, others, target, parts[1], camera, extent, noise, rng)
+        pair = _disturb(renderer, pair, segments[0], scene, others, target, parts[1], camera, extent, noise, rng)
     return pair
 
 
@@ -235,11 +235,12 @@ def check(pair: Pair, view: str, segments: NDArray[np.int64], expected: FloatArr
         raise RejectedError("outside")
 
 
-def _disturb(renderer: RoomRenderer, pair: Pair, scene: Scene, others: list[Part], target: int, part: Part,
+def _disturb(renderer: RoomRenderer, pair: Pair, segments: NDArray[np.int64], scene: Scene, others: list[Part], target: int, part: Part,
              camera: Camera, extent: FloatArray, noise: Noise, rng: np.random.Generator) -> Pair:  # fmt: skip
     """Draw the accepted pair's after picture once more, disturbed."""
-    if noise.object_cm and len(others) > 1:
-        moved = int(rng.choice([k for k in range(len(others)) if k != target]))
+    in_view = [int(number) - 1 for number in np.unique(segments) if number > 0 and number != target + 1]
+    if noise.object_cm and in_view:
+        moved = int(rng.choice(in_view))
         angle = rng.uniform(0, 2 * np.pi)
         step = np.array([np.cos(angle), np.sin(angle), 0.0]) * noise.object_cm / 100
         others = [other.placed(step) if k == moved else other for k, other in enumerate(others)]
