@@ -46,7 +46,7 @@ def train(folder, family="vit", resume=None, model_options=None, data=None, **op
 @pytest.mark.parametrize(
     ("family", "model_options", "steps"),
     [
-        ("vit", {}, range(1, 9)),
+        ("vit", {}, (1, 2, 3, 5, 8)),
         ("vit_mae", {"delta_mode": "patch"}, (2,)),
         ("clip_vision_model", {}, (4,)),
         ("dinov3_vit", {"delta_mode": "patch", "patch_loss": "aggregated"}, (5,)),
