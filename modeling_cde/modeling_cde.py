@@ -199,7 +199,7 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         return loaded
 
     @staticmethod
-    def _load_pretrained_model(model: Any, state_dict: Any, files: Any, load_config: Any, *args: Any) -> Any:
+    def _load_pretrained_model(model: Any, state_dict: Any, files: Any, load_config: Any, **kwargs: Any) -> Any:
         """Loads without renaming where the backbone's weights already have the names of today.
 
         Transformers renames the older names of some families; its pattern for DINOv3 also breaks current names
@@ -213,7 +213,7 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         saved = {name.removeprefix("cde.") for name in names if "backbone." in name}
         if saved and saved <= {name.removeprefix("cde.") for name in model.state_dict()}:
             load_config = replace(load_config, weight_mapping=[])
-        return PreTrainedModel._load_pretrained_model(model, state_dict, files, load_config, *args)
+        return PreTrainedModel._load_pretrained_model(model, state_dict, files, load_config, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Saves weights, configuration and code; see `transformers.PreTrainedModel.save_pretrained`.
@@ -236,7 +236,7 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
             num_blocks: Freeze only what comes before the blocks, and the first blocks; `None`: everything.
 
         Raises:
-            ValueError: The backbone has fewer blocks than `num_blocks`.
+            ValueError: `num_blocks` is negative, or the backbone has fewer.
         """
         self.base_model._freeze(num_blocks)
 
@@ -270,9 +270,6 @@ class CDEModel(CDEPreTrainedModel):
         self.post_init()
         self.reader.freeze_unused(self.backbone)
 
-    def get_input_embeddings(self) -> nn.Module:
-        return self.backbone.get_input_embeddings()  # type: ignore[no-any-return]
-
     def train(self, mode: bool = True) -> "CDEModel":
         super().train(mode)
         for module in self._frozen:
@@ -287,10 +284,8 @@ class CDEModel(CDEPreTrainedModel):
                 ((name, m) for name, m in self.backbone.named_modules() if isinstance(m, nn.ModuleList)),
                 ("", nn.ModuleList()),
             )
-            if num_blocks > len(blocks):
-                raise ValueError(
-                    f"freeze_backbone(num_blocks={num_blocks}): the backbone has only {len(blocks)} blocks."
-                )
+            if not 0 <= num_blocks <= len(blocks):
+                raise ValueError(f"num_blocks={num_blocks} must be in [0, {len(blocks)}], the backbone's blocks.")
             frozen = list(blocks[:num_blocks])
             first = name.split(".")[0]
             for child_name, child in self.backbone.named_children():  # in the order of their registration
@@ -299,7 +294,7 @@ class CDEModel(CDEPreTrainedModel):
                 frozen.append(child)
         for module in frozen:
             module.requires_grad_(False)
-        self._frozen = frozen
+        self._frozen += frozen
         self.train(self.training)
 
     def forward(

@@ -26,8 +26,6 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
     _load_tokenizer = False
 
     def __init__(self, model: PreTrainedModel, **kwargs: Any) -> None:
-        if model.main_input_name == "pixel_values" and not model.config.num_labels:
-            raise ValueError("The model has no actions to name: save it with id2label in its configuration.")
         if hasattr(model, "projector"):
             # `pipeline` loads by an Auto class, and Transformers has none for this task: AutoModel gave the encoder
             # without its classifier.
