@@ -270,6 +270,10 @@ class CDEModel(CDEPreTrainedModel):
         self.post_init()
         self.reader.freeze_unused(self.backbone)
 
+    def get_input_embeddings(self) -> nn.Module:
+        """The backbone's patch embedding; Transformers and PEFT ask for it."""
+        return self.backbone.get_input_embeddings()  # type: ignore[no-any-return]
+
     def train(self, mode: bool = True) -> "CDEModel":
         super().train(mode)
         for module in self._frozen:

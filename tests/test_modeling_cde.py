@@ -332,6 +332,7 @@ def test_what_trainer_needs_to_know():
     kept = [name for name in output if name not in (*model.config.keys_to_ignore_at_inference, "loss")]
     assert kept == ["logits", "delta"]
     assert model.accepts_loss_kwargs is False
+    assert model.get_input_embeddings() is model.cde.backbone.embeddings.patch_embeddings
     assert len(model(clips(), return_dict=False)) == 6
 
 
