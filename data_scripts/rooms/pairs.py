@@ -111,8 +111,8 @@ def make_pair(renderer: RoomRenderer, scene: Scene, target: int, action: str, vi
     parts = [item.part(plain), item.part(changed)]
     if not ends_changed:
         parts.reverse()
-    extent = np.concatenate([part.corners() for part in parts])
-    others = [other.part(other.state) for other in scene.items]
+    extent = np.concatenate([part.corners for part in parts])
+    others = [other.resting for other in scene.items]
     camera, expected = _place_camera(scene, item, target, others, extent, view, rng)
     stage = _stage(scene, others, target, parts[0], camera, extent)
     after = replace(stage, groups=[*stage.groups], lights=[*parts[1].lights, *stage.lights[len(parts[0].lights) :]])
@@ -148,7 +148,7 @@ def _place_camera(scene: Scene, item: Item, target: int, others: list[Part], ext
         if not near:
             raise RejectedError("candidates")
         for _, k in near[: int(rng.integers(1, 3))]:
-            points = np.concatenate([points, others[k].corners()])
+            points = np.concatenate([points, others[k].corners])
     for _ in range(8):
         azimuth = item.turn + rng.uniform(*np.clip(item.kind.azimuth, -70, 70))
         fill = rng.uniform(0.62, 0.88) if view == "single" else rng.uniform(0.85, 0.98)
@@ -164,10 +164,10 @@ def _place_camera(scene: Scene, item: Item, target: int, others: list[Part], ext
 
 def _stage(scene: Scene, others: list[Part], target: int, part: Part, camera: Camera, extent: FloatArray) -> Stage:
     """Everything that the camera can see, the target as `part`. What is hidden from it costs time and is left out."""
-    in_view = camera.sees(scene.room.corners().reshape(len(scene.room.shapes), -1, 3))
+    in_view = camera.sees(scene.room.corners.reshape(len(scene.room.shapes), -1, 3))
     room = [shape for shape, seen in zip(scene.room.shapes, in_view, strict=True) if seen]
     shown = [
-        part.shapes if k == target else other.shapes if camera.sees(other.corners()[None])[0] else []
+        part.shapes if k == target else other.shapes if camera.sees(other.corners[None])[0] else []
         for k, other in enumerate(others)
     ]
     focus = (extent.min(axis=0) + extent.max(axis=0)) / 2
@@ -235,8 +235,19 @@ def check(pair: Pair, view: str, segments: NDArray[np.int64], expected: FloatArr
         raise RejectedError("outside")
 
 
-def _disturb(renderer: RoomRenderer, pair: Pair, segments: NDArray[np.int64], scene: Scene, others: list[Part], target: int, part: Part,
-             camera: Camera, extent: FloatArray, noise: Noise, rng: np.random.Generator) -> Pair:  # fmt: skip
+def _disturb(
+    renderer: RoomRenderer,
+    pair: Pair,
+    segments: NDArray[np.int64],
+    scene: Scene,
+    others: list[Part],
+    target: int,
+    part: Part,
+    camera: Camera,
+    extent: FloatArray,
+    noise: Noise,
+    rng: np.random.Generator,
+) -> Pair:
     """Draw the accepted pair's after picture once more, disturbed."""
     in_view = [int(number) - 1 for number in np.unique(segments) if number > 0 and number != target + 1]
     if noise.object_cm and in_view:

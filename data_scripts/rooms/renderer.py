@@ -145,10 +145,10 @@ class RoomRenderer:
         category = self.mujoco.mjtCatBit
         decoration, solid = int(category.mjCAT_DECOR), int(category.mjCAT_STATIC)
         undo = [self._undo[shape.mesh] for shape, _ in shapes]
-        matrices = np.stack([shape.matrix for shape, _ in shapes])
-        positions = np.stack([shape.position for shape, _ in shapes])
-        positions += np.einsum("nij,nj->ni", matrices, np.stack([shift for _, shift in undo]))
-        matrices = matrices @ np.stack([rotation for rotation, _ in undo])
+        matrices = np.array([shape.matrix for shape, _ in shapes])
+        positions = np.array([shape.position for shape, _ in shapes])
+        positions += (matrices @ np.array([shift for _, shift in undo])[:, :, None])[:, :, 0]
+        matrices = matrices @ np.array([rotation for rotation, _ in undo])
         for (shape, number), geom, position, matrix in zip(shapes, self._geoms, positions, matrices, strict=False):
             material = MATERIALS[shape.material]
             geom.dataid = 2 * self.mesh_ids[shape.mesh]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -44,6 +45,11 @@ class Item:
     turn: float
     zone: str
     state: dict[str, float]
+
+    @cached_property
+    def resting(self) -> Part:
+        """Its solids while nothing is done to it."""
+        return self.part(self.state)
 
     def part(self, state: dict[str, float]) -> Part:
         """Its solids in the room's frame."""
@@ -126,7 +132,7 @@ class _Piece:
 
     def corners(self, turn: float = 0.0) -> FloatArray:
         """`(n, 3)` corners of its solids in the states for which there must be room."""
-        return np.concatenate([self.build(state).corners() for state in self.shown]) @ turn_z(turn).T
+        return np.concatenate([self.build(state).corners for state in self.shown]) @ turn_z(turn).T
 
 
 def _rest(rng: np.random.Generator, kind: ObjectType) -> dict[str, float]:
@@ -200,9 +206,7 @@ def _line_walls(rng: np.random.Generator, pieces: list[_Piece], half: tuple[floa
         if piece.kind.place == "table":
             continue
         corners = piece.corners()
-        bounds = np.array(
-            [corners[:, 0].min() - 0.08, corners[:, 0].max() + 0.08, piece.build({}).corners()[:, 1].max()]
-        )
+        bounds = np.array([corners[:, 0].min() - 0.08, corners[:, 0].max() + 0.08, piece.build({}).corners[:, 1].max()])
         for name in ("back", *rng.permutation(["left", "right"])):
             if bounds[1] - bounds[0] <= free[name]:
                 rows[name].append((k, bounds))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -69,10 +70,11 @@ class Part:
         turn: FloatArray | None = None,
     ) -> None:
         """Add a unit solid stretched to `size` (3 numbers or one), then turned, then moved to `center`."""
-        stretch = np.full(3, float(size)) if isinstance(size, int | float) else np.asarray(size, dtype=float)
+        x, y, z = (size, size, size) if isinstance(size, int | float) else size
         if mesh == "panel":
-            stretch = stretch * (1.0, 1.0, 0.001)  # it is flat, and so are its corners
-        matrix = np.diag(stretch) if turn is None else turn * stretch
+            z = 0.001 * z  # it is flat, and so are its corners
+        stretch = np.array([[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, z]])
+        matrix = stretch if turn is None else turn @ stretch
         r, g, b, *opacity = color
         self.shapes.append(
             Shape(mesh, np.array(center, dtype=float), matrix, (r, g, b, opacity[0] if opacity else 1.0), material)
@@ -97,22 +99,17 @@ class Part:
 
     def placed(self, position: Vector, turn: FloatArray | None = None) -> Part:
         """A copy turned about its origin, then moved."""
-        shift, rotation = np.asarray(position, dtype=float), np.eye(3) if turn is None else turn
-        if self.shapes:
-            # One product for the whole part: this runs for every object of every scene.
-            positions = np.stack([shape.position for shape in self.shapes]) @ rotation.T + shift
-            matrices = rotation @ np.stack([shape.matrix for shape in self.shapes])
-        return Part(
-            [
-                Shape(shape.mesh, positions[i], matrices[i], shape.color, shape.material)
-                for i, shape in enumerate(self.shapes)
-            ],
-            [PointLight(rotation @ light.position + shift, light.color, light.reach) for light in self.lights],
-        )
+        shift = np.asarray(position, dtype=float)
+        if turn is None:
+            shapes = [Shape(s.mesh, s.position + shift, s.matrix, s.color, s.material) for s in self.shapes]
+            return Part(shapes, [PointLight(o.position + shift, o.color, o.reach) for o in self.lights])
+        shapes = [Shape(s.mesh, turn @ s.position + shift, turn @ s.matrix, s.color, s.material) for s in self.shapes]
+        return Part(shapes, [PointLight(turn @ o.position + shift, o.color, o.reach) for o in self.lights])
 
+    @cached_property
     def corners(self) -> FloatArray:
-        """`(26 n, 3)` outermost points of the solids, solid after solid: what a camera must frame."""
-        positions = np.stack([shape.position for shape in self.shapes])
-        matrices = np.stack([shape.matrix for shape in self.shapes])
-        points = np.stack([outlines()[shape.mesh] for shape in self.shapes])
+        """`(26 n, 3)` outermost points of the solids, what a camera must frame. Ask when the part is complete."""
+        positions = np.array([shape.position for shape in self.shapes])
+        matrices = np.array([shape.matrix for shape in self.shapes])
+        points = np.array([outlines()[shape.mesh] for shape in self.shapes])
         return (points @ matrices.transpose(0, 2, 1) + positions[:, None]).reshape(-1, 3)
