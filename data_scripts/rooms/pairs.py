@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -129,7 +130,7 @@ def make_pair(renderer: RoomRenderer, scene: Scene, target: int, action: str, vi
         raise RejectedError("hidden")
     boxes = [bounding_box(mask) for mask in masks]
     pair = Pair(images[0], images[1], masks[0], masks[1], boxes[0], boxes[1], action, item.kind.name)
-    check(pair, view, segments[0], expected)
+    check(pair, view, segments, expected)
     if not noise.none:
         pair = _disturb(renderer, pair, segments[0], scene, others, target, parts[1], camera, extent, noise, rng)
     return pair
@@ -193,7 +194,7 @@ def is_candidate(box: Box, size: int) -> bool:
     return inside or min(width, height) > FREE_BOX * scale
 
 
-def check(pair: Pair, view: str, segments: NDArray[np.int64], expected: FloatArray) -> None:
+def check(pair: Pair, view: str, segments: Sequence[NDArray[np.int64]], expected: FloatArray) -> None:
     """The acceptance rules of Causal Triplet, scaled to the picture's size.
 
     A pixel counts as changed if a channel differs by more than `CHANGED` of 255. Outside the target's hull the bar is
@@ -203,7 +204,7 @@ def check(pair: Pair, view: str, segments: NDArray[np.int64], expected: FloatArr
     Args:
         pair: pictures, masks and boxes.
         view: "single" or "multi".
-        segments: `(S, S)` object numbers in the before picture.
+        segments: `(S, S)` object numbers before and after.
         expected: `(2, 2)` the unhidden target's lowest and highest image position, -1 to 1.
 
     Raises:
@@ -221,9 +222,11 @@ def check(pair: Pair, view: str, segments: NDArray[np.int64], expected: FloatArr
     if view == "multi":
         if not is_candidate(pair.box, size):
             raise RejectedError("margin")
-        numbers = [n for n in np.unique(segments) if n > 0]
-        if sum(is_candidate(bounding_box(segments == n), size) for n in numbers) < 2:
-            raise RejectedError("candidates")
+        # In both pictures, so that an action and its opposite are accepted alike.
+        for segment, mask in zip(segments, (pair.mask_before, pair.mask_after), strict=True):
+            others = [n for n in np.unique(segment[~mask]) if n > 0]
+            if not any(is_candidate(bounding_box((segment == n) & ~mask), size) for n in others):
+                raise RejectedError("candidates")
     difference = np.abs(pair.before.astype(np.int16) - pair.after).max(axis=2)
     inside = np.zeros(difference.shape, dtype=bool)
     inside[y0 : y1 + 1, x0 : x1 + 1] = True

@@ -130,6 +130,7 @@ def make_flat_pair(**changes: object) -> Pair:
 def test_rules_reject_what_they_should() -> None:
     segments, whole = np.zeros((96, 96), int), np.array([[-0.6, -0.6], [0.6, 0.6]])
     segments[20:80, 20:80] = 1
+    segments = [segments, segments]
     rules.check(make_flat_pair(), "single", segments, whole)
     plain = make_flat_pair().before
     small = np.zeros((96, 96), bool)
