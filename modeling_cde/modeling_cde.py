@@ -95,7 +95,8 @@ class CDEProjector(nn.Sequential):
             if config.projector_dropout > 0:
                 layers.append(nn.Dropout(config.projector_dropout))
             width = hidden
-        layers.append(nn.Linear(width, config.delta_dim))
+        # No bias: it would cancel in every delta, and the optimizer would only drift it along rounding noise.
+        layers.append(nn.Linear(width, config.delta_dim, bias=False))
         super().__init__(*layers)
 
 
