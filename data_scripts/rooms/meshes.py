@@ -89,7 +89,7 @@ def prism_polygons(outline: FloatArray, low: float = -0.5, high: float = 0.5) ->
     return [*sides, top, bottom[::-1]]
 
 
-def panel(cells: int = 10) -> Mesh:
+def panel(cells: int) -> Mesh:
     """A square in the plane z = 0 that faces +z, cut into cells since OpenGL computes a lamp's light at corners."""
     ticks = np.linspace(-0.5, 0.5, cells + 1)
     polygons, uvs = [], []
@@ -149,7 +149,8 @@ def unit_meshes() -> dict[str, Mesh]:
     torus_angles = np.linspace(-np.pi, np.pi, 9)
     return {
         "box": box(),
-        "panel": panel(),
+        "panel": panel(8),  # walls and floors, which lamps light
+        "sheet": panel(1),  # screens, pages, pictures
         "cylinder": lathe([(0, -0.5), (0.5, -0.5), (0.5, 0.5), (0, 0.5)]),
         "sphere": lathe(sphere_profile()),
         "knob": mesh_from_polygons(_sphere_quads(6, 8)),  # for what is too small to need more sides

@@ -24,6 +24,7 @@ CHANGED_OUTSIDE = {"on": 90}  # the same outside the target's hull, by what is c
 CHANGED_OUTSIDE_DEFAULT = 40
 OUTSIDE_SHARE = 0.03
 MIN_VISIBLE = {"single": 0.7, "multi": 0.55}  # area of the target's box, as a share of that of the unhidden one
+MIN_SOLID = 2.0  # pixels across, below which a solid of a bystander is not drawn
 REASONS = ("hidden", "small", "margin", "candidates", "unchanged", "outside", "no room")
 
 Box = tuple[int, int, int, int]  # xmin, ymin, xmax, ymax in pixels, bounds inclusive
@@ -115,7 +116,7 @@ def make_pair(renderer: RoomRenderer, scene: Scene, target: int, action: str, vi
     extent = np.concatenate([part.corners for part in parts])
     others = [other.resting for other in scene.items]
     camera, expected = _place_camera(scene, item, target, others, extent, view, rng)
-    stage = _stage(scene, others, target, parts[0], camera, extent)
+    stage = _stage(scene, others, target, parts[0], camera, extent, renderer.image_size)
     after = replace(stage, groups=[*stage.groups], lights=[*parts[1].lights, *stage.lights[len(parts[0].lights) :]])
     after.groups[target + 1] = parts[1].shapes
 
@@ -163,16 +164,23 @@ def _place_camera(scene: Scene, item: Item, target: int, others: list[Part], ext
     return camera, np.stack([seen.min(axis=0), seen.max(axis=0)])
 
 
-def _stage(scene: Scene, others: list[Part], target: int, part: Part, camera: Camera, extent: FloatArray) -> Stage:
+def _stage(
+    scene: Scene, others: list[Part], target: int, part: Part, camera: Camera, extent: FloatArray, size: int
+) -> Stage:
     """Everything that the camera can see, the target as `part`. What is hidden from it costs time and is left out."""
     in_view = camera.sees(scene.room.corners.reshape(len(scene.room.shapes), -1, 3))
     room = [shape for shape, seen in zip(scene.room.shapes, in_view, strict=True) if seen]
+    opening = np.tan(np.radians(camera.field_of_view / 2))
     shown = [
-        part.shapes if k == target else other.shapes if camera.sees(other.corners[None])[0] else []
+        part.shapes
+        if k == target
+        else other.wider_than(MIN_SOLID, camera.position, size / 2 / opening)
+        if camera.sees(other.corners[None])[0]
+        else []
         for k, other in enumerate(others)
     ]
     focus = (extent.min(axis=0) + extent.max(axis=0)) / 2
-    radius = float(np.linalg.norm(camera.position - focus)) * np.tan(np.radians(camera.field_of_view / 2)) * 1.6 + 0.1
+    radius = float(np.linalg.norm(camera.position - focus)) * opening * 1.6 + 0.1
     lights = [light for each in [part, *[o for k, o in enumerate(others) if k != target]] for light in each.lights]
     return Stage([room, *shown], lights, scene.sun, focus, radius)
 
@@ -260,7 +268,7 @@ def _disturb(
         others = [other.placed(step) if k == moved else other for k, other in enumerate(others)]
     sun = scene.sun.scaled(1 + float(rng.choice([-1, 1])) * noise.light_percent / 100)
     shaken = camera.jittered(rng, noise.camera_cm, noise.camera_deg)
-    renderer.load(_stage(replace(scene, sun=sun), others, target, part, shaken, extent))
+    renderer.load(_stage(replace(scene, sun=sun), others, target, part, shaken, extent, renderer.image_size))
     after, mask = renderer.image(shaken), renderer.segments(shaken) == target + 1
     if not mask.any():
         raise RejectedError("hidden")

@@ -162,7 +162,7 @@ class RoomRenderer:
             geom.transparent = shape.color[3] < 1.0
             geom.segid = number
             # Walls are seen from inside only; their outside must not keep the light away. Decoration casts no shadow.
-            geom.category = decoration if number == 0 and shape.mesh == "panel" else solid
+            geom.category = decoration if number == 0 and shape.mesh in ("panel", "sheet") else solid
         self.scene.ngeom = len(shapes)
         self._light(stage)
 

@@ -265,13 +265,13 @@ def _decorate(rng: np.random.Generator, room: Part, half_x: float, half_y: float
         z = rng.uniform(2.15, 2.3)
         room.box((x, half_y - 0.012, z), (w + 0.05, 0.024, h + 0.05), m.pick(rng, m.WOOD + m.DARK), "wood")
         picture = f"picture{rng.integers(m.N_PICTURES)}"
-        room.add("panel", (x, half_y - 0.026, z), (w, h, 1), (0.95, 0.95, 0.95), picture, turn_x(90))
+        room.add("sheet", (x, half_y - 0.026, z), (w, h, 1), (0.95, 0.95, 0.95), picture, turn_x(90))
     if rng.random() < 0.5:
         x, y = rng.uniform(-0.5, 0.5), rng.uniform(-0.2, 0.4)
         size = (rng.uniform(1.2, 2.2), rng.uniform(0.9, 1.4), 1.0)
         color = m.pick(rng, m.CLOTH + m.COVER)
-        room.add("panel", (x, y, 0.004), size, tuple(0.75 * c for c in color), "carpet")
-        room.add("panel", (x, y, 0.007), (size[0] - 0.2, size[1] - 0.2, 1.0), color, "carpet")
+        room.add("sheet", (x, y, 0.004), size, tuple(0.75 * c for c in color), "carpet")
+        room.add("sheet", (x, y, 0.007), (size[0] - 0.2, size[1] - 0.2, 1.0), color, "carpet")
 
 
 def _sun(rng: np.random.Generator) -> Sun:

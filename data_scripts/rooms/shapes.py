@@ -71,7 +71,7 @@ class Part:
     ) -> None:
         """Add a unit solid stretched to `size` (3 numbers or one), then turned, then moved to `center`."""
         x, y, z = (size, size, size) if isinstance(size, int | float) else size
-        if mesh == "panel":
+        if mesh in ("panel", "sheet"):
             z = 0.001 * z  # it is flat, and so are its corners
         stretch = np.array([[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, z]])
         matrix = stretch if turn is None else turn @ stretch
@@ -113,3 +113,15 @@ class Part:
         matrices = np.array([shape.matrix for shape in self.shapes])
         points = np.array([outlines()[shape.mesh] for shape in self.shapes])
         return (points @ matrices.transpose(0, 2, 1) + positions[:, None]).reshape(-1, 3)
+
+    def wider_than(self, pixels: float, eye: FloatArray, pixels_per_radian: float) -> list[Shape]:
+        """The solids that look at least so many pixels wide from a point: without the small fry of a background."""
+        distances = np.linalg.norm(self._spans[0] - eye, axis=1)
+        wide = self._spans[1] * pixels_per_radian >= pixels * distances
+        return [shape for shape, keep in zip(self.shapes, wide, strict=True) if keep]
+
+    @cached_property
+    def _spans(self) -> tuple[FloatArray, FloatArray]:
+        """Positions `(n, 3)` and lengths of the diagonals `(n,)` of the solids."""
+        matrices = np.array([shape.matrix for shape in self.shapes])
+        return np.array([shape.position for shape in self.shapes]), np.sqrt((matrices**2).sum(axis=(1, 2)))

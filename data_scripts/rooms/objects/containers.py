@@ -245,13 +245,13 @@ def laptop(rng: np.random.Generator) -> Build:
         # A laptop that is only switched on or off stands open; one that is opened is asleep.
         amount = state.get("open", 0.85)
         part.box((0, 0, 0.01), (w, d, 0.02), color, "steel")
-        part.add("panel", (0, 0.02, 0.0215), (w * 0.9, d * 0.55, 1), (0.3, 0.3, 0.32), "keys")
+        part.add("sheet", (0, 0.02, 0.0215), (w * 0.9, d * 0.55, 1), (0.3, 0.3, 0.32), "keys")
         part.box((0, -d * 0.34, 0.021), (w * 0.3, d * 0.24, 0.002), tuple(0.8 * c for c in color))
         lid = Part()
         lid.box((0, -d / 2, 0.008), (w, d, 0.014), color, "steel")
         lid.box((0, -d / 2, 0.0005), (w * 0.97, d * 0.96, 0.002), m.DARK[0], "plastic")
         screen = ((1.0, 1.0, 1.0), picture) if state.get("on", 0.0) else ((0.07, 0.08, 0.1), "glass")
-        lid.add("panel", (0, -d / 2, -0.001), (w * 0.9, d * 0.85, 1), *screen, turn_x(180) @ turn_z(180))
+        lid.add("sheet", (0, -d / 2, -0.001), (w * 0.9, d * 0.85, 1), *screen, turn_x(180) @ turn_z(180))
         lid.cylinder((0, -d / 2, 0.0155), 0.02, 0.002, (0.85, 0.85, 0.87), "steel")
         part.attach(lid, (0, d / 2, 0.022), turn_x(-125 * amount))
         return part
@@ -270,12 +270,12 @@ def book(rng: np.random.Generator) -> Build:
         part.box((0, 0, 0.003), (w, d, 0.006), color, "cloth")
         thick = h / 2 if amount else h
         part.box((0, 0, 0.006 + thick / 2), (w - 0.012, d - 0.016, thick), paper)
-        part.add("panel", (0, 0, 0.0065 + thick), (w - 0.012, d - 0.016, 1), paper, "page")
+        part.add("sheet", (0, 0, 0.0065 + thick), (w - 0.012, d - 0.016, 1), paper, "page")
         cover = Part()
         cover.box((w / 2, 0, 0.003), (w, d, 0.006), color, "cloth")
         if amount:
             cover.box((w / 2, 0, -thick / 2), (w - 0.012, d - 0.016, thick), paper)
-            cover.add("panel", (w / 2, 0, -thick - 0.0005), (w - 0.012, d - 0.016, 1), paper, "page", turn_y(180))
+            cover.add("sheet", (w / 2, 0, -thick - 0.0005), (w - 0.012, d - 0.016, 1), paper, "page", turn_y(180))
         cover.box((w / 2, d * 0.2, 0.0065), (w * 0.6, 0.03, 0.001), gold)
         cover.box((w / 2, -d * 0.05, 0.0065), (w * 0.45, 0.012, 0.001), gold)
         cover.box((w / 2, -d * 0.36, 0.0065), (w * 0.7, 0.01, 0.001), gold)

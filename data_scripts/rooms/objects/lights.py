@@ -128,7 +128,7 @@ def television(rng: np.random.Generator) -> Build:
         part.box((0, 0, base + 0.1 + h / 2), (w, 0.05, h), frame, "plastic")
         z = base + 0.1 + h / 2
         screen = ((1.0, 1.0, 1.0), picture) if on else ((0.05, 0.055, 0.07), "glass")
-        part.add("panel", (0, -0.026, z), (w * 0.95, h * 0.91, 1), *screen, turn_x(90))
+        part.add("sheet", (0, -0.026, z), (w * 0.95, h * 0.91, 1), *screen, turn_x(90))
         if state.get("broken", 0.0):
             _cracked_screen(part, variant, (0, -0.03, z), w * 0.95, h * 0.91)
         if on:
@@ -141,7 +141,7 @@ def television(rng: np.random.Generator) -> Build:
 def _cracked_screen(part: Part, variant: int, center: tuple[float, float, float], w: float, h: float) -> None:
     """White cracks: bright glass behind dark pieces with gaps."""
     x, y, z = center
-    part.add("panel", center, (w, h, 1), (0.85, 0.88, 0.9), "plain", turn_x(90))
+    part.add("sheet", center, (w, h, 1), (0.85, 0.88, 0.9), "plain", turn_x(90))
     for i, outline in enumerate(pane_pieces(variant)):
         middle = outline.mean(axis=0)
         tone = (0.1, 0.11, 0.14) if i % 3 else (0.22, 0.24, 0.3)
