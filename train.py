@@ -85,9 +85,7 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     model, processor = make_model(model_args, data_args.image_size, actions)
     crop = "box" if data_args.view == "single" else "none"
     plain = PairTransform.from_processor(processor, crop=crop)
-    augmented = PairTransform.from_processor(
-        processor, crop=crop, augment=data_args.augment, seed=training_args.seed
-    )
+    augmented = PairTransform.from_processor(processor, crop=crop, augment=data_args.augment, seed=training_args.seed)
 
     def accuracy(prediction: Any) -> dict[str, float]:
         predicted = prediction.predictions.argmax(-1).tolist()

@@ -18,45 +18,27 @@ class ModelArguments:
     )
     backbone: str | None = field(
         default=None,
-        metadata={
-            "help": "repository id or folder of a pretrained vision backbone, such as facebook/dino-vits16"
-        },
+        metadata={"help": "repository id or folder of a pretrained vision backbone, such as facebook/dino-vits16"},
     )
-    backbone_revision: str | None = field(
-        default=None, metadata={"help": "commit of the backbone's repository"}
-    )
+    backbone_revision: str | None = field(default=None, metadata={"help": "commit of the backbone's repository"})
     backbone_config: str | None = field(
         default=None,
         metadata={
             "help": "JSON of a backbone to train from scratch, with its model_type; ignored if --backbone is given"
         },
     )
-    delta_mode: str = field(
-        default="global", metadata={"help": "global: one delta a pair; patch: the top-k patches"}
-    )
+    delta_mode: str = field(default="global", metadata={"help": "global: one delta a pair; patch: the top-k patches"})
     delta_dim: int = field(default=256, metadata={"help": "dimensions of a delta"})
-    global_feature: str = field(
-        default="auto", metadata={"help": "auto, cls, mean (of the patches) or pooler"}
-    )
-    top_k_patches: int = field(
-        default=8, metadata={"help": "patch mode: how many patches of largest change are kept"}
-    )
+    global_feature: str = field(default="auto", metadata={"help": "auto, cls, mean (of the patches) or pooler"})
+    top_k_patches: int = field(default=8, metadata={"help": "patch mode: how many patches of largest change are kept"})
     patch_loss: str = field(
         default="per_patch", metadata={"help": "patch mode: per_patch (as published) or aggregated"}
     )
-    projector_hidden_dim: int | None = field(
-        default=None, metadata={"help": "width of the projector's hidden layers"}
-    )
+    projector_hidden_dim: int | None = field(default=None, metadata={"help": "width of the projector's hidden layers"})
     projector_num_layers: int = field(default=2, metadata={"help": "linear layers of the projector"})
-    projector_dropout: float = field(
-        default=0.0, metadata={"help": "dropout within the projector, in [0, 1)"}
-    )
-    freeze_backbone: bool = field(
-        default=False, metadata={"help": "train the projector and the classifier only"}
-    )
-    freeze_blocks: int = field(
-        default=0, metadata={"help": "freeze the embeddings and this many first blocks"}
-    )
+    projector_dropout: float = field(default=0.0, metadata={"help": "dropout within the projector, in [0, 1)"})
+    freeze_backbone: bool = field(default=False, metadata={"help": "train the projector and the classifier only"})
+    freeze_blocks: int = field(default=0, metadata={"help": "freeze the embeddings and this many first blocks"})
 
     def __post_init__(self) -> None:
         if self.backbone is None and self.backbone_config is None:
@@ -71,9 +53,7 @@ class ModelArguments:
         try:
             config = json.loads(self.backbone_config or "")
         except json.JSONDecodeError as error:
-            raise ValueError(
-                f"backbone_config is not JSON ({error.msg} at character {error.pos})."
-            ) from error
+            raise ValueError(f"backbone_config is not JSON ({error.msg} at character {error.pos}).") from error
         if not isinstance(config, dict) or "model_type" not in config:
             raise ValueError(
                 'backbone_config needs a model_type, for example {"model_type": "vit", "hidden_size": 192}.'
@@ -109,13 +89,9 @@ class DataArguments:
     view: str = field(default="single", metadata={"help": "single: crops of the target; multi: whole views"})
     shift: str = field(
         default="both",
-        metadata={
-            "help": "comp: unseen action-object combinations; syst: unseen objects; both, of one training part"
-        },
+        metadata={"help": "comp: unseen action-object combinations; syst: unseen objects; both, of one training part"},
     )
-    image_size: int = field(
-        default=96, metadata={"help": "side of the pictures that the model sees, in pixels"}
-    )
+    image_size: int = field(default=96, metadata={"help": "side of the pictures that the model sees, in pixels"})
     augment: bool = field(
         default=True, metadata={"help": "the same random crop, flip and colour change on both images"}
     )
@@ -131,9 +107,7 @@ class DataArguments:
             ("shift", ("comp", "syst", "both")),
         ):
             if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is not known; choose one of: {', '.join(choices)}."
-                )
+                raise ValueError(f"{name}={getattr(self, name)!r} is not known; choose one of: {', '.join(choices)}.")
         for name in ("image_size", "rooms_pairs", "rooms_image_size", "rooms_workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")

@@ -165,9 +165,7 @@ def evaluate_splits(
         raise ValueError("splits is empty: name at least one split to evaluate.")
     empty = [name for name, rows in splits.items() if len(rows) == 0]
     if empty:
-        raise ValueError(
-            f"the split {empty[0]!r} has no pairs: leave it out or build the data set with more pairs."
-        )
+        raise ValueError(f"the split {empty[0]!r} has no pairs: leave it out or build the data set with more pairs.")
     accelerator = accelerate.Accelerator()
     metrics: dict[str, Any] = {"splits": {}, "gap": {}, "environment": environment(), **(extra or {})}
     tensors: dict[str, torch.Tensor] = {}
@@ -225,9 +223,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--model", required=True, help="folder or repository of a trained checkpoint")
     parser.add_argument("--data", required=True, help="folder or repository of a data set of pairs")
     parser.add_argument("--view", default="single", choices=("single", "multi"), help="crops, or whole views")
-    parser.add_argument(
-        "--shift", default="both", choices=("comp", "syst", "both"), help="which shifts to test"
-    )
+    parser.add_argument("--shift", default="both", choices=("comp", "syst", "both"), help="which shifts to test")
     parser.add_argument("--output", required=True, help="folder for metrics.json and deltas.safetensors")
     parser.add_argument("--batch_size", type=int, default=64, help="pairs per forward pass")
     options = parser.parse_args(arguments)

@@ -69,9 +69,7 @@ def compute_action_metrics(
     """
     n = len(references)
     if n == 0:
-        raise ValueError(
-            "references is empty: a split without pairs has no accuracy; check the split's name."
-        )
+        raise ValueError("references is empty: a split without pairs has no accuracy; check the split's name.")
     if len(predictions) != n or (objects is not None and len(objects) != n):
         lengths = f"{len(predictions)} predictions, {n} references, {n if objects is None else len(objects)} objects"
         raise ValueError(f"{lengths}: pass as many of each.")

@@ -16,9 +16,7 @@ _TERMS = {
 class CDEProgressCallback(ProgressCallback):  # type: ignore[misc]
     """One line per log: the loss terms while training, the accuracy of each validation split after an epoch."""
 
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
-    ) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Write what was logged above the bar; see `transformers.TrainerCallback.on_log`."""
         if self.training_bar is None or not state.is_world_process_zero or not logs:
             return

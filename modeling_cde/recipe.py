@@ -41,9 +41,7 @@ def parse_recipe(dataclass_types: Sequence[type], arguments: Sequence[str]) -> t
             raise ValueError("--config needs a file: for example --config configs/quickstart.yaml.")
         from_file += flags_of(Path(arguments[at + 1]), known)
         del arguments[at : at + 2]
-    *parsed, unknown = parser.parse_args_into_dataclasses(
-        from_file + arguments, return_remaining_strings=True
-    )
+    *parsed, unknown = parser.parse_args_into_dataclasses(from_file + arguments, return_remaining_strings=True)
     if unknown:
         flag = unknown[0].split("=")[0]
         raise ValueError(f"unknown argument {flag!r}{_nearest(flag.lstrip('-'), known, '--')}")

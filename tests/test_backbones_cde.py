@@ -3,7 +3,6 @@
 import huggingface_hub
 import pytest
 import torch
-from tiny_models import FAMILY_NAMES, GRIDS, backbone_config, clips, tiny_cde
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -15,6 +14,7 @@ from transformers import (
 )
 
 from modeling_cde import CDEConfig, CDEForActionClassification, CDEModel
+from tests.tiny_models import FAMILY_NAMES, GRIDS, backbone_config, clips, tiny_cde
 
 TOKEN_FAMILIES = [name for name in FAMILY_NAMES if name not in ("resnet", "convnext", "convnextv2", "dinov3_convnext")]
 INTERPOLATED = [name for name in TOKEN_FAMILIES if name not in ("clip", "siglip")]

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from tiny_models import FAMILY_NAMES, backbone_config
 from transformers import AutoConfig, CLIPConfig, ViTConfig
 
 from modeling_cde import CDEConfig, ConcatenationConfig
+from tests.tiny_models import FAMILY_NAMES, backbone_config
 
 
 @pytest.mark.parametrize(

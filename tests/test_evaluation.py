@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from drawn_pairs import ACTIONS, OBJECTS, draw_data_set
 from safetensors import safe_open
 from transformers import ViTConfig
 
@@ -12,6 +11,7 @@ from modeling_cde import CDEForActionClassification, CDEImageProcessor
 from modeling_cde.data.shifts import load_shifts
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation import evaluate_splits, main, results_table
+from tests.drawn_pairs import ACTIONS, OBJECTS, draw_data_set
 
 
 @pytest.fixture(scope="module")

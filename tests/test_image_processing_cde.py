@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_models import backbone_config
 from transformers import (
     AutoImageProcessor,
     BeitImageProcessor,
@@ -20,6 +19,7 @@ from transformers import (
 )
 
 from modeling_cde import CDEConfig, CDEImageProcessor
+from tests.tiny_models import backbone_config
 
 logging.getLogger("transformers").setLevel(logging.ERROR)  # each of them says that torchvision is missing
 

@@ -32,11 +32,7 @@ def test_without_errors_there_is_no_share_of_opposites():
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 2), st.integers(0, 2), st.sampled_from(["a", "b"])), min_size=1, max_size=40
-    )
-)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.sampled_from(["a", "b"])), min_size=1, max_size=40))
 def test_equals_a_naive_reference(rows):
     predictions, references, objects = (list(column) for column in zip(*rows, strict=True))
     metrics = compute_action_metrics(predictions, references, ACTIONS, objects, OPPOSITES)
@@ -49,9 +45,7 @@ def test_equals_a_naive_reference(rows):
         assert value == pytest.approx(sum(of_object) / len(of_object))
     wrong = [(p, r) for p, r, _ in rows if p != r]
     if wrong:
-        assert metrics["opposite_error_share"] == pytest.approx(
-            sum({p, r} == {0, 1} for p, r in wrong) / len(wrong)
-        )
+        assert metrics["opposite_error_share"] == pytest.approx(sum({p, r} == {0, 1} for p, r in wrong) / len(wrong))
 
 
 def test_does_not_depend_on_the_batches_that_it_is_fed_in():

@@ -3,10 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_models import backbone_config, clips, excite, tiny_cde
 from transformers import AutoModel
 
 from modeling_cde import CDEModel, ConcatenationForActionClassification
+from tests.tiny_models import backbone_config, clips, excite, tiny_cde
 
 
 def tiny(family: str = "vit", **options) -> ConcatenationForActionClassification:

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from tiny_models import FAMILY_NAMES, GRIDS, backbone_config, clips, tiny_cde
 from transformers import AutoModel, AutoModelForImageClassification, AutoModelForVideoClassification
 
 from modeling_cde import CDEConfig, CDEForActionClassification, CDEModel
 from modeling_cde.modeling_cde import action_loss, largest_deltas
+from tests.tiny_models import FAMILY_NAMES, GRIDS, backbone_config, clips, tiny_cde
 
 MODES = ("global", "patch")
 ZERO = 1e-5  # libraries may round the rows of one matrix product differently

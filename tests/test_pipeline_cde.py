@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_models import backbone_config, tiny_cde
 from transformers import pipeline
 
 from modeling_cde import CDEForActionClassification, CDEImageProcessor, ConcatenationForActionClassification
+from tests.tiny_models import backbone_config, tiny_cde
 
 
 def picture(seed: int) -> Image.Image:

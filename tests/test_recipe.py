@@ -26,9 +26,7 @@ def test_values_reach_their_dataclass_with_their_type(tmp_path):
 
 
 def test_flags_win_over_the_file(tmp_path):
-    model, data = parse(
-        tmp_path, "backbone: org/a\nimage_size: 48\n", "--image_size", "64", "--backbone=org/b"
-    )
+    model, data = parse(tmp_path, "backbone: org/a\nimage_size: 48\n", "--image_size", "64", "--backbone=org/b")
     assert (model.backbone, data.image_size) == ("org/b", 64)
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_models import FAMILY_NAMES, backbone_config, clips, tiny_cde
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments, pipeline
 
 from modeling_cde import CDEForActionClassification, CDEImageProcessor, ConcatenationForActionClassification
+from tests.tiny_models import FAMILY_NAMES, backbone_config, clips, tiny_cde
 
 HUB_FILES = {"configuration_cde.py", "backbones_cde.py", "modeling_cde.py"}
 

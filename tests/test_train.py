@@ -1,17 +1,19 @@
 """The main job on drawn pairs: what it leaves behind, and what it says of wrong arguments."""
 
 import json
+import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from drawn_pairs import draw_data_set
 from huggingface_hub import ModelCard
 from safetensors import safe_open
 
 from modeling_cde import CDEForActionClassification, CDEImageProcessor
 from modeling_cde.methods import load_action_model
+from tests.drawn_pairs import draw_data_set
 
 ROOT = Path(__file__).parents[1]
 BACKBONE = {
@@ -52,7 +54,8 @@ def test_the_run_leaves_what_it_names(run, data):
     assert isinstance(model, CDEForActionClassification) and isinstance(processor, CDEImageProcessor)
     assert dict(processor.size) == {"height": 32, "width": 32}
     metrics = json.loads((output / "metrics.json").read_text())
-    assert set(metrics["splits"]) == {f"{part}{shift}" for part in ("validation", "test") for shift in ("", "_comp", "_syst")}
+    shifts = ("", "_comp", "_syst")
+    assert set(metrics["splits"]) == {part + shift for part in ("validation", "test") for shift in shifts}
     assert metrics["training"]["arguments"]["seed"] == 0 and metrics["training"]["data"] == str(data)
     with safe_open(output / "deltas.safetensors", "pt") as file:
         assert file.get_tensor("test_syst/delta").shape == (metrics["splits"]["test_syst"]["n"], 16)
@@ -70,7 +73,8 @@ def test_the_card_holds_the_measured_numbers(run):
     metrics = json.loads((output / "metrics.json").read_text())
     card = ModelCard.load(output / "README.md")
     measured = {result.dataset_split: result.metric_value for result in card.data.eval_results}
-    assert measured == {name: round(metrics["splits"][name]["accuracy"], 4) for name in ("test", "test_comp", "test_syst")}
+    tested = ("test", "test_comp", "test_syst")
+    assert measured == {name: round(metrics["splits"][name]["accuracy"], 4) for name in tested}
     for name, values in metrics["splits"].items():
         assert f"| {name} |" in card.text and f"{values['accuracy']:.3f}" in card.text
     assert metrics["training"]["command"] in card.text
@@ -98,11 +102,9 @@ def test_the_baseline_takes_the_same_command(data, tmp_path):
     ],
 )
 def test_wrong_arguments_get_one_sentence(data, tmp_path, arguments, message):
-    # In-process of the script alone: the launcher would add a trace of its own.
-    command = [sys.executable, "train.py", "--config", "configs/quickstart.yaml", *TINY, "--data", str(data)]
-    done = subprocess.run(
-        [*command, "--output_dir", str(tmp_path), *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 1
-    assert message in done.stderr and "Traceback" not in done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith("train.py: ")
+    main = runpy.run_path(str(ROOT / "train.py"))["main"]
+    recipe = ["--config", str(ROOT / "configs" / "quickstart.yaml"), *TINY, "--data", str(data)]
+    with pytest.raises(SystemExit) as stopped:
+        main([*recipe, "--output_dir", str(tmp_path / "run"), *arguments])
+    assert re.fullmatch(rf"train\.py: [^\n]*{re.escape(message)}[^\n]*", str(stopped.value.code))
+    assert not (tmp_path / "run").exists()  # nothing was begun

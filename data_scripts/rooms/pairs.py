@@ -83,8 +83,7 @@ class Pair:
     @property
     def box(self) -> Box:
         """The hull of the boxes before and after."""
-        a, b = self.box_before, self.box_after
-        return (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
+        return hull(self.box_before, self.box_after)
 
 
 def make_pair(renderer: RoomRenderer, scene: Scene, target: int, action: str, view: str,
@@ -101,7 +100,7 @@ def make_pair(renderer: RoomRenderer, scene: Scene, target: int, action: str, vi
         noise: what else changes; nothing by default.
 
     Raises:
-        RejectedError: the pair breaks a rule of `check`; try again.
+        RejectedError: the pair breaks a rule of `check_view` or `check_change`; try again.
     """
     noise = noise or Noise()
     item = scene.items[target]
@@ -120,18 +119,19 @@ def make_pair(renderer: RoomRenderer, scene: Scene, target: int, action: str, vi
     after = replace(stage, groups=[*stage.groups], lights=[*parts[1].lights, *stage.lights[len(parts[0].lights) :]])
     after.groups[target + 1] = parts[1].shapes
 
-    images, segments = [], []
-    for each in (stage, after):
+    # Where things are is known from the segments alone, which cost a fifth of a picture.
+    segments = []
+    for each in (after, stage):
         renderer.load(each)
-        images.append(renderer.image(camera))
-        segments.append(renderer.segments(camera))
+        segments.insert(0, renderer.segments(camera))
     number = target + 1
+    check_view(segments, number, view, expected)
+    before = renderer.image(camera)
+    renderer.load(after)
     masks = [segment == number for segment in segments]
-    if not (masks[0].any() and masks[1].any()):
-        raise RejectedError("hidden")
     boxes = [bounding_box(mask) for mask in masks]
-    pair = Pair(images[0], images[1], masks[0], masks[1], boxes[0], boxes[1], action, item.kind.name)
-    check(pair, view, segments, expected)
+    pair = Pair(before, renderer.image(camera), masks[0], masks[1], boxes[0], boxes[1], action, item.kind.name)
+    check_change(pair, view)
     if not noise.none:
         pair = _disturb(renderer, pair, segments[0], scene, others, target, parts[1], camera, extent, noise, rng)
     return pair
@@ -202,43 +202,62 @@ def is_candidate(box: Box, size: int) -> bool:
     return inside or min(width, height) > FREE_BOX * scale
 
 
-def check(pair: Pair, view: str, segments: Sequence[NDArray[np.int64]], expected: FloatArray) -> None:
-    """The acceptance rules of Causal Triplet, scaled to the picture's size.
+def hull(a: Box, b: Box) -> Box:
+    """The smallest box around two."""
+    return (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
 
-    A pixel counts as changed if a channel differs by more than `CHANGED` of 255. Outside the target's hull the bar is
-    higher (`CHANGED_OUTSIDE`) and up to `OUTSIDE_SHARE` of the picture may pass it, because a lamp lights what is
-    around it and a door moves its shadow: consequences of the action that belong into the picture, within bounds.
+
+def check_view(segments: Sequence[NDArray[np.int64]], number: int, view: str, expected: FloatArray) -> None:
+    """The rules on what is in view: the target is seen, large enough, and in the multi view not alone.
 
     Args:
-        pair: pictures, masks and boxes.
-        view: "single" or "multi".
         segments: `(S, S)` object numbers before and after.
+        number: the target's.
+        view: "single" or "multi".
         expected: `(2, 2)` the unhidden target's lowest and highest image position, -1 to 1.
 
     Raises:
         RejectedError: with the rule that is broken.
     """
-    size = pair.before.shape[0]
-    scale = size / REFERENCE_SIZE
-    x0, y0, x1, y1 = pair.box
-    width, height = x1 - x0 + 1, y1 - y0 + 1
+    size = segments[0].shape[0]
+    masks = [segment == number for segment in segments]
+    if not all(mask.any() for mask in masks):
+        raise RejectedError("hidden")
+    box = hull(bounding_box(masks[0]), bounding_box(masks[1]))
+    width, height = box[2] - box[0] + 1, box[3] - box[1] + 1
     wide, tall = (expected[1] - expected[0]) * size / 2
     if width * height < MIN_VISIBLE[view] * wide * tall:
         raise RejectedError("hidden")
-    if min(width, height) < MIN_BOX * scale:
+    if min(width, height) < MIN_BOX * size / REFERENCE_SIZE:
         raise RejectedError("small")
-    if view == "multi":
-        if not is_candidate(pair.box, size):
-            raise RejectedError("margin")
-        # In both pictures, so that an action and its opposite are accepted alike.
-        for segment, mask in zip(segments, (pair.mask_before, pair.mask_after), strict=True):
-            others = [n for n in np.unique(segment[~mask]) if n > 0]
-            if not any(is_candidate(bounding_box((segment == n) & ~mask), size) for n in others):
-                raise RejectedError("candidates")
+    if view == "single":
+        return
+    if not is_candidate(box, size):
+        raise RejectedError("margin")
+    # In both pictures, so that an action and its opposite are accepted alike.
+    for segment in segments:
+        others = [n for n in np.unique(segment) if n > 0 and n != number]
+        if not any(is_candidate(bounding_box(segment == n), size) for n in others):
+            raise RejectedError("candidates")
+
+
+def check_change(pair: Pair, view: str) -> None:
+    """The rules on what has changed, as in Causal Triplet, scaled to the picture's size.
+
+    A pixel counts as changed if a channel differs by more than `CHANGED` of 255. Outside the target's hull the bar is
+    higher (`CHANGED_OUTSIDE`) and up to `OUTSIDE_SHARE` of the picture may pass it, because a lamp lights what is
+    around it and a door moves its shadow: consequences of the action that belong into the picture, within bounds.
+
+    Raises:
+        RejectedError: with the rule that is broken.
+    """
+    size = pair.before.shape[0]
+    x0, y0, x1, y1 = pair.box
     difference = np.abs(pair.before.astype(np.int16) - pair.after).max(axis=2)
     inside = np.zeros(difference.shape, dtype=bool)
     inside[y0 : y1 + 1, x0 : x1 + 1] = True
-    needed = max(MIN_CHANGED_AREA * scale**2, SINGLE_CHANGED_SHARE * size**2 if view == "single" else 0.0)
+    scaled = MIN_CHANGED_AREA * (size / REFERENCE_SIZE) ** 2
+    needed = max(scaled, SINGLE_CHANGED_SHARE * size**2) if view == "single" else scaled
     if int((difference[inside] > CHANGED).sum()) < needed:
         raise RejectedError("unchanged")
     bar = CHANGED_OUTSIDE.get(ACTION_EFFECTS[pair.action][0], CHANGED_OUTSIDE_DEFAULT)

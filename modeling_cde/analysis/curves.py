@@ -52,9 +52,7 @@ def plot_training_curve(run: str | Path) -> Path:
 
     folder = Path(run)
     if not (folder / STATE_FILE).is_file():
-        raise FileNotFoundError(
-            f"{folder / STATE_FILE} is missing: give the output folder of a finished run."
-        )
+        raise FileNotFoundError(f"{folder / STATE_FILE} is missing: give the output folder of a finished run.")
     history = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["log_history"]
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.4), dpi=120, layout="constrained")
@@ -65,9 +63,7 @@ def plot_training_curve(run: str | Path) -> Path:
     left.set(xlabel="step", ylabel="loss term, unweighted", yscale="log", title="training")
     left.legend(frameon=False)
 
-    keys = sorted(
-        {key for entry in history for key in entry if key.endswith("_accuracy") and "macro" not in key}
-    )
+    keys = sorted({key for entry in history for key in entry if key.endswith("_accuracy") and "macro" not in key})
     for colour, marker, key in zip(COLOURS, "osd^v<", keys, strict=False):
         steps, values = series(history, key)
         name = key.removeprefix("eval_").removesuffix("_accuracy").replace("accuracy", "") or "validation"

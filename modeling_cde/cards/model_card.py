@@ -60,9 +60,7 @@ def snippet(model_type: str, folder: str, size: int) -> str:
     )
 
 
-def card_metadata(
-    name: str, config: Mapping[str, Any], metrics: Mapping[str, Any], rendered: bool
-) -> ModelCardData:
+def card_metadata(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any], rendered: bool) -> ModelCardData:
     """The card's YAML header, with the measured test accuracies as `model-index`."""
     source = metrics["training"]["data"]
     results = [
@@ -83,8 +81,7 @@ def card_metadata(
         license="apache-2.0",
         library_name="transformers",
         pipeline_tag="image-classification",
-        tags=["causal-delta-embeddings", config["model_type"], "before-after-pairs"]
-        + ["synthetic"] * rendered,
+        tags=["causal-delta-embeddings", config["model_type"], "before-after-pairs"] + ["synthetic"] * rendered,
         base_model=metrics["training"]["arguments"].get("backbone"),
         metrics=["accuracy"],
         model_name=name,
@@ -120,9 +117,7 @@ def write_model_card(run: str | Path, name: str | None = None) -> Path:
     described = arguments.get("backbone") or f"{backbone['model_type']}, trained from scratch"
     label_of = {int(key): value for key, value in config["id2label"].items()}
     model_keys = [
-        key
-        for key in _MODEL_KEYS
-        if key in config and (config.get("delta_mode") == "patch" or "patch" not in key)
+        key for key in _MODEL_KEYS if key in config and (config.get("delta_mode") == "patch" or "patch" not in key)
     ]
     card = ModelCard.from_template(
         card_metadata(name, config, metrics, rendered),
@@ -142,9 +137,7 @@ def write_model_card(run: str | Path, name: str | None = None) -> Path:
         torch=environment["torch"],
         transformers=environment["transformers"],
         command=training["command"],
-        training_rows=sorted(
-            (k, v) for k, v in arguments.items() if v is not None and k != "backbone_config"
-        ),
+        training_rows=sorted((k, v) for k, v in arguments.items() if v is not None and k != "backbone_config"),
         rendered=rendered,
     )
     path = folder / "README.md"

@@ -127,28 +127,35 @@ def make_flat_pair(**changes: object) -> Pair:
     return Pair(**values, **boxes, action="open", object="Box")
 
 
-def test_rules_reject_what_they_should() -> None:
-    segments, whole = np.zeros((96, 96), int), np.array([[-0.6, -0.6], [0.6, 0.6]])
-    segments[20:80, 20:80] = 1
-    segments = [segments, segments]
-    rules.check(make_flat_pair(), "single", segments, whole)
-    plain = make_flat_pair().before
-    small = np.zeros((96, 96), bool)
-    small[50:55, 20:80] = True
-    spilt = make_flat_pair().after.copy()
-    spilt[:10] = 0
-    for reason, pair, expected in (
-        ("unchanged", make_flat_pair(after=plain), whole),
-        ("hidden", make_flat_pair(), whole * 1.6),
-        ("small", make_flat_pair(mask_before=small, mask_after=small), np.array([[-0.6, 0.0], [0.6, 0.05]])),
-        ("outside", make_flat_pair(after=spilt), whole),
+def segments_of(box: tuple[int, int, int, int]) -> list[np.ndarray]:
+    segment = np.zeros((96, 96), int)
+    segment[box[1] : box[3] + 1, box[0] : box[2] + 1] = 1
+    return [segment, segment]
+
+
+def test_views_are_rejected_that_should_be() -> None:
+    box, whole = (20, 20, 79, 79), np.array([[-0.6, -0.6], [0.6, 0.6]])
+    rules.check_view(segments_of(box), 1, "single", whole)
+    for reason, segments, view, expected in (
+        ("hidden", segments_of(box), "single", whole * 1.6),
+        ("hidden", [segments_of(box)[0], np.zeros((96, 96), int)], "single", whole),
+        ("small", segments_of((20, 50, 79, 54)), "single", np.array([[-0.6, 0.0], [0.6, 0.05]])),
+        ("margin", segments_of((0, 20, 11, 79)), "multi", np.array([[-1.0, -0.6], [-0.8, 0.6]])),
+        ("candidates", segments_of(box), "multi", whole),
     ):
         with pytest.raises(RejectedError) as caught:
-            rules.check(pair, "single", segments, expected)
+            rules.check_view(segments, 1, view, expected)
         assert caught.value.reason == reason and reason in rules.REASONS
-    with pytest.raises(RejectedError) as caught:
-        rules.check(make_flat_pair(), "multi", segments, whole)
-    assert caught.value.reason == "candidates"
+
+
+def test_changes_are_rejected_that_should_be() -> None:
+    rules.check_change(make_flat_pair(), "single")
+    spilt = make_flat_pair().after.copy()
+    spilt[:10] = 0
+    for reason, after in (("unchanged", make_flat_pair().before), ("outside", spilt)):
+        with pytest.raises(RejectedError) as caught:
+            rules.check_change(make_flat_pair(after=after), "single")
+        assert caught.value.reason == reason and reason in rules.REASONS
 
 
 def test_candidates_are_large_and_clear_of_the_edge() -> None:
