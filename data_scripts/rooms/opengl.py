@@ -13,7 +13,7 @@ INSTALL_HINT = (
 )
 
 
-class RenderingUnavailableError(RuntimeError):
+class RenderingUnavailableError(OSError):
     """MuJoCo or OpenGL is missing; the message is one sentence that says what to install."""
 
 
