@@ -69,12 +69,11 @@ def mean_and_spread(values: Sequence[float]) -> str:
 
 
 def table(results: dict[str, list[dict[str, Any]]]) -> str:
-    """Markdown: accuracy in percent, mean ± standard deviation over the seeds, and minutes per run."""
-    lines = [f"| method | seeds | {' | '.join(COLUMNS.values())} | minutes |", "|---|---:|---:|---:|---:|---:|"]
+    """Markdown: accuracy in percent, mean ± standard deviation over the seeds."""
+    lines = [f"| method | seeds | {' | '.join(COLUMNS.values())} |", "|---|---:|---:|---:|---:|"]
     for method, runs in results.items():
         figures = [mean_and_spread([run["splits"][name]["accuracy"] for run in runs]) for name in COLUMNS]
-        minutes = statistics.mean(run["training"]["minutes"] for run in runs)
-        lines.append(f"| {NAMES[method]} | {len(runs)} | {' | '.join(figures)} | {minutes:.1f} |")
+        lines.append(f"| {NAMES[method]} | {len(runs)} | {' | '.join(figures)} |")
     return "\n".join(lines)
 
 
