@@ -22,10 +22,10 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "quickstart"
 # The baseline differs from the recipe in the classifier and in having no other term than the cross-entropy.
 METHODS: dict[str, tuple[str, ...]] = {
-    "concatenation": ("--method", "concatenation", "--contrastive_weight", "0", "--sparsity_weight", "0"),
     "cde": (),
+    "concatenation": ("--method", "concatenation", "--contrastive_weight", "0", "--sparsity_weight", "0"),
 }
-NAMES = {"cde": "CDE (all three losses)", "concatenation": "concatenation, cross-entropy"}
+NAMES = {"cde": "CDE, all three losses", "concatenation": "concatenation, cross-entropy"}
 COLUMNS = {"test": "IID", "test_comp": "OOD compositional", "test_syst": "OOD systematic"}
 
 
