@@ -3,6 +3,7 @@
 accelerate launch train.py --config configs/quickstart.yaml [--method concatenation] [--backbone ORG/NAME] [--seed 1]
 """
 
+import os
 import shutil
 import sys
 import time
@@ -15,6 +16,17 @@ RECORDED = (
     "backbone_learning_rate", "weight_decay", "contrastive_weight", "sparsity_weight", "sparsity_warmup_ratio",
     "temperature", "class_aware_sampling", "min_samples_per_class", "bf16", "metric_for_best_model",
 )  # fmt: skip
+
+
+def use_all_cores() -> None:
+    """Give a CPU run its share of the cores: `accelerate launch` sets one thread per process unless told otherwise."""
+    import torch
+    from accelerate import PartialState
+
+    state = PartialState()
+    if state.device.type == "cpu" and torch.get_num_threads() == 1:
+        local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_processes))
 
 
 def render_rooms(data: Any) -> None:
@@ -70,6 +82,7 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     kinds = (ModelArguments, DataArguments, CDETrainingArguments)
     model_args, data_args, training_args = parse_recipe(kinds, arguments)
     set_seed(training_args.seed)
+    use_all_cores()
     with PartialState().main_process_first():
         render_rooms(data_args)
 
