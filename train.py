@@ -3,7 +3,6 @@
 accelerate launch train.py --config configs/quickstart.yaml [--method concatenation] [--backbone ORG/NAME] [--seed 1]
 """
 
-import os
 import shutil
 import sys
 import time
@@ -16,17 +15,6 @@ RECORDED = (
     "backbone_learning_rate", "weight_decay", "contrastive_weight", "sparsity_weight", "sparsity_warmup_ratio",
     "temperature", "class_aware_sampling", "min_samples_per_class", "bf16", "metric_for_best_model",
 )  # fmt: skip
-
-
-def use_all_cores() -> None:
-    """Give a CPU run its share of the cores: `accelerate launch` sets one thread per process unless told otherwise."""
-    import torch
-    from accelerate import PartialState
-
-    state = PartialState()
-    if state.device.type == "cpu" and torch.get_num_threads() == 1:
-        local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_processes))
 
 
 def render_rooms(data: Any) -> None:
@@ -59,8 +47,7 @@ def make_model(model: Any, image_size: int, actions: list[str]) -> tuple[Any, An
         processor = CDEImageProcessor.from_backbone(model.backbone, revision=model.backbone_revision)
         source: Any = model.backbone
     else:
-        settings = {"image_size": image_size, **model.parsed_backbone_config()}
-        source = AutoConfig.for_model(settings.pop("model_type"), **settings)
+        source = AutoConfig.for_model(**{"image_size": image_size, **model.parsed_backbone_config()})
         processor = CDEImageProcessor()
     processor.size = {"height": image_size, "width": image_size}
     options = {"id2label": dict(enumerate(actions)), "revision": model.backbone_revision, **model.cde_options()}
@@ -76,14 +63,17 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     from transformers import set_seed
 
     from modeling_cde.arguments import DataArguments, ModelArguments
+    from modeling_cde.distributed import use_all_cores
     from modeling_cde.recipe import parse_recipe
     from modeling_cde.training_args import CDETrainingArguments
 
     kinds = (ModelArguments, DataArguments, CDETrainingArguments)
     model_args, data_args, training_args = parse_recipe(kinds, arguments)
     set_seed(training_args.seed)
-    use_all_cores()
-    with PartialState().main_process_first():
+    state = PartialState()
+    if state.device.type == "cpu":
+        use_all_cores(state.num_processes)
+    with state.main_process_first():
         render_rooms(data_args)
 
     from modeling_cde.data.collator import PairCollator

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from modeling_cde import distributed
 from modeling_cde.distributed import gather_rows, num_processes
 from tests import two_processes
 
@@ -101,3 +102,15 @@ def test_trainer_on_two_processes_is_trainer_on_one(found, tmp_path, run):
 def test_two_processes_resume_bit_for_bit(found):
     for result in found:
         assert result["resume"] and all(result["resume"].values()), result["resume"]
+
+
+def test_a_cpu_run_gets_its_share_of_the_cores(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(distributed.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(distributed.torch, "set_num_threads", chosen.append)
+    monkeypatch.setattr(distributed.torch, "get_num_threads", lambda: 1)  # what accelerate launch sets
+    for processes in (1, 3, 16):
+        distributed.use_all_cores(processes)
+    assert chosen == [8, 2, 1]
+    monkeypatch.setattr(distributed.torch, "get_num_threads", lambda: 4)  # what the user has chosen
+    assert distributed.use_all_cores() == 4 and len(chosen) == 3
