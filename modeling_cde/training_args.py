@@ -140,8 +140,8 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         self._check_ranges()
         self._choose_precision()
         super().__post_init__()
-        # Pinned memory speeds copies to a GPU; without one, torch only warns about it.
-        self.dataloader_pin_memory = self.dataloader_pin_memory and torch.cuda.is_available()
+        if not torch.cuda.is_available():
+            self.dataloader_pin_memory = False  # it speeds copies to a GPU; without one torch only warns about it
         if self.precision == "float32":
             self.mixed_precision = "no"  # whatever `accelerate launch` has put into the environment
         if self.backbone_learning_rate is None:

@@ -16,6 +16,7 @@ CURVE_FILE = "training_curve.png"
 
 # Okabe and Ito's palette, told apart with any common colour-vision deficiency; the markers help in greyscale.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+_LEGEND = {"fontsize": "small", "handlelength": 1.2, "columnspacing": 1.0}
 _TERMS = ("cross_entropy", "contrastive", "sparsity")
 
 
@@ -61,7 +62,6 @@ def plot_training_curve(run: str | Path) -> Path:
         if steps:
             left.plot(steps, values, color=colour, marker=".", markersize=3, label=term.replace("_", "-"))
     left.set(xlabel="step", ylabel="loss term, unweighted", yscale="log", title="training")
-    left.legend(frameon=False)
 
     keys = sorted({key for entry in history for key in entry if key.endswith("_accuracy") and "macro" not in key})
     for colour, marker, key in zip(COLOURS, "osd^v<", keys, strict=False):
@@ -69,9 +69,9 @@ def plot_training_curve(run: str | Path) -> Path:
         name = key.removeprefix("eval_").removesuffix("_accuracy").replace("accuracy", "") or "validation"
         right.plot(steps, values, color=colour, marker=marker, markersize=4, label=name)
     right.set(xlabel="step", ylabel="accuracy", ylim=(0, 1), title="validation")
-    if keys:
-        right.legend(frameon=False, loc="lower right")
     for axis in (left, right):
+        if axis.lines:  # below the axes, where no curve can run
+            axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=3, **_LEGEND)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     path = folder / CURVE_FILE

@@ -18,6 +18,11 @@ _METHODS = {
     "cde": "Causal delta embeddings: an action is recognised from the difference of two embeddings.",
     "cde-concatenation": "A baseline: an action is recognised from two embeddings side by side.",
 }
+_EXPLANATIONS = {
+    "cde": "An intervention is represented as the difference of two embeddings, δ = φ(after) − φ(before), where φ is a "
+    "causal projector on a vision backbone. Identical pictures have δ = 0, and swapping the two flips the sign.",
+    "cde-concatenation": "Both pictures are embedded, and a small network reads the two embeddings side by side.",
+}
 _CLASSES = {"cde": "CDEForActionClassification", "cde-concatenation": "ConcatenationForActionClassification"}
 _MODEL_KEYS = (
     "delta_mode",
@@ -116,6 +121,7 @@ def write_model_card(run: str | Path, name: str | None = None) -> Path:
     backbone = config["backbone_config"]
     described = arguments.get("backbone") or f"{backbone['model_type']}, trained from scratch"
     label_of = {int(key): value for key, value in config["id2label"].items()}
+    told_above = {"backbone_config", "method", *_MODEL_KEYS}
     model_keys = [
         key for key in _MODEL_KEYS if key in config and (config.get("delta_mode") == "patch" or "patch" not in key)
     ]
@@ -129,6 +135,7 @@ def write_model_card(run: str | Path, name: str | None = None) -> Path:
         results=results_rows(metrics["splits"]),
         gap=", ".join(f"{value:.3f} on {split}" for split, value in metrics["gap"].items()),
         model_rows=[("backbone", described), *((key, config[key]) for key in model_keys)],
+        explanation=_EXPLANATIONS[config["model_type"]],
         data=training["data"],
         pairs=", ".join(f"{count} {split}" for split, count in training["pairs"].items()),
         minutes=training["minutes"],
@@ -137,7 +144,7 @@ def write_model_card(run: str | Path, name: str | None = None) -> Path:
         torch=environment["torch"],
         transformers=environment["transformers"],
         command=training["command"],
-        training_rows=sorted((k, v) for k, v in arguments.items() if v is not None and k != "backbone_config"),
+        training_rows=sorted((k, v) for k, v in arguments.items() if v is not None and k not in told_above),
         rendered=rendered,
     )
     path = folder / "README.md"
