@@ -68,6 +68,7 @@ def snippet(model_type: str, folder: str, size: int) -> str:
 def card_metadata(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any], rendered: bool) -> ModelCardData:
     """The card's YAML header, with the measured test accuracies as `model-index`."""
     source = metrics["training"]["data"]
+    backbone = metrics["training"]["arguments"].get("backbone")
     results = [
         EvalResult(
             task_type="image-classification",
@@ -87,7 +88,7 @@ def card_metadata(name: str, config: Mapping[str, Any], metrics: Mapping[str, An
         library_name="transformers",
         pipeline_tag="image-classification",
         tags=["causal-delta-embeddings", config["model_type"], "before-after-pairs"] + ["synthetic"] * rendered,
-        base_model=metrics["training"]["arguments"].get("backbone"),
+        base_model=None if backbone and Path(backbone).is_dir() else backbone,  # a folder is no repository
         metrics=["accuracy"],
         model_name=name,
         eval_results=results,
