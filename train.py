@@ -126,15 +126,15 @@ def main(arguments: list[str]) -> None:
     from modeling_cde.cards.model_card import write_model_card
     from modeling_cde.evaluation import evaluate_splits, results_table
 
-    trainer.train(resume_from_checkpoint=trainer.args.resume_from_checkpoint)
+    resume = trainer.args.resume_from_checkpoint  # a folder, or "true" for the newest checkpoint of output_dir
+    trainer.train(resume_from_checkpoint=True if str(resume).lower() == "true" else resume)
     output = Path(trainer.args.output_dir)
     trainer.save_model(str(output))
     trainer.save_state()
     record["minutes"] = round((time.time() - started) / 60, 1)
-    evaluated = {name: rows for name, rows in splits.items() if name != "train"}
-    metrics = evaluate_splits(
-        trainer.model, evaluated, transform, output, trainer.args.per_device_eval_batch_size, {"training": record}
-    )
+    del splits["train"]
+    batch_size = trainer.args.per_device_eval_batch_size
+    metrics = evaluate_splits(trainer.model, splits, transform, output, batch_size, {"training": record})
     if not trainer.is_world_process_zero():
         return
     for manifest in record["manifests"]:
@@ -142,8 +142,8 @@ def main(arguments: list[str]) -> None:
     plot_training_curve(output)
     write_model_card(output)
     print(f"\n{results_table(metrics)}\n\n{output}/ holds the checkpoint (config.json, model.safetensors), the card")
-    print("(README.md), metrics.json, deltas.safetensors, training_curve.png and the split manifests (split_*.json).")
-    print(f"All of it took {(time.time() - started) / 60:.1f} minutes.")
+    files = "(README.md), metrics.json, deltas.safetensors, training_curve.png and the splits (split_*.json)"
+    print(f"{files}. All of it took {(time.time() - started) / 60:.1f} minutes.")
 
 
 if __name__ == "__main__":
