@@ -30,6 +30,9 @@ class ModelArguments:
     delta_mode: str = field(default="global", metadata={"help": "global: one delta a pair; patch: the top-k patches"})
     delta_dim: int = field(default=256, metadata={"help": "dimensions of a delta"})
     global_feature: str = field(default="auto", metadata={"help": "auto, cls, mean (of the patches) or pooler"})
+    num_prefix_tokens: int | None = field(
+        default=None, metadata={"help": "tokens before the patches, for a backbone family that is not known"}
+    )
     top_k_patches: int = field(default=8, metadata={"help": "patch mode: how many patches of largest change are kept"})
     patch_loss: str = field(
         default="per_patch", metadata={"help": "patch mode: per_patch (as published) or aggregated"}
@@ -45,6 +48,8 @@ class ModelArguments:
             raise ValueError(
                 "no backbone: pass --backbone with a repository id or a folder, or start from a recipe of configs/."
             )
+        if self.method != "cde" and self.delta_mode != "global":
+            raise ValueError(f"method={self.method!r} has no delta_mode={self.delta_mode!r}; use --method cde.")
         if self.backbone_config is not None and self.backbone is None:
             self.parsed_backbone_config()
 
@@ -65,6 +70,7 @@ class ModelArguments:
         names = (
             "delta_dim",
             "global_feature",
+            "num_prefix_tokens",
             "projector_hidden_dim",
             "projector_num_layers",
             "projector_dropout",

@@ -2,6 +2,7 @@
 
 import pytest
 
+from modeling_cde import CDEConfig
 from modeling_cde.arguments import DataArguments, ModelArguments
 from modeling_cde.recipe import parse_recipe
 
@@ -37,6 +38,13 @@ def test_a_later_file_wins_over_an_earlier_one(tmp_path):
     assert data.image_size == 32
 
 
+def test_every_option_of_the_model_reaches_its_configuration():
+    model = ModelArguments(backbone="org/a", delta_mode="patch", num_prefix_tokens=1)
+    assert set(model.cde_options()) <= CDEConfig.option_names()
+    assert CDEConfig.option_names() - set(model.cde_options()) == {"projector_input_norm"}  # chosen by the family
+    assert model.cde_options()["num_prefix_tokens"] == 1
+
+
 @pytest.mark.parametrize(
     ("text", "flags", "message"),
     [
@@ -58,6 +66,11 @@ def test_a_later_file_wins_over_an_earlier_one(tmp_path):
             "view='sideways' is not known; choose one of: single, multi",
         ),
         ("backbone: org/a\nimage_size: 0\n", [], "image_size=0 must be at least 1"),
+        (
+            "backbone: org/a\nmethod: concatenation\ndelta_mode: patch\n",
+            [],
+            "'concatenation' has no delta_mode='patch'",
+        ),
         ("backbone_config: {hidden_size: 3}\n", [], "backbone_config needs a model_type"),
         ("backbone_config: 'vit'\n", [], "backbone_config is not JSON"),
     ],
