@@ -18,9 +18,8 @@ RECORDED = (
 
 
 def render_rooms(data: Any) -> None:
-    """Render the default data set if it is not there; the one place where training meets a data source."""
-    finished = Path(data.rooms_folder) / "manifests" / f"{data.view}_syst.json"
-    if data.data is not None or finished.is_file():
+    """Render what is missing of the default data set; the one place where training meets a data source."""
+    if data.data is not None:
         return
     from data_scripts.rooms.build import build_rooms
 

@@ -4,9 +4,8 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedModel
 
-from .configuration_cde import CDEConfig
 from .image_processing_cde import CDEImageProcessor
-from .modeling_baselines import ConcatenationConfig, ConcatenationForActionClassification
+from .modeling_baselines import ConcatenationForActionClassification
 from .modeling_cde import CDEForActionClassification
 
 # The value of `--method` -> the model that it trains. All take the same inputs and return delta, states and logits.
@@ -15,10 +14,7 @@ METHODS: dict[str, type[PreTrainedModel]] = {
     "concatenation": ConcatenationForActionClassification,
 }
 
-_BY_MODEL_TYPE: dict[str, type[PreTrainedModel]] = {
-    CDEConfig.model_type: CDEForActionClassification,
-    ConcatenationConfig.model_type: ConcatenationForActionClassification,
-}
+_BY_MODEL_TYPE = {kind.config_class.model_type: kind for kind in METHODS.values()}
 
 
 def load_action_model(checkpoint: str, **kwargs: Any) -> tuple[PreTrainedModel, CDEImageProcessor]:

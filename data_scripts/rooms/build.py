@@ -66,6 +66,9 @@ def build_rooms(
     if todo:
         check_opengl()
     _claim(folder, settings)
+    assembled = (output / "manifests" / f"{view}_syst.json").exists()  # what `assemble` writes last
+    if not todo and (layout != "datasets" or assembled):
+        return output
     _announce(settings, folder, len(todo), workers)
     if todo:
         _render(folder, todo, settings, min(workers, len(todo)))

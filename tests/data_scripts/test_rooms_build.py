@@ -70,6 +70,20 @@ def test_a_build_goes_on_where_it_stopped(built: Path, tmp_path: Path, monkeypat
     build_rooms(tmp_path, workers=1, **SMALL)
 
 
+def test_a_finished_data_set_is_left_alone(built: Path, tmp_path: Path, no_splits: list[tuple[object, ...]]) -> None:
+    for name, content in files(built).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    build_rooms(tmp_path, **SMALL)
+    assert len(no_splits) == 1  # rendered, but cut off before the splits were written
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests" / "single_syst.json").write_text("{}")
+    build_rooms(tmp_path, **SMALL)
+    assert len(no_splits) == 1
+    with pytest.raises(ValueError, match="num_pairs 20 there, 24 asked for"):  # also where all is finished
+        build_rooms(tmp_path, **SMALL | {"num_pairs": 24})
+
+
 def test_other_settings_in_the_same_folder_are_an_error(built: Path) -> None:
     with pytest.raises(ValueError, match=r"num_pairs 20 there, 24 asked for, seed 0 there, 3 asked for"):
         build_rooms(built, workers=1, **SMALL | {"num_pairs": 24, "seed": 3})
