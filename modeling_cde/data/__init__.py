@@ -1,6 +1,7 @@
 """Pairs of pictures before and after an action: schema, splits, building, loading, transforms, batches."""
 
 from .build import assemble, write_shard
+from .card import DatasetCard
 from .collator import PairCollator
 from .loading import load_pairs
 from .schema import CONFIGS, OPPOSITES, SPLITS, pair_features
@@ -13,6 +14,7 @@ __all__ = [
     "SPLITS",
     "Augmentation",
     "CleanOptions",
+    "DatasetCard",
     "PairCollator",
     "PairTransform",
     "SplitManifest",

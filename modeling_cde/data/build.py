@@ -22,15 +22,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
-import yaml
 from datasets import ClassLabel, Features
 from datasets.utils import tqdm
 
-from .schema import COLUMNS, SHIFTS, VIEWS, pair_features, parse_config
-from .splits import PARTS, CleanOptions, SplitManifest, clean_split, joint_split
-
-#: Hashes of a view's files.
-CHECKSUMS = "SHA256SUMS"
+from .card import CHECKSUMS, DatasetCard, render_readme
+from .schema import COLUMNS, SHIFTS, VIEWS, pair_features
+from .splits import CleanOptions, SplitManifest, clean_split, joint_split
 
 #: Rows in a row group: what a stream reads at once, and what the writer of each part holds in memory.
 ROW_GROUP_ROWS = 100
@@ -60,9 +57,7 @@ def assemble(
     shift: str = "joint",
     options: CleanOptions | None = None,
     rows_per_file: int = 5000,
-    title: str = "Before/after pairs",
-    description: str = "",
-    license: str | None = None,
+    card: DatasetCard | None = None,
     progress: bool = True,
 ) -> dict[str, SplitManifest]:
     """Split the pairs of the shards and write them as a data set.
@@ -74,9 +69,7 @@ def assemble(
         shift: `"joint"` for both shifts around one training part, or `"comp"` or `"syst"` alone.
         options: Of the split.
         rows_per_file: Pairs in one output file.
-        title: Heading of README.md.
-        description: A paragraph for README.md: what the pairs are and how they were made.
-        license: Identifier for README.md, such as `"cc-by-4.0"`.
+        card: What README.md says of the pairs: what they are, where they come from, their licence.
         progress: Show a progress bar.
 
     Returns:
@@ -116,7 +109,7 @@ def assemble(
     finished = {path.stem: SplitManifest.load(path) for path in (folder / "manifests").glob("*.json")}
     finished |= {paths[name].stem: manifest for name, manifest in manifests.items()}
     temporary = folder / "README.md.tmp"
-    temporary.write_text(render_readme(folder, finished, title, description, license), encoding="utf-8")
+    temporary.write_text(render_readme(folder, finished, card or DatasetCard()), encoding="utf-8")
     os.replace(temporary, folder / "README.md")
     for name, manifest in manifests.items():
         manifest.save(paths[name])
@@ -257,64 +250,3 @@ class _PartWriter:
             self._writer.close()
             self._writer = None
             self._number, self._file_rows = self._number + 1, 0
-
-
-def render_readme(
-    folder: Path, manifests: Mapping[str, SplitManifest], title: str, description: str, license: str | None
-) -> str:
-    """README.md of a folder: its configurations (name -> manifest), their sizes and what is held out."""
-    header: dict[str, Any] = {
-        "pretty_name": title,
-        "task_categories": ["image-classification"],
-        "configs": [],
-    }
-    if license:
-        header["license"] = license
-    sizes, held = [], []
-    for config, manifest in sorted(manifests.items()):
-        view, shift = parse_config(config)
-        files = {part: f"{view}/{part.replace('_ood', f'_{shift}')}-*.parquet" for part in PARTS}
-        # datasets keys its cache on this header: without the hash it might serve an older build.
-        digest = hashlib.sha256((folder / view / CHECKSUMS).read_bytes()).hexdigest()
-        header["configs"].append(
-            {
-                "config_name": config,
-                "description": f"view {view}, shift {shift}, files {digest[:16]}",
-                "data_files": [{"split": part, "path": pattern} for part, pattern in files.items()],
-            }
-        )
-        sizes.append(f"| {config} | " + " | ".join(str(len(manifest.parts[part])) for part in PARTS) + " |")
-        for part, items in manifest.held_out.items():
-            names = ", ".join(item if isinstance(item, str) else " ".join(item) for item in items)
-            held.append(f"- `{config}`, `{part}`: {names}")
-    lines = [
-        "---",
-        yaml.safe_dump(header, sort_keys=False, allow_unicode=True).rstrip(),
-        "---",
-        "",
-        f"# {title}",
-        *(["", description] if description else []),
-        "",
-        "Pairs of pictures before and after one action. Columns: `before`, `after` (pictures), `action`,",
-        "`object` (classes), `scene`, `pair_id`, `box` (xmin, ymin, xmax, ymax of the target, inclusive, or",
-        "null), `mask_before`, `mask_after` (the target, or null).",
-        "",
-        "```python",
-        "import datasets",
-        "",
-        f'pairs = datasets.load_dataset("path/of/this/folder", "{header["configs"][0]["config_name"]}")',
-        "```",
-        "",
-        "| configuration | " + " | ".join(PARTS) + " |",
-        "|---|" + "---:|" * len(PARTS),
-        *sizes,
-        "",
-        "`comp`: combinations of action and object that training lacks; `syst`: objects that training lacks.",
-        "Held out:",
-        "",
-        *held,
-        "",
-        "Every pair's part, and the seed and options behind it, are in `manifests/`.",
-        "",
-    ]
-    return "\n".join(lines)
