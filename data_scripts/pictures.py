@@ -1,0 +1,316 @@
+"""From two pictures, masks and a box to what a data set stores: cut out and scaled down, both alike.
+
+Notable:
+
+- The single view keeps the square of the box and a margin, moved inside the picture. With a margin of at least
+  the one that `modeling_cde.data.transforms.box_region` adds, the crop that a model is shown of the stored
+  picture is the crop of the original, up to resampling.
+- Both pictures pass through the same steps with the same numbers and one encoding, so identical pictures stay
+  identical, bit for bit.
+- Pictures are never scaled up, and bytes are kept as they are where nothing has to be done to them.
+
+What is stored is always upright RGB. Pictures of other kinds are converted: Exif orientation is applied, palettes,
+grey and CMYK become RGB, transparent parts are put over black (what they hide is not meant to be seen), 16-bit grey
+keeps its upper eight bits. Of animations the first frame counts. Colour profiles and other metadata are dropped.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+
+MAX_PIXELS = 64_000_000
+JPEG_QUALITY = 95
+VIEWS = ("single", "multi")
+
+_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF")  # no format that needs an outside program
+_ORIENTATION = 0x0112  # Exif tag
+_SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+
+class BadPictureError(ValueError):
+    """A picture, mask or box that cannot be stored; the message is a sentence that says why."""
+
+
+class Region(NamedTuple):
+    """A rectangle of whole pixels: left, top <= x, y < right, bottom."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+def store_pair(
+    before: bytes | PIL.Image.Image,
+    after: bytes | PIL.Image.Image,
+    box: Sequence[int] | None,
+    mask_before: bytes | PIL.Image.Image | None = None,
+    mask_after: bytes | PIL.Image.Image | None = None,
+    *,
+    view: str,
+    image_size: int | None,
+    margin: float = 0.25,
+    encoding: str | None = None,
+) -> dict[str, Any]:
+    """The picture columns of a row of `modeling_cde.data.schema.pair_features`.
+
+    Args:
+        before: Encoded bytes (PNG, JPEG, WebP, BMP, GIF, TIFF) or a PIL picture.
+        after: Likewise, of the same size.
+        box: xmin, ymin, xmax, ymax of the target in pixels of the upright pictures, inclusive. None is allowed in
+            the multi view.
+        mask_before: One channel of the pictures' size, on where it is above half of its largest value; or None.
+        mask_after: Likewise.
+        view: `"single"`: the region of the box and its margin is cut out, see `single_region`. `"multi"`: the
+            whole picture is stored.
+        image_size: Shorter side of what is stored, in pixels; smaller pictures keep their size. None: nothing is
+            cut or scaled in any view.
+        margin: Room around the box on each side in the single view, as a share of the box's longer side, >= 0.
+        encoding: `"png"` or `"jpeg"` to choose; None: JPEG where both pictures come as JPEG, else PNG.
+
+    Returns:
+        `before`, `after`, `mask_before`, `mask_after`: `{"bytes": ..., "path": None}`, masks are PNG of 0 and 255
+        or None; `box`: 4 ints in pixels of the stored pictures, inclusive, or None. It covers all of the target:
+        bounds that fall between two pixels are rounded outwards.
+
+    Raises:
+        BadPictureError: A picture that is broken, of an unknown kind or of more than `MAX_PIXELS`; pictures or
+            masks of different sizes; a box that is empty, outside of them, or missing in the single view.
+        ValueError: For arguments that no pair could be stored with.
+    """
+    if view not in VIEWS:
+        raise ValueError(f"The view is {view!r}; choose single or multi.")
+    if image_size is not None and image_size < 1:
+        raise ValueError(f"image_size is {image_size}; give a number of pixels, or None for the originals.")
+    if not margin >= 0:
+        raise ValueError(f"margin is {margin}; give 0 or more.")
+    if encoding not in (None, "png", "jpeg"):
+        raise ValueError(f"The encoding is {encoding!r}; choose png or jpeg, or None for that of the pictures.")
+
+    first, second = open_picture(before, "before picture"), open_picture(after, "after picture")
+    size = first.pixels.size
+    if second.pixels.size != size:
+        raise BadPictureError(
+            f"the pictures differ in size, {_by(size)} before and {_by(second.pixels.size)} after; they have to show "
+            "one view in one size"
+        )
+    region = Region(0, 0, *size)
+    if box is None:
+        if view == "single":
+            raise BadPictureError("the pair has no box, which the single view is cut out by; use the multi view")
+    else:
+        box = check_box(box, size)
+        if view == "single" and image_size is not None:
+            region = single_region(box, size, margin)
+    stored = stored_size(region, image_size)
+
+    whole = region == Region(0, 0, *size) and stored == size
+    wanted = encoding or ("jpeg" if first.format == second.format == "JPEG" else "png")
+    keep = whole and all(picture.plain and picture.format == wanted.upper() for picture in (first, second))
+    return {
+        "before": _column(first.content if keep else _encode(_cut(first.pixels, region, stored), wanted)),
+        "after": _column(second.content if keep else _encode(_cut(second.pixels, region, stored), wanted)),
+        "box": None if box is None else scale_box(box, region, stored),
+        "mask_before": _column(_store_mask(mask_before, "before mask", size, region, stored)),
+        "mask_after": _column(_store_mask(mask_after, "after mask", size, region, stored)),
+    }
+
+
+def check_box(box: Sequence[int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """A box as four ints, if it is not empty and lies in a picture of `size` (width, height); bounds inclusive.
+
+    Raises:
+        BadPictureError: Otherwise.
+    """
+    if len(box) != 4 or any(int(bound) != bound for bound in box):
+        raise BadPictureError(f"the box {list(box)} is not four whole numbers xmin, ymin, xmax, ymax")
+    left, top, right, bottom = (int(bound) for bound in box)
+    if left > right or top > bottom:
+        raise BadPictureError(f"the box {[left, top, right, bottom]} (xmin, ymin, xmax, ymax) is empty")
+    if left < 0 or top < 0 or right >= size[0] or bottom >= size[1]:
+        raise BadPictureError(
+            f"the box {[left, top, right, bottom]} (xmin, ymin, xmax, ymax, inclusive) reaches outside the picture of "
+            f"{_by(size)} pixels"
+        )
+    return left, top, right, bottom
+
+
+def single_region(box: Sequence[int], size: tuple[int, int], margin: float) -> Region:
+    """What the single view keeps: the box and a margin, widened to a square, moved inside the picture.
+
+    Where the square is larger than the picture, it ends at the border. Every region that `box_region` of the
+    model's transform gives for a square output and a margin up to this one lies in it.
+
+    Args:
+        box: Inclusive bounds, inside the picture.
+        size: (width, height) of the picture.
+        margin: Room on each side, as a share of the box's longer side.
+
+    Returns:
+        Whole pixels, rounded outwards.
+    """
+    left, top, right, bottom = box
+    side = max(right - left + 1, bottom - top + 1) * (1 + 2 * margin)
+    spans = []
+    for center, limit in (((left + right + 1) / 2, size[0]), ((top + bottom + 1) / 2, size[1])):
+        begin = min(max(center - side / 2, 0.0), max(limit - side, 0.0))
+        spans.append((math.floor(begin), min(math.ceil(begin + side), limit)))
+    (x0, x1), (y0, y1) = spans
+    return Region(x0, y0, x1, y1)
+
+
+def stored_size(region: Region, image_size: int | None) -> tuple[int, int]:
+    """(width, height) of a region when its shorter side is scaled down to image_size; never larger than it is."""
+    width, height = region.right - region.left, region.bottom - region.top
+    shorter = min(width, height)
+    if image_size is None or shorter <= image_size:
+        return width, height
+    return round(width * image_size / shorter), round(height * image_size / shorter)
+
+
+def scale_box(box: Sequence[int], region: Region, stored: tuple[int, int]) -> list[int]:
+    """A box inside a region in pixels of the region's stored picture; inclusive, rounded outwards."""
+    width, height = region.right - region.left, region.bottom - region.top
+    # Whole numbers throughout: a bound that falls on a pixel's edge must not be rounded across it.
+    return [
+        (box[0] - region.left) * stored[0] // width,
+        (box[1] - region.top) * stored[1] // height,
+        -(-(box[2] + 1 - region.left) * stored[0] // width) - 1,
+        -(-(box[3] + 1 - region.top) * stored[1] // height) - 1,
+    ]
+
+
+class Picture(NamedTuple):
+    """A decoded picture.
+
+    Attributes:
+        pixels: Upright, RGB (a mask: as it was).
+        format: "PNG", "JPEG", ... of the bytes; None for a PIL picture.
+        plain: Whether the bytes already are an upright RGB picture.
+        content: The bytes; empty for a PIL picture.
+    """
+
+    pixels: PIL.Image.Image
+    format: str | None
+    plain: bool
+    content: bytes
+
+
+def open_picture(value: bytes | PIL.Image.Image, name: str = "picture") -> Picture:
+    """Decode a picture whole, so that what is stored is known to be readable.
+
+    Args:
+        value: Encoded bytes or a PIL picture.
+        name: For the error.
+
+    Raises:
+        BadPictureError: If it is broken, of an unknown kind, or of more than `MAX_PIXELS`; its size is looked at
+            before it is decoded.
+    """
+    image, format, content = _decode(value, name)
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # metadata that cannot be read; what is stored gets none
+        orientation = None
+    plain = format is not None and image.mode == "RGB" and "transparency" not in image.info and orientation == 1
+    if not plain:
+        if orientation in range(2, 9):
+            image = PIL.ImageOps.exif_transpose(image)
+        image = _to_rgb(image, name)
+    return Picture(image, format, plain, content)
+
+
+def _decode(value: bytes | PIL.Image.Image, name: str) -> tuple[PIL.Image.Image, str | None, bytes]:
+    """The decoded picture, the format of its bytes, and its bytes."""
+    try:
+        if isinstance(value, PIL.Image.Image):
+            image, format, content = value, None, b""
+        else:
+            content = bytes(value)
+            with warnings.catch_warnings():
+                # PIL warns of huge pictures in words of its own; they are refused right below.
+                warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+                image = PIL.Image.open(io.BytesIO(content), formats=_FORMATS)
+            format = "JPEG" if image.format == "MPO" else image.format
+        if image.width * image.height > MAX_PIXELS:
+            raise PIL.Image.DecompressionBombError(_by(image.size))
+        image.load()
+    except MemoryError:
+        raise
+    except PIL.Image.DecompressionBombError as error:
+        raise BadPictureError(
+            f"the {name} is larger than {MAX_PIXELS // 1_000_000} megapixels ({error}), which no data set here needs"
+        ) from error
+    except Exception as error:  # decoders meet hostile bytes with errors of every class
+        raise BadPictureError(f"the {name} is broken or no picture ({type(error).__name__}: {error})") from error
+    return image, format, content
+
+
+def _to_rgb(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
+    """RGB, see the head of this file."""
+    if image.mode in _SIXTEEN_BITS:
+        lowest, highest = image.getextrema()
+        if lowest < 0 or highest > 0xFFFF:
+            raise BadPictureError(f"the {name} has values from {lowest} to {highest}, which are no 16-bit grey")
+        image = PIL.Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
+    elif image.mode == "F":
+        raise BadPictureError(f"the {name} holds floating point numbers, which have no range; convert it to 8 bits")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        black = PIL.Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = PIL.Image.alpha_composite(black, image)
+    return image.convert("RGB")
+
+
+def _store_mask(
+    value: bytes | PIL.Image.Image | None, name: str, size: tuple[int, int], region: Region, stored: tuple[int, int]
+) -> bytes | None:
+    """A mask cut and scaled like its picture: PNG bytes of one channel of 0 and 255."""
+    if value is None:
+        return None
+    image, format, content = _decode(value, name)
+    if image.size != size:
+        raise BadPictureError(f"the {name} has {_by(image.size)} pixels, its picture {_by(size)}")
+    grey = np.asarray(image if image.mode in _SIXTEEN_BITS else image.convert("L")).astype(np.int64)
+    on = 2 * grey > grey.max(initial=0)
+    if format == "PNG" and image.mode == "L" and region == Region(0, 0, *size) and stored == size:
+        if np.array_equal(grey, 255 * on):
+            return content
+    # A stored pixel is on where at least half of what it covers is.
+    scaled = PIL.Image.fromarray((255 * on).astype(np.uint8)).resize(stored, PIL.Image.Resampling.BOX, box=region)
+    return _encode(scaled.point([255 * (level > 127) for level in range(256)]), "png")
+
+
+def _cut(image: PIL.Image.Image, region: Region, stored: tuple[int, int]) -> PIL.Image.Image:
+    if stored == (region.right - region.left, region.bottom - region.top):
+        return image.crop(region)
+    return image.resize(stored, PIL.Image.Resampling.BICUBIC, box=region)
+
+
+def _encode(image: PIL.Image.Image, encoding: str) -> bytes:
+    """Bytes that depend on the pixels alone: metadata is left out."""
+    bare = image.copy()
+    bare.info = {}
+    buffer = io.BytesIO()
+    if encoding == "jpeg":
+        # Colour at full resolution: what was scaled down has it, and small coloured parts can be what changed.
+        bare.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    else:
+        bare.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _column(content: bytes | None) -> dict[str, Any] | None:
+    return None if content is None else {"bytes": content, "path": None}
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
