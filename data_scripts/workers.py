@@ -1,0 +1,318 @@
+"""A worker: a process of its own that builds units, and the supervisor that outlives whatever happens to it.
+
+    supervisor                         worker (leads a session and process group of its own)
+      job (pickled source, schema) -->   unpickles it, answers "ready"
+      name of a unit               -->   builds it, answers with a record, then the shard as bytes
+      empty name                   -->   closes the source and ends
+
+- A worker that dies, raises or takes too long is killed together with its process group: simulators leave children
+  behind. The same happens after a worker ended well, and, by the worker itself, when its supervisor dies.
+- The shard comes back as bytes: the worker writes nothing, so it may run on another machine.
+- A worker imports neither PyTorch nor `modeling_cde` unless its source does: it is there in half a second.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_scripts.work_units import Source, StopBuildError, UnitRows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# As modeling_cde.data.build.write_shard, whose import takes seconds that no worker should spend; a test compares them.
+ROW_GROUP_ROWS = 100
+START_SECONDS = 300.0  # that a worker may take to import its source
+END_SECONDS = 30.0  # that it may take to close it
+_POLL_SECONDS = 0.5
+_NOT_NULL = ("before", "after", "action", "object", "scene", "pair_id")
+
+
+@dataclass
+class Outcome:
+    """What became of a unit.
+
+    Attributes:
+        unit: Its name.
+        shard: The Parquet file.
+        rows: Pairs in it.
+        rejected: From `UnitRows`.
+        problems: From `UnitRows`.
+        error: Why there is no shard, as a sentence; None where there is one.
+        attempts: How often it was tried.
+        stop: Whether the whole build is to end, with `error`.
+    """
+
+    unit: str
+    shard: bytes = b""
+    rows: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    error: str | None = None
+    attempts: int = 1
+    stop: bool = False
+
+
+class Supervisor:
+    """Builds units one after another in a worker process, and replaces the process whenever it must.
+
+    Args:
+        payload: The pickled source and Arrow schema.
+        retries: How often a unit is tried again.
+        unit_timeout: Seconds after which a unit counts as hung; None waits for ever.
+    """
+
+    def __init__(self, payload: bytes, retries: int, unit_timeout: float | None) -> None:
+        self._payload, self._retries, self._unit_timeout = payload, retries, unit_timeout
+        self._worker: _Worker | None = None
+        self._stopped = False
+        self._lock = threading.Lock()  # between a start and a stop
+
+    def build(self, unit: str) -> Outcome:
+        """Build a unit; whatever goes wrong is in the outcome."""
+        for attempt in range(1, self._retries + 2):
+            try:
+                worker = self._started()
+                outcome = worker.build(unit, self._unit_timeout)
+            except _LostError as lost:
+                outcome = Outcome(unit, error=str(lost))
+            except _UnstartableError as refused:
+                outcome = Outcome(unit, error=str(refused), stop=True)
+            outcome.attempts = attempt
+            if outcome.error is None:
+                return outcome
+            self._kill()  # also after an error: what state the process is in, no one knows
+            if outcome.stop or self._stopped:
+                break
+        return outcome
+
+    def close(self) -> None:
+        """Let the worker end by itself, then end what it left behind."""
+        if self._worker is not None:
+            self._worker.end(END_SECONDS)
+            self._kill()
+
+    def stop(self) -> None:
+        """Kill the worker at once, from another thread too; no new one is started."""
+        with self._lock:
+            self._stopped = True
+            worker = self._worker
+        if worker is not None:
+            worker.kill_group()  # whoever waits for it in another thread sees that, and clears up
+
+    def _started(self) -> _Worker:
+        with self._lock:
+            if self._stopped:
+                raise _LostError("the build was stopped")
+            if self._worker is None:
+                self._worker = _Worker()
+            elif self._worker.ready:
+                return self._worker
+        self._worker.load(self._payload)
+        return self._worker
+
+    def _kill(self) -> None:
+        with self._lock:
+            worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.kill()
+
+
+class _LostError(Exception):
+    """The worker died or hung; the message says how."""
+
+
+class _UnstartableError(Exception):
+    """The worker refused the source; the message says why."""
+
+
+class _Worker:
+    """One worker process and the pipe to it."""
+
+    def __init__(self) -> None:
+        self.ready = False
+        self._pipe, theirs = Pipe()
+        # A fresh interpreter rather than a fork: OpenGL, Ray and threads do not survive one. Nor does it import the
+        # main module again, as multiprocessing would, which under Ray is Ray's.
+        code = "import sys; sys.path[:] = {!r}; from data_scripts.workers import work; work({})"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code.format(sys.path, theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,  # Ctrl-C reaches the supervisor only, which then ends the workers
+        )
+        theirs.close()
+
+    def load(self, payload: bytes) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        self._send(payload)
+        answer = pickle.loads(self._receive(deadline, f"did not start within {START_SECONDS:g} seconds"))
+        if answer is not None:
+            raise _UnstartableError(f"No worker can be started: {answer}")
+        self.ready = True
+
+    def build(self, unit: str, timeout: float | None) -> Outcome:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        hung = f"hung: it took more than {timeout:g} seconds (unit_timeout)" if timeout else ""
+        self._send(unit.encode())
+        outcome: Outcome = pickle.loads(self._receive(deadline, hung))
+        if outcome.error is None:
+            outcome.shard = self._receive(deadline, hung)
+        return outcome
+
+    def end(self, seconds: float) -> None:
+        try:
+            self._send(b"")
+            self._process.wait(seconds)
+        except (_LostError, subprocess.TimeoutExpired):
+            pass  # it is killed next
+
+    def kill(self) -> None:
+        """Kill the process group; its id cannot be another's while a member lives."""
+        self.kill_group()
+        self._process.wait()
+        self.kill_group()  # children that were being born meanwhile
+        self._pipe.close()
+
+    def kill_group(self) -> None:
+        """Kill every process of the group, and wait for none."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):  # nobody is left, or zombies only
+            pass
+
+    def _send(self, message: bytes) -> None:
+        try:
+            self._pipe.send_bytes(message)
+        except OSError:
+            raise self._lost() from None
+
+    def _receive(self, deadline: float | None, late: str) -> bytes:
+        """The next message. A dead worker's children may hold the pipe open, so its process is looked at, too."""
+        try:
+            while True:
+                dead = self._process.poll() is not None
+                if self._pipe.poll(0 if dead else _POLL_SECONDS):
+                    return self._receive_whole(deadline)
+                if dead:
+                    raise self._lost()
+                if deadline is not None and time.monotonic() > deadline:
+                    raise _LostError(f"the worker {late}")
+        except (EOFError, OSError):
+            if deadline is not None and time.monotonic() > deadline:
+                raise _LostError(f"the worker {late}") from None
+            raise self._lost() from None
+
+    def _receive_whole(self, deadline: float | None) -> bytes:
+        """A message that has begun; a worker that stops in the middle of it is killed, which ends the message."""
+        if deadline is None:
+            return self._pipe.recv_bytes()
+        timer = threading.Timer(max(0.0, deadline - time.monotonic()), self.kill_group)
+        timer.start()
+        try:
+            return self._pipe.recv_bytes()
+        finally:
+            timer.cancel()
+
+    def _lost(self) -> _LostError:
+        try:
+            code = self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            return _LostError("the worker closed its pipe")
+        if code < 0:
+            name = signal.Signals(-code).name
+            hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
+            return _LostError(f"the worker was ended by {name}{hint}")
+        return _LostError(f"the worker ended with exit code {code}")
+
+
+def work(descriptor: int) -> None:
+    """The worker's whole life.
+
+    Args:
+        descriptor: File descriptor of the pipe to the supervisor.
+    """
+    pipe = Connection(descriptor)
+    os.set_inheritable(descriptor, False)  # not for the children of the source
+    messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(pipe, messages), daemon=True).start()
+    try:
+        source, schema = pickle.loads(messages.get())
+    except BaseException as error:
+        pipe.send_bytes(pickle.dumps(sentence(error)))
+        return
+    pipe.send_bytes(pickle.dumps(None))
+    while unit := messages.get().decode():
+        outcome = build_outcome(source, schema, unit)
+        shard, outcome.shard = outcome.shard, b""
+        pipe.send_bytes(pickle.dumps(outcome))
+        if outcome.error is None:
+            pipe.send_bytes(shard)
+    source.close()
+
+
+def _listen(pipe: Connection, messages: queue.SimpleQueue[bytes]) -> None:
+    """Take in messages; when the supervisor is gone, end this process and its children, also amid a unit."""
+    try:
+        while True:
+            messages.put(pipe.recv_bytes())
+    except (EOFError, OSError):
+        os.killpg(0, signal.SIGKILL)
+
+
+def build_outcome(source: Source, schema: pa.Schema, unit: str) -> Outcome:
+    """Build a unit in this process."""
+    try:
+        built: UnitRows = source.build(unit)
+        shard = encode_shard(built.rows, schema)
+        return Outcome(unit, shard, len(built.rows), dict(built.rejected), list(built.problems))
+    except StopBuildError as error:
+        return Outcome(unit, error=str(error), stop=True)
+    except BaseException as error:  # libraries exit, too
+        return Outcome(unit, error=sentence(error))
+
+
+def encode_shard(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> bytes:
+    """A Parquet file of the rows, byte for byte what `modeling_cde.data.build.write_shard` writes.
+
+    Args:
+        rows: With every column of `schema`.
+        schema: `features.arrow_schema`.
+
+    Raises:
+        ValueError: A row lacks a column, has one too many, or nothing where something is required.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    for number, row in enumerate(rows):
+        if wrong := set(schema.names) ^ set(row):
+            raise ValueError(f"Row {number} and the features differ in the columns {', '.join(sorted(wrong))}.")
+        if empty := [name for name in _NOT_NULL if row.get(name, "") is None]:
+            raise ValueError(f"Row {number} has no {' and no '.join(empty)}.")
+    file = io.BytesIO()
+    table = pa.Table.from_pylist(list(rows), schema=schema)
+    parquet.write_table(table, file, row_group_size=ROW_GROUP_ROWS, use_dictionary=False)
+    return file.getvalue()
+
+
+def sentence(error: BaseException) -> str:
+    """An error on one line: its kind, its message, and where our code or a library raised it."""
+    message = " ".join(str(error).split()) or "no message"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {message}{place}"

@@ -1,0 +1,137 @@
+"""A source without pictures' cost: deterministic units that can be slow, raise, hang, die or leave children behind."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from data_scripts.work_units import StopBuildError, UnitRows
+
+ACTIONS, OBJECTS = ("open", "close", "break"), ("Box", "Door", "Fridge", "Egg")
+
+
+@dataclass
+class FakeSource:
+    """Units `unit-000`, ...; `log` is a folder that gets one line in `calls` for every call of `build`.
+
+    `faults` maps a unit to what goes wrong in it: "raise", "raise once", "die", "die once", "hang", "hang once",
+    "exit", "stop", "leak" (a child that outlives the build), "wrong" (a row without an action).
+    """
+
+    log: Path
+    count: int = 6
+    rows: int = 3
+    seconds: float = 0.0
+    seed: int = 0
+    faults: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def features(self) -> Any:
+        from modeling_cde.data.schema import pair_features
+
+        return pair_features(ACTIONS, OBJECTS)
+
+    def settings(self) -> dict[str, Any]:
+        return {"count": self.count, "rows": self.rows, "seed": self.seed}
+
+    def units(self) -> list[str]:
+        return [f"unit-{number:03d}" for number in range(self.count)]
+
+    def build(self, unit: str) -> UnitRows:
+        with (self.log / "calls").open("a") as file:
+            file.write(f"{unit} {os.getpid()}\n")
+        fault, _, once = self.faults.get(unit, "").partition(" ")
+        if fault and not (once and calls(self.log)[unit] > 1):
+            self._go_wrong(fault, unit)
+        time.sleep(self.seconds)
+        number = int(unit[-3:])
+        rows = [self.row(number, k) for k in range(self.rows)]
+        if fault == "wrong":
+            del rows[1]["action"]
+        return UnitRows(rows, {"hidden": number}, [f"{unit}, row {k} is odd." for k in range(number % 2)])
+
+    def close(self) -> None:
+        with (self.log / "closed").open("a") as file:
+            file.write(f"{os.getpid()}\n")
+
+    def _go_wrong(self, fault: str, unit: str) -> None:
+        if fault == "raise":
+            raise KeyError(f"{unit} is broken")
+        if fault == "die":
+            self.leak()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "exit":
+            os._exit(7)
+        if fault == "hang":
+            self.leak()
+            time.sleep(1000)
+        if fault == "stop":
+            raise StopBuildError(f"{unit}, row 2: the picture is missing (--strict).")
+        if fault == "leak":
+            self.leak()
+
+    def leak(self) -> None:
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+        with (self.log / "children").open("a") as file:
+            file.write(f"{child.pid}\n")
+
+    def row(self, number: int, k: int) -> dict[str, Any]:
+        rng = np.random.default_rng([self.seed, number, k])
+        pictures = [png(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)) for _ in range(2)]
+        return {
+            "before": {"bytes": pictures[0], "path": None},
+            "after": {"bytes": pictures[1], "path": None},
+            "action": (number + k) % len(ACTIONS),
+            "object": k % len(OBJECTS),
+            "scene": f"scene-{number}",
+            "pair_id": f"fake-{number:03d}-{k}",
+            "box": [0, 0, 7, 7] if k % 2 else None,
+            "mask_before": None,
+            "mask_after": None,
+        }
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def calls(log: Path) -> Counter[str]:
+    """How often each unit was begun."""
+    path = log / "calls"
+    return Counter(line.split()[0] for line in path.read_text().splitlines()) if path.exists() else Counter()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not collected yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def survivors(log: Path, name: str = "children", seconds: float = 5.0) -> list[int]:
+    """Which of the noted processes still run after some seconds at most; `name` is "children" or "calls"."""
+    path = log / name
+    pids = {int(line.split()[-1]) for line in path.read_text().splitlines()} if path.exists() else set()
+    deadline = time.monotonic() + seconds
+    while (left := [pid for pid in pids if alive(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+def shards(folder: Path) -> dict[str, bytes]:
+    """Everything that a build leaves, by name, except its lock."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != ".lock"}
