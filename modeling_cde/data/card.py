@@ -123,9 +123,8 @@ def render_readme(folder: Path, manifests: Mapping[str, SplitManifest], card: Da
     if not manifests:
         raise ValueError(f"{folder} has no split manifests, so there is nothing to describe; assemble it first.")
     manifests = dict(sorted(manifests.items()))
-    views = sorted({parse_config(config)[0] for config in manifests})
     made = [f"```bash\n{_one_line(card.command)}\n```"] if card.command.strip() else []
-    made += [told for view in views if (told := _made(folder / "shards" / view, view))]
+    made += [told for view in _by_view(manifests) if (told := _made(folder / "shards" / view, view))]
     text = [
         f"# {_plain(card.title)}",
         card.description.strip(),
@@ -146,7 +145,7 @@ def render_readme(folder: Path, manifests: Mapping[str, SplitManifest], card: Da
         card.license_terms.strip(),
         card.credit.strip(),
         "## Known limits",
-        "\n".join(f"- {_one_line(line)}" for line in [*card.limits, *_unused(manifests)]) or "None are recorded.",
+        "\n".join(f"- {_one_line(line)}" for line in [*card.limits, *_shortcomings(manifests)]) or "None are recorded.",
         *(["## Citation", f"```text\n{card.citation.strip()}\n```"] if card.citation.strip() else []),
     ]
     header = _metadata(folder, manifests, card).to_yaml().rstrip()
@@ -155,7 +154,7 @@ def render_readme(folder: Path, manifests: Mapping[str, SplitManifest], card: Da
 
 def _metadata(folder: Path, manifests: Mapping[str, SplitManifest], card: DatasetCard) -> DatasetCardData:
     """The card's header."""
-    configs, infos, pairs = [], DatasetInfosDict(), {}
+    configs, infos = [], DatasetInfosDict()
     for config, manifest in manifests.items():
         view, shift = parse_config(config)
         # datasets keys its cache on this header: without the hash it might serve an older build.
@@ -169,12 +168,15 @@ def _metadata(folder: Path, manifests: Mapping[str, SplitManifest], card: Datase
             }
         )
         infos[config] = _info(folder, files)
-        pairs[view] = len({pair_id for ids in manifest.parts.values() for pair_id in ids})
+    pairs = sum(
+        len({pair_id for config in configs for ids in manifests[config].parts.values() for pair_id in ids})
+        for configs in _by_view(manifests).values()
+    )
     data = DatasetCardData(
         pretty_name=_one_line(card.title),
         license=card.license,
         task_categories=["image-classification"],
-        size_categories=[_size_category(sum(pairs.values()))],
+        size_categories=[_size_category(pairs)],
         tags=list(dict.fromkeys(["before-after-pairs", "action-recognition", "causal-delta-embeddings", *card.tags])),
         ignore_metadata_errors=False,
     )
@@ -228,17 +230,22 @@ def _example(config: str) -> str:
 
 
 def _classes(manifests: Mapping[str, SplitManifest]) -> str:
-    """How many pairs of each action and how many objects each view has."""
+    """The actions of each view, and how many objects it has."""
     lines = []
-    for view, manifest in {parse_config(config)[0]: manifest for config, manifest in manifests.items()}.items():
-        actions: Counter[str] = Counter()
-        objects = set()
-        for count in manifest.counts.values():
-            actions.update(count["actions"])
-            objects |= set(count["objects"])
-        named = ", ".join(f"{_plain(name)} ({number})" for name, number in sorted(actions.items()))
+    for view, configs in _by_view(manifests).items():
+        counts = [count for config in configs for count in manifests[config].counts.values()]
+        actions, objects = ({name for count in counts for name in count[kind]} for kind in ("actions", "objects"))
+        named = ", ".join(_plain(name) for name in sorted(actions))
         lines.append(f"View `{view}`: {len(objects)} objects and {len(actions)} actions: {named}.")
     return "\n\n".join(lines)
+
+
+def _by_view(manifests: Mapping[str, SplitManifest]) -> dict[str, list[str]]:
+    """The configurations of each view."""
+    views: dict[str, list[str]] = {}
+    for config in manifests:
+        views.setdefault(parse_config(config)[0], []).append(config)
+    return views
 
 
 def _sizes(manifests: Mapping[str, SplitManifest]) -> str:
@@ -269,9 +276,12 @@ def _held_out(manifests: Mapping[str, SplitManifest]) -> str:
     return "Held out:\n\n" + "\n".join(lines) if lines else ""
 
 
-def _unused(manifests: Mapping[str, SplitManifest]) -> Iterable[str]:
-    """What a split leaves out, said as limits."""
+def _shortcomings(manifests: Mapping[str, SplitManifest]) -> Iterable[str]:
+    """What a split leaves out or holds twice, said as limits."""
     for config, manifest in manifests.items():
+        ood = [set(manifest.parts.get(part, ())) for part in ("validation_ood", "test_ood")]
+        if both := len(ood[0] & ood[1]):
+            yield f"`{config}` has {both} of its {len(ood[1])} test_ood pairs also in validation_ood."
         if any(manifest.unused.values()):
             reasons = ", ".join(f"{len(ids)} {_plain(reason)}" for reason, ids in manifest.unused.items() if ids)
             yield f"`{config}` leaves out pairs that were made: {reasons}."

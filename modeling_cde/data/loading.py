@@ -38,8 +38,9 @@ def load_pairs(
     Args:
         source: Folder (see `modeling_cde.data.build`) or id of a data set repository.
         config: For example `"single_syst"`; see `modeling_cde.data.schema.CONFIGS`.
-        split: One of the five splits, also with a slice (`"train[:100]"`); None for all of them.
-        streaming: Read on the way instead of preparing a copy.
+        split: One of the five splits, also with a slice (`"train[:100]"`); None for all that the source has. Splits
+            of the causal_triplet protocol have no `validation`.
+        streaming: Read on the way instead of preparing a copy. `transform_pairs` sets the transform then.
         decode: Give pictures as PIL images, for looking at them. By default they stay encoded (`{"bytes",
             "path"}`): `PairTransform` decodes just what it needs.
         cache_dir: Where datasets keeps its copy.
@@ -51,14 +52,19 @@ def load_pairs(
 
     Raises:
         FileNotFoundError: If the source is no folder with data and no repository.
+        ConnectionError: If a repository breaks off while its files are read.
         ValueError: If the configuration or the split does not exist, a column is missing or of the wrong
-            type, or the files disagree about the class names.
+            type, the files disagree about the class names, or hold other numbers of pairs than the card says.
     """
+    from datasets.exceptions import DatasetsError
+    from huggingface_hub.errors import HTTPError
+
     folder = Path(source)
     if folder.is_dir() and not any(path.relative_to(folder).parts[0] != "shards" for path in folder.rglob("*.parquet")):
         raise FileNotFoundError(f"The folder {source} holds no finished data set; build it there first.")
-    for name in re.split(r"\s*\+\s*", split) if split else ():
-        if name.partition("[")[0] not in SPLITS:
+    asked = [name.partition("[")[0] for name in re.split(r"\s*\+\s*", split)] if split else []
+    for name in asked:
+        if name not in SPLITS:
             raise ValueError(f"There is no split {name!r}; the splits are {', '.join(SPLITS)}.")
     where: dict[str, Any] = {
         "path": str(source),
@@ -80,16 +86,49 @@ def load_pairs(
             raise
         raise ValueError(f"{source} has no configuration {config!r}; it has {', '.join(known)}.") from error
     data_files = builder.config.data_files or {}
+    for name in asked:
+        if name not in data_files:
+            raise ValueError(f"{source}, {config} has no split {name!r}; it has {', '.join(data_files)}.")
     if folder.is_dir():
         _check_class_names(str(source), data_files)
         files = {name: list(paths) for name, paths in data_files.items()}
         where = {"path": "parquet", "name": config, "data_files": files, "cache_dir": cache_dir}
-    loaded: Any = datasets.load_dataset(**where, split=split, streaming=streaming)
+    try:
+        loaded: Any = datasets.load_dataset(**where, split=split, streaming=streaming)
+    except (DatasetsError, HTTPError, ConnectionError) as error:
+        reason = error.__cause__ or error
+        if isinstance(reason, (HTTPError, ConnectionError)):
+            raise ConnectionError(f"{source} broke off while it was read ({reason}); load it again.") from error
+        raise ValueError(
+            f"{source}, {config} cannot be read, or holds other numbers of pairs than its card says; publish or build "
+            f"it again ({type(reason).__name__}: {reason})."
+        ) from error
     if not isinstance(loaded, dict):
         return _checked(loaded, f"{source}, {config}, {split}", decode)
     for name, part in list(loaded.items()):
         loaded[name] = _checked(part, f"{source}, {config}, {name}", decode)
     return loaded
+
+
+def transform_pairs(pairs: Any, transform: Any, batch_size: int = 32) -> Any:
+    """Pairs as `PairTransform` gives them, for a data loader; loaded and streamed pairs alike.
+
+    A `Dataset` gets the transform by `with_transform`. An `IterableDataset` has no such method and gets it by `map`,
+    without the columns that are no tensors; shuffle it before (`pairs.shuffle(seed, buffer_size)`), so that the buffer
+    holds encoded pairs. In a data loader with workers each worker reads files of its own, so that more workers than
+    files of a split are of no use.
+
+    Args:
+        pairs: From `load_pairs`.
+        transform: A `PairTransform`; its `set_epoch` goes on to work.
+        batch_size: Pairs of a stream that are transformed, and held, at a time.
+
+    Returns:
+        The data set with `pixel_values`, a (2, 3, H, W) float32 tensor, and `labels`, an int.
+    """
+    if isinstance(pairs, datasets.IterableDataset):
+        return pairs.map(transform, batched=True, batch_size=batch_size, remove_columns=pairs.column_names)
+    return pairs.with_transform(transform)
 
 
 def _check_class_names(source: str, data_files: Mapping[str, list[str]]) -> None:

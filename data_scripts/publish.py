@@ -1,0 +1,35 @@
+"""Publish a finished build of pairs on the Hub.
+
+python -m data_scripts.publish --data data/rooms --repo ORG/NAME [--private]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line: see the module's docstring."""
+    parser = argparse.ArgumentParser(
+        prog="python -m data_scripts.publish",
+        description="Publish a finished build of pairs as a data set repository of the Hub, in one commit.",
+        epilog="Log in first by `hf auth login`, or set HF_TOKEN to a token that may write.",
+    )
+    parser.add_argument("--data", required=True, metavar="FOLDER", help="the build: README.md, manifests/ and views")
+    parser.add_argument("--repo", required=True, metavar="ORG/NAME", help="created where it does not exist")
+    parser.add_argument("--private", action="store_true", help="only its owners see the repository")
+    options = parser.parse_args(arguments)
+
+    from modeling_cde.data.publishing import push_to_hub
+
+    try:
+        url = push_to_hub(options.data, options.repo, private=options.private)
+    except (ValueError, OSError) as error:
+        sys.exit(f"publish: {error}")
+    print(f"Published {options.data} at {url}")
+
+
+if __name__ == "__main__":
+    main()

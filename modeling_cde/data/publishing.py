@@ -1,0 +1,198 @@
+"""From a finished build to a data set repository of the Hub, in one commit.
+
+Notable:
+
+- All files are uploaded first and become visible together by one commit, so that nobody ever loads half a data set.
+  `HfApi.upload_folder` and `upload_large_folder` are not used for that reason: both commit large folders bit by bit.
+  What an upload that broke has sent is not sent again, since the Hub knows it by its content. One commit is enough for
+  any build: pairs come thousands to a file, so a terabyte is some hundred files.
+- Only what belongs to a data set is sent: README.md, the views' files, the manifests. Shards and temporary files stay.
+- Files that the repository has of an older build of the same views go in the same commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from .card import CHECKSUMS, PLACEHOLDER
+from .schema import VIEWS, parse_config
+
+#: A file beside README.md that says why the build must not be published; it is never removed by itself.
+FORBIDDEN = "NOT_FOR_PUBLISHING.txt"
+
+
+def forbid_publishing(folder: str | os.PathLike[str], reason: str) -> None:
+    """Note in a build's folder why it must not be published; `push_to_hub` then refuses it with this reason."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    Path(folder, FORBIDDEN).write_text(" ".join(reason.split()) + "\n", encoding="utf-8")
+
+
+def push_to_hub(
+    folder: str | os.PathLike[str],
+    repo_id: str,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    commit_message: str = "Upload before/after pairs",
+) -> str:
+    """Publish a build as a data set repository, or bring the repository up to date with it.
+
+    Args:
+        folder: Made by `modeling_cde.data.build.assemble`.
+        repo_id: `"ORG/NAME"` or `"USER/NAME"`; created where it does not exist.
+        private: Only its owners see the repository. A public one is not made private by this, but refused.
+        token: With the right to write; None for the one of `hf auth login` or of `HF_TOKEN`.
+        commit_message: Of the commit.
+
+    Returns:
+        The repository's address.
+
+    Raises:
+        FileNotFoundError: If the folder holds no finished data set.
+        PermissionError: If the folder says that it is not for publishing, or the Hub refuses the token.
+        ValueError: If the name is none that the Hub takes, files are not those that were built, or the repository has
+            what would be lost.
+        ConnectionError: If the Hub cannot be reached or fails; nothing became visible then.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub.errors import HFValidationError, HTTPError
+    from huggingface_hub.utils import validate_repo_id
+
+    folder = Path(folder)
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise ValueError(f"{repo_id!r} is no name for a repository ({_first_line(error)})") from error
+    if repo_id.count("/") != 1:
+        raise ValueError(f"{repo_id!r} is no name for a repository; write ORG/NAME or USER/NAME.")
+    files = publishable_files(folder)
+
+    api = HfApi(token=token, library_name="modeling-cde")
+    try:
+        api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+        repository = api.dataset_info(repo_id)
+        stale = _stale(repository, files, repo_id, private)
+        operations: list[Any] = [CommitOperationDelete(path) for path in stale]
+        operations += [CommitOperationAdd(name, content) for name, content in files.items() if name != "README.md"]
+        readme = Path(folder, "README.md").read_text(encoding="utf-8").replace(PLACEHOLDER, repo_id)
+        operations.append(CommitOperationAdd("README.md", readme.encode()))
+        # The parent makes the Hub refuse the commit if someone else's came between, on which `stale` knows nothing.
+        api.create_commit(
+            repo_id, operations, commit_message=commit_message, repo_type="dataset", parent_commit=repository.sha
+        )
+    except (HTTPError, RuntimeError, OSError) as error:
+        if isinstance(error, (FileNotFoundError, PermissionError)):
+            raise
+        raise _explained(error, repo_id) from error
+    return f"{api.endpoint}/datasets/{repo_id}"
+
+
+def publishable_files(folder: Path) -> dict[str, Path]:
+    """What of a folder is published, by its name in the repository, after it was checked.
+
+    Raises:
+        FileNotFoundError, PermissionError, ValueError: See `push_to_hub`.
+    """
+    from huggingface_hub import DatasetCard
+
+    reason = folder / FORBIDDEN
+    if reason.exists():
+        raise PermissionError(
+            f"{folder} is not for publishing: {reason.read_text(encoding='utf-8').strip()} "
+            f"(Delete {reason} if that no longer holds.)"
+        )
+    manifests = sorted((folder / "manifests").glob("*.json"))
+    readme = folder / "README.md"
+    if not manifests or not readme.is_file():
+        raise FileNotFoundError(f"{folder} holds no finished data set (README.md, manifests/); build it there first.")
+    configs = [path.stem for path in manifests]
+    views = sorted({parse_config(config)[0] for config in configs})
+    unfinished = [view for view in VIEWS if view not in views and (folder / view).exists()]
+    described = [config["config_name"] for config in DatasetCard.load(readme).data.get("configs") or []]
+    if unfinished or sorted(described) != configs:
+        what = f"the view {unfinished[0]} has no manifest" if unfinished else "README.md and manifests/ do not agree"
+        raise ValueError(f"{folder} was left half assembled: {what}; run its build again.")
+    files = {"README.md": readme} | {f"manifests/{path.name}": path for path in manifests}
+    for view in views:
+        files |= _checked_files(folder / view)
+    return files
+
+
+def _checked_files(view: Path) -> dict[str, Path]:
+    """The files of a view and their checksums, which have to be right."""
+    sums = view / CHECKSUMS
+    if not sums.is_file():
+        raise ValueError(f"{sums} is missing, so the files of the view cannot be checked; run the build again.")
+    wanted = dict(reversed(line.split("  ", 1)) for line in sums.read_text(encoding="utf-8").splitlines())
+    present = {path.name for path in view.glob("*.parquet")}
+    unlike = sorted(wanted.keys() ^ present)
+    if unlike:
+        what = "is not there" if unlike[0] in wanted else "is not of the build"
+        raise ValueError(f"{view / unlike[0]} {what}, says {sums}; run the build again.")
+    for name, digest in wanted.items():
+        with (view / name).open("rb") as file:
+            found = hashlib.sha256()
+            while block := file.read(1 << 20):
+                found.update(block)
+        if found.hexdigest() != digest:
+            raise ValueError(f"{view / name} was changed or damaged since it was built; run the build again.")
+    return {f"{view.name}/{name}": view / name for name in [*wanted, CHECKSUMS]}
+
+
+def _stale(repository: Any, files: Mapping[str, Path], repo_id: str, private: bool) -> list[str]:
+    """What the repository has of an older build of these views."""
+    if private and not repository.private:
+        raise ValueError(f"{repo_id} exists and is public; make it private on its settings page or choose another.")
+    theirs = [item.rfilename for item in repository.siblings or ()]
+    lost = [view for view in VIEWS if f"{view}/{CHECKSUMS}" not in files and _in_folder(theirs, view)]
+    if lost:
+        raise ValueError(
+            f"{repo_id} has the view {lost[0]}, which this build lacks and which the new card would hide; build it "
+            "into the same folder, or publish to another repository."
+        )
+    ours = _in_folder(theirs, *VIEWS, "manifests")
+    return [name for name in ours if name not in files]
+
+
+def _in_folder(names: list[str], *folders: str) -> list[str]:
+    return [name for name in names if PurePosixPath(name).parts[0] in folders]
+
+
+def _explained(error: BaseException, repo_id: str) -> OSError:
+    """One sentence for what the Hub or the way to it answered: what happened, and what to do."""
+    reason: BaseException | None = error
+    while reason is not None and getattr(reason, "response", None) is None:  # an upload's error is wrapped
+        reason = reason.__cause__
+    status = getattr(getattr(reason, "response", None), "status_code", None)
+    nothing = f"nothing of this build became visible in {repo_id}"
+    if status == 401:
+        return PermissionError(
+            f"The Hub does not accept the token for {repo_id} (401): log in by `hf auth login`, or set HF_TOKEN to a "
+            "token that may write."
+        )
+    if status == 403:
+        return PermissionError(
+            f"This token may not write to {repo_id} (403): use one with write access, or another ORG/NAME."
+        )
+    if status in (409, 412):
+        return ConnectionError(f"{repo_id} was changed by someone else meanwhile ({status}), so {nothing}; run again.")
+    if status is not None:
+        told = getattr(reason, "server_message", None) or "no more is said"
+        return ConnectionError(
+            f"The Hub answered {status} ({_first_line(told)}); {nothing}. Run the same command again later: what is "
+            "uploaded already is not sent twice."
+        )
+    if type(error).__name__ == "OfflineModeIsEnabled":
+        return ConnectionError(f"HF_HUB_OFFLINE is set, so {repo_id} cannot be published to; unset it.")
+    return ConnectionError(
+        f"The Hub cannot be reached or broke off ({_first_line(error) or type(error).__name__}); {nothing}. Check the "
+        "connection and HF_ENDPOINT, and run the same command again."
+    )
+
+
+def _first_line(error: object) -> str:
+    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), "")
