@@ -9,34 +9,23 @@ Notable:
   identical, bit for bit.
 - Pictures are never scaled up, and bytes are kept as they are where nothing has to be done to them.
 
-What is stored is always upright RGB. Pictures of other kinds are converted: Exif orientation is applied, palettes,
-grey and CMYK become RGB, transparent parts are put over black (what they hide is not meant to be seen), 16-bit grey
-keeps its upper eight bits. Of animations the first frame counts. Colour profiles and other metadata are dropped.
+What is stored is always upright RGB, see `data_scripts.picture_files`.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 
-MAX_PIXELS = 64_000_000
-JPEG_QUALITY = 95
+from data_scripts.picture_files import SIXTEEN_BITS, BadPictureError, by, decode, encode, open_picture
+
+__all__ = ["VIEWS", "BadPictureError", "Region", "open_picture", "store_pair"]
+
 VIEWS = ("single", "multi")
-
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF")  # no format that needs an outside program
-_ORIENTATION = 0x0112  # Exif tag
-_SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
-
-
-class BadPictureError(ValueError):
-    """A picture, mask or box that cannot be stored; the message is a sentence that says why."""
 
 
 class Region(NamedTuple):
@@ -82,7 +71,7 @@ def store_pair(
         bounds that fall between two pixels are rounded outwards.
 
     Raises:
-        BadPictureError: A picture that is broken, of an unknown kind or of more than `MAX_PIXELS`; pictures or
+        BadPictureError: A picture that is broken, of an unknown kind or of more than 64 megapixels; pictures or
             masks of different sizes; a box that is empty, outside of them, or missing in the single view.
         ValueError: For arguments that no pair could be stored with.
     """
@@ -99,13 +88,16 @@ def store_pair(
     size = first.pixels.size
     if second.pixels.size != size:
         raise BadPictureError(
-            f"the pictures differ in size, {_by(size)} before and {_by(second.pixels.size)} after; they have to show "
-            "one view in one size"
+            f"the pictures differ in size, {by(size)} before and {by(second.pixels.size)} after; they have to show "
+            "one view in one size",
+            "pictures differ in size",
         )
     region = Region(0, 0, *size)
     if box is None:
         if view == "single":
-            raise BadPictureError("the pair has no box, which the single view is cut out by; use the multi view")
+            raise BadPictureError(
+                "the pair has no box, which the single view is cut out by; use the multi view", "no box"
+            )
     else:
         box = check_box(box, size)
         if view == "single" and image_size is not None:
@@ -116,8 +108,8 @@ def store_pair(
     wanted = encoding or ("jpeg" if first.format == second.format == "JPEG" else "png")
     keep = whole and all(picture.plain and picture.format == wanted.upper() for picture in (first, second))
     return {
-        "before": _column(first.content if keep else _encode(_cut(first.pixels, region, stored), wanted)),
-        "after": _column(second.content if keep else _encode(_cut(second.pixels, region, stored), wanted)),
+        "before": _column(first.content if keep else encode(_cut(first.pixels, region, stored), wanted)),
+        "after": _column(second.content if keep else encode(_cut(second.pixels, region, stored), wanted)),
         "box": None if box is None else scale_box(box, region, stored),
         "mask_before": _column(_store_mask(mask_before, "before mask", size, region, stored)),
         "mask_after": _column(_store_mask(mask_after, "after mask", size, region, stored)),
@@ -131,14 +123,15 @@ def check_box(box: Sequence[int], size: tuple[int, int]) -> tuple[int, int, int,
         BadPictureError: Otherwise.
     """
     if len(box) != 4 or any(int(bound) != bound for bound in box):
-        raise BadPictureError(f"the box {list(box)} is not four whole numbers xmin, ymin, xmax, ymax")
+        raise BadPictureError(f"the box {list(box)} is not four whole numbers xmin, ymin, xmax, ymax", "bad box")
     left, top, right, bottom = (int(bound) for bound in box)
     if left > right or top > bottom:
-        raise BadPictureError(f"the box {[left, top, right, bottom]} (xmin, ymin, xmax, ymax) is empty")
+        raise BadPictureError(f"the box {[left, top, right, bottom]} (xmin, ymin, xmax, ymax) is empty", "empty box")
     if left < 0 or top < 0 or right >= size[0] or bottom >= size[1]:
         raise BadPictureError(
             f"the box {[left, top, right, bottom]} (xmin, ymin, xmax, ymax, inclusive) reaches outside the picture of "
-            f"{_by(size)} pixels"
+            f"{by(size)} pixels",
+            "box outside the picture",
         )
     return left, top, right, bottom
 
@@ -188,105 +181,23 @@ def scale_box(box: Sequence[int], region: Region, stored: tuple[int, int]) -> li
     ]
 
 
-class Picture(NamedTuple):
-    """A decoded picture.
-
-    Attributes:
-        pixels: Upright, RGB (a mask: as it was).
-        format: "PNG", "JPEG", ... of the bytes; None for a PIL picture.
-        plain: Whether the bytes already are an upright RGB picture.
-        content: The bytes; empty for a PIL picture.
-    """
-
-    pixels: PIL.Image.Image
-    format: str | None
-    plain: bool
-    content: bytes
-
-
-def open_picture(value: bytes | PIL.Image.Image, name: str = "picture") -> Picture:
-    """Decode a picture whole, so that what is stored is known to be readable.
-
-    Args:
-        value: Encoded bytes or a PIL picture.
-        name: For the error.
-
-    Raises:
-        BadPictureError: If it is broken, of an unknown kind, or of more than `MAX_PIXELS`; its size is looked at
-            before it is decoded.
-    """
-    image, format, content = _decode(value, name)
-    try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # metadata that cannot be read; what is stored gets none
-        orientation = None
-    plain = format is not None and image.mode == "RGB" and "transparency" not in image.info and orientation == 1
-    if not plain:
-        if orientation in range(2, 9):
-            image = PIL.ImageOps.exif_transpose(image)
-        image = _to_rgb(image, name)
-    return Picture(image, format, plain, content)
-
-
-def _decode(value: bytes | PIL.Image.Image, name: str) -> tuple[PIL.Image.Image, str | None, bytes]:
-    """The decoded picture, the format of its bytes, and its bytes."""
-    try:
-        if isinstance(value, PIL.Image.Image):
-            image, format, content = value, None, b""
-        else:
-            content = bytes(value)
-            with warnings.catch_warnings():
-                # PIL warns of huge pictures in words of its own; they are refused right below.
-                warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-                image = PIL.Image.open(io.BytesIO(content), formats=_FORMATS)
-            format = "JPEG" if image.format == "MPO" else image.format
-        if image.width * image.height > MAX_PIXELS:
-            raise PIL.Image.DecompressionBombError(_by(image.size))
-        image.load()
-    except MemoryError:
-        raise
-    except PIL.Image.DecompressionBombError as error:
-        raise BadPictureError(
-            f"the {name} is larger than {MAX_PIXELS // 1_000_000} megapixels ({error}), which no data set here needs"
-        ) from error
-    except Exception as error:  # decoders meet hostile bytes with errors of every class
-        raise BadPictureError(f"the {name} is broken or no picture ({type(error).__name__}: {error})") from error
-    return image, format, content
-
-
-def _to_rgb(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
-    """RGB, see the head of this file."""
-    if image.mode in _SIXTEEN_BITS:
-        lowest, highest = image.getextrema()
-        if lowest < 0 or highest > 0xFFFF:
-            raise BadPictureError(f"the {name} has values from {lowest} to {highest}, which are no 16-bit grey")
-        image = PIL.Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
-    elif image.mode == "F":
-        raise BadPictureError(f"the {name} holds floating point numbers, which have no range; convert it to 8 bits")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        black = PIL.Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = PIL.Image.alpha_composite(black, image)
-    return image.convert("RGB")
-
-
 def _store_mask(
     value: bytes | PIL.Image.Image | None, name: str, size: tuple[int, int], region: Region, stored: tuple[int, int]
 ) -> bytes | None:
     """A mask cut and scaled like its picture: PNG bytes of one channel of 0 and 255."""
     if value is None:
         return None
-    image, format, content = _decode(value, name)
+    image, format, content = decode(value, name)
     if image.size != size:
-        raise BadPictureError(f"the {name} has {_by(image.size)} pixels, its picture {_by(size)}")
-    grey = np.asarray(image if image.mode in _SIXTEEN_BITS else image.convert("L")).astype(np.int64)
+        raise BadPictureError(f"the {name} has {by(image.size)} pixels, its picture {by(size)}", "mask of another size")
+    grey = np.asarray(image if image.mode in SIXTEEN_BITS else image.convert("L")).astype(np.int64)
     on = 2 * grey > grey.max(initial=0)
     if format == "PNG" and image.mode == "L" and region == Region(0, 0, *size) and stored == size:
         if np.array_equal(grey, 255 * on):
             return content
     # A stored pixel is on where at least half of what it covers is.
     scaled = PIL.Image.fromarray((255 * on).astype(np.uint8)).resize(stored, PIL.Image.Resampling.BOX, box=region)
-    return _encode(scaled.point([255 * (level > 127) for level in range(256)]), "png")
+    return encode(scaled.point([255 * (level > 127) for level in range(256)]), "png")
 
 
 def _cut(image: PIL.Image.Image, region: Region, stored: tuple[int, int]) -> PIL.Image.Image:
@@ -295,22 +206,5 @@ def _cut(image: PIL.Image.Image, region: Region, stored: tuple[int, int]) -> PIL
     return image.resize(stored, PIL.Image.Resampling.BICUBIC, box=region)
 
 
-def _encode(image: PIL.Image.Image, encoding: str) -> bytes:
-    """Bytes that depend on the pixels alone: metadata is left out."""
-    bare = image.copy()
-    bare.info = {}
-    buffer = io.BytesIO()
-    if encoding == "jpeg":
-        # Colour at full resolution: what was scaled down has it, and small coloured parts can be what changed.
-        bare.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    else:
-        bare.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def _column(content: bytes | None) -> dict[str, Any] | None:
     return None if content is None else {"bytes": content, "path": None}
-
-
-def _by(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"

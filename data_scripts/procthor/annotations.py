@@ -1,0 +1,195 @@
+"""A house's annotations.csv: its pairs, and what is wrong with its other rows."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from data_scripts.causal_triplet_layout import FIELDS, NO_VERB, first_of
+from data_scripts.procthor.actions import VERBS
+
+#: Verbs that the generator can write and the original reader drops.
+DROPPED_VERBS = ("cook",)
+NOT_USED = "verb not used"
+
+MAX_PROBLEMS = 200  # sentences of one house; all are counted
+
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
+_FIRST = re.compile(r"[0-9]+_first")
+_SECOND = re.compile(r"([0-9]+_)second_.+")
+_FIGURE = re.compile(r"\b([0-9]+)_(?:first|second)")
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One pair of a house.
+
+    Attributes:
+        row: Of the after picture in annotations.csv, from 1.
+        first: Figure (file name without ending) before the action.
+        second: Figure after it.
+        noun: Object class.
+        verb: Action class.
+        box: xmin, ymin, xmax, ymax after the action, inclusive; what both pictures are cropped with.
+        box_before: The same before it.
+    """
+
+    row: int
+    first: str
+    second: str
+    noun: str
+    verb: str
+    box: tuple[int, int, int, int]
+    box_before: tuple[int, int, int, int]
+
+
+@dataclass
+class House:
+    """What a table gives.
+
+    Attributes:
+        scene: Name of the house.
+        pairs: In the order of their rows.
+        rejected: Number of rows that give no pair, by reason.
+        problems: A sentence for each of them, but those whose verb is merely not used.
+    """
+
+    scene: str
+    pairs: list[Annotation] = field(default_factory=list)
+    rejected: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+    def reject(self, row: int, reason: str, sentence: str) -> None:
+        """Count and report a row."""
+        self.rejected[reason] += 1
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(f"{self.scene}, row {row}: {sentence}.")
+
+
+class _BadRowError(Exception):
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(reason, sentence)
+        self.reason, self.sentence = reason, sentence
+
+
+@dataclass(frozen=True)
+class _Row:
+    number: int
+    figure: str
+    noun: str
+    verb: str
+    box: tuple[int, int, int, int]
+
+
+def read_annotations(content: bytes, scene: str, verbs: Sequence[str] = VERBS) -> House:
+    """Read a table.
+
+    Args:
+        content: The file.
+        scene: Name of the house's folder.
+        verbs: Verbs whose pairs are wanted. Others that are known are counted, the rest is reported.
+
+    Returns:
+        The house. These give no pair: a row with fields missing or too many, without whole numbers, with an empty
+        box, of another scene, an unknown verb or a figure that does not fit noun and verb; an after row whose before
+        row is missing or bad; a before row that is alone; a row that is there before; and all rows of a number that
+        stands for different pairs, as the generator leaves them that appends on a rerun and writes pictures anew.
+    """
+    house = House(scene)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        house.reject(1, "unreadable table", f"the table is no UTF-8 text ({error.reason} at byte {error.start})")
+        return house
+    firsts: dict[str, list[_Row]] = {}
+    seconds: dict[str, list[_Row]] = {}
+    spoilt: set[str] = set()  # before figures of pairs of which a bad row was reported; the other needs no report
+    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = _read_row(number, line, scene, verbs)
+        except _BadRowError as error:
+            house.reject(number, error.reason, error.sentence)
+            if found := _FIGURE.search(line):
+                spoilt.add(found[1] + "_first")
+            continue
+        side, key = (firsts, row.figure) if row.verb == NO_VERB else (seconds, first_of(row.figure))
+        _add(house, side.setdefault(key, []), row)
+    _pair_up(house, firsts, seconds, spoilt, verbs)
+    return house
+
+
+def _read_row(number: int, line: str, scene: str, verbs: Sequence[str]) -> _Row:
+    try:
+        (fields,) = csv.reader([line], strict=True)
+    except (csv.Error, ValueError) as error:
+        raise _BadRowError("broken row", f"it is no CSV ({error})") from error
+    if len(fields) != len(FIELDS):
+        raise _BadRowError("wrong number of fields", f"it has {len(fields)} fields instead of {len(FIELDS)}")
+    where, index, figure, noun, verb, *bounds = fields
+    for name, value in zip(("idx", *FIELDS[5:]), (index, *bounds), strict=True):
+        if not _WHOLE_NUMBER.fullmatch(value):
+            raise _BadRowError("no whole number", f"{name} is {value!r}, which is no whole number")
+    if where != scene:
+        raise _BadRowError("other scene", f"it is of scene {where!r}, but lies in the folder {scene}")
+    if verb == NO_VERB:
+        if not _FIRST.fullmatch(figure):
+            raise _BadRowError("figure does not fit", f"the figure {figure!r} is not of the form 00001_first")
+    else:
+        if verb not in (*verbs, *VERBS, *DROPPED_VERBS):
+            raise _BadRowError("unknown verb", f"the verb {verb!r} is unknown")
+        begin = _SECOND.fullmatch(figure)
+        if begin is None or figure != f"{begin[1]}second_{noun}_{verb}" or "/" in figure or "\\" in figure:
+            raise _BadRowError(
+                "figure does not fit", f"the figure {figure!r} does not fit noun {noun!r}, verb {verb!r}"
+            )
+    left, top, right, bottom = (int(bound) for bound in bounds)
+    if left > right or top > bottom:
+        raise _BadRowError("empty box", f"the box {left}, {top}, {right}, {bottom} is empty")
+    return _Row(number, figure, noun, verb, (left, top, right, bottom))
+
+
+def _add(house: House, rows: list[_Row], row: _Row) -> None:
+    """Add a row to those of the same number, unless it is there already."""
+    for other in rows:
+        if (other.figure, other.noun, other.box) == (row.figure, row.noun, row.box):
+            house.reject(row.number, "duplicate row", f"it repeats row {other.number} ({row.figure})")
+            return
+    rows.append(row)
+
+
+def _pair_up(
+    house: House,
+    firsts: dict[str, list[_Row]],
+    seconds: dict[str, list[_Row]],
+    spoilt: set[str],
+    verbs: Sequence[str],
+) -> None:
+    """Make pairs of before and after rows; reject what stays over."""
+    found: list[Annotation] = []
+    for first, rows in seconds.items():
+        before = firsts.pop(first, [])
+        if len(rows) > 1 or len(before) > 1:
+            numbers = ", ".join(str(row.number) for row in sorted([*before, *rows], key=lambda row: row.number))
+            for row in (*before, *rows):
+                house.reject(row.number, "conflicting rows", f"rows {numbers} differ but share the picture {first}.png")
+        elif not before and first in spoilt:
+            continue
+        elif not before:
+            house.reject(rows[0].number, "no before row", f"the row {first} that belongs to it is missing")
+        elif rows[0].noun != before[0].noun:
+            sentence = f"its noun {rows[0].noun!r} is not that of row {before[0].number}, {before[0].noun!r}"
+            house.reject(rows[0].number, "conflicting rows", sentence)
+        elif rows[0].verb not in verbs:
+            house.rejected[NOT_USED] += 1
+        else:
+            row = rows[0]
+            found.append(Annotation(row.number, first, row.figure, row.noun, row.verb, row.box, before[0].box))
+    for first, rows in firsts.items():
+        for row in rows if first not in spoilt else ():
+            house.reject(row.number, "no after row", f"there is no row of a picture after {row.figure}")
+    house.pairs = sorted(found, key=lambda pair: pair.row)

@@ -1,0 +1,86 @@
+"""`python -m data_scripts.procthor read --input FOLDER_OR_ARCHIVE --output data/procthor --view single`"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_scripts.builds import add_build_arguments, build_data_set, check_options, plain_errors
+from data_scripts.procthor.actions import VERBS
+
+DESCRIPTION = """\
+Read Causal Triplet's ProcTHOR pairs, houses proc_XXXXX with color/, mask/ (may be absent) and annotations.csv, from a
+folder, a zip or a tar, without unpacking it. A house is a work unit.
+"""
+CREDIT = (
+    "The pairs are those of Causal Triplet: Liu, Alahi, Russell, Horn, Zietlow, Schölkopf and Locatello, *Causal "
+    "Triplet: An Open Challenge for Intervention-centric Causal Representation Learning*, CLeaR 2023. They were "
+    "rendered with AI2-THOR in houses of ProcTHOR-10K."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read a folder or archive of houses and divide its pairs into splits."""
+    parser = argparse.ArgumentParser(prog="python -m data_scripts.procthor read", description=DESCRIPTION)
+    parser.add_argument("--input", type=Path, required=True, help="folder, .zip, .tar or .tar.gz with the houses")
+    add_build_arguments(parser)
+    parser.add_argument(
+        "--image_size", type=int, default=256, help="shorter side of the stored pictures; never scaled up (256)"
+    )
+    parser.add_argument(
+        "--originals", action="store_true", help="store the pictures as they are, neither cut nor scaled"
+    )
+    parser.add_argument("--strict", action="store_true", help="stop at the first bad row instead of reporting it")
+    parser.add_argument(
+        "--verbs", nargs="+", default=list(VERBS), metavar="VERB", help=f"actions to read ({' '.join(VERBS)})"
+    )
+    options = parser.parse_args(arguments)
+    with plain_errors():
+        check_options(options)
+        if options.image_size < 1:
+            raise ValueError(f"--image_size is {options.image_size}; give a number of pixels of at least 1.")
+        read(options)
+
+
+def read(options: argparse.Namespace) -> None:
+    """Run the command.
+
+    Raises:
+        ValueError: For an input that is refused or holds no pairs.
+    """
+    from data_scripts.procthor.reader import HousesSource
+
+    print(f"Looking through {options.input} ...", flush=True)
+    source = HousesSource(
+        options.input,
+        options.view,
+        None if options.originals else options.image_size,
+        verbs=options.verbs,
+        strict=options.strict,
+    )
+    if source.files.cost:
+        print(source.files.cost)
+    print(
+        f"{source.pairs} pairs in the tables of {len(source.units())} houses: {len(source.actions)} actions "
+        f"({', '.join(source.actions)}) of {len(source.objects)} kinds of objects.",
+        flush=True,
+    )
+    if source.without_table:
+        print(f"{source.without_table} houses have pictures but no annotations.csv; they give no pairs.", flush=True)
+
+    from modeling_cde.data.card import DatasetCard
+
+    size = "as they are" if options.originals else f"scaled down to {options.image_size} pixels on their shorter side"
+    card = DatasetCard(
+        title="Before/after pairs in ProcTHOR houses",
+        description="Pictures of rendered rooms before and after one action on one object, read from the folder layout "
+        f"of Causal Triplet; pictures are stored {size}.",
+        license="apache-2.0",
+        credit=CREDIT,
+        provenance=(
+            "Causal Triplet: https://github.com/CausalTriplet/causaltriplet (sample: https://zenodo.org/record/7813658)",
+            "ProcTHOR-10K: https://github.com/allenai/procthor-10k",
+        ),
+    )
+    build_data_set(source, options, card)
