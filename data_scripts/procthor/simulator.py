@@ -1,0 +1,150 @@
+"""What the generator asks of a simulator, and the values that pass between them: a port that a fake can stand in for.
+
+Positions are in metres with y up, angles in degrees, pictures `(height, width, 3)` uint8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_scripts.procthor.acceptance import Box
+from data_scripts.procthor.actions import Action
+
+
+class SimulatorError(RuntimeError):
+    """The simulator is lost: stop it and start another."""
+
+
+class HouseError(ValueError):
+    """The simulator works, but cannot build this house."""
+
+
+class Position(NamedTuple):
+    """A place on the floor where the agent can stand, in metres; y is up."""
+
+    x: float
+    y: float
+    z: float
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The simulator works, but did not do what it was asked.
+
+    Attributes:
+        reason: The simulator's words, on one line.
+    """
+
+    reason: str
+
+    @property
+    def agent_in_the_way(self) -> bool:
+        """Whether the agent itself kept the object from moving; another position may do."""
+        return "agent" in self.reason.lower()
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """What the metadata say of one object.
+
+    Attributes:
+        id: For example "Fridge|2|0".
+        type: For example "Fridge".
+        visible: In the picture, and near enough to be acted on.
+        state: The `STATE_KEYS`.
+    """
+
+    id: str
+    type: str
+    visible: bool
+    state: Mapping[str, bool]
+
+
+class View(Protocol):
+    """What the agent sees at one moment; later actions do not change it."""
+
+    @property
+    def picture(self) -> NDArray[np.uint8]:
+        """`(height, width, 3)`, RGB, own memory."""
+
+    @property
+    def objects(self) -> Sequence[SceneObject]:
+        """All objects of the house, also those out of sight."""
+
+    def box(self, object_id: str) -> Box | None:
+        """Of the object's visible pixels, or None if there are none."""
+
+    def mask(self, object_id: str) -> NDArray[np.bool_] | None:
+        """`(height, width)`, the object's visible pixels, or None if there are none."""
+
+
+class Simulator(Protocol):
+    """What the generator needs. Every method may raise `SimulatorError`; then only `stop` may be called."""
+
+    def open_house(self, house: Mapping[str, Any]) -> None:
+        """Build a house, with everything in it as it is written; forgets the one before. Raises `HouseError`."""
+
+    def rearrange(self, seed: int) -> list[str]:
+        """Put the house's small objects elsewhere and draw materials and light, all from the seed.
+
+        Returns:
+            Names of the steps that were refused; the others were done.
+        """
+
+    def positions(self) -> list[Position]:
+        """Where the agent can stand; empty if the agent itself could not be placed."""
+
+    def look(self, position: Position, heading: float) -> View | Refusal:
+        """Stand there upright and look in a direction, in degrees clockwise from z."""
+
+    def act(self, action: Action, object_id: str) -> View | Refusal:
+        """Do something to an object that is in sight."""
+
+    def stop(self) -> None:
+        """End the simulator and all its processes; never raises."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """How a simulator shows a house; the pictures depend on it.
+
+    Attributes:
+        size: Side of the rendered pictures in pixels.
+        field_of_view: In degrees, vertical (the pictures are square).
+        horizon: Downward tilt in degrees. 30 is that of the pose that every ProcTHOR house gives its agent, and the
+            published pictures look down like that.
+        visibility_distance: In metres; objects further away count as not visible and cannot be acted on.
+    """
+
+    size: int = 672
+    field_of_view: float = 90.0
+    horizon: float = 30.0
+    visibility_distance: float = 5.0
+
+    def to_dict(self) -> dict[str, float]:
+        """For the record of a build."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how long a simulator runs; the pictures do not depend on it, except through `commit_id`.
+
+    Attributes:
+        platform: "CloudRendering" (without a display, by Vulkan) or "Linux64" (needs an X server).
+        gpu_device: Number of the GPU; None takes the first.
+        commit_id: Of the Unity build; None takes the one that the installed ai2thor names.
+        server_timeout: Seconds for one action.
+        server_start_timeout: Seconds for the start, with the download of the build before it not counted.
+    """
+
+    platform: str = "CloudRendering"
+    gpu_device: int | None = None
+    commit_id: str | None = None
+    server_timeout: float = 100.0
+    server_start_timeout: float = 300.0

@@ -1,0 +1,168 @@
+"""ProcTHOR houses as work units: one house is one unit, and a worker keeps one simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import PIL.Image
+
+from data_scripts.pictures import store_pair
+from data_scripts.procthor.acceptance import rules
+from data_scripts.procthor.actions import VERBS, object_classes
+from data_scripts.procthor.generator import Pair, Quota, generate_house
+from data_scripts.procthor.houses import HouseFile, HouseReader
+from data_scripts.procthor.simulator import Camera, HouseError, Machine, Simulator, SimulatorError
+from data_scripts.procthor.thor import Ai2Thor
+from data_scripts.work_units import UnitRows
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+
+def start_ai2thor(camera: Camera, machine: Machine) -> Simulator:
+    """AI2-THOR, started; see `Ai2Thor`."""
+    return Ai2Thor(camera, machine)
+
+
+@dataclass
+class GeneratedHouses:
+    """A `data_scripts.work_units.Source` that takes pairs in a simulator.
+
+    A simulator that is lost fails its unit, which `run_units` tries again in a fresh process, after killing the
+    whole process group of the old one.
+
+    Attributes:
+        houses: From `scan_houses`.
+        numbers: Of the houses to use, ascending.
+        view: "single" or "multi"; the same pairs are taken for both, and stored differently.
+        seed: Of everything that is drawn.
+        image_size: Shorter side of the stored pictures, in pixels.
+        camera: See there.
+        machine: See there; `gpu_devices` take the place of its GPU.
+        quota: See there.
+        gpu_devices: Simulators are spread over these; empty leaves the choice to AI2-THOR.
+        build_info: Name -> version of what renders, for the record.
+        start: Starts a simulator; has to be picklable.
+    """
+
+    houses: HouseFile
+    numbers: tuple[int, ...]
+    view: str
+    seed: int
+    image_size: int | None
+    camera: Camera = field(default_factory=Camera)
+    machine: Machine = field(default_factory=Machine)
+    quota: Quota = field(default_factory=Quota)
+    gpu_devices: tuple[int, ...] = ()
+    build_info: Mapping[str, str] = field(default_factory=dict)
+    start: Callable[[Camera, Machine], Simulator] = start_ai2thor
+
+    def __post_init__(self) -> None:
+        self._reader: HouseReader | None = None
+        self._simulator: Simulator | None = None
+        self._object_ids = {name: index for index, name in enumerate(object_classes(self.houses.object_types))}
+
+    @property
+    def features(self) -> Features:
+        """Verbs are fixed; objects are the types that occur anywhere in the file, and their parts."""
+        from modeling_cde.data.schema import pair_features
+
+        return pair_features(VERBS, list(self._object_ids))
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that the pairs depend on. Not which houses: those can be added to later."""
+        return {
+            "source": "procthor generate",
+            "houses_sha256": self.houses.sha256,
+            "houses_revision": self.houses.revision,
+            **self.build_info,
+            "platform": self.machine.platform,
+            "view": self.view,
+            "seed": self.seed,
+            "image_size": self.image_size,
+            "camera": self.camera.to_dict(),
+            "rules": rules(),
+            "quota": self.quota.to_dict(),
+            "actions": list(VERBS),
+            "objects": list(self._object_ids),
+        }
+
+    def units(self) -> list[str]:
+        return [scene_name(number) for number in self.numbers]
+
+    def build(self, unit: str) -> UnitRows:
+        """The pairs of a house.
+
+        Raises:
+            SimulatorError: The simulator was lost; the message names the house.
+            HousesError: The file of houses is not the one that was scanned.
+        """
+        number = int(unit.removeprefix(_PREFIX))
+        if number in self.houses.problems:
+            return UnitRows([], {"bad house": 1}, [self.houses.problems[number]])
+        if self._reader is None:
+            self._reader = HouseReader(self.houses)
+        house = self._reader.read(number)
+        try:
+            if self._simulator is None:
+                self._simulator = self.start(self.camera, self.machine_for(number))
+            harvest = generate_house(self._simulator, house, number, self.seed, self.quota)
+        except HouseError as error:
+            return UnitRows([], {"house refused": 1}, [f"{unit}: {error}"])
+        except SimulatorError as error:
+            self.close()
+            raise SimulatorError(f"{unit}: {error}") from error
+        rows: list[dict[str, Any]] = []
+        rejected = dict(harvest.rejected)
+        for pair in harvest.pairs:
+            if pair.noun in self._object_ids:
+                rows.append(self._row(pair, number, len(rows) + 1))
+            else:
+                reason = f"{pair.noun} is not among the object classes"
+                rejected[reason] = rejected.get(reason, 0) + 1
+        return UnitRows(rows, rejected)
+
+    def close(self) -> None:
+        """End the simulator and let go of the file."""
+        if self._simulator is not None:
+            self._simulator.stop()
+            self._simulator = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def machine_for(self, number: int) -> Machine:
+        """The machine of a simulator that starts with this house."""
+        # By house: workers do not know of each other, but start with houses that follow each other.
+        if not self.gpu_devices:
+            return self.machine
+        device = self.gpu_devices[self.numbers.index(number) % len(self.gpu_devices)]
+        return Machine(**{**vars(self.machine), "gpu_device": device})
+
+    def _row(self, pair: Pair, number: int, count: int) -> dict[str, Any]:
+        # The published single-object setting cuts both pictures by the box after the action.
+        return {
+            **store_pair(
+                PIL.Image.fromarray(pair.before),
+                PIL.Image.fromarray(pair.after),
+                pair.box_after,
+                PIL.Image.fromarray(pair.mask_before),
+                PIL.Image.fromarray(pair.mask_after),
+                view=self.view,
+                image_size=self.image_size,
+            ),
+            "action": VERBS.index(pair.verb),
+            "object": self._object_ids[pair.noun],
+            "scene": scene_name(number),
+            "pair_id": f"procthor-{self.view}-{number:05d}-{count:05d}",
+        }
+
+
+_PREFIX = "proc_"
+
+
+def scene_name(number: int) -> str:
+    """Name of a house, as in the folders of Causal Triplet: proc_00012."""
+    return f"{_PREFIX}{number:05d}"
