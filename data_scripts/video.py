@@ -200,6 +200,8 @@ class _Reader:
         import av
 
         for back in SEEK_BACK:
+            if not self.seekable:
+                break
             target = int(wanted - back / self.base)
             if target <= self.origin:
                 break
@@ -259,8 +261,10 @@ class _Reader:
             except av.EOFError:
                 return
             except (av.FFmpegError, OSError):
-                # What leans on frames before the key frame that a seek has hit cannot be decoded, and need not.
-                failed = first is None or packet is None or packet.pts is None or packet.pts >= first
+                if first is not None and packet is not None and packet.pts is not None and packet.pts < first:
+                    self.seekable = False  # open groups of pictures: H.264 decoders stumble after a seek
+                    return
+                failed = True
             for frame in frames:
                 if frame.pts is None:
                     raise VideoError(f"{self.video} holds frames without time stamps: convert it to MP4 first.")
