@@ -292,9 +292,9 @@ def _made(shards: Path, view: str) -> str:
     counts: Counter[str] = Counter()
     rejected: Counter[str] = Counter()
     for path in shards.glob("*.json"):
-        entry = json.loads(path.read_text(encoding="utf-8"))
         if path.stem == "settings":
             continue
+        entry = json.loads(path.read_text(encoding="utf-8"))
         counts[entry.get("state", "done")] += 1
         counts["pairs"] += entry.get("rows", entry.get("pairs", 0))
         rejected.update(entry.get("rejected", {}))

@@ -31,6 +31,20 @@ def forbid_publishing(folder: str | os.PathLike[str], reason: str) -> None:
     Path(folder, FORBIDDEN).write_text(" ".join(reason.split()) + "\n", encoding="utf-8")
 
 
+def check_publishable(folder: str | os.PathLike[str]) -> None:
+    """Refuse a folder that `forbid_publishing` has marked.
+
+    Raises:
+        PermissionError: With the reason.
+    """
+    mark = Path(folder, FORBIDDEN)
+    if mark.exists():
+        raise PermissionError(
+            f"{folder} is not for publishing: {mark.read_text(encoding='utf-8').strip()} "
+            f"(Delete {mark} if that no longer holds.)"
+        )
+
+
 def push_to_hub(
     folder: str | os.PathLike[str],
     repo_id: str,
@@ -99,12 +113,7 @@ def publishable_files(folder: Path) -> dict[str, Path]:
     """
     from huggingface_hub import DatasetCard
 
-    reason = folder / FORBIDDEN
-    if reason.exists():
-        raise PermissionError(
-            f"{folder} is not for publishing: {reason.read_text(encoding='utf-8').strip()} "
-            f"(Delete {reason} if that no longer holds.)"
-        )
+    check_publishable(folder)
     manifests = sorted((folder / "manifests").glob("*.json"))
     readme = folder / "README.md"
     if not manifests or not readme.is_file():

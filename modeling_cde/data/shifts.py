@@ -18,7 +18,8 @@ def load_shifts(source: str, view: str = "single", shift: Shift = "both") -> dic
         shift: "comp" or "syst" for one configuration, "both" where the two share their training part.
 
     Returns:
-        "train", "validation" and "test", and for each shift "validation_<shift>" and "test_<shift>".
+        "train", "validation" (which the causal_triplet protocol does not have) and "test", and for each shift
+        "validation_<shift>" and "test_<shift>".
 
     Raises:
         ValueError: if "both" is asked of a data set whose two configurations do not share the in-distribution parts:
@@ -28,7 +29,7 @@ def load_shifts(source: str, view: str = "single", shift: Shift = "both") -> dic
     splits: dict[str, datasets.Dataset] = {}
     for name in shifts:
         parts = load_pairs(source, f"{view}_{name}")
-        for part in ("train", "validation", "test"):
+        for part in (part for part in ("train", "validation", "test") if part in parts):
             if part in splits and splits[part]["pair_id"][:] != parts[part]["pair_id"][:]:
                 raise ValueError(
                     f"{source}: {view}_comp and {view}_syst have different {part} parts, so one model cannot be tested "

@@ -7,9 +7,11 @@ from pathlib import Path
 import datasets
 import pyarrow.parquet as parquet
 import pytest
+import torch
 
 from modeling_cde.data.build import assemble
-from modeling_cde.data.loading import load_pairs
+from modeling_cde.data.collator import PairCollator
+from modeling_cde.data.loading import load_pairs, transform_pairs
 from modeling_cde.data.schema import SPLITS, pair_features
 from modeling_cde.data.transforms import PairTransform
 from tests.data.tiny_pairs import ACTIONS, OBJECTS, write_shards
@@ -45,10 +47,58 @@ def test_a_stream_gives_the_same_rows_and_takes_the_transform(built, tmp_path):
     stream = load_pairs(built, "single_syst", "train", streaming=True)
     assert [row["pair_id"] for row in stream] == rows["pair_id"][:]
     assert next(iter(stream)) == rows[0]
-    transform = PairTransform((8, 8), crop="none", augment=True)
-    first = next(iter(stream.map(transform, batched=True, remove_columns=stream.column_names)))
-    assert first["pixel_values"].equal(rows.with_transform(transform)[0]["pixel_values"])
     assert set(load_pairs(built, "single_syst", streaming=True)) == set(SPLITS)
+
+
+def test_transformed_pairs_are_the_same_loaded_and_streamed(built, tmp_path):
+    rows = load_pairs(built, "single_syst", "train", cache_dir=tmp_path / "cache")
+    stream = load_pairs(built, "single_syst", "train", streaming=True)
+    transform = PairTransform((8, 8), crop="none", augment=True)
+    loaded, streamed = transform_pairs(rows, transform), transform_pairs(stream, transform, batch_size=7)
+    for epoch in (0, 3):
+        transform.set_epoch(epoch)
+        wanted = [loaded[i] for i in range(len(rows))]
+        for one, other in zip(wanted, streamed, strict=True):
+            assert set(other) == {"pixel_values", "labels"} and one["labels"] == other["labels"]
+            assert other["pixel_values"].shape == (2, 3, 8, 8) and torch.equal(
+                one["pixel_values"], other["pixel_values"]
+            )
+    batches = torch.utils.data.DataLoader(streamed, batch_size=50, num_workers=1, collate_fn=PairCollator())
+    assert torch.equal(torch.cat([batch["pixel_values"] for batch in batches]), PairCollator()(wanted)["pixel_values"])
+
+
+def test_a_stream_is_transformed_a_batch_at_a_time(built):
+    asked = []
+
+    class Counting(PairTransform):
+        def __call__(self, batch):
+            asked.append(len(batch["before"]))
+            return super().__call__(batch)
+
+    stream = load_pairs(built, "single_syst", "train", streaming=True).shuffle(seed=0, buffer_size=20)
+    pairs = iter(transform_pairs(stream, Counting((8, 8), crop="none"), batch_size=4))
+    for _ in range(5):
+        next(pairs)
+    assert max(asked) == 4 and sum(asked) <= 12
+
+
+def test_a_data_set_without_a_validation_part_says_so(built, tmp_path):
+    """As the causal_triplet protocol makes them."""
+    for path in (built / "single").glob("validation-*.parquet"):
+        path.unlink()
+    readme = (built / "README.md").read_text()
+    part = "  - split: validation\n    path: single/validation-*.parquet\n"
+    assert readme.count(part) == 2
+    (built / "README.md").write_text(readme.replace(part, ""))
+    for streaming in (False, True):
+        with pytest.raises(
+            ValueError, match="single_syst has no split 'validation'; it has train, test, validation_ood, "
+        ):
+            load_pairs(built, "single_syst", "validation", streaming, cache_dir=tmp_path / "cache")
+    with pytest.raises(ValueError, match="has no split 'validation'"):
+        load_pairs(built, "single_syst", "train+validation[:3]", cache_dir=tmp_path / "cache")
+    parts = load_pairs(built, "single_syst", cache_dir=tmp_path / "cache")
+    assert tuple(parts) == ("train", "test", "validation_ood", "test_ood")
 
 
 def test_errors_say_what_there_is(built, tmp_path):
