@@ -1,0 +1,89 @@
+"""Pairs by folders, without a table: the folders' names are the classes.
+
+    FOLDER/<action>/<object>/<group>/<name>_before.png      a level <group> is optional: without it each pair is
+    FOLDER/<action>/<object>/<group>/<name>_after.png       its own group
+    FOLDER/<action>/<object>/<group>/<name>_before_mask.png optional, likewise _after_mask
+
+Any of the picture formats below will do, also mixed. Files of other kinds (texts) and hidden ones
+are passed over; a picture that has no partner, or no place in this order, is refused and named.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+from data_scripts.episodes.formats import ListingError
+from data_scripts.episodes.listing import LONGEST_NAME, Listed, Listing, Refused, refuse_repeated
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+ROLES = ("before_mask", "after_mask", "before", "after")
+
+
+def list_folder(folder: Path) -> Listing:
+    """The pairs of a folder, in the order of their paths.
+
+    Raises:
+        ListingError: The folder is missing, or holds no pictures.
+    """
+    if not folder.is_dir():
+        raise ListingError(f"There is no folder {folder}.")
+    found: dict[str, dict[str, str]] = {}
+    refused: list[tuple[str, Refused]] = []
+    for name in _pictures(folder):
+        path = PurePosixPath(name)
+        role = next((role for role in ROLES if path.stem.endswith(f"_{role}")), None)
+        stem = path.stem.removesuffix(f"_{role}")
+        if len(path.parts) not in (3, 4):
+            said = "it does not lie in <action>/<object>/ or <action>/<object>/<group>/"
+            refused.append((name, Refused(name, "misplaced picture", said)))
+        elif role is None or not stem:
+            said = "its name does not end in _before, _after, _before_mask or _after_mask"
+            refused.append((name, Refused(name, "misnamed picture", said)))
+        elif max(len(part) for part in (*path.parts, name)) > LONGEST_NAME or not name.isprintable():
+            refused.append(
+                (name, Refused(name, "misnamed picture", "its path is too long or holds control characters"))
+            )
+        elif role in (roles := found.setdefault(str(path.parent / stem), {})):
+            refused.append((name, Refused(name, "duplicate picture", f"{roles[role]} is the same picture of the pair")))
+        else:
+            roles[role] = name
+    if not found and not refused:
+        raise ListingError(f"{folder} holds neither a table (pairs.csv, metadata.csv, ...) nor pictures.")
+    rows: list[tuple[str, Listed | Refused]] = [*refused]
+    for pair_id, roles in found.items():
+        rows.append((pair_id, _pair(pair_id, roles)))
+    rows.sort(key=lambda item: item[0])
+    grouped = any(len(PurePosixPath(pair_id).parts) == 4 for pair_id in found)
+    return Listing(folder.name, refuse_repeated([row for _, row in rows]), grouped)
+
+
+def _pair(pair_id: str, roles: dict[str, str]) -> Listed | Refused:
+    for role, other in (("before", "after"), ("after", "before")):
+        if role not in roles:
+            have = roles.get(other) or next(iter(roles.values()))
+            return Refused(pair_id, "picture without partner", f"there is {have} and no picture _{role} beside it")
+    action, name, *group = PurePosixPath(pair_id).parts[:-1]
+    return Listed(
+        pair_id,
+        roles["before"],
+        roles["after"],
+        action,
+        name,
+        group[0] if group else pair_id,
+        pair_id,
+        None,
+        roles.get("before_mask", ""),
+        roles.get("after_mask", ""),
+    )
+
+
+def _pictures(folder: Path) -> list[str]:
+    """Paths of all pictures below a folder, sorted; hidden files and folders and linked folders are left out."""
+    names = []
+    for where, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith(".") and name.lower().endswith(PICTURES):
+                names.append((Path(where) / name).relative_to(folder).as_posix())
+    return sorted(names)

@@ -1,0 +1,139 @@
+"""The files that a table may come as: CSV, TSV, JSON lines, Parquet; each gives column names and numbered rows.
+
+No format is read that can run code (pickle) or that wants a library of its own (HDF, spreadsheets). Text is UTF-8, with
+or without a byte order mark.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
+
+_REFUSED_FORMATS = {
+    ".pkl": "a pickle can run any code when it is read",
+    ".pickle": "a pickle can run any code when it is read",
+    ".pt": "such a file is a pickle, which can run any code when it is read",
+    ".pth": "such a file is a pickle, which can run any code when it is read",
+    ".npy": "such a file may hold a pickle, which can run any code when it is read",
+    ".npz": "such a file may hold a pickle, which can run any code when it is read",
+    ".h5": "tables in HDF files are pickles in part, which can run any code when they are read",
+    ".hdf": "tables in HDF files are pickles in part, which can run any code when they are read",
+    ".hdf5": "tables in HDF files are pickles in part, which can run any code when they are read",
+    ".xlsx": "spreadsheets are not read",
+    ".xls": "spreadsheets are not read",
+    ".json": "one JSON value is no table; write one object on each line",
+}
+
+#: Rows: their numbers, and their cells by column or a sentence that says what is wrong with the row.
+Cells = Iterator[tuple[int, "Mapping[str, Any] | str"]]
+
+
+class ListingError(ValueError):
+    """A table or folder that cannot be used at all; the message says what is wrong and what to do."""
+
+
+def read_cells(path: Path, columns: Sequence[str]) -> tuple[list[str], Cells]:
+    """The column names of a table and its rows.
+
+    Args:
+        path: A file of one of `FORMATS`.
+        columns: That are wanted; others may be left out.
+
+    Raises:
+        ListingError: The file is missing, of a format that is not read, or broken as a whole.
+    """
+    suffix = path.suffix.lower()
+    if suffix in _REFUSED_FORMATS:
+        raise ListingError(f"{path} is not read: {_REFUSED_FORMATS[suffix]}. Save the table as {', '.join(FORMATS)}.")
+    if suffix not in FORMATS:
+        raise ListingError(f"{path} is no table that is read; the formats are {', '.join(FORMATS)}.")
+    if not path.is_file():
+        raise ListingError(f"There is no file {path}.")
+    if suffix == ".parquet":
+        return _parquet(path, columns)
+    return _json_lines(path) if suffix == ".jsonl" else _csv(path, "," if suffix == ".csv" else "\t")
+
+
+def _text(path: Path) -> str:
+    content = path.read_bytes()
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ListingError(f"{path} is in UTF-16; save it as UTF-8.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ListingError(f"{path} is not in UTF-8 (line {line}); save it as UTF-8.") from error
+
+
+def _csv(path: Path, delimiter: str) -> tuple[list[str], Cells]:
+    reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
+    try:
+        lines = list(reader)
+    except csv.Error as error:
+        raise ListingError(f"{path} is broken at line {reader.line_num} ({error}); save it again.") from error
+    if not lines:
+        raise ListingError(f"{path} is empty; its first line has to name the columns.")
+    header = [cell.strip() for cell in lines[0]]
+
+    def cells() -> Cells:
+        for number, line in enumerate(lines[1:], start=1):
+            if not any(cell.strip() for cell in line):
+                continue
+            if len(line) != len(header):
+                yield number, f"it has {len(line)} cells under {len(header)} columns"
+            else:
+                yield number, dict(zip(header, line, strict=True))
+
+    return header, cells()
+
+
+def _json_lines(path: Path) -> tuple[list[str], Cells]:
+    rows: list[tuple[int, Mapping[str, Any] | str]] = []
+    header: dict[str, None] = {}
+    for number, line in enumerate(_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            rows.append((number, f"it is no JSON ({shortened(error)})"))
+            continue
+        if not isinstance(row, dict):
+            rows.append((number, "it is no JSON object"))
+            continue
+        header |= dict.fromkeys(row)
+        rows.append((number, row))
+    return list(header), iter(rows)
+
+
+def _parquet(path: Path, columns: Sequence[str]) -> tuple[list[str], Cells]:
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            for name in ("before", "after", "mask_before", "mask_after"):
+                kind = schema.field(name).type if name in schema.names else pa.string()
+                if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
+                    raise ListingError(
+                        f"{path} holds {kind} in the column {name}, and paths are read; where the pictures themselves "
+                        "are in it, write the columns of modeling_cde.data.pair_features and load it as it is."
+                    )
+            known = [name for name in schema.names if name in columns]
+            table = file.read(columns=known)
+    except (pa.ArrowException, OSError) as error:
+        raise ListingError(f"{path} cannot be read as Parquet ({shortened(error)}); save it again.") from error
+    return list(schema.names), iter(list(enumerate(table.to_pylist(), start=1)))
+
+
+def shortened(value: Any) -> str:
+    """A value or an error for a message: one line, at most 80 characters."""
+    text = " ".join(str(value).split()) if isinstance(value, Exception) else repr(value)
+    return text if len(text) <= 80 else text[:80] + "…"

@@ -1,0 +1,133 @@
+"""The pictures of episodes: single frames out of videos, or out of data files that hold them encoded.
+
+A picture of a video is asked for at the middle of the time in which it is shown, so that no rounding of time stamps
+(`from_timestamp` is a float) can reach its neighbour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from data_scripts.episodes.recording import Episode, Recording, brief, is_pointer
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class EpisodeError(ValueError):
+    """One episode's pictures cannot be had.
+
+    Attributes:
+        reason: Kind of fault, for counting.
+    """
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+def episode_pictures(
+    recording: Recording, frames: Mapping[Episode, tuple[int, int]]
+) -> Iterator[tuple[Episode, list[Image.Image] | list[bytes] | EpisodeError]]:
+    """Two frames of each of some episodes.
+
+    Args:
+        recording: That the episodes belong to.
+        frames: Episode -> numbers of two frames, the first before the second, counted from 0.
+
+    Yields:
+        Each episode, in the order given, with two pictures (PIL or encoded) or an `EpisodeError`.
+    """
+    for episode in frames:
+        if episode.video is not None:
+            yield episode, _from_video(recording, episode, frames[episode])
+    # Episodes that share a data file follow each other: the file is read once, for all of them.
+    data: str | None = None
+    found: dict[tuple[int, int], bytes] | EpisodeError = {}
+    for episode in frames:
+        if episode.video is not None:
+            continue
+        if episode.data != data:
+            data = episode.data
+            wanted = {(e.number, f) for e, both in frames.items() if e.data == data for f in both}
+            found = _from_data(recording, data, wanted)
+        yield episode, _chosen(found, episode, frames[episode])
+
+
+def _from_video(recording: Recording, episode: Episode, frames: tuple[int, int]) -> list[Image.Image] | EpisodeError:
+    from data_scripts.video import VideoError, read_frames
+
+    assert episode.video is not None
+    path = recording.folder / episode.video
+    if (absent := _absent(path, episode.video)) is not None:
+        return EpisodeError("missing video", absent)
+    try:
+        return read_frames(path, [episode.start + Fraction(2 * frame + 1, 2) / recording.fps for frame in frames])
+    except VideoError as error:
+        return EpisodeError("broken video", str(error).replace(str(path), episode.video).rstrip("."))
+
+
+def _chosen(
+    found: dict[tuple[int, int], bytes] | EpisodeError, episode: Episode, frames: tuple[int, int]
+) -> list[bytes] | EpisodeError:
+    if isinstance(found, EpisodeError):
+        return found
+    for frame in frames:
+        if (episode.number, frame) not in found:
+            return EpisodeError("missing frame", f"{episode.data} has no picture of frame {frame}")
+    return [found[episode.number, frame] for frame in frames]
+
+
+def _from_data(
+    recording: Recording, name: str, wanted: set[tuple[int, int]]
+) -> dict[tuple[int, int], bytes] | EpisodeError:
+    """Encoded pictures of a data file by (episode, frame); what is not there is left out.
+
+    Pictures are read of those row groups only that hold a wanted row.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    path, camera = recording.folder / name, recording.camera
+    if (absent := _absent(path, name)) is not None:
+        return EpisodeError("missing data file", absent)
+    found = {}
+    try:
+        with parquet.ParquetFile(path) as file:
+            lacking = {"episode_index", "frame_index", camera} - set(file.schema_arrow.names)
+            if lacking:
+                return EpisodeError("broken data file", f"{name} has no column {', '.join(sorted(lacking))}")
+            for group in range(file.num_row_groups):
+                index = file.read_row_group(group, columns=["episode_index", "frame_index"])
+                keys = zip(*(index.column(key).to_pylist() for key in ("episode_index", "frame_index")), strict=True)
+                rows = {row: key for row, key in enumerate(keys) if key in wanted}
+                if rows:
+                    column = file.read_row_group(group, columns=[camera]).column(camera).take(list(rows))
+                    for key, value in zip(rows.values(), column.to_pylist(), strict=True):
+                        if (content := _content(recording.folder, value)) is not None:
+                            found[key] = content
+    except (pa.ArrowException, OSError) as error:
+        return EpisodeError("broken data file", f"{name} cannot be read ({brief(error)})")
+    return found
+
+
+def _content(folder: Path, value: Any) -> bytes | None:
+    """The bytes of a stored picture; one that lies beside the data files is read from there."""
+    if isinstance(value, bytes) or value is None:
+        return value
+    if isinstance(value, dict) and value.get("bytes"):
+        return bytes(value["bytes"])
+    path = PurePosixPath(str(value.get("path") or "/") if isinstance(value, dict) else "/")
+    if path.is_absolute() or ".." in path.parts or not (folder / path).is_file():
+        return None
+    return (folder / path).read_bytes()
+
+
+def _absent(path: Path, name: str) -> str | None:
+    """Why a file is not there, or None if it is."""
+    if not path.is_file():
+        return f"there is no {name}"
+    return f"{name} is a Git LFS pointer; fetch the file itself" if is_pointer(path) else None

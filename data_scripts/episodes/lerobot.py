@@ -1,0 +1,306 @@
+"""`python -m data_scripts.episodes lerobot --input FOLDER --output data/libero --camera observation.images.image`
+
+The first and the last frame of each episode are the pair; its instruction, read by the rule of `instruction`, gives
+action and object. Episodes that the rule does not cover are left out, counted and listed in
+`<output>/instructions.csv`: fill in action and object there and give the file with --instructions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_scripts.episodes.frames import EpisodeError, episode_pictures
+from data_scripts.episodes.instruction import Instruction, Unparsed, normalized
+from data_scripts.episodes.readings import Readings, read_known
+from data_scripts.episodes.recording import Episode, Recording, read_recording
+from data_scripts.episodes.verbs import read_verbs
+from data_scripts.pictures import BadPictureError, store_pair
+from data_scripts.work_units import UnitRows
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+EPISODES_PER_UNIT = 50
+SCENES = ("episode", "task", "file")
+SHOWN = 15
+UNLICENSED = "Say with --license under which licence the pairs may be shared, for example --license cc-by-4.0."
+
+
+class LeRobotSource:
+    """Pairs of first and last frames; a `data_scripts.work_units.Source`.
+
+    Args:
+        folder: In the LeRobot format.
+        camera: Key of the camera; None takes the only one.
+        view: "multi", or "single", where the whole picture has to count as the target: episodes have no boxes.
+        image_size: Shorter side of what is stored; None keeps the originals.
+        first: Frames to skip at the start of each episode, for example while the scene settles.
+        last: Frames to skip at the end.
+        scene: What must not stand on both sides of a split that groups by scene: the "episode" alone, all episodes
+            of one instruction ("task"), or of one data file ("file", v3.0 only), which were recorded in a row.
+        readings: How instructions are read; by default by the rule and the built-in verbs.
+        encoding: "png" or "jpeg", of the stored pictures.
+
+    Raises:
+        RecordingError: See `read_recording`.
+        ValueError: An option is of no use, or no instruction at all is understood.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        camera: str | None = None,
+        *,
+        view: str = "multi",
+        image_size: int | None = 256,
+        first: int = 0,
+        last: int = 0,
+        scene: str = "episode",
+        readings: Readings | None = None,
+        encoding: str = "png",
+    ) -> None:
+        if first < 0 or last < 0:
+            raise ValueError(f"--first is {first} and --last {last}; give numbers of frames to skip, 0 or more.")
+        if scene not in SCENES:
+            raise ValueError(f"--scene is {scene!r}; choose {', '.join(SCENES)}.")
+        self.folder, self.view, self.image_size, self.encoding = folder, view, image_size, encoding
+        self.first, self.last, self.scene = first, last, scene
+        self.readings = readings or Readings()
+        self._recording: Recording | None = read_recording(folder, camera)
+        self.camera, self.version = self._recording.camera, self._recording.version
+        if scene == "file" and self.version != "v3.0":
+            raise ValueError(
+                f"--scene file is of no use in {self.version}, where each episode is a file; choose episode or task."
+            )
+        found = [
+            answer
+            for episode in self._recording.episodes
+            if isinstance(answer := self.readings.answer(episode.tasks), Instruction)
+        ]
+        if not found:
+            some = ", ".join(repr(task) for episode in self._recording.episodes[:3] for task in episode.tasks[:1])
+            raise ValueError(
+                f"None of the {len(self._recording.episodes)} episodes of {folder} has an instruction that the rule "
+                f"reads (for example {some}); add verbs with --verbs or readings with --instructions."
+            )
+        self.actions = sorted({answer.action for answer in found})
+        self.objects = sorted({answer.object for answer in found})
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers read the metadata themselves: tens of thousands of episodes are not sent to each.
+        return self.__dict__ | {"_recording": None}
+
+    @property
+    def recording(self) -> Recording:
+        """The metadata of all episodes."""
+        if self._recording is None:
+            self._recording = read_recording(self.folder, self.camera)
+        return self._recording
+
+    @property
+    def features(self) -> Features:
+        """Columns, with the actions and objects of all instructions that are understood."""
+        from modeling_cde.data.schema import pair_features
+
+        return pair_features(self.actions, self.objects)
+
+    def settings(self) -> dict[str, Any]:
+        """What the bytes depend on, the list of episodes by its hash."""
+        listed = [(*episode[:-1], str(episode.start)) for episode in self.recording.episodes]
+        return {
+            "source": "lerobot",
+            "version": self.version,
+            "episodes": len(listed),
+            "episodes_sha256": _sha256(listed),
+            "fps": str(self.recording.fps),
+            "camera": self.camera,
+            "view": self.view,
+            "image_size": self.image_size,
+            "encoding": self.encoding,
+            "first": self.first,
+            "last": self.last,
+            "scene": self.scene,
+            "readings_sha256": self.readings.sha256(),
+            "actions": self.actions,
+            "objects": self.objects,
+        }
+
+    def units(self) -> list[str]:
+        """Ranges of episodes."""
+        return sorted(self._ranges())
+
+    def build(self, unit: str) -> UnitRows:
+        """The pairs of a range of episodes."""
+        result = UnitRows([])
+        frames: dict[Episode, tuple[int, int]] = {}
+        for episode in self._ranges()[unit]:
+            answer = self.readings.answer(episode.tasks)
+            start, stop = self.first, episode.length - 1 - self.last
+            if isinstance(answer, Unparsed):
+                said = " / ".join(repr(task) for task in episode.tasks) or "none"
+                _reject(
+                    result, f"instruction: {answer.reason}", episode, f"instruction {said} not read: {answer.reason}"
+                )
+            elif start >= stop:
+                said = f"{episode.length} frames are too few to take frame {start} and a later one"
+                _reject(
+                    result, "too short", episode, said + (f", the {self.last} last ones skipped" if self.last else "")
+                )
+            else:
+                frames[episode] = (start, stop)
+        for episode, pictures in episode_pictures(self.recording, frames):
+            if isinstance(pictures, EpisodeError):
+                _reject(result, pictures.reason, episode, str(pictures))
+                continue
+            try:
+                result.rows.append(self._row(episode, *pictures))
+            except BadPictureError as error:
+                _reject(result, "bad picture", episode, str(error))
+        return result
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+    def summary(self) -> str:
+        """How many episodes are understood, and the commonest instructions that are not."""
+        recording = self.recording
+        unread: Counter[tuple[str, str]] = Counter()
+        for episode in recording.episodes:
+            answer = self.readings.answer(episode.tasks)
+            if isinstance(answer, Unparsed):
+                unread[" / ".join(episode.tasks), answer.reason] += 1
+        total, missed = len(recording.episodes), sum(unread.values())
+        lines = [
+            f"{total} episodes of {self.folder.name} ({self.version}, {float(recording.fps):g} frames per second, "
+            f"camera {self.camera}): the instructions of {total - missed} are read, as {len(self.actions)} actions on "
+            f"{len(self.objects)} objects."
+        ]
+        if unread:
+            shown = f", the {SHOWN} commonest of {len(unread)}" if len(unread) > SHOWN else ""
+            lines.append(f"{missed} episodes are left out for their instruction{shown}:")
+            lines += [f"  {count:6d} x {task!r}: {reason}" for (task, reason), count in unread.most_common(SHOWN)]
+        return "\n".join(lines)
+
+    def _ranges(self) -> dict[str, list[Episode]]:
+        episodes = self.recording.episodes
+        starts = range(0, len(episodes), EPISODES_PER_UNIT)
+        parts = [episodes[start : start + EPISODES_PER_UNIT] for start in starts]
+        return {f"episodes-{part[0].number:06d}-{part[-1].number:06d}": part for part in parts}
+
+    def _row(self, episode: Episode, before: Any, after: Any) -> dict[str, Any]:
+        answer = self.readings.answer(episode.tasks)
+        assert isinstance(answer, Instruction)
+        box = _whole(before) if self.view == "single" else None
+        stored = store_pair(before, after, box, view=self.view, image_size=self.image_size, encoding=self.encoding)
+        scenes = {
+            "episode": f"episode-{episode.number:06d}",
+            "task": " / ".join(sorted({normalized(task) for task in episode.tasks})),
+            "file": episode.data,
+        }
+        return stored | {
+            "action": self.actions.index(answer.action),
+            "object": self.objects.index(answer.object),
+            "scene": scenes[self.scene],
+            "pair_id": f"episode-{episode.number:06d}",
+        }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make before/after pairs of the first and last frame of each episode of a data set in the LeRobot format."""
+    from data_scripts.builds import add_build_arguments, build_data_set, plain_errors
+
+    parser = argparse.ArgumentParser(prog="python -m data_scripts.episodes lerobot", description=main.__doc__)
+    parser.add_argument("--input", type=Path, required=True, help="folder with meta/info.json, v2.0, v2.1 or v3.0")
+    parser.add_argument("--camera", help="key of the camera; not needed where there is one")
+    parser.add_argument("--image_size", type=int, default=256, help="shorter side in pixels; 0 keeps the originals")
+    parser.add_argument("--encoding", choices=("png", "jpeg"), default="png", help="of the stored pictures")
+    parser.add_argument("--first", type=int, default=0, help="frames to skip at the start of each episode")
+    parser.add_argument("--last", type=int, default=0, help="frames to skip at the end of each episode")
+    parser.add_argument(
+        "--scene",
+        choices=SCENES,
+        default="episode",
+        help="what --group_by scene keeps on one side: an episode, a task's episodes, a data file's (v3.0)",
+    )
+    parser.add_argument("--verbs", type=Path, help="CSV phrase,action: verbs beside the built-in ones")
+    parser.add_argument("--instructions", type=Path, help="CSV instruction,action,object: read by you")
+    parser.add_argument("--list_instructions", action="store_true", help="say how instructions are read, and stop")
+    parser.add_argument(
+        "--whole_picture_is_target", action="store_true", help="needed for --view single: episodes have no boxes"
+    )
+    parser.add_argument("--license", help="the episodes' licence, such as cc-by-4.0, for the card")
+    parser.add_argument("--credit", default="", help="whom the episodes' licence asks to name, for the card")
+    add_build_arguments(parser)
+    parser.set_defaults(view="multi")
+    options = parser.parse_args(arguments)
+    with plain_errors():
+        if options.view == "single" and not options.whole_picture_is_target:
+            raise ValueError(
+                "Episodes have no boxes around their targets, which the single view needs; use --view multi, or "
+                "--whole_picture_is_target where the camera shows little else."
+            )
+        if options.image_size < 0:
+            raise ValueError(f"--image_size is {options.image_size}; give pixels, or 0 for the originals.")
+        source = LeRobotSource(
+            options.input,
+            options.camera,
+            view=options.view,
+            image_size=options.image_size or None,
+            first=options.first,
+            last=options.last,
+            scene=options.scene,
+            readings=Readings(
+                read_verbs(options.verbs) if options.verbs else None,
+                read_known(options.instructions) if options.instructions else None,
+            ),
+            encoding=options.encoding,
+        )
+        print(source.summary(), flush=True)
+        tasks = [task for episode in source.recording.episodes for task in episode.tasks]
+        source.readings.write(options.output / "instructions.csv", tasks)
+        print(f"How each instruction is read: {options.output / 'instructions.csv'}", flush=True)
+        if options.list_instructions:
+            return
+        from modeling_cde.data.card import DatasetCard
+
+        robot = f", robot {source.recording.robot}" if source.recording.robot else ""
+        card = DatasetCard(
+            title=f"First and last frames of {options.input.resolve().name}",
+            description="Each pair is an early and a late frame of one robot episode. Action and object are read from "
+            "the episode's instruction by rule; episodes that the rule does not cover are left out.",
+            license=options.license,
+            credit=options.credit,
+            provenance=(
+                f"Episodes {options.input.resolve().name} in the LeRobot format {source.version}{robot}, camera "
+                f"{source.camera}. Whoever published them states their licence and whom to credit; what is said here "
+                "was given by the person who made the pairs.",
+            ),
+        )
+        build_data_set(source, options, card, publishable=None if options.license else UNLICENSED)
+
+
+def _whole(picture: Any) -> list[int]:
+    from data_scripts.pictures import open_picture
+
+    width, height = open_picture(picture, "before picture").pixels.size
+    return [0, 0, width - 1, height - 1]
+
+
+def _reject(result: UnitRows, reason: str, episode: Episode, sentence: str) -> None:
+    result.rejected[reason] = result.rejected.get(reason, 0) + 1
+    result.problems.append(f"Episode {episode.number}: {sentence}.")
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

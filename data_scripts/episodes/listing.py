@@ -1,0 +1,244 @@
+"""A table of pairs: before, after, action, object, and what it may have besides. CSV, TSV, JSON lines or Parquet.
+
+    before, after                 paths of the pictures
+    action, object                names of the classes
+    group                         scene, house, recording: what must not stand on both sides of a split
+    box                           "xmin ymin xmax ymax" of the object in pixels, bounds inclusive; or four columns
+    mask_before, mask_after       paths of masks
+    pair_id                       unique; by default row-000001 and so on
+
+The first four have to be there. Rows are counted from 1 behind the header. A faulty row becomes a `Refused`; a fault of
+the table as a whole is an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data_scripts.episodes.formats import ListingError, read_cells, shortened
+
+REQUIRED = ("before", "after", "action", "object")
+BOUNDS = ("xmin", "ymin", "xmax", "ymax")
+OPTIONAL = ("group", "box", *BOUNDS, "mask_before", "mask_after", "pair_id")
+LONGEST_NAME = 200
+
+_SYNONYMS = {
+    "scene": "group", "verb": "action", "label": "action", "noun": "object", "bbox": "box", "id": "pair_id",
+    "image_before": "before", "image_after": "after", "first": "before", "second": "after",
+}  # fmt: skip
+
+
+class Listed(NamedTuple):
+    """A pair as it is listed; nothing is read yet.
+
+    Attributes:
+        where: What a message calls it: "row 3", or a path.
+        before: Path as written, likewise `after`; `mask_before` and `mask_after` are "" where there is none.
+        action: Class name, likewise `object`.
+        scene: What must not stand on both sides of a split.
+        pair_id: Unique.
+        box: Inclusive bounds, or None.
+    """
+
+    where: str
+    before: str
+    after: str
+    action: str
+    object: str
+    scene: str
+    pair_id: str
+    box: tuple[int, int, int, int] | None = None
+    mask_before: str = ""
+    mask_after: str = ""
+
+
+class Refused(NamedTuple):
+    """A row that cannot be used; `reason` is for counting, `sentence` says what is wrong with this one."""
+
+    where: str
+    reason: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All rows of a table or folder, in order.
+
+    Attributes:
+        name: Of the file or folder.
+        rows: One for each row.
+        has_groups: Whether scenes were given; otherwise each pair is its own.
+        unused: Columns that are not read.
+    """
+
+    name: str
+    rows: list[Listed | Refused]
+    has_groups: bool
+    unused: tuple[str, ...] = ()
+
+    def listed(self) -> list[Listed]:
+        """The rows that can be used as far as is known before pictures are read."""
+        return [row for row in self.rows if isinstance(row, Listed)]
+
+
+def read_listing(path: Path) -> Listing:
+    """Read a table.
+
+    Raises:
+        ListingError: It is missing, of a format that is not read, or broken as a whole; or columns are missing or
+            misspelt.
+    """
+    header, cells = read_cells(path, (*REQUIRED, *OPTIONAL))
+    check_columns(header, path.name)
+    rows: list[Listed | Refused] = []
+    for number, cell in cells:
+        where = f"row {number}"
+        if isinstance(cell, str):
+            rows.append(Refused(where, "broken row", cell))
+        else:
+            rows.append(_row(where, number, cell, header))
+    return Listing(
+        path.name,
+        refuse_repeated(rows),
+        "group" in header,
+        tuple(name for name in header if name not in (*REQUIRED, *OPTIONAL)),
+    )
+
+
+def check_columns(header: Sequence[str], name: str) -> None:
+    """Check a table's column names.
+
+    Raises:
+        ListingError: A column is missing, misspelt or named twice; says which, and the nearest name.
+    """
+    repeated = sorted({column for column in header if header.count(column) > 1})
+    if repeated:
+        raise ListingError(f"{name} has the column {', '.join(map(repr, repeated))} twice; keep one.")
+    strange = [column for column in header if column not in (*REQUIRED, *OPTIONAL)]
+    missing = [column for column in REQUIRED if column not in header]
+    meant = {}
+    for column in strange:
+        absent = [wanted for wanted in (*REQUIRED, *OPTIONAL) if wanted not in header]
+        plain = re.sub(r"[\s-]+", "_", column.strip().lower())
+        near = difflib.get_close_matches(_SYNONYMS.get(plain, plain), absent, n=1, cutoff=0.75)
+        if near:
+            meant[column] = near[0]
+    if missing:
+        hints = [f"{column!r} may be meant as {wanted!r}" for column, wanted in meant.items() if wanted in missing]
+        hint = f" {'; '.join(hints)}: rename it." if hints else ""
+        joined = next((mark for mark in (";", "\t") if len(header) == 1 and mark in header[0]), None)
+        if joined:
+            hint = f" Its cells seem to be separated by {'semicolons' if joined == ';' else 'tabs'}: " + (
+                "save it with commas." if joined == ";" else "call the file .tsv."
+            )
+        raise ListingError(
+            f"{name} has no column {', '.join(missing)}; it has {', '.join(map(repr, header)) or 'none'}.{hint}"
+        )
+    if meant:
+        column, wanted = next(iter(meant.items()))
+        raise ListingError(f"{name} has a column {column!r}, which is not read; did you mean {wanted!r}? Rename it.")
+    bounds = [column for column in BOUNDS if column in header]
+    if bounds and ("box" in header or len(bounds) < len(BOUNDS)):
+        raise ListingError(
+            f"{name} has the columns {', '.join(bounds)}{' and box' if 'box' in header else ''}; a box is either one "
+            f"column box or the four columns {', '.join(BOUNDS)}."
+        )
+
+
+def refuse_repeated(rows: Sequence[Listed | Refused]) -> list[Listed | Refused]:
+    """The rows with every later one refused that repeats a pair_id or all of an earlier row."""
+    ids: dict[str, str] = {}
+    contents: dict[tuple[Any, ...], str] = {}
+    checked: list[Listed | Refused] = []
+    for row in rows:
+        if isinstance(row, Listed):
+            content = row._replace(where="", pair_id="", scene="")
+            if row.pair_id in ids:
+                sentence = f"the pair_id {row.pair_id!r} stands in {ids[row.pair_id]} already"
+                row = Refused(row.where, "duplicate pair_id", sentence)
+            elif content in contents:
+                row = Refused(row.where, "duplicate row", f"it says the same as {contents[content]}")
+            else:
+                ids[row.pair_id], contents[content] = row.where, row.where
+        checked.append(row)
+    return checked
+
+
+def class_names(listed: Sequence[Listed], name: str) -> tuple[list[str], list[str]]:
+    """The actions and the objects, sorted.
+
+    Raises:
+        ListingError: Two names differ in nothing but case or blanks.
+    """
+    found = []
+    for kind in ("action", "object"):
+        spellings: dict[str, tuple[str, str]] = {}
+        for row in listed:
+            written = getattr(row, kind)
+            other, where = spellings.setdefault(re.sub(r"[\s_-]+", "", written.lower()), (written, row.where))
+            if other != written:
+                raise ListingError(
+                    f"{name} names the {kind}s {other!r} ({where}) and {written!r} ({row.where}), which would be two "
+                    "classes; write one."
+                )
+        found.append(sorted(written for written, _ in spellings.values()))
+    return found[0], found[1]
+
+
+def _row(where: str, number: int, cells: Mapping[str, Any], header: Sequence[str]) -> Listed | Refused:
+    texts: dict[str, str] = {}
+    for column in (*REQUIRED, *OPTIONAL):
+        value = cells.get(column)
+        if value is None or value != value:  # Parquet gives NaN for an empty number
+            value = ""
+        if isinstance(value, (list, tuple)) and column == "box":
+            value = " ".join(map(str, value))
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            return Refused(where, "broken row", f"{column} holds {shortened(value)} and has to be text")
+        texts[column] = str(value).strip()
+        if not texts[column].isprintable() or len(texts[column]) > (4096 if column[0] in "bam" else LONGEST_NAME):
+            return Refused(where, "broken row", f"{column} is too long or holds control characters: {shortened(value)}")
+    for column in (*REQUIRED, *(name for name in ("group", "pair_id") if name in header)):
+        if not texts[column]:
+            return Refused(where, "empty cell", f"{column} is empty")
+    try:
+        box = parse_box(texts["box"] or " ".join(texts[name] for name in BOUNDS))
+    except ValueError as error:
+        return Refused(where, "bad box", str(error))
+    pair_id = texts["pair_id"] or f"row-{number:06d}"
+    return Listed(
+        where=where,
+        before=texts["before"],
+        after=texts["after"],
+        action=texts["action"],
+        object=texts["object"],
+        scene=texts["group"] or pair_id,
+        pair_id=pair_id,
+        box=box,
+        mask_before=texts["mask_before"],
+        mask_after=texts["mask_after"],
+    )
+
+
+def parse_box(text: str) -> tuple[int, int, int, int] | None:
+    """Four whole numbers, separated by blanks or commas, brackets allowed; None for an empty text.
+
+    Raises:
+        ValueError: It is anything else.
+    """
+    words = re.sub(r"[\[\](),;]", " ", text).split()
+    if not words:
+        return None
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 4 or not all(number.is_integer() and abs(number) < 2**31 for number in numbers):
+        raise ValueError(f"the box {shortened(text)} is not four whole numbers xmin ymin xmax ymax")
+    left, top, right, bottom = (int(number) for number in numbers)
+    return left, top, right, bottom

@@ -1,0 +1,244 @@
+"""Episodes in the LeRobot format, versions v2.0, v2.1 and v3.0: what their metadata say, and what lies where.
+
+v2.0, v2.1                                              v3.0
+meta/info.json                                          meta/info.json
+meta/episodes.jsonl                                     meta/episodes/chunk-000/file-000.parquet
+data/chunk-000/episode_000000.parquet                   data/chunk-000/file-000.parquet
+videos/chunk-000/<camera>/episode_000000.mp4            videos/<camera>/chunk-000/file-000.mp4
+
+meta/info.json names version, rate, cameras and the templates of the paths. In v3.0 a file holds many episodes: rows
+are found by their episode_index, and an episode's stretch of a video begins at its from_timestamp. A camera's
+pictures lie in videos (dtype video) or, encoded, in the data files (dtype image).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+VERSIONS = ("v2.0", "v2.1", "v3.0")
+
+_DATA_PATH = {
+    2: "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
+    3: "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
+}
+_VIDEO_PATH = {
+    2: "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
+    3: "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
+}
+_LFS = b"version https://git-lfs"
+
+
+class RecordingError(ValueError):
+    """A folder of episodes cannot be read at all; the message says what is wrong and what to do."""
+
+
+class Episode(NamedTuple):
+    """What the metadata say of an episode.
+
+    Attributes:
+        number: Its number.
+        tasks: Its instructions; most episodes have one.
+        length: Frames.
+        data: Its data file, below the folder.
+        video: Its video, below the folder; None where pictures lie in the data file.
+        start: Second of the video at which it begins.
+    """
+
+    number: int
+    tasks: tuple[str, ...]
+    length: int
+    data: str
+    video: str | None
+    start: Fraction
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A folder of episodes, seen by one camera.
+
+    Attributes:
+        folder: The folder.
+        version: Of the format.
+        fps: Frames per second.
+        camera: Key of the camera among the features.
+        robot: Type of robot, where it is given.
+        episodes: In the order of their numbers.
+    """
+
+    folder: Path
+    version: str
+    fps: Fraction
+    camera: str
+    robot: str
+    episodes: list[Episode]
+
+
+def read_recording(folder: Path, camera: str | None = None) -> Recording:
+    """The metadata of a folder of episodes.
+
+    Args:
+        folder: With `meta/info.json`.
+        camera: Key of a camera; None takes the only one.
+
+    Raises:
+        RecordingError: Metadata are missing, broken or of an unknown version, or there is no such camera.
+    """
+    info = _read_info(folder)
+    version = info.get("codebase_version")
+    if version not in VERSIONS:
+        raise RecordingError(
+            f"{folder} is in version {version} of the LeRobot format; read are {', '.join(VERSIONS)}. LeRobot's own "
+            "scripts convert others."
+        )
+    try:
+        fps = Fraction(str(info["fps"]))
+        features = dict(info["features"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise RecordingError(f"{folder}/meta/info.json has no usable fps and features; fetch it again.") from error
+    if fps <= 0:
+        raise RecordingError(f"{folder}/meta/info.json gives {fps} frames per second; that cannot be.")
+    camera = _choose_camera(folder, features, camera)
+    kind = features[camera]["dtype"]
+    own = features[camera].get("info") or features[camera].get("video_info") or {}
+    rate = own.get("video.fps", fps) if isinstance(own, Mapping) else fps
+    if kind == "video" and abs(float(rate) - float(fps)) > 0.01:
+        raise RecordingError(
+            f"{folder}/meta/info.json gives {float(fps):g} frames per second and {float(rate):g} for the videos of "
+            f"{camera}; frames cannot be found by number then."
+        )
+    major = int(version[1])
+    rows = _rows_v2(folder) if major == 2 else _rows_v3(folder, camera if kind == "video" else None)
+    episodes = []
+    for where, row in rows:
+        try:
+            episodes.append(_episode(info, major, camera, kind, row))
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise RecordingError(
+                f"{where} has no usable entry of an episode ({brief(error)}); fetch it again."
+            ) from error
+    episodes.sort(key=lambda episode: episode.number)
+    for one, other in zip(episodes, episodes[1:], strict=False):
+        if one.number == other.number:
+            raise RecordingError(f"{folder}/meta lists episode {one.number} twice; fetch it again.")
+    if not episodes:
+        raise RecordingError(f"{folder}/meta lists no episodes.")
+    return Recording(folder, version, fps, camera, str(info.get("robot_type") or ""), episodes)
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file is a stand-in that Git LFS left for one that was not fetched."""
+    with path.open("rb") as file:
+        return file.read(len(_LFS)) == _LFS
+
+
+def _read_info(folder: Path) -> dict[str, Any]:
+    path = folder / "meta" / "info.json"
+    if not path.is_file():
+        raise RecordingError(
+            f"There is no {path}; --input has to name a folder in the LeRobot format, with meta, data and videos in it."
+        )
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"{path} cannot be read ({brief(error)}); fetch it again.") from error
+    if not isinstance(info, dict):
+        raise RecordingError(f"{path} holds no JSON object; fetch it again.")
+    return info
+
+
+def _choose_camera(folder: Path, features: Mapping[str, Any], camera: str | None) -> str:
+    kinds = {key: feature.get("dtype") for key, feature in features.items() if isinstance(feature, Mapping)}
+    cameras = sorted(key for key, kind in kinds.items() if kind in ("video", "image"))
+    if not cameras:
+        raise RecordingError(f"{folder} was recorded without a camera: no feature is a video or an image.")
+    if camera is None and len(cameras) == 1:
+        return cameras[0]
+    if camera not in cameras:
+        said = f"{folder} has no camera {camera!r}" if camera else f"{folder} has several cameras"
+        raise RecordingError(f"{said}; choose with --camera: {', '.join(cameras)}.")
+    return camera
+
+
+def _rows_v2(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    path = folder / "meta" / "episodes.jsonl"
+    if not path.is_file():
+        raise RecordingError(f"There is no {path}, which lists the episodes in v2; fetch the folder meta whole.")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"{path} cannot be read ({brief(error)}); fetch it again.") from error
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                yield f"{path}, line {number},", json.loads(line)
+            except ValueError as error:
+                raise RecordingError(f"{path}, line {number}, is no JSON ({brief(error)}); fetch it again.") from error
+
+
+def _rows_v3(folder: Path, video: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    wanted = ["episode_index", "tasks", "length", "data/chunk_index", "data/file_index"]
+    if video is not None:
+        wanted += [f"videos/{video}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
+    paths = sorted((folder / "meta" / "episodes").glob("*/*.parquet"))
+    if not paths:
+        raise RecordingError(
+            f"There is no Parquet file in {folder}/meta/episodes/chunk-000, which lists the episodes in v3; fetch "
+            "the folder meta whole."
+        )
+    for path in paths:
+        if is_pointer(path):
+            raise RecordingError(f"{path} is a Git LFS pointer; fetch the file itself.")
+        try:
+            with parquet.ParquetFile(path) as file:
+                lacking = [name for name in wanted if name not in file.schema_arrow.names]
+                if lacking:
+                    raise RecordingError(f"{path} has no column {lacking[0]}; fetch it again.")
+                rows = file.read(columns=wanted).select(wanted).to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise RecordingError(f"{path} cannot be read ({brief(error)}); fetch it again.") from error
+        for number, row in enumerate(rows):
+            yield f"{path}, row {number},", row
+
+
+def _episode(info: Mapping[str, Any], major: int, camera: str, kind: str, row: Mapping[str, Any]) -> Episode:
+    index, length, tasks = int(row["episode_index"]), int(row["length"]), row["tasks"]
+    tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+    if index < 0 or length < 0 or not all(isinstance(task, str) for task in tasks):
+        raise ValueError(f"episode_index {index}, length {length}, tasks {tasks}")
+    values: dict[str, Any] = {"episode_index": index, "video_key": camera, "total_episodes": info.get("total_episodes")}
+    video, start = None, Fraction(0)
+    if major == 2:
+        values["episode_chunk"] = index // int(info.get("chunks_size") or 1000)
+        places = {"data": values, "video": values}
+    else:
+        places = {"data": values | {name: int(row[f"data/{name}"]) for name in ("chunk_index", "file_index")}}
+        if kind == "video":
+            places["video"] = values | {
+                name: int(row[f"videos/{camera}/{name}"]) for name in ("chunk_index", "file_index")
+            }
+            start = Fraction(row[f"videos/{camera}/from_timestamp"])
+    data = _below(info.get("data_path") or _DATA_PATH[major], places["data"])
+    if kind == "video":
+        video = _below(info.get("video_path") or _VIDEO_PATH[major], places["video"])
+    return Episode(index, tasks, length, data, video, start)
+
+
+def _below(template: str, values: Mapping[str, Any]) -> str:
+    path = PurePosixPath(str(template).format(**values))
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"the path {path} leaves the folder")
+    return str(path)
+
+
+def brief(error: Exception) -> str:
+    """An error of a library on one line of at most 160 characters."""
+    text = " ".join((str(error) or type(error).__name__).split())
+    return text if len(text) <= 160 else text[:160] + "…"

@@ -1,0 +1,282 @@
+"""`python -m data_scripts.episodes table --input pairs.csv --output data/mine`
+
+The input is a table (`listing`) or a folder (`folder`). Paths of pictures are relative to the table's folder, or to
+--root, and may not leave it, not by `..` and not by a link.
+
+In the single view, the stored picture is cut out around the box, so that each row needs one; with
+--whole_picture_is_target a row without a box gets the whole picture as its box.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_scripts.episodes.folder import list_folder
+from data_scripts.episodes.formats import FORMATS, ListingError
+from data_scripts.episodes.listing import Listed, Listing, Refused, class_names, read_listing
+from data_scripts.pictures import BadPictureError, open_picture, store_pair
+from data_scripts.work_units import StopBuildError, UnitRows
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+ROWS_PER_UNIT = 200
+LARGEST_FILE = 256 << 20
+TABLE_NAMES = tuple(f"{stem}{suffix}" for stem in ("pairs", "metadata") for suffix in FORMATS)
+UNLICENSED = "Say with --license under which licence the pairs may be shared, for example --license cc-by-4.0."
+
+
+class _RowError(ValueError):
+    """One row cannot be used."""
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+class TableSource:
+    """Pairs that a table or a folder lists; a `data_scripts.work_units.Source`.
+
+    Args:
+        path: Table, folder with a table in it, or folder laid out as `folder` says.
+        root: Folder of the pictures; None: the table's.
+        view: "single" or "multi".
+        image_size: Shorter side of what is stored; None keeps the originals.
+        whole_picture_is_target: Give rows without a box the whole picture as their box in the single view.
+        strict: Stop at the first faulty row.
+
+    Raises:
+        ListingError: The input is of no use as a whole.
+        StopBuildError: `strict`, and a row is faulty as listed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        root: Path | None = None,
+        *,
+        view: str = "single",
+        image_size: int | None = 256,
+        whole_picture_is_target: bool = False,
+        strict: bool = False,
+    ) -> None:
+        if root is not None and not root.is_dir():
+            raise ListingError(f"There is no folder {root}, which --root names.")
+        self.path = find_table(path)
+        self.root = root or (self.path if self.path.is_dir() else self.path.parent)
+        self.view, self.image_size = view, image_size
+        self.whole_picture_is_target, self.strict = whole_picture_is_target, strict
+        self._listing: Listing | None = _read(self.path)
+        for row in self._listing.rows:
+            if strict and isinstance(row, Refused):
+                raise StopBuildError(f"{self._listing.name}, {row.where}: {row.sentence}.")
+        listed = self._listing.listed()
+        if not listed:
+            first = next((row for row in self._listing.rows if isinstance(row, Refused)), None)
+            why = f" The first fault is in {first.where}: {first.sentence}." if first else ""
+            raise ListingError(f"{self.path} lists no pair that can be used.{why}")
+        self.actions, self.objects = class_names(listed, self._listing.name)
+        if view == "single" and not whole_picture_is_target and all(row.box is None for row in listed):
+            raise ListingError(
+                f"{self._listing.name} gives no boxes, which the single view cuts out by; use --view multi, or "
+                "--whole_picture_is_target where the pictures show the object and little else."
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_listing": None}  # workers read the table themselves
+
+    @property
+    def listing(self) -> Listing:
+        """All rows."""
+        if self._listing is None:
+            self._listing = _read(self.path)
+        return self._listing
+
+    @property
+    def features(self) -> Features:
+        """Columns, with the actions and objects of all rows that can be used."""
+        from modeling_cde.data.schema import pair_features
+
+        return pair_features(self.actions, self.objects)
+
+    def settings(self) -> dict[str, Any]:
+        """What the bytes depend on, the rows by their hash."""
+        return {
+            "source": "table",
+            "name": self.listing.name,
+            "rows": len(self.listing.rows),
+            "rows_sha256": hashlib.sha256(json.dumps(self.listing.rows).encode()).hexdigest(),
+            "view": self.view,
+            "image_size": self.image_size,
+            "whole_picture_is_target": self.whole_picture_is_target,
+            "actions": self.actions,
+            "objects": self.objects,
+        }
+
+    def units(self) -> list[str]:
+        """Ranges of rows."""
+        return sorted(self._ranges())
+
+    def build(self, unit: str) -> UnitRows:
+        """The pairs of a range of rows."""
+        result = UnitRows([])
+        for row in self._ranges()[unit]:
+            try:
+                if isinstance(row, Refused):
+                    raise _RowError(row.reason, row.sentence)
+                result.rows.append(self._row(row))
+            except (_RowError, BadPictureError) as error:
+                reason = error.reason if isinstance(error, _RowError) else "bad picture"
+                sentence = f"{self.listing.name}, {row.where}: {error}."
+                if self.strict:
+                    raise StopBuildError(sentence) from error
+                result.rejected[reason] = result.rejected.get(reason, 0) + 1
+                result.problems.append(sentence)
+        return result
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+    def summary(self) -> str:
+        """What is listed, before pictures are read."""
+        listed = self.listing.listed()
+        scenes = len({row.scene for row in listed})
+        lines = [
+            f"{self.listing.name} lists {len(self.listing.rows)} pairs, of which {len(listed)} can be used so far: "
+            f"{len(self.actions)} actions on {len(self.objects)} objects in {scenes} groups."
+        ]
+        if not self.listing.has_groups:
+            lines.append("No groups are given: each pair is its own, so one place may stand on both sides of a split.")
+        if self.listing.unused:
+            lines.append(f"Columns that are not used: {', '.join(self.listing.unused)}.")
+        return "\n".join(lines)
+
+    def _ranges(self) -> dict[str, list[Listed | Refused]]:
+        rows = self.listing.rows
+        return {
+            f"rows-{start + 1:07d}-{min(start + ROWS_PER_UNIT, len(rows)):07d}": rows[start : start + ROWS_PER_UNIT]
+            for start in range(0, len(rows), ROWS_PER_UNIT)
+        }
+
+    def _row(self, row: Listed) -> dict[str, Any]:
+        before, after = self._content(row.before, "before"), self._content(row.after, "after")
+        masks = [
+            self._content(path, name) if path else None
+            for path, name in ((row.mask_before, "mask_before"), (row.mask_after, "mask_after"))
+        ]
+        box: Sequence[int] | None = row.box
+        if box is None and self.view == "single":
+            if not self.whole_picture_is_target:
+                raise _RowError("no box", "it has no box, which the single view cuts out by")
+            width, height = open_picture(before, "before picture").pixels.size
+            box = (0, 0, width - 1, height - 1)
+        stored = store_pair(before, after, box, masks[0], masks[1], view=self.view, image_size=self.image_size)
+        return stored | {
+            "action": self.actions.index(row.action),
+            "object": self.objects.index(row.object),
+            "scene": row.scene,
+            "pair_id": row.pair_id,
+        }
+
+    def _content(self, written: str, column: str) -> bytes:
+        """The bytes of a file below the root."""
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", written):
+            raise _RowError("path is a URL", f"{column} is {written!r}; nothing is fetched, so give a path")
+        try:
+            path = (self.root / written).resolve()
+            inside = path.is_relative_to(self.root.resolve())
+            if inside and path.is_file() and path.stat().st_size <= LARGEST_FILE:
+                return path.read_bytes()
+            exists = inside and path.exists()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise _RowError("missing picture", f"{column} {written!r} cannot be read ({error})") from error
+        if not inside:
+            sentence = f"{column} {written!r} leaves {self.root}; name a folder that holds all pictures with --root"
+            raise _RowError("path leaves the folder", sentence)
+        if not exists:
+            raise _RowError("missing picture", f"{column} {written!r} does not exist below {self.root}")
+        raise _RowError("missing picture", f"{column} {written!r} is no file of at most {LARGEST_FILE >> 20} MiB")
+
+
+def find_table(path: Path) -> Path:
+    """A table, the one table of a folder (`pairs.*` or `metadata.*`), or the folder itself where it has none.
+
+    Raises:
+        ListingError: The folder has several, or there is nothing at that path.
+    """
+    if not path.exists():
+        raise ListingError(f"There is no file or folder {path}, which --input names.")
+    if path.is_dir():
+        tables = [path / name for name in TABLE_NAMES if (path / name).is_file()]
+        if len(tables) > 1:
+            raise ListingError(f"{path} holds {' and '.join(table.name for table in tables)}; name one with --input.")
+        return tables[0] if tables else path
+    return path
+
+
+def _read(path: Path) -> Listing:
+    return list_folder(path) if path.is_dir() else read_listing(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make a data set of before/after pairs that a table lists, or that lie in folders named by action and object."""
+    from data_scripts.builds import add_build_arguments, build_data_set, plain_errors
+
+    parser = argparse.ArgumentParser(prog="python -m data_scripts.episodes table", description=main.__doc__)
+    parser.add_argument(
+        "--input",
+        type=Path,
+        required=True,
+        help="table (CSV, TSV, JSON lines, Parquet) with the columns before, after, action, object, optionally group, "
+        "box (or xmin, ymin, xmax, ymax), mask_before, mask_after, pair_id; or a folder "
+        "ACTION/OBJECT/GROUP/NAME_before.png, NAME_after.png",
+    )
+    parser.add_argument("--root", type=Path, help="folder of the pictures; by default the table's")
+    parser.add_argument("--image_size", type=int, default=256, help="shorter side in pixels; 0 keeps the originals")
+    parser.add_argument(
+        "--whole_picture_is_target", action="store_true", help="single view: pairs without a box fill the picture"
+    )
+    parser.add_argument("--strict", action="store_true", help="stop at the first faulty row")
+    parser.add_argument("--title", help="of the data set, for its card")
+    parser.add_argument("--license", help="licence of the pairs, such as cc-by-4.0, for the card")
+    parser.add_argument("--credit", default="", help="whom to name, for the card")
+    add_build_arguments(parser)
+    options = parser.parse_args(arguments)
+    with plain_errors():
+        from modeling_cde.data.card import DatasetCard
+
+        if options.image_size < 0:
+            raise ValueError(f"--image_size is {options.image_size}; give pixels, or 0 for the originals.")
+        name = options.input.resolve().stem
+        if name in ("pairs", "metadata"):
+            name = options.input.resolve().parent.name
+        card = DatasetCard(
+            title=options.title or f"Before/after pairs of {name}",
+            description="Pairs that a table or a folder listed, one by one, with their actions and objects.",
+            license=options.license,
+            credit=options.credit,
+            provenance=(
+                "The pictures, their classes and their licence were given by the person who made the data set.",
+            ),
+        )
+        source = TableSource(
+            options.input,
+            options.root,
+            view=options.view,
+            image_size=options.image_size or None,
+            whole_picture_is_target=options.whole_picture_is_target,
+            strict=options.strict,
+        )
+        print(source.summary(), flush=True)
+        build_data_set(source, options, card, publishable=None if options.license else UNLICENSED)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
