@@ -1,0 +1,92 @@
+"""The table that a split is made from: its columns checked, its rows as pairs, its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+#: What every split needs to know of a pair.
+COLUMNS: tuple[str, ...] = ("pair_id", "action", "object", "scene")
+
+#: Column name -> its values; all columns of equal length, all values non-empty strings.
+Annotations = Mapping[str, Sequence[str]]
+
+
+class Pair(NamedTuple):
+    """One row of the annotations; `group` is what must not stand on both sides of the training part."""
+
+    pair_id: str
+    action: str
+    object: str
+    group: str
+
+
+def check_columns(annotations: Annotations, names: Sequence[str]) -> None:
+    """Check that a table has these columns, of equal length, and a name in every cell.
+
+    Raises:
+        ValueError: If it has not, or has no rows; the sentence says which column and value.
+    """
+    missing = [name for name in names if name not in annotations]
+    if missing:
+        known = ", ".join(annotations)
+        raise ValueError(f"The annotations have no column {', '.join(missing)} (they have {known}); add it.")
+    lengths = {name: len(annotations[name]) for name in names}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"The annotation columns have different lengths ({lengths}); give every pair every value.")
+    if not lengths["pair_id"]:
+        raise ValueError("The annotations have no rows; there is nothing to split.")
+    for name in names:
+        for value in annotations[name]:
+            if not isinstance(value, str) or not value:
+                raise ValueError(f"The annotation column {name} holds {value!r}; every value has to be a name.")
+
+
+def read_pairs(annotations: Annotations, group_by: str | None) -> list[Pair]:
+    """The rows in their order, checked; without `group_by` every pair is a group of its own.
+
+    Raises:
+        ValueError: See `check_columns`; or a pair_id occurs twice.
+    """
+    group_column = group_by or "pair_id"
+    check_columns(annotations, [*COLUMNS, group_column])
+    columns = (annotations[name] for name in ("pair_id", "action", "object", group_column))
+    pairs = [Pair(*row) for row in zip(*columns, strict=True)]
+    repeated = [pair_id for pair_id, number in Counter(pair.pair_id for pair in pairs).items() if number > 1]
+    if repeated:
+        raise ValueError(f"The pair_id {min(repeated)!r} occurs twice; give every pair its own.")
+    return pairs
+
+
+def annotations_sha256(annotations: Annotations, group_by: str | None = "scene", ordered: bool = False) -> str:
+    """Hash of the annotation rows over the four columns and `group_by`.
+
+    Args:
+        annotations: See `Annotations`.
+        group_by: One more column that the split depends on, or None.
+        ordered: Hash the rows in their order, for a protocol that depends on it; else in that of their ids.
+    """
+    names = [*COLUMNS, *([group_by] if group_by and group_by not in COLUMNS else [])]
+    check_columns(annotations, names)
+    digest = hashlib.sha256(json.dumps([*names, "in this order"] if ordered else names).encode())
+    rows: Iterable[tuple[str, ...]] = zip(*(annotations[name] for name in names), strict=True)
+    for row in rows if ordered else sorted(rows):
+        digest.update(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()
+
+
+def count_pairs(parts: Mapping[str, Sequence[Pair]]) -> dict[str, dict[str, Any]]:
+    """Of each part: pairs by action and by object, its groups, and how many of these stand in train, too."""
+    groups = {part: {pair.group for pair in pairs} for part, pairs in parts.items()}
+    return {
+        part: {
+            "actions": dict(sorted(Counter(pair.action for pair in pairs).items())),
+            "objects": dict(sorted(Counter(pair.object for pair in pairs).items())),
+            "groups": len(groups[part]),
+            "groups_in_train": len(groups[part] & groups["train"]),
+        }
+        for part, pairs in parts.items()
+    }

@@ -1,0 +1,234 @@
+"""Splits whose numbers can be trusted: disjoint, stratified, seeded, by groups; for one shift or both at once."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .annotations import Annotations, Pair, annotations_sha256, count_pairs, read_pairs
+from .groups import GroupDivision
+from .held_out import check_objects, hold_out_combinations, hold_out_objects
+from .manifest import OOD_PARTS, OPPOSITES, PARTS, SHIFTS, SplitManifest
+
+
+@dataclass(frozen=True)
+class CleanOptions:
+    """Options of the clean protocol; the defaults are ours.
+
+    Attributes:
+        validation: Share of the pairs that are not held out, in (0, 1).
+        test: Likewise.
+        ood: Share of the objects (`syst`), or of the combinations whose opposite exists (`comp`), that
+            is held out, in (0, 1): half for each OOD part, at least one each, and fewer where
+            `min_train_objects` asks for it.
+        min_train_objects: So many objects of each action stay in training (if it has them), >= 1.
+        min_ood_pairs: Objects (`syst`) or combinations (`comp`) with fewer pairs stay in training, unless there
+            are no two others that can be held out, >= 1. An OOD part with fewer pairs takes in more groups.
+        cap: The most pairs of one action, as a multiple of the mean number of pairs per action, or None.
+        group_by: Column whose values, say houses, kitchens or participants, stand on one side only: train, or what
+            selects the model (validation, validation_ood), or what reports on it (test, test_ood). Held-out
+            pairs in groups of another side are unused. The default is the scene, since the pairs of one scene
+            share room, light and often the very instance; None divides pair by pair.
+        share_evaluation_groups: Give held-out pairs to their OOD part in any group outside train: larger OOD parts,
+            which then may share groups with validation, with test and with each other, though never with train.
+        ood_objects: `{"validation_ood": [...], "test_ood": [...]}` to hold out just these (`syst`).
+        opposites: Actions that undo each other, both ways.
+    """
+
+    validation: float = 0.1
+    test: float = 0.15
+    ood: float = 0.3
+    min_train_objects: int = 2
+    min_ood_pairs: int = 5
+    cap: float | None = 2.0
+    group_by: str | None = "scene"
+    share_evaluation_groups: bool = False
+    ood_objects: Mapping[str, Sequence[str]] | None = None
+    opposites: Mapping[str, str] = field(default_factory=lambda: dict(OPPOSITES))
+
+    def __post_init__(self) -> None:
+        for name in ("validation", "test", "ood"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"The share {name} is {getattr(self, name)}; give one between 0 and 1.")
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation {self.validation} and test {self.test} leave nothing for train; lower them.")
+        if self.min_ood_pairs < 1:
+            raise ValueError(f"min_ood_pairs is {self.min_ood_pairs}; give 1 or more.")
+        if self.min_train_objects < 1:
+            raise ValueError(
+                f"min_train_objects is {self.min_train_objects}: actions may leave training; give 1 or more."
+            )
+        if self.cap is not None and self.cap <= 0:
+            raise ValueError(f"cap is {self.cap}; give a positive multiple of the mean, or None for no limit.")
+        if self.ood_objects is not None and set(self.ood_objects) != set(OOD_PARTS):
+            names = ", ".join(self.ood_objects) or "nothing"
+            raise ValueError(f"ood_objects names {names}; give validation_ood and test_ood.")
+        if self.ood_objects is not None and not all(self.ood_objects.values()):
+            raise ValueError("ood_objects leaves a part without objects; give each part at least one.")
+        for action, opposite in self.opposites.items():
+            if self.opposites.get(opposite) != action or action == opposite:
+                raise ValueError(f"The opposite of {action!r} is not given both ways; give each both ways.")
+
+
+def clean_split(
+    annotations: Annotations, shift: str, seed: int = 0, options: CleanOptions | None = None
+) -> SplitManifest:
+    """Divide pairs into train, validation, test, validation_ood and test_ood.
+
+    The steps, each with a random generator of its own made from the seed: (1) sort by pair_id; (2) draw
+    at most `cap` pairs of each action; (3) choose what is held out; (4) divide the groups, and with them
+    the other pairs, into train, validation and test, stratified by (action, object), so that every
+    combination of validation and test occurs in train; groups with many held-out pairs go to validation
+    and test first, because the held-out pairs of a training group are lost; (5) give the held-out pairs
+    outside the training groups to the OOD parts. Where groups are large and combinations rare, the pairs of a
+    combination that no training group has are unused.
+
+    Args:
+        annotations: Columns of equal length: pair_id, action, object, scene, and the `group_by` column.
+        shift: `"comp"` or `"syst"`.
+        seed: The split depends on annotations, shift, seed and options only.
+        options: None stands for `CleanOptions()`.
+
+    Raises:
+        ValueError: If a column is missing or ragged, a pair_id occurs twice, or there is no such split (too
+            few objects, an action that vanishes from training, an empty part); the sentence says which.
+    """
+    if shift not in SHIFTS:
+        raise ValueError(f"There is no shift {shift!r}; choose one of {', '.join(SHIFTS)}.")
+    options = options or CleanOptions()
+    if shift == "comp" and options.ood_objects is not None:
+        raise ValueError("ood_objects holds out objects, and the comp split combinations; take syst, or leave it out.")
+    return _split(annotations, (shift,), seed, options)[shift]
+
+
+def joint_split(
+    annotations: Annotations, seed: int = 0, options: CleanOptions | None = None
+) -> dict[str, SplitManifest]:
+    """Both shifts around one training part: `{"comp": ..., "syst": ...}` share train, validation, test.
+
+    Objects are held out first, then combinations among the other objects, so that one model answers for
+    both shifts. The pairs held out for one shift are listed as unused in the manifest of the other.
+    Arguments and errors are those of `clean_split`.
+    """
+    return _split(annotations, ("syst", "comp"), seed, options or CleanOptions())
+
+
+def _split(
+    annotations: Annotations, shifts: Sequence[str], seed: int, options: CleanOptions
+) -> dict[str, SplitManifest]:
+    """The steps of `clean_split`, for one shift or for several around one training part."""
+    rows = sorted(read_pairs(annotations, options.group_by))
+    pairs, over_cap = _cap(rows, options.cap, _generator(seed, "cap"))
+    held, place = _hold_out(pairs, shifts, seed, options)
+    division = GroupDivision(
+        pairs,
+        place,
+        {"validation": options.validation, "test": options.test},
+        _generator(seed, "groups"),
+        keep=options.min_train_objects,
+        needed={(options.opposites[action], name) for items in held.get("comp", {}).values() for action, name in items},
+        enough=options.min_ood_pairs,
+        share_evaluation_groups=options.share_evaluation_groups,
+    )
+    known = division.combinations_in_train()
+    digest = annotations_sha256(annotations, options.group_by)
+    manifests = {}
+    for shift in shifts:
+        parts: dict[str, list[Pair]] = {part: [] for part in PARTS}
+        unused: dict[str, list[str]] = defaultdict(list, {"over the cap": [pair.pair_id for pair in over_cap]})
+        for pair in pairs:
+            side = division.sides[pair.group]
+            pair_shift, part = place.get(pair.pair_id, (shift, side))
+            if pair_shift != shift:
+                unused[f"held out for {pair_shift}"].append(pair.pair_id)
+            elif part in OOD_PARTS and side == "train":
+                unused["held out, but in a training group"].append(pair.pair_id)
+            elif part in OOD_PARTS and not division.is_used(pair.group, part):
+                unused["held out, but in a group of the other evaluation part"].append(pair.pair_id)
+            elif part not in OOD_PARTS and (pair.action, pair.object) not in known:
+                unused["a combination that no training group has"].append(pair.pair_id)
+            else:
+                parts[part].append(pair)
+        for part, members in parts.items():
+            if not members:
+                groups = len({pair.group for pair in rows})
+                ways = ["take another seed", "add pairs", "raise the shares"]
+                if options.group_by:
+                    ways.append("divide pair by pair (group_by None)")
+                raise ValueError(
+                    f"The {shift} split (seed {seed}) leaves {part} empty: {len(rows)} pairs in {groups} groups "
+                    f"(by {options.group_by or 'pair'}) could not be divided so; {', '.join(ways[:-1])} or {ways[-1]}."
+                )
+        manifests[shift] = SplitManifest(
+            protocol="clean",
+            shift=shift,
+            seed=seed,
+            options={**_plain(options), "shifts": list(shifts)},
+            annotations_sha256=digest,
+            parts={part: [pair.pair_id for pair in members] for part, members in parts.items()},
+            held_out={part: held[shift][part] for part in PARTS if part in held[shift]},
+            unused={reason: ids for reason, ids in unused.items() if ids},
+            counts=count_pairs(parts),
+        )
+    return manifests
+
+
+def _hold_out(
+    pairs: Sequence[Pair], shifts: Sequence[str], seed: int, options: CleanOptions
+) -> tuple[dict[str, dict[str, list[Any]]], dict[str, tuple[str, str]]]:
+    """What each shift holds out for each OOD part, and of each held-out pair the shift and the part."""
+    held: dict[str, dict[str, list[Any]]] = {}
+    place: dict[str, tuple[str, str]] = {}
+    rest = pairs
+    for shift in shifts:
+        limits = (options.ood, options.min_train_objects, options.min_ood_pairs)
+        generator = _generator(seed, shift)
+        if shift == "comp":
+            held[shift] = hold_out_combinations(rest, *limits, options.opposites, generator)
+        elif options.ood_objects:
+            held[shift] = {part: sorted(options.ood_objects[part]) for part in OOD_PARTS}
+            check_objects(rest, held[shift])
+        else:
+            held[shift] = hold_out_objects(rest, *limits, generator)
+        lookup = {
+            (item,) if isinstance(item, str) else tuple(item): part for part in held[shift] for item in held[shift][part]
+        }
+        for pair in rest:
+            part = lookup.get((pair.object,)) or lookup.get((pair.action, pair.object))
+            if part:
+                place[pair.pair_id] = (shift, part)
+        rest = [pair for pair in rest if pair.pair_id not in place]
+    return held, place
+
+
+def _plain(options: CleanOptions) -> dict[str, Any]:
+    """The options as JSON gives them back."""
+    values = asdict(options)
+    if options.ood_objects is not None:
+        values["ood_objects"] = {part: sorted(names) for part, names in options.ood_objects.items()}
+    values["opposites"] = dict(sorted(options.opposites.items()))
+    return values
+
+
+def _generator(seed: int, step: str) -> random.Random:
+    """One generator for each step, so that an option of one step leaves the other choices alone."""
+    return random.Random(f"{seed}/{step}")  # strings are seeded by SHA-512: the same on every machine
+
+
+def _cap(pairs: list[Pair], cap: float | None, generator: random.Random) -> tuple[list[Pair], list[Pair]]:
+    """At most `cap` times the mean number of pairs of each action, and the pairs beyond that."""
+    if cap is None:
+        return pairs, []
+    by_action: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        by_action[pair.action].append(pair)
+    limit = max(1, int(cap * len(pairs) / len(by_action)))
+    kept: set[Pair] = set()
+    for _, members in sorted(by_action.items()):
+        kept.update(members if len(members) <= limit else generator.sample(members, limit))
+    return [pair for pair in pairs if pair in kept], [pair for pair in pairs if pair not in kept]
+
+

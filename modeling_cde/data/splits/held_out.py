@@ -1,0 +1,139 @@
+"""What the clean protocol keeps from training: objects, or combinations of action and object, for both OOD parts."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .annotations import Pair
+from .manifest import OOD_PARTS
+
+
+def hold_out_objects(
+    pairs: Sequence[Pair], share: float, keep: int, enough: int, generator: random.Random
+) -> dict[str, list[Any]]:
+    """Objects for the two OOD parts, alternately: the next one adds the most actions that its part lacks.
+
+    Args:
+        pairs: Sorted by pair_id.
+        share: Of the objects, in (0, 1); at least one object for each part.
+        keep: So many objects of each action stay in training.
+        enough: Objects with fewer pairs stay in training, too, unless there are no two others that can go.
+        generator: Draws the order in which the objects are asked.
+
+    Raises:
+        ValueError: If no two objects can go.
+    """
+    remaining = objects_by_action(pairs)  # action -> objects that stay in training
+    actions_of: dict[str, set[str]] = defaultdict(set)
+    for pair in pairs:
+        actions_of[pair.object].add(pair.action)
+    number = Counter(pair.object for pair in pairs)
+    free = sorted(name for name in actions_of if number[name] >= enough)
+    generator.shuffle(free)
+    wanted = max(2, round(share * len(free)))
+    held: dict[str, list[Any]] = {part: [] for part in OOD_PARTS}
+    covered: dict[str, set[str]] = {part: set() for part in OOD_PARTS}
+    for turn in range(wanted):
+        part = OOD_PARTS[turn % 2]
+        # An object may go if each of its actions still has `keep` others; one that may not will not later, either.
+        free = [name for name in free if all(len(remaining[action]) > keep for action in actions_of[name])]
+        if not free:
+            break
+        chosen = max(free, key=lambda name: len(actions_of[name] - covered[part]))
+        free.remove(chosen)
+        held[part].append(chosen)
+        covered[part] |= actions_of[chosen]
+        for action in actions_of[chosen]:
+            remaining[action].discard(chosen)
+    if not all(held.values()):
+        if enough > 1:
+            return hold_out_objects(pairs, share, keep, 1, generator)
+        few = ", ".join(f"{action}: {len(names)}" for action, names in sorted(objects_by_action(pairs).items()))
+        raise ValueError(
+            f"Too few objects for a syst split: of {len(actions_of)} objects at least two must be held out "
+            f"while each action keeps {keep} in training (objects by action: {few}); add objects or lower "
+            "min_train_objects."
+        )
+    return {part: sorted(names) for part, names in held.items()}
+
+
+def check_objects(pairs: Sequence[Pair], held: Mapping[str, Sequence[str]]) -> None:
+    """Raise if held-out objects are not there, are held out twice, or take an action out of training."""
+    known = {pair.object for pair in pairs}
+    names = [name for part in OOD_PARTS for name in held[part]]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"The object {name!r} is to be held out but has no pair; the objects are {sorted(known)}.")
+        if names.count(name) > 1:
+            raise ValueError(f"The object {name!r} is to be held out for two parts; give it to one.")
+    for action, objects in sorted(objects_by_action(pairs).items()):
+        if objects <= set(names):
+            raise ValueError(
+                f"The action {action!r} vanishes from training: all its objects "
+                f"({', '.join(sorted(objects))}) are held out; leave one of them."
+            )
+
+
+def hold_out_combinations(
+    pairs: Sequence[Pair],
+    share: float,
+    keep: int,
+    enough: int,
+    opposites: Mapping[str, str],
+    generator: random.Random,
+) -> dict[str, list[Any]]:
+    """Combinations for the two OOD parts; the opposite action on the same object stays in training.
+
+    Alternately, the next one is of the action of which its part has the fewest; arguments as in
+    `hold_out_objects`, the share being that of the combinations whose opposite is there.
+
+    Raises:
+        ValueError: If no two combinations can go.
+    """
+    remaining = objects_by_action(pairs)
+    there = Counter((pair.action, pair.object) for pair in pairs)
+    eligible = sorted(
+        (a, o) for (a, o), n in there.items() if n >= enough and a in opposites and (opposites[a], o) in there
+    )
+    wanted = max(2, round(share * len(eligible)))
+    generator.shuffle(eligible)
+    waiting: dict[str, list[tuple[int, str]]] = defaultdict(list)  # action -> (place in the order, object), last first
+    for place, (action, name) in reversed(list(enumerate(eligible))):
+        waiting[action].append((place, name))
+    held: dict[str, list[Any]] = {part: [] for part in OOD_PARTS}
+    times: Counter[tuple[str, str]] = Counter()  # (part, action) -> combinations held out
+    for turn in range(wanted):
+        part = OOD_PARTS[turn % 2]
+        for action, names in list(waiting.items()):
+            # What may not go now may not later, either: training only ever loses combinations here.
+            while names and names[-1][1] not in remaining[opposites[action]]:
+                names.pop()
+            if not names or len(remaining[action]) <= keep:
+                del waiting[action]
+        if not waiting:
+            break
+        action = min(waiting, key=lambda action: (times[part, action], waiting[action][-1]))
+        _, name = waiting[action].pop()
+        held[part].append([action, name])
+        times[part, action] += 1
+        remaining[action].discard(name)
+    if not all(held.values()):
+        if enough > 1:
+            return hold_out_combinations(pairs, share, keep, 1, opposites, generator)
+        raise ValueError(
+            f"Too few combinations for a comp split: of {len(there)} (action, object) combinations at least "
+            f"two must be held out whose opposite on the same object, and {keep} more objects of the action, "
+            "stay in training; add objects with both actions, give the opposites, or lower min_train_objects."
+        )
+    return {part: sorted(combinations) for part, combinations in held.items()}
+
+
+def objects_by_action(pairs: Iterable[Pair]) -> dict[str, set[str]]:
+    """The objects that each action was done to."""
+    objects: dict[str, set[str]] = defaultdict(set)
+    for pair in pairs:
+        objects[pair.action].add(pair.object)
+    return objects

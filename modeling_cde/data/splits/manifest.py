@@ -1,0 +1,287 @@
+"""Which pair is in which part of a split, and everything that the assignment came from: saved, reloaded, checked."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .annotations import Annotations, Pair, annotations_sha256, count_pairs, read_pairs
+
+#: Actions that undo each other, both ways.
+OPPOSITES: dict[str, str] = {
+    "open": "close",
+    "close": "open",
+    "turnon": "turnoff",
+    "turnoff": "turnon",
+    "dirty": "clean",
+    "clean": "dirty",
+    "fill": "empty",
+    "empty": "fill",
+}
+
+#: The parts of every split, in the order in which they are reported.
+PARTS: tuple[str, ...] = ("train", "validation", "test", "validation_ood", "test_ood")
+
+#: The parts of what training lacks, in the order in which they are served.
+OOD_PARTS: tuple[str, ...] = ("test_ood", "validation_ood")
+
+#: `comp`: (action, object) combinations never seen together. `syst`: objects never seen at all.
+SHIFTS: tuple[str, ...] = ("comp", "syst")
+
+#: `clean`: disjoint parts, ours. `causal_triplet`: the procedure of the published benchmark, faults included.
+PROTOCOLS: tuple[str, ...] = ("clean", "causal_triplet")
+
+
+@dataclass
+class SplitManifest:
+    """Which pair is in which part, and everything that the assignment came from.
+
+    Attributes:
+        protocol: Name of the procedure, see `PROTOCOLS`.
+        shift: `"comp"` or `"syst"`.
+        seed: Seed of the local random generators.
+        options: The other arguments of the procedure.
+        annotations_sha256: Hash of the annotations; in their order only where the protocol depends on it.
+        parts: Pair ids of each of the five parts: `clean` sorts them, `causal_triplet` keeps its own order
+            (shuffled train and test, the rows' order elsewhere) and leaves validation empty.
+        held_out: Of `validation_ood` and `test_ood`: the objects (`syst`) or `[action, object]` combinations
+            (`comp`) that may stand there, and stand in none of train, validation and test.
+        unused: Pair ids that are in no part, by reason.
+        counts: Of each part: pairs by action and by object, groups, and groups that train has too; for the report.
+        overlap: Pair ids that are in both OOD parts; none but in `causal_triplet`.
+    """
+
+    protocol: str
+    shift: str
+    seed: int
+    options: dict[str, Any]
+    annotations_sha256: str
+    parts: dict[str, list[str]]
+    held_out: dict[str, list[Any]]
+    unused: dict[str, list[str]] = field(default_factory=dict)
+    counts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    overlap: list[str] = field(default_factory=list)
+
+    @property
+    def joint(self) -> bool:
+        """Whether the other shift's manifest has the same train, validation and test."""
+        return len(self.options.get("shifts", ())) > 1
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the manifest as JSON; equal manifests give equal bytes. Written aside and renamed."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SplitManifest:
+        """Read a manifest that `save` wrote.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is no JSON, lacks a field, or has a field or a value that is none of a manifest.
+        """
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"There is no split manifest {path}; split the data set, or check the name.") from (
+                error
+            )
+        except (ValueError, RecursionError) as error:  # also what is no UTF-8
+            raise ValueError(f"{path} is no split manifest: it is not JSON ({error}).") from error
+        known = {item.name for item in fields(cls)}
+        needed = {item.name for item in fields(cls) if item.default_factory is MISSING}
+        if not isinstance(values, dict):
+            raise ValueError(f"{path} is no split manifest: it holds {_shown(values)} and not named fields.")
+        if differing := sorted((needed - set(values)) | (set(values) - known)):
+            raise ValueError(
+                f"{path} is no split manifest of this version: it differs in the fields {', '.join(differing)}."
+            )
+        manifest = cls(**values)
+        for problem in _problems(manifest):
+            raise ValueError(f"{path} is no split manifest: {problem}; make the split again.")
+        return manifest
+
+    def check(self, annotations: Annotations) -> None:
+        """Check that this manifest is a split of these annotations and keeps the laws of its protocol.
+
+        Args:
+            annotations: Columns pair_id, action, object, scene (and the column that was grouped by); for the
+                protocol `causal_triplet` in the order of the rows.
+
+        Raises:
+            ValueError: If the annotations are not the ones that the split was made from, if parts overlap
+                (`causal_triplet`: other than its OOD parts) or do not cover them, if something held out stands
+                in train, validation or test, or a group on both sides; the sentence says which.
+        """
+        ordered = self.protocol == "causal_triplet"
+        group_by = "scene" if ordered else self.options.get("group_by")
+        found = annotations_sha256(annotations, group_by, ordered)
+        if found != self.annotations_sha256:
+            other = "other annotations, or from the same in another order" if ordered else "other annotations"
+            self._refuse(f"was made from {other}: their hash was {self.annotations_sha256[:12]} and is {found[:12]}")
+        pairs = {pair.pair_id: pair for pair in read_pairs(annotations, group_by)}
+        self._check_cover(set(pairs))
+        members = {part: [pairs[pair_id] for pair_id in ids] for part, ids in self.parts.items()}
+        self._check_held_out(members)
+        if not ordered:
+            self._check_groups(members)
+        if self.counts and {**self.counts} != (counted := count_pairs(members)):
+            part = next(part for part in PARTS if self.counts.get(part) != counted[part])
+            self._refuse(f"miscounts {part}")
+
+    def _refuse(self, problem: str) -> None:
+        raise ValueError(f"The {self.shift} manifest (seed {self.seed}) {problem}; make the split again.")
+
+    def _check_cover(self, known: set[str]) -> None:
+        assigned = Counter(pair_id for ids in (*self.parts.values(), *self.unused.values()) for pair_id in ids)
+        both = set(self.parts["validation_ood"]) & set(self.parts["test_ood"])
+        if self.protocol == "causal_triplet" and both == set(self.overlap):
+            assigned.subtract(both)  # this protocol has them in both, and says so
+        if twice := sorted(pair_id for pair_id, number in assigned.items() if number > 1):
+            self._refuse(f"has {twice[0]} in two parts")
+        if missing := sorted(known ^ set(assigned)):
+            self._refuse(f"disagrees about the pair {missing[0]}")
+
+    def _check_held_out(self, members: Mapping[str, Sequence[Pair]]) -> None:
+        held = {part: {_key(item) for item in self.held_out.get(part, ())} for part in OOD_PARTS}
+        everything = set().union(*held.values())
+        for part, pairs in members.items():
+            for pair in pairs:
+                key = (pair.object,) if self.shift == "syst" else (pair.action, pair.object)
+                if part in OOD_PARTS and key not in held[part]:
+                    self._refuse(f"has {pair.pair_id} in {part}, though {' '.join(key)} is not held out for it")
+                if part not in OOD_PARTS and key in everything:
+                    self._refuse(f"has {pair.pair_id} in {part}, though {' '.join(key)} is held out")
+
+    def _check_groups(self, members: Mapping[str, Sequence[Pair]]) -> None:
+        groups = {part: {pair.group for pair in pairs} for part, pairs in members.items()}
+        for first, second in apart(bool(self.options.get("share_evaluation_groups", True))):
+            if both := sorted(groups[first] & groups[second]):
+                self._refuse(f"has the {self.options.get('group_by') or 'pair'} {both[0]} in {first} and in {second}")
+
+    def report(self) -> str:
+        """Sizes, classes per part, what is held out and what to beware of, as plain text."""
+        used = {pair_id for ids in self.parts.values() for pair_id in ids}
+        total = len(used) + sum(map(len, self.unused.values()))
+        by = "scene" if self.protocol == "causal_triplet" else self.options.get("group_by") or "pair"
+        lines = [
+            f"{self.protocol} split, shift {self.shift}, seed {self.seed}, {total} pairs "
+            f"(annotations {self.annotations_sha256[:12]}), groups by {by}",
+            "",
+            f"{'part':<16}{'pairs':>7}{'actions':>9}{'objects':>9}{'groups':>8}{'also in train':>15}",
+        ]
+        for part, ids in self.parts.items():
+            count = self.counts.get(part, {})
+            numbers = [len(count.get(kind, ())) for kind in ("actions", "objects")]
+            shared = "" if part == "train" else count.get("groups_in_train", "?")
+            lines.append(
+                f"{part:<16}{len(ids):>7}{numbers[0]:>9}{numbers[1]:>9}{count.get('groups', 0):>8}{shared:>15}"
+            )
+        for kind in ("actions", "objects"):
+            lines += ["", *self._table(kind)]
+        lines += ["", *self._held_out_lines()]
+        lines += [f"unused, {reason}: {len(ids)}" for reason, ids in self.unused.items()]
+        return "\n".join([*lines, *(["", *self.warnings()] if self.warnings() else [])])
+
+    def warnings(self) -> list[str]:
+        """What whoever reports numbers of this split should know, one sentence each."""
+        sentences = []
+        if self.overlap:
+            sentences.append(
+                f"{len(self.overlap)} of the {len(self.parts['test_ood'])} pairs of test_ood are in validation_ood, "
+                "too, as this protocol has it: a model that is selected on validation_ood is selected on the test; "
+                "the clean protocol keeps them apart."
+            )
+        if self.protocol == "causal_triplet":
+            sentences.append("There is no in-distribution validation part in this protocol.")
+        for part in ("test", *OOD_PARTS):
+            there = self.counts.get(part, {}).get("actions", {})
+            if missing := sorted(set(there) - set(self.counts.get("train", {}).get("actions", {}))):
+                sentences.append(f"{part} has actions that train lacks: {', '.join(missing)}.")
+        if shared := {p: n for p in PARTS[1:] if (n := self.counts.get(p, {}).get("groups_in_train", 0))}:
+            listed = ", ".join(f"{number} of {part}" for part, number in shared.items())
+            sentences.append(f"Scenes that stand in train, too: {listed}; the clean protocol keeps them apart.")
+        return sentences
+
+    def _table(self, kind: str) -> Iterator[str]:
+        counts = {part: self.counts.get(part, {}).get(kind, {}) for part in self.parts}
+        names = sorted({name for count in counts.values() for name in count})
+        width = max(len(name) for name in [kind, *names]) + 2
+        yield f"{kind:<{width}}" + "".join(f"{part:>16}" for part in self.parts)
+        for name in names:
+            yield f"{name:<{width}}" + "".join(f"{count.get(name, 0):>16}" for count in counts.values())
+
+    def _held_out_lines(self) -> Iterator[str]:
+        shown = {part: ", ".join(" ".join(_key(item)) for item in held) for part, held in self.held_out.items()}
+        if len(shown) > 1 and len(set(shown.values())) == 1:
+            shown = {" and ".join(shown): next(iter(shown.values()))}
+        for part, names in shown.items():
+            yield f"held out for {part}: {names}"
+
+
+def apart(share_evaluation_groups: bool) -> list[tuple[str, str]]:
+    """The parts of the clean protocol that have no group in common."""
+    pairs = [("train", part) for part in PARTS[1:]] + [("validation", "test")]
+    if not share_evaluation_groups:  # what selects a model, and what reports on it
+        pairs += [("validation", "test_ood"), ("validation_ood", "test"), ("validation_ood", "test_ood")]
+    return pairs
+
+
+def _key(item: str | Sequence[str]) -> tuple[str, ...]:
+    return (item,) if isinstance(item, str) else tuple(item)
+
+
+def _problems(manifest: SplitManifest) -> Iterator[str]:
+    """What is wrong with the fields of a manifest that was read from a file."""
+    if manifest.protocol not in PROTOCOLS:
+        yield f"its protocol is {_shown(manifest.protocol)}, and known are {', '.join(PROTOCOLS)}"
+    if manifest.shift not in SHIFTS:
+        yield f"its shift is {_shown(manifest.shift)}, and known are {', '.join(SHIFTS)}"
+    if not isinstance(manifest.seed, int) or isinstance(manifest.seed, bool):
+        yield f"its seed is {_shown(manifest.seed)} and no whole number"
+    if not isinstance(manifest.annotations_sha256, str):
+        yield f"its annotations_sha256 is {_shown(manifest.annotations_sha256)} and no hash"
+    ids, items = _list_of(_is_name), _list_of(lambda value: _is_name(value) or _is_combination(value))
+    for name, fits in (("parts", ids), ("unused", ids), ("held_out", items), ("counts", _is_dict), ("options", None)):
+        value = getattr(manifest, name)
+        if not isinstance(value, dict):
+            yield f"its {name} are {_shown(value)} and no table"
+        elif fits and (wrong := sorted(key for key, item in value.items() if not fits(item))):
+            yield f"its {name} of {wrong[0]!r} are {_shown(value[wrong[0]])}"
+        elif name in ("parts", "held_out", "counts") and (wrong := sorted(set(value) - set(PARTS))):
+            yield f"its {name} name {wrong[0]!r}, which is no part of a split"
+        elif name == "parts" and (lacking := [part for part in PARTS if part not in value]):
+            yield f"it lacks the part {lacking[0]}"
+    if not ids(manifest.overlap):
+        yield f"its overlap is {_shown(manifest.overlap)} and no list of pair ids"
+    if manifest.overlap and manifest.protocol != "causal_triplet":
+        yield "its OOD parts overlap, which only the causal_triplet protocol has"
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_combination(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_name, value))
+
+
+def _is_dict(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
