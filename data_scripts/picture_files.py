@@ -19,7 +19,7 @@ MAX_PIXELS = 64_000_000
 JPEG_QUALITY = 95
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF")  # no format that needs an outside program
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # no format that needs an outside program
 _ORIENTATION = 0x0112  # Exif tag
 
 
@@ -92,10 +92,10 @@ def decode(value: bytes | PIL.Image.Image, name: str) -> tuple[PIL.Image.Image, 
         else:
             content = bytes(value)
             with warnings.catch_warnings():
-                # PIL warns of huge pictures in words of its own; they are refused right below.
-                warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+                # PIL warns in words of its own of what is refused right below, and of Exif data that is not stored.
+                warnings.simplefilter("ignore")
                 image = PIL.Image.open(io.BytesIO(content), formats=_FORMATS)
-            format = "JPEG" if image.format == "MPO" else image.format
+            format = "JPEG" if image.format == "MPO" else image.format  # several JPEGs in one
         if image.width * image.height > MAX_PIXELS:
             raise PIL.Image.DecompressionBombError(by(image.size))
         image.load()
@@ -115,7 +115,9 @@ def decode(value: bytes | PIL.Image.Image, name: str) -> tuple[PIL.Image.Image, 
 def _orientation(image: PIL.Image.Image) -> int | None:
     """Of the Exif data, 1 is upright; None for Exif data that cannot be read and is not stored then."""
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:
         return None
 

@@ -14,6 +14,7 @@ from typing import Any
 from data_scripts.archives import Archive, ArchiveError, is_junk, read_at, safe_name
 
 HELD_BYTES = 2**30  # what a compressed tar may hold in memory
+PADDING_BYTES = 2**24  # more than tar writes
 
 #: How the files of each kind begin, and what opens them.
 COMPRESSED: dict[bytes, Callable[..., Any]] = {
@@ -86,6 +87,8 @@ class CompressedTarFiles(TarFiles):
                 if held > HELD_BYTES:
                     raise ArchiveError(f"{self.path} has tables of more than {HELD_BYTES} bytes; it is not read.")
                 self._tables[name] = self._content(size, offset)
+        # On to the end of the stream, where checksums stand: behind the tar's end there is its padding only.
+        self._file().read(PADDING_BYTES)
 
     def _content(self, size: int, *numbers: int) -> bytes:
         file = self._file()

@@ -25,7 +25,7 @@ class ZipFiles(Archive):
         with zipfile.ZipFile(self._file()) as directory:
             for info in directory.infolist():
                 name = safe_name(info.orig_filename, self.path)
-                self._check(info, name)
+                self._check(info, name)  # folders too: a link may call itself one
                 encoding = "utf-8" if info.flag_bits & 0x800 else "cp437"
                 head = 30 + len(info.orig_filename.encode(encoding))
                 places.append((info.header_offset, info.header_offset + head + info.compress_size, name))
