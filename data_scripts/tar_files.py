@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import gzip
 import io
 import lzma
 import tarfile
@@ -12,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from data_scripts.archives import Archive, ArchiveError, is_junk, read_at, safe_name
+from data_scripts.gzip_reader import GzipReader
 
 HELD_BYTES = 2**30  # what a compressed tar may hold in memory
 PADDING_BYTES = 2**24  # more than tar writes
 
 #: How the files of each kind begin, and what opens them.
 COMPRESSED: dict[bytes, Callable[..., Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
+    b"\x1f\x8b": GzipReader,
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
 }
 
 
@@ -57,7 +57,7 @@ class TarFiles(Archive):
 
 
 class CompressedTarFiles(TarFiles):
-    """Members of a tar in gzip, bzip2 or xz, read forwards: going back means to begin again.
+    """Members of a tar in gzip, bzip2 or xz, read forwards: going back means to begin again, or at a mark (gzip).
 
     Small tables (.csv) are kept from the first pass, and `prefetch` takes the files of a unit in the order in which
     they lie, so that a process that works through units in the archive's order reads it once.
@@ -69,14 +69,14 @@ class CompressedTarFiles(TarFiles):
         self._held: dict[str, bytes] = {}
         self.cost = (
             f"{path.name} is a compressed tar, which can only be read from its beginning: it is decompressed once to "
-            "list it and once more by every worker, and again from the start whenever what is needed next lies further "
-            "ahead. Unpacked to a plain tar, or repacked as a zip, it is read at any place at once."
+            "list it and about once more by every worker; unless it is gzip, also anew whenever a house lies further "
+            "ahead than the one before. Unpacked to a plain tar, or repacked as a zip, it is read at any place at once."
         )
 
     def _open(self) -> Any:
         with super()._open() as file:
             head = file.read(8)
-        return next(opener for magic, opener in COMPRESSED.items() if head.startswith(magic))(self.path, "rb")
+        return next(opener for magic, opener in COMPRESSED.items() if head.startswith(magic))(self.path)
 
     def _members(self) -> Iterator[tuple[Any, ...]]:
         held = 0
