@@ -1,0 +1,195 @@
+"""Segments of EPIC_100_train.csv and EPIC_100_validation.csv, every row checked.
+
+A row that fails a check gives a `Fault`, which names file, row and segment, and no segment. Frame numbers are taken as
+the table has them, and compared with its time stamps by the rule of `numbering`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_scripts.epic_kitchens import numbering
+from data_scripts.epic_kitchens.tables import Row, TableError, VideoRow, read_rows
+
+COLUMNS = (
+    "narration_id",
+    "participant_id",
+    "video_id",
+    "start_timestamp",
+    "stop_timestamp",
+    "start_frame",
+    "stop_frame",
+    "verb_class",
+    "noun_class",
+    "all_nouns",
+    "all_noun_classes",
+)
+MAX_LIST = 10_000  # characters of a list column; the official ones have fewer than 200
+_NARRATION_ID = re.compile(r"(?P<video>(?P<participant>P[0-9]{2})_(?:1[0-9]{2}|[0-9]{2}))_[0-9]{1,6}")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """An action in a video.
+
+    Attributes:
+        narration_id: Unique, `P01_11_0`.
+        participant_id: `P01`.
+        video_id: `P01_11`.
+        before_frame: Number of the frame at its start, from 1, at `rate`.
+        after_frame: Number of the frame at its end, greater than `before_frame`.
+        rate: Frames per second of the numbers, 60 or 50.
+        verb: Key of its verb class.
+        noun: Key of its (first) noun class.
+        video_seconds: Length of the video.
+        video_fps: Frames per second that the video was recorded at.
+    """
+
+    narration_id: str
+    participant_id: str
+    video_id: str
+    before_frame: int
+    after_frame: int
+    rate: int
+    verb: str
+    noun: str
+    video_seconds: float
+    video_fps: float
+
+    @property
+    def seconds(self) -> float:
+        """Length of the segment."""
+        return (self.after_frame - self.before_frame) / self.rate
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A row that fails a check: why in two or three words, for counting, and a sentence that names it."""
+
+    reason: str
+    sentence: str
+
+
+class _FaultyRowError(ValueError):
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+def read_segments(
+    paths: Sequence[Path], verbs: Mapping[int, str], nouns: Mapping[int, str], videos: Mapping[str, VideoRow]
+) -> Iterator[Segment | Fault]:
+    """Every row of the annotation files, as a segment or as a fault.
+
+    Args:
+        paths: CSV files with the columns `COLUMNS`.
+        verbs: Keys of the verb classes by id.
+        nouns: Keys of the noun classes by id.
+        videos: By video id.
+
+    Raises:
+        TableError: A file cannot be read as such a table; see `tables.read_rows`.
+    """
+    places: dict[str, str] = {}
+    for path in paths:
+        try:
+            for row in read_rows(path, COLUMNS):
+                place = f"{path.name}, line {row.number}"
+                name = row.values.get("narration_id", "")
+                try:
+                    segment = _segment(row, verbs, nouns, videos)
+                    if name in places:
+                        raise _FaultyRowError("duplicate", f"the same narration_id as {places[name]}")
+                    places[name] = place
+                except _FaultyRowError as error:
+                    yield Fault(error.reason, f"{place}, {name[:40] or 'without narration_id'}: {error}.")
+                else:
+                    yield segment
+        except TableError as error:
+            if "timestamps" in path.name and "verb_class" in str(error):
+                raise TableError(
+                    f"{path} holds no classes: those of the test set are not public. Use the training and validation "
+                    "tables."
+                ) from error
+            raise
+
+
+def _segment(row: Row, verbs: Mapping[int, str], nouns: Mapping[int, str], videos: Mapping[str, VideoRow]) -> Segment:
+    values = row.values
+    if not row.complete:
+        raise _FaultyRowError("wrong number of columns", f"{len(values)} columns or more, other than the header")
+    match = _NARRATION_ID.fullmatch(values["narration_id"])
+    if not match:
+        raise _FaultyRowError("bad narration_id", "the narration_id is not written like P01_11_0")
+    video_id = match["video"]
+    if values["video_id"] != video_id:
+        raise _FaultyRowError("wrong video", f"the video_id is {_short(values['video_id'])}, not {video_id}")
+    if values["participant_id"] != match["participant"]:
+        raise _FaultyRowError("wrong participant", f"the participant_id is {_short(values['participant_id'])}")
+    rate = numbering.nominal_rate(video_id)
+    before, after = (_number(values, column) for column in ("start_frame", "stop_frame"))
+    if before < 1:
+        raise _FaultyRowError("frame below 1", "frames count from 1, and start_frame is 0")
+    if before >= after:
+        raise _FaultyRowError("start not before stop", f"start_frame {before} is not before stop_frame {after}")
+    try:
+        start, stop = (numbering.timestamp_seconds(values[f"{end}_timestamp"]) for end in ("start", "stop"))
+    except ValueError as error:
+        raise _FaultyRowError("bad time stamp", str(error)) from error
+    expected = numbering.start_frame(start, rate), numbering.stop_frame(stop, rate)
+    if (before, after) != expected:
+        raise _FaultyRowError(
+            "frames and times disagree",
+            f"frames {before} to {after}, but its times are frames {expected[0]} to {expected[1]} at {rate} per second",
+        )
+    video = videos.get(video_id)
+    if video is None:
+        raise _FaultyRowError("unknown video", f"the table of videos has no {video_id}")
+    if after > video.seconds * rate:
+        raise _FaultyRowError(
+            "beyond the video's end",
+            f"stop_frame {after} is at {after / rate:.2f} s, and {video_id} has {video.seconds:.2f} s",
+        )
+    verb, noun = verbs.get(_number(values, "verb_class")), nouns.get(_number(values, "noun_class"))
+    for kind, key in (("verb", verb), ("noun", noun)):
+        if key is None:
+            raise _FaultyRowError(f"unknown {kind} class", f"there is no {kind} class {values[f'{kind}_class']}")
+    assert verb is not None and noun is not None
+    _check_lists(values)
+    participant = match["participant"]
+    return Segment(
+        values["narration_id"], participant, video_id, before, after, rate, verb, noun, video.seconds, video.fps
+    )
+
+
+def _number(values: Mapping[str, str], column: str) -> int:
+    text = values[column]
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10):
+        raise _FaultyRowError("bad number", f"{column} is {_short(text)}, no whole number")
+    return int(text)
+
+
+def _check_lists(values: Mapping[str, str]) -> None:
+    """The list columns have to be literals of lists, of one length: a sign that the row is whole."""
+    lists = []
+    for column, kind in (("all_nouns", str), ("all_noun_classes", int)):
+        text = values[column]
+        if len(text) > MAX_LIST:
+            raise _FaultyRowError("bad list", f"{column} has {len(text)} characters, more than {MAX_LIST}")
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+            raise _FaultyRowError("bad list", f"{column} is no list: {_short(text)}") from error
+        if not isinstance(value, list) or not all(type(item) is kind for item in value):
+            raise _FaultyRowError("bad list", f"{column} is no list of {kind.__name__}: {_short(text)}")
+        lists.append(value)
+    if len(lists[0]) != len(lists[1]):
+        raise _FaultyRowError("bad list", f"{len(lists[0])} nouns, but {len(lists[1])} noun classes")
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")

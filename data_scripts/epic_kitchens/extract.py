@@ -1,0 +1,160 @@
+"""`python -m data_scripts.epic_kitchens extract --index INDEX.csv --frames FOLDER --output data/epic`"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_scripts.builds import add_build_arguments, build_data_set, check_options, plain_errors
+from data_scripts.epic_kitchens import terms
+from data_scripts.epic_kitchens.frames import FRAMES, VIDEOS
+from data_scripts.epic_kitchens.source import SCENES, EpicSource
+
+DESCRIPTION = """\
+Extract the frames before and after each segment of an index, out of EPIC-KITCHENS-100's tars or folders of frames
+(P01/rgb_frames/P01_01.tar) or out of its videos (P01/videos/P01_01.MP4), and divide the pairs into splits. A video is
+a work unit: what is finished is never done again.
+"""
+_SHOWN = 12
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Extract the frames of an index as a data set of pairs."""
+    parser = argparse.ArgumentParser(prog="python -m data_scripts.epic_kitchens extract", description=DESCRIPTION)
+    parser.add_argument("--index", type=Path, required=True, metavar="CSV", help="index.csv of the command index")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--frames", type=Path, metavar="FOLDER", help="with the tars or folders of frames")
+    where.add_argument("--videos", type=Path, metavar="FOLDER", help="with the videos")
+    add_build_arguments(parser)
+    parser.set_defaults(view="multi")
+    parser.add_argument(
+        "--image_size", type=int, default=256, help="shorter side of the stored pictures; never scaled up (256)"
+    )
+    parser.add_argument("--originals", action="store_true", help="store the pictures in the size that they have")
+    parser.add_argument(
+        "--scene", choices=SCENES, default="participant", help="what counts as one scene: a kitchen, or a video"
+    )
+    parser.add_argument("--skip_missing", action="store_true", help="go on without the videos that are not there")
+    parser.add_argument("--strict", action="store_true", help="stop at the first segment that makes no pair")
+    parser.add_argument(
+        "--licence_allows_frames",
+        action="store_true",
+        help="you state that the licence (CC BY-NC 4.0) and your agreement allow these frames to be published",
+    )
+    options = parser.parse_args(arguments)
+    with plain_errors():
+        extract(options)
+
+
+def extract(options: argparse.Namespace) -> None:
+    """Run the command.
+
+    Raises:
+        ValueError: For options, an index or a folder that cannot be used, or videos that are not there.
+    """
+    publishable = None if options.licence_allows_frames else terms.NOT_PUBLISHABLE
+    check_options(options, publishable)
+    if options.view != "multi":
+        raise ValueError("EPIC-KITCHENS-100 has no boxes of its objects to cut out: use --view multi.")
+    if (options.output / "index.csv").exists():
+        raise ValueError(f"{options.output} holds an index, whose card would be replaced: choose another --output.")
+    kind = "frames" if options.frames else "videos"
+    source = EpicSource(
+        options.index,
+        options.frames or options.videos,
+        kind,
+        None if options.originals else options.image_size,
+        scene=options.scene,
+        strict=options.strict,
+    )
+    if kind == "videos":
+        check_decoder()
+    print(found_text(source), flush=True)
+    check_missing(source, options.skip_missing)
+    if options.licence_allows_frames:
+        allow_publishing(options.output)
+
+    from modeling_cde.data.card import DatasetCard
+
+    size = "in their own size" if options.originals else f"scaled down to {options.image_size} pixels at most"
+    came = "the official frames" if kind == "frames" else "the videos, by the numbering of the official frames"
+    card = DatasetCard(
+        title="Before/after pairs from EPIC-KITCHENS-100",
+        description="Frames of kitchen videos at the start and the end of one action, with the classes of its verb "
+        f"and noun; out of {came}, {size} (shorter side).",
+        license=terms.LICENSE,
+        license_terms=terms.TERMS,
+        credit=f"{terms.CREDIT}\n\nChanges to the original: two frames of each chosen segment were taken out, "
+        "scaled down where they were larger, and divided into splits.",
+        provenance=terms.PROVENANCE,
+        citation=terms.CITATION,
+        tags=("epic-kitchens",),
+        limits=(
+            "The frames are those at a segment's annotated start and end; whether the object is in view is not checked "
+            "unless the index was made with scores.",
+            "Cameras move and several things change at once: before and after differ in more than the action.",
+            "In low light the cameras of 2018 repeat frames.",
+        ),
+    )
+    report = build_data_set(source, options, card, publishable=publishable)
+    if report.problems:
+        print(
+            "To try a video again after its frames were fetched anew, delete its .json below "
+            f"{options.output / 'shards' / options.view} and run the same command.",
+            flush=True,
+        )
+
+
+def found_text(source: EpicSource) -> str:
+    """What was found for the videos of the index, in one line."""
+    kinds = Counter("folder" if path.is_dir() else path.suffix for path in source.paths.values())
+    found = ", ".join(f"{count} as {kind}" for kind, count in sorted(kinds.items())) or "none"
+    pairs = sum(len(segments) for segments in source.segments.values())
+    return (
+        f"{pairs} segments in {len(source.segments)} videos: {len(source.actions)} verbs, {len(source.objects)} nouns. "
+        f"Found below {source.root}: {found}."
+    )
+
+
+def check_missing(source: EpicSource, skip: bool) -> None:
+    """Name the videos that are not there; go on without them only if that is wanted.
+
+    Raises:
+        ValueError: Videos are missing, all of them or without `skip`.
+    """
+    missing = source.missing
+    if not missing:
+        return
+    segments = sum(len(source.segments[video_id]) for video_id in missing)
+    listed = ", ".join(missing[:_SHOWN]) + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
+    told = f"{len(missing)} of {len(source.segments)} videos, with {segments} segments, are not there: {listed}."
+    if not source.paths:
+        patterns = FRAMES if source.kind == "frames" else VIDEOS
+        looked = ", ".join(p.format(participant=missing[0].split("_")[0], video=missing[0]) for p in patterns)
+        raise ValueError(f"{told} Looked for in {source.root}: {looked}. Give the folder that holds them.")
+    if not skip:
+        raise ValueError(f"{told} Fetch them, or add --skip_missing to go on without them.")
+    print(f"{told} Going on without them.", flush=True)
+
+
+def check_decoder() -> None:
+    """Say at once that PyAV is missing.
+
+    Raises:
+        ValueError: It is.
+    """
+    try:
+        import av  # noqa: F401
+    except ImportError as error:
+        raise ValueError("Reading videos needs PyAV: pip install av, or extract from frames instead.") from error
+
+
+def allow_publishing(output: Path) -> None:
+    """Take away the mark that an earlier run without --licence_allows_frames left; another's mark stays."""
+    from modeling_cde.data.publishing import FORBIDDEN
+
+    mark = output / FORBIDDEN
+    if mark.exists() and mark.read_text(encoding="utf-8").split() == terms.NOT_PUBLISHABLE.split():
+        mark.unlink()

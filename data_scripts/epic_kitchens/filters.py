@@ -1,0 +1,119 @@
+"""Which segments make pairs: chosen verbs, long enough, not mixed with another action, both frames good enough."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from data_scripts.epic_kitchens.annotations import Segment
+from data_scripts.epic_kitchens.scores import FrameScore
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What segments have to be like.
+
+    Attributes:
+        verbs: Keys of the verb classes to keep.
+        min_seconds: Least length of a segment.
+        min_frames: Least number of frames from the before to the after frame, at the nominal rate.
+        max_overlap: Largest share of a segment, 0 to 1, that may also belong to segments of another verb or noun in
+            the same video; None keeps all. Two things that change at the same time make a pair whose label is half
+            the truth.
+        min_score: Both frames have to score above this, where there are scores.
+    """
+
+    verbs: frozenset[str]
+    min_seconds: float = 0.0
+    min_frames: int = 1
+    max_overlap: float | None = None
+    min_score: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.min_seconds >= 0:
+            raise ValueError(f"min_seconds is {self.min_seconds}; give 0 or more.")
+        if self.min_frames < 1:
+            raise ValueError(f"min_frames is {self.min_frames}; give 1 or more.")
+        if self.max_overlap is not None and not 0 <= self.max_overlap <= 1:
+            raise ValueError(f"max_overlap is {self.max_overlap}; give a share from 0 to 1.")
+
+
+def choose(
+    segments: Sequence[Segment], choice: Choice, score: FrameScore | None = None
+) -> tuple[list[Segment], dict[str, int]]:
+    """The segments that the choice keeps, and how many it leaves out for which reason.
+
+    Args:
+        segments: All segments of the annotations, of other verbs too: overlap is with any of them.
+        choice: What to keep.
+        score: Of frames; None to keep all.
+
+    Returns:
+        Segments, sorted by video, frames and id; left out by reason. A segment counts under the first reason of:
+        verb not chosen, too short, overlaps another action, no score, low score.
+    """
+    shares = overlap_shares(segments, choice.verbs) if choice.max_overlap is not None else {}
+    kept: list[Segment] = []
+    left_out = dict.fromkeys(("verb not chosen", "too short", "overlaps another action", "no score", "low score"), 0)
+    for segment in segments:
+        reason = _reason(segment, choice, shares.get(segment.narration_id, 0.0), score)
+        if reason:
+            left_out[reason] += 1
+        else:
+            kept.append(segment)
+    kept.sort(key=lambda s: (s.video_id, s.before_frame, s.after_frame, s.narration_id))
+    return kept, {reason: count for reason, count in left_out.items() if count}
+
+
+def _reason(segment: Segment, choice: Choice, share: float, score: FrameScore | None) -> str | None:
+    if segment.verb not in choice.verbs:
+        return "verb not chosen"
+    if segment.seconds < choice.min_seconds or segment.after_frame - segment.before_frame < choice.min_frames:
+        return "too short"
+    if choice.max_overlap is not None and share > choice.max_overlap:
+        return "overlaps another action"
+    if score is not None:
+        scores = score(segment)
+        if scores is None:
+            return "no score"
+        if not all(value > choice.min_score for value in scores):
+            return "low score"
+    return None
+
+
+def overlap_shares(segments: Sequence[Segment], verbs: Collection[str]) -> dict[str, float]:
+    """The share of each segment, 0 to 1, that also belongs to segments of another verb or noun in its video.
+
+    Time counts once, however many others there are. Segments of the same verb and noun do not count: they tell of the
+    same thing.
+
+    Args:
+        segments: That may overlap.
+        verbs: Only segments of these are given a share.
+    """
+    by_video: dict[str, list[Segment]] = defaultdict(list)
+    for segment in segments:
+        by_video[segment.video_id].append(segment)
+    shares = {}
+    for others in by_video.values():
+        others.sort(key=lambda s: (s.before_frame, s.after_frame))
+        for segment in others:
+            if segment.verb in verbs:
+                shared = _covered(segment, others) / (segment.after_frame - segment.before_frame)
+                shares[segment.narration_id] = shared
+    return shares
+
+
+def _covered(segment: Segment, others: Sequence[Segment]) -> int:
+    """Frames of a segment that others cover; `others` are sorted by their start."""
+    covered, reached = 0, segment.before_frame
+    for other in others:
+        if other.before_frame >= segment.after_frame:
+            break
+        if (other.verb, other.noun) == (segment.verb, segment.noun):
+            continue
+        begin, end = max(other.before_frame, reached), min(other.after_frame, segment.after_frame)
+        if begin < end:
+            covered, reached = covered + end - begin, end
+    return covered

@@ -1,0 +1,194 @@
+"""Where a video's frames come from: the official tar of frames, a folder of frames, or the video itself.
+
+Looked for below the folder that the user names, `P01_01` standing for any video:
+
+    frames   P01/rgb_frames/P01_01.tar  P01/rgb_frames/P01_01/  P01_01.tar  P01_01/  (frame_0000000001.jpg and so on)
+    videos   P01/videos/P01_01.MP4  P01_01.MP4  (or .mp4, .mkv, .avi)
+
+Before a frame is used, what is there is compared with the length of the video: frames that were extracted at another
+rate have the wrong numbers throughout, and are refused whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data_scripts.archives import ArchiveError, open_files
+from data_scripts.epic_kitchens.numbering import frame_time
+from data_scripts.video import VideoError, iterate_frames, video_info
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+KINDS = ("frames", "videos")
+FRAMES = ("{participant}/rgb_frames/{video}.tar", "{participant}/rgb_frames/{video}", "{video}.tar", "{video}")
+VIDEOS = tuple(
+    f"{folder}{{video}}{ending}"
+    for folder in ("{participant}/videos/", "")
+    for ending in (".MP4", ".mp4", ".mkv", ".avi")
+)
+MAX_FRAME_BYTES = 32 * 2**20
+_FRAME_NAME = re.compile(r"frame_([0-9]{10})\.jpe?g", re.IGNORECASE)
+_OTHER_RATES = (1, 2, 5, 8, 10, 12, 15, 23.976, 24, 25, 29.97, 30, 47.952, 48, 50, 59.94, 60, 90, 100, 120)
+
+
+class FramesError(ValueError):
+    """A video's frames cannot be used at all; one sentence that says which and what to do."""
+
+
+class NoFrameError(ValueError):
+    """One frame cannot be had.
+
+    Attributes:
+        reason: Two or three words to count it under.
+    """
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Video:
+    """What is known of a video from the index.
+
+    Attributes:
+        video_id: `P01_01`.
+        rate: Frames per second of its frame numbers.
+        seconds: Its length.
+        fps: Its native rate.
+    """
+
+    video_id: str
+    rate: int
+    seconds: float
+    fps: float
+
+
+def find(root: Path, video_id: str, kind: str) -> Path | None:
+    """Where a video's frames or the video itself lie below a folder; None where they do not."""
+    for pattern in FRAMES if kind == "frames" else VIDEOS:
+        path = root / pattern.format(participant=video_id.split("_")[0], video=video_id)
+        if path.is_file() if path.suffix else path.is_dir():
+            return path
+    return None
+
+
+def pictures(
+    path: Path, kind: str, video: Video, numbers: Iterable[int]
+) -> Iterator[tuple[int, bytes | Image.Image | NoFrameError]]:
+    """The frames of some numbers, in ascending order, one in memory at a time.
+
+    Args:
+        path: From `find`.
+        kind: `"frames"` gives JPEG bytes as they are, `"videos"` decoded pictures.
+        video: That they belong to.
+        numbers: Official frame numbers, from 1.
+
+    Yields:
+        Each number once, with its picture or the error that says why there is none.
+
+    Raises:
+        FramesError: Nothing of it can be used: an archive that is damaged or cut short, frames of another rate, a
+            video that cannot be opened or is another one.
+    """
+    wanted = sorted(set(numbers))
+    yield from _from_frames(path, video, wanted) if kind == "frames" else _from_video(path, video, wanted)
+
+
+def _from_frames(path: Path, video: Video, wanted: list[int]) -> Iterator[tuple[int, bytes | NoFrameError]]:
+    files = open_files(path)
+    try:
+        try:
+            names = _numbered(files.names(), path)
+        except ArchiveError as error:
+            raise FramesError(str(error)) from error
+        last = max(names, default=0)
+        check_rate(path, video, last)
+        files.prefetch([names[number] for number in wanted if number in names], MAX_FRAME_BYTES)
+        for number in wanted:
+            if number not in names:
+                end = f", whose last one is {last}" if number > last else ""
+                yield number, NoFrameError("frame missing", f"frame {number} is missing in {path}{end}")
+                continue
+            try:
+                content = files.read(names[number], MAX_FRAME_BYTES)
+            except (ArchiveError, OSError) as error:
+                yield number, NoFrameError("frame unreadable", f"frame {number} cannot be read: {error}".rstrip("."))
+            else:
+                yield number, content
+    finally:
+        files.close()
+
+
+def _numbered(names: Iterable[str], path: Path) -> dict[int, str]:
+    """File names by frame number; other files do not matter."""
+    found: dict[int, str] = {}
+    for name in names:
+        match = _FRAME_NAME.fullmatch(name.rsplit("/", 1)[-1])
+        if match:
+            number = int(match[1])
+            if number in found:
+                raise FramesError(
+                    f"{path} has two frames {number} ({found[number]} and {name}): keep those of one video."
+                )
+            found[number] = name
+    if not found:
+        raise FramesError(f"{path} holds no frames named like frame_0000000001.jpg: fetch or extract them again.")
+    return found
+
+
+def check_rate(path: Path, video: Video, last: int) -> None:
+    """Refuse frames whose highest number tells of another rate than the annotations count at.
+
+    The official tars end up to 14 frames behind length·rate. A copy that ends where another rate would end, or far
+    behind, has wrong numbers; one that ends too early elsewhere is cut short, which its missing frames tell. Ten frames
+    (0.2 s) are nothing to go by: of a video of under three minutes, 59.94 and 60 per second cannot be told apart.
+
+    Args:
+        path: For the sentence.
+        video: That the frames belong to.
+        last: The highest frame number.
+
+    Raises:
+        FramesError: Says which rate it seems to be.
+    """
+    expected = video.seconds * video.rate
+    slack = 2 + 0.0005 * expected
+    if last > expected + 30 + 0.005 * expected:
+        found = min((*_OTHER_RATES, video.fps), key=lambda rate: abs(rate * video.seconds - last))
+        seems = f"as at about {found:.5g} per second" if abs(found * video.seconds - last) < slack else "too many"
+    elif last < expected - max(10.0, 0.0005 * expected):
+        near = [rate for rate in (video.fps, *_OTHER_RATES) if abs(rate * video.seconds - last) <= 1 + 0.0002 * last]
+        if not near:
+            return
+        seems = f"as at {near[0]:.5g} per second"
+    else:
+        return
+    raise FramesError(
+        f"The frames of {path} end at number {last}, {seems}; {video.video_id} has {video.seconds:.2f} s and its "
+        f"numbers count {video.rate} per second. Extract them again by ffmpeg with -r {video.rate}, or take the official ones."
+    )
+
+
+def _from_video(path: Path, video: Video, wanted: list[int]) -> Iterator[tuple[int, Image.Image | NoFrameError]]:
+    try:
+        seconds = video_info(path).seconds
+        if seconds is not None and abs(float(seconds) - video.seconds) > 1 + 0.001 * video.seconds:
+            raise FramesError(
+                f"{path} is {float(seconds):.2f} s long and {video.video_id} {video.seconds:.2f} s, so it is another "
+                "or a cut one: fetch it again."
+            )
+        found = iterate_frames(path, (frame_time(number, video.rate) for number in wanted))
+        for number, picture in zip(wanted, found, strict=True):
+            if isinstance(picture, VideoError):
+                sentence = f"frame {number} cannot be had: {picture}".rstrip(".")
+                yield number, NoFrameError("frame not in the video", sentence)
+            else:
+                yield number, picture
+    except VideoError as error:
+        raise FramesError(str(error)) from error

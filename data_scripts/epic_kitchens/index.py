@@ -1,0 +1,215 @@
+"""`python -m data_scripts.epic_kitchens index --annotations EPIC_100_train.csv ... --output data/epic-index`"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_scripts.builds import plain_errors
+from data_scripts.epic_kitchens.annotations import Fault, Segment, read_segments
+from data_scripts.epic_kitchens.filters import Choice, choose
+from data_scripts.epic_kitchens.index_card import index_card
+from data_scripts.epic_kitchens.listing import index_csv, sha256, write_text
+from data_scripts.epic_kitchens.scores import FrameScore, ScoreFile
+from data_scripts.epic_kitchens.tables import TableError, read_classes, read_videos
+from data_scripts.epic_kitchens.verbs import CAUSAL_TRIPLET_VERBS, choose_verbs
+
+FAULTS_SHOWN = 20
+DESCRIPTION = """\
+From EPIC-KITCHENS-100's official CSV tables to the frames before and after each segment: index.csv, a card, and a
+report of what was left out and why. No frame is needed for it, and none is in it.
+"""
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index and how it came about.
+
+    Attributes:
+        segments: Chosen, sorted by video and frames.
+        rows: Rows of the annotations.
+        faults: Rows that failed a check, in the order of the files.
+        left_out: Sound segments that were not chosen, by reason.
+    """
+
+    segments: list[Segment]
+    rows: int
+    faults: list[Fault]
+    left_out: dict[str, int]
+
+    def counts(self) -> dict[str, Any]:
+        """All numbers of the report."""
+        s = self.segments
+        return {
+            "rows": self.rows,
+            "faulty": dict(sorted(Counter(fault.reason for fault in self.faults).items())),
+            "left_out": self.left_out,
+            "segments": len(s),
+            "videos": len({segment.video_id for segment in s}),
+            "participants": len({segment.participant_id for segment in s}),
+            "verbs": dict(sorted(Counter(segment.verb for segment in s).items())),
+            "nouns": dict(sorted(Counter(segment.noun for segment in s).items())),
+        }
+
+
+def build_index(
+    annotations: Sequence[Path],
+    verb_classes: Path,
+    noun_classes: Path,
+    video_info: Path,
+    *,
+    verbs: Sequence[str] = CAUSAL_TRIPLET_VERBS,
+    min_seconds: float = 0.0,
+    min_frames: int = 1,
+    max_overlap: float | None = None,
+    score: FrameScore | None = None,
+    min_score: float = 0.5,
+    strict: bool = False,
+) -> Index:
+    """Read the official tables and choose segments.
+
+    Args:
+        annotations: EPIC_100_train.csv, EPIC_100_validation.csv or tables like them.
+        verb_classes: EPIC_100_verb_classes.csv.
+        noun_classes: EPIC_100_noun_classes.csv.
+        video_info: EPIC_100_video_info.csv.
+        verbs: Keys of verb classes, or `["all"]`.
+        min_seconds: See `filters.Choice`, as for the next three.
+        min_frames: Likewise.
+        max_overlap: Likewise.
+        score: Of the frames, such as a `ScoreFile`; None for none.
+        min_score: See `filters.Choice`.
+        strict: Stop at the first row that fails a check.
+
+    Raises:
+        TableError: A table cannot be used, or `strict` and a row fails a check.
+        ValueError: An option is out of range.
+    """
+    verb_keys, noun_keys = read_classes(verb_classes), read_classes(noun_classes)
+    choice = Choice(
+        choose_verbs(verbs, set(verb_keys.values())), min_seconds, min_frames, max_overlap, min_score=min_score
+    )
+    faults: list[Fault] = []
+    sound: list[Segment] = []
+    for row in read_segments(annotations, verb_keys, noun_keys, read_videos(video_info)):
+        if isinstance(row, Segment):
+            sound.append(row)
+        elif strict:
+            raise TableError(row.sentence)
+        else:
+            faults.append(row)
+    segments, left_out = choose(sound, choice, score)
+    return Index(segments, len(sound) + len(faults), faults, left_out)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make an index, and publish it if asked."""
+    parser = argparse.ArgumentParser(prog="python -m data_scripts.epic_kitchens index", description=DESCRIPTION)
+    add = parser.add_argument
+    add("--annotations", type=Path, nargs="+", required=True, metavar="CSV", help="EPIC_100_train.csv and the like")
+    add("--verb_classes", type=Path, required=True, metavar="CSV", help="EPIC_100_verb_classes.csv")
+    add("--noun_classes", type=Path, required=True, metavar="CSV", help="EPIC_100_noun_classes.csv")
+    add("--video_info", type=Path, required=True, metavar="CSV", help="EPIC_100_video_info.csv")
+    add("--output", type=Path, required=True, metavar="FOLDER", help="for index.csv, README.md and report.json")
+    add(
+        "--verbs",
+        nargs="+",
+        default=list(CAUSAL_TRIPLET_VERBS),
+        metavar="KEY",
+        help=f"keys of verb classes, or all ({' '.join(CAUSAL_TRIPLET_VERBS)})",
+    )
+    add("--min_seconds", type=float, default=0.0, help="least length of a segment (0)")
+    add("--min_frames", type=int, default=1, help="least number of frames between before and after (1)")
+    add("--overlap", choices=("keep", "drop"), default="keep", help="segments that overlap another action (keep)")
+    add("--max_overlap", type=float, default=0.5, help="with drop: the share of a segment that others may have (0.5)")
+    add("--scores", type=Path, metavar="CSV", help="narration_id,start_score,stop_score; none by default")
+    add("--min_score", type=float, default=0.5, help="with --scores: both have to be above it (0.5)")
+    add("--strict", action="store_true", help="stop at the first row that fails a check instead of reporting it")
+    add("--push_to_hub", metavar="ORG/NAME", help="upload index, card and report to this data set repository")
+    add("--private", action="store_true", help="make that repository private")
+    options = parser.parse_args(arguments)
+    with plain_errors():
+        write_index(options)
+
+
+def write_index(options: argparse.Namespace) -> Index:
+    """Run the command.
+
+    Raises:
+        ValueError: For options or tables that cannot be used.
+        OSError: The output cannot be written, or the Hub cannot be reached.
+    """
+    output: Path = options.output
+    if (output / "shards").exists() or (output / "manifests").exists():
+        raise ValueError(
+            f"{output} holds a build of pairs, whose card the index's would replace: choose another folder."
+        )
+    index = build_index(
+        options.annotations,
+        options.verb_classes,
+        options.noun_classes,
+        options.video_info,
+        verbs=options.verbs,
+        min_seconds=options.min_seconds,
+        min_frames=options.min_frames,
+        max_overlap=options.max_overlap if options.overlap == "drop" else None,
+        score=ScoreFile(options.scores) if options.scores else None,
+        min_score=options.min_score,
+        strict=options.strict,
+    )
+    print(report_text(index), flush=True)
+    if not index.segments:
+        raise ValueError("No segment is left, so no index was written: choose other verbs or weaker conditions.")
+    report = {"settings": _settings(options), **index.counts(), "faults": [fault.sentence for fault in index.faults]}
+    output.mkdir(parents=True, exist_ok=True)
+    files = {
+        "index.csv": index_csv(index.segments),
+        "report.json": json.dumps(report, indent=2, ensure_ascii=False) + "\n",
+        "README.md": index_card(report),
+    }
+    for name, text in files.items():
+        write_text(output / name, text)
+    print(
+        f"Index: {output / 'index.csv'}; card and report beside it. Extract its frames with: python -m "
+        f"data_scripts.epic_kitchens extract --index {output / 'index.csv'} --frames FOLDER --output FOLDER"
+    )
+    if options.push_to_hub:
+        from data_scripts.epic_kitchens.index_card import push_index
+
+        print(f"Published: {push_index(files, options.push_to_hub, private=options.private)}", flush=True)
+    return index
+
+
+def report_text(index: Index) -> str:
+    """What the index holds and what was left out, in lines; the first faults by name."""
+    counts = index.counts()
+    lines = [
+        f"{counts['segments']} of {counts['rows']} segments, in {counts['videos']} videos of {counts['participants']} "
+        f"participants: {len(counts['verbs'])} verbs, {len(counts['nouns'])} nouns."
+    ]
+    for what, reasons in (("Rows that failed a check", counts["faulty"]), ("Left out", counts["left_out"])):
+        if reasons:
+            lines.append(f"{what}: {', '.join(f'{reason} {count}' for reason, count in reasons.items())}.")
+    lines += [f"  {fault.sentence}" for fault in index.faults[:FAULTS_SHOWN]]
+    if len(index.faults) > FAULTS_SHOWN:
+        lines.append(f"  and {len(index.faults) - FAULTS_SHOWN} more, in report.json.")
+    return "\n".join(lines)
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What the index depends on, files by name and hash."""
+    tables = [*options.annotations, options.verb_classes, options.noun_classes, options.video_info]
+    tables += [options.scores] if options.scores else []
+    return {
+        "tables": {path.name: sha256(path) for path in tables},
+        "verbs": options.verbs,
+        "min_seconds": options.min_seconds,
+        "min_frames": options.min_frames,
+        "max_overlap": options.max_overlap if options.overlap == "drop" else None,
+        "min_score": options.min_score if options.scores else None,
+    }

@@ -1,0 +1,133 @@
+"""The card of an index, and its publication: three small text files, no frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from data_scripts.epic_kitchens import terms
+
+_HEADER = f"""\
+---
+pretty_name: Before/after frames of EPIC-KITCHENS-100, an index
+license: {terms.LICENSE}
+task_categories:
+- image-classification
+tags:
+- before-after-pairs
+- action-recognition
+- causal-delta-embeddings
+- epic-kitchens
+configs:
+- config_name: default
+  data_files: index.csv
+---
+"""
+_EXTRACT = "python -m data_scripts.epic_kitchens extract --index index.csv --frames FOLDER --output data/epic"
+_COLUMNS = """\
+| column | what |
+|---|---|
+| `narration_id` | the segment's id in EPIC-KITCHENS-100, unique |
+| `participant_id`, `video_id` | whose kitchen, which video |
+| `before_frame`, `after_frame` | official frame numbers at the segment's start and end, from 1 |
+| `rate` | frames per second of these numbers: 60, or 50 in the videos PXX_1YY, whatever the video's own rate |
+| `seconds` | length of the segment |
+| `verb`, `noun` | keys of the verb class and of the first noun's class |
+| `video_seconds`, `video_fps` | length and native rate of the video |
+"""
+_CHANGES = """\
+Changes to the original: a choice of the segments of the official annotation tables, some of their columns under other
+names, class ids replaced by the classes' keys, and lengths added. Frame numbers are unchanged."""
+
+
+def index_card(report: Mapping[str, Any]) -> str:
+    """README.md of an index, from the report of its making: equal reports give equal text."""
+    settings = report["settings"]
+    conditions = [f"verb classes: {', '.join(settings['verbs'])}"]
+    if settings["min_seconds"] or settings["min_frames"] > 1:
+        conditions.append(f"at least {settings['min_seconds']:g} s and {settings['min_frames']} frames long")
+    if settings["max_overlap"] is not None:
+        conditions.append(f"at most {settings['max_overlap']:.0%} of a segment overlapped by another action")
+    if settings["min_score"] is not None:
+        conditions.append(f"both frames scored above {settings['min_score']:g}")
+    gone = {**report["faulty"], **report["left_out"]}
+    left_out = ", ".join(f"{_plain(reason)} {count}" for reason, count in gone.items()) or "none"
+    verbs = ", ".join(f"{_plain(verb)} {count}" for verb, count in report["verbs"].items())
+    tables = "\n".join(
+        f"- `{name.replace('`', '')}`, SHA-256 `{digest}`" for name, digest in settings["tables"].items()
+    )
+    blocks = [
+        "# Before/after frames of EPIC-KITCHENS-100: an index",
+        f"The frames before and after {report['segments']} actions in {report['videos']} kitchen videos of "
+        f"{report['participants']} participants, as frame numbers, with the action's verb and noun. No frames are "
+        "inside: get them from EPIC-KITCHENS-100, and have them extracted as pairs by",
+        f"```bash\n{_EXTRACT}\n```",
+        _COLUMNS.rstrip(),
+        f"Chosen: {'; '.join(conditions)}. Rows of the tables: {report['rows']}; left out: {left_out}.",
+        f"Segments per verb: {verbs}.",
+        f"Made from:\n\n{tables}",
+        "## Licence and credit",
+        terms.TERMS,
+        terms.CREDIT,
+        _CHANGES,
+        "\n".join(f"- {line}" for line in terms.PROVENANCE),
+        "## Citation",
+        f"```text\n{terms.CITATION}\n```",
+    ]
+    return f"{_HEADER}\n" + "\n\n".join(blocks) + "\n"
+
+
+def push_index(files: Mapping[str, str], repo_id: str, *, private: bool = False) -> str:
+    """Publish an index as a data set repository of the Hub, in one commit.
+
+    Args:
+        files: Text by name.
+        repo_id: `ORG/NAME`; created where it does not exist.
+        private: Make a new repository private.
+
+    Returns:
+        The repository's address.
+
+    Raises:
+        ValueError: That is no name, or the repository holds other data.
+        ConnectionError: The Hub cannot be reached or refuses.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HFValidationError, HTTPError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError:
+        repo_id = ""
+    if repo_id.count("/") != 1:
+        raise ValueError("--push_to_hub is no name of a repository; write ORG/NAME.")
+    api = HfApi(library_name="modeling-cde")
+    try:
+        api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True)
+        repository = api.dataset_info(repo_id)
+        if private and not repository.private:
+            raise ValueError(f"{repo_id} exists and is public; make it private on its page or choose another name.")
+        others = [item.rfilename for item in repository.siblings or () if item.rfilename.endswith(".parquet")]
+        if others:
+            raise ValueError(f"{repo_id} holds other data ({others[0]}): publish the index to a repository of its own.")
+        operations = [CommitOperationAdd(name, text.encode()) for name, text in files.items()]
+        api.create_commit(
+            repo_id,
+            operations,
+            commit_message="Upload an index of before/after frames",
+            repo_type="dataset",
+            parent_commit=repository.sha,
+        )
+    except (HTTPError, RuntimeError, ConnectionError) as error:
+        told = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ConnectionError(
+            f"The index was not published to {repo_id} ({told.rstrip('.')}): check the login (hf auth login) and the "
+            "connection, and run the same command again."
+        ) from error
+    return f"{api.endpoint}/datasets/{repo_id}"
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown takes for nothing else."""
+    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|#" else letter for letter in text.replace("\n", " "))

@@ -1,0 +1,107 @@
+"""The index: a CSV file with a line a segment, the same bytes from the same segments, checked again when read."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from data_scripts.epic_kitchens.annotations import Segment
+from data_scripts.epic_kitchens.numbering import VIDEO_ID, nominal_rate
+from data_scripts.epic_kitchens.tables import Row, TableError, read_rows
+
+#: What the columns mean stands on the index's card.
+COLUMNS = (
+    "narration_id",
+    "participant_id",
+    "video_id",
+    "before_frame",
+    "after_frame",
+    "rate",
+    "seconds",
+    "verb",
+    "noun",
+    "video_seconds",
+    "video_fps",
+)
+
+
+def index_csv(segments: Iterable[Segment]) -> str:
+    """The index as text."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for s in segments:
+        writer.writerow(
+            (
+                *(s.narration_id, s.participant_id, s.video_id, s.before_frame, s.after_frame, s.rate),
+                *(f"{s.seconds:.6f}", s.verb, s.noun, f"{s.video_seconds:.6f}", f"{s.video_fps:.6f}"),
+            )
+        )
+    return buffer.getvalue()
+
+
+def read_index(path: Path) -> list[Segment]:
+    """The segments of an index.
+
+    Raises:
+        TableError: As `tables.read_rows`, or a line is not such as `index_csv` writes it.
+    """
+    segments: list[Segment] = []
+    known: set[str] = set()
+    for row in read_rows(path, COLUMNS):
+        try:
+            segment = _segment(row)
+        except (ValueError, KeyError) as error:
+            raise TableError(f"{path}, line {row.number}: {error}; make the index anew.") from error
+        if segment.narration_id in known:
+            raise TableError(f"{path}, line {row.number}: {segment.narration_id} stands there twice.")
+        known.add(segment.narration_id)
+        segments.append(segment)
+    if not segments:
+        raise TableError(f"{path} holds no segments.")
+    return segments
+
+
+def _segment(row: Row) -> Segment:
+    values = row.values
+    video_id = values["video_id"]
+    match = VIDEO_ID.fullmatch(video_id)  # it becomes part of a path
+    if not row.complete or not match or match[1] != values["participant_id"]:
+        raise ValueError(f"{video_id[:40]!r} of {values['participant_id'][:40]!r} is no video of EPIC-KITCHENS-100")
+    if not values["narration_id"].startswith(f"{video_id}_") or not values["verb"] or not values["noun"]:
+        raise ValueError(f"{values['narration_id'][:40]!r} is no segment of {video_id} with a verb and a noun")
+    before, after, rate = (int(values[column]) for column in ("before_frame", "after_frame", "rate"))
+    if not 1 <= before < after < 10**9 or rate != nominal_rate(video_id):
+        raise ValueError(f"{video_id} has no frames {before} to {after} at {rate} per second")
+    seconds, fps = float(values["video_seconds"]), float(values["video_fps"])
+    if not (0 < seconds < math.inf and 0 < fps < math.inf):
+        raise ValueError(f"{video_id} has no length of {seconds} s at {fps} frames per second")
+    return Segment(
+        values["narration_id"],
+        match[1],
+        video_id,
+        before,
+        after,
+        rate,
+        values["verb"],
+        values["noun"],
+        seconds,
+        fps,
+    )
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file aside and rename it, so that it is there whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(temporary, path)

@@ -1,0 +1,47 @@
+"""Scores of a segment's two frames, by which poor pairs (the object out of view, hidden, blurred) are left out.
+
+Causal Triplet kept segments whose frames both scored above 0.5 in files that were never released. Any function of a
+segment can take their place; from the command line it is a CSV file `narration_id,start_score,stop_score`.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Protocol
+
+from data_scripts.epic_kitchens.annotations import Segment
+from data_scripts.epic_kitchens.tables import TableError, read_rows
+
+
+class FrameScore(Protocol):
+    """Gives each segment the scores of its before and after frame, or None where it has none; higher is better."""
+
+    def __call__(self, segment: Segment) -> tuple[float, float] | None: ...
+
+
+class ScoreFile:
+    """Scores from a CSV file with the columns narration_id, start_score and stop_score.
+
+    Raises:
+        TableError: As `tables.read_rows`, or a score is no number, or a segment stands there twice.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._scores: dict[str, tuple[float, float]] = {}
+        for row in read_rows(path, ("narration_id", "start_score", "stop_score")):
+            name = row.values["narration_id"]
+            try:
+                scores = float(row.values["start_score"]), float(row.values["stop_score"])
+            except (KeyError, ValueError):
+                scores = math.nan, math.nan
+            if not all(math.isfinite(score) for score in scores):
+                raise TableError(f"{path}, line {row.number}, {name}: the scores are no two numbers.")
+            if name in self._scores:
+                raise TableError(f"{path}, line {row.number}: {name} stands there twice.")
+            self._scores[name] = scores
+
+    def __call__(self, segment: Segment) -> tuple[float, float] | None:
+        """The scores of a segment."""
+        return self._scores.get(segment.narration_id)

@@ -1,0 +1,180 @@
+"""EPIC-KITCHENS-100 as a source of pairs: a video is a work unit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_scripts.epic_kitchens.annotations import Segment
+from data_scripts.epic_kitchens.frames import KINDS, FramesError, NoFrameError, Video, find, pictures
+from data_scripts.epic_kitchens.listing import read_index, sha256
+from data_scripts.pictures import BadPictureError, store_pair
+from data_scripts.work_units import StopBuildError, UnitRows
+
+if TYPE_CHECKING:
+    from datasets import Features
+    from PIL import Image
+
+SCENES = ("participant", "video")
+_NAMED = 20  # segments in one sentence
+
+
+class EpicSource:
+    """The pairs of an index, from frames or videos below a folder.
+
+    Classes are those of the whole index, sorted, whichever videos are there.
+
+    Args:
+        index: `index.csv`.
+        root: Folder of the frames or videos.
+        kind: `"frames"` or `"videos"`.
+        image_size: Shorter side of the stored pictures in pixels, never scaled up; None for the originals.
+        scene: `"participant"` (a kitchen) or `"video"`.
+        strict: Stop the build at the first segment that makes no pair.
+
+    Raises:
+        ValueError: The index cannot be read, the folder is missing, or an argument is none of those above.
+    """
+
+    def __init__(
+        self,
+        index: Path,
+        root: Path,
+        kind: str,
+        image_size: int | None = 256,
+        *,
+        scene: str = "participant",
+        strict: bool = False,
+    ) -> None:
+        if kind not in KINDS or scene not in SCENES:
+            raise ValueError(f"There is no kind {kind!r} and scene {scene!r}; see {KINDS} and {SCENES}.")
+        if image_size is not None and image_size < 1:
+            raise ValueError(f"image_size is {image_size}; give at least 1 pixel.")
+        if not root.is_dir():
+            raise ValueError(f"There is no folder {root} of {kind}.")
+        segments = read_index(index)
+        self.root, self.kind, self.image_size, self.scene, self.strict = (
+            root.absolute(),
+            kind,
+            image_size,
+            scene,
+            strict,
+        )
+        self.index_sha256 = sha256(index)
+        self.actions = sorted({segment.verb for segment in segments})
+        self.objects = sorted({segment.noun for segment in segments})
+        self.segments: dict[str, list[Segment]] = {}
+        for segment in sorted(segments, key=lambda s: (s.video_id, s.before_frame, s.after_frame, s.narration_id)):
+            self.segments.setdefault(segment.video_id, []).append(segment)
+        self.paths: dict[str, Path] = {}
+        for video_id in self.segments:
+            path = find(self.root, video_id, kind)
+            if path is not None:
+                self.paths[video_id] = path
+
+    @property
+    def features(self) -> Features:
+        """Those of `pair_features`; the classes are the verbs and nouns of the index."""
+        from modeling_cde.data.schema import pair_features
+
+        return pair_features(self.actions, self.objects)
+
+    @property
+    def missing(self) -> list[str]:
+        """Videos of the index that are not below the folder, sorted."""
+        return sorted(self.segments.keys() - self.paths.keys())
+
+    def settings(self) -> dict[str, Any]:
+        """What the shards depend on."""
+        return {
+            "source": "epic_kitchens",
+            "index_sha256": self.index_sha256,
+            "from": self.kind,
+            "view": "multi",
+            "image_size": self.image_size,
+            "scene": self.scene,
+        }
+
+    def units(self) -> list[str]:
+        """The videos that are there."""
+        return sorted(self.paths)
+
+    def build(self, unit: str) -> UnitRows:
+        """The pairs of a video.
+
+        Raises:
+            FramesError: Its frames cannot be used at all. The unit fails, so that the next run tries it again.
+            StopBuildError: A segment makes no pair, and the source is strict.
+        """
+        segments = self.segments[unit]
+        first = segments[0]
+        video = Video(unit, first.rate, first.video_seconds, first.video_fps)
+        rows: dict[str, dict[str, Any]] = {}
+        faults: dict[str, tuple[str, str]] = {}
+        # Frames come in the order of their numbers; a before frame waits for its after frame, no other is kept.
+        waiting: dict[str, bytes | Image.Image | NoFrameError] = {}
+        starting, ending = _by_frame(segments, "before_frame"), _by_frame(segments, "after_frame")
+        try:
+            for number, picture in pictures(self.paths[unit], self.kind, video, [*starting, *ending]):
+                for segment in ending.get(number, ()):
+                    try:
+                        rows[segment.narration_id] = self._row(segment, waiting.pop(segment.narration_id), picture)
+                    except (NoFrameError, BadPictureError) as error:
+                        faults[segment.narration_id] = (error.reason, self._sentence(segment, error))
+                        if self.strict:
+                            raise StopBuildError(self._sentence(segment, error)) from error
+                for segment in starting.get(number, ()):
+                    waiting[segment.narration_id] = picture
+        except FramesError as error:
+            raise FramesError(
+                f"{str(error).rstrip('.')}. It has {_named(s.narration_id for s in segments)}."
+            ) from error
+        in_order = [segment.narration_id for segment in segments]
+        rejected = Counter(faults[name][0] for name in in_order if name in faults)
+        return UnitRows(
+            [rows[name] for name in in_order if name in rows],
+            dict(sorted(rejected.items())),
+            [faults[name][1] for name in in_order if name in faults],
+        )
+
+    def close(self) -> None:
+        """Nothing stays open between units."""
+
+    def _row(
+        self, segment: Segment, before: bytes | Image.Image | NoFrameError, after: bytes | Image.Image | NoFrameError
+    ) -> dict[str, Any]:
+        for picture in (before, after):
+            if isinstance(picture, NoFrameError):
+                raise picture
+        assert not isinstance(before, NoFrameError) and not isinstance(after, NoFrameError)
+        stored = store_pair(before, after, None, view="multi", image_size=self.image_size, encoding="jpeg")
+        if stored["before"] == stored["after"]:
+            raise NoFrameError(
+                "identical frames",
+                f"frames {segment.before_frame} and {segment.after_frame} are the same picture",
+            )
+        return {
+            **stored,
+            "action": self.actions.index(segment.verb),
+            "object": self.objects.index(segment.noun),
+            "scene": segment.participant_id if self.scene == "participant" else segment.video_id,
+            "pair_id": segment.narration_id,
+        }
+
+    def _sentence(self, segment: Segment, error: Exception) -> str:
+        return f"{segment.video_id}, {segment.narration_id} ({segment.verb} {segment.noun}): {error}."
+
+
+def _by_frame(segments: Iterable[Segment], column: str) -> dict[int, list[Segment]]:
+    found: dict[int, list[Segment]] = {}
+    for segment in segments:
+        found.setdefault(getattr(segment, column), []).append(segment)
+    return found
+
+
+def _named(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{len(names)} segments, {', '.join(names[:_NAMED])}{more}"

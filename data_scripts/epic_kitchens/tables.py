@@ -1,0 +1,151 @@
+"""The official tables as CSV: read with care, since they come from anywhere; and the three small ones.
+
+CSV only. EPIC-KITCHENS's tables are also handed around as pickles and HDF files: loading those can run whatever code
+their author put in, so they are refused by name and by their first bytes, and nothing here is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_REFUSED = (".pkl", ".pickle", ".p", ".joblib", ".hdf", ".hdf5", ".h5", ".he5", ".npy", ".npz", ".pt", ".pth")
+#: First bytes of what is no text: pickles of protocol 2 and later, HDF5, HDF4, zip, gzip, Parquet.
+_MAGIC = {
+    **{bytes([0x80, protocol]): "a Python pickle" for protocol in range(2, 6)},
+    b"\x89HDF\r\n\x1a\n": "an HDF5 file",
+    b"\x0e\x03\x13\x01": "an HDF4 file",
+    b"PK\x03\x04": "a zip",
+    b"\x1f\x8b": "a gzip file",
+    b"PAR1": "a Parquet file",
+}
+_CAN_RUN_CODE = "loading one can run whatever code its author put in, so only CSV is read"
+
+
+class TableError(ValueError):
+    """A table cannot be used at all; one sentence that names it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        number: Line of the file on which it ends, the header being line 1.
+        values: By column; columns that the row lacks are missing.
+        complete: Whether it has exactly the header's columns.
+    """
+
+    number: int
+    values: dict[str, str]
+    complete: bool
+
+
+@dataclass(frozen=True)
+class VideoRow:
+    """A video's row of EPIC_100_video_info.csv: its length in seconds and its native frames per second."""
+
+    seconds: float
+    fps: float
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    """The rows of a CSV file in UTF-8 or, with a byte order mark, UTF-16.
+
+    Args:
+        path: file.
+        columns: that it has to have, among others.
+
+    Raises:
+        TableError: It is missing, a pickle, HDF or other binary file, no CSV, badly encoded, or lacks a column.
+    """
+    encoding = _encoding(path)
+    try:
+        with path.open(encoding=encoding, newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            missing = [name for name in columns if name not in header]
+            if missing:
+                raise TableError(
+                    f"{path} has no column {', '.join(missing)}; needed are {', '.join(columns)}, in the first line."
+                )
+            if len(set(header)) != len(header):
+                raise TableError(f"{path} has two columns of one name in its first line.")
+            for cells in reader:
+                if cells:
+                    values = dict(zip(header, cells, strict=False))
+                    yield Row(reader.line_num, values, len(cells) == len(header))
+    except UnicodeDecodeError as error:
+        raise TableError(f"{path} is not text in UTF-8 (byte {error.start} of a block): save it as UTF-8.") from error
+    except csv.Error as error:
+        raise TableError(f"{path} is no CSV file, line {reader.line_num} ({error}).") from error
+    except OSError as error:
+        raise TableError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8 or UTF-16, after the file was found to be text."""
+    if path.suffix.lower() in _REFUSED:
+        raise TableError(f"{path} is refused by its ending {path.suffix}: {_CAN_RUN_CODE}. Use the table's .csv file.")
+    if not path.is_file():
+        raise TableError(f"There is no table {path}.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError as error:
+        raise TableError(f"{path} cannot be read ({error.strerror}).") from error
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            why = f": {_CAN_RUN_CODE}" if "pickle" in kind or "HDF" in kind else ""
+            raise TableError(f"{path} is {kind}, whatever its name says{why}. Use the table's .csv file.")
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if b"\0" in head:
+        raise TableError(f"{path} is a binary file, no CSV. Use the table's .csv file.")
+    return "utf-8-sig"
+
+
+def read_classes(path: Path) -> dict[int, str]:
+    """Keys of the classes of EPIC_100_verb_classes.csv or EPIC_100_noun_classes.csv, by id.
+
+    Raises:
+        TableError: As `read_rows`, or an id is no number, or an id or key stands there twice or not at all.
+    """
+    classes: dict[int, str] = {}
+    for row in read_rows(path, ("id", "key")):
+        text, key = row.values.get("id", ""), row.values.get("key", "").strip()
+        if not (text.isascii() and text.isdecimal() and len(text) < 7) or not key:
+            raise TableError(f"{path}, line {row.number}: a class needs a number and a key, not {text!r} and {key!r}.")
+        if int(text) in classes or key in classes.values():
+            raise TableError(f"{path}, line {row.number}: the class {text} {key} stands there twice.")
+        classes[int(text)] = key
+    if not classes:
+        raise TableError(f"{path} holds no classes.")
+    return classes
+
+
+def read_videos(path: Path) -> dict[str, VideoRow]:
+    """Length and native rate of the videos of EPIC_100_video_info.csv.
+
+    Raises:
+        TableError: As `read_rows`, or a length or rate is no positive number, or a video stands there twice.
+    """
+    videos: dict[str, VideoRow] = {}
+    for row in read_rows(path, ("video_id", "duration", "fps")):
+        video_id = row.values["video_id"]
+        try:
+            video = VideoRow(float(row.values["duration"]), float(row.values["fps"]))
+        except (KeyError, ValueError):
+            video = VideoRow(math.nan, math.nan)
+        if not (0 < video.seconds < math.inf and 0 < video.fps < math.inf):
+            raise TableError(f"{path}, line {row.number}: {video_id} has no positive duration and fps.")
+        if video_id in videos:
+            raise TableError(f"{path}, line {row.number}: the video {video_id} stands there twice.")
+        videos[video_id] = video
+    if not videos:
+        raise TableError(f"{path} holds no videos.")
+    return videos

@@ -1,0 +1,57 @@
+"""The verb classes that leave a visible change behind, and the choice of others."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Sequence
+
+#: Keys of verb classes, in the order of Causal Triplet, which joins "wrap" and "hang" by a missing comma: they are two.
+CAUSAL_TRIPLET_VERBS: tuple[str, ...] = (
+    "open",
+    "close",
+    "cut",
+    "move",
+    "remove",
+    "adjust",
+    "peel",
+    "empty",
+    "flip",
+    "fill",
+    "fold",
+    "pull",
+    "break",
+    "lift",
+    "wrap",
+    "hang",
+    "add",
+    "roll",
+    "stretch",
+    "divide",
+    "sharpen",
+    "attach",
+    "increase",
+    "bend",
+    "flatten",
+)
+
+
+def choose_verbs(names: Sequence[str], known: Collection[str]) -> frozenset[str]:
+    """The verb classes to keep.
+
+    Args:
+        names: Keys of verb classes, or `["all"]`.
+        known: Keys of the table of verb classes.
+
+    Raises:
+        ValueError: A name is no key; says which key is near. The raw verbs of the annotations ("put-down") are none.
+    """
+    if list(names) == ["all"]:
+        return frozenset(known)
+    if not names:
+        raise ValueError("The set of verbs is empty; name at least one, or all.")
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{name!r} is no key of the {len(known)} verb classes{hint}")
+    return frozenset(names)
