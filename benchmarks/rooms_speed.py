@@ -15,32 +15,34 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from data_scripts.rooms.opengl import check_opengl
-from data_scripts.rooms.renderer import RoomRenderer
-from data_scripts.rooms.units import Settings, build_unit
-from data_scripts.rooms.writers import shard_schema
+from data_scripts.rooms.units import RoomsSource, Settings
+from data_scripts.workers import build_outcome
 
-_renderer: RoomRenderer | None = None
-
-
-def start(image_size: int) -> None:
-    """Give this worker its renderer, and draw once so that OpenGL has compiled what it compiles."""
-    global _renderer
-    _renderer = RoomRenderer(image_size)
+_source: RoomsSource | None = None
 
 
-def render(folder: Path, unit: int, settings: Settings, schema: object) -> tuple[int, int, float, float, float]:
-    """Build a unit: pairs, rejected tries, seconds, CPU seconds, seconds in OpenGL."""
-    assert _renderer is not None
-    cpu = time.process_time()
-    report = build_unit(_renderer, folder, unit, settings, schema)
+def start(settings: Settings) -> None:
+    """Give this worker its renderer."""
+    global _source
+    _source = RoomsSource(settings)
+    assert _source.renderer
+
+
+def render(folder: Path, unit: str, schema: Any) -> tuple[int, int, float, float, float]:
+    """Build and write a unit: pairs, rejected tries, seconds, CPU seconds, seconds in OpenGL."""
+    assert _source is not None
+    began, cpu, drawn = time.perf_counter(), time.process_time(), _source.renderer.seconds
+    outcome = build_outcome(_source, schema, unit)
+    (folder / unit).write_bytes(outcome.shard)
     return (
-        report.pairs,
-        sum(report.rejected.values()),
-        report.seconds,
+        outcome.rows,
+        sum(outcome.rejected.values()),
+        time.perf_counter() - began,
         time.process_time() - cpu,
-        report.rendering_seconds,
+        _source.renderer.seconds - drawn,
     )
 
 
@@ -54,17 +56,18 @@ def main() -> None:
     options = parser.parse_args()
     check_opengl()
     settings = Settings(options.view, 60 * (options.units + options.workers), options.image_size, 0, 60)
-    schema, began = shard_schema(), time.perf_counter()
+    source = RoomsSource(settings)
+    schema, units = source.features.arrow_schema, source.units()
     with (
         tempfile.TemporaryDirectory() as name,
-        ProcessPoolExecutor(options.workers, get_context("spawn"), start, (options.image_size,)) as pool,
+        ProcessPoolExecutor(options.workers, get_context("spawn"), start, (settings,)) as pool,
     ):
-        arguments = (Path(name), settings, schema)
-        warm = [pool.submit(render, arguments[0], options.units + k, *arguments[1:]) for k in range(options.workers)]
+        began = time.perf_counter()
+        warm = [pool.submit(render, Path(name), unit, schema) for unit in units[options.units :]]
         for future in warm:
             future.result()
         started = time.perf_counter()
-        futures = [pool.submit(render, arguments[0], unit, *arguments[1:]) for unit in range(options.units)]
+        futures = [pool.submit(render, Path(name), unit, schema) for unit in units[: options.units]]
         results = [future.result() for future in futures]
         wall = time.perf_counter() - started
     pairs, rejected, seconds, cpu, drawing = (sum(column) for column in zip(*results, strict=True))

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_scripts.work_units import ENGINES, BuildReport, Source, run_units
+from data_scripts.work_units import ENGINES, BuildReport, Source, checked_names, run_units
 
 if TYPE_CHECKING:
     from modeling_cde.data.card import DatasetCard
@@ -76,6 +76,10 @@ def build_steps(
         ValueError: Options that do not go together; what `run_units` and `assemble` raise.
     """
     check_options(options, publishable)
+    if publishable is not None:
+        from modeling_cde.data.publishing import forbid_publishing
+
+        forbid_publishing(options.output, publishable)  # also for `data_scripts.publish`, later
     folder = options.output / "shards" / options.view
     report = run_units(
         source,
@@ -101,6 +105,19 @@ def build_steps(
     return report
 
 
+def unfinished(source: Source, options: argparse.Namespace) -> list[str]:
+    """Units that a build would have to build; writes nothing and imports nothing slow.
+
+    Raises:
+        ValueError: The folder belongs to other settings.
+    """
+    from data_scripts.ledger import Ledger
+
+    ledger = Ledger(options.output / "shards" / options.view, checked_names(source.units()))
+    ledger.compare(source.settings())
+    return ledger.unfinished()
+
+
 def split(options: argparse.Namespace, card: DatasetCard, rows: int) -> None:
     """Divide the shards into splits, unless that was done already with these options, and report on them."""
     if is_split(options, rows):
@@ -115,7 +132,7 @@ def split(options: argparse.Namespace, card: DatasetCard, rows: int) -> None:
             options.output,
             options.view,
             seed=options.seed,
-            protocol=options.protocol,
+            **({} if options.protocol == "clean" else {"protocol": options.protocol}),
             shift=options.shift,
             options=CleanOptions(group_by=_group_by(options)) if options.protocol == "clean" else None,
             card=card,
@@ -154,6 +171,9 @@ def check_options(options: argparse.Namespace, publishable: str | None = None) -
             raise ValueError("--push_to_hub uploads the splits, which --no_split leaves out: give one of them.")
         if len([part for part in options.push_to_hub.split("/") if part]) != 2:
             raise ValueError(f"--push_to_hub is {options.push_to_hub!r}; give ORG/NAME.")
+        from modeling_cde.data.publishing import check_publishable
+
+        check_publishable(options.output)
     if options.ray_address and options.engine != "ray":
         raise ValueError("--ray_address belongs to --engine ray: give both or none.")
     if options.protocol != "clean" and options.group_by == "none":

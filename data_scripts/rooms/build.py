@@ -1,26 +1,22 @@
-"""Build a data set of rooms: work units on several processes, resumable, then the splits."""
+"""Build a data set of rooms: render the units that are missing, then the splits or the folders of Causal Triplet."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+import argparse
 from pathlib import Path
 
-import pyarrow as pa
-from tqdm import tqdm
-
+from data_scripts.builds import build_steps, default_options, is_split, unfinished
 from data_scripts.rooms.opengl import check_opengl
 from data_scripts.rooms.pairs import Noise
-from data_scripts.rooms.renderer import RoomRenderer
-from data_scripts.rooms.units import Settings, UnitReport, build_unit, report_path
-from data_scripts.rooms.writers import shard_schema
+from data_scripts.rooms.units import RoomsSource, Settings
 
+LAYOUTS = ("datasets", "causal_triplet")
 PAIRS_PER_SECOND = 20.0  # of one worker at 128 pixels, for the estimate only
-_worker: tuple[RoomRenderer, pa.Schema] | None = None  # of this worker process
+TITLE = "Rooms: before/after pairs of rendered rooms"
+DESCRIPTION = (
+    "Furnished rooms rendered by MuJoCo from boxes and cylinders, each pair before and after one action on one object. "
+    "Everything is drawn from the seed; nothing was photographed or downloaded."
+)
 
 
 def build_rooms(
@@ -44,7 +40,7 @@ def build_rooms(
         num_pairs: pairs in all; every 130 or so hold each action on each object about once.
         image_size: side of the pictures in pixels.
         seed: of everything that is drawn; the files depend on it and not on the number of workers.
-        workers: processes; 1 renders in this one.
+        workers: processes.
         noise: what changes besides the target; nothing by default.
         layout: "datasets" or "causal_triplet" (folders `proc_00000` and so on in `<output>/<view>`).
         pairs_per_unit: pairs of a work unit, what is lost at most when a worker is cut off.
@@ -55,110 +51,60 @@ def build_rooms(
     Raises:
         RenderingUnavailableError: MuJoCo or OpenGL is missing.
         ValueError: the folder holds units of other settings, or a setting is out of range.
-        UnitError: a unit failed.
+        FailedUnitsError: units failed; the report that was printed says why.
     """
-    settings = Settings(view, num_pairs, image_size, seed, pairs_per_unit, layout, noise or Noise())
-    if workers < 1:
-        raise ValueError(f"The number of workers is {workers}; give at least 1.")
-    output = Path(output)
-    folder = output / "shards" / view if layout == "datasets" else output / view
-    todo = [unit for unit in range(settings.num_units) if not report_path(folder, unit).exists()]
+    settings = Settings(view, num_pairs, image_size, seed, pairs_per_unit, noise or Noise())
+    options = default_options(output, view=view, seed=seed, workers=workers)
+    build_from(RoomsSource(settings), options, layout)
+    return Path(output)
+
+
+def build_from(source: RoomsSource, options: argparse.Namespace, layout: str) -> None:
+    """As `build_rooms`, with the options of every build.
+
+    Args:
+        source: Of the options' view and seed.
+        options: Of `data_scripts.builds.add_build_arguments`.
+        layout: "datasets" or "causal_triplet".
+    """
+    _check_layout(layout, options)
+    todo = unfinished(source, options)
     if todo:
         check_opengl()
-    _claim(folder, settings)
-    assembled = (output / "manifests" / f"{view}_syst.json").exists()  # what `assemble` writes last
-    if not todo and (layout != "datasets" or assembled):
-        return output
-    _announce(settings, folder, len(todo), workers)
-    if todo:
-        _render(folder, todo, settings, min(workers, len(todo)))
-    rejected = rejections(folder)
-    print(f"Rejected tries by reason: {dict(rejected) or 'none'}", flush=True)
+        _announce(source.choice, options, len(todo))
+    elif layout == "datasets" and not options.push_to_hub and is_split(options, source.choice.num_pairs):
+        return  # before anything slow is imported: every training asks
+    from modeling_cde.data.card import DatasetCard
+
+    card = DatasetCard(TITLE, DESCRIPTION, license="apache-2.0")
     if layout == "datasets":
-        from modeling_cde.data.build import assemble
-
-        assemble(output, view, seed=seed)
-    return output
-
-
-def rejections(folder: Path) -> Counter[str]:
-    """Rejected tries of all finished units, by reason."""
-    total: Counter[str] = Counter()
-    for path in sorted(folder.glob("unit-*.json")):
-        total += Counter(json.loads(path.read_text())["rejected"])
-    return total
-
-
-def _claim(folder: Path, settings: Settings) -> None:
-    """Store the settings, or compare them with those that are stored."""
-    path, wanted = folder / "settings.json", json.loads(json.dumps(settings.to_dict()))
-    if path.exists():
-        stored = json.loads(path.read_text())
-        unlike = sorted(key for key in wanted.keys() | stored.keys() if wanted.get(key) != stored.get(key))
-        if unlike:
-            listed = ", ".join(f"{key} {stored.get(key)} there, {wanted.get(key)} asked for" for key in unlike)
-            raise ValueError(f"{folder} holds rooms of other settings ({listed}): delete it or choose another folder.")
+        build_steps(source, options, card)
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(".settings.json.tmp")
-    temporary.write_text(json.dumps(wanted, indent=2) + "\n")
-    os.replace(temporary, path)
+    from data_scripts.causal_triplet_layout import write_houses
+
+    build_steps(source, argparse.Namespace(**vars(options) | {"no_split": True}), card)
+    root = options.output / options.view
+    pairs = write_houses(sorted((options.output / "shards" / options.view).glob("*.parquet")), root)
+    print(f"Wrote {pairs} pairs in the layout of Causal Triplet: {root}", flush=True)
 
 
-def _announce(settings: Settings, folder: Path, units: int, workers: int) -> None:
-    done = settings.num_units - units
-    seconds = (
-        units * settings.pairs_per_unit / (PAIRS_PER_SECOND * workers) * max(1.0, settings.image_size / 128) ** 1.5
-    )
+def _check_layout(layout: str, options: argparse.Namespace) -> None:
+    if layout not in LAYOUTS:
+        raise ValueError(f"The layout is {layout!r}; choose {' or '.join(LAYOUTS)}.")
+    if layout != "datasets" and options.push_to_hub:
+        raise ValueError("--push_to_hub uploads the layout datasets: leave out --layout causal_triplet.")
+    root = options.output / options.view
+    other = root.glob("proc_*" if layout == "datasets" else "*.parquet")
+    if next(other, None) is not None:
+        raise ValueError(f"{root} holds the other layout than {layout}: delete it or choose another folder.")
+
+
+def _announce(settings: Settings, options: argparse.Namespace, units: int) -> None:
+    pixels = max(1.0, settings.image_size / 128) ** 1.5
+    seconds = units * settings.pairs_per_unit / (PAIRS_PER_SECOND * max(1, options.workers)) * pixels
     print(
         f"Rendering {settings.num_pairs} pairs of rooms ({settings.view} view, {settings.image_size} pixels) into "
-        f"{folder}: {done} of {settings.num_units} units are there, the rest takes about {seconds / 60:.1f} minutes "
-        f"on {workers} workers.",
+        f"{options.output}: {settings.num_units - units} of {settings.num_units} units are there, the rest takes about "
+        f"{seconds / 60:.1f} minutes on {options.workers} workers.",
         flush=True,
     )
-
-
-def _render(folder: Path, todo: list[int], settings: Settings, workers: int) -> None:
-    done = settings.num_pairs - sum(_unit_pairs(unit, settings) for unit in todo)
-    with tqdm(total=settings.num_pairs, initial=done, unit="pair", desc=f"rooms, {settings.view}") as bar:
-        for report in _reports(folder, todo, settings, workers):
-            bar.update(report.pairs)
-
-
-def _unit_pairs(unit: int, settings: Settings) -> int:
-    return min(settings.pairs_per_unit, settings.num_pairs - unit * settings.pairs_per_unit)
-
-
-def _reports(folder: Path, todo: list[int], settings: Settings, workers: int) -> Iterator[UnitReport]:
-    if workers == 1:
-        renderer = RoomRenderer(settings.image_size)
-        try:
-            for unit in todo:
-                yield build_unit(renderer, folder, unit, settings, shard_schema())
-        finally:
-            renderer.close()
-        return
-    # Fresh processes: an OpenGL context does not survive a fork.
-    with ProcessPoolExecutor(
-        workers,
-        mp_context=get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(settings.image_size, shard_schema()),
-    ) as pool:
-        futures = [pool.submit(_work, folder, unit, settings) for unit in todo]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _start_worker(image_size: int, schema: pa.Schema) -> None:
-    global _worker
-    _worker = (RoomRenderer(image_size), schema)
-
-
-def _work(folder: Path, unit: int, settings: Settings) -> UnitReport:
-    assert _worker is not None
-    return build_unit(_worker[0], folder, unit, settings, _worker[1])

@@ -1,29 +1,29 @@
-"""Work units: a fixed number of pairs, rendered in one process, written under a temporary name and then renamed."""
+"""Rooms as a source of work units: a unit is a fixed number of pairs, whose scenes depend on the settings alone."""
 
 from __future__ import annotations
 
-import json
-import os
-import time
 from collections import Counter
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
-from data_scripts.rooms.objects import ACTION_EFFECTS
+from data_scripts.rooms.objects import ACTION_EFFECTS, ACTIONS, OBJECTS
 from data_scripts.rooms.pairs import Noise, Pair, RejectedError, make_pair
 from data_scripts.rooms.renderer import RoomRenderer
 from data_scripts.rooms.scene import NoRoomError, Scene, furnish
 from data_scripts.rooms.schedule import SceneTask, unit_tasks
-from data_scripts.rooms.writers import LAYOUTS, write_houses, write_shard
+from data_scripts.rooms.writers import pair_row
+from data_scripts.work_units import UnitRows
+
+if TYPE_CHECKING:
+    from datasets import Features
 
 SCENE_ATTEMPTS, CAMERA_ATTEMPTS = 25, 10
 
 
 class UnitError(RuntimeError):
-    """A work unit failed; the message names it."""
+    """A scene cannot be had; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,6 @@ class Settings:
         image_size: side of the pictures in pixels.
         seed: of everything that is drawn.
         pairs_per_unit: pairs of a work unit.
-        layout: "datasets" (Parquet shards) or "causal_triplet" (a folder a scene).
         noise: what else changes between the pictures.
     """
 
@@ -45,14 +44,11 @@ class Settings:
     image_size: int
     seed: int
     pairs_per_unit: int
-    layout: str = "datasets"
     noise: Noise = Noise()
 
     def __post_init__(self) -> None:
         if self.view not in ("single", "multi"):
             raise ValueError(f"The view is {self.view!r}; choose single or multi.")
-        if self.layout not in LAYOUTS:
-            raise ValueError(f"The layout is {self.layout!r}; choose {' or '.join(LAYOUTS)}.")
         for name, least in (("num_pairs", 1), ("image_size", 32), ("seed", 0), ("pairs_per_unit", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; give at least {least}.")
@@ -62,25 +58,61 @@ class Settings:
         """Number of work units."""
         return -(-self.num_pairs // self.pairs_per_unit)
 
-    def to_dict(self) -> dict[str, object]:
-        """As stored in settings.json."""
-        return asdict(self)
 
+class RoomsSource:
+    """Renders pairs of rooms, `unit-00000`, `unit-00001` and so on (see `data_scripts.work_units.Source`).
 
-@dataclass
-class UnitReport:
-    """What a unit cost: pairs, rejected tries by reason, seconds in all and in OpenGL."""
+    Args:
+        choice: The settings.
+    """
 
-    unit: int
-    pairs: int
-    rejected: dict[str, int]
-    seconds: float = 0.0
-    rendering_seconds: float = 0.0
+    def __init__(self, choice: Settings) -> None:
+        self.choice = choice
+        self._renderer: RoomRenderer | None = None
 
+    @property
+    def features(self) -> Features:
+        """The columns; a property, because workers get a copy of this source and need not import `datasets`."""
+        from modeling_cde.data.schema import pair_features
 
-def report_path(folder: Path, unit: int) -> Path:
-    """Where the report of a finished unit stands; it is written last, so that it marks the unit as done."""
-    return folder / f"unit-{unit:05d}.json"
+        return pair_features(ACTIONS, OBJECTS)
+
+    @property
+    def renderer(self) -> RoomRenderer:
+        """Of this process, made when it is first needed."""
+        if self._renderer is None:
+            self._renderer = RoomRenderer(self.choice.image_size)
+        return self._renderer
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as JSON."""
+        return {"source": "rooms", **asdict(self.choice)}
+
+    def units(self) -> list[str]:
+        """Names of the units."""
+        return [f"unit-{number:05d}" for number in range(self.choice.num_units)]
+
+    def build(self, unit: str) -> UnitRows:
+        """Render a unit's pairs.
+
+        Raises:
+            UnitError: A scene gave no acceptable pairs.
+        """
+        choice = self.choice
+        rows: list[dict[str, Any]] = []
+        rejected: Counter[str] = Counter()
+        number = int(unit.removeprefix("unit-"))
+        for task in unit_tasks(choice.seed, number, choice.num_pairs, choice.pairs_per_unit):
+            pairs, reasons = render_scene(self.renderer, task, choice)
+            rows += [pair_row(pair) for pair in pairs]
+            rejected += reasons
+        return UnitRows(rows, dict(rejected))
+
+    def close(self) -> None:
+        """Let go of the renderer."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
 
 
 def render_scene(renderer: RoomRenderer, task: SceneTask, settings: Settings) -> tuple[list[Pair], Counter[str]]:
@@ -131,40 +163,3 @@ def _try_pair(
             if attempt == CAMERA_ATTEMPTS - 1:
                 raise
     raise AssertionError("unreachable")
-
-
-def build_unit(renderer: RoomRenderer, folder: Path, unit: int, settings: Settings, schema: pa.Schema) -> UnitReport:
-    """Render a unit and write it; afterwards its report stands in the folder.
-
-    Args:
-        renderer: of the settings' picture size.
-        folder: of the data set's units.
-        unit: its number.
-        settings: of the data set.
-        schema: `shard_schema()`.
-
-    Raises:
-        UnitError: anything went wrong; the message names the unit.
-    """
-    start, drawn = time.perf_counter(), renderer.seconds
-    try:
-        pairs: list[Pair] = []
-        rejected: Counter[str] = Counter()
-        for task in unit_tasks(settings.seed, unit, settings.num_pairs, settings.pairs_per_unit):
-            more, reasons = render_scene(renderer, task, settings)
-            pairs += more
-            rejected += reasons
-        if settings.layout == "datasets":
-            write_shard(pairs, folder / f"unit-{unit:05d}.parquet", schema)
-        else:
-            write_houses(pairs, folder)
-        report = UnitReport(unit, len(pairs), dict(sorted(rejected.items())))
-        temporary = folder / f".unit-{unit:05d}.json.tmp"
-        # No times in the file: equal settings give equal files.
-        temporary.write_text(json.dumps({"pairs": report.pairs, "rejected": report.rejected}) + "\n")
-        os.replace(temporary, report_path(folder, unit))
-    except Exception as error:
-        raise UnitError(f"Work unit {unit} of {folder} failed: {type(error).__name__}: {error}") from error
-    report.seconds = time.perf_counter() - start
-    report.rendering_seconds = renderer.seconds - drawn
-    return report

@@ -11,9 +11,11 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 
 from data_scripts.work_units import StopBuildError, UnitRows
@@ -26,7 +28,9 @@ class FakeSource:
     """Units `unit-000`, ...; `log` is a folder that gets one line in `calls` for every call of `build`.
 
     `faults` maps a unit to what goes wrong in it: "raise", "raise once", "die", "die once", "hang", "hang once",
-    "exit", "stop", "leak" (a child that outlives the build), "wrong" (a row without an action).
+    "exit", "stop", "leak" (a child that outlives the build), "parent" (the supervisor's process is killed), "wrong"
+    (a row without an action). Without `real_features` the columns are those of pair_features, but not described
+    to `datasets`, whose import would slow many small tests down.
     """
 
     log: Path
@@ -35,9 +39,12 @@ class FakeSource:
     seconds: float = 0.0
     seed: int = 0
     faults: dict[str, str] = field(default_factory=dict)
+    real_features: bool = False
 
     @property
     def features(self) -> Any:
+        if not self.real_features:
+            return SimpleNamespace(arrow_schema=plain_schema())
         from modeling_cde.data.schema import pair_features
 
         return pair_features(ACTIONS, OBJECTS)
@@ -71,6 +78,9 @@ class FakeSource:
         if fault == "die":
             self.leak()
             os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "parent":
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(1000)
         if fault == "exit":
             os._exit(7)
         if fault == "hang":
@@ -100,6 +110,20 @@ class FakeSource:
             "mask_before": None,
             "mask_after": None,
         }
+
+
+class ModulesSource(FakeSource):
+    """Its problems are the slow packages that its worker has imported."""
+
+    def build(self, unit: str) -> UnitRows:
+        return UnitRows([], problems=sorted({"torch", "datasets", "transformers", "modeling_cde"} & set(sys.modules)))
+
+
+def plain_schema() -> pa.Schema:
+    picture = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    kinds = {"before": picture, "after": picture, "action": pa.int64(), "object": pa.int64(), "scene": pa.string()}
+    kinds |= {"pair_id": pa.string(), "box": pa.list_(pa.int32(), 4), "mask_before": picture, "mask_after": picture}
+    return pa.schema(kinds)
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -2,8 +2,12 @@
 
 import csv
 import json
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,75 +17,100 @@ from PIL import Image
 
 import modeling_cde.data.build
 from data_scripts.rooms import units
-from data_scripts.rooms.build import build_rooms, rejections
+from data_scripts.rooms.build import build_rooms
 from data_scripts.rooms.objects import ACTIONS, OBJECTS, objects_of
 from data_scripts.rooms.pairs import REASONS, RejectedError, bounding_box
 from data_scripts.rooms.schedule import combination, unit_tasks
-from data_scripts.rooms.writers import shard_schema
+from data_scripts.workers import encode_shard
 from modeling_cde.data.schema import pair_features
 
+ROOT = Path(__file__).parents[2]
 SMALL = {"num_pairs": 20, "image_size": 64, "pairs_per_unit": 8}
 
 
 @pytest.fixture(autouse=True)
-def no_splits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+def no_splits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Twenty pairs are too few for splits; note what the builder is asked for instead."""
-    calls: list[tuple[object, ...]] = []
-    monkeypatch.setattr(modeling_cde.data.build, "assemble", lambda *args, **options: calls.append((*args, options)))
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(
+        modeling_cde.data.build, "assemble", lambda *args, **options: calls.append((*args, options)) or {}
+    )
     return calls
 
 
 @pytest.fixture(scope="module")
 def built(opengl: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(modeling_cde.data.build, "assemble", lambda *args, **options: None)
-        return build_rooms(tmp_path_factory.mktemp("rooms"), workers=1, **SMALL)
+        patch.setattr(modeling_cde.data.build, "assemble", lambda *args, **options: {})
+        return build_rooms(tmp_path_factory.mktemp("rooms"), workers=2, **SMALL)
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    found = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: path.read_bytes() for name, path in found.items() if path.name != ".lock"}
 
 
-def test_bytes_do_not_depend_on_the_workers(built: Path, tmp_path: Path, no_splits: list[tuple[object, ...]]) -> None:
-    again = build_rooms(tmp_path, workers=2, **SMALL)
-    assert files(again) == files(built)
-    assert no_splits == [(tmp_path, "single", {"seed": 0})]
+def test_bytes_do_not_depend_on_the_process(built: Path, renderer: object) -> None:
+    # Rendered here, in one go and unit after unit in reverse: what two workers made of them, byte for byte.
+    source = units.RoomsSource(units.Settings("single", 20, 64, 0, 8))
+    for unit in reversed(source.units()):
+        rows = source.build(unit).rows
+        shard = built / "shards" / "single" / f"{unit}.parquet"
+        assert encode_shard(rows, source.features.arrow_schema) == shard.read_bytes()
+    source.close()
 
 
-def test_another_seed_gives_other_rooms(built: Path, tmp_path: Path) -> None:
-    other = build_rooms(tmp_path, workers=1, seed=1, num_pairs=2, image_size=64, pairs_per_unit=8)
-    assert files(other)["shards/single/unit-00000.parquet"] != files(built)["shards/single/unit-00000.parquet"]
+def test_another_seed_gives_other_rooms(renderer: object) -> None:
+    pictures = []
+    for seed in (0, 1):
+        source = units.RoomsSource(units.Settings("single", 1, 64, seed, 1))
+        pictures.append(source.build("unit-00000").rows[0]["before"]["bytes"])
+        source.close()
+    assert pictures[0] != pictures[1]
 
 
-def test_a_build_goes_on_where_it_stopped(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_goes_on_where_it_stopped(built: Path, tmp_path: Path, no_splits: list[tuple[Any, ...]]) -> None:
     folder = tmp_path / "shards" / "single"
-    folder.mkdir(parents=True)
-    for name, content in files(built / "shards" / "single").items():
-        if "00001" not in name:
-            (folder / name).write_bytes(content)
+    shutil.copytree(built / "shards" / "single", folder)
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
+    (folder / "unit-00001.json").unlink()
     (folder / ".unit-00001.parquet.tmp").write_bytes(b"cut off")
-    rendered = []
-    real = units.render_scene
-    monkeypatch.setattr(units, "render_scene", lambda *args: rendered.append(args[1].number) or real(*args))
     build_rooms(tmp_path, workers=1, **SMALL)
-    assert rendered == [2, 3]  # the scenes of unit 1 only
+    after = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
+    assert {name for name in after if after[name] != before[name]} == {"unit-00001.parquet"}
     assert files(tmp_path) == files(built)
+    assert no_splits[0][:2] == (tmp_path, "single") and no_splits[0][2]["seed"] == 0
+
+
+def test_a_finished_data_set_is_left_alone(
+    built: Path, tmp_path: Path, no_splits: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(built / "shards", tmp_path / "shards")
     monkeypatch.setattr("data_scripts.rooms.build.check_opengl", None)  # nothing to do: not even OpenGL is needed
-    build_rooms(tmp_path, workers=1, **SMALL)
-
-
-def test_a_finished_data_set_is_left_alone(built: Path, tmp_path: Path, no_splits: list[tuple[object, ...]]) -> None:
-    for name, content in files(built).items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(content)
     build_rooms(tmp_path, **SMALL)
     assert len(no_splits) == 1  # rendered, but cut off before the splits were written
     (tmp_path / "manifests").mkdir()
-    (tmp_path / "manifests" / "single_syst.json").write_text("{}")
+    ids = [f"pair-{number}" for number in range(20)]
+    manifest = {"protocol": "clean", "seed": 0, "options": {"group_by": "scene"}, "unused": {}, "parts": {"train": ids}}
+    for shift in ("comp", "syst"):
+        (tmp_path / "manifests" / f"single_{shift}.json").write_text(json.dumps(manifest))
     build_rooms(tmp_path, **SMALL)
     assert len(no_splits) == 1
     with pytest.raises(ValueError, match="num_pairs 20 there, 24 asked for"):  # also where all is finished
         build_rooms(tmp_path, **SMALL | {"num_pairs": 24})
+
+
+def test_a_finished_data_set_costs_no_imports(built: Path) -> None:
+    code = (
+        "import sys\n"
+        "from data_scripts.builds import default_options, unfinished\n"
+        "from data_scripts.rooms.build import RoomsSource, Settings\n"
+        f"options = default_options({str(built)!r})\n"
+        "assert unfinished(RoomsSource(Settings('single', 20, 64, 0, 8)), options) == []\n"
+        "print(sorted({'torch', 'datasets', 'transformers', 'ray', 'mujoco', 'pyarrow'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.strip() in ("[]", "['mujoco']"), result.stderr
 
 
 def test_other_settings_in_the_same_folder_are_an_error(built: Path) -> None:
@@ -126,55 +155,47 @@ def test_datasets_reads_a_shard(built: Path, tmp_path: Path) -> None:
     assert tuple(rows[0]["box"]) == bounding_box(masks[0] | masks[1])
 
 
-def test_causal_triplet_layout(opengl: None, tmp_path: Path, no_splits: list[tuple[object, ...]]) -> None:
-    build_rooms(tmp_path, layout="causal_triplet", workers=1, **SMALL | {"num_pairs": 6})
+def test_causal_triplet_layout(built: Path, tmp_path: Path, no_splits: list[tuple[Any, ...]]) -> None:
+    # The same shards serve both layouts, so nothing is rendered here.
+    shutil.copytree(built / "shards", tmp_path / "shards")
+    build_rooms(tmp_path, layout="causal_triplet", workers=1, **SMALL)
     houses = sorted(tmp_path.glob("single/proc_*"))
-    assert [house.name for house in houses] == ["proc_00000", "proc_00001"]
-    assert not no_splits
-    count = 0
+    assert len(houses) == 5 and not no_splits
+    annotated = [row for house in houses for row in csv.reader((house / "annotations.csv").open())]
+    assert [row[4] == "none" for row in annotated] == [True, False] * 20
+    assert {row[4] for row in annotated} <= {"none", *ACTIONS} and {row[3] for row in annotated} <= set(OBJECTS)
     for house in houses:
-        with (house / "annotations.csv").open() as file:
-            rows = list(csv.reader(file))
-        for first, second in zip(rows[::2], rows[1::2], strict=True):
-            assert first[4] == "none" and second[4] in ACTIONS and first[3] == second[3]
-            assert second[2].split("second")[0] + "first.png" == first[2]
-            assert second[2] == f"{first[2][:5]}_second_{second[3]}_{second[4]}.png"
-            for row in (first, second):
-                mask = Image.open(house / "mask" / row[2])
-                assert mask.mode == "L" and set(np.unique(mask)) == {0, 255}
-                assert bounding_box(np.asarray(mask) > 0) == tuple(int(bound) for bound in row[5:9])
-                assert Image.open(house / "color" / row[2]).size == (64, 64)
-            count += 1
-        assert (house / "bbox").is_dir() and int(rows[0][1]) == int(house.name[-5:])
-    assert count == 6
+        for path in (house / "color").iterdir():
+            mask = Image.open(house / "mask" / path.name)
+            assert Image.open(path).size == mask.size == (64, 64)
+            assert mask.mode == "L" and set(np.unique(mask)) == {0, 255}
+    with pytest.raises(ValueError, match="holds the other layout than datasets"):
+        build_rooms(tmp_path, **SMALL)
 
 
-def test_rejected_tries_are_counted(renderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejected_tries_are_counted(renderer: object, monkeypatch: pytest.MonkeyPatch) -> None:
     real, calls = units.make_pair, []
 
-    def refuse_twice(*args):
+    def refuse_twice(*args: Any) -> Any:
         calls.append(args)
         if len(calls) <= 2:
             raise RejectedError("margin")
         return real(*args)
 
     monkeypatch.setattr(units, "make_pair", refuse_twice)
-    settings = units.Settings("single", 2, 64, 0, 2)
-    report = units.build_unit(renderer, tmp_path, 0, settings, shard_schema())
-    assert report.rejected["margin"] >= 2 and set(report.rejected) <= set(REASONS)
-    assert rejections(tmp_path) == report.rejected
-    assert json.loads((tmp_path / "unit-00000.json").read_text())["pairs"] == 2
+    built = units.RoomsSource(units.Settings("single", 2, 64, 0, 2)).build("unit-00000")
+    assert len(built.rows) == 2
+    assert built.rejected["margin"] >= 2 and set(built.rejected) <= set(REASONS)
 
 
-def test_a_failing_unit_is_named(renderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*args):
+def test_a_scene_that_cannot_be_had_is_named(renderer: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any) -> Any:
         raise RejectedError("hidden")
 
     monkeypatch.setattr(units, "make_pair", fail)
     monkeypatch.setattr(units, "SCENE_ATTEMPTS", 2)
-    with pytest.raises(units.UnitError, match=r"Work unit 3 of .* gave no acceptable pairs in 2 rooms"):
-        units.build_unit(renderer, tmp_path, 3, units.Settings("single", 40, 64, 0, 10), shard_schema())
-    assert not any(tmp_path.iterdir())
+    with pytest.raises(units.UnitError, match=r"Scene 9 \(.*\) gave no acceptable pairs in 2 rooms"):
+        units.RoomsSource(units.Settings("single", 40, 64, 0, 10)).build("unit-00003")
 
 
 def test_combinations_are_balanced() -> None:

@@ -1,0 +1,132 @@
+"""Workers and their supervisors: whatever a source does to its process, an outcome comes back and nobody survives."""
+
+import pickle
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from data_scripts.workers import Outcome, Supervisor, encode_shard, sentence
+from modeling_cde.data.build import write_shard
+from tests.data_scripts.fake_source import FakeSource, ModulesSource, calls, plain_schema, survivors
+
+
+def supervisor(source: Any, retries: int = 1, unit_timeout: float | None = None) -> Supervisor:
+    return Supervisor(pickle.dumps((source, plain_schema())), retries, unit_timeout)
+
+
+def build(source: FakeSource, unit: str = "unit-001", **options: Any) -> Outcome:
+    supervising = supervisor(source, **options)
+    try:
+        return supervising.build(unit)
+    finally:
+        supervising.close()
+
+
+def test_a_unit_comes_back_as_the_bytes_that_this_process_would_make(tmp_path: Path) -> None:
+    source = FakeSource(tmp_path)
+    supervising = supervisor(source)
+    for unit in ("unit-003", "unit-001"):
+        expected = source.build(unit)
+        outcome = supervising.build(unit)
+        assert outcome.shard == encode_shard(expected.rows, plain_schema())
+        assert (outcome.rows, outcome.rejected, outcome.problems) == (3, expected.rejected, expected.problems)
+        assert outcome.error is None and outcome.attempts == 1
+    pids = {line.split()[1] for line in (tmp_path / "calls").read_text().splitlines()}
+    supervising.close()
+    assert len(pids) == 2  # this process and one worker
+    assert (tmp_path / "closed").read_text().split()[0] in pids
+
+
+@pytest.mark.parametrize("rows", [0, 1, 99, 100, 101, 230])
+def test_shards_are_those_of_write_shard(tmp_path: Path, rows: int) -> None:
+    source = FakeSource(tmp_path, rows=rows, real_features=True)
+    built = source.build("unit-001").rows
+    write_shard(tmp_path / "shard.parquet", built, source.features)
+    assert encode_shard(built, source.features.arrow_schema) == (tmp_path / "shard.parquet").read_bytes()
+
+
+@given(st.data())
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_rows_that_are_not_complete_are_refused(tmp_path: Path, data: st.DataObject) -> None:
+    rows = FakeSource(tmp_path).build("unit-000").rows
+    number = data.draw(st.integers(0, 2))
+    name = data.draw(st.sampled_from(plain_schema().names))
+    required = name in ("before", "after", "action", "object", "scene", "pair_id")
+    kind = data.draw(st.sampled_from(["missing", "extra", *(["null"] if required else [])]))
+    if kind == "missing":
+        del rows[number][name]
+    elif kind == "extra":
+        rows[number][name := "colour"] = 1
+    else:
+        rows[number][name] = None
+    with pytest.raises(ValueError, match=rf"Row {number} .*{name}"):
+        encode_shard(rows, plain_schema())
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("raise", r"KeyError: 'unit-001 is broken' \(fake_source.py, line \d+\)"),
+        ("die", "the worker was ended by SIGKILL, perhaps for want of memory"),
+        ("exit", "the worker ended with exit code 7"),
+        ("hang", r"the worker hung: it took more than 1 seconds \(unit_timeout\)"),
+        ("wrong", r"ValueError: Row 1 and the features differ in the columns action. \(workers.py, line \d+\)"),
+    ],
+)
+def test_a_failing_unit_is_tried_again_and_then_named(tmp_path: Path, fault: str, said: str) -> None:
+    import re
+
+    outcome = build(FakeSource(tmp_path, faults={"unit-001": fault}), unit_timeout=1 if fault == "hang" else None)
+    assert outcome.error is not None and re.fullmatch(said, outcome.error)
+    assert outcome.attempts == 2 and calls(tmp_path)["unit-001"] == 2 and not outcome.stop
+    pids = {line.split()[1] for line in (tmp_path / "calls").read_text().splitlines()}
+    assert len(pids) == 2  # a fresh process for the second try
+    assert survivors(tmp_path) == [] == survivors(tmp_path, "calls")
+
+
+@pytest.mark.parametrize("fault", ["raise once", "die once", "hang once"])
+def test_a_second_try_gives_the_same_bytes(tmp_path: Path, fault: str) -> None:
+    outcome = build(FakeSource(tmp_path, faults={"unit-001": fault}), unit_timeout=1 if "hang" in fault else None)
+    assert outcome.attempts == 2
+    assert outcome.shard == encode_shard(FakeSource(tmp_path).build("unit-001").rows, plain_schema())
+
+
+def test_children_that_a_source_leaves_behind_end_with_the_build(tmp_path: Path) -> None:
+    assert build(FakeSource(tmp_path, faults={"unit-001": "leak"})).error is None
+    assert (tmp_path / "children").exists() and survivors(tmp_path) == []
+
+
+def test_a_source_may_end_the_build(tmp_path: Path) -> None:
+    outcome = build(FakeSource(tmp_path, faults={"unit-001": "stop"}))
+    assert outcome.stop and outcome.error == "unit-001, row 2: the picture is missing (--strict)."
+    assert outcome.attempts == 1
+
+
+def test_a_source_that_cannot_be_had_in_a_worker_ends_the_build(tmp_path: Path) -> None:
+    outcome = Supervisor(b"no pickle", 3, None).build("unit-001")
+    assert outcome.stop and (outcome.error or "").startswith("No worker can be started: UnpicklingError")
+
+
+def test_stop_ends_a_build_from_another_thread(tmp_path: Path) -> None:
+    supervising = supervisor(FakeSource(tmp_path, faults={"unit-001": "hang"}), retries=5)
+    timer = threading.Timer(1.5, supervising.stop)
+    timer.start()
+    began = time.monotonic()
+    assert supervising.build("unit-001").error is not None
+    assert time.monotonic() - began < 10
+    assert survivors(tmp_path) == [] == survivors(tmp_path, "calls")
+    assert supervising.build("unit-002").error == "the build was stopped"
+
+
+def test_a_worker_imports_nothing_slow_by_itself(tmp_path: Path) -> None:
+    assert build(ModulesSource(tmp_path)).problems == []
+
+
+def test_sentences_are_one_line() -> None:
+    assert sentence(ValueError("one\n  two")) == "ValueError: one two"
+    assert sentence(SystemExit()) == "SystemExit: no message"
