@@ -1,7 +1,7 @@
 """Pairs by folders, without a table: the folders' names are the classes.
 
-    FOLDER/<action>/<object>/<group>/<name>_before.png      a level <group> is optional: without it each pair is
-    FOLDER/<action>/<object>/<group>/<name>_after.png       its own group
+    FOLDER/<action>/<object>/<group>/<name>_before.png      <group> is optional: without it each pair is its own;
+    FOLDER/<action>/<object>/<group>/<name>_after.png       the same name below two objects is one group
     FOLDER/<action>/<object>/<group>/<name>_before_mask.png optional, likewise _after_mask
 
 Any of the picture formats below will do, also mixed. Files of other kinds (texts) and hidden ones
@@ -28,7 +28,7 @@ def list_folder(folder: Path) -> Listing:
     """
     if not folder.is_dir():
         raise ListingError(f"There is no folder {folder}.")
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, list[tuple[str, str]]] = {}
     refused: list[tuple[str, Refused]] = []
     for name in _pictures(folder):
         path = PurePosixPath(name)
@@ -44,25 +44,26 @@ def list_folder(folder: Path) -> Listing:
             refused.append(
                 (name, Refused(name, "misnamed picture", "its path is too long or holds control characters"))
             )
-        elif role in (roles := found.setdefault(str(path.parent / stem), {})):
-            refused.append((name, Refused(name, "duplicate picture", f"{roles[role]} is the same picture of the pair")))
         else:
-            roles[role] = name
+            found.setdefault(str(path.parent / stem), []).append((role, name))
     if not found and not refused:
         raise ListingError(f"{folder} holds neither a table (pairs.csv, metadata.csv, ...) nor pictures.")
     rows: list[tuple[str, Listed | Refused]] = [*refused]
-    for pair_id, roles in found.items():
-        rows.append((pair_id, _pair(pair_id, roles)))
+    rows += [(pair_id, _pair(pair_id, pictures)) for pair_id, pictures in found.items()]
     rows.sort(key=lambda item: item[0])
     grouped = any(len(PurePosixPath(pair_id).parts) == 4 for pair_id in found)
     return Listing(folder.name, refuse_repeated([row for _, row in rows]), grouped)
 
 
-def _pair(pair_id: str, roles: dict[str, str]) -> Listed | Refused:
-    for role, other in (("before", "after"), ("after", "before")):
+def _pair(pair_id: str, pictures: list[tuple[str, str]]) -> Listed | Refused:
+    roles = dict(pictures)
+    for role, name in pictures:
+        if roles[role] != name:
+            return Refused(pair_id, "duplicate picture", f"{name} and {roles[role]} are the same picture of this pair")
+    for role in ("before", "after"):
         if role not in roles:
-            have = roles.get(other) or next(iter(roles.values()))
-            return Refused(pair_id, "picture without partner", f"there is {have} and no picture _{role} beside it")
+            said = f"there is {pictures[0][1]} and no picture _{role} beside it"
+            return Refused(pair_id, "picture without partner", said)
     action, name, *group = PurePosixPath(pair_id).parts[:-1]
     return Listed(
         pair_id,

@@ -214,14 +214,15 @@ def _clauses(words: list[str], verbs: VerbTable) -> list[list[str]]:
 
 
 def _read(clause: list[str], verbs: VerbTable) -> _Clause | Unparsed:
-    match = verbs.match(clause)
+    # What follows "which" tells about a place, not about the act.
+    end = next((place for place in range(len(clause)) if _is_relative(clause, place)), len(clause))
+    match = verbs.match(clause[:end])
     if match is None:
         return Unparsed("no known verb")
     if match.action is None:
         return Unparsed("several places")
-    rest = clause[match.words : match.end]
-    phrase, tail = _noun_phrase(rest)
-    if not _plain_tail(tail):
+    phrase, tail = _noun_phrase(clause[match.words : match.end])
+    if not _plain_tail(tail + clause[end:]):
         return Unparsed("unclear wording")
     if "or" in phrase or "then" in phrase:
         return Unparsed("several objects" if "or" in phrase else "unclear wording")
@@ -249,7 +250,7 @@ def _noun_phrase(words: list[str]) -> tuple[list[str], list[str]]:
         ):
             start += 1
         end = start
-        while end < len(words) and words[end] not in _PREPOSITIONS | _RELATIVE:
+        while end < len(words) and words[end] not in _PREPOSITIONS:
             end += 1
         if end > start and words[end - 1] in _QUANTITIES and words[end : end + 1] == ["of"]:
             words = words[end + 1 :]
@@ -258,6 +259,13 @@ def _noun_phrase(words: list[str]) -> tuple[list[str], list[str]]:
         while len(phrase) > 1 and (phrase[-1] in _ADVERBS or _TURN.fullmatch(phrase[-1])):
             phrase = phrase[:-1]
         return phrase, tail
+
+
+def _is_relative(words: list[str], place: int) -> bool:
+    """Whether a clause within the clause begins here; "that" also points ("open that drawer", "on that plate")."""
+    if words[place] == "that" and (place < 2 or words[place - 1] in _PREPOSITIONS):
+        return False
+    return words[place] in _RELATIVE
 
 
 def _plain_tail(tail: list[str]) -> bool:

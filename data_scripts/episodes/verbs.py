@@ -47,6 +47,7 @@ _SYNONYMS = {
     "switch off": "turnoff",
     "pick up": "pick_up",
     "pick": "pick_up",
+    "pickup": "pick_up",
     "grab": "pick_up",
     "grasp": "pick_up",
     "lift up": "lift",

@@ -1,0 +1,290 @@
+"""Episodes in the LeRobot format: exact frames in every version, and a sentence for everything that is wrong."""
+
+import io
+import json
+import pickle
+import re
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+from PIL import Image
+
+from data_scripts.episodes import lerobot
+from data_scripts.episodes.__main__ import main
+from data_scripts.episodes.lerobot import LeRobotSource
+from data_scripts.episodes.readings import Readings
+from modeling_cde.data.loading import load_pairs
+from tests.data_scripts.tiny_lerobot import CAMERA, write_recording
+from tests.data_scripts.tiny_video import number_of
+
+EPISODES = [
+    (["open the drawer"], 7),
+    (["close the drawer"], 9),
+    (["do a dance"], 5),
+    (["pick up the book and place it in the caddy"], 12),
+    (["open the door"], 1),
+    (["Open the drawer.", "open the top drawer"], 6),
+    (["open the drawer", "close the drawer"], 4),
+]
+PARSED = {0: ("open", "drawer"), 1: ("close", "drawer"), 3: ("put_in", "book"), 5: ("open", "drawer")}
+
+
+def numbers(row):
+    """The numbers in the two pictures of a row."""
+    return tuple(number_of(Image.open(io.BytesIO(row[name]["bytes"]))) for name in ("before", "after"))
+
+
+def first_frames(version, kind):
+    """The number that the first frame of each episode carries, by the description of `tiny_lerobot`."""
+    starts, total = {}, 0
+    for i, (_, length) in enumerate(EPISODES):
+        if kind == "video" and (version != "v3.0" or i == 4):  # v2: a video each; v3.0: four episodes in the first
+            total = 0
+        starts[i] = total
+        total += length
+    return starts
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lerobot")
+    made = {}
+    for version, kind in (("v2.0", "image"), ("v2.1", "video"), ("v3.0", "image"), ("v3.0", "video")):
+        made[version, kind] = write_recording(folder / f"{version}-{kind}", version, EPISODES, kind=kind)
+    return made
+
+
+@pytest.fixture
+def copy(recordings, tmp_path):
+    """A copy of a recording, to be damaged."""
+
+    def make(version="v2.1", kind="video"):
+        return Path(shutil.copytree(recordings[version, kind], tmp_path / "copy"))
+
+    return make
+
+
+@pytest.mark.parametrize("version,kind", [("v2.0", "image"), ("v2.1", "video"), ("v3.0", "image"), ("v3.0", "video")])
+@pytest.mark.parametrize("first,last", [(0, 0), (2, 1)])
+def test_first_and_last_frames_are_exact(recordings, version, kind, first, last):
+    source = LeRobotSource(recordings[version, kind], CAMERA, image_size=None, first=first, last=last)
+    assert source.units() == ["episodes-000000-000006"]
+    built = pickle.loads(pickle.dumps(source)).build("episodes-000000-000006")
+    starts = first_frames(version, kind)
+    wanted = {
+        f"episode-{i:06d}": (*PARSED[i], starts[i] + first, starts[i] + EPISODES[i][1] - 1 - last) for i in PARSED
+    }
+    found = {
+        row["pair_id"]: (source.actions[row["action"]], source.objects[row["object"]], *numbers(row))
+        for row in built.rows
+    }
+    assert found == wanted
+    assert all(row["box"] is None and row["scene"] == row["pair_id"] for row in built.rows)
+    assert built.rejected == {"instruction: no known verb": 1, "instruction: several tasks": 1, "too short": 1}
+    assert "Episode 2: instruction 'do a dance' not read: no known verb." in built.problems
+    source.features.encode_example(built.rows[0])  # the schema's columns and types
+
+
+def test_the_three_scenes(recordings):
+    folder = recordings["v3.0", "image"]
+    scenes = {}
+    for scene in lerobot.SCENES:
+        rows = LeRobotSource(folder, CAMERA, scene=scene).build("episodes-000000-000006").rows
+        scenes[scene] = [row["scene"] for row in rows]
+    assert scenes["episode"] == [f"episode-{i:06d}" for i in PARSED]
+    assert scenes["task"][0] == "open the drawer" and scenes["task"][3] == "open the drawer / open the top drawer"
+    assert scenes["file"] == ["data/chunk-000/file-000.parquet"] * 3 + ["data/chunk-000/file-001.parquet"]
+
+
+def test_units_are_ranges_of_episodes(recordings, monkeypatch):
+    source = LeRobotSource(recordings["v3.0", "video"], CAMERA, image_size=None)
+    whole = source.build(source.units()[0])
+    monkeypatch.setattr(lerobot, "EPISODES_PER_UNIT", 2)
+    assert source.units() == [f"episodes-{i:06d}-{min(i + 1, 6):06d}" for i in (0, 2, 4, 6)]
+    parts = [source.build(unit) for unit in source.units()]
+    assert [row for part in parts for row in part.rows] == whole.rows
+    assert sum(len(part.problems) for part in parts) == len(whole.problems)
+
+
+def test_settings_follow_what_the_bytes_depend_on(recordings, copy, tmp_path):
+    one, other = recordings["v2.1", "video"], copy()
+    assert LeRobotSource(one, CAMERA).settings() == LeRobotSource(other, CAMERA).settings()  # wherever they lie
+    changed = [
+        LeRobotSource(one, CAMERA, first=1),
+        LeRobotSource(one, CAMERA, image_size=32),
+        LeRobotSource(one, CAMERA, scene="task"),
+        LeRobotSource(one, CAMERA, encoding="jpeg"),
+        LeRobotSource(one, CAMERA, readings=Readings(known={"do a dance": ("dance", "robot")})),
+    ]
+    lines = (other / "meta" / "episodes.jsonl").read_text().replace('"length": 12', '"length": 11')
+    (other / "meta" / "episodes.jsonl").write_text(lines)
+    every = [source.settings() for source in [*changed, LeRobotSource(one, CAMERA), LeRobotSource(other, CAMERA)]]
+    texts = [json.dumps(settings, sort_keys=True) for settings in every]
+    assert len(set(texts)) == len(texts) and not any(str(tmp_path) in text for text in texts)
+
+
+def edit(folder, **changes):
+    path = folder / "meta" / "info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "meta" / "info.json").unlink(), "There is no .*info.json"),
+        (lambda f: (f / "meta" / "info.json").write_text("{"), "info.json cannot be read"),
+        (lambda f: edit(f, codebase_version="v1.6"), r"version v1.6 .*; read are v2.0, v2.1, v3.0"),
+        (lambda f: edit(f, codebase_version="v9.0"), r"version v9.0 .*; read are v2.0, v2.1, v3.0"),
+        (lambda f: edit(f, fps=0), "0 frames per second"),
+        (lambda f: edit(f, fps=25), "25 frames per second and 10 for the videos"),
+        (lambda f: edit(f, features={}), "without a camera"),
+        (lambda f: edit(f, video_path="../{video_key}.mp4"), "leaves the folder"),
+        (lambda f: edit(f, data_path="data/{nothing}.parquet"), "no usable entry"),
+        (lambda f: (f / "meta" / "episodes.jsonl").unlink(), "There is no .*episodes.jsonl"),
+        (lambda f: (f / "meta" / "episodes.jsonl").write_text("{}\n"), "line 1, has no usable entry"),
+        (lambda f: (f / "meta" / "episodes.jsonl").write_text("no\n"), "line 1, is no JSON"),
+        (lambda f: (f / "meta" / "episodes.jsonl").write_text("\n"), "lists no episodes"),
+    ],
+)
+def test_broken_metadata_are_named(copy, damage, message):
+    folder = copy()
+    damage(folder)
+    with pytest.raises(ValueError, match=message) as raised:
+        LeRobotSource(folder, CAMERA)
+    assert "\n" not in str(raised.value)
+
+
+def test_broken_metadata_of_v3_are_named(copy):
+    folder = copy("v3.0", "video")
+    path = folder / "meta" / "episodes" / "chunk-000" / "file-001.parquet"
+    table = parquet.read_table(path)
+    parquet.write_table(table.drop_columns([f"videos/{CAMERA}/from_timestamp"]), path)
+    with pytest.raises(ValueError, match="file-001.parquet has no column videos/.*/from_timestamp"):
+        LeRobotSource(folder, CAMERA)
+    path.write_bytes(b"PAR1 broken")
+    with pytest.raises(ValueError, match="file-001.parquet cannot be read"):
+        LeRobotSource(folder, CAMERA)
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(ValueError, match="Git LFS pointer"):
+        LeRobotSource(folder, CAMERA)
+    shutil.rmtree(folder / "meta" / "episodes")
+    with pytest.raises(ValueError, match="no Parquet file in .*meta/episodes"):
+        LeRobotSource(folder, CAMERA)
+
+
+@pytest.mark.parametrize("camera", [None, "observation.image"])
+def test_a_missing_camera_is_answered_with_those_that_exist(recordings, camera):
+    with pytest.raises(ValueError, match=r"--camera: observation.images.image, observation.images.wrist"):
+        LeRobotSource(recordings["v2.1", "video"], camera)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"first": -1}, "--first is -1"), ({"scene": "room"}, "--scene is 'room'"), ({"scene": "file"}, "no use in v2.1")],
+)
+def test_useless_options_are_named(recordings, options, message):
+    with pytest.raises(ValueError, match=message):
+        LeRobotSource(recordings["v2.1", "video"], CAMERA, **options)
+
+
+def test_faulty_episodes_are_named_and_the_others_come_out(copy):
+    folder = copy()
+    videos = folder / "videos" / "chunk-000" / CAMERA
+    (videos / "episode_000000.mp4").unlink()
+    (videos / "episode_000001.mp4").write_bytes(b"no video")
+    lines = (folder / "meta" / "episodes.jsonl").read_text().replace('"length": 12', '"length": 40')
+    (folder / "meta" / "episodes.jsonl").write_text(lines)
+    built = LeRobotSource(folder, CAMERA).build("episodes-000000-000006")
+    assert [row["pair_id"] for row in built.rows] == ["episode-000005"]
+    assert built.rejected["missing video"] == 1 and built.rejected["broken video"] == 2
+    problems = " ".join(built.problems)
+    assert "Episode 0: there is no videos/chunk-000/" in problems and "Episode 1: videos/chunk-000/" in problems
+    assert re.search(r"Episode 3: .* has no frame at 3.950 s, its last one ends at 1.200 s", problems)
+    assert str(folder) not in problems
+
+
+def test_faulty_data_files_are_named_and_the_others_come_out(copy):
+    folder = copy("v3.0", "image")
+    path = folder / "data" / "chunk-000" / "file-000.parquet"
+    table = parquet.read_table(path)
+    parquet.write_table(table.slice(0, 10), path)
+    built = LeRobotSource(folder, CAMERA).build("episodes-000000-000006")
+    assert [row["pair_id"] for row in built.rows] == ["episode-000000", "episode-000005"]
+    assert built.rejected["missing frame"] == 2 and any("no picture of frame 8" in text for text in built.problems)
+    broken = [{"bytes": b"no picture", "path": None}] * table.num_rows
+    place = table.schema.get_field_index(CAMERA)
+    column = pa.array(broken, type=table.schema.field(CAMERA).type)
+    parquet.write_table(table.set_column(place, table.schema.field(CAMERA), column), path)
+    assert LeRobotSource(folder, CAMERA).build("episodes-000000-000006").rejected["bad picture"] == 3
+    parquet.write_table(table.drop_columns(["frame_index"]), path)
+    built = LeRobotSource(folder, CAMERA).build("episodes-000000-000006")
+    assert built.rejected["broken data file"] == 3 and any("no column frame_index" in text for text in built.problems)
+    path.write_bytes(path.read_bytes()[:-50])
+    assert LeRobotSource(folder, CAMERA).build("episodes-000000-000006").rejected["broken data file"] == 3
+    path.unlink()
+    assert LeRobotSource(folder, CAMERA).build("episodes-000000-000006").rejected["missing data file"] == 3
+
+
+def test_pictures_beside_the_data_files_are_read_inside_the_folder_only(copy):
+    folder = copy("v2.0", "image")
+    path = folder / "data" / "chunk-000" / "episode_000000.parquet"
+    table = parquet.read_table(path)
+    place, field = table.schema.get_field_index(CAMERA), table.schema.field(CAMERA)
+    stored = table.column(CAMERA).to_pylist()
+    (folder / "images").mkdir()
+    for frame, value in enumerate(stored):
+        (folder / "images" / f"{frame}.png").write_bytes(value["bytes"])
+    for prefix, rejected in (("images/", None), ("../copy/images/", 1), (f"{folder}/images/", 1)):
+        values = pa.array([{"bytes": None, "path": f"{prefix}{i}.png"} for i in range(len(stored))], type=field.type)
+        parquet.write_table(table.set_column(place, field, values), path)
+        built = LeRobotSource(folder, CAMERA).build("episodes-000000-000006")
+        assert built.rejected.get("missing frame") == rejected
+        assert rejected or numbers(built.rows[0]) == (0, 6)
+
+
+def test_instructions_that_nobody_understands_stop_the_build(tmp_path):
+    write_recording(tmp_path / "in", "v2.1", [(["do a dance"], 3)], kind="image")
+    with pytest.raises(ValueError, match="None of the 1 episodes .*'do a dance'.*--verbs or .*--instructions"):
+        LeRobotSource(tmp_path / "in", CAMERA)
+
+
+def test_the_command_builds_a_data_set(tmp_path, capsys):
+    verbs = ("open", "close")
+    things = ("drawer", "door", "box", "lid", "fridge")
+    episodes = [([f"{verb} the {thing}"], 2 + k) for k in range(6) for verb in verbs for thing in things]
+    write_recording(tmp_path / "in", "v3.0", [*episodes, (["turn on and off"], 3)], kind="image", files=1)
+    known = tmp_path / "known.csv"
+    known.write_text("instruction,action,object\nTurn on and off!,open,lid\n")
+    arguments = ["lerobot", "--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--camera", CAMERA]
+    arguments += ["--image_size", "32", "--shift", "syst", "--workers", "1", "--instructions", str(known)]
+    main([*arguments, "--list_instructions"])
+    assert not (tmp_path / "out" / "shards").exists()
+    assert "turn on and off,open,lid,1," in (tmp_path / "out" / "instructions.csv").read_text()
+    main(arguments)
+    printed = capsys.readouterr().out
+    assert "61 episodes of in (v3.0, 10 frames per second" in printed and "the instructions of 61 are read" in printed
+    pairs = load_pairs(tmp_path / "out", "multi_syst", "train", decode=True, cache_dir=tmp_path / "cache")
+    assert pairs.features["action"].names == ["close", "open"] and pairs[0]["before"].size == (64, 32)
+    assert "LeRobot format v3.0" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lerobot", "--camera", CAMERA, "--view", "single"], "no boxes"),
+        (["lerobot", "--camera", CAMERA, "--push_to_hub", "me/mine"], "--license"),
+        (["lerobot", "--camera", CAMERA, "--verbs", "no.csv"], "no.csv cannot be read"),
+        (["lerobot", "--camera", CAMERA, "--image_size", "-3"], "--image_size is -3"),
+        (["lerobot"], "choose with --camera"),
+        (["robot"], "There is no command 'robot'"),
+    ],
+)
+def test_wrong_commands_get_one_sentence(recordings, tmp_path, arguments, message):
+    where = ["--input", str(recordings["v2.1", "video"]), "--output", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as stopped:
+        main([arguments[0], *where, *arguments[1:]])
+    assert message in str(stopped.value.code) and "\n" not in str(stopped.value.code)
+    assert not (tmp_path / "out" / "shards").exists()
