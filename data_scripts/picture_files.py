@@ -8,10 +8,12 @@ Of animations the first frame counts. Colour profiles and other metadata are dro
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from typing import NamedTuple
 
 import numpy as np
+import PIL
 import PIL.Image
 import PIL.ImageOps
 
@@ -87,18 +89,18 @@ def decode(value: bytes | PIL.Image.Image, name: str) -> tuple[PIL.Image.Image, 
         BadPictureError: As `open_picture`.
     """
     try:
-        if isinstance(value, PIL.Image.Image):
-            image, format, content = value, None, b""
-        else:
-            content = bytes(value)
-            with warnings.catch_warnings():
-                # PIL warns in words of its own of what is refused right below, and of Exif data that is not stored.
-                warnings.simplefilter("ignore")
+        # PIL warns in words of its own of what is refused here, and of metadata that is not stored.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if isinstance(value, PIL.Image.Image):
+                image, format, content = value, None, b""
+            else:
+                content = bytes(value)
                 image = PIL.Image.open(io.BytesIO(content), formats=_FORMATS)
-            format = "JPEG" if image.format == "MPO" else image.format  # several JPEGs in one
-        if image.width * image.height > MAX_PIXELS:
-            raise PIL.Image.DecompressionBombError(by(image.size))
-        image.load()
+                format = "JPEG" if image.format == "MPO" else image.format  # several JPEGs in one
+            if image.width * image.height > MAX_PIXELS:
+                raise PIL.Image.DecompressionBombError(by(image.size))
+            image.load()
     except MemoryError:
         raise
     except PIL.Image.DecompressionBombError as error:
@@ -106,8 +108,11 @@ def decode(value: bytes | PIL.Image.Image, name: str) -> tuple[PIL.Image.Image, 
             f"the {name} is larger than {MAX_PIXELS // 1_000_000} megapixels ({error}), which no data set here needs",
             "picture too large",
         ) from error
+    except PIL.UnidentifiedImageError as error:
+        raise BadPictureError(f"the {name} is broken or no picture: its kind is unknown", "broken picture") from error
     except Exception as error:  # decoders meet hostile bytes with errors of every class
-        sentence = f"the {name} is broken or no picture ({type(error).__name__}: {error})"
+        # Without addresses: equal faults give equal sentences.
+        sentence = f"the {name} is broken or no picture ({re.sub(' at 0x[0-9a-f]+', '', str(error))})"
         raise BadPictureError(sentence, "broken picture") from error
     return image, format, content
 

@@ -29,6 +29,7 @@ class Annotation:
 
     Attributes:
         row: Of the after picture in annotations.csv, from 1.
+        row_before: Of the before picture.
         first: Figure (file name without ending) before the action.
         second: Figure after it.
         noun: Object class.
@@ -38,6 +39,7 @@ class Annotation:
     """
 
     row: int
+    row_before: int
     first: str
     second: str
     noun: str
@@ -188,7 +190,9 @@ def _pair_up(
             house.rejected[NOT_USED] += 1
         else:
             row = rows[0]
-            found.append(Annotation(row.number, first, row.figure, row.noun, row.verb, row.box, before[0].box))
+            found.append(
+                Annotation(row.number, before[0].number, first, row.figure, row.noun, row.verb, row.box, before[0].box)
+            )
     for first, rows in firsts.items():
         for row in rows if first not in spoilt else ():
             house.reject(row.number, "no after row", f"there is no row of a picture after {row.figure}")

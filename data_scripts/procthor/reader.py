@@ -154,7 +154,7 @@ class HousesSource:
             try:
                 rows.append(self._row(unit, pair))
             except _BadPairError as error:
-                house.reject(pair.row, error.reason, str(error))
+                house.reject(error.row, error.reason, str(error))
                 self._stop_if_strict(house)
         return UnitRows(rows, dict(house.rejected), house.problems)
 
@@ -169,15 +169,17 @@ class HousesSource:
         return [f"{self._folders[scene]}/{kind}/{figure}.png" for figure in (pair.first, pair.second)]
 
     def _row(self, scene: str, pair: Annotation) -> dict[str, Any]:
-        before, after = (self._picture(name) for name in self._names(scene, COLOR, pair))
-        masks = [self._picture(name, optional=True) for name in self._names(scene, MASK, pair)]
+        before, after = (self._picture(pair.row, name) for name in self._names(scene, COLOR, pair))
+        masks = [self._picture(pair.row, name, optional=True) for name in self._names(scene, MASK, pair)]
+        row = pair.row
         try:
             stored = store_pair(
                 before, after, pair.box, *masks, view=self._view, image_size=self._image_size, margin=MARGIN
             )
+            row = pair.row_before
             check_box(pair.box_before, picture_size(before))
         except BadPictureError as error:
-            raise _BadPairError(error.reason, str(error)) from error
+            raise _BadPairError(row, error.reason, str(error)) from error
         return stored | {
             "action": self.actions.index(pair.verb),
             "object": self.objects.index(pair.noun),
@@ -185,16 +187,16 @@ class HousesSource:
             "pair_id": f"{scene}-{pair.second}",
         }
 
-    def _picture(self, name: str, optional: bool = False) -> Any:
+    def _picture(self, row: int, name: str, optional: bool = False) -> Any:
         """A file's bytes; None where it may be missing and is."""
         try:
             return self.files.read(name, MAX_BYTES)
         except FileNotFoundError as error:
             if optional:
                 return None
-            raise _BadPairError("missing file", f"{name} is missing") from error
+            raise _BadPairError(row, "missing file", f"{name} is missing") from error
         except ArchiveError as error:
-            raise _BadPairError("broken file", str(error).rstrip(".")) from error
+            raise _BadPairError(row, "broken file", str(error).rstrip(".")) from error
 
     def _stop_if_strict(self, house: House) -> None:
         if self._strict and house.problems:
@@ -202,6 +204,6 @@ class HousesSource:
 
 
 class _BadPairError(Exception):
-    def __init__(self, reason: str, sentence: str) -> None:
+    def __init__(self, row: int, reason: str, sentence: str) -> None:
         super().__init__(sentence)
-        self.reason = reason
+        self.row, self.reason = row, reason
