@@ -45,9 +45,8 @@ def explain(doing: str, error: Exception) -> str:
         error: As the library raised it.
     """
     said = " ".join(str(error).split())
-    said = re.sub(r"in scene \{.*?\}(?=[.:]|$)", "in its house", said)  # the library quotes the house whole
     text = f"{type(error).__name__}: {said}" if said else type(error).__name__
     remedy = next((remedy for pattern, remedy in _REMEDIES if re.search(pattern, text)), None)
-    if len(text) > 300:
+    if len(text) > 300:  # the library quotes whole actions, a house among them
         text = text[:300] + " ..."
     return f"AI2-THOR failed while {doing}: {text}" + (f" - {remedy}." if remedy else "")

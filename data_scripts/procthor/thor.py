@@ -150,8 +150,8 @@ class Ai2Thor:
         event = self._ask("opening a house", call)
         if not event.metadata["lastActionSuccess"]:
             raise HouseError(f"AI2-THOR cannot build the house: {_reason(event)}")
-        pose = house.get("metadata", {}).get("agent")
-        if pose is not None:  # where its makers put the agent: a place from which the whole house can be reached
+        pose = house.get("metadata", {}).get("agent", {})
+        if {"position", "rotation"} <= pose.keys():  # where its makers put the agent: inside, not in a wall
             self._step(
                 "TeleportFull",
                 position=pose["position"],
