@@ -26,8 +26,8 @@ MAX_PIXELS = 64 * 1024 * 1024  # of a frame; more is a broken or hostile file
 SEEK_GAIN = Fraction(1, 2)  # seconds that a seek has to save: it throws the decoder's frames away
 BLIND_GAIN = 10  # the same where the container has no index, so that nobody knows where a seek ends
 SEEK_BACK = (0, 1, 5, 20)  # seconds by which a seek is set back until it hits a frame that is not too late
-# Containers that hold their pictures themselves; play lists and the like would open further files.
-FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg"
+# Containers with a time stamp for each frame (AVI has none); play lists and the like would open further files.
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts"
 
 
 class VideoError(ValueError):
@@ -118,7 +118,10 @@ def _open(video: Path) -> Iterator[tuple[Any, Any]]:
         options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
         container = av.open(f"file:{video}", options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(f"{video} cannot be opened as a video ({_reason(error)}): fetch it again.") from error
+        raise VideoError(
+            f"{video} cannot be opened as an MP4, Matroska or transport stream video ({_reason(error)}): fetch it "
+            "again, or convert it."
+        ) from error
     with container:
         if not container.streams.video:
             raise VideoError(f"{video} holds no video stream.")

@@ -3,7 +3,7 @@
 Looked for below the folder that the user names, `P01_01` standing for any video:
 
     frames   P01/rgb_frames/P01_01.tar  P01/rgb_frames/P01_01/  P01_01.tar  P01_01/  (frame_0000000001.jpg and so on)
-    videos   P01/videos/P01_01.MP4  P01_01.MP4  (or .mp4, .mkv, .avi)
+    videos   P01/videos/P01_01.MP4  P01_01.MP4  (or .mp4, .mkv)
 
 Before a frame is used, what is there is compared with the length of the video: frames that were extracted at another
 rate have the wrong numbers throughout, and are refused whole.
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 KINDS = ("frames", "videos")
 FRAMES = ("{participant}/rgb_frames/{video}.tar", "{participant}/rgb_frames/{video}", "{video}.tar", "{video}")
 VIDEOS = tuple(
-    f"{folder}{{video}}{ending}"
-    for folder in ("{participant}/videos/", "")
-    for ending in (".MP4", ".mp4", ".mkv", ".avi")
+    f"{folder}{{video}}{ending}" for folder in ("{participant}/videos/", "") for ending in (".MP4", ".mp4", ".mkv")
 )
 MAX_FRAME_BYTES = 32 * 2**20
 _FRAME_NAME = re.compile(r"frame_([0-9]{10})\.jpe?g", re.IGNORECASE)
@@ -171,7 +169,7 @@ def check_rate(path: Path, video: Video, last: int) -> None:
         return
     raise FramesError(
         f"The frames of {path} end at number {last}, {seems}; {video.video_id} has {video.seconds:.2f} s and its "
-        f"numbers count {video.rate} per second. Extract them again by ffmpeg with -r {video.rate}, or take the official ones."
+        f"numbers count {video.rate} per second. Take the official ones, or extract them with ffmpeg -r {video.rate}."
     )
 
 

@@ -35,6 +35,38 @@ def number_of(picture: Image.Image) -> int:
     return int((bits * (1 << np.arange(BITS))).sum())
 
 
+def fps_filter(path: Path, rate: int) -> list[int]:
+    """Numbers of the frames that FFmpeg's own `fps` filter makes of a video, in their order from the start on.
+
+    Time stamps are shifted by the start of the file and the first slots filled, as the `ffmpeg` command does.
+    """
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        graph = av.filter.Graph()
+        source = graph.add_buffer(template=stream)
+        fps = graph.add("fps", f"fps={rate}:round=near:start_time=0")
+        sink = graph.add("buffersink")
+        source.link_to(fps)
+        fps.link_to(sink)
+        graph.configure()
+        numbers: list[int] = []
+
+        def pull() -> None:
+            while True:
+                try:
+                    numbers.append(number_of(graph.pull().to_image()))
+                except (av.BlockingIOError, av.EOFError):
+                    return
+
+        for frame in container.decode(stream):
+            frame.pts -= stream.start_time
+            graph.push(frame)
+            pull()
+        graph.push(None)
+        pull()
+    return numbers
+
+
 def write_video(
     path: Path,
     frames: int,
@@ -66,7 +98,6 @@ def write_video(
     times = times or [Fraction(start) + k / Fraction(rate) for k in range(frames)]
     container_options = {k[10:]: v for k, v in (options or {}).items() if k.startswith("container_")}
     codec_options = {k: v for k, v in (options or {}).items() if not k.startswith("container_")}
-    base = Fraction(1, 90_000) if times is not None and not isinstance(rate, Fraction) else 1 / Fraction(rate)
     base = Fraction(1, 90_000)
     with av.open(str(path), "w", options=container_options) as container:
         stream = container.add_stream("libx264", rate=Fraction(rate))
