@@ -123,6 +123,7 @@ def main(arguments: list[str]) -> None:
 
     from modeling_cde.analysis.curves import plot_training_curve
     from modeling_cde.cards.model_card import write_model_card
+    from modeling_cde.data.shifts import reported_splits
     from modeling_cde.evaluation import evaluate_splits, results_table
 
     resume = trainer.args.resume_from_checkpoint  # a folder, or "true" for the newest checkpoint of output_dir
@@ -131,7 +132,7 @@ def main(arguments: list[str]) -> None:
     trainer.save_model(str(output))
     trainer.save_state()
     record["minutes"] = round((time.time() - started) / 60, 1)
-    del splits["train"]
+    splits = reported_splits(splits)
     batch_size = trainer.args.per_device_eval_batch_size
     metrics = evaluate_splits(trainer.model, splits, transform, output, batch_size, {"training": record})
     if not trainer.is_world_process_zero():

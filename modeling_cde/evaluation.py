@@ -216,7 +216,7 @@ def results_table(metrics: Mapping[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line: see the module's docstring."""
-    from .data.shifts import load_shifts
+    from .data.shifts import load_shifts, reported_splits
     from .methods import load_action_model
 
     parser = argparse.ArgumentParser(prog="python -m modeling_cde.evaluation", description=__doc__)
@@ -228,8 +228,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch_size", type=int, default=64, help="pairs per forward pass")
     options = parser.parse_args(arguments)
     model, processor = load_action_model(options.model)
-    splits = load_shifts(options.data, options.view, options.shift)
-    splits.pop("train")
+    splits = reported_splits(load_shifts(options.data, options.view, options.shift))
     transform = PairTransform.from_processor(processor, crop="box" if options.view == "single" else "none")
     metrics = evaluate_splits(model, splits, transform, options.output, options.batch_size)
     print(results_table(metrics))

@@ -5,7 +5,14 @@ from .card import DatasetCard
 from .collator import PairCollator
 from .loading import load_pairs
 from .schema import CONFIGS, OPPOSITES, SPLITS, pair_features
-from .splits import CleanOptions, SplitManifest, clean_split, joint_split
+from .splits import (
+    CausalTripletOptions,
+    CleanOptions,
+    SplitManifest,
+    causal_triplet_split,
+    clean_split,
+    joint_split,
+)
 from .transforms import Augmentation, PairTransform
 
 __all__ = [
@@ -13,12 +20,14 @@ __all__ = [
     "OPPOSITES",
     "SPLITS",
     "Augmentation",
+    "CausalTripletOptions",
     "CleanOptions",
     "DatasetCard",
     "PairCollator",
     "PairTransform",
     "SplitManifest",
     "assemble",
+    "causal_triplet_split",
     "clean_split",
     "joint_split",
     "load_pairs",

@@ -22,7 +22,7 @@ from datasets import DatasetInfo, Features, SplitDict, SplitInfo
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 
-from .schema import parse_config
+from .schema import data_folder, parse_config
 from .splits import PARTS, SplitManifest
 
 #: Hashes of a view's files.
@@ -157,9 +157,10 @@ def _metadata(folder: Path, manifests: Mapping[str, SplitManifest], card: Datase
     configs, infos = [], DatasetInfosDict()
     for config, manifest in manifests.items():
         view, shift = parse_config(config)
+        home = data_folder(config, manifest.joint)
         # datasets keys its cache on this header: without the hash it might serve an older build.
-        digest = hashlib.sha256((folder / view / CHECKSUMS).read_bytes()).hexdigest()
-        files = {part: f"{view}/{part.replace('_ood', f'_{shift}')}-*.parquet" for part in _parts(manifest)}
+        digest = hashlib.sha256((folder / home / CHECKSUMS).read_bytes()).hexdigest()
+        files = {part: f"{home}/{part.replace('_ood', f'_{shift}')}-*.parquet" for part in _parts(manifest)}
         configs.append(
             {
                 "config_name": config,

@@ -19,7 +19,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .card import CHECKSUMS, PLACEHOLDER
-from .schema import VIEWS, parse_config
+from .schema import CONFIGS, VIEWS, data_folder, parse_config
+from .splits import SplitManifest
+
+_HOMES = (*VIEWS, *CONFIGS)  # folders of files; see `data_folder`
 
 #: A file beside README.md that says why the build must not be published; it is never removed by itself.
 FORBIDDEN = "NOT_FOR_PUBLISHING.txt"
@@ -58,7 +61,8 @@ def push_to_hub(
     Args:
         folder: Made by `modeling_cde.data.build.assemble`.
         repo_id: `"ORG/NAME"` or `"USER/NAME"`; created where it does not exist.
-        private: Only its owners see the repository. A public one is not made private by this, but refused.
+        private: Only its owners see the new repository; otherwise it is as the organization's settings have it. A
+            public one that exists is not made private, but refused.
         token: With the right to write; None for the one of `hf auth login` or of `HF_TOKEN`.
         commit_message: Of the commit.
 
@@ -73,8 +77,8 @@ def push_to_hub(
         ConnectionError: If the Hub cannot be reached or fails; nothing became visible then.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-    from huggingface_hub.errors import HFValidationError, HTTPError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     folder = Path(folder)
     try:
@@ -87,7 +91,7 @@ def push_to_hub(
 
     api = HfApi(token=token, library_name="modeling-cde")
     try:
-        api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+        api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True)
         repository = api.dataset_info(repo_id)
         stale = _stale(repository, files, repo_id, private)
         operations: list[Any] = [CommitOperationDelete(path) for path in stale]
@@ -98,9 +102,7 @@ def push_to_hub(
         api.create_commit(
             repo_id, operations, commit_message=commit_message, repo_type="dataset", parent_commit=repository.sha
         )
-    except (HTTPError, RuntimeError, OSError) as error:
-        if isinstance(error, (FileNotFoundError, PermissionError)):
-            raise
+    except (HTTPError, RuntimeError, ConnectionError) as error:
         raise _explained(error, repo_id) from error
     return f"{api.endpoint}/datasets/{repo_id}"
 
@@ -119,15 +121,15 @@ def publishable_files(folder: Path) -> dict[str, Path]:
     if not manifests or not readme.is_file():
         raise FileNotFoundError(f"{folder} holds no finished data set (README.md, manifests/); build it there first.")
     configs = [path.stem for path in manifests]
-    views = sorted({parse_config(config)[0] for config in configs})
-    unfinished = [view for view in VIEWS if view not in views and (folder / view).exists()]
+    homes = sorted({data_folder(path.stem, SplitManifest.load(path).joint) for path in manifests})
+    unfinished = [home for home in _HOMES if home not in homes and (folder / home).exists()]
     described = [config["config_name"] for config in DatasetCard.load(readme).data.get("configs") or []]
     if unfinished or sorted(described) != configs:
-        what = f"the view {unfinished[0]} has no manifest" if unfinished else "README.md and manifests/ do not agree"
+        what = f"the folder {unfinished[0]} has no manifest" if unfinished else "README.md and manifests/ do not agree"
         raise ValueError(f"{folder} was left half assembled: {what}; run its build again.")
     files = {"README.md": readme} | {f"manifests/{path.name}": path for path in manifests}
-    for view in views:
-        files |= _checked_files(folder / view)
+    for home in homes:
+        files |= _checked_files(folder / home)
     return files
 
 
@@ -136,7 +138,8 @@ def _checked_files(view: Path) -> dict[str, Path]:
     sums = view / CHECKSUMS
     if not sums.is_file():
         raise ValueError(f"{sums} is missing, so the files of the view cannot be checked; run the build again.")
-    wanted = dict(reversed(line.split("  ", 1)) for line in sums.read_text(encoding="utf-8").splitlines())
+    lines = (line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines())
+    wanted = {name: digest for digest, name in lines}
     present = {path.name for path in view.glob("*.parquet")}
     unlike = sorted(wanted.keys() ^ present)
     if unlike:
@@ -157,14 +160,22 @@ def _stale(repository: Any, files: Mapping[str, Path], repo_id: str, private: bo
     if private and not repository.private:
         raise ValueError(f"{repo_id} exists and is public; make it private on its settings page or choose another.")
     theirs = [item.rfilename for item in repository.siblings or ()]
-    lost = [view for view in VIEWS if f"{view}/{CHECKSUMS}" not in files and _in_folder(theirs, view)]
+    built = [home for home in _HOMES if f"{home}/{CHECKSUMS}" in files]
+    lost = [home for home in _HOMES if _in_folder(theirs, home) and not _replaced(home, built)]
     if lost:
         raise ValueError(
-            f"{repo_id} has the view {lost[0]}, which this build lacks and which the new card would hide; build it "
+            f"{repo_id} has the splits {lost[0]}, which this build lacks and which the new card would hide; build it "
             "into the same folder, or publish to another repository."
         )
-    ours = _in_folder(theirs, *VIEWS, "manifests")
+    ours = _in_folder(theirs, *_HOMES, "manifests")
     return [name for name in ours if name not in files]
+
+
+def _replaced(home: str, built: list[str]) -> bool:
+    """Whether a build has these splits, or others in their place: both shifts at once for one, or the reverse."""
+    if home in VIEWS:
+        return home in built or any(name.startswith(f"{home}_") for name in built)
+    return home in built or parse_config(home)[0] in built
 
 
 def _in_folder(names: list[str], *folders: str) -> list[str]:

@@ -22,6 +22,7 @@ __all__ = [
     "SPLITS",
     "VIEWS",
     "config_name",
+    "data_folder",
     "pair_features",
     "parse_config",
 ]
@@ -107,3 +108,14 @@ def parse_config(name: str) -> tuple[str, str]:
         raise ValueError(f"There is no configuration {name!r}; the known ones are {', '.join(CONFIGS)}.")
     view, shift = name.split("_")
     return view, shift
+
+
+def data_folder(config: str, joint: bool) -> str:
+    """Where a built folder has a configuration's files: `"single"` of both shifts at once, else `"single_syst"`.
+
+    Args:
+        config: One of `CONFIGS`.
+        joint: Whether both shifts were split around one training part, whose files they share.
+    """
+    view, _ = parse_config(config)
+    return view if joint else config

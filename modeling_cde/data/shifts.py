@@ -1,6 +1,8 @@
 """The splits of one training run under their report names: the in-distribution parts and those of each shift."""
 
-from typing import Literal
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import datasets
 
@@ -18,8 +20,9 @@ def load_shifts(source: str, view: str = "single", shift: Shift = "both") -> dic
         shift: "comp" or "syst" for one configuration, "both" where the two share their training part.
 
     Returns:
-        "train", "validation" (which the causal_triplet protocol does not have) and "test", and for each shift
-        "validation_<shift>" and "test_<shift>".
+        "train", "validation" and "test", and for each shift "validation_<shift>" and "test_<shift>". Where the data
+        set has no in-distribution validation part (protocol causal_triplet), "validation" is "validation_<shift>", as
+        that protocol selects its models, and a warning says so.
 
     Raises:
         ValueError: if "both" is asked of a data set whose two configurations do not share the in-distribution parts:
@@ -38,4 +41,23 @@ def load_shifts(source: str, view: str = "single", shift: Shift = "both") -> dic
             splits[part] = parts[part]
         splits[f"validation_{name}"] = parts["validation_ood"]
         splits[f"test_{name}"] = parts["test_ood"]
+        if "validation" not in parts:
+            splits["validation"] = parts["validation_ood"]
+    for name in stand_ins(splits):
+        warnings.warn(
+            f"{source} has no in-distribution validation part (protocol causal_triplet), so the model is selected on "
+            f"{name}, as that protocol does.",
+            stacklevel=2,
+        )
     return splits
+
+
+def stand_ins(splits: Mapping[str, Any]) -> list[str]:
+    """The out-of-distribution split that "validation" is, if it is one."""
+    return [name for name in splits if name != "validation" and splits[name] is splits.get("validation")]
+
+
+def reported_splits(splits: Mapping[str, datasets.Dataset]) -> dict[str, datasets.Dataset]:
+    """The splits of `load_shifts` to evaluate: without train, and nothing twice under two names."""
+    left_out = {"train", "validation"} if stand_ins(splits) else {"train"}
+    return {name: rows for name, rows in splits.items() if name not in left_out}

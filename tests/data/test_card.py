@@ -174,7 +174,9 @@ def test_any_names_and_texts_keep_the_header_whole(tmp_path_factory, names, text
     (folder / "single" / "SHA256SUMS").write_text("")
     parts = {"train": [row["pair_id"] for row in made]}
     counts = {"train": {"actions": {name: 1 for name in names}, "objects": {name: 1 for name in names}, "groups": 1}}
-    manifest = SplitManifest("clean", "syst", 0, {}, "0", parts, {"test_ood": names}, {texts[0]: ["x"]}, counts)
+    manifest = SplitManifest(
+        "clean", "syst", 0, {"shifts": ["syst", "comp"]}, "0", parts, {"test_ood": names}, {texts[0]: ["x"]}, counts
+    )
     card = DatasetCard(title=texts[0], provenance=(texts[1],), limits=(texts[2],), tags=("a: b",), command=texts[1])
     text = render_readme(folder, {"single_syst": manifest}, card)
     data = HubCard(text, ignore_metadata_errors=False).data

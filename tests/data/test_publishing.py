@@ -151,16 +151,16 @@ def test_a_new_build_replaces_the_old_one_in_one_commit(copy, hub, publisher):
     assert len(stored(hub, "org/again").commits) == 3
     assert "manifests/single_comp.json" in old and "manifests/single_comp.json" not in new
     assert "single/train-00000-of-00001.parquet" in old and "single/train-00000-of-00001.parquet" not in new
-    assert {name for name in new if name.startswith("single/")} == {
-        f"single/{path.name}" for path in (copy / "single").iterdir()
+    assert {name for name in new if name.startswith("single")} == {
+        f"single_syst/{path.name}" for path in (copy / "single_syst").iterdir()
     }
     # A build of the other view alone would hide this one.
     write_shards(copy, "multi", offset=1000)
-    for name in ("single", "manifests"):
+    for name in ("single_syst", "manifests"):
         shutil.rmtree(copy / name)
     assemble(copy, "multi", shift="syst", progress=False)
     answer = push(publisher, copy, "org/again")
-    assert answer["error"] == "ValueError" and "has the view single, which this build lacks" in answer["message"]
+    assert answer["error"] == "ValueError" and "has the splits single_syst, which this build lacks" in answer["message"]
     assert stored(hub, "org/again").files() == new
 
 
@@ -251,7 +251,7 @@ def damage(path: Path) -> None:
     [
         (lambda f: shutil.rmtree(f / "manifests"), FileNotFoundError, "holds no finished data set"),
         (lambda f: (f / "README.md").unlink(), FileNotFoundError, "holds no finished data set"),
-        (lambda f: (f / "multi").mkdir(), ValueError, "half assembled: the view multi has no manifest"),
+        (lambda f: (f / "multi").mkdir(), ValueError, "half assembled: the folder multi has no manifest"),
         (lambda f: (f / "manifests/single_comp.json").unlink(), ValueError, "README.md and manifests/ do not agree"),
         (lambda f: (f / "single/SHA256SUMS").unlink(), ValueError, "SHA256SUMS is missing"),
         (lambda f: damage(f / "single/test-00000-of-00001.parquet"), ValueError, "test-00000.* changed or damaged"),

@@ -121,7 +121,8 @@ def causal_triplet_split(
     }
     if not parts["train"]:
         raise ValueError(
-            "The causal_triplet protocol leaves train empty: a single pair is not held out, and test takes it; add pairs."
+            "The causal_triplet protocol leaves train empty: one pair alone is not held out, and test takes it; add "
+            "pairs."
         )
     unused = {
         "an action that the protocol leaves out": _without(rows, kept),
@@ -219,4 +220,3 @@ def _one_side_only(pairs: Sequence[Pair], shift: str) -> str:
 def _without(pairs: Sequence[Pair], *others: Sequence[Pair]) -> list[str]:
     taken = {pair.pair_id for other in others for pair in other}
     return [pair.pair_id for pair in pairs if pair.pair_id not in taken]
-

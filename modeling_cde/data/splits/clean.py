@@ -193,13 +193,13 @@ def _hold_out(
             check_objects(rest, held[shift])
         else:
             held[shift] = hold_out_objects(rest, *limits, generator)
-        lookup = {
-            (item,) if isinstance(item, str) else tuple(item): part for part in held[shift] for item in held[shift][part]
-        }
+        lookup: dict[tuple[str, ...], str] = {}
+        for part, items in held[shift].items():
+            lookup |= {(item,) if isinstance(item, str) else tuple(item): part for item in items}
         for pair in rest:
-            part = lookup.get((pair.object,)) or lookup.get((pair.action, pair.object))
-            if part:
-                place[pair.pair_id] = (shift, part)
+            where = lookup.get((pair.object,)) or lookup.get((pair.action, pair.object))
+            if where:
+                place[pair.pair_id] = (shift, where)
         rest = [pair for pair in rest if pair.pair_id not in place]
     return held, place
 
@@ -230,5 +230,3 @@ def _cap(pairs: list[Pair], cap: float | None, generator: random.Random) -> tupl
     for _, members in sorted(by_action.items()):
         kept.update(members if len(members) <= limit else generator.sample(members, limit))
     return [pair for pair in pairs if pair in kept], [pair for pair in pairs if pair not in kept]
-
-

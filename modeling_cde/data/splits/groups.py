@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from .annotations import Pair
 
@@ -24,8 +24,8 @@ class GroupDivision:
     it brings nearest, or to train if it brings none nearer or holds the last pair of a combination in train.
 
     Then, where groups are so large or combinations so rare that this leaves validation or test with less than half
-    of what it wants, or an OOD part with next to nothing, more groups follow, those first that do most good. Now combinations may
-    leave train, and their other pairs are lost, but each action keeps its objects and `needed` stays.
+    of what it wants, or an OOD part with next to nothing, more groups follow, those first that do most good. Now
+    combinations may leave train, and their other pairs are lost, but each action keeps its objects and `needed` stays.
 
     Attributes:
         sides: Group -> `"train"`, `"validation"` or `"test"`.
@@ -179,7 +179,8 @@ class GroupDivision:
                 kept[level] -= strata[stratum]
         if to_fill and not 0 < kept[()] < 2 * self._wanting[part][()]:  # brings nothing, or more than was lacking
             return None
-        saved = sum(n for (_, held_part), n in self._held[group].items() if self._share_groups or held_part == f"{part}_ood")
+        held = self._held[group].items()
+        saved = sum(n for (_, ood), n in held if self._share_groups or ood == f"{part}_ood")
         return self._gain(kept, part) + _PAIR * (saved - sum(self._total[stratum] for stratum in gone))
 
 

@@ -1,0 +1,119 @@
+"""The files of a split's parts: written from the shards in one pass, in row groups, with bounded memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+from datasets import Features
+from datasets.utils import tqdm
+
+from .card import CHECKSUMS
+
+#: Rows in a row group: what a stream reads at once, and what the writer of each part holds in memory.
+ROW_GROUP_ROWS = 100
+
+
+def write_parts(
+    shards: Sequence[Path],
+    features: Features,
+    parts: Mapping[str, Sequence[str]],
+    folder: Path,
+    rows_per_file: int,
+    progress: bool,
+) -> None:
+    """Write every pair to its part, or to each of its parts, in the order of the shards.
+
+    Args:
+        shards: In order; read once, a row group at a time.
+        features: Of all of them.
+        parts: Name -> pair ids; a part without pairs gets no file.
+        folder: Is there, and gets `<part>-00000-of-00002.parquet` and so on.
+        rows_per_file: Pairs in one file.
+        progress: Show a progress bar.
+    """
+    parts_of: dict[str, list[str]] = {}
+    for part, ids in parts.items():
+        for pair_id in ids:
+            parts_of.setdefault(pair_id, []).append(part)
+    writers = {part: _PartWriter(folder, part, len(ids), features, rows_per_file) for part, ids in parts.items()}
+    try:
+        with tqdm(total=sum(map(len, parts.values())), desc="writing pairs", unit="pair", disable=not progress) as bar:
+            for batch in _batches(shards):
+                rows_of: dict[str, list[int]] = {}
+                for row, pair_id in enumerate(batch.column("pair_id").to_pylist()):
+                    for part in parts_of.get(pair_id, ()):  # rows that no part uses are dropped
+                        rows_of.setdefault(part, []).append(row)
+                for part, rows in rows_of.items():
+                    writers[part].add(batch.take(rows))
+                    bar.update(len(rows))
+    finally:
+        for writer in writers.values():
+            writer.close()
+
+
+def write_checksums(folder: Path) -> None:
+    """Write `SHA256SUMS` of the Parquet files of a folder."""
+    lines = []
+    for path in sorted(folder.glob("*.parquet")):
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        lines.append(f"{digest.hexdigest()}  {path.name}\n")
+    (folder / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def _batches(shards: Sequence[Path]) -> Iterator[pa.Table]:
+    for shard in shards:
+        with parquet.ParquetFile(shard) as file:
+            for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS):
+                yield pa.Table.from_batches([batch])
+
+
+class _PartWriter:
+    """Writes one part to files of `rows_per_file` rows, in row groups of one size."""
+
+    def __init__(self, folder: Path, part: str, rows: int, features: Features, rows_per_file: int) -> None:
+        self._folder, self._part, self._rows_per_file = folder, part, rows_per_file
+        self._files = -(-rows // rows_per_file)
+        self._schema = features.arrow_schema
+        self._waiting: list[pa.Table] = []
+        self._waiting_rows = self._file_rows = self._number = 0
+        self._writer: Any = None
+
+    def add(self, table: pa.Table) -> None:
+        self._waiting.append(table)
+        self._waiting_rows += table.num_rows
+        while self._waiting_rows >= (limit := self._limit()):
+            self._flush(limit)
+
+    def close(self) -> None:
+        if self._waiting_rows:
+            self._flush(self._waiting_rows)
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _limit(self) -> int:
+        """Rows of the next row group: full, or what fits in the file."""
+        return min(ROW_GROUP_ROWS, self._rows_per_file - self._file_rows)
+
+    def _flush(self, rows: int) -> None:
+        table = pa.concat_tables(self._waiting)
+        group, rest = table.slice(0, rows), table.slice(rows)
+        self._waiting, self._waiting_rows = ([rest] if rest.num_rows else []), rest.num_rows
+        if self._writer is None:
+            name = f"{self._part}-{self._number:05d}-of-{self._files:05d}.parquet"
+            # Pictures do not repeat: a dictionary would only cost memory.
+            self._writer = parquet.ParquetWriter(self._folder / name, self._schema, use_dictionary=False)
+        self._writer.write_table(group.select(self._schema.names).cast(self._schema), row_group_size=rows)
+        self._file_rows += rows
+        if self._file_rows == self._rows_per_file:
+            self._writer.close()
+            self._writer = None
+            self._number, self._file_rows = self._number + 1, 0
