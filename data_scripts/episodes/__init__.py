@@ -3,6 +3,9 @@
     python -m data_scripts.episodes lerobot   first and last frame of each episode, its instruction read by rule
     python -m data_scripts.episodes table     a table of before, after, action, object, or a folder laid out by them
 
-One module each: `recording` (the LeRobot layouts), `verbs` and `instruction` (the rule), `lerobot` (the command);
-`listing` (tables), `folder` (folders), `table` (the command).
+One module each: `recording` and `frames` (the LeRobot layouts), `verbs`, `instruction` and `readings` (the rule and its
+exceptions), `lerobot` (the command); `formats` and `listing` (tables), `folder` (folders), `table` (the command).
 """
+
+#: Why a build may not be pushed to the Hub.
+UNLICENSED = "Say with --license under which licence the pairs may be shared, for example --license cc-by-4.0."

@@ -10,12 +10,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_scripts.episodes import UNLICENSED
 from data_scripts.episodes.frames import EpisodeError, episode_pictures
 from data_scripts.episodes.instruction import Instruction, Unparsed, normalized
 from data_scripts.episodes.readings import Readings, read_known
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 EPISODES_PER_UNIT = 50
 SCENES = ("episode", "task", "file")
 SHOWN = 15
-UNLICENSED = "Say with --license under which licence the pairs may be shared, for example --license cc-by-4.0."
 
 
 class LeRobotSource:
@@ -70,6 +69,7 @@ class LeRobotSource:
             raise ValueError(f"--first is {first} and --last {last}; give numbers of frames to skip, 0 or more.")
         if scene not in SCENES:
             raise ValueError(f"--scene is {scene!r}; choose {', '.join(SCENES)}.")
+        folder = folder.absolute()  # workers may run elsewhere
         self.folder, self.view, self.image_size, self.encoding = folder, view, image_size, encoding
         self.first, self.last, self.scene = first, last, scene
         self.readings = readings or Readings()
@@ -184,7 +184,7 @@ class LeRobotSource:
         ]
         if unread:
             shown = f", the {SHOWN} commonest of {len(unread)}" if len(unread) > SHOWN else ""
-            lines.append(f"{missed} episodes are left out for their instruction{shown}:")
+            lines.append(f"{missed} of them left out for their instruction{shown}:")
             lines += [f"  {count:6d} x {task!r}: {reason}" for (task, reason), count in unread.most_common(SHOWN)]
         return "\n".join(lines)
 
@@ -282,6 +282,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"{source.camera}. Whoever published them states their licence and whom to credit; what is said here "
                 "was given by the person who made the pairs.",
             ),
+            limits=(
+                "The robot stands elsewhere in the second picture, whatever it did.",
+                "An object is the last noun of its name: tomato sauce and apple sauce are both sauce.",
+                "What else an episode changed than its instruction says is not recorded.",
+            ),
         )
         build_data_set(source, options, card, publishable=None if options.license else UNLICENSED)
 
@@ -300,7 +305,3 @@ def _reject(result: UnitRows, reason: str, episode: Episode, sentence: str) -> N
 
 def _sha256(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

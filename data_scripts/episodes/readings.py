@@ -75,8 +75,9 @@ def read_known(path: Path) -> dict[str, Instruction]:
     """
     known = {}
     for row in read_rows(path, ("instruction", "action", "object"), open_rows=True):
-        for name in ("action", "object"):
-            if not CLASS_NAME.fullmatch(row[name]):
-                raise ValueError(f"{path}: {row[name]!r} cannot name a class; use letters, digits, _ and -.")
-        known[normalized(row["instruction"])] = Instruction(row["action"], row["object"])
+        names = Instruction(row["action"].lower(), row["object"].lower())
+        for name in names:
+            if not CLASS_NAME.fullmatch(name):
+                raise ValueError(f"{path}: {name!r} cannot name a class; use letters, digits, _ and -.")
+        known[normalized(row["instruction"])] = names
     return known

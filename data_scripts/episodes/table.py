@@ -13,11 +13,11 @@ import argparse
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_scripts.episodes import UNLICENSED
 from data_scripts.episodes.folder import list_folder
 from data_scripts.episodes.formats import FORMATS, ListingError
 from data_scripts.episodes.listing import Listed, Listing, Refused, class_names, read_listing
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 ROWS_PER_UNIT = 200
 LARGEST_FILE = 256 << 20
 TABLE_NAMES = tuple(f"{stem}{suffix}" for stem in ("pairs", "metadata") for suffix in FORMATS)
-UNLICENSED = "Say with --license under which licence the pairs may be shared, for example --license cc-by-4.0."
 
 
 class _RowError(ValueError):
@@ -69,8 +68,8 @@ class TableSource:
     ) -> None:
         if root is not None and not root.is_dir():
             raise ListingError(f"There is no folder {root}, which --root names.")
-        self.path = find_table(path)
-        self.root = root or (self.path if self.path.is_dir() else self.path.parent)
+        self.path = find_table(path).absolute()  # workers may run elsewhere
+        self.root = (root or (self.path if self.path.is_dir() else self.path.parent)).absolute()
         self.view, self.image_size = view, image_size
         self.whole_picture_is_target, self.strict = whole_picture_is_target, strict
         self._listing: Listing | None = _read(self.path)
@@ -196,12 +195,13 @@ class TableSource:
                 return path.read_bytes()
             exists = inside and path.exists()
         except (OSError, ValueError, RuntimeError) as error:
-            raise _RowError("missing picture", f"{column} {written!r} cannot be read ({error})") from error
+            why = getattr(error, "strerror", None) or error
+            raise _RowError("missing picture", f"{column} {written!r} cannot be read ({why})") from error
         if not inside:
-            sentence = f"{column} {written!r} leaves {self.root}; name a folder that holds all pictures with --root"
+            sentence = f"{column} {written!r} leaves the table's folder; name one that holds all pictures with --root"
             raise _RowError("path leaves the folder", sentence)
         if not exists:
-            raise _RowError("missing picture", f"{column} {written!r} does not exist below {self.root}")
+            raise _RowError("missing picture", f"{column} {written!r} does not exist in the folder of the pictures")
         raise _RowError("missing picture", f"{column} {written!r} is no file of at most {LARGEST_FILE >> 20} MiB")
 
 
@@ -276,7 +276,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         print(source.summary(), flush=True)
         build_data_set(source, options, card, publishable=None if options.license else UNLICENSED)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -22,7 +22,7 @@ from pathlib import Path
 GAP = "..."
 
 #: What a class may be called: nothing that a shell, a file name or a table would trip over.
-CLASS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+CLASS_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 #: Second words of phrases that English takes apart: "turn the stove on", "pick the bowl up".
 PARTICLES = frozenset("on off up down out over away".split())
@@ -115,7 +115,7 @@ class VerbTable:
                 )
             if not CLASS_NAME.fullmatch(action):
                 raise ValueError(
-                    f"The action class {action!r} of the phrase {phrase!r} has to be letters, digits, _ and -."
+                    f"The class {action!r} of the phrase {phrase!r} has to be lower-case letters, digits, _ and -."
                 )
 
     @cached_property
@@ -167,7 +167,9 @@ def read_verbs(path: Path) -> VerbTable:
         ValueError: The file is missing, has other columns, or a phrase or class name is of no use.
     """
     rows = read_rows(path, ("phrase", "action"))
-    return VerbTable(default_phrases() | {" ".join(row["phrase"].lower().split()): row["action"] for row in rows})
+    return VerbTable(
+        default_phrases() | {" ".join(row["phrase"].lower().split()): row["action"].lower() for row in rows}
+    )
 
 
 def read_rows(path: Path, columns: tuple[str, ...], *, open_rows: bool = False) -> list[dict[str, str]]:

@@ -151,6 +151,7 @@ def test_a_faulty_row_is_named_counted_and_left_out(tmp_path, change, reason, se
     stored, rejected, problems = build(TableSource(folder / "pairs.jsonl", image_size=8))
     assert [row["pair_id"] for row in stored] == ["p0", "p2", "p3"]
     assert rejected == {reason: 1} and len(problems) == 1
+    assert str(tmp_path) not in problems[0]  # what is stored does not depend on where it was built
     assert sentence in problems[0] and problems[0].startswith("pairs.jsonl, row 2: ") and "\n" not in problems[0]
     with pytest.raises(StopBuildError, match="pairs.jsonl, row 2: "):
         build(TableSource(folder / "pairs.jsonl", image_size=8, strict=True))
