@@ -16,8 +16,8 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     (r"X11 server|[Xx] display|GLX", "Linux64 needs an X server; without one use the platform CloudRendering"),
     (
         r"no build exists|No build exists|commit_id",
-        "there is no such Unity build, or it cannot be looked up without a network: leave --commit_id out, or take the "
-        "machine's network into use for the first start (later ones use ~/.ai2thor/releases)",
+        "there is no such Unity build, or the server that lists them cannot be reached: leave --commit_id out, and let "
+        "the first start have a network (later ones find the build in ~/.ai2thor/releases)",
     ),
     (
         r"ConnectionError|Max retries exceeded|Name or service|sha256",

@@ -139,7 +139,7 @@ def read_houses(path: Path, sha256: str | None) -> HouseFile:
     """
     from tqdm import tqdm
 
-    with tqdm(desc="reading the houses", unit="house", leave=False) as bar:
+    with tqdm(desc="reading the houses", unit="house", leave=False, disable=None) as bar:
         houses = scan_houses(path, sha256, bar.update)
     if sha256 is None and houses.revision is None:
         raise HousesError(
@@ -262,7 +262,7 @@ def make_card(source: GeneratedHouses) -> DatasetCard:
     from modeling_cde.data.card import DatasetCard
 
     renderer = ", ".join(f"{name} {version}" for name, version in source.build_info.items())
-    revision = source.houses.revision or "of no known revision"
+    revision = f"revision {source.houses.revision}" if source.houses.revision else "another revision"
     return DatasetCard(
         title="Before/after pairs in ProcTHOR houses",
         description=(
@@ -275,7 +275,7 @@ def make_card(source: GeneratedHouses) -> DatasetCard:
         license="apache-2.0",
         credit="ProcTHOR-10K and AI2-THOR by the Allen Institute for AI; the procedure is that of Causal Triplet.",
         provenance=(
-            f"houses: ProcTHOR-10K, https://github.com/allenai/procthor-10k, revision {revision}, file "
+            f"houses: ProcTHOR-10K, https://github.com/allenai/procthor-10k, {revision}, file "
             f"{source.houses.path.name} with SHA-256 {source.houses.sha256}, Apache-2.0",
             f"rendered by AI2-THOR, https://github.com/allenai/ai2thor, {renderer}, Apache-2.0",
         ),

@@ -201,7 +201,7 @@ def _take_pair(simulator: Simulator, before: View, target: SceneObject, action: 
         return "no mask before the action"
     after = simulator.act(action, target.id)
     if isinstance(after, Refusal):
-        why = ": the agent is in the way" if after.agent_in_the_way else ""
+        why = ": the agent or something else is in the way" if after.blocked else ""
         return f"{action.verb} refused{why}"
     now = next((item for item in after.objects if item.id == target.id), None)
     if now is not None and now.state[action.state] is not action.goal:

@@ -43,9 +43,9 @@ class Refusal:
     reason: str
 
     @property
-    def agent_in_the_way(self) -> bool:
-        """Whether the agent itself kept the object from moving; another position may do."""
-        return "agent" in self.reason.lower()
+    def blocked(self) -> bool:
+        """Whether the object could not move, mostly because the agent is in its way; another position may do."""
+        return "failed to open/close" in self.reason or "agent" in self.reason.lower()
 
 
 @dataclass(frozen=True)

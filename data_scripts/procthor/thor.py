@@ -52,8 +52,9 @@ UNITY_ACTIONS: dict[str, tuple[frozenset[str], str]] = {
     "GetReachablePositions": (frozenset(), f"{_SOURCE}BaseFPSAgentController.cs"),
     "InitialRandomSpawn": (
         frozenset({"randomSeed", "forceVisible", "numPlacementAttempts", "placeStationary"}),
-        f"{_SOURCE}PhysicsRemoteFPSAgentController.cs",
+        f"{_DOCS}/objects/object-randomization/#initial-random-spawn",
     ),
+    "SetRandomSeed": (frozenset({"seed"}), "https://github.com/allenai/ai2thor/pull/823"),
     "RandomizeMaterials": (frozenset(), _RANDOM),
     "RandomizeLighting": (
         frozenset({"brightness", "randomizeColor", "hue", "saturation", "synchronized"}),
@@ -161,13 +162,14 @@ class Ai2Thor:
             )
 
     def rearrange(self, seed: int) -> list[str]:
-        # The values are the published ones. The spawn comes first: it seeds Unity's random numbers, from which
-        # materials and light are drawn.
+        # The values are the published ones. Materials and light are drawn from Unity's own random numbers, which the
+        # published code left unseeded: the spawn's seed is not, or not in every house, theirs.
         steps: tuple[tuple[str, dict[str, Any]], ...] = (
             (
                 "InitialRandomSpawn",
                 {"randomSeed": seed, "forceVisible": True, "numPlacementAttempts": 5, "placeStationary": True},
             ),
+            ("SetRandomSeed", {"seed": seed}),
             ("RandomizeMaterials", {}),
             (
                 "RandomizeLighting",

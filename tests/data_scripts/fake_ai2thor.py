@@ -2,8 +2,8 @@
 
 - Same signatures, same answers: events with read-only, bottom-up, four-channel frames; lazy masks; inclusive boxes;
   `lastActionSuccess` false for what is refused; ValueError for unknown actions and bad arguments.
-- Its "Unity" is a real child process. Randomness of materials, light and placement comes from one generator that
-  only InitialRandomSpawn seeds and that no reset clears, as in Unity.
+- Its "Unity" is a real child process. Materials and light come from a generator that only SetRandomSeed seeds and
+  that no reset clears, as in Unity; InitialRandomSpawn has a seed of its own.
 - `Faults` make it crash, freeze, refuse, lose masks or leave its child behind: so many times, counted on disk, across
   all processes of a build.
 
@@ -31,22 +31,17 @@ from numpy.typing import NDArray
 from data_scripts.procthor.simulator import Camera, Machine
 from data_scripts.procthor.thor import Ai2Thor
 
-ABILITIES = {
-    "Fridge": ("openable",),
-    "Drawer": ("openable",),
-    "Safe": ("openable",),
-    "Laptop": ("openable", "toggleable", "breakable"),
-    "FloorLamp": ("toggleable",),
-    "Television": ("toggleable", "breakable"),
-    "Bed": ("dirtyable",),
-    "Mug": ("dirtyable", "breakable"),
-    "Apple": ("sliceable",),
-    "Egg": ("breakable", "sliceable"),
-    "TissueBox": ("canBeUsedUp",),
-    "Vase": ("breakable",),
-    "Toaster": ("toggleable",),
-    "StoveKnob": ("toggleable",),
-    "Chair": (),
+_TYPES = {
+    "openable": "Book Box Cabinet Drawer Fridge Laptop Microwave Safe ShowerCurtain Toilet",
+    "toggleable": "CellPhone DeskLamp Faucet FloorLamp Laptop Microwave StoveKnob Television Toaster",
+    "breakable": "Bowl CellPhone Egg Laptop Mug Plate Statue Television Vase",
+    "dirtyable": "Bed Bowl Cloth Mug Pan Plate Pot",
+    "sliceable": "Apple Bread Egg Lettuce Potato",
+    "canBeUsedUp": "PaperTowelRoll SoapBottle TissueBox",
+}
+ABILITIES: dict[str, tuple[str, ...]] = {
+    name: tuple(ability for ability, names in _TYPES.items() if name in names.split())
+    for name in sorted({"Chair", *" ".join(_TYPES.values()).split()})
 }
 STATES = {
     "openable": "isOpen",
@@ -71,6 +66,7 @@ PARAMETERS: dict[str, set[str]] = {
     "TeleportFull": {"position", "rotation", "horizon", "standing", "forceAction"},
     "GetReachablePositions": {"maxStepCount", "directionsRelativeAgent", "gridSize"},
     "InitialRandomSpawn": {"randomSeed", "forceVisible", "placeStationary", "numPlacementAttempts", "allowFloor"},
+    "SetRandomSeed": {"seed"},
     "RandomizeMaterials": {"useTrainMaterials", "useValMaterials", "useTestMaterials", "inRoomTypes"},
     "RandomizeLighting": {"brightness", "randomizeColor", "hue", "saturation", "synchronized"},
     **{name: {"objectId", "forceAction"} for name in EFFECTS},
@@ -348,12 +344,15 @@ class FakeController:
         return self._answer("GetReachablePositions", True, returns=grid)
 
     def _InitialRandomSpawn(self, request: dict[str, Any], number: int) -> FakeEvent:
-        self._random = random.Random(request["randomSeed"])
         cells = list(range(9))
-        self._random.shuffle(cells)
+        random.Random(request["randomSeed"]).shuffle(cells)
         for index, thing in enumerate(self._things):
             thing.cell = cells[index % 9]
         return self._answer("InitialRandomSpawn", True)
+
+    def _SetRandomSeed(self, request: dict[str, Any], number: int) -> FakeEvent:
+        self._random = random.Random(request["seed"])
+        return self._answer("SetRandomSeed", True)
 
     def _RandomizeMaterials(self, request: dict[str, Any], number: int) -> FakeEvent:
         if self.faults.strike("materials refused", number):
@@ -373,7 +372,7 @@ class FakeController:
             self._answer(name, False, f"{object_id} is not {ability}", "InvalidArgument")
             raise ValueError(f"{object_id} is not {ability}")
         if self.faults.strike("agent in the way", number):
-            return self._answer(name, False, f"{object_id} would hit the agent: FPSController")
+            return self._answer(name, False, "Object failed to open/close successfully.")
         if self.faults.strike("action refused", number) or not self._visible(thing):
             return self._answer(name, False, f"{object_id} must be visible")
         if not self.faults.strike("no effect", number):

@@ -150,7 +150,7 @@ def test_rejections_are_counted_by_name(faults: Faults, reason: str) -> None:
     ("fault", "pattern"),
     [
         ("action refused", "{} refused"),
-        ("agent in the way", "{} refused: the agent is in the way"),
+        ("agent in the way", "{} refused: the agent or something else is in the way"),
         ("bad argument", "{} refused"),
     ],
 )

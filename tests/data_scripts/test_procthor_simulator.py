@@ -202,7 +202,9 @@ def test_every_unity_action_is_in_the_table_with_its_parameters(simulator: Ai2Th
     assert all(where.startswith("https://") for _, where in UNITY_ACTIONS.values())
     asked = {step["action"]: step for step in steps}
     assert asked["OpenObject"]["openness"] == 0.8 and asked["OpenObject"]["forceAction"] is False
-    assert asked["InitialRandomSpawn"]["randomSeed"] == 5
+    assert asked["InitialRandomSpawn"]["randomSeed"] == asked["SetRandomSeed"]["seed"] == 5
+    names = [step["action"] for step in steps]
+    assert names.index("SetRandomSeed") < names.index("RandomizeMaterials") < names.index("RandomizeLighting")
     assert asked["TeleportFull"]["rotation"] == {"x": 0.0, "y": 30.0, "z": 0.0}
     assert asked["TeleportFull"]["horizon"] == 30.0 and asked["TeleportFull"]["standing"] is True
     # The agent is first put where the house says.
@@ -231,12 +233,12 @@ def test_refusals_come_back_with_their_reason() -> None:
     simulator.open_house(HOUSE)
     _, target = see(simulator, "Fridge")
     refused = simulator.act(ACTION["open"], target)
-    assert refused == Refusal(f"{target} must be visible") and not refused.agent_in_the_way
+    assert refused == Refusal(f"{target} must be visible") and not refused.blocked
     simulator.stop()
     simulator = start(agent_in_the_way=1)
     simulator.open_house(HOUSE)
     refused = simulator.act(ACTION["open"], target)
-    assert isinstance(refused, Refusal) and refused.agent_in_the_way
+    assert isinstance(refused, Refusal) and refused.blocked
     simulator.stop()
 
 
