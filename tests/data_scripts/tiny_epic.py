@@ -17,6 +17,7 @@ from tests.data_scripts.tiny_video import numbered
 VERBS = {0: "take", 3: "open", 4: "close", 36: "wrap", 41: "hang"}
 VERBS |= {50 + i: key for i, key in enumerate(CAUSAL_TRIPLET_VERBS) if key not in VERBS.values()}
 NOUNS = {0: "tap", 3: "drawer", 8: "cupboard", 24: "bottle"}
+NOUNS |= {30 + i: key for i, key in enumerate(("fridge", "oven", "bin", "bag", "box", "jar", "tin", "window"))}
 HEADER = (
     "narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,start_frame,stop_frame,"
     "narration,verb,verb_class,noun,noun_class,all_nouns,all_noun_classes"
