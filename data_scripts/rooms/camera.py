@@ -51,9 +51,10 @@ class Camera:
         depth = relative @ self.forward
         reach = np.maximum(depth, 0.0) * np.tan(np.radians(self.field_of_view / 2)) * 1.15 + 0.02
         across, high = relative @ right, relative @ up
-        outside: NDArray[np.bool_] = (depth < 0).all(axis=1)
+        outside = np.all(depth < 0, axis=1)
         for side in (across, high):
-            outside |= (side > reach).all(axis=1) | (side < -reach).all(axis=1)
+            beside = np.all(side > reach, axis=1) | np.all(side < -reach, axis=1)
+            outside = outside | beside
         return ~outside
 
     def jittered(self, rng: np.random.Generator, centimetres: float, degrees: float) -> Camera:

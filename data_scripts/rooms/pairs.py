@@ -120,7 +120,7 @@ def make_pair(renderer: RoomRenderer, scene: Scene, target: int, action: str, vi
     after.groups[target + 1] = parts[1].shapes
 
     # Where things are is known from the segments alone, which cost a fifth of a picture.
-    segments = []
+    segments: list[NDArray[np.int64]] = []
     for each in (after, stage):
         renderer.load(each)
         segments.insert(0, renderer.segments(camera))

@@ -73,7 +73,8 @@ def piece_meshes() -> dict[str, Mesh]:
 def _blot(rng: np.random.Generator) -> FloatArray:
     """An irregular star-shaped stain, `(n, 2)`, about one unit across."""
     turn = np.linspace(0, 2 * np.pi, 22, endpoint=False)
-    radius = 0.4 + sum(rng.uniform(0.02, 0.07) * np.sin(k * turn + rng.uniform(0, 7)) for k in (2, 3, 5))
+    waves = [rng.uniform(0.02, 0.07) * np.sin(k * turn + rng.uniform(0, 7)) for k in (2, 3, 5)]
+    radius = 0.4 + (waves[0] + waves[1] + waves[2])
     return np.column_stack([np.cos(turn), np.sin(turn)]) * radius[:, None]
 
 

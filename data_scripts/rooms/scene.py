@@ -67,7 +67,7 @@ class Scene:
 
     def inside(self, point: FloatArray) -> bool:
         """Whether a point lies between the walls."""
-        return abs(point[0]) < self.half[0] and abs(point[1]) < self.half[1]
+        return bool(abs(point[0]) < self.half[0] and abs(point[1]) < self.half[1])
 
 
 def amount(rng: np.random.Generator, change: str) -> float:

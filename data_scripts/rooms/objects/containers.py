@@ -78,7 +78,7 @@ def drawer(rng: np.random.Generator) -> Build:
 
     def build(state: State) -> Part:
         part = Part()
-        for x in (-1, 1):
+        for x in (-1.0, 1.0):
             for y in (-1, 1):
                 part.box((x * (w / 2 - 0.04), y * (d / 2 - 0.04), 0.05), (0.06, 0.06, 0.1), dark, "wood")
         hollow(part, (w, d, h - 0.1), 0.025, wood, "wood", tuple(0.3 * c for c in wood), base=0.1)
@@ -90,7 +90,7 @@ def drawer(rng: np.random.Generator) -> Build:
             dw, dd, dh = w - 0.06, d - 0.06, step - 0.02
             box.box((0, -0.01, dh / 2), (dw, 0.025, dh), wood, "wood")
             box.box((0, dd / 2, 0.01), (dw - 0.05, dd, 0.012), dark, "wood")
-            for side in (-1, 1):
+            for side in (-1.0, 1.0):
                 box.box((side * (dw / 2 - 0.03), dd / 2, dh * 0.4), (0.015, dd, dh * 0.75), wood, "wood")
             box.box((0, dd, dh * 0.4), (dw - 0.06, 0.015, dh * 0.75), wood, "wood")
             for i, x in enumerate((-0.28, 0.02, 0.3)):
@@ -215,7 +215,7 @@ def carton(rng: np.random.Generator) -> Build:
 
     def build(state: State) -> Part:
         part, t = Part(), 0.008
-        for side in (-1, 1):
+        for side in (-1.0, 1.0):
             part.box((side * w / 2, 0, h / 2), (t, d, h), color, "cardboard")
             part.box((0, side * d / 2, h / 2), (w, t, h), color, "cardboard")
         part.box((0, 0, 0.02), (w - t, d - t, 0.02), inside, "cardboard")

@@ -54,13 +54,13 @@ def bed(rng: np.random.Generator) -> Build:
         part.box((0, 0, 0.18), (w, d, 0.14), wood, "wood")
         part.box((0, d / 2 - 0.03, 0.45), (w + 0.06, 0.06, 0.9), wood, "wood")
         part.box((0, -d / 2 + 0.02, 0.25), (w + 0.06, 0.05, 0.4), wood, "wood")
-        for x in (-1, 1):
+        for x in (-1.0, 1.0):
             for y in (-1, 1):
                 part.box((x * (w / 2 - 0.05), y * (d / 2 - 0.06), 0.06), (0.08, 0.08, 0.12), wood, "wood")
         part.add("pillow", (0, -0.02, 0.33), (w - 0.02, d - 0.08, 0.3), (0.93, 0.92, 0.9), "cloth")
         part.box((0, -d * 0.13, 0.4), (w + 0.02, d * 0.66, 0.16), sheet, "cloth")
         part.box((0, d * 0.19, 0.485), (w + 0.025, d * 0.09, 0.02), tuple(min(1.0, 1.15 * c) for c in sheet), "cloth")
-        for x in (0,) if single else (-0.24, 0.24):
+        for x in (0.0,) if single else (-0.24, 0.24):
             part.add("pillow", (x * w, d * 0.37, 0.52), (w * (0.6 if single else 0.42), 0.34, 0.15), pillows, "cloth")
         part.attach(stains.on(state.get("dirt", 0.0), w * 0.9, d * 0.58, (0, -d * 0.14, 0.484)))
         return part
@@ -79,7 +79,7 @@ def sofa(rng: np.random.Generator) -> Build:
         part, dirt = Part(), state.get("dirt", 0.0)
         part.box((0, 0, 0.2), (w, d, 0.2), tuple(0.9 * c for c in color), "cloth")
         part.box((0, d / 2 - 0.1, 0.5), (w, 0.2, 0.6), color, "cloth")
-        for x in (-1, 1):
+        for x in (-1.0, 1.0):
             part.add("rounded", (x * (w / 2 - 0.08), 0, 0.36), (0.18, d, 0.5), color, "cloth")
             for y in (-1, 1):
                 part.box((x * (w / 2 - 0.08), y * (d / 2 - 0.08), 0.05), (0.06, 0.06, 0.1), feet, "wood")
