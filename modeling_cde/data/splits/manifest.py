@@ -133,9 +133,9 @@ class SplitManifest:
         self._check_held_out(members)
         if not ordered:
             self._check_groups(members)
-        if self.counts and {**self.counts} != (counted := count_pairs(members)):
-            part = next(part for part in PARTS if self.counts.get(part) != counted[part])
-            self._refuse(f"miscounts {part}")
+        for part, counted in count_pairs(members).items():
+            if any(counted[kind] != number for kind, number in self.counts.get(part, {}).items()):
+                self._refuse(f"miscounts {part}")
 
     def _refuse(self, problem: str) -> None:
         raise ValueError(f"The {self.shift} manifest (seed {self.seed}) {problem}; make the split again.")
@@ -250,7 +250,7 @@ def _problems(manifest: SplitManifest) -> Iterator[str]:
     if not isinstance(manifest.annotations_sha256, str):
         yield f"its annotations_sha256 is {_shown(manifest.annotations_sha256)} and no hash"
     ids, items = _list_of(_is_name), _list_of(lambda value: _is_name(value) or _is_combination(value))
-    for name, fits in (("parts", ids), ("unused", ids), ("held_out", items), ("counts", _is_dict), ("options", None)):
+    for name, fits in (("parts", ids), ("unused", ids), ("held_out", items), ("counts", _is_count), ("options", None)):
         value = getattr(manifest, name)
         if not isinstance(value, dict):
             yield f"its {name} are {_shown(value)} and no table"
@@ -274,8 +274,13 @@ def _is_combination(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_is_name, value))
 
 
-def _is_dict(value: object) -> bool:
-    return isinstance(value, dict)
+def _is_count(value: object) -> bool:
+    def fits(kind: str, item: object) -> bool:
+        if kind in ("actions", "objects"):
+            return isinstance(item, dict) and all(isinstance(number, int) for number in item.values())
+        return kind in ("groups", "groups_in_train") and isinstance(item, int)
+
+    return isinstance(value, dict) and all(fits(kind, item) for kind, item in value.items())
 
 
 def _list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
