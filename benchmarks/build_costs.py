@@ -228,7 +228,7 @@ def extrapolate(measured: dict[str, Any]) -> dict[str, Any]:
 def table(rows: Sequence[dict[str, Any]], cores: int, simulator_seconds: float | None) -> str:
     """The whole builds as a Markdown table, with a line for the simulator."""
     lines = [
-        f"| build | pairs | pairs/s a core | listing h | building h, 1 core | {cores} cores | input | shards | memory |",
+        f"| build | pairs | pairs/s a core | listing h | build h, 1 core | {cores} cores | input | shards | memory |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:

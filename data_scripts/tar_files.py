@@ -67,16 +67,21 @@ class CompressedTarFiles(TarFiles):
         super().__init__(path)
         self._tables: dict[str, bytes] = {}
         self._held: dict[str, bytes] = {}
+        with path.open("rb") as file:
+            head = file.read(8)
+        self._opener = next(opener for magic, opener in COMPRESSED.items() if head.startswith(magic))
+        again = "" if self._opener is GzipReader else ", and anew for every house that lies ahead of the one before"
         self.cost = (
             f"{path.name} is a compressed tar, which can only be read from its beginning: it is decompressed once to "
-            "list it and about once more by every worker; unless it is gzip, also anew whenever a house lies further "
-            "ahead than the one before. Unpacked to a plain tar, or repacked as a zip, it is read at any place at once."
+            f"list it and once more by every worker{again}. Unpacked to a plain tar, or repacked as a zip, it is read "
+            "at any place at once."
         )
 
     def _open(self) -> Any:
-        with super()._open() as file:
-            head = file.read(8)
-        return next(opener for magic, opener in COMPRESSED.items() if head.startswith(magic))(self.path)
+        try:
+            return self._opener(self.path)
+        except OSError as error:
+            raise ArchiveError(f"{self.path} cannot be opened ({error.strerror}).") from error
 
     def _members(self) -> Iterator[tuple[Any, ...]]:
         held = 0

@@ -49,9 +49,11 @@ def read(options: argparse.Namespace) -> None:
     Raises:
         ValueError: For an input that is refused or holds no pairs.
     """
+    from data_scripts.archives import open_files
     from data_scripts.procthor.reader import HousesSource
 
-    print(f"Looking through {options.input} ...", flush=True)
+    cost = open_files(options.input).cost
+    print(f"{cost}\n" if cost else "", f"Looking through {options.input} ...", sep="", flush=True)
     source = HousesSource(
         options.input,
         options.view,
@@ -59,8 +61,6 @@ def read(options: argparse.Namespace) -> None:
         verbs=options.verbs,
         strict=options.strict,
     )
-    if source.files.cost:
-        print(source.files.cost)
     print(
         f"{source.pairs} pairs in the tables of {len(source.units())} houses: {len(source.actions)} actions "
         f"({', '.join(source.actions)}) of {len(source.objects)} kinds of objects.",

@@ -41,7 +41,7 @@ def draw_houses(root: Path, houses: int = 2, pairs: int = 3, side: int = 64, mas
         for folder in ("color", "mask", "bbox") if masks else ("color",):
             (root / scene / folder).mkdir(parents=True)
         for number in range(1, pairs + 1 + (house == houses - 1)):
-            noun, verb = NOUNS[count % len(NOUNS)], VERBS[(count * 2) % len(VERBS)]
+            noun, verb = NOUNS[count % len(NOUNS)], VERBS[(count * 2 + count // len(NOUNS)) % len(VERBS)]
             made, before, after = draw_pair(count, side)
             first, second = f"{number:05d}_first", f"{number:05d}_second_{noun}_{verb}"
             for figure, when in ((first, "before"), (second, "after")):
