@@ -185,10 +185,10 @@ def test_a_house_that_is_refused_has_no_pairs_and_is_named(houses: HouseFile) ->
 
 
 def test_a_lost_simulator_is_stopped_and_named(houses: HouseFile, tmp_path: Path) -> None:
-    source = make_source(houses, Faults(tmp_path, {"step timeout": 1, "leak": 9}))
-    with pytest.raises(SimulatorError, match="proc_00000: AI2-THOR failed while TeleportFull: TimeoutError"):
+    source = make_source(houses, Faults(tmp_path, {"reset restart": 1, "leak": 9}))
+    with pytest.raises(SimulatorError, match="proc_00000: AI2-THOR failed while opening a house: RestartError"):
         source.build("proc_00000")
-    assert leftovers(tmp_path) == []
+    assert leftovers(tmp_path) == []  # the library had started another Unity
     assert len(source.build("proc_00000").rows) == 3
     source.close()
     assert leftovers(tmp_path) == []
