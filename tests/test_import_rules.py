@@ -59,9 +59,18 @@ def existing(*names: str) -> list[Path]:
     return [file for name in names if (file := ROOT / PACKAGE / f"{name}.py").exists()]
 
 
-@pytest.mark.parametrize("name", ["configuration_cde", "losses", "distributed", "metrics", "data/splits"])
+@pytest.mark.parametrize("name", ["configuration_cde", "losses", "distributed", "metrics"])
 def test_imports_nothing_local(name):
     assert local(ROOT / PACKAGE / f"{name}.py") == set()
+
+
+def test_splits_are_pure():
+    """They import each other, the standard library and NumPy: what a split is can be read and run by itself."""
+    files = sources(f"{PACKAGE}/data/splits")
+    assert len(files) > 4
+    for file in files:
+        assert all(within(name, f"{PACKAGE}.data.splits") for name in local(file)), file
+        assert {name.split(".")[0] for name in imports(file)} <= {PACKAGE, "numpy", *sys.stdlib_module_names}, file
 
 
 @pytest.mark.parametrize("name", HUB_FILES)

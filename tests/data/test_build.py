@@ -11,10 +11,11 @@ import pyarrow.parquet as parquet
 import pytest
 
 from modeling_cde.data import build
-from modeling_cde.data.build import ROW_GROUP_ROWS, assemble, write_shard
+from modeling_cde.data.build import ROW_GROUP_ROWS, assemble, check_files, write_shard
+from modeling_cde.data.card import DatasetCard
 from modeling_cde.data.loading import load_pairs
 from modeling_cde.data.schema import COLUMNS, SPLITS, config_name, pair_features, parse_config
-from modeling_cde.data.splits import CleanOptions, SplitManifest
+from modeling_cde.data.splits import CausalTripletOptions, CleanOptions, SplitManifest, causal_triplet_split
 from tests.data.tiny_pairs import ACTIONS, OBJECTS, rows, write_shards
 
 
@@ -78,8 +79,116 @@ def test_the_other_view_stays(tmp_path):
     names = datasets.get_dataset_config_names(str(tmp_path))
     assert sorted(names) == ["multi_syst", "single_comp", "single_syst"]
     assert len(load_pairs(tmp_path, "multi_syst", "test_ood", cache_dir=tmp_path / "cache")) > 0
-    assemble(tmp_path, "multi", seed=0, shift="comp", progress=False)  # the former manifest goes
-    assert sorted(datasets.get_dataset_config_names(str(tmp_path))) == ["multi_comp", "single_comp", "single_syst"]
+
+
+def folders(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.name != "shards"} - {"README.md"}
+
+
+def test_shifts_that_were_split_alone_stand_beside_each_other_and_a_joint_split_replaces_both(tmp_path):
+    write_shards(tmp_path)
+    for shift in ("syst", "comp"):
+        assemble(tmp_path, "single", shift=shift, progress=False)
+    assert folders(tmp_path) == {"single_syst", "single_comp", "manifests"}
+    assert sorted(datasets.get_dataset_config_names(str(tmp_path))) == ["single_comp", "single_syst"]
+    before = contents(tmp_path / "single_comp")
+    assemble(tmp_path, "single", protocol="causal_triplet", shift="syst", seed=1, progress=False)
+    assert contents(tmp_path / "single_comp") == before
+    assert "| causal_triplet" in (tmp_path / "README.md").read_text().replace("\\", "")
+    assemble(tmp_path, "single", progress=False)
+    assert folders(tmp_path) == {"single", "manifests"}
+    assert sorted(datasets.get_dataset_config_names(str(tmp_path))) == ["single_comp", "single_syst"]
+    assemble(tmp_path, "single", shift="comp", progress=False)  # one half of a joint split is none
+    assert folders(tmp_path) == {"single_comp", "manifests"}
+    assert datasets.get_dataset_config_names(str(tmp_path)) == ["single_comp"]
+
+
+@pytest.mark.parametrize("shift", ["comp", "syst"])
+def test_the_published_protocol_has_overlapping_parts_and_no_validation(tmp_path, shift):
+    write_shards(tmp_path, units=3, pairs=90)
+    shards = tmp_path / "shards" / "single"
+    (shards / "unit-00000.parquet").rename(shards / "unit-zzzzz.parquet")
+    options = CausalTripletOptions(train_size=40)
+    made = assemble(tmp_path, "single", 7, protocol="causal_triplet", shift=shift, options=options, progress=False)
+    manifest = made[shift]
+    in_order = [*rows(90, 90), *rows(90, 180), *rows(90)]  # shards by name, rows in each
+    table = {key: [row[key] for row in in_order] for key in ("pair_id", "scene")}
+    table |= {key: [names[row[key]] for row in in_order] for key, names in (("action", ACTIONS), ("object", OBJECTS))}
+    assert manifest == causal_triplet_split(table, shift, 7, options)
+    assert manifest.overlap and SplitManifest.load(tmp_path / "manifests" / f"single_{shift}.json") == manifest
+    loaded = load_pairs(tmp_path, f"single_{shift}", cache_dir=tmp_path / "cache")
+    assert list(loaded) == ["train", "test", "validation_ood", "test_ood"]
+    assert len(loaded["train"]) == 40
+    place = {pair_id: number for number, pair_id in enumerate(table["pair_id"])}
+    for name, part in loaded.items():
+        assert part["pair_id"][:] == sorted(manifest.parts[name], key=place.__getitem__)
+    with pytest.raises(ValueError, match="has no split 'validation'"):
+        load_pairs(tmp_path, f"single_{shift}", "validation", cache_dir=tmp_path / "cache")
+    check_files(tmp_path, f"single_{shift}", manifest)
+
+
+def test_units_without_pairs_are_read_over(tmp_path):
+    write_shards(tmp_path, units=3)
+    wanted = assemble(tmp_path, "single", progress=False)
+    before = contents(tmp_path)
+    for name in ("aaa", "unit-00001-empty", "zzz"):
+        write_shard(tmp_path / "shards" / "single" / f"{name}.parquet", [], pair_features(ACTIONS, OBJECTS))
+    assert assemble(tmp_path, "single", progress=False) == wanted
+    assert contents(tmp_path) == before
+    for path in (tmp_path / "shards" / "single").glob("unit-0000?.parquet"):
+        path.unlink()
+    with pytest.raises(ValueError, match="have no rows"):
+        assemble(tmp_path, "single", progress=False)
+    assert contents(tmp_path) == before
+
+
+def test_the_card_stays_where_no_other_is_given(tmp_path):
+    write_shards(tmp_path)
+    card = DatasetCard("Kitchens", "Of <our> own.", license="cc-by-nc-4.0", provenance=("here",))
+    assemble(tmp_path, "single", card=card, progress=False)
+    before = contents(tmp_path)
+    assemble(tmp_path, "single", progress=False)
+    assert contents(tmp_path) == before and "cc-by-nc-4.0" in (tmp_path / "README.md").read_text()
+    assemble(tmp_path, "single", card=DatasetCard("Others"), progress=False)
+    assert "# Others" in (tmp_path / "README.md").read_text()
+    (tmp_path / "shards" / "card.json").write_text('{"titel": "x"}')
+    with pytest.raises(ValueError, match="card.json is no stored card"):
+        assemble(tmp_path, "single", progress=False)
+
+
+def test_what_is_not_ours_is_not_removed(tmp_path):
+    write_shards(tmp_path)
+    (tmp_path / "single" / "proc_00001").mkdir(parents=True)
+    with pytest.raises(ValueError, match="single holds something else than splits of pairs"):
+        assemble(tmp_path, "single", progress=False)
+    assemble(tmp_path, "single", shift="syst", progress=False)
+    assert (tmp_path / "single" / "proc_00001").is_dir() and (tmp_path / "single_syst").is_dir()
+    (tmp_path / "manifests" / "notes.json").write_text("{}")
+    with pytest.raises(ValueError, match="notes.json is no manifest"):
+        assemble(tmp_path, "single", shift="syst", progress=False)
+
+
+def test_files_that_do_not_fit_their_manifest_are_named(tmp_path):
+    write_shards(tmp_path)
+    manifest = assemble(tmp_path, "single", shift="syst", progress=False)["syst"]
+    check_files(tmp_path, "single_syst", manifest)
+    file = tmp_path / "single_syst" / "test-00000-of-00001.parquet"
+    content = file.read_bytes()
+    for rows_of, sentence in (
+        (lambda table: table.slice(1), "test in .*single_syst lack the pair pair"),
+        (lambda table: pa.concat_tables([table, table.slice(0, 1)]), "test .* have a pair twice"),
+    ):
+        parquet.write_table(rows_of(parquet.read_table(file)), file)
+        with pytest.raises(ValueError, match=sentence):
+            check_files(tmp_path, "single_syst", manifest)
+        file.write_bytes(content)
+    file.write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match="files of test in .* cannot be read"):
+        check_files(tmp_path, "single_syst", manifest)
+    moved = manifest.parts["test"].pop(0)
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=f"have, against the manifest, the pair {moved}"):
+        check_files(tmp_path, "single_syst", manifest)
 
 
 def test_files_and_row_groups_have_a_fixed_number_of_rows(tmp_path):
@@ -112,8 +221,9 @@ def test_an_assembly_that_fails_leaves_the_data_set_as_it_was(tmp_path):
     write_shards(tmp_path)
     assemble(tmp_path, "single", seed=0, progress=False)
     before = contents(tmp_path)
-    with pytest.raises(ValueError, match="leaves .* empty"):
-        assemble(tmp_path, "single", options=CleanOptions(validation=1e-9), progress=False)
+    few = CleanOptions(validation=1e-9, group_by=None)
+    with pytest.raises(ValueError, match="leaves validation empty"):
+        assemble(tmp_path, "single", options=few, progress=False)
     assert contents(tmp_path) == before
 
 
@@ -138,6 +248,14 @@ def test_errors_name_the_shard(tmp_path):
         assemble(tmp_path, "both", progress=False)
     with pytest.raises(ValueError, match="no shift 'noun'"):
         assemble(tmp_path, "single", shift="noun", progress=False)
+    with pytest.raises(ValueError, match="no protocol 'noun'; choose clean or causal_triplet"):
+        assemble(tmp_path, "single", protocol="noun", progress=False)
+    with pytest.raises(ValueError, match="has no joint split: .* name the shift comp or syst"):
+        assemble(tmp_path, "single", protocol="causal_triplet", progress=False)
+    with pytest.raises(ValueError, match="options are CausalTripletOptions; the clean protocol takes CleanOptions"):
+        assemble(tmp_path, "single", options=CausalTripletOptions(), progress=False)
+    with pytest.raises(ValueError, match="rows_per_file is 0"):
+        assemble(tmp_path, "single", rows_per_file=0, progress=False)
     shard = tmp_path / "shards" / "single" / "unit-00002.parquet"
     write_shard(shard, rows(5, 500), pair_features([*ACTIONS, "slice"], OBJECTS))
     with pytest.raises(ValueError, match="unit-00002.*other columns or class names"):

@@ -1,0 +1,91 @@
+"""The command that splits a built data set again, or checks it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pyarrow.parquet as parquet
+import pytest
+
+from data_scripts import splits
+from modeling_cde.data.build import assemble
+from modeling_cde.data.card import DatasetCard
+from modeling_cde.data.splits import SplitManifest
+from tests.data.tiny_pairs import write_shards
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("built") / "pairs"
+    write_shards(folder)
+    assemble(folder, "single", card=DatasetCard("Ours"), progress=False)
+    return folder
+
+
+def run(capsys: pytest.CaptureFixture[str], folder: Path, *arguments: str) -> str:
+    splits.main(["--data", str(folder), *arguments])
+    return capsys.readouterr().out
+
+
+def refused(folder: Path, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as raised:
+        splits.main(["--data", str(folder), *arguments])
+    return str(raised.value.code)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_a_data_set_is_split_again_from_its_shards_and_keeps_its_card(built, capsys):
+    text = run(capsys, built, "--seed", "3", "--group_by", "none", "--validation", "0.2", "--cap", "0")
+    manifest = SplitManifest.load(built / "manifests" / "single_comp.json")
+    assert manifest.seed == 3 and manifest.options["validation"] == 0.2
+    assert manifest.options["group_by"] is None and manifest.options["cap"] is None
+    assert "clean split, shift comp, seed 3" in text and "clean split, shift syst, seed 3" in text
+    assert "# Ours" in (built / "README.md").read_text()
+
+
+def test_both_shifts_of_the_published_protocol_one_after_the_other(built, capsys):
+    for shift in ("syst", "comp"):
+        text = run(capsys, built, "--protocol", "causal_triplet", "--shift", shift, "--seed", "2022")
+        assert f"causal_triplet split, shift {shift}, seed 2022" in text and "are in validation_ood, too" in text
+    assert sorted(path.name for path in (built / "manifests").iterdir()) == ["single_comp.json", "single_syst.json"]
+
+
+def test_a_check_changes_nothing_and_finds_what_does_not_fit(built, capsys):
+    run(capsys, built)
+    before = contents(built)
+    text = run(capsys, built, "--check")
+    assert "single_comp.json fits the shards" in text and "single_syst.json fits the shards" in text
+    assert "single_comp" not in run(capsys, built, "--check", "--shift", "syst")
+    assert contents(built) == before
+    file = built / "single" / "test-00000-of-00001.parquet"
+    content = file.read_bytes()
+    parquet.write_table(parquet.read_table(file).slice(1), file)
+    assert "files of test" in refused(built, "--check") and "lack the pair" in refused(built, "--check")
+    file.write_bytes(content)
+    write_shards(built, units=1, pairs=80)  # a shard that was built anew with fewer pairs
+    assert "made from other annotations" in refused(built, "--check")
+    write_shards(built)
+
+
+REFUSED = {
+    "joint": (("--protocol", "causal_triplet"), "has no joint split"),
+    "other protocol's flag": (("--train_size", "10"), "--train_size belongs to the causal_triplet protocol"),
+    "clean flag": (
+        ("--protocol", "causal_triplet", "--shift", "syst", "--share_evaluation_groups"),
+        "--share_evaluation_groups belongs to the clean protocol",
+    ),
+    "check and seed": (("--check", "--seed", "0"), "leave out --seed"),
+    "no view": (("--view", "multi"), "multi is not there: build the data set first"),
+    "nothing to check": (("--view", "multi", "--check"), "has no manifest of multi_comp or _syst"),
+    "share": (("--test", "2"), "The share test is 2.0"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_is_one_sentence(built, arguments, sentence):
+    assert sentence in refused(built, *arguments)
