@@ -66,9 +66,8 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     from modeling_cde.recipe import parse_recipe
     from modeling_cde.training_args import CDETrainingArguments
 
-    kinds = (ModelArguments, DataArguments, CDETrainingArguments)
-    model_args, data_args, training_args = parse_recipe(kinds, arguments)
-    set_seed(training_args.seed)
+    model_args, data_args, train_args = parse_recipe((ModelArguments, DataArguments, CDETrainingArguments), arguments)
+    set_seed(train_args.seed)
     state = PartialState()
     if state.device.type == "cpu":
         use_all_cores(state.num_processes)
@@ -77,7 +76,7 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
 
     from modeling_cde.data.collator import PairCollator
     from modeling_cde.data.shifts import load_shifts
-    from modeling_cde.data.transforms import PairTransform
+    from modeling_cde.data.transforms import Augmentation, PairTransform
     from modeling_cde.metrics import compute_action_metrics
     from modeling_cde.progress import show_progress
     from modeling_cde.trainer import CDETrainer
@@ -87,7 +86,8 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     model, processor = make_model(model_args, data_args.image_size, actions)
     crop = "box" if data_args.view == "single" else "none"
     plain = PairTransform.from_processor(processor, crop=crop)
-    augmented = PairTransform.from_processor(processor, crop=crop, augment=data_args.augment, seed=training_args.seed)
+    augment = data_args.augment and Augmentation.for_actions(actions)  # mirrored, but for "push left"
+    augmented = PairTransform.from_processor(processor, crop=crop, augment=augment, seed=train_args.seed)
 
     def accuracy(prediction: Any) -> dict[str, float]:
         predicted = prediction.predictions.argmax(-1).tolist()
@@ -95,7 +95,7 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
 
     trainer = CDETrainer(
         model=model,
-        args=training_args,
+        args=train_args,
         train_dataset=splits["train"].with_transform(augmented),
         eval_dataset={name: rows.with_transform(plain) for name, rows in splits.items() if name[:5] == "valid"},
         data_collator=PairCollator(),
@@ -108,7 +108,7 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
         "data": data_args.source,
         "manifests": [str(path) for path in sorted(Path(data_args.source).glob(f"manifests/{data_args.view}_*.json"))],
         "pairs": {name: len(rows) for name, rows in splits.items()},
-        "arguments": vars(model_args) | vars(data_args) | {name: getattr(training_args, name) for name in RECORDED},
+        "arguments": vars(model_args) | vars(data_args) | {name: getattr(train_args, name) for name in RECORDED},
     }
     return trainer, splits, plain, record
 

@@ -8,7 +8,6 @@ on which terms.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 import re
 from collections import Counter
@@ -17,16 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as parquet
-from datasets import DatasetInfo, Features, SplitDict, SplitInfo
-from datasets.info import DatasetInfosDict
-from huggingface_hub import DatasetCardData
-
-from .schema import data_folder, parse_config
+from .card_header import CHECKSUMS, by_view, header, one_line
+from .schema import parse_config
 from .splits import PARTS, SplitManifest
 
-#: Hashes of a view's files.
-CHECKSUMS = "SHA256SUMS"
+__all__ = ["CHECKSUMS", "LICENSES", "PLACEHOLDER", "DatasetCard", "render_readme"]
 
 #: What README.md calls the data set in its examples; `push_to_hub` puts the repository's name here.
 PLACEHOLDER = "path/of/this/folder"
@@ -123,8 +117,8 @@ def render_readme(folder: Path, manifests: Mapping[str, SplitManifest], card: Da
     if not manifests:
         raise ValueError(f"{folder} has no split manifests, so there is nothing to describe; assemble it first.")
     manifests = dict(sorted(manifests.items()))
-    made = [f"```bash\n{_one_line(card.command)}\n```"] if card.command.strip() else []
-    made += [told for view in _by_view(manifests) if (told := _made(folder / "shards" / view, view))]
+    made = [f"```bash\n{one_line(card.command)}\n```"] if card.command.strip() else []
+    made += [told for view in by_view(manifests) if (told := _made(folder / "shards" / view, view))]
     text = [
         f"# {_plain(card.title)}",
         card.description.strip(),
@@ -140,80 +134,15 @@ def render_readme(folder: Path, manifests: Mapping[str, SplitManifest], card: Da
         "Every pair's part is in `manifests/`.",
         *(["## How it was made", *made] if made else []),
         "## Source, licence and credit",
-        "\n".join(f"- {_one_line(line)}" for line in card.provenance),
+        "\n".join(f"- {one_line(line)}" for line in card.provenance),
         f"Licence: `{card.license}`." if card.license else "No licence is stated.",
         card.license_terms.strip(),
         card.credit.strip(),
         "## Known limits",
-        "\n".join(f"- {_one_line(line)}" for line in [*card.limits, *_shortcomings(manifests)]) or "None are recorded.",
+        "\n".join(f"- {one_line(line)}" for line in [*card.limits, *_shortcomings(manifests)]) or "None are recorded.",
         *(["## Citation", f"```text\n{card.citation.strip()}\n```"] if card.citation.strip() else []),
     ]
-    header = _metadata(folder, manifests, card).to_yaml().rstrip()
-    return f"---\n{header}\n---\n\n" + "\n\n".join(block for block in text if block) + "\n"
-
-
-def _metadata(folder: Path, manifests: Mapping[str, SplitManifest], card: DatasetCard) -> DatasetCardData:
-    """The card's header."""
-    configs, infos = [], DatasetInfosDict()
-    for config, manifest in manifests.items():
-        view, shift = parse_config(config)
-        home = data_folder(config, manifest.joint)
-        # datasets keys its cache on this header: without the hash it might serve an older build.
-        digest = hashlib.sha256((folder / home / CHECKSUMS).read_bytes()).hexdigest()
-        files = {part: f"{home}/{part.replace('_ood', f'_{shift}')}-*.parquet" for part in _parts(manifest)}
-        configs.append(
-            {
-                "config_name": config,
-                "description": f"view {view}, shift {shift}, protocol {manifest.protocol}, files {digest[:16]}",
-                "data_files": [{"split": part, "path": pattern} for part, pattern in files.items()],
-            }
-        )
-        infos[config] = _info(folder, files)
-    pairs = sum(
-        len({pair_id for config in configs for ids in manifests[config].parts.values() for pair_id in ids})
-        for configs in _by_view(manifests).values()
-    )
-    data = DatasetCardData(
-        pretty_name=_one_line(card.title),
-        license=card.license,
-        task_categories=["image-classification"],
-        size_categories=[_size_category(pairs)],
-        tags=list(dict.fromkeys(["before-after-pairs", "action-recognition", "causal-delta-embeddings", *card.tags])),
-        ignore_metadata_errors=False,
-    )
-    data["configs"] = configs
-    infos.to_dataset_card_data(data)
-    return data
-
-
-def _info(folder: Path, files: Mapping[str, str]) -> DatasetInfo:
-    """Features, pairs and bytes of a configuration, from the footers of its files.
-
-    `num_bytes` is the size of the unpacked columns, which differs from that of the Arrow tables that datasets counts
-    by the little that their layouts differ in.
-    """
-    features, splits, download = None, SplitDict(), 0
-    for part, pattern in files.items():
-        rows = size = 0
-        for path in sorted(folder.glob(pattern)):
-            footer = parquet.read_metadata(path)
-            rows += footer.num_rows
-            size += sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
-            download += path.stat().st_size
-            features = features or Features.from_arrow_schema(footer.schema.to_arrow_schema())
-        splits.add(SplitInfo(part, size, rows))
-    total = sum(split.num_bytes for split in splits.values())
-    return DatasetInfo(features=features, splits=splits, download_size=download, dataset_size=total)
-
-
-def _parts(manifest: SplitManifest) -> list[str]:
-    """The parts that have pairs, in the order in which they are reported."""
-    return [part for part in PARTS if manifest.parts.get(part)]
-
-
-def _size_category(pairs: int) -> str:
-    bounds = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")]
-    return next((name for bound, name in bounds if pairs < bound), "1M<n<10M")
+    return f"---\n{header(folder, manifests, card)}---\n\n" + "\n\n".join(block for block in text if block) + "\n"
 
 
 def _example(config: str) -> str:
@@ -233,20 +162,12 @@ def _example(config: str) -> str:
 def _classes(manifests: Mapping[str, SplitManifest]) -> str:
     """The actions of each view, and how many objects it has."""
     lines = []
-    for view, configs in _by_view(manifests).items():
+    for view, configs in by_view(manifests).items():
         counts = [count for config in configs for count in manifests[config].counts.values()]
         actions, objects = ({name for count in counts for name in count[kind]} for kind in ("actions", "objects"))
         named = ", ".join(_plain(name) for name in sorted(actions))
         lines.append(f"View `{view}`: {len(objects)} objects and {len(actions)} actions: {named}.")
     return "\n\n".join(lines)
-
-
-def _by_view(manifests: Mapping[str, SplitManifest]) -> dict[str, list[str]]:
-    """The configurations of each view."""
-    views: dict[str, list[str]] = {}
-    for config in manifests:
-        views.setdefault(parse_config(config)[0], []).append(config)
-    return views
 
 
 def _sizes(manifests: Mapping[str, SplitManifest]) -> str:
@@ -324,10 +245,6 @@ def _short(value: Any) -> Any:
     return value
 
 
-def _one_line(text: str) -> str:
-    return " ".join(str(text).split())
-
-
 def _plain(text: str) -> str:
     """Text that Markdown shows as it is, on one line, also in a table."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~!&$])", r"\\\1", _one_line(text))
+    return re.sub(r"([\\`*_{}\[\]<>#|~!&$])", r"\\\1", one_line(text))

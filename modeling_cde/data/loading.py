@@ -57,7 +57,7 @@ def load_pairs(
             type, the files disagree about the class names, or hold other numbers of pairs than the card says.
     """
     from datasets.exceptions import DatasetsError
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     folder = Path(source)
     if folder.is_dir() and not any(path.relative_to(folder).parts[0] != "shards" for path in folder.rglob("*.parquet")):

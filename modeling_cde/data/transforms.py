@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,6 +27,10 @@ import PIL.ImageOps
 import torch
 
 _ORIENTATION = 0x0112  # Exif tag
+# Whole words, or run together with a verb; not the "right" of "upright" or "bright".
+_SIDED = re.compile(
+    r"(?<![a-z])(turn|push|pull|move|rotate|slide|look|counter|anti)?(left|right|clockwise)(wards?)?(?![a-z])"
+)
 _GRAY = (0.299, 0.587, 0.114)  # ITU-R 601 luma, as in PIL's "L"
 
 
@@ -45,7 +50,7 @@ class Augmentation:
     Attributes:
         min_area: Smallest share of the region's area that a random crop keeps, in (0, 1]; 1 crops nothing.
         max_aspect: Largest change of a crop's aspect ratio, as a factor >= 1.
-        flip: Probability of mirroring left and right, in [0, 1].
+        flip: Probability of mirroring left and right, in [0, 1]; 0 where actions tell left from right (`for_actions`).
         brightness: Colours are multiplied by a number from 1 ± this, in [0, 1).
         contrast: The distance from the pair's mean grey is multiplied likewise, in [0, 1).
         saturation: The distance from each pixel's grey is multiplied likewise, in [0, 1).
@@ -57,6 +62,19 @@ class Augmentation:
     brightness: float = 0.2
     contrast: float = 0.2
     saturation: float = 0.2
+
+    @classmethod
+    def for_actions(cls, actions: Iterable[str]) -> Augmentation:
+        """The defaults, without mirroring if an action's name tells sides or a sense of rotation.
+
+        A mirrored "push left" is a push to the right: its picture would carry the opposite action's label. What a name
+        does not tell, such as which way a screw closes, is for the caller to know.
+
+        Args:
+            actions: Names of the classes, for example "push left", "push_left" or "pushLeft".
+        """
+        sided = any(_SIDED.search(re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()) for name in actions)
+        return cls(flip=0.0) if sided else cls()
 
     def __post_init__(self) -> None:
         if not 0 < self.min_area <= 1:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard as HubCard
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from modeling_cde.data.build import assemble, write_shard
@@ -166,6 +166,7 @@ def test_a_part_without_pairs_is_no_split(built, tmp_path):
     names=st.lists(st.text(min_size=1, max_size=12), min_size=2, max_size=5, unique=True),
     texts=st.tuples(*[st.text(max_size=30)] * 3),
 )
+@example(names=["open", "\x85", "ü: - '|'", "\u2028a"], texts=("---", "a\n---\nb", "`|`"))
 def test_any_names_and_texts_keep_the_header_whole(tmp_path_factory, names, texts):
     folder = tmp_path_factory.mktemp("any")
     features = pair_features(names, names)

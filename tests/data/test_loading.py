@@ -70,13 +70,14 @@ def test_transformed_pairs_are_the_same_loaded_and_streamed(built, tmp_path):
 def test_a_stream_is_transformed_a_batch_at_a_time(built):
     asked = []
 
-    class Counting(PairTransform):
-        def __call__(self, batch):
-            asked.append(len(batch["before"]))
-            return super().__call__(batch)
+    transform = PairTransform((8, 8), crop="none")
+
+    def counting(batch):
+        asked.append(len(batch["before"]))
+        return transform(batch)
 
     stream = load_pairs(built, "single_syst", "train", streaming=True).shuffle(seed=0, buffer_size=20)
-    pairs = iter(transform_pairs(stream, Counting((8, 8), crop="none"), batch_size=4))
+    pairs = iter(transform_pairs(stream, counting, batch_size=4))
     for _ in range(5):
         next(pairs)
     assert max(asked) == 4 and sum(asked) <= 12

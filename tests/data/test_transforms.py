@@ -122,6 +122,62 @@ def test_no_change_is_no_change():
     torch.testing.assert_close(plain, still, rtol=0, atol=1e-5)
 
 
+def places(width: int, height: int, blue: int) -> Image.Image:
+    """A picture whose red says where a pixel is from left to right, green from top to bottom; blue says which it is."""
+    y, x = np.mgrid[0:height, 0:width]
+    return Image.fromarray(np.stack([4 * x, 4 * y, np.full_like(x, blue)], -1).astype(np.uint8))
+
+
+@settings(max_examples=100, deadline=None)
+@given(pair=st.text(max_size=8), epoch=st.integers(0, 50), size=st.tuples(st.integers(2, 40), st.integers(2, 40)))
+def test_both_pictures_are_cut_and_mirrored_alike_and_never_swapped(pair, epoch, size):
+    turned = Augmentation(min_area=0.3, max_aspect=2, flip=0.5, brightness=0, contrast=0, saturation=0)
+    transform = PairTransform(size, (0, 0, 0), (1 / 255,) * 3, "none", augment=turned)
+    transform.set_epoch(epoch)
+    before, after = transform.pixel_values(places(60, 50, 10), places(60, 50, 200), None, pair)
+    assert torch.equal(before[:2], after[:2])  # every pixel shows the same place in both
+    assert (before[2].round() == 10).all() and (after[2].round() == 200).all()  # and is of its own picture
+    rows, columns = before[1].mean(1), before[0].mean(0)
+    assert (rows.diff() >= 0).all() and rows[-1] > rows[0]  # never upside down
+    assert columns[0] != columns[-1] and len(set(columns.diff().sign().tolist()) - {0.0}) == 1
+
+
+def test_mirroring_happens_as_often_as_asked():
+    for flip, least, most in ((0.0, 0, 0), (0.5, 70, 130), (1.0, 200, 200)):
+        transform = PairTransform((6, 6), crop="none", augment=Augmentation(flip=flip))
+        pixels = (transform.pixel_values(places(60, 50, 0), places(60, 50, 0), None, str(i)) for i in range(200))
+        assert least <= sum(bool(pair[0, 0, 0, 0] > pair[0, 0, 0, -1]) for pair in pixels) <= most
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), size=st.tuples(st.integers(1, 23), st.integers(1, 23)))
+def test_what_did_not_change_stays_equal_though_the_rest_changed(seed, size):
+    """The colours of both pictures go through one function, however much the pictures differ elsewhere."""
+    generator = torch.Generator().manual_seed(seed)
+    before, other = (torch.randint(0, 256, (1, 3, *size), generator=generator).float() for _ in range(2))
+    same = torch.rand(size, generator=generator) < 0.5
+    pair = torch.cat([before, torch.where(same, before, other * 0.2)])
+    strong = Augmentation(brightness=0.9, contrast=0.9, saturation=0.9)
+    out = jitter(pair, strong, random.Random(seed))
+    assert torch.equal(out[0][:, same], out[1][:, same])
+
+
+@pytest.mark.parametrize(
+    ("actions", "mirrored"),
+    [
+        (["open", "close", "brighten", "set upright", "pick leftover"], True),
+        (["open", "push left"], False),
+        (["push_right"], False),
+        (["moveLeft"], False),
+        (["turn clockwise", "turn anticlockwise"], False),
+        (["rotate counter-clockwise"], False),
+        (["slide rightwards"], False),
+    ],
+)
+def test_actions_that_tell_sides_are_not_mirrored(actions, mirrored):
+    assert Augmentation.for_actions(actions) == (Augmentation() if mirrored else Augmentation(flip=0.0))
+
+
 def test_a_lamp_that_goes_on_stays_brighter():
     dark, bright = torch.full((1, 3, 8, 8), 40.0), torch.full((1, 3, 8, 8), 200.0)
     strong = Augmentation(brightness=0.5, contrast=0.9, saturation=0.9)
