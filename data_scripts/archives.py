@@ -67,8 +67,11 @@ def open_files(path: str | os.PathLike[str]) -> Files:
         return CompressedTarFiles(path)
     if head.startswith(b"PK"):
         return ZipFiles(path)
-    if head[257:262] == b"ustar":
+    try:
+        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
         return TarFiles(path)
+    except tarfile.HeaderError:
+        pass
     raise ArchiveError(
         f"{path} is no zip, and no tar that is plain or packed with gzip, bzip2 or xz; repack it as one."
     )

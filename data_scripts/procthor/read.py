@@ -81,6 +81,11 @@ def read(options: argparse.Namespace) -> None:
         provenance=(
             "Causal Triplet: https://github.com/CausalTriplet/causaltriplet (sample: https://zenodo.org/record/7813658)",
             "ProcTHOR-10K: https://github.com/allenai/procthor-10k",
+            f"Read from {options.input.resolve().name}, whose tables have the SHA-256 {source.settings()['tables_sha256']}.",
+        ),
+        limits=(
+            "The box is that of the object after the action, as in Causal Triplet; both pictures are cropped by it.",
+            "Rows of the tables that were found bad are left out, so there may be fewer pairs than in the original.",
         ),
     )
     build_data_set(source, options, card)

@@ -88,6 +88,17 @@ def test_every_kind_gives_the_same_names_and_bytes(kind, tmp_path):
     assert files.read("readme", 4) == b"text"  # opened again
 
 
+def test_a_tar_of_before_there_was_a_magic_number(tmp_path):
+    path = write_tar(tmp_path / "a", [member("a.png", b"old")], format=tarfile.USTAR_FORMAT)
+    data = bytearray(path.read_bytes())
+    for header in (0, 512):
+        data[header + 257 : header + 512] = bytes(255)
+        data[header + 148 : header + 156] = b" " * 8
+        data[header + 148 : header + 156] = b"%06o\0 " % sum(data[header : header + 512])
+    path.write_bytes(data)
+    assert open_files(path).names() == ["a.png"] and open_files(path).read("a.png", 3) == b"old"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_copy_in_another_process_reads_without_looking_through_again(kind, tmp_path, monkeypatch):
     files = open_files(write_any(kind, tmp_path, CONTENT))
