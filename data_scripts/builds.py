@@ -21,6 +21,7 @@ from data_scripts.work_units import ENGINES, BuildReport, Source, checked_names,
 
 if TYPE_CHECKING:
     from modeling_cde.data.card import DatasetCard
+    from modeling_cde.data.splits import CleanOptions
 
 VIEWS = ("single", "multi")
 PROTOCOLS = ("clean", "causal_triplet")
@@ -46,6 +47,11 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     add("--protocol", choices=PROTOCOLS, default="clean", help="how pairs are divided into splits")
     add("--shift", choices=SHIFTS, default="joint", help="what the out-of-distribution parts hold out")
     add("--group_by", choices=("scene", "none"), default="scene", help="what must not stand on both sides of a split")
+    add(
+        "--share_evaluation_groups",
+        action=argparse.BooleanOptionalAction,
+        help="larger out-of-distribution parts, which may share groups with validation, test and each other",
+    )
     add("--no_split", action="store_true", help="write the shards only")
     add("--push_to_hub", metavar="ORG/NAME", help="upload the data set and its card to this repository")
     add("--private", action="store_true", help="make that repository private")
@@ -125,16 +131,15 @@ def split(options: argparse.Namespace, card: DatasetCard, rows: int) -> None:
         return
     from data_scripts.ledger import locked
     from modeling_cde.data.build import assemble
-    from modeling_cde.data.splits import CleanOptions
 
     with locked(options.output / ".lock"):
         manifests = assemble(
             options.output,
             options.view,
             seed=options.seed,
-            **({} if options.protocol == "clean" else {"protocol": options.protocol}),
+            protocol=options.protocol,
             shift=options.shift,
-            options=CleanOptions(group_by=_group_by(options)) if options.protocol == "clean" else None,
+            options=_clean_options(options) if options.protocol == "clean" else None,
             card=card,
         )
     for manifest in manifests.values():
@@ -147,10 +152,16 @@ def is_split(options: argparse.Namespace, rows: int) -> bool:
     for shift in SHIFTS[1:] if options.shift == "joint" else (options.shift,):
         try:
             manifest = json.loads((options.output / "manifests" / f"{options.view}_{shift}.json").read_text())
-            found = sum(len(ids) for ids in [*manifest["parts"].values(), *manifest["unused"].values()])
+            # A set: in the causal_triplet protocol a pair may be in two parts.
+            found = len({i for ids in (*manifest["parts"].values(), *manifest["unused"].values()) for i in ids})
             same = manifest["protocol"] == options.protocol and manifest["seed"] == options.seed
             if options.protocol == "clean":
-                same = same and manifest["options"]["group_by"] == _group_by(options)
+                made = manifest["options"]
+                shared = made.get("share_evaluation_groups", True)  # as it was before there was the option
+                same = (
+                    same and made["group_by"] == _group_by(options) and shared == bool(options.share_evaluation_groups)
+                )
+                same = same and (len(made["shifts"]) > 1) == (options.shift == "joint")
         except (FileNotFoundError, ValueError, KeyError):
             return False
         if not same or found != rows:
@@ -176,6 +187,13 @@ def check_options(options: argparse.Namespace, publishable: str | None = None) -
         check_publishable(options.output)
     if options.ray_address and options.engine != "ray":
         raise ValueError("--ray_address belongs to --engine ray: give both or none.")
+    if options.protocol == "causal_triplet" and options.shift == "joint" and not options.no_split:
+        raise ValueError(
+            "--protocol causal_triplet has no joint split: name --shift comp or --shift syst, and make the other by "
+            "`python -m data_scripts.splits` afterwards, without building anything again."
+        )
+    if options.protocol != "clean" and options.share_evaluation_groups:
+        raise ValueError("--share_evaluation_groups belongs to --protocol clean: the other protocols know no groups.")
     if options.protocol != "clean" and options.group_by == "none":
         raise ValueError("--group_by belongs to --protocol clean: the other protocols know no groups.")
 
@@ -204,6 +222,13 @@ def default_options(output: str | Path, **changes: Any) -> argparse.Namespace:
     options = parser.parse_args(["--output", str(output)])
     vars(options).update(changes)
     return options
+
+
+def _clean_options(options: argparse.Namespace) -> CleanOptions:
+    from modeling_cde.data.splits import CleanOptions
+
+    shared = bool(options.share_evaluation_groups)
+    return CleanOptions(group_by=_group_by(options), share_evaluation_groups=shared)
 
 
 def _group_by(options: argparse.Namespace) -> str | None:

@@ -68,6 +68,9 @@ def build_from(source: RoomsSource, options: argparse.Namespace, layout: str) ->
         layout: "datasets" or "causal_triplet".
     """
     _check_layout(layout, options)
+    if options.share_evaluation_groups is None and options.protocol == "clean":
+        # A room has four pairs: OOD parts with rooms of their own would be a quarter smaller.
+        options = argparse.Namespace(**vars(options) | {"share_evaluation_groups": True})
     todo = unfinished(source, options)
     if todo:
         check_opengl()

@@ -91,7 +91,13 @@ def test_a_finished_data_set_is_left_alone(
     assert len(no_splits) == 1  # rendered, but cut off before the splits were written
     (tmp_path / "manifests").mkdir()
     ids = [f"pair-{number}" for number in range(20)]
-    manifest = {"protocol": "clean", "seed": 0, "options": {"group_by": "scene"}, "unused": {}, "parts": {"train": ids}}
+    manifest = {
+        "protocol": "clean",
+        "seed": 0,
+        "options": {"group_by": "scene", "shifts": ["syst", "comp"]},
+        "unused": {},
+        "parts": {"train": ids},
+    }
     for shift in ("comp", "syst"):
         (tmp_path / "manifests" / f"single_{shift}.json").write_text(json.dumps(manifest))
     build_rooms(tmp_path, **SMALL)

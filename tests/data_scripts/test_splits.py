@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as parquet
 import pytest
 
 from data_scripts import splits
+from data_scripts.rooms.build import build_rooms
+from data_scripts.rooms.schedule import unit_tasks
+from data_scripts.work_units import BuildReport
+from modeling_cde.data import build
 from modeling_cde.data.build import assemble
 from modeling_cde.data.card import DatasetCard
-from modeling_cde.data.splits import SplitManifest
+from modeling_cde.data.splits import SplitManifest, joint_split
 from tests.data.tiny_pairs import write_shards
 
 
@@ -89,3 +94,24 @@ REFUSED = {
 @pytest.mark.parametrize(("arguments", "sentence"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_is_one_sentence(built, arguments, sentence):
     assert sentence in refused(built, *arguments)
+
+
+def test_the_split_of_the_published_rooms_stays(tmp_path, monkeypatch):
+    """README's numbers are of these parts: 5,000 pairs, seed 0, as `data_scripts.rooms` asks for them."""
+    table: dict[str, list[str]] = {name: [] for name in ("pair_id", "action", "object", "scene")}
+    for unit in range(-(-5000 // 60)):
+        for task in unit_tasks(0, unit, 5000, 60):
+            for target, (action, name) in enumerate(task.combinations):
+                row = (f"rooms-single-{task.number:05d}-{target:02d}", action, name, f"room-{task.number:05d}")
+                for column, value in zip(table.values(), row, strict=True):
+                    column.append(value)
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("data_scripts.rooms.build.check_opengl", lambda: None)
+    monkeypatch.setattr("data_scripts.builds.run_units", lambda *_, **__: BuildReport(units=84, rows=5000))
+    monkeypatch.setattr(build, "assemble", lambda *_, **keywords: asked.update(keywords) or {})
+    build_rooms(tmp_path, num_pairs=5000)
+    manifests = joint_split(table, asked["seed"], asked["options"])
+    sizes = {shift: [len(ids) for ids in manifest.parts.values()] for shift, manifest in manifests.items()}
+    assert asked["shift"] == "joint" and asked["protocol"] == "clean"
+    assert sizes == {"comp": [1731, 252, 385, 233, 231], "syst": [1731, 252, 385, 652, 575]}
+    manifests["comp"].check(table)
