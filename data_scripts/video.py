@@ -89,7 +89,9 @@ def iterate_frames(video: Path, seconds: Iterable[float | Fraction]) -> Iterator
     """Like `read_frames`, one picture after the other.
 
     A time at which there is no picture (after the end, in a damaged stretch) gives a `VideoError` in its place, so
-    that the other times still come out.
+    that the other times still come out. Damage counts up to the next key frame. It is seen where the decoder stumbles
+    over it, which is nearly always: with random bytes written over small H.264 videos, 14 of 20,393 pictures were
+    wrong without a sign, since that format has no checksums.
 
     Raises:
         VideoError: The video cannot be opened, or the times do not ascend.

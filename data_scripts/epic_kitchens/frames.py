@@ -99,12 +99,12 @@ def pictures(
 
 
 def _from_frames(path: Path, video: Video, wanted: list[int]) -> Iterator[tuple[int, bytes | NoFrameError]]:
-    files = open_files(path)
     try:
-        try:
-            names = _numbered(files.names(), path)
-        except ArchiveError as error:
-            raise FramesError(str(error)) from error
+        files = open_files(path)
+        names = _numbered(files.names(), path)
+    except ArchiveError as error:
+        raise FramesError(str(error)) from error
+    try:
         last = max(names, default=0)
         check_rate(path, video, last)
         files.prefetch([names[number] for number in wanted if number in names], MAX_FRAME_BYTES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -128,9 +129,8 @@ class EpicSource:
                 for segment in starting.get(number, ()):
                     waiting[segment.narration_id] = picture
         except FramesError as error:
-            raise FramesError(
-                f"{str(error).rstrip('.')}. It has {_named(s.narration_id for s in segments)}."
-            ) from error
+            told = self._without_root(error).rstrip(".")
+            raise FramesError(f"{told}. It has {_named(s.narration_id for s in segments)}.") from error
         in_order = [segment.narration_id for segment in segments]
         rejected = Counter(faults[name][0] for name in in_order if name in faults)
         return UnitRows(
@@ -164,7 +164,12 @@ class EpicSource:
         }
 
     def _sentence(self, segment: Segment, error: Exception) -> str:
-        return f"{segment.video_id}, {segment.narration_id} ({segment.verb} {segment.noun}): {error}."
+        what = f"{segment.verb} {segment.noun}"
+        return f"{segment.video_id}, {segment.narration_id} ({what}): {self._without_root(error)}."
+
+    def _without_root(self, error: Exception) -> str:
+        """What an error says, the same wherever the frames lie: it is stored with the pairs."""
+        return str(error).replace(f"{self.root}{os.sep}", "")
 
 
 def _by_frame(segments: Iterable[Segment], column: str) -> dict[int, list[Segment]]:

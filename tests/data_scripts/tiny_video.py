@@ -95,6 +95,7 @@ def write_video(
     Returns:
         The time of each frame in seconds.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     times = times or [Fraction(start) + k / Fraction(rate) for k in range(frames)]
     container_options = {k[10:]: v for k, v in (options or {}).items() if k.startswith("container_")}
     codec_options = {k: v for k, v in (options or {}).items() if not k.startswith("container_")}
