@@ -284,7 +284,14 @@ def test_command_line(tmp_path, tables, capsys):
     report = json.loads(first["report.json"])
     assert report["segments"] == 3 and report["verbs"] == {"hang": 1, "open": 1, "wrap": 1}
     card = first["README.md"].decode()
-    for needed in ("license: cc-by-nc-4.0", "by-nc/4.0", "NonCommercial", "Damen", "Changes to the original", "No frames"):
+    for needed in (
+        "license: cc-by-nc-4.0",
+        "by-nc/4.0",
+        "NonCommercial",
+        "Damen",
+        "Changes to the original",
+        "No frames",
+    ):
         assert needed in card
     assert str(tmp_path) not in card + first["report.json"].decode()
     main(["index", *flags(tables), "--output", str(output), "--overlap", "drop", "--max_overlap", "0"])
