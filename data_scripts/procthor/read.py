@@ -81,7 +81,7 @@ def read(options: argparse.Namespace) -> None:
         provenance=(
             "Causal Triplet: https://github.com/CausalTriplet/causaltriplet (sample: https://zenodo.org/record/7813658)",
             "ProcTHOR-10K: https://github.com/allenai/procthor-10k",
-            f"Read from {options.input.resolve().name}, whose tables have the SHA-256 {source.settings()['tables_sha256']}.",
+            f"Read from {options.input.resolve().name}; SHA-256 of its tables: {source.settings()['tables_sha256']}.",
         ),
         limits=(
             "The box is that of the object after the action, as in Causal Triplet; both pictures are cropped by it.",
