@@ -22,6 +22,8 @@ from data_scripts.epic_kitchens.scores import ScoreFile
 from data_scripts.epic_kitchens.tables import TableError, read_classes, read_rows
 from data_scripts.epic_kitchens.verbs import CAUSAL_TRIPLET_VERBS, choose_verbs
 from tests.data_scripts.tiny_epic import HEADER, flags, row, write_csv, write_tables
+from tests.hub_client import HubClient
+from tests.hub_server import HubServer, Repository
 from tests.real_data import real_data
 
 SECONDS = {"P01_01": 100.0, "P01_102": 40.0, "P22_07": 500.5}
@@ -330,35 +332,29 @@ def test_an_index_does_not_replace_the_card_of_a_build(tmp_path, tables):
         main(["index", *flags(tables), "--output", str(tmp_path / "build")])
 
 
-def test_push(tmp_path, tables, monkeypatch):
-    """What is sent is index, card and report, in one commit on the revision that was looked at."""
-    import huggingface_hub
-
-    sent = {}
-
-    class Api:
-        endpoint = "https://hub"
-
-        def __init__(self, **options):
-            pass
-
-        def create_repo(self, repo_id, **options):
-            sent["created"] = (repo_id, options)
-
-        def dataset_info(self, repo_id):
-            return type("Info", (), {"sha": "abc", "private": True, "siblings": []})()
-
-        def create_commit(self, repo_id, operations, **options):
-            sent["files"] = {o.path_in_repo: o.path_or_fileobj for o in operations}
-            sent["parent"] = options["parent_commit"]
-
-    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+def test_push(tmp_path, tables):
+    """What is sent is index, card and report, in one commit; a repository of pairs is left alone."""
     output = tmp_path / "index"
-    main(["index", *flags(tables), "--output", str(output), "--push_to_hub", "someone/epic-index", "--private"])
-    assert sent["created"][0] == "someone/epic-index" and sent["parent"] == "abc"
-    assert sent["files"] == {path.name: path.read_bytes() for path in output.iterdir()}
-    with pytest.raises(SystemExit, match="ORG/NAME"):
-        main(["index", *flags(tables), "--output", str(output), "--push_to_hub", "epic"])
+    push = ["index", *flags(tables), "--output", str(output), "--push_to_hub"]
+    run = "from data_scripts.epic_kitchens.__main__ import main; main({!r})".format
+    with HubServer() as hub, HubClient(hub, tmp_path / "home") as client:
+        assert client.run(run([*push, "someone/epic-index", "--private"])) == {"result": None}
+        repository = hub.repositories["dataset", "someone/epic-index"]
+        sent = {name: content for name, content in repository.files().items() if name != ".gitattributes"}
+        assert sent == {path.name: path.read_bytes() for path in output.iterdir()}
+        assert repository.private and len(repository.commits) == 2  # the first is the Hub's own
+
+        answer = client.run(run([*push, "epic"]))
+        assert answer["error"] == "SystemExit" and "ORG/NAME" in answer["message"]
+        hub.repositories["dataset", "someone/pairs"] = Repository()
+        hub.repositories["dataset", "someone/pairs"].commit({"multi/train-0.parquet": b""}, "pairs")
+        answer = client.run(run([*push, "someone/pairs"]))
+        assert (
+            "holds other data" in answer["message"] and len(hub.repositories["dataset", "someone/pairs"].commits) == 1
+        )
+        hub.failures["/commit/"] = 403
+        answer = client.run(run([*push, "someone/epic-index", "--min_frames", "30"]))
+        assert "was not published to someone/epic-index" in answer["message"] and "\n" not in answer["message"]
 
 
 def real_tables():
