@@ -3,7 +3,8 @@
 from .build import assemble, write_shard
 from .card import DatasetCard
 from .collator import PairCollator
-from .loading import load_pairs
+from .loading import load_pairs, transform_pairs
+from .publishing import push_to_hub
 from .schema import CONFIGS, OPPOSITES, SPLITS, pair_features
 from .splits import (
     CausalTripletOptions,
@@ -32,5 +33,7 @@ __all__ = [
     "joint_split",
     "load_pairs",
     "pair_features",
+    "push_to_hub",
+    "transform_pairs",
     "write_shard",
 ]

@@ -89,7 +89,7 @@ class Augmentation:
 
 
 class PairTransform:
-    """Turn rows of a pair data set into pixel values; made for `datasets.Dataset.with_transform`.
+    """Turn rows of a pair data set into pixel values; `transform_pairs` sets it on loaded and on streamed pairs.
 
     Args:
         size: (height, width) of the pixel values.
