@@ -81,6 +81,7 @@ def test_a_stream_is_transformed_a_batch_at_a_time(built):
     for _ in range(5):
         next(pairs)
     assert max(asked) == 4 and sum(asked) <= 12
+    assert 5 + len(list(pairs)) == sum(asked)  # to its end: an iterator left half-way is closed after seconds only
 
 
 def test_a_data_set_without_a_validation_part_says_so(built, tmp_path):
