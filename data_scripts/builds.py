@@ -28,7 +28,7 @@ PROTOCOLS = ("clean", "causal_triplet")
 SHIFTS = ("joint", "comp", "syst")
 
 
-class FailedUnitsError(RuntimeError):
+class FailedUnitsError(ValueError):
     """Units failed, so that there is no whole data set to divide into splits."""
 
 
@@ -203,7 +203,7 @@ def plain_errors() -> Iterator[None]:
     """End the program with the error's sentence, where a user can do something about it."""
     try:
         yield
-    except (ValueError, OSError, FailedUnitsError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         print("Stopped. Run the same command to go on where it stopped.", file=sys.stderr)

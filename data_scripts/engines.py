@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import queue
+import socket
 import threading
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
@@ -176,6 +177,10 @@ def _start_ray(ray: Any, address: str | None, workers: int) -> None:
         EngineUnavailableError: The cluster cannot be reached.
     """
     try:
+        # Ray itself would wait minutes for a machine that does not answer, and then not raise but end the process.
+        if address is not None and ":" in address:
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         if address is None:
             ray.init("local", num_cpus=workers, include_dashboard=False, logging_level="warning")
         else:

@@ -1,12 +1,12 @@
 """A worker: a process of its own that builds units, and the supervisor that outlives whatever happens to it.
 
-    supervisor                         worker (leads a session and process group of its own)
+    supervisor                         worker (in a session and process group of its own, which its `guard` leads)
       job (pickled source, schema) -->   unpickles it, answers "ready"
       name of a unit               -->   builds it, answers with a record, then the shard as bytes
       empty name                   -->   closes the source and ends
 
 - A worker that dies, raises or takes too long is killed together with its process group: simulators leave children
-  behind. The same happens after a worker ended well, and, by the worker itself, when its supervisor dies.
+  behind. The same happens after a worker ended well, and, by guard and worker, when their supervisor dies.
 - The shard comes back as bytes: the worker writes nothing, so it may run on another machine.
 - A worker imports neither PyTorch nor `modeling_cde` unless its source does: it is there in half a second.
 """
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 # As modeling_cde.data.build.write_shard, whose import takes seconds that no worker should spend; a test compares them.
 ROW_GROUP_ROWS = 100
+GUARD = Path(__file__).with_name("guard.py")
 START_SECONDS = 300.0  # that a worker may take to import its source
 END_SECONDS = 30.0  # that it may take to close it
 _POLL_SECONDS = 0.5
@@ -141,17 +142,17 @@ class _UnstartableError(Exception):
 
 
 class _Worker:
-    """One worker process and the pipe to it."""
+    """One worker process, behind its guard, and the pipe to it."""
 
     def __init__(self) -> None:
         self.ready = False
         self._pipe, theirs = Pipe()
         # A fresh interpreter rather than a fork: OpenGL, Ray and threads do not survive one. Nor does it import the
         # main module again, as multiprocessing would, which under Ray is Ray's.
-        code = "import sys; sys.path[:] = {!r}; from data_scripts.workers import work; work({})"
+        code = f"import sys; sys.path[:] = {sys.path!r}; from data_scripts.workers import work; work({theirs.fileno()})"
         self._process = subprocess.Popen(
-            [sys.executable, "-c", code.format(sys.path, theirs.fileno())],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-I", "-S", str(GUARD), str(theirs.fileno()), sys.executable, "-c", code],
+            stdin=subprocess.PIPE,  # its end tells the guard of ours
             pass_fds=[theirs.fileno()],
             start_new_session=True,  # Ctrl-C reaches the supervisor only, which then ends the workers
         )
@@ -187,6 +188,8 @@ class _Worker:
         self._process.wait()
         self.kill_group()  # children that were being born meanwhile
         self._pipe.close()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     def kill_group(self) -> None:
         """Kill every process of the group, and wait for none."""

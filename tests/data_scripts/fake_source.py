@@ -20,6 +20,13 @@ from PIL import Image
 
 from data_scripts.work_units import StopBuildError, UnitRows
 
+ROOT = Path(__file__).parents[2]
+BUILD = """
+from pathlib import Path
+from data_scripts.work_units import run_units
+from tests.data_scripts.fake_source import FakeSource
+run_units(FakeSource(Path({log!r}), **{options!r}), {folder!r}, workers=2, engine={engine!r}, progress=False)
+"""
 ACTIONS, OBJECTS = ("open", "close", "break"), ("Box", "Door", "Fridge", "Egg")
 
 
@@ -28,7 +35,7 @@ class FakeSource:
     """Units `unit-000`, ...; `log` is a folder that gets one line in `calls` for every call of `build`.
 
     `faults` maps a unit to what goes wrong in it: "raise", "raise once", "die", "die once", "hang", "hang once",
-    "exit", "stop", "leak" (a child that outlives the build), "parent" (the supervisor's process is killed), "wrong"
+    "exit", "stop", "leak" (a child that outlives the build), "guard" and "supervisor" (which are killed), "wrong"
     (a row without an action). Without `real_features` the columns are those of pair_features, but not described
     to `datasets`, whose import would slow many small tests down.
     """
@@ -78,8 +85,9 @@ class FakeSource:
         if fault == "die":
             self.leak()
             os.kill(os.getpid(), signal.SIGKILL)
-        if fault == "parent":
-            os.kill(os.getppid(), signal.SIGKILL)
+        if fault in ("guard", "supervisor"):
+            guard = os.getppid()
+            os.kill(guard if fault == "guard" else parent_of(guard), signal.SIGKILL)
             time.sleep(1000)
         if fault == "exit":
             os._exit(7)
@@ -130,6 +138,16 @@ def png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def start(log: Path, folder: Path, engine: str = "local", **options: Any) -> subprocess.Popen[bytes]:
+    """Build in a process of its own, with `options` of FakeSource."""
+    code = BUILD.format(log=str(log), folder=str(folder), engine=engine, options=options)
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE)
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def calls(log: Path) -> Counter[str]:

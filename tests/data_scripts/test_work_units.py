@@ -5,8 +5,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -19,24 +17,11 @@ from data_scripts.ledger import BuildingElsewhereError, Ledger
 from data_scripts.work_units import BuildReport, StopBuildError, checked_names, run_units
 from data_scripts.workers import Outcome, encode_shard
 from modeling_cde.data.build import write_shard
-from tests.data_scripts.fake_source import FakeSource, calls, plain_schema, shards, survivors
-
-ROOT = Path(__file__).parents[2]
-BUILD = """
-from pathlib import Path
-from data_scripts.work_units import run_units
-from tests.data_scripts.fake_source import FakeSource
-run_units(FakeSource(Path({log!r}), **{options!r}), {folder!r}, workers=2, progress=False)
-"""
+from tests.data_scripts.fake_source import FakeSource, calls, plain_schema, shards, start, survivors
 
 
 def build(source: FakeSource, folder: Path, **options: Any) -> BuildReport:
     return run_units(source, folder, progress=False, **options)
-
-
-def start(log: Path, folder: Path, **options: Any) -> subprocess.Popen[bytes]:
-    code = BUILD.format(log=str(log), folder=str(folder), options=options)
-    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE)
 
 
 def logs(folder: Path, name: str) -> Path:
@@ -89,7 +74,7 @@ def test_builds_killed_at_random_moments_end_with_the_same_bytes(
     rng, folder = random.Random(seed), tmp_path / "out"
     for _ in range(40):
         before, begun = finished(folder), calls(tmp_path)
-        process = start(tmp_path, folder, count=12, seconds=0.1)
+        process = start(tmp_path, folder, count=12, seconds=0.05)
         # Wait until there is something to lose, then for a random moment; the last kills may come after the end.
         deadline = time.monotonic() + 60
         while process.poll() is None and finished(folder) == before and time.monotonic() < deadline:
@@ -158,7 +143,7 @@ def test_a_kill_at_any_write_loses_one_unit_at_most(
 
 
 def test_faults_cost_their_own_unit_only(reference: dict[str, bytes], tmp_path: Path) -> None:
-    faults = {"unit-001": "die once", "unit-002": "raise", "unit-004": "hang", "unit-005": "leak", "unit-006": "exit"}
+    faults = {"unit-001": "die once", "unit-002": "raise", "unit-004": "hang", "unit-005": "leak", "unit-006": "guard"}
     source = FakeSource(tmp_path, count=12, faults=faults)
     report = build(source, tmp_path / "out", workers=3, retries=1, unit_timeout=2)
     assert report.failed.keys() == {"unit-002", "unit-004", "unit-006"} and report.done == 9

@@ -1,0 +1,74 @@
+"""Builds on Ray: the same bytes as local workers, also when workers, supervisors and units fail."""
+
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from data_scripts.engines import EngineUnavailableError
+from data_scripts.work_units import StopBuildError, run_units
+from tests.data_scripts.fake_source import FakeSource, calls, shards, start, survivors
+
+
+def logs(folder: Path, name: str) -> Path:
+    (folder / name).mkdir()
+    return folder / name
+
+
+def test_ray_gives_the_bytes_of_local_workers_and_is_left_as_it_was(tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    faults = {"unit-001": "die once", "unit-003": "leak", "unit-004": "supervisor once", "unit-006": "raise"}
+    source = FakeSource(tmp_path, count=8, faults=faults)
+    # A session of Ray that Ray's user started: `supervisor` kills an actor in it, which costs the unit one try.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init("local", num_cpus=2, include_dashboard=False, logging_level="error", log_to_driver=False)
+    try:
+        report = run_units(source, tmp_path / "ray", workers=3, engine="ray", retries=1, progress=False)
+        assert ray.is_initialized()
+        assert report.failed.keys() == {"unit-006"} and report.done == 7
+        assert calls(tmp_path) == Counter(source.units()) + Counter(["unit-001", "unit-004", "unit-006"])
+        assert survivors(tmp_path) == [] == survivors(tmp_path, "calls")
+    finally:
+        ray.shutdown()
+
+    local = FakeSource(logs(tmp_path, "local"), count=8, faults={"unit-006": "raise"})
+    run_units(local, tmp_path / "local" / "out", workers=2, retries=1, progress=False)
+    assert shards(tmp_path / "local" / "out") == shards(tmp_path / "ray")
+
+    # A session that the build started ends with it, also where a source asks to stop.
+    stopping = FakeSource(logs(tmp_path, "stop"), faults={"unit-002": "stop"})
+    with pytest.raises(StopBuildError, match="^unit-002, row 2"):
+        run_units(stopping, tmp_path / "stop" / "out", workers=1, engine="ray", progress=False)
+    assert not ray.is_initialized() and survivors(tmp_path / "stop", "calls") == []
+
+
+def test_a_killed_build_on_ray_leaves_no_process_behind(tmp_path: Path) -> None:
+    # Ray kills the children of its actors, but not theirs: that is left to guard and worker.
+    pytest.importorskip("ray")
+    hanging = {unit: "hang" for unit in FakeSource(tmp_path).units()}
+    process = start(tmp_path, tmp_path / "out", engine="ray", faults=hanging)
+    children = tmp_path / "children"
+    while not (children.exists() and children.read_text().count("\n") == 2):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert survivors(tmp_path, "children", 30) == [] == survivors(tmp_path, "calls", 30)
+
+
+def test_without_ray_a_sentence_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(EngineUnavailableError, match="not installed: install it with `pip install ray`") as caught:
+        run_units(FakeSource(tmp_path), tmp_path / "out", engine="ray")
+    assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+
+
+def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(EngineUnavailableError, match="Ray cannot be reached at nowhere.invalid:6379") as caught:
+        run_units(FakeSource(tmp_path), tmp_path / "out", engine="ray", ray_address="nowhere.invalid:6379")
+    assert "\n" not in str(caught.value)
