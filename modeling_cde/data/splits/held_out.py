@@ -95,8 +95,14 @@ def hold_out_combinations(
     """
     remaining = objects_by_action(pairs)
     there = Counter((pair.action, pair.object) for pair in pairs)
+    groups: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for pair in pairs:
+        groups[pair.action, pair.object].add(pair.group)
+    # In one and the same group, one of the two opposites could not be tested, or the other not be in train.
     eligible = sorted(
-        (a, o) for (a, o), n in there.items() if n >= enough and a in opposites and (opposites[a], o) in there
+        (a, o)
+        for (a, o), n in there.items()
+        if n >= enough and (opposites.get(a), o) in there and len(groups[a, o] | groups[opposites[a], o]) > 1
     )
     wanted = max(2, round(share * len(eligible)))
     generator.shuffle(eligible)
@@ -125,8 +131,9 @@ def hold_out_combinations(
             return hold_out_combinations(pairs, share, keep, 1, opposites, generator)
         raise ValueError(
             f"Too few combinations for a comp split: of {len(there)} (action, object) combinations at least "
-            f"two must be held out whose opposite on the same object, and {keep} more objects of the action, "
-            "stay in training; add objects with both actions, give the opposites, or lower min_train_objects."
+            f"two must be held out whose opposite on the same object (in another group), and {keep} more objects of "
+            "the action, stay in training; add objects with both actions, give the opposites, or lower "
+            "min_train_objects."
         )
     return {part: sorted(combinations) for part, combinations in held.items()}
 
