@@ -102,7 +102,8 @@ class SplitManifest:
             raise ValueError(f"{path} is no split manifest: it holds {_shown(values)} and not named fields.")
         if differing := sorted((needed - set(values)) | (set(values) - known)):
             raise ValueError(
-                f"{path} is no split manifest of this version: it differs in the fields {', '.join(differing)}."
+                f"{path} is no split manifest of this version: it differs in the fields {', '.join(differing)}; make "
+                "the split again."
             )
         manifest = cls(**values)
         for problem in _problems(manifest):
