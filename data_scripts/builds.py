@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_scripts.work_units import ENGINES, BuildReport, Source, checked_names, run_units
+from data_scripts.work_units import ENGINES, BuildReport, Source, check_numbers, checked_names, run_units
 
 if TYPE_CHECKING:
     from modeling_cde.data.card import DatasetCard
@@ -175,6 +175,7 @@ def check_options(options: argparse.Namespace, publishable: str | None = None) -
     Raises:
         ValueError: Says what and why.
     """
+    check_numbers(options.workers, options.retries, options.unit_timeout)
     if options.push_to_hub:
         if publishable is not None:
             raise ValueError(publishable)
@@ -203,7 +204,9 @@ def plain_errors() -> Iterator[None]:
     """End the program with the error's sentence, where a user can do something about it."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        sys.exit(f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error))
+    except ValueError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         print("Stopped. Run the same command to go on where it stopped.", file=sys.stderr)

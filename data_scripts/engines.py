@@ -42,17 +42,25 @@ class Job:
         return cls(pickle.dumps((source, source.features.arrow_schema)), workers, retries, unit_timeout)
 
 
-def check_engine(engine: str) -> None:
-    """Say what is wrong with an engine's name, or with what is installed, before anything is made.
+def check_engine(engine: str, ray_address: str | None = None) -> None:
+    """Say what is wrong with an engine's name, or with what is installed or running, before anything is made.
 
     Raises:
         ValueError: There is no such engine.
-        EngineUnavailableError: Ray is not installed.
+        EngineUnavailableError: Ray is not installed, or nothing answers at the address.
     """
     if engine not in ENGINES:
         raise ValueError(f"The engine is {engine!r}; choose {' or '.join(ENGINES)}.")
-    if engine == "ray":
-        _import_ray()
+    if engine != "ray":
+        return
+    _import_ray()
+    if ray_address is not None and ":" in ray_address:
+        # Ray itself would wait minutes for a machine that does not answer, and then not raise but end the process.
+        host, _, port = ray_address.removeprefix("ray://").rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        except (OSError, ValueError, OverflowError) as error:
+            raise _unreachable(ray_address, error) from error
 
 
 def outcomes(engine: str, job: Job, units: Sequence[str], ray_address: str | None = None) -> Iterator[Outcome]:
@@ -177,19 +185,18 @@ def _start_ray(ray: Any, address: str | None, workers: int) -> None:
         EngineUnavailableError: The cluster cannot be reached.
     """
     try:
-        # Ray itself would wait minutes for a machine that does not answer, and then not raise but end the process.
-        if address is not None and ":" in address:
-            host, _, port = address.removeprefix("ray://").rpartition(":")
-            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         if address is None:
             ray.init("local", num_cpus=workers, include_dashboard=False, logging_level="warning")
         else:
             ray.init(address, logging_level="warning")
     except Exception as error:  # Ray raises many kinds, depending on what the address names
-        where = "start here" if address is None else f"be reached at {address}"
-        raise EngineUnavailableError(
-            f"Ray cannot {where} ({' '.join(str(error).split())[:200]}): check the address, or choose the engine local."
-        ) from error
+        raise _unreachable(address, error) from error
+
+
+def _unreachable(address: str | None, error: Exception) -> EngineUnavailableError:
+    where = "start here" if address is None else f"be reached at {address}"
+    reason = " ".join(str(error).split())[:200]
+    return EngineUnavailableError(f"Ray cannot {where} ({reason}): check the address, or choose the engine local.")
 
 
 def _import_ray() -> Any:

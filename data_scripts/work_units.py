@@ -155,17 +155,13 @@ def run_units(
     from data_scripts.engines import Job, check_engine, outcomes
     from data_scripts.ledger import Ledger
 
-    for name, value, least in (("workers", workers, 1), ("retries", retries, 0)):
-        if value < least:
-            raise ValueError(f"The number of {name} is {value}; give at least {least}.")
-    if unit_timeout is not None and not unit_timeout > 0:
-        raise ValueError(f"unit_timeout is {unit_timeout}; give seconds above 0, or nothing to wait for ever.")
+    check_numbers(workers, retries, unit_timeout)
     ledger = Ledger(Path(folder), checked_names(source.units()))
     settings = source.settings()
     ledger.compare(settings)
     if not ledger.unfinished():
         return ledger.report()  # without the lock: several processes of one training may look at the same time
-    check_engine(engine)
+    check_engine(engine, ray_address)
     with ledger.lock():
         ledger.claim(settings)
         ledger.remove_leftovers()
@@ -178,6 +174,19 @@ def run_units(
                 bar.set_postfix({"pairs": ledger.rows, "failed": len(ledger.failed)}, refresh=False)
                 bar.update()
         return ledger.report()
+
+
+def check_numbers(workers: int, retries: int, unit_timeout: float | None) -> None:
+    """Refuse numbers of `run_units` that are out of range.
+
+    Raises:
+        ValueError: Names the number.
+    """
+    for name, value, least in (("workers", workers, 1), ("retries", retries, 0)):
+        if value < least:
+            raise ValueError(f"The number of {name} is {value}; give at least {least}.")
+    if unit_timeout is not None and not unit_timeout > 0:
+        raise ValueError(f"unit_timeout is {unit_timeout}; give seconds above 0, or nothing to wait for ever.")
 
 
 def checked_names(units: Sequence[str]) -> list[str]:

@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = Settings(
             options.view, options.num_pairs, options.image_size, options.seed, options.pairs_per_unit, noise
         )
-        build_from(RoomsSource(settings), options, options.layout)
+        if not build_from(RoomsSource(settings), options, options.layout):
+            print(f"The rooms of {options.output} and their splits are there already.")
 
 
 if __name__ == "__main__":

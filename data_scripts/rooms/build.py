@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from data_scripts.builds import build_steps, default_options, is_split, unfinished
+from data_scripts.builds import build_steps, check_options, default_options, is_split, unfinished
 from data_scripts.rooms.opengl import check_opengl
 from data_scripts.rooms.pairs import Noise
 from data_scripts.rooms.units import RoomsSource, Settings
@@ -59,14 +59,18 @@ def build_rooms(
     return Path(output)
 
 
-def build_from(source: RoomsSource, options: argparse.Namespace, layout: str) -> None:
+def build_from(source: RoomsSource, options: argparse.Namespace, layout: str) -> bool:
     """As `build_rooms`, with the options of every build.
 
     Args:
         source: Of the options' view and seed.
         options: Of `data_scripts.builds.add_build_arguments`.
         layout: "datasets" or "causal_triplet".
+
+    Returns:
+        Whether there was anything to do.
     """
+    check_options(options)
     _check_layout(layout, options)
     if options.share_evaluation_groups is None and options.protocol == "clean":
         # A room has four pairs: OOD parts with rooms of their own would be a quarter smaller.
@@ -76,19 +80,20 @@ def build_from(source: RoomsSource, options: argparse.Namespace, layout: str) ->
         check_opengl()
         _announce(source.choice, options, len(todo))
     elif layout == "datasets" and not options.push_to_hub and is_split(options, source.choice.num_pairs):
-        return  # before anything slow is imported: every training asks
+        return False  # before anything slow is imported: every training asks
     from modeling_cde.data.card import DatasetCard
 
     card = DatasetCard(TITLE, DESCRIPTION, license="apache-2.0")
     if layout == "datasets":
         build_steps(source, options, card)
-        return
+        return True
     from data_scripts.causal_triplet_layout import write_houses
 
     build_steps(source, argparse.Namespace(**vars(options) | {"no_split": True}), card)
     root = options.output / options.view
     pairs = write_houses(sorted((options.output / "shards" / options.view).glob("*.parquet")), root)
     print(f"Wrote {pairs} pairs in the layout of Causal Triplet: {root}", flush=True)
+    return True
 
 
 def _check_layout(layout: str, options: argparse.Namespace) -> None:

@@ -152,7 +152,13 @@ def test_two_commands_do_not_split_one_folder_at_once(tmp_path: Path, source: Fa
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(ValueError("Say so."), "Say so."), (OSError("No."), "No."), (KeyboardInterrupt(), 130)]
+    ("error", "code"),
+    [
+        (ValueError("Say so."), "Say so."),
+        (OSError("No."), "No."),
+        (PermissionError(13, "Permission denied", "/there"), "/there: Permission denied."),
+        (KeyboardInterrupt(), 130),
+    ],
 )
 def test_errors_of_users_end_with_a_sentence(error: BaseException, code: object) -> None:
     with pytest.raises(SystemExit) as caught, plain_errors():
