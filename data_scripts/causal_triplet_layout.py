@@ -32,7 +32,7 @@ COLOR, MASK, BBOX, ANNOTATIONS = "color", "mask", "bbox", "annotations.csv"
 FIELDS = ("scene", "idx", "figure", "noun", "verb", "xmin", "ymin", "xmax", "ymax")
 NO_VERB = "none"  # of the row of a before picture
 
-HOUSE = re.compile(r"proc_[0-9]{5,}")
+HOUSE = re.compile(r"proc_[0-9]+")
 _NUMBER = re.compile(r"[0-9]+$")
 _ROWS_AT_ONCE = 100
 

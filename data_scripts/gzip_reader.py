@@ -27,7 +27,7 @@ class GzipReader:
         self._marks: list[tuple[int, int, Any, bytes]] = []  # place, place in the file, decoder, bytes waiting for it
         self._decoder: Any = zlib.decompressobj(zlib.MAX_WBITS | 16)
         self._waiting = b""
-        self._block = b""
+        self._block = memoryview(b"")  # parts of it are taken off without copying the rest
         self._place = 0  # of the block's end
         self._mark()
 
@@ -46,7 +46,7 @@ class GzipReader:
         while self.tell() < place:
             step = place - self.tell()
             if step >= len(self._block):
-                self._block = b""
+                self._block = memoryview(b"")
                 if not self._fill():
                     break
             else:
@@ -72,7 +72,7 @@ class GzipReader:
         after = bisect.bisect_right(self._marks, place, key=lambda mark: mark[0])
         self._place, at, decoder, self._waiting = self._marks[after - 1]
         self._file.seek(at)
-        self._decoder, self._block = decoder.copy(), b""
+        self._decoder, self._block = decoder.copy(), memoryview(b"")
 
     def _fill(self) -> bool:
         """Decompress the next block; False at the end."""
@@ -87,7 +87,7 @@ class GzipReader:
                     return False
                 data = data.lstrip(b"\0")
                 self._decoder = zlib.decompressobj(zlib.MAX_WBITS | 16)
-            self._block = self._decoder.decompress(data, BLOCK)
+            self._block = memoryview(self._decoder.decompress(data, BLOCK))
             if not data and not self._block and not self._decoder.eof:
                 raise EOFError("the compressed data end too early")
             self._waiting = self._decoder.unused_data if self._decoder.eof else self._decoder.unconsumed_tail

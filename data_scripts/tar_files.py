@@ -15,6 +15,8 @@ from data_scripts.gzip_reader import GzipReader
 
 HELD_BYTES = 2**30  # what a compressed tar may hold in memory
 PADDING_BYTES = 2**24  # more than tar writes
+#: A compressed tar may unpack to so much, or to so many times its size if that is more: pictures hardly shrink.
+FREE_BYTES, SWELLING = 2**30, 200
 
 #: How the files of each kind begin, and what opens them.
 COMPRESSED: dict[bytes, Callable[..., Any]] = {
@@ -36,6 +38,7 @@ class TarFiles(Archive):
         with tarfile.open(fileobj=headers, mode="r:") as directory:
             while (member := directory.next()) is not None:
                 directory.members = []  # type: ignore[attr-defined]  # it would keep them all
+                self._check_place(directory.offset)
                 name = safe_name(member.name, self.path)
                 if member.isdir():
                     continue
@@ -44,6 +47,9 @@ class TarFiles(Archive):
             file.seek(directory.offset)
             if file.read(512) != bytes(512):
                 raise ValueError("the blocks that end a tar are not where its members end")
+
+    def _check_place(self, place: int) -> None:
+        """Raise `ArchiveError` if a member may not reach that far. A plain tar takes as much room as it declares."""
 
     def _check(self, member: tarfile.TarInfo, name: str) -> None:
         if not member.isreg() or member.issparse():
@@ -94,6 +100,15 @@ class CompressedTarFiles(TarFiles):
                 self._tables[name] = self._content(size, offset)
         # On to the end of the stream, where checksums stand: behind the tar's end there is its padding only.
         self._file().read(PADDING_BYTES)
+
+    def _check_place(self, place: int) -> None:
+        # Before the member is passed over, which decompresses it.
+        allowed = max(FREE_BYTES, SWELLING * self._size)
+        if place > allowed:
+            raise ArchiveError(
+                f"{self.path} has {self._size} bytes and unpacks to more than {allowed}; it is not read. If that is "
+                "meant, unpack it yourself."
+            )
 
     def _content(self, size: int, *numbers: int) -> bytes:
         file = self._file()

@@ -12,6 +12,7 @@ from typing import Any
 
 from data_scripts.archives import Archive, ArchiveError, read_at, safe_name
 
+UTF_8 = 0x800  # flag of a member whose name is marked as such
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -24,11 +25,11 @@ class ZipFiles(Archive):
         places: list[tuple[int, int, str]] = []
         with zipfile.ZipFile(self._file()) as directory:
             for info in directory.infolist():
-                name = safe_name(info.orig_filename, self.path)
+                raw = info.orig_filename.encode("utf-8" if info.flag_bits & UTF_8 else "cp437")
+                name = safe_name(_text(raw, info.orig_filename), self.path)
                 self._check(info, name)  # folders too: a link may call itself one
-                encoding = "utf-8" if info.flag_bits & 0x800 else "cp437"
-                head = 30 + len(info.orig_filename.encode(encoding))
-                places.append((info.header_offset, info.header_offset + head + info.compress_size, name))
+                end = info.header_offset + 30 + len(raw) + info.compress_size
+                places.append((info.header_offset, end, name))
                 if not info.is_dir():
                     yield name, info.file_size, info.compress_size, info.header_offset, info.compress_type, info.CRC
             places.append((directory.start_dir, directory.start_dir, "the directory"))
@@ -63,3 +64,11 @@ class ZipFiles(Archive):
         if len(content) == size and zlib.crc32(content) != crc:
             raise ValueError("its checksum is wrong")
         return content
+
+
+def _text(raw: bytes, name: str) -> str:
+    """A name's bytes as UTF-8, which Info-ZIP and macOS write without marking it, or else as zipfile read them."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return name

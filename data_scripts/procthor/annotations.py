@@ -16,6 +16,8 @@ DROPPED_VERBS = ("cook",)
 NOT_USED = "verb not used"
 
 MAX_PROBLEMS = 200  # sentences of one house; all are counted
+MAX_SENTENCE = 300  # characters of what is said of one row; a field may hold any number
+MAX_NUMBERS = 5  # of rows that a sentence names
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 _FIRST = re.compile(r"[0-9]+_first")
@@ -68,7 +70,8 @@ class House:
         """Count and report a row."""
         self.rejected[reason] += 1
         if len(self.problems) < MAX_PROBLEMS:
-            self.problems.append(f"{self.scene}, row {row}: {sentence}.")
+            end = "." if len(sentence) <= MAX_SENTENCE else " ..."
+            self.problems.append(f"{self.scene}, row {row}: {sentence[:MAX_SENTENCE]}{end}")
 
 
 class _BadRowError(Exception):
@@ -84,6 +87,15 @@ class _Row:
     noun: str
     verb: str
     box: tuple[int, int, int, int]
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """What tells it from others; the figure ends in the verb."""
+        return self.figure, self.noun, self.box
+
+
+#: Before figure -> its rows by their content. By content, and no list, because tables may hold rows without end.
+_Rows = dict[str, dict[tuple[object, ...], _Row]]
 
 
 def read_annotations(content: bytes, scene: str, verbs: Sequence[str] = VERBS) -> House:
@@ -106,8 +118,8 @@ def read_annotations(content: bytes, scene: str, verbs: Sequence[str] = VERBS) -
     except UnicodeDecodeError as error:
         house.reject(1, "unreadable table", f"the table is no UTF-8 text ({error.reason} at byte {error.start})")
         return house
-    firsts: dict[str, list[_Row]] = {}
-    seconds: dict[str, list[_Row]] = {}
+    firsts: _Rows = {}
+    seconds: _Rows = {}
     spoilt: set[str] = set()  # before figures of pairs of which a bad row was reported; the other needs no report
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
         if not line.strip():
@@ -120,7 +132,9 @@ def read_annotations(content: bytes, scene: str, verbs: Sequence[str] = VERBS) -
                 spoilt.add(found[1] + "_first")
             continue
         side, key = (firsts, row.figure) if row.verb == NO_VERB else (seconds, first_of(row.figure))
-        _add(house, side.setdefault(key, []), row)
+        same = side.setdefault(key, {}).setdefault(row.content, row)
+        if same is not row:
+            house.reject(number, "duplicate row", f"it repeats row {same.number} ({row.figure})")
     _pair_up(house, firsts, seconds, spoilt, verbs)
     return house
 
@@ -145,7 +159,7 @@ def _read_row(number: int, line: str, scene: str, verbs: Sequence[str]) -> _Row:
         if verb not in (*verbs, *VERBS, *DROPPED_VERBS):
             raise _BadRowError("unknown verb", f"the verb {verb!r} is unknown")
         begin = _SECOND.fullmatch(figure)
-        if begin is None or figure != f"{begin[1]}second_{noun}_{verb}" or "/" in figure or "\\" in figure:
+        if begin is None or not noun or figure != f"{begin[1]}second_{noun}_{verb}" or "/" in figure or "\\" in figure:
             raise _BadRowError(
                 "figure does not fit", f"the figure {figure!r} does not fit noun {noun!r}, verb {verb!r}"
             )
@@ -155,28 +169,13 @@ def _read_row(number: int, line: str, scene: str, verbs: Sequence[str]) -> _Row:
     return _Row(number, figure, noun, verb, (left, top, right, bottom))
 
 
-def _add(house: House, rows: list[_Row], row: _Row) -> None:
-    """Add a row to those of the same number, unless it is there already."""
-    for other in rows:
-        if (other.figure, other.noun, other.box) == (row.figure, row.noun, row.box):
-            house.reject(row.number, "duplicate row", f"it repeats row {other.number} ({row.figure})")
-            return
-    rows.append(row)
-
-
-def _pair_up(
-    house: House,
-    firsts: dict[str, list[_Row]],
-    seconds: dict[str, list[_Row]],
-    spoilt: set[str],
-    verbs: Sequence[str],
-) -> None:
+def _pair_up(house: House, firsts: _Rows, seconds: _Rows, spoilt: set[str], verbs: Sequence[str]) -> None:
     """Make pairs of before and after rows; reject what stays over."""
     found: list[Annotation] = []
-    for first, rows in seconds.items():
-        before = firsts.pop(first, [])
+    for first, found_rows in seconds.items():
+        rows, before = list(found_rows.values()), list(firsts.pop(first, {}).values())
         if len(rows) > 1 or len(before) > 1:
-            numbers = ", ".join(str(row.number) for row in sorted([*before, *rows], key=lambda row: row.number))
+            numbers = _list_numbers([row.number for row in (*before, *rows)])
             for row in (*before, *rows):
                 house.reject(row.number, "conflicting rows", f"rows {numbers} differ but share the picture {first}.png")
         elif not before and first in spoilt:
@@ -193,7 +192,13 @@ def _pair_up(
             found.append(
                 Annotation(row.number, before[0].number, first, row.figure, row.noun, row.verb, row.box, before[0].box)
             )
-    for first, rows in firsts.items():
-        for row in rows if first not in spoilt else ():
+    for first, left in firsts.items():
+        for row in left.values() if first not in spoilt else ():
             house.reject(row.number, "no after row", f"there is no row of a picture after {row.figure}")
     house.pairs = sorted(found, key=lambda pair: pair.row)
+
+
+def _list_numbers(numbers: list[int]) -> str:
+    numbers = sorted(numbers)
+    more = len(numbers) - MAX_NUMBERS
+    return ", ".join(map(str, numbers[:MAX_NUMBERS])) + (f" and {more} more" if more > 0 else "")

@@ -81,9 +81,12 @@ class HousesSource:
             elif parts[-1] == COLOR and HOUSE.fullmatch(parts[-2] if len(parts) > 1 else ""):
                 bare.add("/".join(parts[:-1]))
         if not folders:
+            names = self.files.names()
+            if ANNOTATIONS in names and any(name.startswith(f"{COLOR}/") for name in names):
+                raise ValueError(f"{self.files.path} is a house itself: give the folder or archive that it lies in.")
             raise ValueError(
-                f"{self.files.path} holds no houses: no file proc_XXXXX/{ANNOTATIONS} (five digits or more) at any "
-                "depth. Give the folder or archive that Causal Triplet's generator wrote."
+                f"{self.files.path} holds no houses: no file proc_XXXXX/{ANNOTATIONS} (XXXXX: digits) at any depth. "
+                "Give the folder or archive that Causal Triplet's generator wrote."
             )
         return dict(sorted(folders.items())), len(bare - set(folders.values()))
 

@@ -278,6 +278,26 @@ def test_other_methods_than_deflate_are_refused(tmp_path):
         open_files(write_zip(tmp_path / "a", CONTENT, zipfile.ZIP_BZIP2)).names()
 
 
+@pytest.mark.parametrize("names", [["S\u00e4fe.png", "T\u00fcr.png"], ["\u6249.png"]])
+def test_zip_names_in_utf_8_are_read_whether_marked_or_not(names, tmp_path):
+    """Info-ZIP and macOS write UTF-8 without the mark that says so; others mean code page 437 then."""
+    files = [open_files(write_zip(tmp_path / "a", dict.fromkeys(names, b"x")))]
+    content = files[0].path.read_bytes()
+    for name in names:
+        for signature, flags, start in ((b"PK\1\2", 8, 46), (b"PK\3\4", 6, 30)):
+            place = content.index(name.encode(), content.index(signature)) - start
+            while content[place : place + 4] != signature:
+                place = content.index(name.encode(), place + start + 1) - start
+            content = content[: place + flags] + b"\0\0" + content[place + flags + 2 :]
+    (tmp_path / "b").write_bytes(content)
+    files.append(open_files(tmp_path / "b"))
+    for file in files:
+        assert file.names() == sorted(names) and [file.read(name, 1) for name in names] == [b"x"] * len(names)
+    (tmp_path / "c").write_bytes(content.replace(names[0].encode(), b"\x81" * len(names[0].encode())))
+    expected = "\u00fc" * len(names[0].encode())  # 0x81 of code page 437; no UTF-8 begins so
+    assert open_files(tmp_path / "c").names() == sorted([expected, *names[1:]])
+
+
 def test_overlapping_members_are_refused(tmp_path):
     """The bomb in which all members share one stretch of packed bytes."""
     path = write_zip(tmp_path / "a", {"first.png": bytes(10**5), "other.png": b"x" * 50})
@@ -383,6 +403,28 @@ def test_other_files_are_refused(content, what, tmp_path):
 
 
 # Compressed tars
+
+
+def bomb_of(kind: str) -> tuple[tarfile.TarInfo, bytes]:
+    """A member of 4 MiB of zeros, or as many headers of folders."""
+    return member("x.bin", bytes(2**22)) if kind == "file" else member("d", type=tarfile.DIRTYPE)
+
+
+@pytest.mark.parametrize("kind", ["file", "folders"])
+@pytest.mark.parametrize("module", [gzip, bz2, lzma])
+def test_a_compressed_tar_that_swells_is_not_unpacked(kind, module, tmp_path, monkeypatch):
+    monkeypatch.setattr(tar_files, "FREE_BYTES", 2**20)
+    monkeypatch.setattr(tar_files, "SWELLING", 20)
+    info, data = bomb_of(kind)
+    content = (info.tobuf() + data) * (1 if data else 2**12) + bytes(1024)
+    path = tmp_path / "a.bin"
+    path.write_bytes(module.compress(content))
+    files = open_files(path)
+    with pytest.raises(ArchiveError, match="unpacks to more than 1048576;"):
+        files.names()
+    assert files._file().tell() <= 2**20 + 2**20, "no more was decompressed than was allowed"
+    monkeypatch.setattr(tar_files, "FREE_BYTES", 2**24)
+    assert open_files(path).names() == (["x.bin"] if data else [])
 
 
 @pytest.mark.parametrize(("kind", "module"), [("tar.gz", gzip), ("tar.bz2", bz2), ("tar.xz", lzma)])

@@ -245,6 +245,10 @@ BAD = {
     "verb differs": (spoil_line(2, ",open", ",close"), "figure does not fit", 2, "verb 'close'"),
     "before noun differs": (spoil_line(1, ",Drawer", ",Safe"), "conflicting rows", 2, "not that of row 1"),
     "figure with ending": (spoil_line(2, "_open,", "_open.png,"), "figure does not fit", 2, "_open.png"),
+    "no noun": (
+        lambda house: [spoil(house) for spoil in (spoil_line(2, "Drawer,", ","), spoil_line(2, "_Drawer_", "__"))],
+        "figure does not fit", 2, "does not fit noun ''"
+    ),
     "before figure": (spoil_line(1, "00001_first", "00001_fist"), "figure does not fit", 1, "00001_fist"),
     "path in figure": (spoil_line(1, "00001_first", "../00001_first"), "figure does not fit", 1, "../00001_first"),
     "other scene": (spoil_line(2, "proc_00000", "proc_00007"), "other scene", 2, "'proc_00007'"),
@@ -346,6 +350,20 @@ def test_a_table_of_a_million_faults_is_counted_and_not_listed():
     assert house.rejected == {"wrong number of fields": 20_000} and len(house.problems) <= 200
 
 
+def test_a_table_of_many_rows_for_one_picture_is_read_in_a_moment():
+    """Looked for one by one among the others, so many rows would take minutes, and naming them all in each sentence, too."""
+    lines = [f"proc_00000,1,00001_first,Mug,none,1,2,30,{40 + n}" for n in range(20_000)] + GOOD_AFTER[:1]
+    house = read_annotations("\n".join(lines).encode(), "proc_00000")
+    assert not house.pairs and house.rejected == {"conflicting rows": 20_001}
+    assert house.problems[0].startswith("proc_00000, row 1: rows 1, 2, 3, 4, 5 and 19996 more differ")
+
+
+def test_sentences_stay_short_whatever_a_field_holds():
+    house = read_annotations(GOOD[0].replace("00001_first", "x" * 100_000).encode(), "proc_00000")
+    (problem,) = house.problems
+    assert problem.startswith("proc_00000, row 1: the figure 'xxx") and problem.endswith("x ...") and len(problem) < 500
+
+
 # What is refused altogether
 
 
@@ -353,11 +371,24 @@ def test_inputs_without_houses_or_pairs_are_refused(house, tmp_path):
     (tmp_path / "empty" / "proc_00001" / "color").mkdir(parents=True)
     with pytest.raises(ValueError, match="holds no houses: no file proc_XXXXX/annotations.csv"):
         source_of(tmp_path / "empty")
+    with pytest.raises(ValueError, match="is a house itself: give the folder"):
+        source_of(house / "proc_00000")
     with pytest.raises(ValueError, match="name no pair of the verbs close"):
         source_of(house, verbs=["close"])
     shutil.copytree(house, house / "again")
     with pytest.raises(ValueError, match="proc_00000 twice, as again/proc_00000 and as proc_00000"):
         source_of(house)
+
+
+@pytest.mark.parametrize("name", ["proc_7", "proc_0012", "proc_123456"])
+def test_house_numbers_may_have_any_number_of_digits(name, house):
+    whole = source_of(house).build("proc_00000").rows
+    table_of(house).write_text(table_of(house).read_text().replace("proc_00000", name))
+    (house / "proc_00000").rename(house / name)
+    source = source_of(house)
+    assert source.units() == [name]
+    expected = [row | {"scene": name, "pair_id": row["pair_id"].replace("proc_00000", name)} for row in whole]
+    assert source.build(name).rows == expected
 
 
 def test_houses_without_a_table_are_counted(house):
