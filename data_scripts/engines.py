@@ -155,15 +155,16 @@ def _ray(job: Job, units: Sequence[str], address: str | None) -> Generator[Outco
             try:
                 outcome = ray.get(result)
             except ray.exceptions.RayError as error:
+                ray.kill(actor)
                 actors.remove(actor)
-                lost = f"its Ray actor was lost: {' '.join(str(error).split())[:200]}"
-                name = started or ""
+                name = started or ""  # an actor that cannot even start says so for no unit
                 tries[name] += 1
-                if started is not None and tries[name] <= job.retries:
-                    todo.appendleft(started)
-                else:  # an actor that cannot even start says so for no unit
+                if tries[name] > job.retries:
                     left -= 1
+                    lost = f"{'its' if started else 'A'} Ray actor was lost: {' '.join(str(error).split())[:200]}"
                     yield Outcome(name, error=lost, attempts=tries[name], stop=started is None)
+                elif started is not None:
+                    todo.appendleft(started)
                 add()
                 continue
             idle.append(actor)
@@ -196,7 +197,10 @@ def _start_ray(ray: Any, address: str | None, workers: int) -> None:
 def _unreachable(address: str | None, error: Exception) -> EngineUnavailableError:
     where = "start here" if address is None else f"be reached at {address}"
     reason = " ".join(str(error).split())[:200]
-    return EngineUnavailableError(f"Ray cannot {where} ({reason}): check the address, or choose the engine local.")
+    remedy = "choose the engine local"
+    if address is not None:
+        remedy = f"check the address, set RAY_AUTH_MODE=token if the cluster asks for a token, or {remedy}"
+    return EngineUnavailableError(f"Ray cannot {where} ({reason}): {remedy}.")
 
 
 def _import_ray() -> Any:

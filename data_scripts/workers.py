@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import pickle
 import queue
@@ -23,24 +22,21 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from data_scripts.shards import encode_shard
 from data_scripts.work_units import Source, StopBuildError, UnitRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# As modeling_cde.data.build.write_shard, whose import takes seconds that no worker should spend; a test compares them.
-ROW_GROUP_ROWS = 100
 GUARD = Path(__file__).with_name("guard.py")
 START_SECONDS = 300.0  # that a worker may take to import its source
 END_SECONDS = 30.0  # that it may take to close it
 _POLL_SECONDS = 0.5
-_NOT_NULL = ("before", "after", "action", "object", "scene", "pair_id")
 
 
 @dataclass
@@ -287,30 +283,6 @@ def build_outcome(source: Source, schema: pa.Schema, unit: str) -> Outcome:
         return Outcome(unit, error=str(error), stop=True)
     except BaseException as error:  # libraries exit, too
         return Outcome(unit, error=sentence(error))
-
-
-def encode_shard(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> bytes:
-    """A Parquet file of the rows, byte for byte what `modeling_cde.data.build.write_shard` writes.
-
-    Args:
-        rows: With every column of `schema`.
-        schema: `features.arrow_schema`.
-
-    Raises:
-        ValueError: A row lacks a column, has one too many, or nothing where something is required.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
-
-    for number, row in enumerate(rows):
-        if wrong := set(schema.names) ^ set(row):
-            raise ValueError(f"Row {number} and the features differ in the columns {', '.join(sorted(wrong))}.")
-        if empty := [name for name in _NOT_NULL if row.get(name, "") is None]:
-            raise ValueError(f"Row {number} has no {' and no '.join(empty)}.")
-    file = io.BytesIO()
-    table = pa.Table.from_pylist(list(rows), schema=schema)
-    parquet.write_table(table, file, row_group_size=ROW_GROUP_ROWS, use_dictionary=False)
-    return file.getvalue()
 
 
 def sentence(error: BaseException) -> str:

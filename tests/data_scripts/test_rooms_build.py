@@ -21,7 +21,7 @@ from data_scripts.rooms.build import build_rooms
 from data_scripts.rooms.objects import ACTIONS, OBJECTS, objects_of
 from data_scripts.rooms.pairs import REASONS, RejectedError, bounding_box
 from data_scripts.rooms.schedule import combination, unit_tasks
-from data_scripts.workers import encode_shard
+from data_scripts.shards import encode_shard
 from modeling_cde.data.schema import pair_features
 
 ROOT = Path(__file__).parents[2]

@@ -14,8 +14,9 @@ import pytest
 
 from data_scripts import ledger as ledger_module
 from data_scripts.ledger import BuildingElsewhereError, Ledger
+from data_scripts.shards import encode_shard
 from data_scripts.work_units import BuildReport, StopBuildError, checked_names, run_units
-from data_scripts.workers import Outcome, encode_shard
+from data_scripts.workers import Outcome
 from modeling_cde.data.build import write_shard
 from tests.data_scripts.fake_source import FakeSource, calls, plain_schema, shards, start, survivors
 

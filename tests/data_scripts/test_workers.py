@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_scripts.workers import Outcome, Supervisor, encode_shard, sentence
+from data_scripts.shards import encode_shard
+from data_scripts.workers import Outcome, Supervisor, sentence
 from modeling_cde.data.build import write_shard
 from tests.data_scripts.fake_source import FakeSource, ModulesSource, calls, plain_schema, survivors
 
@@ -75,7 +76,7 @@ def test_rows_that_are_not_complete_are_refused(tmp_path: Path, data: st.DataObj
         ("die", "the worker was ended by SIGKILL, perhaps for want of memory"),
         ("exit", "the worker ended with exit code 7"),
         ("hang", r"the worker hung: it took more than 1 seconds \(unit_timeout\)"),
-        ("wrong", r"ValueError: Row 1 and the features differ in the columns action. \(workers.py, line \d+\)"),
+        ("wrong", r"ValueError: Row 1 and the features differ in the columns action. \(shards.py, line \d+\)"),
     ],
 )
 def test_a_failing_unit_is_tried_again_and_then_named(tmp_path: Path, fault: str, said: str) -> None:
