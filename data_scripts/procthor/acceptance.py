@@ -1,7 +1,8 @@
 """Which objects may be targets and which pairs are kept: the published rules of Causal Triplet, as pure functions.
 
 Boxes are xmin, ymin, xmax, ymax in pixels with inclusive bounds, so that a box of one pixel is one pixel wide; the
-published code took the difference of the bounds for the width. Pictures are `(height, width, 3)` uint8.
+published code took the difference of the bounds for the width, and asked for one free pixel more on the left and above
+than on the right and below. Pictures are `(height, width, 3)` uint8.
 """
 
 from __future__ import annotations

@@ -2,6 +2,18 @@
 
 Given a simulator that repeats itself, a house gives the same pairs every time: all that is drawn here comes from
 (seed, house, reset), and what Unity draws is seeded from it.
+
+What the published generator does otherwise:
+
+- It takes what the simulator shows next for the result, also of a move or an action that was refused, or that left the
+  object's state as it was. Here those are counted and give no pair.
+- It draws one of the target's abilities and then that one's verb, "cook" among them, and passes over a target whose
+  verb cannot be undone and was done. Here one of the verbs that can be done is drawn, without "cook", which its readers
+  drop.
+- It loses a target that is no longer there after the action, hence all that was sliced. Here its pieces stand for it.
+- It ends a house after the reset in which it has more than 20 pairs, so with 21 to 25; here 25 end it at once.
+- It tries all positions, see `Quota.looks`, arranges every house by the seeds 0 to 5, and seeds neither materials nor
+  light.
 """
 
 from __future__ import annotations

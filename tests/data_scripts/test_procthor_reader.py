@@ -351,7 +351,7 @@ def test_a_table_of_a_million_faults_is_counted_and_not_listed():
 
 
 def test_a_table_of_many_rows_for_one_picture_is_read_in_a_moment():
-    """Looked for one by one among the others, so many rows would take minutes, and naming them all in each sentence, too."""
+    """Minutes, if each row were looked for among all others, and if each sentence named them all."""
     lines = [f"proc_00000,1,00001_first,Mug,none,1,2,30,{40 + n}" for n in range(20_000)] + GOOD_AFTER[:1]
     house = read_annotations("\n".join(lines).encode(), "proc_00000")
     assert not house.pairs and house.rejected == {"conflicting rows": 20_001}
