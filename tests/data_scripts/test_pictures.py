@@ -106,8 +106,11 @@ def test_the_models_crop_of_what_is_stored_is_its_crop_of_the_original(picture, 
     found = box_region(scale_box(box, region, stored), stored, (224, 224), crop_margin)
     for axis in (0, 1, 2, 3):
         back = found[axis] / scale[axis % 2] + region[axis % 2]
-        # Exact where nothing is scaled; else the box was rounded outwards to stored pixels, up to one on each side.
-        assert abs(back - original[axis]) <= (0.001 if image_size is None else 2.6 / min(scale))
+        # Exact where nothing is scaled. Else the box was rounded outwards to stored pixels, up to one on each side, and
+        # its margins grow with it, all at one edge where the picture's border holds the other; and the longer side of
+        # the picture was rounded to whole pixels.
+        room = 0.001 if image_size is None else 2 * (1 + 2 * crop_margin) + 1
+        assert abs(back - original[axis]) <= room / min(scale)
 
 
 @settings(max_examples=15, deadline=None)
@@ -165,11 +168,12 @@ def test_bytes_are_kept_where_nothing_is_cut_or_scaled(format):
 
 
 def test_encoding_can_be_chosen_and_jpeg_is_good():
-    image = Image.effect_noise((64, 64), 20).convert("RGB")
+    grey = np.random.default_rng(0).normal(128, 20, (64, 64)).clip(0, 255).astype(np.uint8)
+    image = Image.fromarray(grey).convert("RGB")
     row = store_pair(image, image, (1, 1, 9, 9), view="multi", image_size=None, encoding="jpeg")
     with Image.open(io.BytesIO(row["before"]["bytes"])) as stored:
         assert stored.format == "JPEG" and stored.layer[1][1:3] == (1, 1)  # colour at full resolution
-        assert np.abs(np.asarray(stored).astype(int) - np.asarray(image)).mean() < 1.5
+        assert np.abs(np.asarray(stored).astype(int) - np.asarray(image)).mean() < 2  # 3.1 at quality 90
 
 
 def test_metadata_is_left_out():
