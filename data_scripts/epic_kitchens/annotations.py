@@ -29,7 +29,7 @@ COLUMNS = (
     "all_noun_classes",
 )
 MAX_LIST = 10_000  # characters of a list column; the official ones have fewer than 200
-_NARRATION_ID = re.compile(r"(?P<video>(?P<participant>P[0-9]{2})_(?:1[0-9]{2}|[0-9]{2}))_[0-9]{1,6}")
+NARRATION_ID = re.compile(r"(?P<video>(?P<participant>P[0-9]{2})_(?:1[0-9]{2}|[0-9]{2}))_[0-9]{1,6}")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _segment(row: Row, verbs: Mapping[int, str], nouns: Mapping[int, str], video
     values = row.values
     if not row.complete:
         raise _FaultyRowError("wrong number of columns", f"{len(values)} columns or more, other than the header")
-    match = _NARRATION_ID.fullmatch(values["narration_id"])
+    match = NARRATION_ID.fullmatch(values["narration_id"])
     if not match:
         raise _FaultyRowError("bad narration_id", "the narration_id is not written like P01_11_0")
     video_id = match["video"]
@@ -131,7 +131,7 @@ def _segment(row: Row, verbs: Mapping[int, str], nouns: Mapping[int, str], video
     if values["participant_id"] != match["participant"]:
         raise _FaultyRowError("wrong participant", f"the participant_id is {_short(values['participant_id'])}")
     rate = numbering.nominal_rate(video_id)
-    before, after = (_number(values, column) for column in ("start_frame", "stop_frame"))
+    before, after = (whole_number(values, column) for column in ("start_frame", "stop_frame"))
     if before < 1:
         raise _FaultyRowError("frame below 1", "frames count from 1, and start_frame is 0")
     if before >= after:
@@ -154,7 +154,7 @@ def _segment(row: Row, verbs: Mapping[int, str], nouns: Mapping[int, str], video
             "beyond the video's end",
             f"stop_frame {after} is at {after / rate:.2f} s, and {video_id} has {video.seconds:.2f} s",
         )
-    verb, noun = verbs.get(_number(values, "verb_class")), nouns.get(_number(values, "noun_class"))
+    verb, noun = verbs.get(whole_number(values, "verb_class")), nouns.get(whole_number(values, "noun_class"))
     for kind, key in (("verb", verb), ("noun", noun)):
         if key is None:
             raise _FaultyRowError(f"unknown {kind} class", f"there is no {kind} class {values[f'{kind}_class']}")
@@ -166,7 +166,12 @@ def _segment(row: Row, verbs: Mapping[int, str], nouns: Mapping[int, str], video
     )
 
 
-def _number(values: Mapping[str, str], column: str) -> int:
+def whole_number(values: Mapping[str, str], column: str) -> int:
+    """The number in a column.
+
+    Raises:
+        ValueError: It is not written in digits alone.
+    """
     text = values[column]
     if not (text.isascii() and text.isdecimal() and len(text) <= 10):
         raise _FaultyRowError("bad number", f"{column} is {_short(text)}, no whole number")

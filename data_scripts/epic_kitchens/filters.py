@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ class Choice:
             raise ValueError(f"min_frames is {self.min_frames}; give 1 or more.")
         if self.max_overlap is not None and not 0 <= self.max_overlap <= 1:
             raise ValueError(f"max_overlap is {self.max_overlap}; give a share from 0 to 1.")
+        if not math.isfinite(self.min_score):
+            raise ValueError(f"min_score is {self.min_score}; give a number.")
 
 
 def choose(

@@ -135,6 +135,11 @@ def _numbered(names: Iterable[str], path: Path) -> dict[int, str]:
                     f"{path} has two frames {number} ({found[number]} and {name}): keep those of one video."
                 )
             found[number] = name
+    if 0 in found:
+        raise FramesError(
+            f"{path} counts its frames from 0 ({found[0]}), and the annotations count from 1: each would be the wrong "
+            "one. Take the official frames, or extract them with ffmpeg, which counts from 1."
+        )
     if not found:
         raise FramesError(f"{path} holds no frames named like frame_0000000001.jpg: fetch or extract them again.")
     return found

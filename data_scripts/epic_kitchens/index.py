@@ -20,6 +20,7 @@ from data_scripts.epic_kitchens.tables import TableError, read_classes, read_vid
 from data_scripts.epic_kitchens.verbs import CAUSAL_TRIPLET_VERBS, choose_verbs
 
 FAULTS_SHOWN = 20
+MIN_SCORE = 0.5
 DESCRIPTION = """\
 From EPIC-KITCHENS-100's official CSV tables to the frames before and after each segment: index.csv, a card, and a
 report of what was left out and why. No frame is needed for it, and none is in it.
@@ -68,7 +69,7 @@ def build_index(
     min_frames: int = 1,
     max_overlap: float | None = None,
     score: FrameScore | None = None,
-    min_score: float = 0.5,
+    min_score: float = MIN_SCORE,
     strict: bool = False,
 ) -> Index:
     """Read the official tables and choose segments.
@@ -90,7 +91,7 @@ def build_index(
         TableError: A table cannot be used, or `strict` and a row fails a check.
         ValueError: An option is out of range.
     """
-    verb_keys, noun_keys = read_classes(verb_classes), read_classes(noun_classes)
+    verb_keys, noun_keys = read_classes(verb_classes, "take"), read_classes(noun_classes, "tap")
     choice = Choice(
         choose_verbs(verbs, set(verb_keys.values())), min_seconds, min_frames, max_overlap, min_score=min_score
     )
@@ -125,10 +126,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     add("--min_seconds", type=float, default=0.0, help="least length of a segment (0)")
     add("--min_frames", type=int, default=1, help="least number of frames between before and after (1)")
-    add("--overlap", choices=("keep", "drop"), default="keep", help="segments that overlap another action (keep)")
-    add("--max_overlap", type=float, default=0.5, help="with drop: the share of a segment that others may have (0.5)")
+    add(
+        "--max_overlap",
+        type=float,
+        metavar="SHARE",
+        help="leave out segments of which another action shares more than this, 0 to 1 (all are kept)",
+    )
     add("--scores", type=Path, metavar="CSV", help="narration_id,start_score,stop_score; none by default")
-    add("--min_score", type=float, default=0.5, help="with --scores: both have to be above it (0.5)")
+    add("--min_score", type=float, help="with --scores: both have to be above it (0.5)")
     add("--strict", action="store_true", help="stop at the first row that fails a check instead of reporting it")
     add("--push_to_hub", metavar="ORG/NAME", help="upload index, card and report to this data set repository")
     add("--private", action="store_true", help="make that repository private")
@@ -149,6 +154,10 @@ def write_index(options: argparse.Namespace) -> Index:
         raise ValueError(
             f"{output} holds a build of pairs, whose card the index's would replace: choose another folder."
         )
+    if options.min_score is not None and not options.scores:
+        raise ValueError("--min_score is of use with --scores only: give both or none.")
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"{output}, which --output names, is a file: name a folder.")
     index = build_index(
         options.annotations,
         options.verb_classes,
@@ -157,9 +166,9 @@ def write_index(options: argparse.Namespace) -> Index:
         verbs=options.verbs,
         min_seconds=options.min_seconds,
         min_frames=options.min_frames,
-        max_overlap=options.max_overlap if options.overlap == "drop" else None,
+        max_overlap=options.max_overlap,
         score=ScoreFile(options.scores) if options.scores else None,
-        min_score=options.min_score,
+        min_score=MIN_SCORE if options.min_score is None else options.min_score,
         strict=options.strict,
     )
     print(report_text(index), flush=True)
@@ -210,6 +219,6 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
         "verbs": options.verbs,
         "min_seconds": options.min_seconds,
         "min_frames": options.min_frames,
-        "max_overlap": options.max_overlap if options.overlap == "drop" else None,
-        "min_score": options.min_score if options.scores else None,
+        "max_overlap": options.max_overlap,
+        "min_score": None if not options.scores else MIN_SCORE if options.min_score is None else options.min_score,
     }

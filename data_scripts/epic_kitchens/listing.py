@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from data_scripts.epic_kitchens.annotations import Segment
+from data_scripts.epic_kitchens.annotations import NARRATION_ID, Segment, whole_number
 from data_scripts.epic_kitchens.numbering import VIDEO_ID, nominal_rate
 from data_scripts.epic_kitchens.tables import Row, TableError, read_rows
 
@@ -73,9 +73,14 @@ def _segment(row: Row) -> Segment:
     match = VIDEO_ID.fullmatch(video_id)  # it becomes part of a path
     if not row.complete or not match or match[1] != values["participant_id"]:
         raise ValueError(f"{video_id[:40]!r} of {values['participant_id'][:40]!r} is no video of EPIC-KITCHENS-100")
-    if not values["narration_id"].startswith(f"{video_id}_") or not values["verb"] or not values["noun"]:
+    name = NARRATION_ID.fullmatch(values["narration_id"])
+    if (
+        not name
+        or name["video"] != video_id
+        or not all(values[c] and values[c].isprintable() for c in ("verb", "noun"))
+    ):
         raise ValueError(f"{values['narration_id'][:40]!r} is no segment of {video_id} with a verb and a noun")
-    before, after, rate = (int(values[column]) for column in ("before_frame", "after_frame", "rate"))
+    before, after, rate = (whole_number(values, column) for column in ("before_frame", "after_frame", "rate"))
     if not 1 <= before < after < 10**9 or rate != nominal_rate(video_id):
         raise ValueError(f"{video_id} has no frames {before} to {after} at {rate} per second")
     seconds, fps = float(values["video_seconds"]), float(values["video_fps"])

@@ -91,6 +91,8 @@ def _encoding(path: Path) -> str:
     """UTF-8 or UTF-16, after the file was found to be text."""
     if path.suffix.lower() in _REFUSED:
         raise TableError(f"{path} is refused by its ending {path.suffix}: {_CAN_RUN_CODE}. Use the table's .csv file.")
+    if path.is_dir():
+        raise TableError(f"{path} is a folder: name the .csv file in it.")
     if not path.is_file():
         raise TableError(f"There is no table {path}.")
     try:
@@ -109,11 +111,17 @@ def _encoding(path: Path) -> str:
     return "utf-8-sig"
 
 
-def read_classes(path: Path) -> dict[int, str]:
+def read_classes(path: Path, first: str | None = None) -> dict[int, str]:
     """Keys of the classes of EPIC_100_verb_classes.csv or EPIC_100_noun_classes.csv, by id.
 
+    Args:
+        path: file.
+        first: Key that class 0 has to have. The two tables have the same columns and ids, so that one in the other's
+            place would give nearly every segment a wrong name.
+
     Raises:
-        TableError: As `read_rows`, or an id is no number, or an id or key stands there twice or not at all.
+        TableError: As `read_rows`, or an id is no number, or an id or key stands there twice or not at all, or class 0
+            is another.
     """
     classes: dict[int, str] = {}
     for row in read_rows(path, ("id", "key")):
@@ -125,6 +133,11 @@ def read_classes(path: Path) -> dict[int, str]:
         classes[int(text)] = key
     if not classes:
         raise TableError(f"{path} holds no classes.")
+    if first is not None and classes.get(0) != first:
+        raise TableError(
+            f"{path} is not the table that it stands for: its class 0 is {classes.get(0)!r}, not {first!r}. Give "
+            "EPIC_100_verb_classes.csv with --verb_classes and EPIC_100_noun_classes.csv with --noun_classes."
+        )
     return classes
 
 

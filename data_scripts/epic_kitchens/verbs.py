@@ -45,7 +45,7 @@ def choose_verbs(names: Sequence[str], known: Collection[str]) -> frozenset[str]
     Raises:
         ValueError: A name is no key; says which key is near. The raw verbs of the annotations ("put-down") are none.
     """
-    if list(names) == ["all"]:
+    if "all" in names:
         return frozenset(known)
     if not names:
         raise ValueError("The set of verbs is empty; name at least one, or all.")
@@ -53,5 +53,8 @@ def choose_verbs(names: Sequence[str], known: Collection[str]) -> frozenset[str]
         if name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.4)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{name!r} is no key of the {len(known)} verb classes{hint}")
+            raise ValueError(
+                f"{name!r} is no key of the {len(known)} verb classes{hint}. The keys are in the column key of "
+                "EPIC_100_verb_classes.csv; the raw verbs of the annotations are none."
+            )
     return frozenset(names)

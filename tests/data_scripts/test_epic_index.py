@@ -149,7 +149,13 @@ def test_conditions(tmp_path, tables):
     )
     assert ids(score=scores) == (["P01_01_0"], {"verb not chosen": 1, "no score": 1, "low score": 2})
     assert ids(score=lambda segment: (segment.seconds, 2.0), min_score=1.6)[0] == ["P01_01_0", "P22_07_5"]
-    for wrong in ({"min_seconds": -1}, {"min_frames": 0}, {"max_overlap": 1.5}, {"verbs": []}):
+    for wrong in (
+        {"min_seconds": -1},
+        {"min_frames": 0},
+        {"max_overlap": 1.5},
+        {"min_score": float("nan")},
+        {"verbs": []},
+    ):
         with pytest.raises(ValueError):
             build_index(**tables, **wrong)
     with pytest.raises(ValueError, match="did you mean 'close'"):
@@ -198,7 +204,10 @@ def test_an_index_is_read_as_it_was_written(tmp_path, tables):
         (",1,113,60", ",1,113,50"),
         (",1,113,60", ",1,x,60"),
         ("100.000000", "nan"),
+        (",1,113,60", ",1_0,113,60"),
+        ("P01_01_0", "P01_01_../../0"),
         ("open,drawer", "open,"),
+        ("open,drawer", '"open[2J",drawer'),
     ],
 )
 def test_an_index_that_was_changed_is_refused_by_line(tmp_path, tables, old, new):
@@ -206,8 +215,9 @@ def test_an_index_that_was_changed_is_refused_by_line(tmp_path, tables, old, new
     text = index_csv(build_index(**tables).segments)
     assert old in text
     path.write_text(text.replace(old, new, 1))
-    with pytest.raises(TableError, match="line 2"):
+    with pytest.raises(TableError, match="line 2") as refused:
         read_index(path)
+    assert "invalid literal" not in str(refused.value)
 
 
 class Bomb:
@@ -269,6 +279,20 @@ def test_encodings_quotes_and_line_ends(tmp_path, encoding, newline):
     assert [(r.number, r.values["key"]) for r in rows] == [(2, 'crème, "brûlée"'), (5, f"two{newline}lines")]
 
 
+@pytest.mark.parametrize("places", [("noun_classes", "noun_classes"), ("verb_classes", "verb_classes"), None])
+def test_class_tables_in_each_others_place_are_refused(tables, places):
+    verbs, nouns = places or ("noun_classes", "verb_classes")
+    with pytest.raises(TableError, match="class 0 is '(take|tap)'"):
+        build_index(**(tables | {"verb_classes": tables[verbs], "noun_classes": tables[nouns]}), verbs=["all"])
+
+
+def test_an_output_that_is_a_file(tmp_path, tables):
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(SystemExit, match="is a file: name a folder"):
+        main(["index", *flags(tables), "--output", str(tmp_path / "taken")])
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
 def test_the_test_set_has_no_labels(tmp_path, tables):
     header = [name for name in HEADER if "verb" not in name and "noun" not in name]
     path = write_csv(tmp_path / "EPIC_100_test_timestamps.csv", header, [])
@@ -278,7 +302,7 @@ def test_the_test_set_has_no_labels(tmp_path, tables):
 
 def test_command_line(tmp_path, tables, capsys):
     output = tmp_path / "index"
-    main(["index", *flags(tables), "--output", str(output), "--overlap", "drop", "--max_overlap", "0"])
+    main(["index", *flags(tables), "--output", str(output), "--max_overlap", "0"])
     printed = capsys.readouterr().out
     assert "3 of 5 segments" in printed and "overlaps another action 1" in printed
     first = {path.name: path.read_bytes() for path in output.iterdir()}
@@ -296,7 +320,7 @@ def test_command_line(tmp_path, tables, capsys):
     ):
         assert needed in card
     assert str(tmp_path) not in card + first["report.json"].decode()
-    main(["index", *flags(tables), "--output", str(output), "--overlap", "drop", "--max_overlap", "0"])
+    main(["index", *flags(tables), "--output", str(output), "--max_overlap", "0"])
     assert {path.name: path.read_bytes() for path in output.iterdir()} == first
 
 
@@ -314,6 +338,9 @@ def test_the_card_is_one_that_the_hub_and_datasets_read(tmp_path, tables):
     ("extra", "message"),
     [
         (["--verbs", "opne"], "did you mean 'open'"),
+        (["--verbs", "put-down"], "raw verbs of the annotations are none"),
+        (["--min_score", "0.7"], "use with --scores only"),
+        (["--annotations", "."], "a folder: name the .csv file"),
         (["--verbs", "cut"], "No segment is left"),
         (["--min_seconds", "-1"], "min_seconds"),
         (["--scores", "nothing.csv"], "There is no table nothing.csv"),
