@@ -14,6 +14,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,7 @@ def unfinished(source: Source, options: argparse.Namespace) -> list[str]:
 
 def split(options: argparse.Namespace, card: DatasetCard, rows: int) -> None:
     """Divide the shards into splits, unless that was done already with these options, and report on them."""
-    if is_split(options, rows):
+    if is_split(options, rows) and has_card(options.output, card):
         print(f"The splits of {options.output} are there already.", flush=True)
         return
     from data_scripts.ledger import locked
@@ -167,6 +168,15 @@ def is_split(options: argparse.Namespace, rows: int) -> bool:
         if not same or found != rows:
             return False
     return True
+
+
+def has_card(folder: Path, card: DatasetCard) -> bool:
+    """Whether the folder was assembled with this card: one with a licence or credit given later is written anew."""
+    try:
+        stored = json.loads((folder / "shards" / "card.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return stored == json.loads(json.dumps(asdict(card)))  # type: ignore[no-any-return]
 
 
 def check_options(options: argparse.Namespace, publishable: str | None = None) -> None:

@@ -55,6 +55,10 @@ def extract(options: argparse.Namespace) -> None:
         ValueError: For options, an index or a folder that cannot be used, or videos that are not there.
     """
     publishable = None if options.licence_allows_frames else terms.NOT_PUBLISHABLE
+    if options.licence_allows_frames:
+        from modeling_cde.data.publishing import allow_publishing
+
+        allow_publishing(options.output, terms.NOT_PUBLISHABLE)
     check_options(options, publishable)
     if options.view != "multi":
         raise ValueError("EPIC-KITCHENS-100 has no boxes of its objects to cut out: use --view multi.")
@@ -73,8 +77,6 @@ def extract(options: argparse.Namespace) -> None:
         check_decoder()
     print(found_text(source), flush=True)
     check_missing(source, options.skip_missing)
-    if options.licence_allows_frames:
-        allow_publishing(options.output)
 
     from modeling_cde.data.card import DatasetCard
 
@@ -87,7 +89,8 @@ def extract(options: argparse.Namespace) -> None:
         license=terms.LICENSE,
         license_terms=terms.TERMS,
         credit=f"{terms.CREDIT}\n\nChanges to the original: two frames of each chosen segment were taken out, "
-        "scaled down where they were larger, and divided into splits.",
+        "scaled down where they were larger, encoded as JPEG where they were changed or came from videos, and divided "
+        "into splits.",
         provenance=terms.PROVENANCE,
         citation=terms.CITATION,
         tags=("epic-kitchens",),
@@ -149,12 +152,3 @@ def check_decoder() -> None:
         import av  # noqa: F401
     except ImportError as error:
         raise ValueError("Reading videos needs PyAV: pip install av, or extract from frames instead.") from error
-
-
-def allow_publishing(output: Path) -> None:
-    """Take away the mark that an earlier run without --licence_allows_frames left; another's mark stays."""
-    from modeling_cde.data.publishing import FORBIDDEN
-
-    mark = output / FORBIDDEN
-    if mark.exists() and mark.read_text(encoding="utf-8").split() == terms.NOT_PUBLISHABLE.split():
-        mark.unlink()

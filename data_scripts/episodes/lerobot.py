@@ -288,6 +288,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "What else an episode changed than its instruction says is not recorded.",
             ),
         )
+        if options.license:
+            from modeling_cde.data.publishing import allow_publishing
+
+            allow_publishing(options.output, UNLICENSED)
         build_data_set(source, options, card, publishable=None if options.license else UNLICENSED)
 
 

@@ -154,7 +154,7 @@ class TableSource:
         if not self.listing.has_groups:
             lines.append("No groups are given: each pair is its own, so one place may stand on both sides of a split.")
         if self.listing.unused:
-            lines.append(f"Columns that are not used: {', '.join(self.listing.unused)}.")
+            lines.append(f"Columns that are not used: {', '.join(map(repr, self.listing.unused))}.")
         return "\n".join(lines)
 
     def _ranges(self) -> dict[str, list[Listed | Refused]]:
@@ -275,4 +275,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             strict=options.strict,
         )
         print(source.summary(), flush=True)
+        if options.license:
+            from modeling_cde.data.publishing import allow_publishing
+
+            allow_publishing(options.output, UNLICENSED)
         build_data_set(source, options, card, publishable=None if options.license else UNLICENSED)

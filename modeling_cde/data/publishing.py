@@ -34,6 +34,13 @@ def forbid_publishing(folder: str | os.PathLike[str], reason: str) -> None:
     Path(folder, FORBIDDEN).write_text(" ".join(reason.split()) + "\n", encoding="utf-8")
 
 
+def allow_publishing(folder: str | os.PathLike[str], reason: str) -> None:
+    """Take back what `forbid_publishing` noted for this reason; a note of another reason stays."""
+    mark = Path(folder, FORBIDDEN)
+    if mark.exists() and mark.read_text(encoding="utf-8").split() == reason.split():
+        mark.unlink()
+
+
 def check_publishable(folder: str | os.PathLike[str]) -> None:
     """Refuse a folder that `forbid_publishing` has marked.
 

@@ -11,7 +11,7 @@ import pytest
 from data_scripts import publish
 from modeling_cde.data.build import assemble
 from modeling_cde.data.loading import load_pairs
-from modeling_cde.data.publishing import FORBIDDEN, forbid_publishing, publishable_files, push_to_hub
+from modeling_cde.data.publishing import FORBIDDEN, allow_publishing, forbid_publishing, publishable_files, push_to_hub
 from tests.data.tiny_pairs import write_shards
 from tests.hub_client import HubClient
 from tests.hub_server import HubServer, Repository
@@ -286,5 +286,8 @@ def test_a_reason_not_to_publish_stays_until_it_is_deleted(copy):
     forbid_publishing(copy, "CC BY-NC frames.")
     assemble(copy, "single", progress=False)
     assert (copy / FORBIDDEN).read_text() == "CC BY-NC frames.\n"
-    (copy / FORBIDDEN).unlink()
+    allow_publishing(copy, "Another reason.")
+    assert (copy / FORBIDDEN).exists()
+    allow_publishing(copy, "CC BY-NC\nframes.")
+    assert not (copy / FORBIDDEN).exists()
     assert "README.md" in publishable_files(copy)

@@ -72,6 +72,10 @@ def test_from_units_to_a_data_set_that_loads_and_is_left_alone(
     for change in ({"seed": 4}, {"group_by": "scene"}, {"shift": "comp"}, {"shift": "joint"}, {"view": "multi"}):
         assert not is_split(options(tmp_path, **{"seed": 3, "shift": "syst", "group_by": "none"} | change), 480)
 
+    # A licence that is given later reaches the card, and no unit is built for it.
+    build_steps(source, asked, DatasetCard("Fake pairs", "Noise.", license="mit"))
+    assert "license: mit" in (tmp_path / "out" / "README.md").read_text() and sum(calls(tmp_path).values()) == 40
+
     published = options(tmp_path, seed=3, shift="syst", protocol="causal_triplet")
     build_steps(source, published, CARD)  # the original's parts may overlap: every pair is counted once
     assert is_split(published, 480) and not is_split(asked, 480)

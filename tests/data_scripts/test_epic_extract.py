@@ -206,6 +206,9 @@ def test_hostile_and_foreign_tars(tmp_path, five_seconds):
     write_tar(root / "P01_01.tar", [])
     with pytest.raises(FramesError, match="no frames named like"):
         EpicSource(index, root, "frames").build("P01_01")
+    write_tar(root / "P01_01.tar", range(300))
+    with pytest.raises(FramesError, match="counts its frames from 0"):
+        EpicSource(index, root, "frames").build("P01_01")
     write_frames(root / "P02_102" / "one", [1, 2])
     write_frames(root / "P02_102" / "two", [2, 3])
     with pytest.raises(FramesError, match="two frames 2"):
@@ -338,7 +341,7 @@ def kitchens(tmp_path_factory):
     return make_index(folder, rows, seconds), folder
 
 
-def test_command_line(tmp_path, kitchens, capsys):
+def test_command_line(tmp_path, kitchens, capsys, monkeypatch):
     index, root = kitchens
     output = tmp_path / "epic"
     main(command(index, output, "--frames", str(root)))
@@ -368,9 +371,12 @@ def test_command_line(tmp_path, kitchens, capsys):
     (output / "shards" / "multi" / "P03_01.parquet").unlink()
     main(command(index, output, "--frames", str(root)))
     assert {path.name: path.read_bytes() for path in (output / "shards" / "multi").glob("*.parquet")} == shards
-    # The user's statement takes the mark away again.
-    main(command(index, output, "--frames", str(root), "--licence_allows_frames"))
+    # The user's statement takes the mark away again, also where the same command publishes.
+    published = []
+    monkeypatch.setattr("modeling_cde.data.publishing.push_to_hub", lambda folder, name, **_: published.append(name))
+    main(command(index, output, "--frames", str(root), "--licence_allows_frames", "--push_to_hub", "a/b"))
     check_publishable(output)
+    assert published == ["a/b"]
 
 
 def test_splits_keep_kitchens_apart(tmp_path, kitchens):
