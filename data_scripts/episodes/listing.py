@@ -137,7 +137,8 @@ def check_columns(header: Sequence[str], name: str) -> None:
                 "save it with commas." if joined == ";" else "call the file .tsv."
             )
         raise ListingError(
-            f"{name} has no column {', '.join(missing)}; it has {', '.join(map(repr, header)) or 'none'}.{hint}"
+            f"{name} has no column {', '.join(missing)}; it has {', '.join(map(repr, header)) or 'none'} in its "
+            f"first line.{hint}"
         )
     if meant:
         column, wanted = next(iter(meant.items()))

@@ -52,7 +52,12 @@ class Readings:
         """Write every instruction, how it is read or why not, and how often it occurs, as CSV.
 
         With action and object filled in where they are empty, `read_known` takes the file back.
+
+        Raises:
+            ValueError: The file is there and has readings, filled in by hand, that would be lost.
         """
+        if path.exists():
+            self._check_kept(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
         with temporary.open("w", encoding="utf-8", newline="") as file:
@@ -65,6 +70,14 @@ class Readings:
                 else:
                     writer.writerow([task, "", "", count, answer.reason])
         os.replace(temporary, path)
+
+    def _check_kept(self, path: Path) -> None:
+        lost = next((text for text in read_known(path) if isinstance(self.read(text), Unparsed)), None)
+        if lost is not None:
+            raise ValueError(
+                f"{path} reads {lost[:80]!r}, which this run cannot, and would be overwritten: give the file with "
+                "--instructions, or move it away."
+            )
 
 
 def read_known(path: Path) -> dict[str, Instruction]:

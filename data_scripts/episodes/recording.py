@@ -130,6 +130,12 @@ def read_recording(folder: Path, camera: str | None = None) -> Recording:
             raise RecordingError(f"{folder}/meta lists episode {one.number} twice; fetch it again.")
     if not episodes:
         raise RecordingError(f"{folder}/meta lists no episodes.")
+    total = info.get("total_episodes")
+    if isinstance(total, int) and len(episodes) < total:
+        raise RecordingError(
+            f"{folder}/meta lists {len(episodes)} of the {total} episodes that info.json counts; fetch the folder meta "
+            "whole."
+        )
     return Recording(folder, version, fps, camera, str(info.get("robot_type") or ""), episodes)
 
 

@@ -147,6 +147,7 @@ def edit(folder, **changes):
         (lambda f: (f / "meta" / "episodes.jsonl").write_text("{}\n"), "line 1, has no usable entry"),
         (lambda f: (f / "meta" / "episodes.jsonl").write_text("no\n"), "line 1, is no JSON"),
         (lambda f: (f / "meta" / "episodes.jsonl").write_text("\n"), "lists no episodes"),
+        (lambda f: edit(f, total_episodes=1000), "of the 1000 episodes that info.json counts"),
     ],
 )
 def test_broken_metadata_are_named(copy, damage, message):
@@ -263,6 +264,9 @@ def test_the_command_builds_a_data_set(tmp_path, capsys):
     main([*arguments, "--list_instructions"])
     assert not (tmp_path / "out" / "shards").exists()
     assert "turn on and off,open,lid,1," in (tmp_path / "out" / "instructions.csv").read_text()
+    # What was read by hand is not lost to a run that was not given it.
+    with pytest.raises(SystemExit, match="reads 'turn on and off'.*--instructions"):
+        main([*arguments[:-2], "--list_instructions"])
     main(arguments)
     printed = capsys.readouterr().out
     assert "61 episodes of in (v3.0, 10 frames per second" in printed and "the instructions of 61 are read" in printed
