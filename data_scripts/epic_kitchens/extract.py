@@ -7,7 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_scripts.builds import add_build_arguments, build_data_set, check_options, plain_errors
+from data_scripts.builds import (
+    add_build_arguments,
+    add_picture_arguments,
+    build_data_set,
+    check_options,
+    plain_errors,
+    stored_size,
+)
 from data_scripts.epic_kitchens import terms
 from data_scripts.epic_kitchens.frames import FRAMES, VIDEOS
 from data_scripts.epic_kitchens.source import SCENES, EpicSource
@@ -28,11 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     where.add_argument("--frames", type=Path, metavar="FOLDER", help="with the tars or folders of frames")
     where.add_argument("--videos", type=Path, metavar="FOLDER", help="with the videos")
     add_build_arguments(parser)
+    add_picture_arguments(parser)
     parser.set_defaults(view="multi")
-    parser.add_argument(
-        "--image_size", type=int, default=256, help="shorter side of the stored pictures; never scaled up (256)"
-    )
-    parser.add_argument("--originals", action="store_true", help="store the pictures in the size that they have")
     parser.add_argument(
         "--scene", choices=SCENES, default="participant", help="what counts as one scene: a kitchen, or a video"
     )
@@ -69,7 +73,7 @@ def extract(options: argparse.Namespace) -> None:
         options.index,
         options.frames or options.videos,
         kind,
-        None if options.originals else options.image_size,
+        stored_size(options),
         scene=options.scene,
         strict=options.strict,
     )

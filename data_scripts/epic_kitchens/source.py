@@ -44,7 +44,7 @@ class EpicSource:
         index: Path,
         root: Path,
         kind: str,
-        image_size: int | None = 256,
+        image_size: int | None = None,
         *,
         scene: str = "participant",
         strict: bool = False,

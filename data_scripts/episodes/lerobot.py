@@ -58,7 +58,7 @@ class LeRobotSource:
         camera: str | None = None,
         *,
         view: str = "multi",
-        image_size: int | None = 256,
+        image_size: int | None = None,
         first: int = 0,
         last: int = 0,
         scene: str = "episode",
@@ -214,12 +214,17 @@ class LeRobotSource:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make before/after pairs of the first and last frame of each episode of a data set in the LeRobot format."""
-    from data_scripts.builds import add_build_arguments, build_data_set, plain_errors
+    from data_scripts.builds import (
+        add_build_arguments,
+        add_picture_arguments,
+        build_data_set,
+        plain_errors,
+        stored_size,
+    )
 
     parser = argparse.ArgumentParser(prog="python -m data_scripts.episodes lerobot", description=main.__doc__)
     parser.add_argument("--input", type=Path, required=True, help="folder with meta/info.json, v2.0, v2.1 or v3.0")
     parser.add_argument("--camera", help="key of the camera; not needed where there is one")
-    parser.add_argument("--image_size", type=int, default=256, help="shorter side in pixels; 0 keeps the originals")
     parser.add_argument("--encoding", choices=("png", "jpeg"), default="png", help="of the stored pictures")
     parser.add_argument("--first", type=int, default=0, help="frames to skip at the start of each episode")
     parser.add_argument("--last", type=int, default=0, help="frames to skip at the end of each episode")
@@ -238,6 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--license", help="the episodes' licence, such as cc-by-4.0, for the card")
     parser.add_argument("--credit", default="", help="whom the episodes' licence asks to name, for the card")
     add_build_arguments(parser)
+    add_picture_arguments(parser)
     parser.set_defaults(view="multi")
     options = parser.parse_args(arguments)
     with plain_errors():
@@ -246,13 +252,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "Episodes have no boxes around their targets, which the single view needs; use --view multi, or "
                 "--whole_picture_is_target where the camera shows little else."
             )
-        if options.image_size < 0:
-            raise ValueError(f"--image_size is {options.image_size}; give pixels, or 0 for the originals.")
         source = LeRobotSource(
             options.input,
             options.camera,
             view=options.view,
-            image_size=options.image_size or None,
+            image_size=stored_size(options),
             first=options.first,
             last=options.last,
             scene=options.scene,

@@ -62,7 +62,7 @@ class TableSource:
         root: Path | None = None,
         *,
         view: str = "single",
-        image_size: int | None = 256,
+        image_size: int | None = None,
         whole_picture_is_target: bool = False,
         strict: bool = False,
     ) -> None:
@@ -227,7 +227,13 @@ def _read(path: Path) -> Listing:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make a data set of before/after pairs that a table lists, or that lie in folders named by action and object."""
-    from data_scripts.builds import add_build_arguments, build_data_set, plain_errors
+    from data_scripts.builds import (
+        add_build_arguments,
+        add_picture_arguments,
+        build_data_set,
+        plain_errors,
+        stored_size,
+    )
 
     parser = argparse.ArgumentParser(prog="python -m data_scripts.episodes table", description=main.__doc__)
     parser.add_argument(
@@ -239,7 +245,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "ACTION/OBJECT/GROUP/NAME_before.png, NAME_after.png",
     )
     parser.add_argument("--root", type=Path, help="folder of the pictures; by default the table's")
-    parser.add_argument("--image_size", type=int, default=256, help="shorter side in pixels; 0 keeps the originals")
     parser.add_argument(
         "--whole_picture_is_target", action="store_true", help="single view: pairs without a box fill the picture"
     )
@@ -248,12 +253,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--license", help="licence of the pairs, such as cc-by-4.0, for the card")
     parser.add_argument("--credit", default="", help="whom to name, for the card")
     add_build_arguments(parser)
+    add_picture_arguments(parser)
     options = parser.parse_args(arguments)
     with plain_errors():
         from modeling_cde.data.card import DatasetCard
 
-        if options.image_size < 0:
-            raise ValueError(f"--image_size is {options.image_size}; give pixels, or 0 for the originals.")
         name = options.input.resolve().stem
         if name in ("pairs", "metadata"):
             name = options.input.resolve().parent.name
@@ -270,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             options.input,
             options.root,
             view=options.view,
-            image_size=options.image_size or None,
+            image_size=stored_size(options),
             whole_picture_is_target=options.whole_picture_is_target,
             strict=options.strict,
         )

@@ -17,7 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_scripts.builds import add_build_arguments, build_steps, check_options, plain_errors
+from data_scripts.builds import (
+    add_build_arguments,
+    add_picture_arguments,
+    build_steps,
+    check_options,
+    plain_errors,
+    stored_size,
+)
 from data_scripts.procthor.generator import Quota, candidates, reset_rng
 from data_scripts.procthor.houses import KNOWN_FILES, REVISION, HouseFile, HouseReader, HousesError, scan_houses
 from data_scripts.procthor.simulator import (
@@ -52,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m data_scripts.procthor generate", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_build_arguments(parser)
+    add_picture_arguments(parser)
     parser.set_defaults(unit_timeout=UNIT_TIMEOUT)
     add = parser.add_argument
     add("--houses", type=Path, required=True, metavar="FILE", help=f"train.jsonl.gz of procthor-10k at {REVISION}")
@@ -59,7 +67,6 @@ def parser() -> argparse.ArgumentParser:
     add("--first", type=int, help="number of the first house, counted from 0")
     add("--last", type=int, help="number of the last house, which is used too")
     add("--only", type=int, nargs="+", metavar="NUMBER", help="these houses only")
-    add("--image_size", type=int, default=256, help="shorter side of the stored pictures; they are rendered at 672")
     add("--gpu_device", type=int, nargs="+", default=[], metavar="NUMBER", help="GPUs that simulators are spread over")
     add("--platform", choices=("CloudRendering", "Linux64"), default=machine.platform, help="Linux64 needs X")
     add("--commit_id", help="Unity build; by default the one that the installed ai2thor names")
@@ -94,7 +101,7 @@ def make_source(options: argparse.Namespace, start: Start = start_ai2thor) -> Ge
     """
     build_info = check_installed(options.commit_id) if start is start_ai2thor else {"ai2thor": "replaced"}
     quota = Quota(options.pairs_per_reset, options.pairs_per_house, options.resets, options.looks)
-    for name, least in (("image_size", 1), ("server_timeout", 1), ("server_start_timeout", 1), ("seed", 0)):
+    for name, least in (("server_timeout", 1), ("server_start_timeout", 1), ("seed", 0)):
         if getattr(options, name) < least:
             raise ValueError(f"--{name} is {getattr(options, name)}; give at least {least}.")
     if any(device < 0 for device in options.gpu_device):
@@ -105,7 +112,7 @@ def make_source(options: argparse.Namespace, start: Start = start_ai2thor) -> Ge
         select(houses, options.first, options.last, options.only),
         options.view,
         options.seed,
-        options.image_size,
+        stored_size(options),
         machine=Machine(
             options.platform, None, options.commit_id, options.server_timeout, options.server_start_timeout
         ),

@@ -6,7 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_scripts.builds import add_build_arguments, build_data_set, check_options, plain_errors
+from data_scripts.builds import (
+    add_build_arguments,
+    add_picture_arguments,
+    build_data_set,
+    check_options,
+    plain_errors,
+    stored_size,
+)
 from data_scripts.procthor.actions import VERBS
 
 DESCRIPTION = """\
@@ -25,12 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m data_scripts.procthor read", description=DESCRIPTION)
     parser.add_argument("--input", type=Path, required=True, help="folder, .zip, .tar or .tar.gz with the houses")
     add_build_arguments(parser)
-    parser.add_argument(
-        "--image_size", type=int, default=256, help="shorter side of the stored pictures; never scaled up (256)"
-    )
-    parser.add_argument(
-        "--originals", action="store_true", help="store the pictures as they are, neither cut nor scaled"
-    )
+    add_picture_arguments(parser)
     parser.add_argument("--strict", action="store_true", help="stop at the first bad row instead of reporting it")
     parser.add_argument(
         "--verbs", nargs="+", default=list(VERBS), metavar="VERB", help=f"actions to read ({' '.join(VERBS)})"
@@ -38,8 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with plain_errors():
         check_options(options)
-        if options.image_size < 1:
-            raise ValueError(f"--image_size is {options.image_size}; give a number of pixels of at least 1.")
         read(options)
 
 
@@ -57,7 +57,7 @@ def read(options: argparse.Namespace) -> None:
     source = HousesSource(
         options.input,
         options.view,
-        None if options.originals else options.image_size,
+        stored_size(options),
         verbs=options.verbs,
         strict=options.strict,
     )

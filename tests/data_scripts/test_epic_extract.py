@@ -117,7 +117,7 @@ def test_rows_are_complete(five_seconds):
     ids = [pair["pair_id"] for pair in source.build("P01_01").rows]
     assert ids == ["P01_01_0", "P01_01_1", "P01_01_2", "P01_01_3"]
     assert source.settings() == EpicSource(index, frames, "frames").settings()
-    assert source.settings() != EpicSource(index, frames, "frames", None).settings()
+    assert source.settings() != EpicSource(index, frames, "frames", 100).settings()
     json.dumps(source.settings())
 
 
