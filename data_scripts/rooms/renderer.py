@@ -67,7 +67,7 @@ class Stage:
 
 
 class RoomRenderer:
-    """An off-screen renderer of square pictures. Use one per process; creating it takes about a second.
+    """An off-screen renderer of square pictures. Use one per thread; creating it takes about a second.
 
     Args:
         image_size: side of the pictures in pixels.
@@ -215,6 +215,8 @@ class RoomRenderer:
         flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = int(segment)
         flags[mujoco.mjtRndFlag.mjRND_SHADOW] = int(not segment)
         pixels = np.empty((self.image_size, self.image_size, 3), dtype=np.uint8)
+        if self._renderer._gl_context:  # another renderer of this process may have made its own the current one
+            self._renderer._gl_context.make_current()
         mujoco.mjr_render(self._rect, self.scene, self._context)
         mujoco.mjr_readPixels(pixels, None, self._rect, self._context)
         self.seconds += time.perf_counter() - start

@@ -7,6 +7,7 @@ from data_scripts.rooms import pairs as rules
 from data_scripts.rooms.camera import frame
 from data_scripts.rooms.objects import ACTION_EFFECTS, ACTIONS, OBJECT_TYPES, OBJECTS, objects_of
 from data_scripts.rooms.pairs import Noise, Pair, RejectedError, bounding_box, is_candidate, make_pair
+from data_scripts.rooms.renderer import RoomRenderer
 from data_scripts.rooms.scene import furnish
 from data_scripts.rooms.sheet import example
 
@@ -163,3 +164,18 @@ def test_candidates_are_large_and_clear_of_the_edge() -> None:
     assert not is_candidate((20, 20, 78, 79), 672)  # 59 pixels wide
     assert not is_candidate((5, 20, 80, 79), 672)  # reaches into the margin
     assert is_candidate((0, 0, 100, 100), 672)  # but it may if it is larger than 100
+
+
+def test_renderers_of_one_process_do_not_disturb_each_other(renderer):
+    """OpenGL draws into the context that was made current last, whoever asks."""
+    alone = first_pair(renderer, "open", "Drawer")
+    other = RoomRenderer(48)
+    try:
+        first_pair(other, "open", "Drawer")
+        again = first_pair(renderer, "open", "Drawer")
+    finally:
+        other.close()
+    after = first_pair(renderer, "open", "Drawer")
+    for pair in (again, after):
+        np.testing.assert_array_equal(pair.before, alone.before)
+        np.testing.assert_array_equal(pair.after, alone.after)
