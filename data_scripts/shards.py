@@ -34,5 +34,5 @@ def encode_shard(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> bytes:
             raise ValueError(f"Row {number} has no {' and no '.join(empty)}.")
     file = io.BytesIO()
     table = pa.Table.from_pylist(list(rows), schema=schema)
-    parquet.write_table(table, file, row_group_size=ROW_GROUP_ROWS, use_dictionary=False)
+    parquet.write_table(table, file, row_group_size=ROW_GROUP_ROWS, use_dictionary=False, write_page_checksum=True)
     return file.getvalue()

@@ -29,7 +29,7 @@ import pyarrow.parquet as parquet
 from datasets import ClassLabel, Features
 
 from .card import CHECKSUMS, DatasetCard, render_readme
-from .part_files import ROW_GROUP_ROWS, write_checksums, write_parts
+from .part_files import ROW_GROUP_ROWS, file_checksums, unreadable, write_checksums, write_parts
 from .schema import COLUMNS, CONFIGS, SHIFTS, VIEWS, config_name, data_folder, pair_features, parse_config
 from .splits import (
     CausalTripletOptions,
@@ -56,7 +56,8 @@ def write_shard(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]],
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    parquet.write_table(table, temporary, row_group_size=ROW_GROUP_ROWS, use_dictionary=False)
+    # The checksums let an assembly find what a disk has changed since.
+    parquet.write_table(table, temporary, row_group_size=ROW_GROUP_ROWS, use_dictionary=False, write_page_checksum=True)
     os.replace(temporary, path)
 
 
@@ -233,9 +234,9 @@ def read_annotations(shards: Sequence[Path], where: Path) -> tuple[Features, dic
     for shard in shards:
         try:
             found = Features.from_arrow_schema(parquet.read_schema(shard))
-            table = parquet.read_table(shard, columns=list(annotations))
+            table = parquet.read_table(shard, columns=list(annotations), page_checksum_verification=True)
         except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
-            raise ValueError(f"{shard} is no readable shard ({error}); delete it and run the source again.") from error
+            raise unreadable(shard, error) from error
         if features is None:
             features = found
             named = all(isinstance(found.get(name), ClassLabel) for name in ("action", "object"))
@@ -256,10 +257,10 @@ def read_annotations(shards: Sequence[Path], where: Path) -> tuple[Features, dic
 
 
 def check_files(folder: str | os.PathLike[str], config: str, manifest: SplitManifest) -> None:
-    """Check that the files of a configuration hold the pairs that its manifest says.
+    """Check that the files of a configuration hold the pairs that its manifest says, as they were written.
 
     Raises:
-        ValueError: If a part's files are missing or hold other pairs; says which.
+        ValueError: If a part's files are missing, hold other pairs or were changed since; says which.
     """
     home = Path(folder) / data_folder(config, manifest.joint)
     for name, ids in file_parts({manifest.shift: manifest}).items():
@@ -275,6 +276,13 @@ def check_files(folder: str | os.PathLike[str], config: str, manifest: SplitMani
             raise ValueError(f"The files of {name} in {home} {where} the pair {min(unlike)}; split the data again.")
         if len(found) > len(ids):
             raise ValueError(f"The files of {name} in {home} have a pair twice; split the data again.")
+    written = home / CHECKSUMS
+    if not written.exists():
+        raise ValueError(f"{written} is missing; split the data again.")
+    changed = set(written.read_text(encoding="utf-8").splitlines()) ^ set(file_checksums(home))
+    if changed:
+        name = min(line.partition("  ")[2] for line in changed)
+        raise ValueError(f"{home / name} was changed since it was written ({CHECKSUMS}); split the data again.")
 
 
 def file_parts(manifests: Mapping[str, SplitManifest]) -> dict[str, list[str]]:

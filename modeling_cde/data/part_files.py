@@ -58,21 +58,36 @@ def write_parts(
 
 def write_checksums(folder: Path) -> None:
     """Write `SHA256SUMS` of the Parquet files of a folder."""
+    text = "".join(f"{line}\n" for line in file_checksums(folder))
+    (folder / CHECKSUMS).write_text(text, encoding="utf-8")
+
+
+def file_checksums(folder: Path) -> list[str]:
+    """The lines of `SHA256SUMS`, computed from the Parquet files that are there."""
     lines = []
     for path in sorted(folder.glob("*.parquet")):
         digest = hashlib.sha256()
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-        lines.append(f"{digest.hexdigest()}  {path.name}\n")
-    (folder / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
+        lines.append(f"{digest.hexdigest()}  {path.name}")
+    return lines
+
+
+def unreadable(shard: Path, error: Exception) -> ValueError:
+    """What is said of a shard that is damaged."""
+    reason = " ".join(str(error).split()).rstrip(".")
+    return ValueError(f"{shard} is no readable shard ({reason}); delete it and run the source again.")
 
 
 def _batches(shards: Sequence[Path]) -> Iterator[pa.Table]:
     for shard in shards:
-        with parquet.ParquetFile(shard) as file:
-            for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS):
-                yield pa.Table.from_batches([batch])
+        try:
+            with parquet.ParquetFile(shard, page_checksum_verification=True) as file:
+                for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS):
+                    yield pa.Table.from_batches([batch])
+        except (pa.ArrowInvalid, OSError) as error:
+            raise unreadable(shard, error) from error
 
 
 class _PartWriter:

@@ -191,6 +191,37 @@ def test_files_that_do_not_fit_their_manifest_are_named(tmp_path):
         check_files(tmp_path, "single_syst", manifest)
 
 
+def test_a_changed_picture_is_found_in_the_files_and_in_the_shards(tmp_path):
+    write_shards(tmp_path)
+    manifest = assemble(tmp_path, "single", shift="syst", progress=False)["syst"]
+    home, shard = tmp_path / "single_syst", tmp_path / "shards" / "single" / "unit-00002.parquet"
+    damage(home / "train-00000-of-00001.parquet")
+    with pytest.raises(ValueError, match="train-00000-of-00001.parquet was changed since it was written"):
+        check_files(tmp_path, "single_syst", manifest)
+    assemble(tmp_path, "single", shift="syst", progress=False)
+    check_files(tmp_path, "single_syst", manifest)
+    (home / "SHA256SUMS").unlink()
+    with pytest.raises(ValueError, match="SHA256SUMS is missing"):
+        check_files(tmp_path, "single_syst", manifest)
+    assemble(tmp_path, "single", shift="syst", progress=False)
+    before = contents(tmp_path)
+    damage(shard)
+    with pytest.raises(ValueError, match="unit-00002.parquet is no readable shard .* delete it and run the source"):
+        assemble(tmp_path, "single", seed=1, shift="syst", progress=False)
+    assert before.items() <= contents(tmp_path).items()
+
+
+def damage(path: Path) -> None:
+    """Change some bytes of one picture; size, columns and ids stay as they are."""
+    table = parquet.read_table(path)
+    content = bytearray(path.read_bytes())
+    place = content.index(table["before"][7].as_py()["bytes"][100:140])  # the first stands in statistics, too
+    content[place : place + 8] = bytes(255 - byte for byte in content[place : place + 8])
+    path.write_bytes(content)
+    assert parquet.read_table(path, columns=["pair_id"]) == table.select(["pair_id"])
+    assert parquet.read_table(path)["before"] != table["before"]
+
+
 def test_files_and_row_groups_have_a_fixed_number_of_rows(tmp_path):
     write_shards(tmp_path, units=3, pairs=230)
     manifests = assemble(tmp_path, "single", seed=0, rows_per_file=150, progress=False)

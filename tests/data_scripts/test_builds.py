@@ -72,6 +72,12 @@ def test_from_units_to_a_data_set_that_loads_and_is_left_alone(
     for change in ({"seed": 4}, {"group_by": "scene"}, {"shift": "comp"}, {"shift": "joint"}, {"view": "multi"}):
         assert not is_split(options(tmp_path, **{"seed": 3, "shift": "syst", "group_by": "none"} | change), 480)
 
+    for lost in sorted((tmp_path / "out" / "single_syst").glob("test-*")):
+        lost.unlink()  # the manifests alone are no data set
+    assert not is_split(asked, 480)
+    build_steps(source, asked, CARD)
+    assert is_split(asked, 480) and {path for path in (tmp_path / "out").rglob("*.parquet")} == set(written)
+
     # A licence that is given later reaches the card, and no unit is built for it.
     build_steps(source, asked, DatasetCard("Fake pairs", "Noise.", license="mit"))
     assert "license: mit" in (tmp_path / "out" / "README.md").read_text() and sum(calls(tmp_path).values()) == 40
