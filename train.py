@@ -75,7 +75,7 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
         render_rooms(data_args)
 
     from modeling_cde.data.collator import PairCollator
-    from modeling_cde.data.shifts import load_shifts
+    from modeling_cde.data.shifts import load_shifts, pairs_used_twice, reported_splits
     from modeling_cde.data.transforms import Augmentation, PairTransform
     from modeling_cde.metrics import compute_action_metrics
     from modeling_cde.progress import show_progress
@@ -107,7 +107,8 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
         "command": " ".join(["accelerate launch train.py", *arguments]),
         "data": data_args.source,
         "manifests": [str(path) for path in sorted(Path(data_args.source).glob(f"manifests/{data_args.view}_*.json"))],
-        "pairs": {name: len(rows) for name, rows in splits.items()},
+        "pairs": {name: len(rows) for name, rows in {"train": splits["train"], **reported_splits(splits)}.items()},
+        "pairs_used_twice": pairs_used_twice(splits),
         "arguments": vars(model_args) | vars(data_args) | {name: getattr(train_args, name) for name in RECORDED},
     }
     return trainer, splits, plain, record

@@ -138,6 +138,10 @@ def write_model_card(run: str | Path, name: str | None = None) -> Path:
         model_rows=[("backbone", described), *((key, config[key]) for key in model_keys)],
         explanation=_EXPLANATIONS[config["model_type"]],
         data=training["data"],
+        used_twice=[
+            f"{count} of the {metrics['splits'][split]['n']} pairs of {split}"
+            for split, count in training.get("pairs_used_twice", {}).items()
+        ],
         pairs=", ".join(f"{count} {split}" for split, count in training["pairs"].items()),
         minutes=training["minutes"],
         device=environment["device"],

@@ -57,6 +57,13 @@ def stand_ins(splits: Mapping[str, Any]) -> list[str]:
     return [name for name in splits if name != "validation" and splits[name] is splits.get("validation")]
 
 
+def pairs_used_twice(splits: Mapping[str, datasets.Dataset]) -> dict[str, int]:
+    """How many pairs of each test split are in a validation split, too, where any are (protocol causal_triplet)."""
+    chosen_on = {i for name, rows in splits.items() if name.startswith("validation") for i in rows["pair_id"][:]}
+    numbers = {name: len(chosen_on.intersection(splits[name]["pair_id"][:])) for name in splits if name[:4] == "test"}
+    return {name: number for name, number in numbers.items() if number}
+
+
 def reported_splits(splits: Mapping[str, datasets.Dataset]) -> dict[str, datasets.Dataset]:
     """The splits of `load_shifts` to evaluate: without train, and nothing twice under two names."""
     left_out = {"train", "validation"} if stand_ins(splits) else {"train"}

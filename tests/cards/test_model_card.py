@@ -57,6 +57,16 @@ def test_measured_numbers_and_metadata(tmp_path, capsys):
     assert "top_k_patches" not in card.text  # no patches in global mode
 
 
+def test_a_test_that_chose_the_checkpoint_is_not_said_to_be_looked_at_once(tmp_path):
+    run_folder(tmp_path)
+    assert "was looked at once" in write_model_card(tmp_path).read_text()
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    metrics["training"]["pairs_used_twice"] = {"test_syst": 6}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    text = write_model_card(tmp_path).read_text()
+    assert "looked at once" not in text and "6 of the 7 pairs of test_syst stand in `validation*`, too" in text
+
+
 def test_each_method_is_told_as_it_is(tmp_path):
     text = write_model_card(run_folder(tmp_path, "cde-concatenation", data="org/pairs")).read_text()
     assert "ConcatenationForActionClassification.from_pretrained" in text and "flips the sign" not in text

@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from modeling_cde.data.build import assemble
-from modeling_cde.data.shifts import load_shifts, reported_splits
+from modeling_cde.data.shifts import load_shifts, pairs_used_twice, reported_splits
 from tests.data.tiny_pairs import write_shards
 
 
@@ -25,6 +25,7 @@ def test_both_shifts_of_a_joint_split_share_the_in_distribution_parts(folder):
         splits = load_shifts(str(folder))
     wanted = {"train", "validation", "test", "validation_comp", "test_comp", "validation_syst", "test_syst"}
     assert set(splits) == wanted and set(reported_splits(splits)) == wanted - {"train"}
+    assert pairs_used_twice(splits) == {}
     for name, shift, part in (("train", "comp", "train"), ("test_syst", "syst", "test_ood")):
         assert sorted(splits[name]["pair_id"]) == manifests[shift].parts[part]
 
@@ -39,6 +40,7 @@ def test_a_protocol_without_validation_selects_on_its_own(folder):
     reported = reported_splits(splits)  # not under a name that says in-distribution
     assert set(reported) == {"test", "validation_syst", "test_syst"}
     assert sorted(reported["test_syst"]["pair_id"]) == sorted(manifest.parts["test_ood"])
+    assert pairs_used_twice(splits) == {"test_syst": len(manifest.overlap)} and manifest.overlap
 
 
 def test_shifts_with_different_training_parts_are_not_mixed(folder):
