@@ -100,6 +100,8 @@ def test_a_finished_data_set_is_left_alone(
     }
     for shift in ("comp", "syst"):
         (tmp_path / "manifests" / f"single_{shift}.json").write_text(json.dumps(manifest))
+    (tmp_path / "single").mkdir()
+    (tmp_path / "single" / "SHA256SUMS").write_text("")
     build_rooms(tmp_path, **SMALL)
     assert len(no_splits) == 1
     with pytest.raises(ValueError, match="num_pairs 20 there, 24 asked for"):  # also where all is finished
