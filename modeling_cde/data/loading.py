@@ -16,6 +16,10 @@ from .schema import REQUIRED_COLUMNS, SPLITS
 _IMAGES = ("before", "after", "mask_before", "mask_after")
 
 
+class UnknownConfigError(ValueError):
+    """A data set has other configurations than the one that is asked for; the message names them."""
+
+
 def load_pairs(
     source: str | os.PathLike[str],
     config: str,
@@ -84,7 +88,7 @@ def load_pairs(
         known = datasets.get_dataset_config_names(str(source), revision=revision, token=token)
         if config in known:
             raise
-        raise ValueError(f"{source} has no configuration {config!r}; it has {', '.join(known)}.") from error
+        raise UnknownConfigError(f"{source} has no configuration {config!r}; it has {', '.join(known)}.") from error
     data_files = builder.config.data_files or {}
     for name in asked:
         if name not in data_files:

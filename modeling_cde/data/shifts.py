@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import datasets
 
-from .loading import load_pairs
+from .loading import UnknownConfigError, load_pairs
 
 Shift = Literal["comp", "syst", "both"]
 
@@ -27,11 +27,16 @@ def load_shifts(source: str, view: str = "single", shift: Shift = "both") -> dic
     Raises:
         ValueError: if "both" is asked of a data set whose two configurations do not share the in-distribution parts:
             one model cannot be tested on both then, because pairs of one's training part are in the other's test.
+            UnknownConfigError: if the data set lacks the view or a shift.
     """
     shifts = ("comp", "syst") if shift == "both" else (shift,)
     splits: dict[str, datasets.Dataset] = {}
     for name in shifts:
-        parts = load_pairs(source, f"{view}_{name}")
+        try:
+            parts = load_pairs(source, f"{view}_{name}")
+        except UnknownConfigError as error:
+            advice = " Where it has one shift only, choose it by --shift." if shift == "both" else ""
+            raise UnknownConfigError(f"{error}{advice}") from error
         for part in (part for part in ("train", "validation", "test") if part in parts):
             if part in splits and splits[part]["pair_id"][:] != parts[part]["pair_id"][:]:
                 raise ValueError(

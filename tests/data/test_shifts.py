@@ -7,6 +7,7 @@ import warnings
 import pytest
 
 from modeling_cde.data.build import assemble
+from modeling_cde.data.loading import UnknownConfigError
 from modeling_cde.data.shifts import load_shifts, pairs_used_twice, reported_splits
 from tests.data.tiny_pairs import write_shards
 
@@ -48,3 +49,14 @@ def test_shifts_with_different_training_parts_are_not_mixed(folder):
         assemble(folder, "single", protocol="causal_triplet", shift=shift, progress=False)
     with pytest.raises(ValueError, match="have different train parts, so one model cannot be tested on both"):
         load_shifts(str(folder))
+
+
+def test_both_of_a_data_set_of_one_shift_is_told_the_flag(tmp_path):
+    write_shards(tmp_path)
+    assemble(tmp_path, "single", shift="syst", progress=False)
+    with pytest.raises(
+        UnknownConfigError, match="it has single_syst. Where it has one shift .* by --shift"
+    ):
+        load_shifts(str(tmp_path))
+    with pytest.raises(UnknownConfigError, match="no configuration 'multi_syst'.*it has single_syst.$"):
+        load_shifts(str(tmp_path), view="multi", shift="syst")
