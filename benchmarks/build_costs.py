@@ -35,6 +35,7 @@ from typing import Any
 from PIL import Image, ImageChops
 
 from benchmarks.build_inputs import Pair, frame, house_files, sample_pictures, write_index, write_tar, write_video
+from data_scripts.builds import IMAGE_SIZE
 from data_scripts.epic_kitchens.source import EpicSource
 from data_scripts.procthor.reader import HousesSource
 from data_scripts.work_units import Source
@@ -110,12 +111,12 @@ def measure_procthor(folder: Path, pictures: Sequence[Pair], options: argparse.N
         / (options.houses * options.pairs_per_house),
     }
     ways = [
-        ("folder", "single", 256),
-        ("folder", "multi", 256),
+        ("folder", "single", IMAGE_SIZE),
+        ("folder", "multi", IMAGE_SIZE),
         ("folder", "multi", None),
-        ("zip", "single", 256),
-        ("tar", "single", 256),
-        ("tar.gz", "single", 256),
+        ("zip", "single", IMAGE_SIZE),
+        ("tar", "single", IMAGE_SIZE),
+        ("tar.gz", "single", IMAGE_SIZE),
     ]
     found = []
     for kind, view, size in ways:
@@ -141,7 +142,7 @@ def measure_epic(folder: Path, pictures: Sequence[Pair], options: argparse.Names
     )
     index = write_index(folder / "frames.csv", frames, frames / 60, max(2, round(share * frames / 60)))
     whole = {"pairs": EPIC_PAIRS, "videos_seconds": VIDEO_HOURS * 3600}
-    result = run_apart(partial(EpicSource, index, root, "frames"))
+    result = run_apart(partial(EpicSource, index, root, "frames", IMAGE_SIZE))
     input_bytes = sum(map(len, content)) / len(content) * VIDEO_HOURS * 3600 * 60
     found.append({"name": "EPIC, tars of frames", **result, **whole, "input_bytes": input_bytes})
     if options.video_seconds:
@@ -151,7 +152,7 @@ def measure_epic(folder: Path, pictures: Sequence[Pair], options: argparse.Names
         path = folder / "videos" / "P01_01.mp4"
         write_video(path, pictures, seconds, options.key_interval)
         index = write_index(folder / "videos.csv", int(seconds * 60) - 2, seconds, 8)
-        result = run_apart(partial(EpicSource, index, folder / "videos", "videos"))
+        result = run_apart(partial(EpicSource, index, folder / "videos", "videos", IMAGE_SIZE))
         input_bytes = path.stat().st_size / seconds * VIDEO_HOURS * 3600
         found.append({"name": "EPIC, 1080p videos", **result, **whole, "input_bytes": input_bytes})
     return found

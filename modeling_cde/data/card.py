@@ -25,7 +25,7 @@ __all__ = ["CHECKSUMS", "LICENSES", "PLACEHOLDER", "DatasetCard", "render_readme
 #: What README.md calls the data set in its examples; `push_to_hub` puts the repository's name here.
 PLACEHOLDER = "path/of/this/folder"
 
-#: Licence identifiers that the Hub takes for data (https://huggingface.co/docs/hub/repositories-licenses).
+#: Licence identifiers that the Hub takes for data.
 LICENSES = frozenset(
     "afl-3.0 agpl-3.0 apache-2.0 artistic-2.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear bsl-1.0 c-uda cc "
     "cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 "
