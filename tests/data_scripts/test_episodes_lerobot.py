@@ -283,7 +283,6 @@ def test_the_command_builds_a_data_set(tmp_path, capsys):
         (["lerobot", "--camera", CAMERA, "--verbs", "no.csv"], "no.csv cannot be read"),
         (["lerobot", "--camera", CAMERA, "--image_size", "-3"], "--image_size is -3"),
         (["lerobot"], "choose with --camera"),
-        (["robot"], "There is no command 'robot'"),
     ],
 )
 def test_wrong_commands_get_one_sentence(recordings, tmp_path, arguments, message):
