@@ -2,17 +2,19 @@
 
     supervisor                         worker (in a session and process group of its own, which its `guard` leads)
       job (pickled source, schema) -->   unpickles it, answers "ready"
-      name of a unit               -->   builds it, answers with a record, then the shard as bytes
+      name of a unit               -->   builds it, answers with a record (JSON), then the shard as bytes
       empty name                   -->   closes the source and ends
 
 - A worker that dies, raises or takes too long is killed together with its process group: simulators leave children
   behind. The same happens after a worker ended well, and, by guard and worker, when their supervisor dies.
+- Nothing that a worker answers is unpickled: it reads strangers' files, and its supervisor should not trust it.
 - The shard comes back as bytes: the worker writes nothing, so it may run on another machine.
 - A worker imports neither PyTorch nor `modeling_cde` unless its source does: it is there in half a second.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import queue
@@ -157,7 +159,7 @@ class _Worker:
     def load(self, payload: bytes) -> None:
         deadline = time.monotonic() + START_SECONDS
         self._send(payload)
-        answer = pickle.loads(self._receive(deadline, f"did not start within {START_SECONDS:g} seconds"))
+        answer = json.loads(self._receive(deadline, f"did not start within {START_SECONDS:g} seconds"))
         if answer is not None:
             raise _UnstartableError(f"No worker can be started: {answer}")
         self.ready = True
@@ -166,7 +168,7 @@ class _Worker:
         deadline = None if timeout is None else time.monotonic() + timeout
         hung = f"hung: it took more than {timeout:g} seconds (unit_timeout)" if timeout else ""
         self._send(unit.encode())
-        outcome: Outcome = pickle.loads(self._receive(deadline, hung))
+        outcome = Outcome(**json.loads(self._receive(deadline, hung)))
         if outcome.error is None:
             outcome.shard = self._receive(deadline, hung)
         return outcome
@@ -252,15 +254,15 @@ def work(descriptor: int) -> None:
     try:
         source, schema = pickle.loads(messages.get())
     except BaseException as error:
-        pipe.send_bytes(pickle.dumps(sentence(error)))
+        pipe.send_bytes(json.dumps(sentence(error)).encode())
         return
-    pipe.send_bytes(pickle.dumps(None))
+    pipe.send_bytes(json.dumps(None).encode())
     while unit := messages.get().decode():
         outcome = build_outcome(source, schema, unit)
-        shard, outcome.shard = outcome.shard, b""
-        pipe.send_bytes(pickle.dumps(outcome))
+        record = {name: value for name, value in vars(outcome).items() if name != "shard"}
+        pipe.send_bytes(json.dumps(record).encode())
         if outcome.error is None:
-            pipe.send_bytes(shard)
+            pipe.send_bytes(outcome.shard)
     source.close()
 
 
@@ -278,7 +280,8 @@ def build_outcome(source: Source, schema: pa.Schema, unit: str) -> Outcome:
     try:
         built: UnitRows = source.build(unit)
         shard = encode_shard(built.rows, schema)
-        return Outcome(unit, shard, len(built.rows), dict(built.rejected), list(built.problems))
+        rejected = {str(reason): int(count) for reason, count in built.rejected.items()}
+        return Outcome(unit, shard, len(built.rows), rejected, [str(problem) for problem in built.problems])
     except StopBuildError as error:
         return Outcome(unit, error=str(error), stop=True)
     except BaseException as error:  # libraries exit, too

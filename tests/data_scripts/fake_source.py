@@ -127,6 +127,20 @@ class ModulesSource(FakeSource):
         return UnitRows([], problems=sorted({"torch", "datasets", "transformers", "modeling_cde"} & set(sys.modules)))
 
 
+class Trap(str):
+    """A text that would write a file where it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return (os.mkdir, (str(self),))
+
+
+class TrapSource(FakeSource):
+    """Answers with what a worker that a hostile picture took over might answer with."""
+
+    def build(self, unit: str) -> UnitRows:
+        return UnitRows([], {Trap(self.log / "reason"): np.int64(2)}, [Trap(self.log / "problem"), "lone \ud800"])
+
+
 def plain_schema() -> pa.Schema:
     picture = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     kinds = {"before": picture, "after": picture, "action": pa.int64(), "object": pa.int64(), "scene": pa.string()}

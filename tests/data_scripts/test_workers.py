@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from data_scripts.shards import encode_shard
 from data_scripts.workers import Outcome, Supervisor, sentence
 from modeling_cde.data.build import write_shard
-from tests.data_scripts.fake_source import FakeSource, ModulesSource, calls, plain_schema, survivors
+from tests.data_scripts.fake_source import FakeSource, ModulesSource, TrapSource, calls, plain_schema, survivors
 
 
 def supervisor(source: Any, retries: int = 1, unit_timeout: float | None = None) -> Supervisor:
@@ -41,6 +41,14 @@ def test_a_unit_comes_back_as_the_bytes_that_this_process_would_make(tmp_path: P
     supervising.close()
     assert len(pids) == 2  # this process and one worker
     assert (tmp_path / "closed").read_text().split()[0] in pids
+
+
+def test_nothing_that_a_worker_answers_is_unpickled(tmp_path: Path) -> None:
+    outcome = build(TrapSource(tmp_path))
+    assert outcome.error is None
+    assert outcome.rejected == {str(tmp_path / "reason"): 2}
+    assert outcome.problems == [str(tmp_path / "problem"), "lone \ud800"]
+    assert {path.name for path in tmp_path.iterdir()} == {"closed"}
 
 
 @pytest.mark.parametrize("rows", [0, 1, 99, 100, 101, 230])
