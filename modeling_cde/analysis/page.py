@@ -1,0 +1,152 @@
+"""One HTML page out of titled sections: text, tables, pictures. The report of a run and of a comparison are made of it.
+
+The page needs no network and no other file: the style is in it, pictures are data URIs, and a content security policy
+forbids the browser to load anything else. It has no script. Light and dark follow the reader's setting.
+"""
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TEMPLATE = Path(__file__).with_name("report.html")
+MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
+
+#: What a cell of a table may hold: text as it is, numbers to be written out, None for "not measured".
+Cell = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a page.
+
+    Attributes:
+        source: a data URI (`as_data_uri` makes one of a file).
+        alternative: what the picture shows, for who cannot see it; never empty.
+        caption: what to look for in it; shown below it.
+    """
+
+    source: str
+    alternative: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a page.
+
+    Attributes:
+        headers: titles of the c columns; the first column names the row.
+        rows: any number of rows of c cells.
+        caption: what the table shows; above it.
+    """
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page; what it holds is shown in the order of the attributes.
+
+    Attributes:
+        title: the heading, unique within the page.
+        text: paragraphs of plain text.
+        tables: tables.
+        pictures: pictures.
+        code: lines to copy, such as commands.
+        notes: short remarks in smaller print.
+        level: 2 for a main section, which the contents at the top list; 3 for a part of the one before it.
+    """
+
+    title: str
+    text: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    pictures: Sequence[Picture] = ()
+    code: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    level: int = 2
+
+
+def as_data_uri(path: str | Path) -> str:
+    """The content of a PNG or SVG file as a data URI, which a page can hold.
+
+    Raises:
+        ValueError: if the name ends in neither .png nor .svg.
+    """
+    file = Path(path)
+    if file.suffix not in MEDIA_TYPES:
+        raise ValueError(f"{file}: a page holds PNG and SVG pictures, and the name ends in neither .png nor .svg.")
+    return f"data:{MEDIA_TYPES[file.suffix]};base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"
+
+
+def written(cell: Cell) -> str:
+    """A cell as text: three decimals for a float, a dash for None, everything else as it is."""
+    if cell is None:
+        return "–"
+    if isinstance(cell, float):
+        text = f"{cell:.3f}"
+        return text.removeprefix("-") if float(text) == 0 else text  # no "-0.000"
+    return str(cell)
+
+
+def anchor(title: str) -> str:
+    """The name by which a link finds a section: lower case, words joined by hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "section"
+
+
+def render_page(title: str, sections: Sequence[Section], summary: str = "", footer: str = "") -> str:
+    """A self-contained HTML page.
+
+    Args:
+        title: the page's heading and the title of its window.
+        sections: what the page shows, in order.
+        summary: one or two sentences below the heading.
+        footer: one line at the end, such as what made the page.
+
+    Returns:
+        The page's HTML. All text is escaped; nothing in it is taken for markup.
+
+    Raises:
+        ModuleNotFoundError: if Jinja2 is not installed.
+        ValueError: if two sections share a title, a row has another length than its headers, a picture has no text
+            for who cannot see it, or its source is no data URI.
+    """
+    try:
+        import jinja2
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "Reports are written with Jinja2, which is not installed: pip install 'modeling-cde[analysis]'."
+        ) from error
+    _check(sections)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["written"] = written
+    environment.filters["anchor"] = anchor
+    environment.tests["number"] = lambda cell: cell is None or isinstance(cell, int | float)
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(title=title, sections=sections, summary=summary, footer=footer)
+
+
+def _check(sections: Sequence[Section]) -> None:
+    """Raise ValueError for what would come out as a broken page."""
+    anchors = [anchor(section.title) for section in sections]
+    for position, section in enumerate(sections):
+        if anchors[position] in anchors[:position]:
+            raise ValueError(f"two sections are called {section.title!r}: give each its own title, links need it.")
+        if section.level not in (2, 3):
+            raise ValueError(f"section {section.title!r} has level {section.level}: 2 is a section, 3 a part of one.")
+        for table in section.tables:
+            wrong = [row for row in table.rows if len(row) != len(table.headers)]
+            if wrong:
+                raise ValueError(
+                    f"section {section.title!r}: a row has {len(wrong[0])} cells under {len(table.headers)} headers."
+                )
+        for picture in section.pictures:
+            if not picture.alternative.strip():
+                raise ValueError(f"section {section.title!r}: a picture has no alternative text; say what it shows.")
+            if not picture.source.startswith("data:image/"):
+                raise ValueError(f"section {section.title!r}: a picture is no data URI; as_data_uri makes one of it.")
