@@ -1,0 +1,262 @@
+"""What a run left behind of one split: deltas, states, scores and labels, as NumPy arrays.
+
+Every number and picture of the analysis starts here. `load_delta_sets` reads `deltas.safetensors`, whose keys and
+header `modeling_cde.evaluation` documents; files written before the newer keys existed load too, with None in their
+places.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+DELTAS_FILE = "deltas.safetensors"
+TRAIN_SPLIT = "train"
+PICTURES_KEY = "examples/pictures"
+
+FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.int64]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True, eq=False)
+class DeltaSet:
+    """One split of a run, n pairs.
+
+    Attributes:
+        split: name of the split; "train" is the part of the training pairs that serves as a bank.
+        delta: (n, D) float32, one delta a pair.
+        states: (n, 2, D) float32, the states before and after.
+        logits: (n, A) float32, action scores.
+        labels: (n,) int64 action ids in [0, A).
+        objects: (n,) int64 object ids, -1 where the object is not known.
+        actions: names of the A actions.
+        object_names: names of the objects, by id.
+        opposites: action name -> name of its opposite; actions without one are absent.
+        pair_ids: n ids of the pairs in the data set.
+        scenes: n scenes (rooms, houses, episodes).
+        patch_delta: (n, k, D) float32, the deltas of the kept patches, or None in global mode.
+        patch_indices: (n, k) int64 places of the kept patches in the row-major grid of N patches, or None.
+        box_coverage: (n, N) float32 in [0, 1], share of each patch inside the target's box, or None.
+        mask_coverage: (n, N) float32 in [0, 1], the same for the union of the two masks, or None.
+        patch_grid: rows and columns of the grid, N = rows * columns, or None.
+    """
+
+    split: str
+    delta: FloatArray
+    states: FloatArray
+    logits: FloatArray
+    labels: IntArray
+    objects: IntArray
+    actions: list[str]
+    object_names: list[str]
+    opposites: dict[str, str]
+    pair_ids: list[str]
+    scenes: list[str]
+    patch_delta: FloatArray | None = None
+    patch_indices: IntArray | None = None
+    box_coverage: FloatArray | None = None
+    mask_coverage: FloatArray | None = None
+    patch_grid: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        n, dimensions, num_actions = len(self.labels), self.delta.shape[-1], len(self.actions)
+        k = 0 if self.patch_indices is None else self.patch_indices.shape[-1]
+        patches = 0 if self.patch_grid is None else self.patch_grid[0] * self.patch_grid[1]
+        expected: dict[str, tuple[int, ...]] = {
+            "delta": (n, dimensions),
+            "states": (n, 2, dimensions),
+            "logits": (n, num_actions),
+            "labels": (n,),
+            "objects": (n,),
+            "patch_indices": (n, k),
+            "patch_delta": (n, k, dimensions),
+            "box_coverage": (n, patches),
+            "mask_coverage": (n, patches),
+        }
+        for name, shape in expected.items():
+            array = getattr(self, name)
+            if array is not None and array.shape != shape:
+                raise ValueError(f"split {self.split!r}: {name} has shape {array.shape}, expected {shape}.")
+        for name in ("pair_ids", "scenes"):
+            if len(getattr(self, name)) != n:
+                raise ValueError(f"split {self.split!r}: {len(getattr(self, name))} {name} for {n} pairs.")
+        for name, ids, names, lowest in (
+            ("labels", self.labels, self.actions, 0),
+            ("objects", self.objects, self.object_names, -1),
+        ):
+            if n and not (lowest <= ids.min() and ids.max() < len(names)):
+                raise ValueError(
+                    f"split {self.split!r}: {name} must be in [{lowest}, {len(names)}), one name for each."
+                )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def predictions(self) -> IntArray:
+        """(n,) ids of the actions of highest score."""
+        best: IntArray = self.logits.argmax(axis=1)
+        return best
+
+    def action_labels(self) -> list[str]:
+        """n names of actions."""
+        return [self.actions[i] for i in self.labels]
+
+    def object_labels(self) -> list[str]:
+        """n names of objects, "unknown" where the object is not known."""
+        return [self.object_names[i] if i >= 0 else "unknown" for i in self.objects]
+
+    def opposite_pairs(self) -> list[tuple[str, str]]:
+        """The pairs of opposite actions that both occur in the split, each once, in the order of `actions`."""
+        present = [name for i, name in enumerate(self.actions) if (self.labels == i).any()]
+        pairs: list[tuple[str, str]] = []
+        for action in present:
+            opposite = self.opposites.get(action)
+            if opposite in present and opposite != action and (opposite, action) not in pairs:
+                pairs.append((action, opposite))
+        return pairs
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """A few pairs of the test splits with the pictures that the model saw.
+
+    Attributes:
+        pictures: (m, 2, H, W, 3) uint8, before and after.
+        rows: m dicts with "split", "row" (index into that split's arrays), "pair_id", "action" and "object".
+    """
+
+    pictures: npt.NDArray[np.uint8]
+    rows: list[dict[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def load_delta_sets(run: str | Path) -> dict[str, DeltaSet]:
+    """Read every split of a run.
+
+    Args:
+        run: folder that holds `deltas.safetensors`, or the path of such a file.
+
+    Returns:
+        Split name -> its arrays, in the order in which the splits were evaluated; "train" is among them where the
+        file has it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it was not written by `modeling_cde.evaluation`, or its parts do not fit each other.
+    """
+    path = deltas_path(run)
+    tensors, header = _read(path, leave_out="examples/")
+    try:
+        rows: dict[str, Any] = _json(header, "rows")
+        actions: list[str] = _json(header, "actions")
+        object_names: list[str] = _json(header, "objects")
+    except KeyError as error:
+        raise ValueError(
+            f"{path}: the header has no {error}; make the file with python -m modeling_cde.evaluation."
+        ) from None
+    grid = _json(header, "patch_grid") if "patch_grid" in header else None
+    sets: dict[str, DeltaSet] = {}
+    for split, columns in rows.items():
+        part = {
+            name.removeprefix(f"{split}/"): value for name, value in tensors.items() if name.startswith(f"{split}/")
+        }
+        missing = [name for name in ("delta", "states", "logits", "labels", "objects") if name not in part]
+        if missing:
+            raise ValueError(f"{path}: {split}/{missing[0]} is missing; evaluate the checkpoint again.")
+        try:
+            sets[split] = DeltaSet(
+                split=split,
+                delta=_as(np.float32, part["delta"]),
+                states=_as(np.float32, part["states"]),
+                logits=_as(np.float32, part["logits"]),
+                labels=_as(np.int64, part["labels"]),
+                objects=_as(np.int64, part["objects"]),
+                actions=actions,
+                object_names=object_names,
+                opposites=_json(header, "opposites") if "opposites" in header else _known_opposites(actions),
+                pair_ids=[str(name) for name in columns["pair_id"]],
+                scenes=[str(name) for name in columns["scene"]],
+                patch_delta=_optional(np.float32, part.get("patch_delta")),
+                patch_indices=_optional(np.int64, part.get("patch_indices")),
+                box_coverage=_optional(np.float32, part.get("box_coverage")) if grid else None,
+                mask_coverage=_optional(np.float32, part.get("mask_coverage")) if grid else None,
+                patch_grid=(int(grid[0]), int(grid[1])) if grid else None,
+            )
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    return sets
+
+
+def load_examples(run: str | Path) -> Examples | None:
+    """Read the example pictures of a run.
+
+    Args:
+        run: folder that holds `deltas.safetensors`, or the path of such a file.
+
+    Returns:
+        The examples, or None where the file has none.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no safetensors file, or names other than as many examples as it has pictures.
+    """
+    path = deltas_path(run)
+    tensors, header = _read(path, only=PICTURES_KEY)
+    if PICTURES_KEY not in tensors:
+        return None
+    pictures = _as(np.uint8, tensors[PICTURES_KEY])
+    rows: list[dict[str, Any]] = _json(header, "examples") if "examples" in header else []
+    if len(rows) != len(pictures):
+        raise ValueError(f"{path}: {len(pictures)} example pictures but {len(rows)} of them described in the header.")
+    return Examples(pictures, rows)
+
+
+def deltas_path(run: str | Path) -> Path:
+    """The path of a run's `deltas.safetensors`.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+    """
+    path = Path(run)
+    path = path if path.is_file() else path / DELTAS_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: give the output folder of train.py or of modeling_cde.evaluation.")
+    return path
+
+
+def _read(path: Path, leave_out: str = "\0", only: str = "") -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+    """Tensors whose names start with `only` and not with `leave_out`, and the header."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            names = [name for name in file.keys() if name.startswith(only) and not name.startswith(leave_out)]
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except SafetensorError:
+        raise ValueError(f"{path} is no complete safetensors file; evaluate the checkpoint again.") from None
+
+
+def _json(header: dict[str, str], key: str) -> Any:
+    return json.loads(header[key])
+
+
+def _as(kind: type[Scalar], array: npt.NDArray[Any]) -> npt.NDArray[Scalar]:
+    return array.astype(kind, copy=False)
+
+
+def _optional(kind: type[Scalar], array: npt.NDArray[Any] | None) -> npt.NDArray[Scalar] | None:
+    return None if array is None else _as(kind, array)
+
+
+def _known_opposites(actions: list[str]) -> dict[str, str]:
+    """The opposites that the splits know, for files whose header does not name them."""
+    from ..data.splits import OPPOSITES
+
+    return {a: b for a, b in OPPOSITES.items() if a in actions and b in actions}
