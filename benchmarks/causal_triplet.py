@@ -1,0 +1,216 @@
+"""The benchmark: every method, shift and seed of a recipe, each trained, tested and kept; then the table.
+
+    python -m benchmarks.causal_triplet --config configs/benchmark_rooms.yaml [--seeds 0 1] [--methods cde] [--dry_run]
+
+Each run is `accelerate launch train.py ...` in a folder of its own (runs/<benchmark>/<run>/) and leaves one result
+(benchmarks/results/<benchmark>/<run>.json). Runs that have a result are not made again; one that was cut off goes on
+where it stopped; one that fails is named at the end, and the others are made all the same. `--dry_run` checks the
+recipe and shows what would be done. `--table` only prints the table of the results that are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.benchmark_plan import Run, make_plan
+from benchmarks.benchmark_recipe import Recipe, load_recipe
+from benchmarks.benchmark_run import TRAIN, Outcome, read_result
+from benchmarks.run_engines import ENGINES, run_locally
+
+
+def check_flags(plan: Sequence[Run]) -> None:
+    """Check the flags of all runs as train.py would.
+
+    Raises:
+        ValueError: if one is unknown or has a wrong value; names the run.
+    """
+    from contextlib import redirect_stderr
+    from io import StringIO
+
+    from modeling_cde.arguments import DataArguments, ModelArguments
+    from modeling_cde.methods import METHODS
+    from modeling_cde.recipe import parse_recipe
+    from modeling_cde.training_args import CDETrainingArguments
+
+    checked: set[tuple[str, ...]] = set()
+    for run in plan:
+        flags = {name: value for name, value in run.flags.items() if name not in ("seed", "output_dir")}
+        arguments = tuple(replace_flags(run, flags))
+        if arguments in checked:
+            continue
+        checked.add(arguments)
+        said = StringIO()
+        try:
+            with redirect_stderr(said):
+                model, *_ = parse_recipe((ModelArguments, DataArguments, CDETrainingArguments), arguments)
+        except ValueError as error:
+            raise ValueError(f"The run {run.name} cannot start: {error}") from error
+        except SystemExit as error:
+            last = (said.getvalue().strip() or "a flag cannot be read").splitlines()[-1]
+            raise ValueError(f"The run {run.name} cannot start: {last.partition('error: ')[2] or last}.") from error
+        if model.method not in METHODS:
+            raise ValueError(f"The run {run.name} has method={model.method!r}; known are {', '.join(METHODS)}.")
+
+
+def replace_flags(run: Run, flags: dict[str, Any]) -> list[str]:
+    """The arguments of a run with other flags."""
+    from dataclasses import replace
+
+    return replace(run, flags=flags).arguments()
+
+
+def estimate(
+    recipe: Recipe, todo: Sequence[Run], done: Sequence[dict[str, Any]], parallel: int = 1
+) -> tuple[float, str]:
+    """Minutes that the runs take, and how that is known.
+
+    Args:
+        recipe: for its guess of the minutes of a run.
+        todo: the runs to make.
+        done: results of finished runs; what a run of the same method took counts, else what any took.
+        parallel: runs at a time.
+
+    Returns:
+        Minutes, and a phrase.
+    """
+    by_method: dict[str, list[float]] = {}
+    for result in done:
+        by_method.setdefault(result["method"], []).append(result["minutes"])
+    anything = [minutes for values in by_method.values() for minutes in values]
+    known = {method: statistics.mean(values) for method, values in by_method.items()}
+    default = statistics.mean(anything) if anything else recipe.minutes_per_run
+    minutes = sum(known.get(run.method, default) for run in todo) / max(1, parallel)
+    if anything:
+        return minutes, f"from the {len(anything)} runs that are done"
+    where = f" on {recipe.hardware}" if recipe.hardware else ""
+    return minutes, f"{recipe.minutes_per_run:g} minutes a run{where}, as the recipe guesses"
+
+
+def as_time(minutes: float) -> str:
+    """Minutes as a person says them."""
+    return f"{minutes:.0f} minutes" if minutes < 100 else f"{minutes / 60:.1f} hours"
+
+
+def show_plan(recipe: Recipe, plan: Sequence[Run], done: dict[str, dict[str, Any]]) -> None:
+    """Print what will be done."""
+    todo = [run for run in plan if run.name not in done]
+    minutes, how = estimate(recipe, todo, list(done.values()))
+    print(f"{recipe.title} ({recipe.path}): {len(plan)} runs, {len(done)} done, {len(todo)} to do.")
+    for run in plan:
+        print(f"  {'done ' if run.name in done else 'to do'}  {run.name}")
+    if todo:
+        print(f"One after another: about {as_time(minutes)} ({how}).")
+        print(f"The first: {todo[0].command()}", flush=True)
+
+
+def run_all(
+    recipe: Recipe, plan: Sequence[Run], done: dict[str, dict[str, Any]], train: Sequence[str] = TRAIN
+) -> list[Outcome]:
+    """Make the runs that have no result, with a bar over them.
+
+    Returns:
+        The outcomes of those that failed.
+    """
+    from tqdm import tqdm
+
+    todo = [run for run in plan if run.name not in done]
+    failed: list[Outcome] = []
+    finished = list(done.values())
+    with tqdm(total=len(plan), initial=len(done), unit="run", desc=recipe.name, dynamic_ncols=True) as bar:
+        left = list(todo)
+
+        def tick(name: str) -> None:
+            minutes, _ = estimate(recipe, left, finished)
+            bar.set_postfix_str(f"{name}, about {as_time(minutes)} left at its start", refresh=True)
+
+        for outcome in run_locally(todo, train, tick):
+            run = left.pop(0)
+            if outcome.error:
+                failed.append(outcome)
+                bar.write(f"{outcome.name} failed: {outcome.error}")
+            else:
+                finished.append(read_result(run) or {})
+                bar.write(f"{outcome.name}: {outcome.minutes:.1f} minutes, {accuracies(finished[-1])}")
+            bar.update()
+    return failed
+
+
+def accuracies(result: dict[str, Any]) -> str:
+    """The accuracies on the test splits of the selected checkpoint."""
+    splits = result["selected"]["splits"]
+    return ", ".join(f"{name} {values['accuracy']:.3f}" for name, values in splits.items() if name[:4] == "test")
+
+
+def show_table(recipe: Recipe, folder: Path) -> None:
+    """Print the table of the results and write it with its pictures and report."""
+    try:
+        from modeling_cde.analysis import comparison  # type: ignore[attr-defined]
+    except ImportError:
+        print(f"Results: {folder}")
+        return
+    comparison.main([str(folder), "--reference", recipe.reference])
+
+
+def main(arguments: Sequence[str] | None = None, train: Sequence[str] = TRAIN) -> None:
+    """Command line: see the module's docstring."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.causal_triplet",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", type=Path, required=True, help="the benchmark: configs/benchmark_*.yaml")
+    parser.add_argument("--seeds", type=int, nargs="+", help="instead of the recipe's")
+    parser.add_argument("--methods", nargs="+", help="these of the recipe's methods")
+    parser.add_argument("--engine", choices=ENGINES, default="local", help="one after another here, or on Ray")
+    parser.add_argument(
+        "--ray_address", help="of a running Ray cluster, such as auto or HOST:6379; none starts Ray here"
+    )
+    parser.add_argument("--runs", default="runs", help="folder of the runs (%(default)s)")
+    parser.add_argument("--results", default="benchmarks/results", help="folder of the results (%(default)s)")
+    parser.add_argument("--dry_run", action="store_true", help="check the recipe and show the plan, run nothing")
+    parser.add_argument("--table", action="store_true", help="only print the table of the results that are there")
+    options = parser.parse_args(arguments)
+    try:
+        recipe = load_recipe(options.config)
+        plan = make_plan(recipe, options.seeds, options.methods, options.runs, options.results)
+        folder = Path(options.results, recipe.name)
+        if options.table:
+            show_table(recipe, folder)
+            return
+        check_flags(plan)
+        done = {run.name: result for run in plan if (result := read_result(run)) is not None}
+        show_plan(recipe, plan, done)
+        from benchmarks.benchmark_data import missing_data, prepare_data
+
+        problem = missing_data(recipe.data, plan)
+        if options.dry_run:
+            print(f"Before it can run: {problem}" if problem else "The recipe is sound; nothing was run.")
+            return
+        if problem:
+            raise ValueError(problem)
+        signal.signal(signal.SIGTERM, _stop)
+        prepare_data([run for run in plan if run.name not in done])
+        failed = run_all(recipe, plan, done, train)
+        show_table(recipe, folder)
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on where it stopped.", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError) as error:
+        sys.exit(f"{error}")
+    if failed:
+        sys.exit(f"{len(failed)} of {len(plan)} runs failed: {', '.join(outcome.name for outcome in failed)}.")
+
+
+def _stop(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()
