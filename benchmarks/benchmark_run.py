@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TRAIN = (sys.executable, "-m", "accelerate.commands.launch", "train.py")
 END_SECONDS = 20.0  # that a run has to end by itself when it is told to
 # What decides a number: changes here that are not committed are named in the result.
+_STARTED, _ADVICE = "=== started ", "or run `accelerate config`."
 CODE = ("train.py", "modeling_cde", "data_scripts", "configs")
 
 
@@ -111,6 +112,8 @@ def _execute(run: Run, train: Sequence[str], tick: Callable[[], None], note: Pat
 def _train(command: Sequence[str], log: Path, tick: Callable[[], None], lock: int) -> int:
     """Run a command with its output in a file; its exit status. It holds the lock, too, as long as it lives."""
     with log.open("a", encoding="utf-8") as output:
+        output.write(f"{_STARTED}{datetime.datetime.now():%Y-%m-%d %H:%M}: {' '.join(command)}\n")
+        output.flush()
         # A session of its own: Ctrl-C reaches the launcher and what it launched through this process, in order.
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, pass_fds=(lock,)
@@ -170,6 +173,7 @@ def make_result(run: Run, state: Mapping[str, Any]) -> dict[str, Any]:
         ) from error
     geometry, problem = _geometry(folder)
     training = selected["training"]
+    ended = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
     return {
         "run": run.name,
         "benchmark": run.benchmark,
@@ -180,8 +184,14 @@ def make_result(run: Run, state: Mapping[str, Any]) -> dict[str, Any]:
         "shift": run.shift,
         "seed": run.seed,
         "split_seed": run.split_seed,
-        "selected": {**training.get("selected", {}), "splits": selected["splits"], "gap": selected["gap"]},
-        "last": {**last["training"].get("selected", {}), "splits": last["splits"], "gap": last["gap"]},
+        "selected": {**training["selected"], "splits": selected["splits"], "gap": selected["gap"]},
+        "last": {
+            "step": ended["global_step"],
+            "epoch": round(ended["epoch"], 2),
+            "criterion": None,
+            "splits": last["splits"],
+            "gap": last["gap"],
+        },
         "geometry": geometry,
         "geometry_problem": problem,
         "minutes": state["minutes"],
@@ -259,6 +269,12 @@ def _code() -> dict[str, Any]:
 
 
 def _last_lines(log: Path, code: int, count: int = 8) -> str:
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    """What a failed run said at its end, without what the launcher adds."""
+    text = log.read_text(encoding="utf-8", errors="replace")
+    text = text.rpartition(_STARTED)[2].partition("\n")[2].rpartition(_ADVICE)[2]
+    said, mark, trace = text.rpartition("Traceback (most recent call last):")
+    if mark and "accelerate/commands/launch.py" in trace and said.strip():
+        text = said  # the launcher's own trace, which says only that train.py ended
+    lines = [line for line in text.splitlines() if line.strip()]
     shown = "\n".join(f"    {line[-300:]}" for line in lines[-count:])
     return f"train.py ended with status {code}; the last lines of {log}:\n{shown}"

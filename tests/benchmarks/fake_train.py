@@ -40,6 +40,7 @@ def main() -> None:
             "training": {"command": "", "minutes": 0.1, "selected": selected, "arguments": {"seed": options.seed}},
         }
         (folder / "metrics.json").write_text(json.dumps(metrics))
+    (output / "trainer_state.json").write_text(json.dumps({"global_step": 18, "epoch": 2.0}))
     (output / "split_single_comp.json").write_text("{}")
 
 
