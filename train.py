@@ -33,29 +33,6 @@ def render_rooms(data: Any) -> None:
     )
 
 
-def make_model(model: Any, image_size: int, actions: list[str]) -> tuple[Any, Any]:
-    """The model to train and the processor of its pictures."""
-    from transformers import AutoConfig
-
-    from modeling_cde import CDEImageProcessor
-    from modeling_cde.methods import METHODS
-
-    if model.method not in METHODS:
-        raise ValueError(f"method={model.method!r} is not known; choose one of: {', '.join(METHODS)}.")
-    if model.backbone is not None:
-        processor = CDEImageProcessor.from_backbone(model.backbone, revision=model.backbone_revision)
-        source: Any = model.backbone
-    else:
-        source = AutoConfig.for_model(**{"image_size": image_size, **model.parsed_backbone_config()})
-        processor = CDEImageProcessor()
-    processor.size = {"height": image_size, "width": image_size}
-    options = {"id2label": dict(enumerate(actions)), "revision": model.backbone_revision, **model.cde_options()}
-    made = METHODS[model.method].from_backbone(source, **options)
-    if model.freeze_backbone or model.freeze_blocks:
-        made.freeze_backbone(num_blocks=None if model.freeze_backbone else model.freeze_blocks)
-    return made, processor
-
-
 def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, Any]]:
     """Everything that can be wrong before training starts: the trainer, all splits, their transform, what to record."""
     from accelerate import PartialState
@@ -63,10 +40,15 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
 
     from modeling_cde.arguments import DataArguments, ModelArguments
     from modeling_cde.distributed import use_all_cores
+    from modeling_cde.methods import METHODS, make_model
     from modeling_cde.recipe import parse_recipe
+    from modeling_cde.selection import check_last_is_kept
     from modeling_cde.training_args import CDETrainingArguments
 
-    model_args, data_args, train_args = parse_recipe((ModelArguments, DataArguments, CDETrainingArguments), arguments)
+    brought = {name: method.flags for name, method in METHODS.items()}
+    kinds = (ModelArguments, DataArguments, CDETrainingArguments)
+    model_args, data_args, train_args = parse_recipe(kinds, arguments, brought)
+    check_last_is_kept(train_args)
     set_seed(train_args.seed)
     state = PartialState()
     if state.device.type == "cpu":
@@ -76,22 +58,26 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
 
     from modeling_cde.data.collator import PairCollator
     from modeling_cde.data.shifts import load_shifts, pairs_used_twice, reported_splits
+    from modeling_cde.data.subsets import take_subsets
     from modeling_cde.data.transforms import Augmentation, PairTransform
     from modeling_cde.metrics import compute_action_metrics
     from modeling_cde.progress import show_progress
     from modeling_cde.trainer import CDETrainer
 
-    splits = load_shifts(data_args.source, data_args.view, data_args.shift)
+    splits = take_subsets(
+        load_shifts(data_args.source, data_args.view, data_args.shift), seed=train_args.seed, **data_args.subsets()
+    )
     actions = splits["train"].features["action"].names
-    model, processor = make_model(model_args, data_args.image_size, actions)
-    crop = "box" if data_args.view == "single" else "none"
-    plain = PairTransform.from_processor(processor, crop=crop)
+    model, processor = make_model(model_args, data_args.image_size, splits["train"].features)
+    seen = {"crop": "box" if data_args.view == "single" else "none"}
+    plain = PairTransform.from_processor(processor, **seen)
     augment = data_args.augment and Augmentation.for_actions(actions)  # mirrored, but for "push left"
-    augmented = PairTransform.from_processor(processor, crop=crop, augment=augment, seed=train_args.seed)
+    augmented = PairTransform.from_processor(processor, **seen, augment=augment, seed=train_args.seed)
 
     def accuracy(prediction: Any) -> dict[str, float]:
         predicted = prediction.predictions.argmax(-1).tolist()
-        return {"accuracy": compute_action_metrics(predicted, prediction.label_ids.tolist(), actions)["accuracy"]}
+        metrics = compute_action_metrics(predicted, prediction.label_ids.tolist(), actions)
+        return {"accuracy": metrics["accuracy"], "never_predicted": len(metrics["never_predicted"])}
 
     trainer = CDETrainer(
         model=model,
@@ -119,13 +105,14 @@ def main(arguments: list[str]) -> None:
     started = time.time()
     try:
         trainer, splits, transform, record = prepare(arguments)
-    except (ValueError, OSError) as error:
+    except (ValueError, TypeError, OSError) as error:
         sys.exit(f"train.py: {error}")
 
     from modeling_cde.analysis.curves import plot_training_curve
     from modeling_cde.cards.model_card import write_model_card
     from modeling_cde.data.shifts import reported_splits
     from modeling_cde.evaluation import evaluate_splits, results_table
+    from modeling_cde.selection import restore_last, selected_epoch
 
     resume = trainer.args.resume_from_checkpoint  # a folder, or "true" for the newest checkpoint of output_dir
     trainer.train(resume_from_checkpoint=True if str(resume).lower() == "true" else resume)
@@ -133,9 +120,13 @@ def main(arguments: list[str]) -> None:
     trainer.save_model(str(output))
     trainer.save_state()
     record["minutes"] = round((time.time() - started) / 60, 1)
+    record["selected"] = selected_epoch(trainer)
+    settings = {"batch_size": trainer.args.per_device_eval_batch_size}
     splits = reported_splits(splits)
-    batch_size = trainer.args.per_device_eval_batch_size
-    metrics = evaluate_splits(trainer.model, splits, transform, output, batch_size, {"training": record})
+    metrics = evaluate_splits(trainer.model, splits, transform, output, extra={"training": record}, **settings)
+    if trainer.args.evaluate_last_checkpoint:
+        restore_last(trainer)
+        evaluate_splits(trainer.model, splits, transform, output / "last", extra={"training": record}, **settings)
     if not trainer.is_world_process_zero():
         return
     for manifest in record["manifests"]:
@@ -145,6 +136,7 @@ def main(arguments: list[str]) -> None:
     print(f"\n{results_table(metrics)}\n\n{output}/ holds the checkpoint (config.json, model.safetensors), the card")
     files = "(README.md), metrics.json, deltas.safetensors, training_curve.png and the splits (split_*.json)"
     print(f"{files}. All of it took {(time.time() - started) / 60:.1f} minutes.")
+    print(f"For the geometry of the deltas, pictures and a report: python -m modeling_cde.analysis {output}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,15 @@ class ModelArguments:
     """
 
     method: str = field(
-        default="cde", metadata={"help": "cde, or the baseline that it is compared with: concatenation"}
+        default="cde",
+        metadata={
+            "help": "cde, or a method that it is compared with: see modeling_cde/methods.py; a baseline "
+            "brings contrastive_weight 0 and sparsity_weight 0, which explicit flags override"
+        },
+    )
+    method_options: str | None = field(
+        default=None,
+        metadata={"help": 'JSON of further fields of the method\'s configuration, such as {"critic_weight": 0.5}'},
     )
     backbone: str | None = field(
         default=None,
@@ -48,22 +56,27 @@ class ModelArguments:
             raise ValueError(
                 "no backbone: pass --backbone with a repository id or a folder, or start from a recipe of configs/."
             )
-        if self.method != "cde" and self.delta_mode != "global":
+        if self.method not in ("cde", "difference") and self.delta_mode != "global":
             raise ValueError(f"method={self.method!r} has no delta_mode={self.delta_mode!r}; use --method cde.")
+        self.parsed_method_options()
         if self.backbone_config is not None and self.backbone is None:
             self.parsed_backbone_config()
 
     def parsed_backbone_config(self) -> dict[str, Any]:
         """The backbone's configuration as a dictionary with its `model_type`."""
-        try:
-            config = json.loads(self.backbone_config or "")
-        except json.JSONDecodeError as error:
-            raise ValueError(f"backbone_config is not JSON ({error.msg} at character {error.pos}).") from error
+        config = _parse_json("backbone_config", self.backbone_config or "")
         if not isinstance(config, dict) or "model_type" not in config:
             raise ValueError(
                 'backbone_config needs a model_type, for example {"model_type": "vit", "hidden_size": 192}.'
             )
         return config
+
+    def parsed_method_options(self) -> dict[str, Any]:
+        """Further fields of the method's configuration; empty where none are given."""
+        options = _parse_json("method_options", self.method_options or "{}")
+        if not isinstance(options, dict):
+            raise ValueError('method_options must be a JSON object, for example {"critic_weight": 0.5}.')
+        return options
 
     def cde_options(self) -> dict[str, Any]:
         """The fields that are fields of the model's configuration."""
@@ -77,7 +90,8 @@ class ModelArguments:
         )
         patch_names = ("delta_mode", "top_k_patches", "patch_loss")
         # The baselines have one delta a pair and no patches.
-        return {name: getattr(self, name) for name in names + (patch_names if self.method == "cde" else ())}
+        of_patches = patch_names if self.method in ("cde", "difference") else ()
+        return {name: getattr(self, name) for name in names + of_patches} | self.parsed_method_options()
 
 
 @dataclass
@@ -101,6 +115,9 @@ class DataArguments:
     augment: bool = field(
         default=True, metadata={"help": "the same random crop, flip and colour change on both images"}
     )
+    train_pairs: int | None = field(default=None, metadata={"help": "train on so many pairs only"})
+    train_objects: int | None = field(default=None, metadata={"help": "train on so many objects only"})
+    num_actions: int | None = field(default=None, metadata={"help": "train and test on so many actions only"})
     rooms_folder: str = field(default="data/rooms", metadata={"help": "where rendered rooms are, or will be"})
     rooms_pairs: int = field(default=3000, metadata={"help": "how many pairs to render"})
     rooms_image_size: int = field(default=128, metadata={"help": "side of the rendered pictures, in pixels"})
@@ -118,7 +135,18 @@ class DataArguments:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
 
+    def subsets(self) -> dict[str, int | None]:
+        """What `modeling_cde.data.subsets.take_subsets` is told."""
+        return {name: getattr(self, name) for name in ("train_pairs", "train_objects", "num_actions")}
+
     @property
     def source(self) -> str:
         """The folder or repository that the pairs are read from."""
         return self.rooms_folder if self.data is None else self.data
+
+
+def _parse_json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{name} is not JSON ({error.msg} at character {error.pos}).") from error

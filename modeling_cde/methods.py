@@ -1,20 +1,96 @@
-"""The methods that can be trained and compared, by name."""
+"""The methods that can be trained and compared, by name, and what each brings to a training run."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedModel
 
+from .arguments import ModelArguments
+from .configuration_cde import CDEConfig
+from .data.splits import OPPOSITES
 from .image_processing_cde import CDEImageProcessor
 from .modeling_baselines import ConcatenationForActionClassification
 from .modeling_cde import CDEForActionClassification
 
-# The value of `--method` -> the model that it trains. All take the same inputs and return delta, states and logits.
-METHODS: dict[str, type[PreTrainedModel]] = {
-    "cde": CDEForActionClassification,
-    "concatenation": ConcatenationForActionClassification,
+
+@dataclass(frozen=True)
+class Method:
+    """One value of `--method`.
+
+    Attributes:
+        model: The class that is trained; all take the same inputs and return delta, states and logits.
+        title: How tables call it.
+        flags: Values that the method brings for flags of train.py; flags that are given explicitly win.
+    """
+
+    model: type[PreTrainedModel]
+    title: str
+    flags: Mapping[str, Any] = field(default_factory=dict)
+
+
+# What is learned from the cross-entropy, and from a term of the model's own, alone: no loss on the deltas.
+_OWN_LOSS_ONLY = {"contrastive_weight": 0.0, "sparsity_weight": 0.0}
+
+METHODS: dict[str, Method] = {
+    "cde": Method(CDEForActionClassification, "CDE, all three losses"),
+    "difference": Method(CDEForActionClassification, "difference, cross-entropy", _OWN_LOSS_ONLY),
+    "concatenation": Method(ConcatenationForActionClassification, "concatenation, cross-entropy", _OWN_LOSS_ONLY),
 }
 
-_BY_MODEL_TYPE = {kind.config_class.model_type: kind for kind in METHODS.values()}
+_BY_MODEL_TYPE = {method.model.config_class.model_type: method.model for method in METHODS.values()}
+
+
+def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tuple[PreTrainedModel, CDEImageProcessor]:
+    """A new model to train, and the processor of its pictures.
+
+    Args:
+        arguments: The method and its backbone.
+        image_size: Side of the pictures that the model sees, in pixels.
+        features: `datasets.Features` of the training pairs, which name actions and objects.
+
+    Raises:
+        ValueError: The method is not known, or an option is out of range.
+        TypeError: `method_options` names a field that the method's configuration does not have.
+    """
+    if arguments.method not in METHODS:
+        raise ValueError(f"method={arguments.method!r} is not known; choose one of: {', '.join(METHODS)}.")
+    kind = METHODS[arguments.method].model
+    if arguments.backbone is not None:
+        processor = CDEImageProcessor.from_backbone(arguments.backbone, revision=arguments.backbone_revision)
+        source: Any = arguments.backbone
+    else:
+        source = AutoConfig.for_model(**{"image_size": image_size, **arguments.parsed_backbone_config()})
+        processor = CDEImageProcessor()
+    processor.size = {"height": image_size, "width": image_size}
+    options = options_from_data(kind.config_class, features["action"].names, features["object"].names)
+    model = kind.from_backbone(source, revision=arguments.backbone_revision, **{**options, **arguments.cde_options()})
+    if arguments.freeze_backbone or arguments.freeze_blocks:
+        model.freeze_backbone(num_blocks=None if arguments.freeze_backbone else arguments.freeze_blocks)
+    return model, processor
+
+
+def options_from_data(config_class: type[CDEConfig], actions: Sequence[str], objects: Sequence[str]) -> dict[str, Any]:
+    """What a configuration has to know of the data set.
+
+    Args:
+        config_class: Of the method's model.
+        actions: Names of the action classes.
+        objects: Names of the object classes.
+
+    Returns:
+        Fields of the configuration: always `id2label`; `num_objects` and `action_blocks` (an action and its opposite
+        share a block) where the configuration has them.
+    """
+    known = config_class.option_names()
+    options: dict[str, Any] = {"id2label": dict(enumerate(actions))}
+    if "num_objects" in known:
+        options["num_objects"] = len(objects)
+    if "action_blocks" in known:
+        groups = [min(action, OPPOSITES.get(action, action)) for action in actions]
+        order = sorted(set(groups), key=groups.index)
+        options["action_blocks"] = [order.index(group) for group in groups]
+    return options
 
 
 def load_action_model(checkpoint: str, **kwargs: Any) -> tuple[PreTrainedModel, CDEImageProcessor]:

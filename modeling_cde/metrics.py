@@ -21,7 +21,7 @@ Args:
     action_names: list of str, the name of action id i at position i.
     opposites: dict of str to str, the opposite of an action by name; actions without one are absent.
 Returns:
-    n, accuracy, macro_accuracy, accuracy_by_action, accuracy_by_object, opposite_error_share.
+    n, accuracy, macro_accuracy, accuracy_by_action, accuracy_by_object, opposite_error_share, never_predicted.
 """
 
 
@@ -62,7 +62,8 @@ def compute_action_metrics(
     Returns:
         `n` (int); `accuracy` = right / n; `macro_accuracy` = mean of the accuracies of the actions that occur in
         `references`; `accuracy_by_action` and `accuracy_by_object` (dicts); `opposite_error_share` = errors that name
-        the opposite of the true action / all errors, None where there is no error.
+        the opposite of the true action / all errors, None where there is no error; `never_predicted` (list): actions
+        that occur in `references` and that no prediction names, in the order of their ids.
 
     Raises:
         ValueError: if the split is empty, the lengths differ or an id has no name.
@@ -89,6 +90,7 @@ def compute_action_metrics(
         "accuracy_by_action": by_action,
         "accuracy_by_object": accuracy_by(objects, correct) if objects is not None else {},
         "opposite_error_share": reversed_errors / len(errors) if errors else None,
+        "never_predicted": [action_names[i] for i in sorted(set(references) - set(predictions))],
     }
 
 

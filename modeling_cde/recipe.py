@@ -4,10 +4,11 @@ A recipe is turned into the command line that it stands for, and the real flags 
 place, whichever way it came, and the last one wins.
 """
 
+import argparse
 import dataclasses
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,21 @@ import yaml
 from transformers import HfArgumentParser
 
 
-def parse_recipe(dataclass_types: Sequence[type], arguments: Sequence[str]) -> tuple[Any, ...]:
+def parse_recipe(
+    dataclass_types: Sequence[type],
+    arguments: Sequence[str],
+    brought_by_method: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[Any, ...]:
     """Read `--config FILE` and flags into dataclasses.
+
+    A method may bring values of its own. They win over a recipe that names another method, and never over what is
+    said together with the method: the other keys of the recipe that names it, or the flags beside `--method`.
 
     Args:
         dataclass_types: the argument dataclasses; their field names are the keys and the flags.
         arguments: the command line without the program's name, for example
             ["--config", "configs/quickstart.yaml", "--seed", "1"].
+        brought_by_method: the value of `--method` -> flag -> value.
 
     Returns:
         One instance of each dataclass, in their order.
@@ -35,12 +44,14 @@ def parse_recipe(dataclass_types: Sequence[type], arguments: Sequence[str]) -> t
     known = {field.name for kind in dataclass_types for field in dataclasses.fields(kind) if field.init}
     arguments = list(arguments)
     from_file: list[str] = []
+    brought = brought_by_method or {}
     while "--config" in arguments:
         at = arguments.index("--config")
         if at + 1 >= len(arguments):
             raise ValueError("--config needs a file: for example --config configs/quickstart.yaml.")
-        from_file += flags_of(Path(arguments[at + 1]), known)
+        from_file += _with_brought(flags_of(Path(arguments[at + 1]), known), brought)
         del arguments[at : at + 2]
+    arguments = _with_brought(arguments, brought)
     *parsed, unknown = parser.parse_args_into_dataclasses(from_file + arguments, return_remaining_strings=True)
     if unknown:
         flag = unknown[0].split("=")[0]
@@ -83,6 +94,14 @@ def flags_of(path: Path, known: set[str]) -> list[str]:
             # One token, so that a negative number or a leading dash is a value and not a flag.
             flags.append(f"--{key}={json.dumps(value) if isinstance(value, dict) else value}")
     return flags
+
+
+def _with_brought(flags: list[str], brought: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The flags, after those that the method among them brings."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, argument_default=None, exit_on_error=False)
+    parser.add_argument("--method", nargs="?")
+    method = parser.parse_known_args(flags)[0].method
+    return [*(f"--{name}={value}" for name, value in brought.get(method, {}).items()), *flags]
 
 
 def _nearest(key: str, known: set[str], prefix: str = "") -> str:

@@ -132,6 +132,13 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         default=False,
         metadata={"help": "Must stay false where images are read by a transform of the data set."},
     )
+    evaluate_last_checkpoint: bool = field(
+        default=False,
+        metadata={
+            "help": "train.py: evaluate the last epoch too, into the folder last/, not only the one that "
+            "validation selects."
+        },
+    )
     label_names: list[str] | None = field(
         default_factory=lambda: ["labels"], metadata={"help": "Inputs of the model that are labels."}
     )

@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "modeling_cde"
 HUB_FILES = ("configuration_cde", "backbones_cde", "modeling_cde", "image_processing_cde", "pipeline_cde")
-MODELS = {f"{PACKAGE}.{name}" for name in (*HUB_FILES, "modeling_baselines", "methods")}
+BASELINES = ("modeling_concatenation", "modeling_baselines", "modeling_token_baselines", "modeling_neighbours")
+MODELS = {f"{PACKAGE}.{name}" for name in (*HUB_FILES, *BASELINES, "methods")}
 # What a machine has that can load a checkpoint: Transformers brings numpy and safetensors.
 HUB_LIBRARIES = {"torch", "transformers", "numpy", "PIL", "safetensors", *sys.stdlib_module_names}
 
@@ -84,10 +85,16 @@ def test_hub_files_import_only_each_other(name):
     assert f"import {PACKAGE}" not in file.read_text() and f"from {PACKAGE}" not in file.read_text()
 
 
-@pytest.mark.parametrize("name", ["modeling_baselines", "methods"])
+@pytest.mark.parametrize("name", BASELINES)
 def test_the_other_models_are_built_on_the_hub_files(name):
     for file in existing(name):
-        assert local(file) <= MODELS
+        assert local(file) <= MODELS - {f"{PACKAGE}.methods"}
+
+
+def test_methods_know_models_and_arguments():
+    allowed = MODELS | {f"{PACKAGE}.{name}" for name in ("arguments", "data.splits")}
+    for file in existing("methods"):
+        assert local(file) <= allowed
 
 
 def test_trainer_knows_no_model():
@@ -97,8 +104,8 @@ def test_trainer_knows_no_model():
 
 
 def test_evaluation_imports_models_data_and_metrics():
-    for file in existing("evaluation"):
-        wrong = {name for name in local(file) if name not in MODELS}
+    for file in existing("evaluation", "predictions"):
+        wrong = {name for name in local(file) if name not in MODELS | {f"{PACKAGE}.predictions"}}
         assert not {name for name in wrong if not within(name, f"{PACKAGE}.data", f"{PACKAGE}.metrics")}
 
 

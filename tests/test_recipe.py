@@ -38,6 +38,21 @@ def test_a_later_file_wins_over_an_earlier_one(tmp_path):
     assert data.image_size == 32
 
 
+def test_a_method_brings_values_that_what_is_said_beside_it_overrides(tmp_path):
+    brought = {"concatenation": {"delta_dim": 7, "image_size": 8}}
+    path = tmp_path / "recipe.yaml"
+    for text, flags, expected in (
+        ("backbone: org/a\nmethod: cde\ndelta_dim: 3\n", ["--method", "concatenation"], (7, 8)),
+        ("backbone: org/a\nmethod: cde\ndelta_dim: 3\n", ["--delta_dim=4", "--method=concatenation"], (4, 8)),
+        ("backbone: org/a\nmethod: concatenation\ndelta_dim: 3\n", [], (3, 8)),
+        ("backbone: org/a\nmethod: concatenation\ndelta_dim: 3\n", ["--method", "cde", "--image_size=5"], (3, 5)),
+        ("backbone: org/a\ndelta_dim: 3\nimage_size: 4\n", [], (3, 4)),
+    ):
+        path.write_text(text, encoding="utf-8")
+        model, data = parse_recipe(KINDS, ["--config", str(path), *flags], brought)
+        assert (model.delta_dim, data.image_size) == expected, (text, flags)
+
+
 def test_every_option_of_the_model_reaches_its_configuration():
     model = ModelArguments(backbone="org/a", delta_mode="patch", num_prefix_tokens=1)
     assert set(model.cde_options()) <= CDEConfig.option_names()

@@ -81,13 +81,36 @@ def test_the_card_holds_the_measured_numbers(run):
     assert "rendered rooms" not in card.text  # these pairs were not rendered
 
 
-def test_the_baseline_takes_the_same_command(data, tmp_path):
+def test_the_last_epoch_is_evaluated_beside_the_selected_one(data, tmp_path):
+    """Validation selects the first of three epochs, because the learning rate of the others ruins the weights."""
     done = run_training(
-        "--method=concatenation", "--data", str(data), "--output_dir", str(tmp_path), "--contrastive_weight=0",
-        "--sparsity_weight=0", "--max_steps=2", "--eval_strategy=no", "--save_strategy=no",
-        "--load_best_model_at_end=false",
+        "--data", str(data), "--output_dir", str(tmp_path), "--num_train_epochs=3", "--learning_rate=3",
+        "--backbone_learning_rate=3", "--warmup_steps=0.7", "--evaluate_last_checkpoint=true",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    selected, last = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("", "last"))
+    state = json.loads((tmp_path / "trainer_state.json").read_text())
+    losses = {
+        e["epoch"]: e["eval_validation_cross_entropy"]
+        for e in state["log_history"]
+        if "eval_validation_cross_entropy" in e
+    }
+    best = min(losses, key=losses.get)
+    assert best < 3 and selected["training"]["selected"] == {
+        "step": state["best_global_step"], "epoch": best, "criterion": "eval_validation_cross_entropy",
+    }  # fmt: skip
+    for metrics, epoch in ((selected, best), (last, 3)):
+        assert metrics["splits"]["validation"]["cross_entropy"] == pytest.approx(losses[epoch], rel=1e-4)
+
+
+def test_the_baseline_takes_the_same_command(data, tmp_path):
+    done = run_training(
+        "--method=concatenation", "--data", str(data), "--output_dir", str(tmp_path), "--max_steps=2",
+        "--eval_strategy=no", "--save_strategy=no", "--load_best_model_at_end=false",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    arguments = json.loads((tmp_path / "metrics.json").read_text())["training"]["arguments"]
+    assert (arguments["contrastive_weight"], arguments["sparsity_weight"]) == (0, 0)  # brought by the method
     assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "cde-concatenation"
     assert load_action_model(str(tmp_path))[0].config.num_labels == 4
 
@@ -97,8 +120,12 @@ def test_the_baseline_takes_the_same_command(data, tmp_path):
     [
         (["--sparsity_wieght=1"], "unknown argument '--sparsity_wieght'; did you mean '--sparsity_weight'?"),
         (["--metric_for_best_model=eval_test_accuracy"], "test split"),
-        (["--method=magic"], "method='magic' is not known; choose one of: cde, concatenation"),
+        (["--method=magic"], "method='magic' is not known; choose one of: cde, difference, concatenation"),
         (["--data=no/such/folder"], "no/such/folder"),
+        (["--method_options={"], "method_options is not JSON"),
+        (['--method_options={"critic": 1}'], "CDEConfig has no field 'critic'"),
+        (["--train_objects=99"], "train_objects=99 must lie in [1, "),
+        (["--evaluate_last_checkpoint=true", "--save_strategy=best"], "evaluate_last_checkpoint needs save_strategy"),
     ],
 )
 def test_wrong_arguments_get_one_sentence(data, tmp_path, arguments, message):

@@ -9,21 +9,64 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
-_METHODS = {
-    "cde": "Causal delta embeddings: an action is recognised from the difference of two embeddings.",
-    "cde-concatenation": "A baseline: an action is recognised from two embeddings side by side.",
+
+
+class Described(NamedTuple):
+    """What a card says of a method: the class to load, one sentence, and how it works."""
+
+    model: str
+    sentence: str
+    explanation: str
+
+
+_METHODS = {  # by model_type
+    "cde": Described(
+        "CDEForActionClassification",
+        "Causal delta embeddings: an action is recognised from the difference of two embeddings.",
+        "An intervention is represented as the difference of two embeddings, δ = φ(after) − φ(before), where φ is a "
+        "causal projector on a vision backbone. Identical pictures have δ = 0, and swapping the two flips the sign.",
+    ),
+    "cde-concatenation": Described(
+        "ConcatenationForActionClassification",
+        "A baseline: an action is recognised from two embeddings side by side.",
+        "Both pictures are embedded, and a small network reads the two embeddings side by side.",
+    ),
+    "cde-icm": Described(
+        "ICMForActionClassification",
+        "A baseline: an action is recognised from embeddings that an adversary cannot read the object from.",
+        "A critic learns to name the object from the embeddings, and its reversed gradient makes that hard.",
+    ),
+    "cde-sms": Described(
+        "SMSForActionClassification",
+        "A baseline: an action is recognised from embeddings of which it may change one block only.",
+        "Every action has a block of dimensions, shared with its opposite; a penalty keeps the other blocks unchanged.",
+    ),
+    "cde-oracle-mask": Described(
+        "OracleMaskForActionClassification",
+        "An oracle: an action is recognised from what lies under the true mask of its target.",
+        "Patch features are averaged under the target's mask, in both pictures. It needs `masks` beside the pictures.",
+    ),
+    "cde-token-matching": Described(
+        "TokenMatchingForActionClassification",
+        "A baseline: an action is recognised from the differences of matched patches.",
+        "Each patch of one picture is matched with its most similar patch of the other, and the differences are pooled.",
+    ),
+    "cde-joint": Described(
+        "JointEncoderForActionClassification",
+        "A baseline: an action is recognised by a transformer that reads the patches of both pictures at once.",
+        "A small transformer attends over the patch tokens of both frames, as a video model does.",
+    ),
+    "cde-neighbours": Described(
+        "NeighboursForActionClassification",
+        "A baseline: an action is that of the most similar training pairs.",
+        "The features of the training pairs are kept, and the nearest of them by cosine vote.",
+    ),
 }
-_EXPLANATIONS = {
-    "cde": "An intervention is represented as the difference of two embeddings, δ = φ(after) − φ(before), where φ is a "
-    "causal projector on a vision backbone. Identical pictures have δ = 0, and swapping the two flips the sign.",
-    "cde-concatenation": "Both pictures are embedded, and a small network reads the two embeddings side by side.",
-}
-_CLASSES = {"cde": "CDEForActionClassification", "cde-concatenation": "ConcatenationForActionClassification"}
 _MODEL_KEYS = (
     "delta_mode",
     "delta_dim",
@@ -51,7 +94,7 @@ def results_rows(splits: Mapping[str, Mapping[str, Any]]) -> str:
 
 def snippet(model_type: str, folder: str, size: int) -> str:
     """Code that loads the checkpoint and names the action of one pair of pictures."""
-    kind = _CLASSES[model_type]
+    kind = _METHODS[model_type].model
     return "\n".join(
         [
             "from PIL import Image",
@@ -130,13 +173,13 @@ def write_model_card(run: str | Path, name: str | None = None) -> Path:
         card_metadata(name, config, metrics, rendered),
         template_path=str(TEMPLATE),
         name=name,
-        method_sentence=_METHODS[config["model_type"]],
+        method_sentence=_METHODS[config["model_type"]].sentence,
         actions=[label_of[i] for i in sorted(label_of)],
         snippet=snippet(config["model_type"], name, arguments["image_size"]),
         results=results_rows(metrics["splits"]),
         gap=", ".join(f"{value:.3f} on {split}" for split, value in metrics["gap"].items()),
         model_rows=[("backbone", described), *((key, config[key]) for key in model_keys)],
-        explanation=_EXPLANATIONS[config["model_type"]],
+        explanation=_METHODS[config["model_type"]].explanation,
         data=training["data"],
         used_twice=[
             f"{count} of the {metrics['splits'][split]['n']} pairs of {split}"

@@ -1,0 +1,55 @@
+"""Which epoch a run ended with: the one that validation selected, and the last one beside it."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import Trainer
+
+
+def check_last_is_kept(args: Any) -> None:
+    """Raise where `evaluate_last_checkpoint` asks for a checkpoint that training will not leave.
+
+    Raises:
+        ValueError: the best epoch is loaded at the end, and the last one would not be saved.
+    """
+    if args.evaluate_last_checkpoint and args.load_best_model_at_end and args.save_strategy != "epoch":
+        raise ValueError(
+            f"evaluate_last_checkpoint needs save_strategy=epoch, not {args.save_strategy.value}: only then is the "
+            "last epoch sure to have a checkpoint."
+        )
+
+
+def selected_epoch(trainer: Trainer) -> dict[str, Any]:
+    """The step, the epoch and the criterion of the model that training ended with.
+
+    Args:
+        trainer: after `train`.
+
+    Returns:
+        `step` (int), `epoch` (float), and `criterion`: the metric of `metric_for_best_model`, or None where the model
+        is simply that of the last step.
+    """
+    state, args = trainer.state, trainer.args
+    chosen = args.load_best_model_at_end and state.best_global_step is not None
+    step = state.best_global_step if chosen else state.global_step
+    return {
+        "step": step,
+        "epoch": round(state.epoch * step / state.global_step, 2) if state.global_step else 0.0,
+        "criterion": args.metric_for_best_model if chosen else None,
+    }
+
+
+def restore_last(trainer: Any) -> None:
+    """Put the weights of the last step into the model of a trainer that has loaded the best ones.
+
+    Args:
+        trainer: a `CDETrainer` after `train`.
+
+    Raises:
+        ValueError: the model is sharded or adapted, so that its checkpoints cannot simply be read.
+    """
+    if selected_epoch(trainer)["step"] == trainer.state.global_step:
+        return
+    last = Path(trainer.args.output_dir) / f"checkpoint-{trainer.state.global_step}"
+    if not trainer.restore(str(last)):
+        raise ValueError(f"{last} is sharded or adapted: evaluate it by python -m modeling_cde.evaluation.")
