@@ -3,9 +3,9 @@
     python -m modeling_cde.evaluation --model runs/quickstart --data data/rooms --output runs/quickstart
 
 writes `metrics.json` (accuracy per split, action and object; the gap to the in-distribution split) and
-`deltas.safetensors` (delta, states, logits and labels of every pair). Everything that comes after, pictures, geometry,
-cards, reads those two files and needs no model. Under `accelerate launch` the splits are divided among the processes
-and every pair is still counted exactly once.
+`deltas.safetensors` (delta, states, logits and labels of every pair, of pairs of the training part to compare with, and
+some pictures). Everything that comes after, pictures, geometry, cards, reads those two files and needs no model. Under
+`accelerate launch` the splits are divided among the processes and every pair is still counted exactly once.
 """
 
 import argparse
@@ -13,7 +13,6 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,94 +20,33 @@ import accelerate
 import datasets
 import torch
 import transformers
-from datasets.utils import tqdm
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader
 
-from .data.collator import PairCollator
+from .data.coverage import target_coverage
+from .data.examples import evenly_spaced, spread_rows
 from .data.schema import OPPOSITES
 from .data.transforms import PairTransform
 from .metrics import ActionMetrics, accuracy_gap
+from .predictions import Predictions, patch_grid, predict
 
 METRICS_FILE = "metrics.json"
 DELTAS_FILE = "deltas.safetensors"
 
-
-@dataclass
-class Predictions:
-    """What a model says of one split, in the split's row order, on the CPU in float32.
-
-    Attributes:
-        logits: (n, A).
-        delta: (n, D), the delta of each pair.
-        states: (n, 2, D), the states before and after.
-        labels: (n,) int64 action ids.
-        patch_indices: (n, k) int64 row-major positions of the kept patches, or None in global mode.
-    """
-
-    logits: torch.Tensor
-    delta: torch.Tensor
-    states: torch.Tensor
-    labels: torch.Tensor
-    patch_indices: torch.Tensor | None
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The fields by name, without those that are None."""
-        return {name: value for name, value in vars(self).items() if value is not None}
-
-
-@torch.no_grad()
-def predict(
-    model: torch.nn.Module,
-    dataset: datasets.Dataset,
-    transform: PairTransform,
-    batch_size: int = 64,
-    description: str = "evaluating",
-    accelerator: accelerate.Accelerator | None = None,
-) -> Predictions:
-    """Run a model over every pair of a split.
-
-    Args:
-        model: any model whose outputs have `logits`, `delta` and `states` for two frames.
-        dataset: n rows with the columns of `modeling_cde.data.schema`.
-        transform: turns rows into pixel values; must not augment.
-        batch_size: pairs per forward pass and process.
-        description: what the progress bar says.
-        accelerator: the processes to share the work with; made when None.
-
-    Returns:
-        The predictions of all n pairs, the same on every process.
-    """
-    accelerator = accelerator or accelerate.Accelerator()
-    loader = DataLoader(
-        dataset.with_transform(transform), batch_size=batch_size, collate_fn=PairCollator(), shuffle=False
-    )
-    loader = accelerator.prepare_data_loader(loader)
-    model = model.to(accelerator.device)
-    was_training = model.training
-    model.eval()
-    chunks: list[dict[str, torch.Tensor]] = []
-    for batch in tqdm(loader, desc=description, leave=False, disable=not accelerator.is_main_process):
-        outputs = model(pixel_values=batch["pixel_values"])
-        chunk = {
-            "logits": outputs.logits.float(),  # (b, A)
-            "delta": outputs.delta[:, 0].float(),  # (b, 1, D) -> (b, D)
-            "states": outputs.states.float(),  # (b, 2, D)
-            "labels": batch["labels"],  # (b,)
-        }
-        if getattr(outputs, "patch_indices", None) is not None:
-            chunk["patch_indices"] = outputs.patch_indices[:, 0].contiguous()  # (b, 1, k) -> (b, k)
-        # The last batch is padded with repeats so that all processes take part; this drops the repeats again.
-        chunks.append({name: value.cpu() for name, value in accelerator.gather_for_metrics(chunk).items()})
-    model.train(was_training)
-    joined = {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
-    patch_indices = joined.pop("patch_indices", None)
-    return Predictions(patch_indices=patch_indices, **joined)
+# How many splits give pictures to look at: those of the in-distribution test and of the shifts.
+_SPLITS_WITH_EXAMPLES = 4
 
 
 def split_metrics(predictions: Predictions, dataset: datasets.Dataset) -> dict[str, Any]:
-    """The metrics of one split: `compute_action_metrics` and the mean cross-entropy in nats."""
+    """The metrics of one split.
+
+    Args:
+        predictions: of the n pairs of the split.
+        dataset: the split.
+
+    Returns:
+        What `compute_action_metrics` gives, and `cross_entropy`, its mean in nats.
+    """
     action_names = dataset.features["action"].names
     object_feature = dataset.features["object"]
     objects = [object_feature.int2str(i) for i in dataset.with_format(None)["object"]]
@@ -143,8 +81,18 @@ def evaluate_splits(
     output: str | Path,
     batch_size: int = 64,
     extra: Mapping[str, Any] | None = None,
+    bank: datasets.Dataset | None = None,
+    bank_rows: int = 10_000,
+    examples: int = 12,
 ) -> dict[str, Any]:
     """Evaluate a model on named splits and write `metrics.json` and `deltas.safetensors`.
+
+    `deltas.safetensors` holds, for each split and for the bank under the name "train": what `Predictions` has,
+    `objects` (n,) int64, and of a patch-wise model what `target_coverage` gives; for example `test/delta`. Beside
+    them `examples/pictures` (m, 2, H, W, 3) uint8: pictures of test splits as the model sees them. Its header has JSON
+    strings: `actions` and `objects` (names by class id), `opposites` (action -> opposite), `rows` (split -> `pair_id`
+    and `scene` of each row), `examples` (split, row, pair_id, action and object of each example), and of a
+    patch-wise model `patch_grid` (rows and columns).
 
     Args:
         model: see `predict`.
@@ -153,30 +101,38 @@ def evaluate_splits(
         output: folder for the two files; made if absent.
         batch_size: pairs per forward pass and process.
         extra: further entries of `metrics.json`, such as the command and the duration of the training.
+        bank: the training part, to compare with (nearest neighbours, prototypes); its metrics are not among those of
+            the splits.
+        bank_rows: at most so many rows of the bank, evenly spaced.
+        examples: pictures of at most so many pairs of each test split, spread over actions and objects.
 
     Returns:
         What `metrics.json` holds: `splits` (name -> metrics), `gap` (name -> accuracy lost against "test"),
-        `environment` and the entries of `extra`.
+        `environment`, with a bank `train` (its metrics), and the entries of `extra`.
 
     Raises:
-        ValueError: if there is no split, or one of them is empty.
+        ValueError: if there is no split, or one of them is empty, or one is called "train" beside a bank.
     """
-    if not splits:
+    parts = dict(splits)
+    if not parts:
         raise ValueError("splits is empty: name at least one split to evaluate.")
-    empty = [name for name, rows in splits.items() if len(rows) == 0]
+    if bank is not None:
+        if "train" in parts:
+            raise ValueError("splits has a split 'train', the name of the bank: pass the training part once.")
+        parts["train"] = bank.select(evenly_spaced(len(bank), bank_rows))
+    empty = [name for name, rows in parts.items() if len(rows) == 0]
     if empty:
         raise ValueError(f"the split {empty[0]!r} has no pairs: leave it out or build the data set with more pairs.")
     accelerator = accelerate.Accelerator()
     metrics: dict[str, Any] = {"splits": {}, "gap": {}, "environment": environment(), **(extra or {})}
-    tensors: dict[str, torch.Tensor] = {}
-    names: dict[str, Any] = {}
-    for name, rows in splits.items():
-        predictions = predict(model, rows, transform, batch_size, f"evaluating {name}", accelerator)
-        metrics["splits"][name] = split_metrics(predictions, rows)
-        columns = rows.with_format(None)
-        tensors |= {f"{name}/{key}": value.contiguous() for key, value in predictions.tensors().items()}
-        tensors[f"{name}/objects"] = torch.tensor(columns["object"][:])
-        names[name] = {"pair_id": columns["pair_id"][:], "scene": columns["scene"][:]}
+    predictions: dict[str, Predictions] = {}
+    for name, rows in parts.items():
+        predictions[name] = predict(model, rows, transform, batch_size, f"evaluating {name}", accelerator)
+        found = split_metrics(predictions[name], rows)
+        if name in splits:
+            metrics["splits"][name] = found
+        else:
+            metrics[name] = found
     if "test" in metrics["splits"]:
         in_distribution = metrics["splits"]["test"]["accuracy"]
         metrics["gap"] = {
@@ -187,16 +143,71 @@ def evaluate_splits(
     if accelerator.is_main_process:
         folder = Path(output)
         folder.mkdir(parents=True, exist_ok=True)
-        features = next(iter(splits.values())).features
-        header = {
-            "actions": json.dumps(features["action"].names),
-            "objects": json.dumps(features["object"].names),
-            "rows": json.dumps(names),
-        }
-        save_file(tensors, folder / DELTAS_FILE, metadata=header)
+        _write_deltas(folder / DELTAS_FILE, predictions, parts, transform, patch_grid(model, transform.size), examples)
         (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     accelerator.wait_for_everyone()
     return metrics
+
+
+def _write_deltas(
+    path: Path,
+    predictions: Mapping[str, Predictions],
+    parts: Mapping[str, datasets.Dataset],
+    transform: PairTransform,
+    grid: tuple[int, int] | None,
+    examples: int,
+) -> None:
+    """Write `deltas.safetensors`; see `evaluate_splits` for what is in it."""
+    tensors: dict[str, torch.Tensor] = {}
+    row_names: dict[str, Any] = {}
+    for name, rows in parts.items():
+        columns = rows.with_format(None)
+        found = predictions[name].tensors() | {"objects": torch.tensor(columns["object"][:])}
+        if grid is not None:
+            shares = target_coverage(rows, transform, grid)
+            found |= {key: torch.from_numpy(value) for key, value in shares.items()}
+        tensors |= {f"{name}/{key}": value.contiguous() for key, value in found.items()}
+        row_names[name] = {"pair_id": columns["pair_id"][:], "scene": columns["scene"][:]}
+    features = next(iter(parts.values())).features
+    actions, objects = features["action"].names, features["object"].names
+    header: dict[str, Any] = {
+        "actions": actions,
+        "objects": objects,
+        "opposites": {name: OPPOSITES[name] for name in actions if OPPOSITES.get(name) in actions},
+        "rows": row_names,
+        "examples": [],
+    }
+    if grid is not None:
+        header["patch_grid"] = grid
+    tests = [name for name in parts if name.startswith("test")][:_SPLITS_WITH_EXAMPLES]
+    shown = {name: _examples(name, parts[name], transform, examples) for name in tests if examples > 0}
+    if shown:
+        tensors["examples/pictures"] = torch.cat([pictures for pictures, _ in shown.values()])
+        header["examples"] = [row for _, rows_shown in shown.values() for row in rows_shown]
+    save_file(tensors, path, metadata={key: json.dumps(value) for key, value in header.items()})
+
+
+def _examples(
+    split: str, rows: datasets.Dataset, transform: PairTransform, number: int
+) -> tuple[torch.Tensor, list[dict[str, Any]]]:
+    """Pictures (m, 2, H, W, 3) uint8 of some pairs of a split as the model sees them, and which pairs they are."""
+    columns = rows.with_format(None)
+    actions, objects = rows.features["action"].names, rows.features["object"].names
+    action_ids, object_ids, pair_ids = columns["action"][:], columns["object"][:], columns["pair_id"][:]
+    chosen = spread_rows(action_ids, object_ids, number)
+    batch = rows.with_transform(transform)[chosen]
+    pictures = transform.pictures(torch.stack(batch["pixel_values"]))  # (m, 2, 3, H, W) -> (m, 2, H, W, 3)
+    described = [
+        {
+            "split": split,
+            "row": row,
+            "pair_id": pair_ids[row],
+            "action": actions[action_ids[row]],
+            "object": objects[object_ids[row]],
+        }
+        for row in chosen
+    ]
+    return pictures, described
 
 
 def results_table(metrics: Mapping[str, Any]) -> str:
@@ -226,11 +237,24 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--shift", default="both", choices=("comp", "syst", "both"), help="which shifts to test")
     parser.add_argument("--output", required=True, help="folder for metrics.json and deltas.safetensors")
     parser.add_argument("--batch_size", type=int, default=64, help="pairs per forward pass")
+    parser.add_argument(
+        "--bank_rows", type=int, default=10_000, help="at most so many training pairs to compare with; 0 for none"
+    )
     options = parser.parse_args(arguments)
     model, processor = load_action_model(options.model)
-    splits = reported_splits(load_shifts(options.data, options.view, options.shift))
-    transform = PairTransform.from_processor(processor, crop="box" if options.view == "single" else "none")
-    metrics = evaluate_splits(model, splits, transform, options.output, options.batch_size)
+    splits = load_shifts(options.data, options.view, options.shift)
+    transform = PairTransform.from_processor(
+        processor, crop="box" if options.view == "single" else "none", extras=getattr(model, "extra_inputs", ())
+    )
+    metrics = evaluate_splits(
+        model,
+        reported_splits(splits),
+        transform,
+        options.output,
+        options.batch_size,
+        bank=splits["train"] if options.bank_rows > 0 else None,
+        bank_rows=options.bank_rows,
+    )
     print(results_table(metrics))
 
 

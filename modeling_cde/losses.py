@@ -129,9 +129,11 @@ class CDELoss(nn.Module):
             sparsity_scale: factor in [0, 1] on the sparsity weight, for a warm-up.
 
         Returns:
-            Scalars: "cross_entropy", "contrastive" and "sparsity" without their weights, "loss" with them, and
-            "anchors_without_positive", the share in [0, 1] of anchors that the contrastive mean leaves out. A
-            term of weight 0 is still measured, without gradient.
+            Scalars: "cross_entropy", "contrastive" and "sparsity" without their weights, "loss" with them,
+            "anchors_without_positive", the share in [0, 1] of anchors that the contrastive mean leaves out, and
+            "delta_norm", the mean Euclidean norm (1/n) Σ_i ‖δ_i‖₂ ≥ 0 of the deltas that the terms are taken on,
+            which tells when they collapse. A term of weight 0 is still measured, without gradient; the last two
+            never have one.
 
         Raises:
             ValueError: if there is not one label per delta.
@@ -154,6 +156,7 @@ class CDELoss(nn.Module):
             "sparsity": sparsity,
             "loss": loss,
             "anchors_without_positive": lonely,
+            "delta_norm": _mean_norm(features),
         }
 
 
@@ -226,6 +229,12 @@ def flatten_deltas(
 
 def _at_least_float32(x: torch.Tensor) -> torch.Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _mean_norm(delta: torch.Tensor) -> torch.Tensor:
+    """Mean Euclidean norm of the rows of delta (n, D), a scalar of at least float32; 0 for n = 0."""
+    norms: torch.Tensor = torch.linalg.vector_norm(_at_least_float32(delta.detach()), dim=1)  # (n,)
+    return norms.sum() / max(len(norms), 1)
 
 
 def _contrastive(

@@ -1,7 +1,8 @@
 """Training of CDE models and of the methods that they are compared with.
 
 Notable:
-- The model's forward gives the cross-entropy; the other two terms are taken from its outputs, over all processes.
+- The model's forward gives the cross-entropy, and a term of its own where the method has one (`auxiliary_loss`); the
+  contrastive and the sparsity term are taken from its outputs, over all processes.
 - Each term is logged by itself, in training and in evaluation.
 - Batches are class-aware, and with the transforms' randomness a function of seed and epoch: a run resumes bit for
   bit.
@@ -23,7 +24,7 @@ from .losses import CDELoss, TermMeans
 from .training_args import CDETrainingArguments
 
 # Outputs that are not handed to compute_metrics, which gets the logits alone.
-_NOT_PREDICTIONS = "delta states patch_delta patch_indices patch_logits hidden_states attentions".split()
+_NOT_PREDICTIONS = "delta states patch_delta patch_indices patch_logits auxiliary_loss hidden_states attentions".split()
 
 
 class CDETrainer(Trainer):  # type: ignore[misc]
@@ -34,10 +35,14 @@ class CDETrainer(Trainer):  # type: ignore[misc]
     without `delta` is trained with both weights 0.
 
     Logged in training, averaged since the last log: `loss`, `cross_entropy`, `contrastive`, `sparsity`
-    (without their weights) and `anchors_without_positive` (a share). In evaluation the same after `eval_` or
-    `eval_<split>_`: cross-entropy and sparsity are averaged over samples, the contrastive term over the
+    (without their weights), `anchors_without_positive` (a share), `delta_norm` (mean Euclidean norm of the deltas
+    that the terms are taken on) and, where `outputs.auxiliary_loss` is a scalar, `auxiliary`: the part of
+    `outputs.loss`, already weighted, that is no cross-entropy. In evaluation the same after `eval_` or
+    `eval_<split>_`: all are averaged over samples, but the contrastive term over the
     anchors that have a positive in their own evaluation batch of one process, whatever the number of
     processes, and `loss` has the full weights, also during a warm-up.
+
+    Further columns of a batch (`objects`, `masks`: see `PairTransform`) are passed to the model as they are.
 
     Training batches: a data set with columns (`datasets.Dataset`) is sampled class-aware by
     `args.label_column`; any other one of known length is shuffled; a stream is read as `Trainer` reads it.
@@ -93,23 +98,27 @@ class CDETrainer(Trainer):  # type: ignore[misc]
     def _terms(self, outputs: Any, labels: torch.Tensor | None, training: bool) -> dict[str, torch.Tensor]:
         if labels is None or outputs.get("loss") is None:
             raise ValueError("CDETrainer: the model gave no loss; a batch must hold `labels`, one action per delta.")
-        cross_entropy = outputs["loss"].mean()  # a vector under DataParallel
+        own_loss = outputs["loss"].mean()  # a vector under DataParallel
+        parts = {"cross_entropy": own_loss}
+        if outputs.get("auxiliary_loss") is not None:
+            auxiliary = outputs["auxiliary_loss"].mean().to(own_loss)
+            parts = {"cross_entropy": own_loss - auxiliary, "auxiliary": auxiliary}
         if outputs.get("delta") is None:
             if self.loss.contrastive_weight or self.loss.sparsity_weight:
                 name = type(self.model).__name__
                 raise ValueError(f"{name} returns no `delta`: set contrastive_weight=0 and sparsity_weight=0 for it.")
-            return {"cross_entropy": cross_entropy, "loss": cross_entropy}
+            return {**parts, "loss": own_loss}
         per_patch = getattr(getattr(self.model, "config", None), "patch_loss", None) == "per_patch"
         steps = self.args.sparsity_warmup_ratio * self.state.max_steps if training else 0
         terms: dict[str, torch.Tensor] = self.loss(
-            cross_entropy,
+            own_loss,
             outputs["delta"],
             labels,
             outputs.get("patch_delta") if per_patch else None,
             gather=gather_rows if training else None,
             sparsity_scale=min(1.0, self.state.global_step / steps) if steps > 0 else 1.0,
         )
-        return terms
+        return {**terms, **parts}
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the averaged terms to the training logs; see `transformers.Trainer.log`."""
@@ -125,7 +134,7 @@ class CDETrainer(Trainer):  # type: ignore[misc]
         with seeded():  # training goes on as if there had been no evaluation
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         if terms := self._evaluated.pop(self.accelerator.reduce):
-            weights = {"cross_entropy": 1.0, "contrastive": self.loss.contrastive_weight}
+            weights = {"cross_entropy": 1.0, "auxiliary": 1.0, "contrastive": self.loss.contrastive_weight}
             weights["sparsity"] = self.loss.sparsity_weight
             terms["loss"] = sum(weights.get(name, 0.0) * value for name, value in terms.items())
             output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in terms.items()})
@@ -210,14 +219,14 @@ class CDETrainer(Trainer):  # type: ignore[misc]
         return super().create_optimizer(model)  # type: ignore[no-any-return]
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        if not self._restore(resume_from_checkpoint):
+        if not self.restore(resume_from_checkpoint):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_best_model(self) -> None:
-        if not self._restore(self.state.best_model_checkpoint):
+        if not self.restore(self.state.best_model_checkpoint):
             super()._load_best_model()
 
-    def _restore(self, checkpoint: str) -> bool:
+    def restore(self, checkpoint: str) -> bool:
         """Fills the model from a checkpoint; False where a sharded or adapted model needs Trainer's own way.
 
         Trainer's way loads the file as it is, where some families' parameters have older names, and only warns.

@@ -173,7 +173,7 @@ def test_sparsity_equals_the_formula():
 def test_all_terms_by_name_and_their_sum():
     delta, labels = draw(8, 4, 3, 4, torch.float32)
     terms = CDELoss(2.0, 0.5, 0.2)(torch.tensor(0.7), delta, labels, sparsity_scale=0.25)
-    assert list(terms) == ["cross_entropy", "contrastive", "sparsity", "loss", "anchors_without_positive"]
+    assert list(terms) == ["cross_entropy", "contrastive", "sparsity", "loss", "anchors_without_positive", "delta_norm"]
     assert terms["sparsity"] == sparsity_loss(delta)
     assert terms["contrastive"] == supervised_contrastive_loss(delta, labels, 0.2)
     expected = 0.7 + 2.0 * terms["contrastive"] + 0.5 * 0.25 * terms["sparsity"]

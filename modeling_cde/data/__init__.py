@@ -1,5 +1,6 @@
 """Pairs of pictures before and after an action: schema, splits, building, loading, transforms, batches."""
 
+from .augmentation import Augmentation
 from .build import assemble, write_shard
 from .card import DatasetCard
 from .collator import PairCollator
@@ -14,7 +15,7 @@ from .splits import (
     clean_split,
     joint_split,
 )
-from .transforms import Augmentation, PairTransform
+from .transforms import PairTransform
 
 __all__ = [
     "CONFIGS",

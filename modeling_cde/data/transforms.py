@@ -14,78 +14,18 @@ Notable:
 
 from __future__ import annotations
 
-import io
 import random
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 import torch
 
-_ORIENTATION = 0x0112  # Exif tag
-# Whole words, or run together with a verb; not the "right" of "upright" or "bright".
-_SIDED = re.compile(
-    r"(?<![a-z])(turn|push|pull|move|rotate|slide|look|counter|anti)?(left|right|clockwise)(wards?)?(?![a-z])"
-)
-_GRAY = (0.299, 0.587, 0.114)  # ITU-R 601 luma, as in PIL's "L"
-
-
-class Region(NamedTuple):
-    """A rectangle of a picture in pixels: left, top <= x, y < right, bottom; fractions are allowed."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How far a pair is changed at random, both pictures alike. The defaults are ours.
-
-    Attributes:
-        min_area: Smallest share of the region's area that a random crop keeps, in (0, 1]; 1 crops nothing.
-        max_aspect: Largest change of a crop's aspect ratio, as a factor >= 1.
-        flip: Probability of mirroring left and right, in [0, 1]; 0 where actions tell left from right (`for_actions`).
-        brightness: Colours are multiplied by a number from 1 ± this, in [0, 1).
-        contrast: The distance from the pair's mean grey is multiplied likewise, in [0, 1).
-        saturation: The distance from each pixel's grey is multiplied likewise, in [0, 1).
-    """
-
-    min_area: float = 0.7
-    max_aspect: float = 1.15
-    flip: float = 0.5
-    brightness: float = 0.2
-    contrast: float = 0.2
-    saturation: float = 0.2
-
-    @classmethod
-    def for_actions(cls, actions: Iterable[str]) -> Augmentation:
-        """The defaults, without mirroring if an action's name tells sides or a sense of rotation.
-
-        A mirrored "push left" is a push to the right: its picture would carry the opposite action's label. What a name
-        does not tell, such as which way a screw closes, is for the caller to know.
-
-        Args:
-            actions: Names of the classes, for example "push left", "push_left" or "pushLeft".
-        """
-        sided = any(_SIDED.search(re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()) for name in actions)
-        return cls(flip=0.0) if sided else cls()
-
-    def __post_init__(self) -> None:
-        if not 0 < self.min_area <= 1:
-            raise ValueError(f"min_area is {self.min_area}; give a share of the area in (0, 1].")
-        if self.max_aspect < 1:
-            raise ValueError(f"max_aspect is {self.max_aspect}; give a factor of at least 1.")
-        if not 0 <= self.flip <= 1:
-            raise ValueError(f"flip is {self.flip}; give a probability in [0, 1].")
-        for name in ("brightness", "contrast", "saturation"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give a number in [0, 1).")
+from .augmentation import Augmentation, jitter, random_region
+from .pictures import cut_region, open_picture
+from .regions import Region, box_region
+from .targets import EXTRAS, cut_masks
 
 
 class PairTransform:
@@ -100,15 +40,22 @@ class PairTransform:
         augment: `True` for `Augmentation()`, an `Augmentation`, or None/False for none (evaluation).
         seed: Of the augmentation.
         resample: PIL's resampling filter; shrinking is antialiased.
+        extras: What some methods take beside the pictures (`extra_inputs` of their models):
+            `"objects"`: the class id of each pair's object, from the column `object`.
+            `"masks"`: where the target is, (2, H, W) float32 of 0 and 1, before and after: the columns
+            `mask_before` and `mask_after` through the very same region, mirroring and size as the pictures, by
+            nearest neighbour. A frame without mask has that of the other; a pair without masks has its box
+            filled, a pair without box ones. Zeros: the target is not in the region that is shown.
 
     Call it with a batch of columns: `before`, `after` (dict of bytes and path, bytes, or PIL picture),
     `action` (int), with `crop="box"` also `box` (4 ints, inclusive), with augmentation also `pair_id`. It
-    returns `pixel_values`, a list of (2, 3, H, W) float32 tensors, and `labels`, a list of int. Give it the
-    encoded bytes (`load_pairs` does), so that masks are not decoded for nothing.
+    returns `pixel_values`, a list of (2, 3, H, W) float32 tensors, `labels`, a list of int, and the extras: `objects`,
+    a list of int, and `masks`, a list of tensors. Give it the encoded bytes (`load_pairs` does), so that masks are not
+    decoded for nothing.
 
     Raises:
-        ValueError: For an argument out of range, or a pair with a broken picture, pictures of different
-            size, or without the box or pair_id that is needed; the sentence names the pair.
+        ValueError: For an argument out of range, or a pair with a broken picture, pictures or masks of different
+            size, or without the box, object or pair_id that is needed; the sentence names the pair.
     """
 
     def __init__(
@@ -121,6 +68,7 @@ class PairTransform:
         augment: Augmentation | bool | None = None,
         seed: int = 0,
         resample: int = PIL.Image.Resampling.BILINEAR,
+        extras: Sequence[str] = (),
     ) -> None:
         if len(size) != 2 or min(size) < 1:
             raise ValueError(f"size is {size}; give (height, width) in pixels.")
@@ -130,6 +78,10 @@ class PairTransform:
             raise ValueError(f"crop is {crop!r}; choose box or none.")
         if crop_margin < 0:
             raise ValueError(f"crop_margin is {crop_margin}; give 0 or more.")
+        unknown = [name for name in ([extras] if isinstance(extras, str) else extras) if name not in EXTRAS]
+        if isinstance(extras, str) or unknown:
+            raise ValueError(f"extras is {extras!r}; give a tuple of some of {', '.join(EXTRAS)}.")
+        self.extras = tuple(extras)
         self.size = (int(size[0]), int(size[1]))
         self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
         self.crop, self.crop_margin = crop, crop_margin
@@ -177,27 +129,63 @@ class PairTransform:
         number = len(batch["before"])
         boxes = batch.get("box") or [None] * number
         pair_ids = batch.get("pair_id") or [None] * number
-        rows = zip(batch["before"], batch["after"], boxes, pair_ids, strict=True)
-        return {
-            "pixel_values": [self.pixel_values(*row) for row in rows],
-            "labels": [int(action) for action in batch["action"]],
-        }
+        result: dict[str, list[Any]] = {"pixel_values": [], "labels": [int(action) for action in batch["action"]]}
+        if "objects" in self.extras:
+            if "object" not in batch:
+                raise ValueError("extras=('objects',) needs the column object, which this data set does not have.")
+            result["objects"] = [int(kind) for kind in batch["object"]]
+        with_masks = "masks" in self.extras
+        masks = [batch.get(column) or [None] * number for column in ("mask_before", "mask_after")]
+        for i in range(number):
+            images = _open_pair(batch["before"][i], batch["after"][i], pair_ids[i])
+            pixels, region, mirrored = self._transform(images, boxes[i], pair_ids[i])
+            result["pixel_values"].append(pixels)
+            if with_masks:
+                stored = (masks[0][i], masks[1][i])
+                cut = cut_masks(stored, boxes[i], images[0].size, region, self.size, mirrored, pair_ids[i])
+                result.setdefault("masks", []).append(cut)
+        return result
 
     def pixel_values(
         self, before: Any, after: Any, box: Sequence[int] | None = None, pair_id: str | None = None
     ) -> torch.Tensor:
         """One pair: (2, 3, H, W) float32, normalised. Arguments and errors as in a call with a batch."""
-        images = [_open(before, "before", pair_id), _open(after, "after", pair_id)]
-        if images[0].size != images[1].size:
-            raise ValueError(
-                f"The pictures of pair {pair_id} have different sizes, {images[0].size} before and "
-                f"{images[1].size} after; store both in one size."
-            )
-        region = Region(0.0, 0.0, *map(float, images[0].size))
-        if self.crop == "box":
-            if box is None:
-                raise ValueError(f"Pair {pair_id} has no box to crop to; use crop='none' or store boxes.")
-            region = box_region(box, images[0].size, self.size, self.crop_margin, pair_id)
+        return self._transform(_open_pair(before, after, pair_id), box, pair_id)[0]
+
+    def region(self, picture: tuple[int, int], box: Sequence[int] | None, pair_id: str | None = None) -> Region:
+        """What is shown of a picture, before any random change.
+
+        Args:
+            picture: (width, height).
+            box: xmin, ymin, xmax, ymax, inclusive; needed with `crop="box"`.
+            pair_id: For the error.
+
+        Raises:
+            ValueError: If the box is missing or does not lie in the picture.
+        """
+        if self.crop == "none":
+            return Region(0.0, 0.0, *map(float, picture))
+        if box is None:
+            raise ValueError(f"Pair {pair_id} has no box to crop to; use crop='none' or store boxes.")
+        return box_region(box, picture, self.size, self.crop_margin, pair_id)
+
+    def pictures(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Pixel values as colours again, as one looks at them.
+
+        Args:
+            pixel_values: (..., 3, H, W) as this transform gives them.
+
+        Returns:
+            (..., H, W, 3) uint8: normalisation undone, rounded, cut off at 0 and 255.
+        """
+        colours = (pixel_values + self._shift) / self._scale
+        return colours.round().clamp(0, 255).to(torch.uint8).movedim(-3, -1).contiguous()
+
+    def _transform(
+        self, images: tuple[Any, Any], box: Sequence[int] | None, pair_id: str | None
+    ) -> tuple[torch.Tensor, Region, bool]:
+        """The pixel values of a pair, the region that they show, and whether they are mirrored."""
+        region = self.region(images[0].size, box, pair_id)
         generator = None
         if self.augment is not None:
             if pair_id is None:
@@ -207,143 +195,24 @@ class PairTransform:
         height, width = self.size
         frames = np.empty((2, height, width, 3), dtype=np.uint8)
         for frame, image, column in zip(frames, images, ("before", "after"), strict=True):
-            frame[...] = _cut(image, region, (width, height), self.resample, column, pair_id)
+            frame[...] = cut_region(image, region, (width, height), self.resample, column, pair_id)
         pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)  # (2, H, W, 3) -> (2, 3, H, W)
         pixels = pixels.to(torch.float32, memory_format=torch.contiguous_format)
+        mirrored = False
         if generator is not None and self.augment is not None:
-            if generator.random() < self.augment.flip:
+            mirrored = generator.random() < self.augment.flip
+            if mirrored:
                 pixels = pixels.flip(-1)
             pixels = jitter(pixels, self.augment, generator)
-        return pixels.mul_(self._scale).sub_(self._shift)
+        return pixels.mul_(self._scale).sub_(self._shift), region, mirrored
 
 
-def box_region(
-    box: Sequence[int],
-    picture: tuple[int, int],
-    size: tuple[int, int],
-    margin: float,
-    pair_id: str | None = None,
-) -> Region:
-    """The part of a picture to show for a target: its box and a margin, in the shape of the output.
-
-    Shapes are not squeezed, unlike in Causal Triplet, which scales the bare box to a square: the shorter
-    side is widened until the region has the output's aspect ratio. A region that crosses the picture's
-    border is moved inside; where it is larger than the picture it ends at the border, and only then is the
-    aspect ratio lost.
-
-    Args:
-        box: xmin, ymin, xmax, ymax, inclusive.
-        picture: (width, height).
-        size: (height, width) of the output; only the ratio matters.
-        margin: Room on each side, as a share of the box's longer side.
-        pair_id: For the error.
-
-    Raises:
-        ValueError: If the box is empty or reaches outside the picture.
-    """
-    left, top, right, bottom = box
-    if not (0 <= left <= right < picture[0] and 0 <= top <= bottom < picture[1]):
+def _open_pair(before: Any, after: Any, pair_id: str | None) -> tuple[Any, Any]:
+    """Both pictures of a pair, which have one size."""
+    images = open_picture(before, "before", pair_id), open_picture(after, "after", pair_id)
+    if images[0].size != images[1].size:
         raise ValueError(
-            f"The box {list(box)} of pair {pair_id} does not lie in its picture of {picture[0]}x{picture[1]} "
-            "pixels; boxes are xmin, ymin, xmax, ymax with inclusive bounds."
+            f"The pictures of pair {pair_id} have different sizes, {images[0].size} before and "
+            f"{images[1].size} after; store both in one size."
         )
-    box_width, box_height = right - left + 1, bottom - top + 1  # inclusive bounds
-    room = 2 * margin * max(box_width, box_height)
-    aspect = size[1] / size[0]
-    height = max(box_height + room, (box_width + room) / aspect)
-    spans = []
-    for start, length, wanted, limit in (
-        (left, box_width, height * aspect, picture[0]),
-        (top, box_height, height, picture[1]),
-    ):
-        wanted = min(wanted, limit)
-        begin = min(max(start + length / 2 - wanted / 2, 0.0), limit - wanted)
-        spans.append((begin, begin + wanted))
-    (x0, x1), (y0, y1) = spans
-    return Region(x0, y0, x1, y1)
-
-
-def random_region(region: Region, augment: Augmentation, generator: random.Random) -> Region:
-    """A random part of a region: area and aspect ratio within `augment`, place uniform."""
-    width, height = region.right - region.left, region.bottom - region.top
-    area = generator.uniform(augment.min_area, 1.0)
-    aspect = augment.max_aspect ** generator.uniform(-1.0, 1.0)
-    new_width = min(width, width * (area * aspect) ** 0.5)
-    new_height = min(height, height * (area / aspect) ** 0.5)
-    left = region.left + generator.random() * (width - new_width)
-    top = region.top + generator.random() * (height - new_height)
-    return Region(left, top, left + new_width, top + new_height)
-
-
-def jitter(pixels: torch.Tensor, augment: Augmentation, generator: random.Random) -> torch.Tensor:
-    """Brightness, saturation and contrast by one function of the colour for both pictures.
-
-    The pivot of the contrast is the mean grey of the pair, not of each picture: with a pivot of its own, a
-    picture in which a lamp goes on would be darkened against its partner.
-
-    Args:
-        pixels: (2, 3, H, W) float32 in [0, 255]; may be changed.
-        augment: The ranges.
-        generator: Three numbers are drawn.
-
-    Returns:
-        (2, 3, H, W) float32 in [0, 255].
-    """
-    brightness, contrast, saturation = (
-        generator.uniform(1 - reach, 1 + reach) for reach in (augment.brightness, augment.contrast, augment.saturation)
-    )
-    # grey of each pixel (2, 1, H, W); plain products, so that equal pixels stay equal in every memory layout
-    red, green, blue = (pixels[:, channel : channel + 1] for channel in range(3))
-    grey = red * _GRAY[0] + green * _GRAY[1] + blue * _GRAY[2]
-    pivot = float(grey.mean()) * brightness * (1 - contrast)
-    # (x·s + g·(1-s))·b·c + pivot: saturation, brightness and contrast folded into one step
-    pixels = pixels.mul_(saturation * brightness * contrast)
-    return pixels.add_(grey.mul_((1 - saturation) * brightness * contrast)).add_(pivot).clamp_(0, 255)
-
-
-def _open(value: Any, column: str, pair_id: str | None) -> Any:
-    """A PIL picture, upright, not yet decoded where that can wait."""
-    if isinstance(value, PIL.Image.Image):
-        return value
-    try:
-        if isinstance(value, Mapping):
-            content = value.get("bytes")
-            source = io.BytesIO(content) if content is not None else value["path"]
-        else:
-            source = io.BytesIO(value)
-        image = PIL.Image.open(source)
-        if image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) != 1:
-            image = PIL.ImageOps.exif_transpose(image)
-        return image
-    except (OSError, SyntaxError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(
-            f"The picture {column!r} of pair {pair_id} cannot be read ({error}); build the data set again."
-        ) from error
-
-
-def _cut(
-    image: Any, region: Region, size: tuple[int, int], resample: int, column: str, pair_id: str | None
-) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A region scaled to size (width, height): (height, width, 3) uint8."""
-    full = image.size
-    try:
-        if image.format == "JPEG":  # decode at 1/2, 1/4 or 1/8 where the region still has `size` pixels
-            wanted = (
-                int(full[0] * size[0] / (region.right - region.left)) + 1,
-                int(full[1] * size[1] / (region.bottom - region.top)) + 1,
-            )
-            image.draft("RGB", wanted)
-        if image.mode != "RGB":
-            image = image.convert("RGB")
-        x, y = image.size[0] / full[0], image.size[1] / full[1]
-        box = (
-            region.left * x,
-            region.top * y,
-            min(region.right * x, image.size[0]),
-            min(region.bottom * y, image.size[1]),
-        )
-        return np.asarray(image.resize(size, resample, box=box))
-    except (OSError, SyntaxError) as error:
-        raise ValueError(
-            f"The picture {column!r} of pair {pair_id} cannot be decoded ({error}); build the data set again."
-        ) from error
+    return images

@@ -1,0 +1,36 @@
+"""Which rows of a split stand for it, where not all can be shown or kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def evenly_spaced(number: int, most: int) -> list[int]:
+    """At most `most` of `number` rows, spread evenly and rising; all where they are few enough."""
+    kept = min(number, most)
+    return [i * number // kept for i in range(kept)]
+
+
+def spread_rows(actions: Sequence[int], objects: Sequence[int], number: int) -> list[int]:
+    """Rows that show as many actions as they can, and each action on as many objects.
+
+    Every action in turn gives one row until there are enough: first a row of each of its objects, in the order of
+    the rows, then a second one of each. Nothing is random.
+
+    Args:
+        actions: n class ids of the actions.
+        objects: n class ids of the objects.
+        number: Rows wanted, >= 0.
+
+    Returns:
+        min(n, number) different rows, in the order in which they were chosen.
+    """
+    seen: dict[tuple[int, int], int] = {}
+    queues: dict[int, list[tuple[int, int]]] = {}
+    for row, (action, kind) in enumerate(zip(actions, objects, strict=True)):
+        turn = seen.get((action, kind), 0)
+        seen[action, kind] = turn + 1
+        queues.setdefault(action, []).append((turn, row))
+    # The place in its action's queue comes first, so that sorting takes the actions in turn.
+    order = [(place, action, row) for action, queue in queues.items() for place, (_, row) in enumerate(sorted(queue))]
+    return [row for _, _, row in sorted(order)[:number]]
