@@ -12,8 +12,9 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_cde import CDEConfig
 from .image_processing_cde import CDEImageProcessor
-from .modeling_baselines import ConcatenationConfig, ConcatenationForActionClassification
+from .modeling_baselines import ICMConfig, ICMForActionClassification, SMSConfig, SMSForActionClassification
 from .modeling_cde import CDEActionClassifierOutput, CDEForActionClassification, CDEModel, CDEModelOutput
+from .modeling_concatenation import BaselineOutput, ConcatenationConfig, ConcatenationForActionClassification
 from .pipeline_cde import TASK, ActionClassificationPipeline
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ActionClassificationPipeline",
+    "BaselineOutput",
     "CDEActionClassifierOutput",
     "CDEConfig",
     "CDEForActionClassification",
@@ -36,6 +38,10 @@ __all__ = [
     "CDETrainingArguments",
     "ConcatenationConfig",
     "ConcatenationForActionClassification",
+    "ICMConfig",
+    "ICMForActionClassification",
+    "SMSConfig",
+    "SMSForActionClassification",
     "sparsity_loss",
     "supervised_contrastive_loss",
 ]
@@ -48,11 +54,14 @@ _LATER = {
     "CDETrainingArguments": "training_args",
 }
 
-AutoConfig.register(CDEConfig.model_type, CDEConfig)
-AutoConfig.register(ConcatenationConfig.model_type, ConcatenationConfig)
-AutoModel.register(CDEConfig, CDEModel)
-AutoModel.register(ConcatenationConfig, ConcatenationForActionClassification)
-for _config in (CDEConfig, ConcatenationConfig):
+for _config, _model in {
+    CDEConfig: CDEModel,
+    ConcatenationConfig: ConcatenationForActionClassification,
+    ICMConfig: ICMForActionClassification,
+    SMSConfig: SMSForActionClassification,
+}.items():
+    AutoConfig.register(_config.model_type, _config)
+    AutoModel.register(_config, _model)
     AutoImageProcessor.register(_config, image_processor_classes={"pil": CDEImageProcessor})
 PIPELINE_REGISTRY.register_pipeline(TASK, ActionClassificationPipeline, pt_model=AutoModel, type="image")
 

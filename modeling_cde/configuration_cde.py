@@ -95,6 +95,11 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
         super().__init__(**kwargs)
         self.check()
 
+    @property
+    def reads_patches(self) -> bool:
+        """Whether the model reads the feature of every patch; else one feature of each image."""
+        return bool(self.delta_mode == "patch")
+
     @classmethod
     def option_names(cls) -> set[str]:
         """Names of the fields that this class adds to those of every configuration."""

@@ -1,84 +1,113 @@
-"""The methods that CDE is compared with: same inputs, outputs, backbone and projector."""
+"""The two methods of Causal Triplet: a plain classifier of two states, and one term more against spurious correlations.
 
+    ICM   an adversary must not be able to read the object from what the action is classified from
+    SMS   each action may move its own block of the state only
+
+Both from Liu et al., "Causal Triplet", CLeaR 2023. Its public code sweeps the weight of either term over orders of
+magnitude and names no best one, so the defaults here are ours.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
 
-from .configuration_cde import CDEConfig
-from .modeling_cde import CDEActionClassifierOutput, CDEModel, CDEPreTrainedModel, action_loss, full_precision
+from .modeling_cde import full_precision
+from .modeling_concatenation import BaselineOutput, ConcatenationConfig, ConcatenationForActionClassification
+
+__all__ = [
+    "BaselineOutput",
+    "ConcatenationConfig",
+    "ConcatenationForActionClassification",
+    "ICMConfig",
+    "ICMForActionClassification",
+    "SMSConfig",
+    "SMSForActionClassification",
+]
 
 
-class ConcatenationConfig(CDEConfig):
-    """Configuration of the concatenation baseline: that of CDE, in global mode, and its head.
+class ICMConfig(ConcatenationConfig):
+    """Configuration of ICM: that of concatenation, and its critic.
 
     Args:
         backbone_config: See `CDEConfig`.
-        head_inputs: `"delta"`: the head reads [z, z_after - z]; `"z_after"`: it reads [z, z_after].
-        head_hidden_dim: Width of the head's hidden layer; `None`: `delta_dim`.
-        **kwargs: See `CDEConfig`.
+        num_objects: Number of object classes of the data set. Has to be given for a model.
+        critic_weight: Factor λ on the critic's reversed gradient, >= 0. Our default; the public code of the
+            benchmark sweeps 0.01 to 0.5.
+        critic_hidden_dim: Width of the critic's hidden layer; `None`: that of its input, as in the benchmark's code.
+        critic_inputs: What must not tell the object: `"action"`, the hidden layer that the action is classified
+            from (as in the benchmark's scripts); `"delta"`; or `"states"`, each state by itself.
+        **kwargs: See `ConcatenationConfig`.
 
     Raises:
-        ValueError: `delta_mode` is `"patch"`, or a value is out of range.
+        ValueError: A value is out of range.
     """
 
-    model_type = "cde-concatenation"
+    model_type = "cde-icm"
 
     def __init__(
         self,
         backbone_config: Any = None,
         *,
-        head_inputs: str = "delta",
-        head_hidden_dim: int | None = None,
+        num_objects: int | None = None,
+        critic_weight: float = 0.1,
+        critic_hidden_dim: int | None = None,
+        critic_inputs: str = "action",
         **kwargs: Any,
     ) -> None:
-        self.head_inputs = head_inputs
-        self.head_hidden_dim = head_hidden_dim
+        self.num_objects = num_objects
+        self.critic_weight = critic_weight
+        self.critic_hidden_dim = critic_hidden_dim
+        self.critic_inputs = critic_inputs
         super().__init__(backbone_config, **kwargs)
-
-    @classmethod
-    def option_names(cls) -> set[str]:
-        return super().option_names() | CDEConfig.option_names()
-
-    @classmethod
-    def _auto_map(cls) -> dict[str, str]:
-        return {
-            "AutoConfig": "modeling_baselines.ConcatenationConfig",
-            "AutoModel": "modeling_baselines.ConcatenationForActionClassification",
-        }
 
     def check(self) -> None:
         super().check()
-        if self.head_inputs not in ("delta", "z_after"):
-            raise ValueError(f"ConcatenationConfig.head_inputs must be 'delta' or 'z_after', not {self.head_inputs!r}.")
-        if self.delta_mode != "global":
-            raise ValueError('ConcatenationConfig.delta_mode must be "global": the baseline has no patch-wise form.')
+        for field in ("num_objects", "critic_hidden_dim"):
+            if getattr(self, field) is not None:
+                self.check_whole(field, 1)
+        self.check_weight("critic_weight")
+        if self.critic_inputs not in ("action", "delta", "states"):
+            raise ValueError(
+                f"ICMConfig.critic_inputs must be 'action', 'delta' or 'states', not {self.critic_inputs!r}."
+            )
 
 
-class ConcatenationForActionClassification(CDEPreTrainedModel):
-    """A plain classifier of the two states side by side: what CDE is without reading the delta alone.
+class ICMForActionClassification(ConcatenationForActionClassification):
+    """Independent causal mechanisms: what an action is, is to tell nothing of the object that it is done to.
 
-    Unlike CDE, its head may learn what a scene looks like (state z) and not only what changed.
+    A critic classifies the object; its gradient reaches the model with the sign changed (Ganin et al., 2016):
+
+        critic:  minimises  C = cross-entropy(critic(e), object)
+        model:   minimises  cross-entropy(action) - λ · C
+
+    Both in one backward pass, where the benchmark's code takes a step of each in turn with two optimizers. `loss` is
+    cross-entropy + C, so its value holds C with the weight 1: λ weighs the gradient, and the critic, which has to
+    keep up with the model, learns at full speed whatever λ is. C near the logarithm of the number of objects means
+    that the critic reads nothing. λ is constant, as in the benchmark's code.
 
     Args:
         config: Configuration; `id2label` names the actions.
         backbone: A backbone that already has its weights; default: a new one from `config.backbone_config`.
+
+    Raises:
+        ValueError: `config.num_objects` is not given.
     """
 
-    config: ConcatenationConfig
-    config_class = ConcatenationConfig
-    _auto_class = "AutoModel"
+    config: ICMConfig
+    config_class = ICMConfig
+    extra_inputs = ("objects",)
 
-    def __init__(self, config: ConcatenationConfig, backbone: PreTrainedModel | None = None) -> None:
-        super().__init__(config)
-        self.cde = CDEModel(config, backbone=backbone)
-        self.num_labels = config.num_labels
-        hidden = config.head_hidden_dim or config.delta_dim
-        self.head = nn.Sequential(
-            nn.Linear(2 * config.delta_dim, hidden), nn.GELU(), nn.Linear(hidden, config.num_labels)
-        )
-        self.supports_gradient_checkpointing = self.cde.supports_gradient_checkpointing
+    def __init__(self, config: ICMConfig, backbone: PreTrainedModel | None = None) -> None:
+        if config.num_objects is None:
+            raise ValueError("ICMConfig.num_objects is not given: say how many object classes the data set has.")
+        super().__init__(config, backbone)
+        width = (config.head_hidden_dim or config.delta_dim) if config.critic_inputs == "action" else config.delta_dim
+        hidden = config.critic_hidden_dim or width
+        self.critic = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, config.num_objects))
         self.post_init()
 
     def forward(
@@ -88,8 +117,9 @@ class ConcatenationForActionClassification(CDEPreTrainedModel):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
-    ) -> CDEActionClassifierOutput | tuple[Any, ...]:
-        """Classifies what happened between the frames of clips; arguments as in `CDEForActionClassification`.
+        objects: torch.Tensor | None = None,
+    ) -> BaselineOutput | tuple[Any, ...]:
+        """Classifies what happened between the frames of clips.
 
         Args:
             pixel_values: Clips, (B, T, C, H, W).
@@ -97,26 +127,175 @@ class ConcatenationForActionClassification(CDEPreTrainedModel):
             output_hidden_states: Return the backbone's hidden states too.
             output_attentions: Return the backbone's attention maps too.
             return_dict: `False`: a tuple in place of the output class.
+            objects: Object class of each clip, int64 in [0, num_objects), (B,). Only the critic reads it: without it
+                there is no critic term, and the logits are the same.
 
         Returns:
-            `CDEActionClassifierOutput`; `delta` is z_after - z, (B, T-1, D).
+            `BaselineOutput`; `auxiliary_loss` is the critic's cross-entropy C.
+
+        Raises:
+            ValueError: There is not one object per clip.
         """
-        outputs = self.cde(
-            pixel_values,
+        encoded = self.cde(pixel_values, output_hidden_states, output_attentions, return_dict=True)
+        embedding = self.embed_action(encoded.states)  # (B, T-1, head_hidden_dim)
+        critic_loss = None
+        if objects is not None and labels is not None:
+            critic_loss = self._critic_loss(embedding, encoded.states, objects)
+        return self._output(
+            self.classify(embedding),
+            encoded.states,
+            labels,
+            delta=encoded.delta,
+            auxiliary_loss=critic_loss,
+            encoder=encoded,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
-            return_dict=True,
+            return_dict=return_dict,
         )
-        before, after = outputs.states[:, :-1], outputs.states[:, 1:]  # (B, T-1, D) each
-        second = outputs.delta if self.config.head_inputs == "delta" else after
-        logits = full_precision(self.head, torch.cat([before, second], dim=-1))  # (B, T-1, A)
-        frames = pixel_values.shape[1]
-        output = CDEActionClassifierOutput(
-            loss=None if labels is None else action_loss(logits, labels, frames=frames),
-            logits=logits.squeeze(1) if frames == 2 else logits,
-            delta=outputs.delta,
-            states=outputs.states,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
+
+    def _critic_loss(self, embedding: torch.Tensor, states: torch.Tensor, objects: torch.Tensor) -> torch.Tensor:
+        """The critic's mean cross-entropy in float32, with the gradient of what it reads reversed."""
+        if objects.shape != states.shape[:1]:
+            raise ValueError(
+                f"objects must have the shape {tuple(states.shape[:1])}, one object class for each clip, not "
+                f"{tuple(objects.shape)}."
+            )
+        read = {"action": embedding, "delta": states[:, 1:] - states[:, :-1], "states": states}
+        inputs = reverse_gradient(read[self.config.critic_inputs], self.config.critic_weight)  # (B, S, width)
+        scores = full_precision(self.critic, inputs)  # (B, S, num_objects)
+        targets = objects.unsqueeze(1).expand(scores.shape[:2])  # (B, S)
+        return F.cross_entropy(scores.flatten(0, 1).float(), targets.flatten())
+
+
+class SMSConfig(ConcatenationConfig):
+    """Configuration of SMS: that of concatenation, and the blocks of the state.
+
+    Args:
+        backbone_config: See `CDEConfig`.
+        action_blocks: Block of each action id, whole numbers 0, 1, ... K-1 of which each is used; actions that undo
+            each other share one. Has to be given for a model.
+        block_weight: Weight of the block term, >= 0. Our default; the public code of the benchmark sweeps 0.001 to 1.
+        **kwargs: See `ConcatenationConfig`.
+
+    Raises:
+        ValueError: A value is out of range, or the blocks do not fit the actions or `delta_dim`.
+    """
+
+    model_type = "cde-sms"
+
+    def __init__(
+        self,
+        backbone_config: Any = None,
+        *,
+        action_blocks: Sequence[int] | None = None,
+        block_weight: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        self.action_blocks = None if action_blocks is None else list(action_blocks)
+        self.block_weight = block_weight
+        super().__init__(backbone_config, **kwargs)
+
+    def check(self) -> None:
+        super().check()
+        self.check_weight("block_weight")
+        blocks = self.action_blocks
+        if blocks is None:
+            return
+        if len(blocks) != self.num_labels:
+            raise ValueError(
+                f"SMSConfig.action_blocks has {len(blocks)} blocks for {self.num_labels} actions: give one for each."
+            )
+        if sorted(set(blocks)) != list(range(len(set(blocks)))):
+            raise ValueError(f"SMSConfig.action_blocks must use each of 0, 1, ... without a gap, not {blocks!r}.")
+        if len(set(blocks)) > self.delta_dim:
+            raise ValueError(
+                f"SMSConfig.action_blocks names {len(set(blocks))} blocks, more than delta_dim={self.delta_dim}."
+            )
+
+
+class SMSForActionClassification(ConcatenationForActionClassification):
+    """Sparse mechanism shifts: an action is to move its own block of the state and leave the others as they are.
+
+    The D dimensions are divided into K blocks of D // K dimensions, the last with the rest too. With m_a the 0/1 mask
+    of the block of action a
+
+        auxiliary loss = weight · mean over samples and dimensions of ((1 - m_a) · (z_after - z))²
+
+    as in the benchmark's public code; the D dimensions of the mean include those of the own block, which count as 0.
+
+    Args:
+        config: Configuration; `id2label` names the actions.
+        backbone: A backbone that already has its weights; default: a new one from `config.backbone_config`.
+
+    Raises:
+        ValueError: `config.action_blocks` is not given.
+    """
+
+    config: SMSConfig
+    config_class = SMSConfig
+
+    def __init__(self, config: SMSConfig, backbone: PreTrainedModel | None = None) -> None:
+        if config.action_blocks is None:
+            raise ValueError("SMSConfig.action_blocks is not given: say which block each action moves.")
+        super().__init__(config, backbone)
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BaselineOutput | tuple[Any, ...]:
+        """Classifies what happened between the frames of clips; see `ConcatenationForActionClassification.forward`.
+
+        Returns:
+            `BaselineOutput`; `auxiliary_loss` is the block term with its weight.
+        """
+        encoded = self.cde(pixel_values, output_hidden_states, output_attentions, return_dict=True)
+        return self._output(
+            self.classify(self.embed_action(encoded.states)),
+            encoded.states,
+            labels,
+            delta=encoded.delta,
+            auxiliary_loss=None if labels is None else self._block_loss(encoded.delta, labels),
+            encoder=encoded,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=return_dict,
         )
-        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+
+    def _block_loss(self, delta: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The weighted block term of deltas (B, T-1, D), a scalar of at least float32."""
+        if labels.numel() != delta.shape[0] * delta.shape[1]:
+            raise ValueError(
+                f"labels must be one action for each delta, not {tuple(labels.shape)} for {tuple(delta.shape)}."
+            )
+        actions = torch.tensor(self.config.action_blocks, device=delta.device)  # (A,)
+        own = block_of_dimensions(delta.shape[-1], int(actions.max()) + 1).to(delta.device)  # (D,)
+        others = actions[labels].reshape(*delta.shape[:2], 1) != own  # (B, T-1, D)
+        wide = delta.to(torch.promote_types(delta.dtype, torch.float32))
+        term: torch.Tensor = self.config.block_weight * (wide * others).square().mean()
+        return term
+
+
+def block_of_dimensions(dimensions: int, blocks: int) -> torch.Tensor:
+    """The block of each dimension, (D,) int64: D // K dimensions each, the last block with the rest too."""
+    return (torch.arange(dimensions) // (dimensions // blocks)).clamp(max=blocks - 1)
+
+
+class _ReverseGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: torch.Tensor, weight: float) -> torch.Tensor:
+        ctx.weight = weight
+        return inputs.view_as(inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor, None]:
+        return -ctx.weight * gradients[0], None
+
+
+def reverse_gradient(inputs: torch.Tensor, weight: float) -> torch.Tensor:
+    """The inputs as they are; the gradient through them times -weight (Ganin et al., 2016)."""
+    reversed_inputs: torch.Tensor = _ReverseGradient.apply(inputs, weight)  # type: ignore[no-untyped-call]
+    return reversed_inputs

@@ -117,6 +117,7 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     _supports_flex_attn = True
     _supports_attention_backend = True
     _can_compile_fullgraph = True
+    extra_inputs: tuple[str, ...] = ()  # columns of a batch that forward takes beside pixel_values and labels
     loaded_revision: str | None = None  # of the Hub repository that the weights came from
     # The loss is a mean over the batch that forward sees: Trainer has to divide it by the accumulation steps.
     accepts_loss_kwargs = False
@@ -302,6 +303,41 @@ class CDEModel(CDEPreTrainedModel):
         self._frozen += frozen
         self.train(self.training)
 
+    def encode(
+        self,
+        pixel_values: torch.Tensor,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+    ) -> tuple[torch.Tensor, Any]:
+        """Reads the backbone's features of all frames in one call.
+
+        Args:
+            pixel_values: Clips of T >= 2 frames, (B, T, C, H, W).
+            output_hidden_states: Ask the backbone for its hidden states too.
+            output_attentions: Ask the backbone for its attention maps too.
+
+        Returns:
+            Features (B*T, D_b), or (B*T, N, D_b) where the configuration reads patches, and the backbone's output.
+
+        Raises:
+            ValueError: See `forward`.
+        """
+        if pixel_values.ndim != 5 or pixel_values.shape[1] < 2:
+            raise ValueError(
+                "pixel_values must be clips (batch, frames >= 2, channels, height, width), not "
+                f"{tuple(pixel_values.shape)}: stack a pair by torch.stack([before, after], dim=1)."
+            )
+        options: dict[str, Any] = {}
+        if output_hidden_states:
+            options["output_hidden_states"] = True
+        if output_attentions:
+            if self.backbone.config._attn_implementation != "eager":
+                raise ValueError(
+                    'output_attentions=True needs the eager attention: load with attn_implementation="eager".'
+                )
+            options["output_attentions"] = True
+        return self.reader(self.backbone, pixel_values.flatten(0, 1), **options)
+
     def forward(
         self,
         pixel_values: torch.Tensor,
@@ -321,22 +357,8 @@ class CDEModel(CDEPreTrainedModel):
             ValueError: The shape is not that of clips, the image size does not fit the backbone, `top_k_patches` is
                 larger than the number of patches, or attention maps are asked of another implementation than eager.
         """
-        if pixel_values.ndim != 5 or pixel_values.shape[1] < 2:
-            raise ValueError(
-                "pixel_values must be clips (batch, frames >= 2, channels, height, width), not "
-                f"{tuple(pixel_values.shape)}: stack a pair by torch.stack([before, after], dim=1)."
-            )
-        options: dict[str, Any] = {}
-        if output_hidden_states:
-            options["output_hidden_states"] = True
-        if output_attentions:
-            if self.backbone.config._attn_implementation != "eager":
-                raise ValueError(
-                    'output_attentions=True needs the eager attention: load with attn_implementation="eager".'
-                )
-            options["output_attentions"] = True
+        features, outputs = self.encode(pixel_values, output_hidden_states, output_attentions)
         batch, frames = pixel_values.shape[:2]
-        features, outputs = self.reader(self.backbone, pixel_values.flatten(0, 1), **options)
         states = full_precision(self.projector, features)  # (B*T, D) or (B*T, N, D)
         states = states.reshape(batch, frames, *states.shape[1:])  # (B, T, D) or (B, T, N, D)
         delta = states[:, 1:] - states[:, :-1]  # (B, T-1, D) or (B, T-1, N, D)
@@ -427,7 +449,7 @@ def make_reader(config: CDEConfig) -> BackboneReader:
     """Returns what reads features from the backbone as a CDE configuration says."""
     return BackboneReader(
         config.backbone_config,
-        patches=config.delta_mode == "patch",
+        patches=config.reads_patches,
         global_feature=config.global_feature,
         num_prefix_tokens=config.num_prefix_tokens,
     )
