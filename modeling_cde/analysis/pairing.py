@@ -174,10 +174,13 @@ class Partners:
                 continue
             partner = self.find(run)
             against = None if partner is None else _figure(partner, column, metric)
+            if partner is not None and run.pairs(column.split) != partner.pairs(column.split):
+                self._alone[run.run] = f"{partner.run} was tested on another number of pairs of {column.split}"
+                against = None
+            elif partner is not None and against is None and column.rule == "selected":
+                self._alone.setdefault(run.run, f"{partner.run} has no {metric} on {column.split}")
             if against is None:
                 missing.append(_seed(run))
-                if partner is not None and column.rule == "selected":
-                    self._alone.setdefault(run.run, f"{partner.run} has no {metric} on {column.split}")
             else:
                 differences[_seed(run)] = figure - against
         if not differences:

@@ -36,7 +36,7 @@ METHOD_TITLES = {
 SPLIT_TITLES = {"test": "IID", "test_comp": "OOD compositional", "test_syst": "OOD systematic"}
 
 # Arguments that may differ among runs of one row: what is repeated, and where it is written or read.
-_REPEATED = frozenset({"seed", "output_dir", "data", "rooms_folder", "rooms_workers", "shift", "view", "method"})
+REPEATED = frozenset({"seed", "output_dir", "data", "rooms_folder", "rooms_workers", "shift", "view", "method"})
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,11 @@ class Result:
             return None if within is None or split == "test" else within["accuracy"] - self.value(split, rule)
         figure = selection.splits[split].get(metric)
         return None if figure is None or not math.isfinite(figure) else float(figure)
+
+    def pairs(self, split: str) -> int | None:
+        """How many pairs of a split the run was tested on, None where that was not recorded."""
+        number = self.selected.splits.get(split, {}).get("n")
+        return None if number is None else int(number)
 
 
 def from_record(record: Mapping[str, Any], source: str) -> Result:
@@ -263,7 +268,7 @@ def _tell_settings(records: Sequence[dict[str, Any]]) -> None:
     for method in {record["method"] for record in records}:
         runs = [record for record in records if record["method"] == method]
         arguments = [record["training"]["arguments"] for record in runs]
-        keys = {key for one in arguments for key in one} - _REPEATED
+        keys = {key for one in arguments for key in one} - REPEATED
         varied = sorted(key for key in keys if len({json.dumps(one.get(key), sort_keys=True) for one in arguments}) > 1)
         for record, one in zip(runs, arguments, strict=True):
             record["setting"] = {key: one.get(key) for key in varied}

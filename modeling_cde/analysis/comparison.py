@@ -1,0 +1,240 @@
+"""Compare runs: one table, one picture, one report.
+
+    python -m modeling_cde.analysis compare benchmarks/results/rooms [--reference concatenation] [--output DIR]
+
+reads the result of every run there (or the output folders of train.py), pairs the runs of each method with those of the
+reference by seed, and writes into DIR (by default the folder `comparison` beside the results):
+
+    table.md table.csv table.tex   accuracy and paired differences, both rules of selection side by side
+    pictures/*.png, *.svg          every run as a dot; surfaces and curves where a grid varied settings
+    report.html                    all of it on one page that needs no network
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .agreement import disagreements, provenance, varying_arguments
+from .geometry_table import geometry_splits, geometry_table, split_title
+from .page import Picture, Section, as_data_uri, render_page
+from .page import Table as PageTable
+from .pairing import Table, compare, describe_setting
+from .results import METRICS_FILE, RULES, Result, load_results, setting_key
+from .tables import captions, header_and_rows, notes, to_csv, to_latex, to_markdown
+
+# What the CSV holds beside the accuracy.
+_FURTHER_METRICS = ("macro_accuracy", "gap", "cross_entropy")
+# More rows than this make no picture that can be read; the tables have them all.
+_MOST_ROWS = 24
+
+
+def write_comparison(
+    results: Sequence[Result],
+    output: str | Path,
+    reference: str = "concatenation",
+    order: Sequence[str] | None = None,
+    title: str = "Comparison of runs",
+    command: str = "",
+) -> Path:
+    """Write tables, pictures and report.
+
+    Args:
+        results: the runs, as `load_results` gives them.
+        output: folder for all files; made if absent.
+        reference: key of the method that the others are compared with.
+        order: keys of methods in the order of the rows.
+        title: of the report and the table.
+        command: what makes the files again; shown in them.
+
+    Returns:
+        The path of `report.html`.
+
+    Raises:
+        ValueError: if no run has a test split.
+        ModuleNotFoundError: if a library of the extra "analysis" is not installed.
+    """
+    folder = Path(output)
+    table = compare(results, reference, order=order)
+    if not table.columns:
+        raise ValueError('no run has a split whose name begins with "test", so there is nothing to compare.')
+    further = [compare(results, reference, metric, order) for metric in _FURTHER_METRICS]
+    warnings = disagreements(results)
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "table.md": _markdown(title, table, further[1], provenance(results), warnings, command),
+        "table.csv": to_csv(table, *further),
+        "table.tex": to_latex(table),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    sections = [_result_section(table, folder), _reading_section(table, warnings)]
+    sections += [*_setting_sections(results, folder), *_further_sections(further), *_geometry_sections(results)]
+    sections += [*_doctor_section(results), _difference_section(results), _runs_section(results, command)]
+    report = folder / "report.html"
+    report.write_text(render_page(title, sections, summary=provenance(results)), encoding="utf-8")
+    return report
+
+
+def _markdown(title: str, table: Table, gaps: Table, origin: str, warnings: Sequence[str], command: str) -> str:
+    parts = [f"# {title}", origin, to_markdown(table).rstrip()]
+    if gaps.columns:
+        parts += [
+            "Gap: accuracy on the in-distribution test minus that on the shifted one.",
+            to_markdown(gaps).rstrip(),
+        ]
+    parts += ["\n".join(f"- {sentence}" for sentence in warnings)] if warnings else []
+    parts += [f"```bash\n{command}\n```"] if command else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _result_section(table: Table, folder: Path) -> Section:
+    from .seed_dots import plot_differences, plot_seeds
+
+    pictures = []
+    if len(table.rows) <= _MOST_ROWS:
+        path = plot_seeds(table, folder / "pictures")
+        alternative = "Accuracy of each method on each test split, a dot for each run; the numbers are in the table."
+        pictures.append(
+            Picture(as_data_uri(path.with_suffix(".svg")), alternative, "Every dot is a run, a bar the mean.")
+        )
+        difference = plot_differences(table, folder / "pictures")
+        if difference is not None:
+            alternative = "Differences to the reference on each test split, a dot for each seed, with intervals."
+            caption = (
+                "Every dot is one seed's difference to the reference's run with that seed; the line is the interval."
+            )
+            pictures.append(Picture(as_data_uri(difference.with_suffix(".svg")), alternative, caption))
+    figures, differences = captions(table)
+    tables = [PageTable(*header_and_rows(table), caption=figures)]
+    if table.reference is not None:
+        tables.append(PageTable(*header_and_rows(table, differences=True), caption=differences))
+    return Section("Results", tables=tables, pictures=pictures)
+
+
+def _reading_section(table: Table, warnings: Sequence[str]) -> Section:
+    text = "" if warnings else "All runs agree in split, commit, hardware and criterion of selection."
+    rules = (
+        "The validation-selected checkpoint is the one that the criterion chose on a validation split; the last epoch "
+        "is shown beside it because a choice may favour one method. No test split chose a checkpoint or a setting."
+    )
+    paragraphs = [text, *([] if any("Chosen by a test" in warning for warning in warnings) else [rules])]
+    return Section("How to read this", text=[p for p in paragraphs if p], notes=[*warnings, *notes(table)])
+
+
+def _setting_sections(results: Sequence[Result], folder: Path) -> list[Section]:
+    from .surface import plot_settings, varied_settings
+
+    numbers, names = varied_settings(results)
+    if not numbers and not names:
+        return []
+    drawn = [picture for rule in RULES for picture in plot_settings(results, folder / "pictures", rule)]
+    pictures = [Picture(as_data_uri(one.path.with_suffix(".svg")), one.alternative, one.caption) for one in drawn]
+    text = (
+        "" if drawn else f"No picture shows {len(numbers) + len(names)} settings at once; the tables have every value."
+    )
+    return [Section("Sensitivity", text=[text] if text else [], pictures=pictures)]
+
+
+def _further_sections(tables: Sequence[Table]) -> list[Section]:
+    shown = []
+    for table in tables:
+        if table.columns and table.metric != "cross_entropy":
+            shown.append(PageTable(*header_and_rows(table), caption=captions(table)[0]))
+    return [Section("Further metrics", tables=shown)] if shown else []
+
+
+def _geometry_sections(results: Sequence[Result]) -> list[Section]:
+    tables = []
+    for split in geometry_splits(results):
+        headers, rows = geometry_table(results, split)
+        if rows:
+            tables.append(
+                PageTable(headers, rows, caption=f"{split_title(split)}: mean ± standard deviation over seeds.")
+            )
+    text = "Each measure is explained, with formula and range, where it is computed: modeling_cde/analysis/geometry.py."
+    return [Section("Geometry of the deltas", text=[text], tables=tables)] if tables else []
+
+
+def _doctor_section(results: Sequence[Result]) -> list[Section]:
+    from .doctor import examine_runs
+
+    findings = examine_runs([dict(result.record) for result in results])
+    lines = [f"{finding.sentence} {finding.advice}" for finding in findings]
+    text = [] if lines else ["Nothing found: the spread over seeds and the other signs are below their thresholds."]
+    return [Section("Signs of trouble", text=text, notes=lines)]
+
+
+def _difference_section(results: Sequence[Result]) -> Section:
+    """The training arguments in which rows differ: what a difference between methods may come from."""
+    rows: dict[tuple[str, str], Result] = {}
+    for result in results:
+        rows.setdefault((result.method, setting_key(result.setting)), result)
+    runs = list(rows.values())
+    varying = varying_arguments(runs)
+    headers = ["argument", *(_row_name(run) for run in runs)]
+    table = PageTable(headers, [[name, *values] for name, values in varying.items()])
+    if not varying:
+        return Section("What the methods differ in", text=["Their recorded training arguments are the same."])
+    text = "Every recorded training argument that is not the same for all, from the first run of each."
+    return Section("What the methods differ in", text=[text], tables=[table])
+
+
+def _row_name(run: Result) -> str:
+    return run.title + (f" ({describe_setting(run.setting)})" if run.setting else "")
+
+
+def _runs_section(results: Sequence[Result], command: str) -> Section:
+    headers = ["run", "seed", "split seed", "shift", "selected epoch", "criterion", "minutes", "commit", "date"]
+    rows: list[list[Any]] = []
+    for run in results:
+        epoch = None if run.selected.epoch is None else f"{run.selected.epoch:g}"
+        minutes = run.record.get("minutes")
+        row = [run.run, str(run.seed), str(run.split_seed), run.shift, epoch, run.selected.criterion]
+        rows.append([*row, None if minutes is None else f"{minutes:.1f}", run.commit or None, run.record.get("date")])
+    commands = [str(run.record["command"]) for run in results if run.record.get("command")]
+    code = [*([command] if command else []), *commands]
+    return Section("Runs", tables=[PageTable(headers, rows)], code=code)
+
+
+def default_output(source: Path) -> Path:
+    """`comparison` beside the results: in the folder of the JSONs, or in that which holds the run's folder."""
+    beside = source.parent if source.is_file() or (source / METRICS_FILE).is_file() else source
+    return beside / "comparison"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line: see the module's docstring."""
+    parser = argparse.ArgumentParser(
+        prog="python -m modeling_cde.analysis compare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("results", nargs="+", type=Path, help="folder of results, result files, or run folders")
+    parser.add_argument("--reference", default="concatenation", help="method to take differences to (concatenation)")
+    parser.add_argument("--methods", nargs="+", help="only these methods, in this order")
+    parser.add_argument("--output", type=Path, help="folder for what is written (comparison/ beside the results)")
+    parser.add_argument("--title", help="heading of table and report")
+    options = parser.parse_args(arguments)
+    try:
+        results = load_results(*options.results)
+        known = list(dict.fromkeys(result.method for result in results))
+        unknown = [method for method in options.methods or () if method not in known]
+        if unknown:
+            raise ValueError(f"--methods {unknown[0]}: no run is of that method; there are {', '.join(known)}.")
+        results = [result for result in results if options.methods is None or result.method in options.methods]
+        output = options.output or default_output(options.results[0])
+        title = options.title or f"Comparison: {', '.join(source.name for source in options.results)}"
+        command = " ".join(["python -m modeling_cde.analysis compare", *map(str, options.results)])
+        command += f" --reference {options.reference}"
+        command += f" --methods {' '.join(options.methods)}" if options.methods else ""
+        report = write_comparison(results, output, options.reference, options.methods, title, command)
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        sys.exit(f"compare: {error}")
+    print(to_markdown(compare(results, options.reference, order=options.methods)))
+    print(f"{report}\n{report.parent}/table.md, table.csv, table.tex and pictures/")
+
+
+if __name__ == "__main__":
+    main()
