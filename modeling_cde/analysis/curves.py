@@ -2,22 +2,24 @@
 
     python -m modeling_cde.analysis.curves runs/quickstart
 
-reads `trainer_state.json`, which the trainer writes beside the checkpoint, and writes `training_curve.png`.
+reads `trainer_state.json`, which the trainer writes beside the checkpoint, and writes `training_curve.png` and `.svg`.
 """
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .style import LINES, MARKERS, drawing, save, tidy
+
 STATE_FILE = "trainer_state.json"
 CURVE_FILE = "training_curve.png"
 
-# Okabe and Ito's palette, told apart with any common colour-vision deficiency; the markers help in greyscale.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-_LEGEND = {"fontsize": "small", "handlelength": 1.2, "columnspacing": 1.0}
-_TERMS = ("cross_entropy", "contrastive", "sparsity")
+# The terms of the loss, then the size of the deltas, which says whether they collapse.
+TERMS = ("cross_entropy", "contrastive", "sparsity", "auxiliary", "delta_norm")
+_LABELS = {"cross_entropy": "cross-entropy", "delta_norm": "norm of the deltas"}
 
 
 def series(history: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:
@@ -34,57 +36,78 @@ def series(history: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], l
     return [step for step, _ in points], [value for _, value in points]
 
 
-def plot_training_curve(run: str | Path) -> Path:
-    """Draw the loss terms and the accuracy on the validation splits.
+def load_history(run: str | Path) -> list[dict[str, Any]]:
+    """What a run logged, in the order of the steps.
+
+    Raises:
+        FileNotFoundError: if the run has no trainer state.
+        ValueError: if the file is none.
+    """
+    path = Path(run) / STATE_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: give the output folder of a finished run.")
+    try:
+        history: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["log_history"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise ValueError(f"{path} is no trainer state: train again, or give the folder of another run.") from None
+    return history
+
+
+def plot_training_curve(run: str | Path, path: str | Path | None = None) -> Path:
+    """Draw the terms of the loss, without their weights, and the accuracy on the validation splits.
 
     Args:
         run: folder of a run, holding `trainer_state.json`.
+        path: the picture's name, ending in .png; `training_curve.png` in the run's folder when None.
 
     Returns:
-        The path of the picture.
+        The path of the PNG; an SVG lies beside it.
 
     Raises:
         FileNotFoundError: if the run has no trainer state.
     """
-    import matplotlib
+    history = load_history(run)
+    path = Path(run) / CURVE_FILE if path is None else Path(path)
+    with drawing(8, 4.3) as figure:
+        left, right = figure.subplots(1, 2)
+        for colour, marker, term in zip(LINES, MARKERS, TERMS, strict=False):
+            steps, values = series(history, term)
+            if not steps:
+                continue
+            # ICM's critic may be subtracted, and a term may be 0 throughout: a logarithm shows neither.
+            style = {"linestyle": "--"} if term == "delta_norm" else {}
+            label = _LABELS.get(term, term)
+            left.plot(steps, values, color=colour, marker=marker, markersize=3, label=label, **style)
+        positive = all(value > 0 for line in left.lines for value in line.get_ydata())
+        scale = "log" if left.lines and positive else "symlog"
+        left.set(xlabel="step", ylabel="value, without its weight", yscale=scale, title="terms of the loss, training")
 
-    matplotlib.use("Agg")  # no display is needed, or asked for
-    from matplotlib import pyplot
+        keys = sorted({key for entry in history for key in entry if _is_accuracy(key)})
+        for colour, marker, key in zip(LINES, MARKERS, keys, strict=False):
+            steps, values = series(history, key)
+            name = key.removeprefix("eval_").removesuffix("_accuracy").replace("accuracy", "") or "validation"
+            right.plot(steps, values, color=colour, marker=marker, markersize=4, label=name)
+        right.set(xlabel="step", ylabel="accuracy", ylim=(0, 1.02), title="validation")
+        for axes in (left, right):
+            if axes.lines:  # below the axes, where no curve can run
+                axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=2, columnspacing=1.0)
+            tidy(axes)
+        return save(figure, path.parent, path.name.removesuffix(".png"))
 
-    folder = Path(run)
-    if not (folder / STATE_FILE).is_file():
-        raise FileNotFoundError(f"{folder / STATE_FILE} is missing: give the output folder of a finished run.")
-    history = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["log_history"]
 
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.4), dpi=120, layout="constrained")
-    for colour, term in zip(COLOURS, _TERMS, strict=False):
-        steps, values = series(history, term)
-        if steps:
-            left.plot(steps, values, color=colour, marker=".", markersize=3, label=term.replace("_", "-"))
-    left.set(xlabel="step", ylabel="loss term, unweighted", yscale="log", title="training")
-
-    keys = sorted({key for entry in history for key in entry if key.endswith("_accuracy") and "macro" not in key})
-    for colour, marker, key in zip(COLOURS, "osd^v<", keys, strict=False):
-        steps, values = series(history, key)
-        name = key.removeprefix("eval_").removesuffix("_accuracy").replace("accuracy", "") or "validation"
-        right.plot(steps, values, color=colour, marker=marker, markersize=4, label=name)
-    right.set(xlabel="step", ylabel="accuracy", ylim=(0, 1), title="validation")
-    for axis in (left, right):
-        if axis.lines:  # below the axes, where no curve can run
-            axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=3, **_LEGEND)
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
-    path = folder / CURVE_FILE
-    figure.savefig(path)
-    pyplot.close(figure)
-    return path
+def _is_accuracy(key: str) -> bool:
+    return key.startswith("eval_") and key.endswith("accuracy") and "macro" not in key
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line: see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m modeling_cde.analysis.curves", description=__doc__)
     parser.add_argument("run", help="output folder of a run")
-    print(plot_training_curve(parser.parse_args(arguments).run))
+    options = parser.parse_args(arguments)
+    try:
+        print(plot_training_curve(options.run))
+    except (OSError, ValueError, ModuleNotFoundError) as error:
+        sys.exit(f"python -m modeling_cde.analysis.curves: {error}")
 
 
 if __name__ == "__main__":
