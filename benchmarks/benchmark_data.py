@@ -6,15 +6,15 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.benchmark_plan import Run, split_folder
+from benchmarks.benchmark_plan import Run
 from benchmarks.benchmark_recipe import NOISE, Data, Rooms
 
 
-def missing_data(data: Data, plan: Sequence[Run]) -> str | None:
+def missing_data(data: Data) -> str | None:
     """What keeps the runs from starting, as a sentence, or None: a folder that only its user can build."""
     if data.rooms is not None or not data.is_folder or Path(data.source, "manifests").is_dir():
         return None
@@ -29,14 +29,15 @@ def prepare_data(plan: Iterable[Run]) -> None:
         ValueError: if a folder holds rooms of other settings, or a folder's split cannot be made anew.
         OSError: if the renderer is missing, or a file cannot be read or written.
     """
-    done: set[tuple[str, Any]] = set()
+    rendered: set[str] = set()
+    split: set[tuple[str, str]] = set()
     for run in plan:
-        base = run.source if run.split_seed is None else run.source.removesuffix(split_folder("", run.split_seed))
-        if run.rooms is not None and (base, None) not in done:
+        if run.rooms is not None and run.base not in rendered:
             render(run.rooms, run.view)
-        if run.split_seed is not None and (base, run.split_seed) not in done:
-            split_again(Path(base), Path(run.source), run.view, run.shift, run.split_seed)
-        done |= {(base, None), (base, run.split_seed)}
+            rendered.add(run.base)
+        if run.split_seed is not None and (run.source, run.shift) not in split:
+            split_again(Path(run.base), Path(run.source), run.view, run.shift, run.split_seed)
+            split.add((run.source, run.shift))
 
 
 def render(rooms: Rooms, view: str) -> None:

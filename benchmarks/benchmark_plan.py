@@ -30,6 +30,7 @@ class Run:
         seed: of the training.
         split_seed: of the split that it trains on; None for the split that the data set has.
         source: folder or repository of the pairs.
+        base: the folder that `source` is another split of; `source` itself where it is none.
         rooms: what the folder is rendered from where it is absent, or None.
         train: recipe of train.py.
         flags: all flags that follow it, in their order.
@@ -45,6 +46,7 @@ class Run:
     seed: int
     split_seed: int | None
     source: str
+    base: str
     rooms: Rooms | None
     train: str
     flags: Mapping[str, Any] = field(default_factory=dict)
@@ -126,10 +128,9 @@ def _run(recipe: Recipe, method: Method, setting: dict[str, Any], shift: str, se
     name = f"{method.key}{told}-{shift}-seed{seed}"
     flags = {**recipe.flags, **method.flags, **{k: v for k, v in changes.items() if not k.startswith("rooms.")}}
     rooms = _rooms(recipe.data.rooms, {k[6:]: v for k, v in changes.items() if k.startswith("rooms.")}, recipe.view)
-    source = rooms.folder if rooms is not None else recipe.data.source
+    base = rooms.folder if rooms is not None else recipe.data.source
     split_seed = seed if recipe.split_seeds == "by_seed" else None
-    if split_seed is not None:
-        source = split_folder(source, split_seed)
+    source = base if split_seed is None else f"{base.rstrip('/')}-split{split_seed}"
     first = {"method": method.method, "seed": seed, "data": source, "view": recipe.view, "shift": shift}
     last = {"evaluate_last_checkpoint": True, "output_dir": str(Path(runs, recipe.name, name))}
     return Run(
@@ -143,6 +144,7 @@ def _run(recipe: Recipe, method: Method, setting: dict[str, Any], shift: str, se
         seed=seed,
         split_seed=split_seed,
         source=source,
+        base=base,
         rooms=rooms,
         train=recipe.train,
         flags={**first, **flags, **last},
@@ -157,11 +159,6 @@ def _rooms(rooms: Rooms | None, changes: dict[str, Any], view: str) -> Rooms | N
     differing = {name: value for name, value in changes.items() if value != getattr(rooms, name)}
     told = "".join(f"-{name}{file_name(value)}" for name, value in differing.items())
     return replace(rooms, **differing, folder=rooms.folder + told)
-
-
-def split_folder(source: str, split_seed: int) -> str:
-    """The sibling folder that holds the same pairs in the split of another seed."""
-    return f"{source.rstrip('/')}-split{split_seed}"
 
 
 def file_name(value: Any) -> str:

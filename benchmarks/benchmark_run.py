@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,16 @@ ROOT = Path(__file__).resolve().parents[1]
 TRAIN = (sys.executable, "-m", "accelerate.commands.launch", "train.py")
 END_SECONDS = 20.0  # that a run has to end by itself when it is told to
 # What decides a number: changes here that are not committed are named in the result.
+# Where things are, or what --data overrides: two runs that differ in these only are the same run.
+PLACES = (
+    "output_dir",
+    "rooms_folder",
+    "rooms_pairs",
+    "rooms_image_size",
+    "rooms_seed",
+    "rooms_workers",
+    "rooms.workers",
+)
 _STARTED, _ADVICE = "=== started ", "or run `accelerate config`."
 CODE = ("train.py", "modeling_cde", "data_scripts", "configs")
 
@@ -149,12 +159,14 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def all_flags(run: Run) -> dict[str, Any]:
-    """Every flag of a run: those of the recipe of train.py, under those of the benchmark."""
+    """What decides a run: the flags of the recipe of train.py, under those of the benchmark, and the rendered data."""
     import yaml
 
     recipe = yaml.safe_load(Path(ROOT, run.train).read_text(encoding="utf-8"))
-    flags: dict[str, Any] = json.loads(json.dumps({**recipe, **run.flags}))
-    return flags
+    rooms = {f"rooms.{name}": value for name, value in asdict(run.rooms).items()} if run.rooms else {}
+    flags = {name: value for name, value in {**recipe, **run.flags, **rooms}.items() if name not in PLACES}
+    made: dict[str, Any] = json.loads(json.dumps({**flags, "split_seed": run.split_seed}))
+    return made
 
 
 def make_result(run: Run, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,7 +211,7 @@ def make_result(run: Run, state: Mapping[str, Any]) -> dict[str, Any]:
         "flags": state["flags"],
         "data": run.source,
         "manifests": {
-            path.stem.removeprefix("split_"): hashlib.sha256(path.read_bytes()).hexdigest()
+            path.name.removeprefix("split_"): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(folder.glob("split_*.json"))
         },
         "commit": state["commit"],

@@ -14,55 +14,16 @@ import argparse
 import signal
 import statistics
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.benchmark_flags import check_flags
 from benchmarks.benchmark_plan import Run, make_plan
 from benchmarks.benchmark_recipe import Recipe, load_recipe
 from benchmarks.benchmark_run import TRAIN, Outcome, read_result
-from benchmarks.run_engines import ENGINES, run_locally
-
-
-def check_flags(plan: Sequence[Run]) -> None:
-    """Check the flags of all runs as train.py would.
-
-    Raises:
-        ValueError: if one is unknown or has a wrong value; names the run.
-    """
-    from contextlib import redirect_stderr
-    from io import StringIO
-
-    from modeling_cde.arguments import DataArguments, ModelArguments
-    from modeling_cde.methods import METHODS
-    from modeling_cde.recipe import parse_recipe
-    from modeling_cde.training_args import CDETrainingArguments
-
-    checked: set[tuple[str, ...]] = set()
-    for run in plan:
-        flags = {name: value for name, value in run.flags.items() if name not in ("seed", "output_dir")}
-        arguments = tuple(replace_flags(run, flags))
-        if arguments in checked:
-            continue
-        checked.add(arguments)
-        said = StringIO()
-        try:
-            with redirect_stderr(said):
-                model, *_ = parse_recipe((ModelArguments, DataArguments, CDETrainingArguments), arguments)
-        except ValueError as error:
-            raise ValueError(f"The run {run.name} cannot start: {error}") from error
-        except SystemExit as error:
-            last = (said.getvalue().strip() or "a flag cannot be read").splitlines()[-1]
-            raise ValueError(f"The run {run.name} cannot start: {last.partition('error: ')[2] or last}.") from error
-        if model.method not in METHODS:
-            raise ValueError(f"The run {run.name} has method={model.method!r}; known are {', '.join(METHODS)}.")
-
-
-def replace_flags(run: Run, flags: dict[str, Any]) -> list[str]:
-    """The arguments of a run with other flags."""
-    from dataclasses import replace
-
-    return replace(run, flags=flags).arguments()
+from benchmarks.run_engines import ENGINES, LocalEngine, RayEngine, open_engine
 
 
 def estimate(
@@ -94,6 +55,8 @@ def estimate(
 
 def as_time(minutes: float) -> str:
     """Minutes as a person says them."""
+    if minutes < 1.5:
+        return "a minute"
     return f"{minutes:.0f} minutes" if minutes < 100 else f"{minutes / 60:.1f} hours"
 
 
@@ -110,7 +73,11 @@ def show_plan(recipe: Recipe, plan: Sequence[Run], done: dict[str, dict[str, Any
 
 
 def run_all(
-    recipe: Recipe, plan: Sequence[Run], done: dict[str, dict[str, Any]], train: Sequence[str] = TRAIN
+    recipe: Recipe,
+    plan: Sequence[Run],
+    done: dict[str, dict[str, Any]],
+    engine: LocalEngine | RayEngine,
+    train: Sequence[str] = TRAIN,
 ) -> list[Outcome]:
     """Make the runs that have no result, with a bar over them.
 
@@ -119,24 +86,37 @@ def run_all(
     """
     from tqdm import tqdm
 
-    todo = [run for run in plan if run.name not in done]
+    left = {run.name: run for run in plan if run.name not in done}
     failed: list[Outcome] = []
     finished = list(done.values())
-    with tqdm(total=len(plan), initial=len(done), unit="run", desc=recipe.name, dynamic_ncols=True) as bar:
-        left = list(todo)
+    bar = tqdm(
+        total=len(plan),
+        initial=len(done),
+        disable=None,  # where nobody watches, the lines that are written are enough
+        dynamic_ncols=True,
+        bar_format="{desc} |{bar:20}| {n}/{total} runs, {elapsed}{postfix}",
+        desc=recipe.name,
+    )
+    since = time.monotonic()
 
-        def tick(name: str) -> None:
-            minutes, _ = estimate(recipe, left, finished)
-            bar.set_postfix_str(f"{name}, about {as_time(minutes)} left at its start", refresh=True)
+    def time_left() -> str:
+        minutes, _ = estimate(recipe, list(left.values()), finished, engine.slots)
+        return f"about {as_time(max(0.0, minutes - (time.monotonic() - since) / 60))} left"
 
-        for outcome in run_locally(todo, train, tick):
-            run = left.pop(0)
+    def tick(names: list[str]) -> None:
+        bar.set_postfix_str(f"{time_left()}; {', '.join(names)}")
+
+    with bar:
+        for outcome in engine.outcomes(list(left.values()), tick, train):
+            run = left.pop(outcome.name)
+            since = time.monotonic()
             if outcome.error:
                 failed.append(outcome)
                 bar.write(f"{outcome.name} failed: {outcome.error}")
             else:
                 finished.append(read_result(run) or {})
-                bar.write(f"{outcome.name}: {outcome.minutes:.1f} minutes, {accuracies(finished[-1])}")
+                remaining = f"; {len(left)} runs, {time_left()}" if left else ""
+                bar.write(f"{outcome.name}: {accuracies(finished[-1])}; {outcome.minutes:.1f} minutes{remaining}")
             bar.update()
     return failed
 
@@ -149,10 +129,10 @@ def accuracies(result: dict[str, Any]) -> str:
 
 def show_table(recipe: Recipe, folder: Path) -> None:
     """Print the table of the results and write it with its pictures and report."""
-    try:
-        from modeling_cde.analysis import comparison  # type: ignore[attr-defined]
-    except ImportError:
-        print(f"Results: {folder}")
+    from modeling_cde.analysis import comparison
+
+    if not any(folder.glob("*.json")):
+        print(f"{folder} holds no results yet.")
         return
     comparison.main([str(folder), "--reference", recipe.reference])
 
@@ -189,15 +169,19 @@ def main(arguments: Sequence[str] | None = None, train: Sequence[str] = TRAIN) -
         show_plan(recipe, plan, done)
         from benchmarks.benchmark_data import missing_data, prepare_data
 
-        problem = missing_data(recipe.data, plan)
+        problem = missing_data(recipe.data)
         if options.dry_run:
             print(f"Before it can run: {problem}" if problem else "The recipe is sound; nothing was run.")
             return
         if problem:
             raise ValueError(problem)
         signal.signal(signal.SIGTERM, _stop)
-        prepare_data([run for run in plan if run.name not in done])
-        failed = run_all(recipe, plan, done, train)
+        engine = open_engine(options.engine, recipe.resources, options.ray_address)
+        try:
+            prepare_data([run for run in plan if run.name not in done])
+            failed = run_all(recipe, plan, done, engine, train)
+        finally:
+            engine.close()
         show_table(recipe, folder)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on where it stopped.", file=sys.stderr)

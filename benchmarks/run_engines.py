@@ -2,26 +2,150 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from benchmarks.benchmark_plan import Run
-from benchmarks.benchmark_run import TRAIN, Outcome, execute
+from benchmarks.benchmark_run import END_SECONDS, ROOT, TRAIN, Outcome, execute
 
 ENGINES = ("local", "ray")
+Tick = Callable[[list[str]], None]
 
 
-def run_locally(
-    runs: Sequence[Run], train: Sequence[str] = TRAIN, tick: Callable[[str], None] = lambda name: None
-) -> Iterator[Outcome]:
-    """Make runs one after another.
+class LocalEngine:
+    """Makes runs one after another on this machine."""
+
+    slots = 1
+
+    def outcomes(self, runs: Sequence[Run], tick: Tick, train: Sequence[str] = TRAIN) -> Iterator[Outcome]:
+        """Make runs.
+
+        Args:
+            runs: to make.
+            tick: called about once a second with the names of what is running.
+            train: the command that takes the arguments of train.py.
+
+        Yields:
+            The outcome of each, as it ends.
+        """
+        for run in runs:
+            yield execute(run, train, lambda name=run.name: tick([name]))  # type: ignore[misc]
+
+    def close(self) -> None:
+        """Nothing is left to end."""
+
+
+class RayEngine:
+    """Makes runs as tasks of a Ray cluster, one run a task; a run whose machine is lost goes on on another one.
+
+    The checkout, the data and the folders of runs and results must lie on storage that all machines share, under the
+    same paths.
 
     Args:
-        runs: to make.
-        train: the command that takes the arguments of train.py.
-        tick: called about once a second with the name of what is running.
+        resources: of one run, such as {"CPU": 8, "GPU": 1}.
+        address: of a running cluster, such as "auto"; None starts Ray on this machine.
 
-    Yields:
-        The outcome of each, as it ends.
+    Raises:
+        OSError: Ray is not installed, or the cluster cannot be reached.
+        ValueError: no machine of the cluster has the resources of one run.
     """
-    for run in runs:
-        yield execute(run, train, lambda name=run.name: tick(name))  # type: ignore[misc]
+
+    def __init__(self, resources: Mapping[str, float], address: str | None = None) -> None:
+        from data_scripts.engines import EngineUnavailableError, check_engine
+
+        check_engine("ray", address)
+        import ray
+
+        self._ray: Any = ray
+        self.resources = dict(resources)
+        self._ours = not ray.is_initialized()
+        if self._ours:
+            where: dict[str, Any] = (
+                {"address": address} if address else {"address": "local", "include_dashboard": False}
+            )
+            try:
+                ray.init(**where, logging_level="warning", log_to_driver=False)
+            except Exception as error:  # Ray raises many kinds, depending on what the address names
+                reason = " ".join(str(error).split())[:200]
+                raise EngineUnavailableError(
+                    f"Ray cannot be reached at {address or 'this machine'} ({reason}): check the address, or choose "
+                    "--engine local."
+                ) from error
+        self.slots = sum(_fit(node["Resources"], self.resources) for node in ray.nodes() if node["Alive"])
+        if not self.slots and address is None:
+            self.close()
+            wanted = ", ".join(f"{name}: {value:g}" for name, value in self.resources.items())
+            raise ValueError(f"This machine has not the resources of one run ({wanted}); lower them in the recipe.")
+
+    def outcomes(self, runs: Sequence[Run], tick: Tick, train: Sequence[str] = TRAIN) -> Iterator[Outcome]:
+        """See `LocalEngine.outcomes`; the outcomes come in the order in which the runs end."""
+        ray = self._ray
+        others = {name: value for name, value in self.resources.items() if name not in ("CPU", "GPU")}
+        task = ray.remote(_make_task()).options(
+            num_cpus=self.resources.get("CPU", 1),
+            num_gpus=self.resources.get("GPU", 0),
+            resources=others,
+            max_retries=2,
+        )
+        running = {task.remote(str(ROOT), pickle.dumps((run, tuple(train)))): run for run in runs}
+        try:
+            while running:
+                ended, _ = ray.wait(list(running), timeout=1.0)
+                # Tasks start in the order in which they were given, as far as there is room.
+                tick([run.name for run in list(running.values())[: max(1, self.slots)]])
+                for reference in ended:
+                    name = running.pop(reference).name
+                    try:
+                        yield Outcome(name, *ray.get(reference))
+                    except ray.exceptions.RayError as error:
+                        yield Outcome(name, error=f"its Ray task was lost: {' '.join(str(error).split())[-300:]}")
+        finally:
+            for reference in running:
+                ray.cancel(reference)  # as Ctrl-C: the task ends its training, and what is there can be resumed
+            if running:
+                ray.wait(list(running), num_returns=len(running), timeout=2 * END_SECONDS)
+
+    def close(self) -> None:
+        """Leave the cluster, and end it if it was started here."""
+        if self._ours:
+            self._ray.shutdown()
+
+
+def open_engine(engine: str, resources: Mapping[str, float], address: str | None = None) -> LocalEngine | RayEngine:
+    """The engine of a name.
+
+    Raises:
+        ValueError: an address is given to the engine local; see `RayEngine`.
+        OSError: see `RayEngine`.
+    """
+    if engine == "ray":
+        return RayEngine(resources, address)
+    if address is not None:
+        raise ValueError("--ray_address belongs to --engine ray: give both or none.")
+    return LocalEngine()
+
+
+def _make_task() -> Callable[[str, bytes], tuple[float, str]]:
+    def task(root: str, payload: bytes) -> tuple[float, str]:
+        # A function of no module, so that it arrives also where the checkout does not; there it can say so.
+        if not Path(root, "benchmarks").is_dir():
+            return 0.0, f"{root} is not on this machine: put checkout, data, runs and results on shared storage."
+        os.chdir(root)
+        sys.path.insert(0, root)
+        run, train = pickle.loads(payload)
+        from benchmarks.benchmark_run import execute
+
+        outcome = execute(run, train)
+        return outcome.minutes, outcome.error
+
+    return task
+
+
+def _fit(has: Mapping[str, float], needs: Mapping[str, float]) -> int:
+    """How many runs a machine has room for."""
+    rooms = [has.get(name, 0.0) // amount for name, amount in needs.items() if amount > 0]
+    return int(min(rooms, default=1))
