@@ -94,6 +94,7 @@ def test_trainer_on_two_processes_is_trainer_on_one(found, tmp_path, run):
         for number, metrics in one["metrics"].items():
             assert result["metrics"][number] == pytest.approx(metrics, rel=1e-4)
             assert metrics["eval_n"] == number
+        assert ("auxiliary" in one["logs"][0]) == ("eval_auxiliary" in one["metrics"][3]) == (run == "auxiliary")
         np.testing.assert_allclose(result["logits"], one["logits"], rtol=1e-3, atol=1e-4)
     change = max((one["weights"][name] - moved[name]).abs().max().item() for name in one["weights"])
     assert change > 1e-2  # far over the tolerance

@@ -178,6 +178,16 @@ def test_all_terms_by_name_and_their_sum():
     assert terms["contrastive"] == supervised_contrastive_loss(delta, labels, 0.2)
     expected = 0.7 + 2.0 * terms["contrastive"] + 0.5 * 0.25 * terms["sparsity"]
     torch.testing.assert_close(terms["loss"], expected)
+    norms = [math.sqrt(sum(float(x) ** 2 for x in row)) for row in delta]
+    assert terms["delta_norm"].item() == pytest.approx(sum(norms) / 8, rel=1e-6)
+
+
+def test_the_norm_of_deltas_tells_of_collapse_and_has_no_gradient():
+    delta = torch.zeros(4, 3, requires_grad=True)
+    assert CDELoss()(delta.sum(), delta, torch.zeros(4, dtype=torch.long))["delta_norm"].item() == 0.0
+    rows = torch.tensor([[3.0, 4.0], [0.0, 1.0]], dtype=torch.bfloat16, requires_grad=True)
+    norm = CDELoss()(rows.float().sum(), rows, torch.tensor([0, 1]))["delta_norm"]
+    assert norm.item() == 3.0 and norm.dtype == torch.float32 and not norm.requires_grad
 
 
 def test_a_term_of_weight_zero_is_measured_without_gradient():

@@ -11,6 +11,7 @@ from transformers.utils import ModelOutput
 
 from modeling_cde.losses import CDELoss
 from modeling_cde.trainer import CDETrainer
+from tests.auxiliary_model import tiny_auxiliary
 from tests.tiny_models import tiny_cde
 from tests.tiny_pairs import pairs, quick
 
@@ -53,6 +54,7 @@ def test_every_trainable_parameter_changes_and_every_term_is_logged(tmp_path, fa
     for log in logs:
         expected = log["cross_entropy"] + 2.0 * log["contrastive"] + 1.0 * log["sparsity"]
         assert log["loss"] == pytest.approx(expected, rel=1e-5)
+        assert log["delta_norm"] > 0 and "auxiliary" not in log
         assert log["anchors_without_positive"] == 0.0
 
 
@@ -181,6 +183,7 @@ def test_evaluation_counts_every_sample_once_and_gives_the_logits_alone(tmp_path
         "sparsity": outputs.delta.abs().sum().item() / 13,
         "contrastive": contrastive / (13 - lonely),
         "anchors_without_positive": lonely / 13,
+        "delta_norm": outputs.delta[:, 0].norm(dim=-1).mean().item(),
     }
     expected["loss"] = expected["cross_entropy"] + 2 * expected["contrastive"] + expected["sparsity"]
     assert 0 < lonely < 13
@@ -256,6 +259,60 @@ def test_optimizer_has_two_learning_rates_on_one_cosine(tmp_path):
     assert rates == {"head": 1e-2, "head, no decay": 1e-2, "backbone": 1e-3, "backbone, no decay": 1e-3}
     logged = [log["learning_rate"] for log in trainer.state.log_history if "loss" in log]
     assert logged == pytest.approx([1e-2 * f for f in (1.0, 0.853553, 0.5, 0.146447)], rel=1e-4)
+
+
+def test_the_models_own_term_is_part_of_the_loss_and_logged_by_itself(tmp_path):
+    options = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "logging_steps": 3}
+    args = quick(tmp_path, per_device_eval_batch_size=5, sparsity_weight=0.1, **options)
+    trainer = CDETrainer(tiny_auxiliary(), args, train_dataset=pairs(20, objects=True))
+    trainer.train()
+    log, model = trainer.state.log_history[0], trainer.model
+    assert log["auxiliary"] > 0
+    total = log["cross_entropy"] + log["auxiliary"] + 2 * log["contrastive"] + 0.1 * log["sparsity"]
+    assert log["loss"] == pytest.approx(total, rel=1e-5)
+    metrics = trainer.evaluate(pairs(13, objects=True))  # ragged: 5, 5 and 3
+    batch = batch_of(pairs(13), range(13))
+    with torch.no_grad():
+        outputs = model.eval()(**batch, objects=torch.arange(13) % 5)
+        plain = nn.functional.cross_entropy(outputs.logits, batch["labels"])
+    expected = {"cross_entropy": plain.item(), "auxiliary": outputs.auxiliary_loss.item()}
+    for name, value in expected.items():
+        assert metrics[f"eval_{name}"] == pytest.approx(value, rel=1e-5), name
+    total = sum(expected.values()) + 2 * metrics["eval_contrastive"] + 0.1 * metrics["eval_sparsity"]
+    assert metrics["eval_loss"] == pytest.approx(total, rel=1e-5)
+    without = trainer.evaluate(pairs(13))  # the model then has no such term
+    assert "eval_auxiliary" not in without
+    assert without["eval_cross_entropy"] == pytest.approx(plain.item(), rel=1e-5)
+
+
+def test_the_models_own_term_has_its_gradient(tmp_path):
+    batch = batch_of(pairs(8), range(8)) | {"objects": torch.arange(8) % 5}
+    got, want = [], []
+    for gradients, by_trainer in ((got, True), (want, False)):
+        model = tiny_auxiliary().train()
+        if by_trainer:
+            loss = CDETrainer(model, quick(tmp_path)).compute_loss(model, batch)
+        else:
+            outputs = model(**batch)
+            loss = CDELoss()(outputs.loss, outputs.delta, batch["labels"])["loss"]
+        loss.backward()
+        gradients += [p.grad for p in model.parameters() if p.grad is not None]
+    assert got and len(got) == len(want)
+    for one, other in zip(got, want, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_the_norm_is_that_of_the_deltas_in_the_loss(tmp_path):
+    """Per patch of the patches, else of the pair's delta, which is their mean and shorter."""
+    batch = batch_of(pairs(8), range(8))
+    for options, name in (({}, "patch_delta"), ({"patch_loss": "aggregated"}, "delta")):
+        model = tiny_cde("vit", delta_mode="patch", **options)
+        trainer = CDETrainer(model, quick(tmp_path))
+        with torch.no_grad():
+            terms = trainer._terms(model(**batch), batch["labels"], training=False)
+            expected = model(**batch)[name].norm(dim=-1).mean()
+        torch.testing.assert_close(terms["delta_norm"], expected)
+        assert not terms["delta_norm"].requires_grad
 
 
 class Plain(nn.Module):

@@ -8,14 +8,18 @@ from datasets import Dataset
 from modeling_cde.training_args import CDETrainingArguments
 
 
-def pairs(number: int = 24, noise: float = 0.0, seed: int = 0, frames: int = 2) -> Dataset:
-    """Pairs with actions 0, 1, 2 in turn; the transform draws `noise` from torch's global generator."""
+def pairs(number: int = 24, noise: float = 0.0, seed: int = 0, frames: int = 2, objects: bool = False) -> Dataset:
+    """Pairs with actions 0, 1, 2 in turn; the transform draws `noise` from torch's global generator.
+
+    `objects` adds the object ids 0 to 4 in turn.
+    """
     pixels = torch.randn(number, frames, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
 
     def transform(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
         images = [pixels[i] + noise * torch.randn(()) for i in batch["index"]]
         actions = [a if frames == 2 else torch.tensor([a, (a + 1) % 3]) for a in batch["action"]]
-        return {"pixel_values": images, "labels": actions}
+        extras = {"objects": [i % 5 for i in batch["index"]]} if objects else {}
+        return {"pixel_values": images, "labels": actions, **extras}
 
     rows = {"action": [i % 3 for i in range(number)], "index": list(range(number))}
     return Dataset.from_dict(rows).with_transform(transform)

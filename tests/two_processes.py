@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from modeling_cde.distributed import gather_rows
 from modeling_cde.losses import CDELoss
 from modeling_cde.trainer import CDETrainer
+from tests.auxiliary_model import tiny_auxiliary
 from tests.tiny_models import tiny_cde
 from tests.tiny_pairs import pairs, quick
 
@@ -24,7 +25,9 @@ IN_ORDER = {"class_aware_sampling": False, "train_sampling_strategy": "sequentia
 TRAINER_RUNS: dict[str, dict[str, Any]] = {
     "plain": {},
     "accumulated": {"gradient_accumulation_steps": 2},
+    "auxiliary": {"gradient_accumulation_steps": 2},
 }
+LOGGED = ("loss", "cross_entropy", "contrastive", "sparsity", "delta_norm", "auxiliary")
 MODEL_OPTIONS = {"delta_mode": "patch", "projector_dropout": 0.0}
 # Labels so uneven over processes and micro-batches that a local mean over anchors would be another number.
 LABELS = torch.tensor([0, 0, 0, 1, 2, 0, 3, 4, 1, 1, 0, 2, 2, 5, 2, 2])
@@ -88,18 +91,19 @@ def train(folder: Path, batch: int, run: str) -> dict[str, Any]:
     }
     args = quick(folder, per_device_eval_batch_size=4, **options, **SGD, **IN_ORDER, **TRAINER_RUNS[run])
     collected = []
+    own_term = run == "auxiliary"
     trainer = CDETrainer(
-        tiny_cde("vit", **MODEL_OPTIONS),
+        tiny_auxiliary(**MODEL_OPTIONS) if own_term else tiny_cde("vit", **MODEL_OPTIONS),
         args,
-        train_dataset=pairs(40),
-        eval_dataset=pairs(13),
+        train_dataset=pairs(40, objects=own_term),
+        eval_dataset=pairs(13, objects=own_term),
         compute_metrics=lambda p: collected.append(p.predictions) or {"n": len(p.predictions)},
     )
     trainer.train()
-    logs = [{k: log[k] for k in ("loss", "contrastive", "sparsity")} for log in trainer.state.log_history[:2]]
+    logs = [{k: log[k] for k in LOGGED if k in log} for log in trainer.state.log_history[:2]]
     metrics = {}
     for number in (13, 3):  # of 3 samples the second process gets none
-        found = trainer.evaluate(pairs(number))
+        found = trainer.evaluate(pairs(number, objects=own_term))
         metrics[number] = {name: value for name, value in found.items() if "_second" not in name and "time" not in name}
     return {
         "weights": {name: p.detach() for name, p in trainer.model.named_parameters()},
