@@ -1,0 +1,132 @@
+"""What the doctor finds and from which number on it is a sign of trouble.
+
+Why each threshold has its value stands beside it; docs/doctor.md shows all of them. They are ours, none is the paper's.
+"Measured" below means: on `configs/quickstart.yaml` (rooms, a ResNet from scratch, ten actions) and on tiny ViTs and
+ResNets whose trouble was provoked. With a pretrained backbone nothing was measured.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+NOT_FINITE = "numbers that are not finite"
+COLLAPSED = "collapsed deltas"
+VANISHED = "vanished action"
+DIVERGENCE = "IID/OOD divergence"
+NO_POSITIVES = "batches without positives"
+DEAD_CLASSES = "dead classes"
+DOMINANT = "one term dominates"
+IDLE_CONTRASTIVE = "idle contrastive term"
+NOT_LEARNING = "nothing learned"
+SEED_VARIANCE = "seed variance"
+
+# Deltas have shrunk to this share of the longest they were. Measured: 0.5 in the healthy quickstart run, 0.3 with a
+# sparsity weight that is high but survived, 0.08 and less where the sparsity term left nothing.
+SHRUNKEN = 0.1
+# Mean length of a delta over mean length of a state. Measured: 0.6 to 1.1 in the quickstart run, 0.18 and more in
+# untrained encoders, 0.02 and less in collapsed ones.
+TINY = 0.05
+# The loss counts a delta of this length or less as zero: it has no direction.
+ZERO = 1e-6
+# The cross-entropy of A actions is log A by chance. Under half of it something was learned that reads the deltas, so
+# small deltas, or a large other term, do no harm; at 0.95 of it and above nothing was.
+LEARNED = 0.5
+UNLEARNED = 0.95
+# An action's deltas against the median action's. Measured: the shortest is 0.79 in distribution and 0.49 under a shift.
+VANISHED_LENGTH = 0.1
+# Fewer pairs of an action than this say nothing about the action.
+FEWEST_PAIRS = 5
+# Between the gaps that the paper reports for CDE (0.21) and for the best other method (0.42), rounded up to a 0.05.
+GAP = 0.35
+# "High" accuracy: below it the first trouble is the training, not the shift.
+HIGH_ACCURACY = 0.7
+# Share of anchors without a positive. Class-aware batches have none; a quarter of a batch idle is worth a change.
+LONELY = 0.25
+# Share of the whole loss. The contrastive term cannot reach 0 and had 0.83 at the end of the healthy quickstart run.
+DOMINANT_SHARE = 0.9
+# The contrastive term against its start. Measured: 0.49 at the end of the quickstart run; two perfectly separated
+# actions in a batch of 64 can reach log(31) / log(63) = 0.83.
+IDLE = 0.9
+# Standard deviation of an accuracy over seeds. The paper's ablations differ by 0.02 to 0.08: three seeds that spread
+# more than this cannot tell them apart. Measured: 0.01 to 0.05 in the quickstart results.
+SEED_SPREAD = 0.05
+# Two seeds give no standard deviation worth a warning.
+FEWEST_SEEDS = 3
+
+Severity = Literal["warning", "error"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sign of trouble.
+
+    Attributes:
+        sign: one of the names above.
+        severity: "error" where the result is worthless as it is, else "warning".
+        sentence: what was seen, with its number.
+        value: the number.
+        threshold: the number from which on it is a sign.
+        advice: what to try.
+        step: the training step at which it was seen; None for a finished run's results.
+        subject: what tells two findings of one sign apart, such as a split; empty where there is one only.
+    """
+
+    sign: str
+    severity: Severity
+    sentence: str
+    value: float
+    threshold: float
+    advice: str
+    step: int | None = None
+    subject: str = ""
+
+    def line(self) -> str:
+        """The finding on one line."""
+        when = "" if self.step is None else f" at step {self.step}"
+        return f"{self.severity}{when}, {self.sign}: {self.sentence} Try: {self.advice}"
+
+    def much_worse_than(self, said: "Finding") -> bool:
+        """Whether it is worth saying again after `said`, a finding of the same sign and subject.
+
+        It is, if it became an error, or is at least twice as far from the threshold and has moved by half of it.
+        """
+        if self.severity != said.severity:
+            return self.severity == "error"
+        now, then = abs(self.value - self.threshold), abs(said.value - said.threshold)
+        return now >= 2 * then and now - then >= 0.5 * abs(self.threshold) and now > then
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is known of a training beside its numbers; None where it is not.
+
+    Attributes:
+        contrastive_weight: weight of the contrastive term.
+        sparsity_weight: weight of the sparsity term.
+        sparsity_warmup_ratio: share of the steps over which the sparsity weight grows from 0.
+        num_actions: number of action classes.
+        max_steps: steps of the whole training.
+        learning_rate: peak learning rate of everything but the backbone.
+        class_aware: whether batches are class-aware.
+        half_precision: whether gradients are scaled (fp16), which overflow now and then by design.
+    """
+
+    contrastive_weight: float | None = None
+    sparsity_weight: float | None = None
+    sparsity_warmup_ratio: float = 0.0
+    num_actions: int | None = None
+    max_steps: int | None = None
+    learning_rate: float | None = None
+    class_aware: bool | None = None
+    half_precision: bool = False
+
+    def chance(self) -> float | None:
+        """Cross-entropy, in nats, of guessing evenly among the actions; None where their number is not known."""
+        return math.log(self.num_actions) if self.num_actions and self.num_actions > 1 else None
+
+    def weights(self) -> dict[str, float] | None:
+        """The weight of each term of the loss, or None where one is not known; `auxiliary` comes weighted."""
+        if self.contrastive_weight is None or self.sparsity_weight is None:
+            return None
+        own = {"contrastive": self.contrastive_weight, "sparsity": self.sparsity_weight}
+        return {"cross_entropy": 1.0, **own, "auxiliary": 1.0}
