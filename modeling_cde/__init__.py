@@ -15,6 +15,13 @@ from .image_processing_cde import CDEImageProcessor
 from .modeling_baselines import ICMConfig, ICMForActionClassification, SMSConfig, SMSForActionClassification
 from .modeling_cde import CDEActionClassifierOutput, CDEForActionClassification, CDEModel, CDEModelOutput
 from .modeling_concatenation import BaselineOutput, ConcatenationConfig, ConcatenationForActionClassification
+from .modeling_joint import JointEncoderConfig, JointEncoderForActionClassification
+from .modeling_token_baselines import (
+    OracleMaskConfig,
+    OracleMaskForActionClassification,
+    TokenMatchingConfig,
+    TokenMatchingForActionClassification,
+)
 from .pipeline_cde import TASK, ActionClassificationPipeline
 
 if TYPE_CHECKING:
@@ -40,8 +47,14 @@ __all__ = [
     "ConcatenationForActionClassification",
     "ICMConfig",
     "ICMForActionClassification",
+    "JointEncoderConfig",
+    "JointEncoderForActionClassification",
+    "OracleMaskConfig",
+    "OracleMaskForActionClassification",
     "SMSConfig",
     "SMSForActionClassification",
+    "TokenMatchingConfig",
+    "TokenMatchingForActionClassification",
     "sparsity_loss",
     "supervised_contrastive_loss",
 ]
@@ -59,6 +72,9 @@ for _config, _model in {
     ConcatenationConfig: ConcatenationForActionClassification,
     ICMConfig: ICMForActionClassification,
     SMSConfig: SMSForActionClassification,
+    OracleMaskConfig: OracleMaskForActionClassification,
+    TokenMatchingConfig: TokenMatchingForActionClassification,
+    JointEncoderConfig: JointEncoderForActionClassification,
 }.items():
     AutoConfig.register(_config.model_type, _config)
     AutoModel.register(_config, _model)

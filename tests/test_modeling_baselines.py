@@ -137,7 +137,7 @@ def test_objects_are_only_for_the_critic():
 
 
 def test_an_adversary_hides_the_object():
-    """Points that tell action and object: with reversal the critic ends at chance, log 2; without it reads the object."""
+    """Points that tell action and object: reversed, the critic ends at chance, log 2; else it reads the object."""
 
     def train(weight: float) -> tuple[float, float]:
         generator = torch.Generator().manual_seed(0)

@@ -1,0 +1,187 @@
+"""A joint encoder of two frames: the patches of both go through one transformer, as in a video model."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+
+from .modeling_cde import full_precision
+from .modeling_concatenation import BaselineConfig, BaselineOutput, BaselinePreTrainedModel
+
+
+class JointEncoderConfig(BaselineConfig):
+    """Configuration of the joint encoder. All defaults are ours.
+
+    Args:
+        backbone_config: See `CDEConfig`.
+        joint_num_layers: Transformer layers that see both images, >= 1.
+        joint_num_heads: Attention heads; have to divide `delta_dim`, which is the width of these layers.
+        **kwargs: See `CDEConfig`; `delta_dim` has to be a multiple of 4, for the positions.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+
+    model_type = "cde-joint"
+
+    def __init__(
+        self, backbone_config: Any = None, *, joint_num_layers: int = 2, joint_num_heads: int = 4, **kwargs: Any
+    ) -> None:
+        self.joint_num_layers = joint_num_layers
+        self.joint_num_heads = joint_num_heads
+        super().__init__(backbone_config, **kwargs)
+
+    @property
+    def reads_patches(self) -> bool:
+        return True
+
+    def check(self) -> None:
+        super().check()
+        self.check_whole("joint_num_layers", 1)
+        self.check_whole("joint_num_heads", 1)
+        for field, divisor in (("joint_num_heads", self.joint_num_heads), ("4, for the positions,", 4)):
+            if self.delta_dim % divisor:
+                raise ValueError(
+                    f"JointEncoderConfig.delta_dim={self.delta_dim} must be a multiple of {field} ({divisor})."
+                )
+
+
+class JointLayer(nn.Module):
+    """A pre-norm transformer layer, (n, tokens, width) -> the same.
+
+    Args:
+        width: Dimensions of a token.
+        num_heads: Attention heads; divide the width.
+    """
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.attention_output = nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        mixed = self.query_key_value(self.attention_norm(tokens))  # (n, tokens, 3 * width)
+        query, key, value = (
+            part.reshape(*part.shape[:2], self.num_heads, -1).transpose(1, 2) for part in mixed.chunk(3, dim=-1)
+        )  # (n, heads, tokens, width / heads) each
+        attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        tokens = tokens + self.attention_output(attended)
+        result: torch.Tensor = tokens + self.mlp(tokens)
+        return result
+
+
+class JointEncoderForActionClassification(BaselinePreTrainedModel):
+    """One transformer over the patches of both images, and a linear classifier of its class token.
+
+    A token is a projected patch, layer-normed, plus its position in the image (fixed sines of row and column) plus a
+    learned embedding of its frame, first or second. Clips of T > 2 frames are read as T-1 pairs.
+
+    Nothing is subtracted: `delta` is the class token that the classifier reads, and NOT a difference of `states`. It
+    is not zero for equal images, and does not change its sign where they are exchanged. `states` are the means of a
+    frame's projected patches, before they see the other frame.
+
+    Args:
+        config: Configuration; `id2label` names the actions.
+        backbone: A backbone that already has its weights; default: a new one from `config.backbone_config`.
+    """
+
+    config: JointEncoderConfig
+    config_class = JointEncoderConfig
+
+    def __init__(self, config: JointEncoderConfig, backbone: PreTrainedModel | None = None) -> None:
+        super().__init__(config, backbone)
+        width = config.delta_dim
+        self.input_norm = nn.LayerNorm(width)
+        self.kinds = nn.Embedding(3, width)  # class token, first frame, second frame
+        self.layers = nn.Sequential(
+            *(JointLayer(width, config.joint_num_heads) for _ in range(config.joint_num_layers))
+        )
+        self.output_norm = nn.LayerNorm(width)
+        self.classifier = nn.Linear(width, config.num_labels)
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if module is getattr(self, "kinds", None):
+            # As large as the sines (rms 0.7): which frame came first is what tells an action from its opposite.
+            init.normal_(module.weight, std=0.7)
+        else:
+            super()._init_weights(module)
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BaselineOutput | tuple[Any, ...]:
+        """Classifies what happened between the frames of clips.
+
+        Args:
+            pixel_values: Clips, (B, T, C, H, W); each frame is read with the next.
+            labels: Actions, (B,) for T = 2, else (B, T-1).
+            output_hidden_states: Return the backbone's hidden states too.
+            output_attentions: Return the backbone's attention maps too (not those of the joint layers).
+            return_dict: `False`: a tuple in place of the output class.
+
+        Returns:
+            `BaselineOutput`; for `delta` and `states` see the class.
+        """
+        features, encoder = self.cde.encode(pixel_values, output_hidden_states, output_attentions)  # (B*T, N, D_b)
+        patches = full_precision(self.cde.projector, features)  # (B*T, N, D)
+        patches = patches.reshape(*pixel_values.shape[:2], *patches.shape[1:])  # (B, T, N, D)
+        batch, frames, num_patches, width = patches.shape
+        grid = patch_grid(num_patches, *pixel_values.shape[-2:])
+        tokens = self.input_norm(patches) + sine_positions(*grid, width).to(patches)  # (B, T, N, D)
+        kind = self.kinds.weight
+        joined = torch.cat([tokens[:, :-1] + kind[1], tokens[:, 1:] + kind[2]], dim=2)  # (B, T-1, 2N, D)
+        joined = torch.cat([kind[0].expand(batch, frames - 1, 1, width), joined], dim=2)  # (B, T-1, 1 + 2N, D)
+        read = self.layers(joined.flatten(0, 1))[:, 0]  # (B*(T-1), D)
+        delta = full_precision(self.output_norm, read).reshape(batch, frames - 1, width)  # (B, T-1, D)
+        return self._output(
+            full_precision(self.classifier, delta),
+            patches.mean(dim=2),
+            labels,
+            delta=delta,
+            encoder=encoder,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=return_dict,
+        )
+
+
+def patch_grid(num_patches: int, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of a patch grid: of all that hold N patches the one nearest to the shape of the image.
+
+    Args:
+        num_patches: N.
+        height, width: Image size in pixels.
+    """
+    grids = [(rows, num_patches // rows) for rows in range(1, num_patches + 1) if num_patches % rows == 0]
+
+    def mismatch(grid: tuple[int, int]) -> float:
+        ratio = grid[0] * width / (grid[1] * height)  # 1 where the patches are square
+        return max(ratio, 1 / ratio)
+
+    return min(grids, key=mismatch)
+
+
+def sine_positions(rows: int, columns: int, width: int) -> torch.Tensor:
+    """Fixed positions of a grid's cells, (rows * columns, width), row-major.
+
+    A quarter of the dimensions each for sin(row · w_i), cos(row · w_i), sin(column · w_i) and cos(column · w_i) with
+    w_i = 10000^(-i / (width / 4)) (Vaswani et al., 2017, in two dimensions).
+    """
+    frequencies = 10000.0 ** -(torch.arange(width // 4) / (width // 4))
+    y, x = torch.meshgrid(torch.arange(rows).float(), torch.arange(columns).float(), indexing="ij")
+    angles = [place.flatten()[:, None] * frequencies for place in (y, x)]  # (N, width / 4) each
+    return torch.cat([function(angle) for angle in angles for function in (torch.sin, torch.cos)], dim=1)
