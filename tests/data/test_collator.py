@@ -30,7 +30,21 @@ def test_no_labels_at_all():
     assert set(PairCollator()([{"pixel_values": torch.rand(2, 3, 4, 4)}])) == {"pixel_values"}
 
 
+def test_extras_are_stacked():
+    items = [item() | {"objects": i, "masks": torch.full((2, 4, 4), i % 2)} for i in range(3)]
+    batch = PairCollator()(items)
+    assert batch["objects"].tolist() == [0, 1, 2] and batch["objects"].dtype == torch.int64
+    assert batch["masks"].shape == (3, 2, 4, 4) and batch["masks"][1].eq(1).all()
+    assert set(PairCollator()([item() | {"objects": 4, "scene": "s"}])) == {"pixel_values", "labels", "objects"}
+
+
 def test_errors_name_the_item():
+    with pytest.raises(ValueError, match="Item 1 of the batch has no objects but others do; give it to all or none"):
+        PairCollator()([item() | {"objects": 1}, item()])
+    with pytest.raises(ValueError, match="Item 0 of the batch has no masks"):
+        PairCollator()([item(), item() | {"masks": torch.ones(2, 4, 4)}])
+    with pytest.raises(ValueError, match=r"Item 1 .* masks of shape \(2, 5, 5\), item 0 of \(2, 4, 4\)"):
+        PairCollator()([item() | {"masks": torch.ones(2, side, side)} for side in (4, 5)])
     with pytest.raises(ValueError, match=r"Item 1 .* shape \(2, 3, 5, 5\), item 0 of \(2, 3, 4, 4\)"):
         PairCollator()([item(4), item(5)])
     with pytest.raises(ValueError, match="Item 1 of the batch has no labels"):

@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from modeling_cde.data.augmentation import Augmentation, jitter, random_region
 from modeling_cde.data.collator import PairCollator
+from modeling_cde.data.regions import Region, box_region
 from modeling_cde.data.schema import pair_features
-from modeling_cde.data.transforms import Augmentation, PairTransform, Region, box_region, jitter, random_region
+from modeling_cde.data.transforms import PairTransform
 from tests.data.tiny_pairs import picture, rows
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
