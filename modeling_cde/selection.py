@@ -12,10 +12,11 @@ def check_last_is_kept(args: Any) -> None:
     Raises:
         ValueError: the best epoch is loaded at the end, and the last one would not be saved.
     """
-    if args.evaluate_last_checkpoint and args.load_best_model_at_end and args.save_strategy != "epoch":
+    kept = ("epoch", "steps")  # Transformers saves the last step with either
+    if args.evaluate_last_checkpoint and args.load_best_model_at_end and args.save_strategy not in kept:
         raise ValueError(
-            f"evaluate_last_checkpoint needs save_strategy=epoch, not {args.save_strategy.value}: only then is the "
-            "last epoch sure to have a checkpoint."
+            f"evaluate_last_checkpoint needs save_strategy=epoch or steps, not {args.save_strategy.value}: only then "
+            "has the last epoch a checkpoint for sure."
         )
 
 
