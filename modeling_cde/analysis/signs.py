@@ -50,7 +50,7 @@ def not_finite(names: Sequence[str], where: str, step: int | None = None) -> Fin
         return None
     shown = ", ".join(names)
     advice = "a tenth of --learning_rate and --backbone_learning_rate, a lower --max_grad_norm, --precision float32."
-    sentence = f"{shown} {'is' if len(names) == 1 else 'are'} not finite {where}."
+    sentence = f"NaN or infinity {where}: {shown}."
     return Finding(NOT_FINITE, "error", sentence, float(len(names)), 0.0, advice, step, where if step is None else "")
 
 
@@ -261,13 +261,16 @@ def idle_contrastive(
     return Finding(IDLE_CONTRASTIVE, "warning", sentence, ratio, IDLE, advice, step)
 
 
-def not_learning(cross_entropy: float, settings: Settings, step: int | None = None) -> Finding | None:
+def not_learning(
+    cross_entropy: float, settings: Settings, step: int | None = None, finished: bool = True
+) -> Finding | None:
     """The training cross-entropy is that of guessing.
 
     Args:
         cross_entropy: of the last logs, in nats.
         settings: for the chance level and the advice.
         step: when.
+        finished: whether no step is left in which it could still be learned.
     """
     chance = settings.chance()
     if chance is None or cross_entropy < UNLEARNED * chance:
@@ -279,7 +282,7 @@ def not_learning(cross_entropy: float, settings: Settings, step: int | None = No
         f"another --learning_rate{rate} and --backbone_learning_rate, ten times higher, then lower; check the labels."
     )
     value, threshold = cross_entropy, UNLEARNED * chance
-    return Finding(NOT_LEARNING, "error", sentence, value, threshold, advice, step)
+    return Finding(NOT_LEARNING, "error" if finished else "warning", sentence, value, threshold, advice, step)
 
 
 def seed_variance(accuracies: Mapping[str, Sequence[float]], run: str, note: str = "") -> Finding | None:

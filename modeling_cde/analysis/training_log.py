@@ -125,7 +125,7 @@ def _of_training(log: TrainingLog, settings: Settings) -> list[Finding | None]:
     ]
     if _past(LATE, log, settings):
         if not shrunken:  # which is why nothing is learned, and is said already
-            found.append(not_learning(now, settings, step))
+            found.append(not_learning(now, settings, step, finished=_past(1.0, log, settings)))
         if len(contrastive) > FEWEST_LOGS and settings.contrastive_weight:
             first, last = _mean(contrastive[:FEWEST_LOGS]), _mean(contrastive[-LAST:])
             found.append(idle_contrastive(first, last, now, settings, step))
