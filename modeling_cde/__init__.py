@@ -16,6 +16,7 @@ from .modeling_baselines import ICMConfig, ICMForActionClassification, SMSConfig
 from .modeling_cde import CDEActionClassifierOutput, CDEForActionClassification, CDEModel, CDEModelOutput
 from .modeling_concatenation import BaselineOutput, ConcatenationConfig, ConcatenationForActionClassification
 from .modeling_joint import JointEncoderConfig, JointEncoderForActionClassification
+from .modeling_neighbours import NeighboursConfig, NeighboursForActionClassification
 from .modeling_token_baselines import (
     OracleMaskConfig,
     OracleMaskForActionClassification,
@@ -49,6 +50,8 @@ __all__ = [
     "ICMForActionClassification",
     "JointEncoderConfig",
     "JointEncoderForActionClassification",
+    "NeighboursConfig",
+    "NeighboursForActionClassification",
     "OracleMaskConfig",
     "OracleMaskForActionClassification",
     "SMSConfig",
@@ -75,6 +78,7 @@ for _config, _model in {
     OracleMaskConfig: OracleMaskForActionClassification,
     TokenMatchingConfig: TokenMatchingForActionClassification,
     JointEncoderConfig: JointEncoderForActionClassification,
+    NeighboursConfig: NeighboursForActionClassification,
 }.items():
     AutoConfig.register(_config.model_type, _config)
     AutoModel.register(_config, _model)
