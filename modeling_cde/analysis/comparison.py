@@ -97,7 +97,11 @@ def _result_section(table: Table, folder: Path) -> Section:
         path = plot_seeds(table, folder / "pictures")
         alternative = "Accuracy of each method on each test split, a dot for each run; the numbers are in the table."
         pictures.append(
-            Picture(as_data_uri(path.with_suffix(".svg")), alternative, "Every dot is a run, a bar the mean.")
+            Picture(
+                as_data_uri(path.with_suffix(".svg")),
+                alternative,
+                "Every dot is a run, a bar the mean; every panel has its own scale.",
+            )
         )
         difference = plot_differences(table, folder / "pictures")
         if difference is not None:

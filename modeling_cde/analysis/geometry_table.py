@@ -8,35 +8,45 @@ from .statistics import mean, sample_std
 
 # Title -> where it stands in a split of geometry.json, which says what it is and between which bounds it lies.
 MEASURES: dict[str, tuple[str, ...]] = {
-    "cosine of opposites": ("opposites", "mean"),
-    "cosine of other pairs": ("opposites", "others", "mean"),
-    "p-value": ("opposites", "p_value"),
+    "cosine of opposite actions": ("opposites", "mean"),
+    "cosine of other actions": ("opposites", "others", "mean"),
+    "p of opposites by chance": ("opposites", "p_value"),
     "variance by action": ("variance", "action"),
+    "variance by action, by chance": ("variance_by_chance", "action"),
     "variance by object": ("variance", "object"),
-    "variance by both": ("variance", "interaction"),
-    "transfer to a new object": ("transfer", "accuracy"),
-    "transfer, chance": ("transfer", "chance"),
-    "Hoyer sparsity": ("sparsity", "hoyer"),
-    "near-zero share": ("sparsity", "near_zero_share"),
+    "variance by object, by chance": ("variance_by_chance", "object"),
+    "variance by interaction": ("variance", "interaction"),
+    "action on an object held out": ("transfer", "accuracy"),
+    "action on pairs held out": ("transfer", "within"),
+    "sparsity (Hoyer)": ("sparsity", "hoyer"),
+    "dimensions near zero": ("sparsity", "near_zero_share"),
     "object read from delta": ("probes", "object", "delta"),
-    "object read from states": ("probes", "object", "states"),
-    "object, chance": ("probes", "object", "chance"),
+    "object read from state": ("probes", "object", "states"),
+    "object by the best guess": ("probes", "object", "chance"),
+    "object read from delta and action": ("probes", "object", "within_action", "delta"),
+    "object read from state and action": ("probes", "object", "within_action", "states"),
+    "object read from the action alone": ("probes", "object", "within_action", "chance"),
     "scene read from delta": ("probes", "scene", "delta"),
-    "scene read from states": ("probes", "scene", "states"),
+    "scene read from state": ("probes", "scene", "states"),
+    "scene by the best guess": ("probes", "scene", "chance"),
     "k-NN on deltas": ("neighbours", "knn"),
-    "prototypes": ("neighbours", "prototype"),
     "k-NN on states": ("neighbours", "knn_states"),
-    "calibration error": ("calibration", "ece"),
-    "patches in box": ("patches", "in_box"),
-    "in box by chance": ("patches", "in_box_by_chance"),
-    "patches in mask": ("patches", "in_mask"),
-    "in mask by chance": ("patches", "in_mask_by_chance"),
+    "prototypes": ("neighbours", "prototype"),
+    "calibration error (ECE)": ("calibration", "ece"),
+    "selected patches in the box": ("patches", "in_box"),
+    "patches in the box by chance": ("patches", "in_box_by_chance"),
+    "selected patches in the mask": ("patches", "in_mask"),
+    "patches in the mask by chance": ("patches", "in_mask_by_chance"),
+    "cosine of opposite patches": ("patches", "opposites_mean"),
+    "patch variance by action": ("patches", "variance_action"),
+    "patch sparsity (Hoyer)": ("patches", "hoyer"),
 }
 
 
 def geometry_splits(results: Sequence[Result]) -> list[str]:
-    """The splits that some result has a geometry of."""
-    return list(dict.fromkeys(split for result in results for split in (result.geometry or {}).get("splits", {})))
+    """The test splits that some result has a geometry of."""
+    names = dict.fromkeys(split for result in results for split in (result.geometry or {}).get("splits", {}))
+    return [name for name in names if name.startswith("test")]
 
 
 def geometry_table(results: Sequence[Result], split: str) -> tuple[list[str], list[list[str]]]:

@@ -168,7 +168,7 @@ class Partners:
             return None
         differences: dict[Seed, float] = {}
         missing: list[Seed] = []
-        for run in runs:
+        for run in sorted(runs, key=_seed):
             figure = _figure(run, column, metric)
             if figure is None:
                 continue
@@ -186,7 +186,7 @@ class Partners:
         if not differences:
             return None
         values = [*differences.values()]
-        return Difference(differences, mean(values), paired_bootstrap(values, level), tuple(sorted(missing)))
+        return Difference(differences, mean(values), paired_bootstrap(values, level), tuple(missing))
 
     def notes(self) -> list[str]:
         """One sentence for each reason, naming the runs."""

@@ -33,7 +33,13 @@ METHOD_TITLES = {
     "cde": "CDE, all three losses",
 }
 
-SPLIT_TITLES = {"test": "IID", "test_comp": "OOD compositional", "test_syst": "OOD systematic"}
+SPLIT_TITLES = {
+    "test": "IID",
+    "test_comp": "OOD compositional",
+    "test_syst": "OOD systematic",
+    "validation_comp": "validation compositional",
+    "validation_syst": "validation systematic",
+}
 
 # Arguments that may differ among runs of one row: what is repeated, and where it is written or read.
 REPEATED = frozenset({"seed", "output_dir", "data", "rooms_folder", "rooms_workers", "shift", "view", "method"})

@@ -11,7 +11,7 @@ from .style import LINES, drawing, save, tidy
 # The rules side by side within a row: filled above for the validation-selected checkpoint, hollow below for the last.
 _STYLE = {
     "selected": {"marker": "o", "facecolors": LINES[0], "edgecolors": LINES[0], "offset": -0.14},
-    "last": {"marker": "o", "facecolors": "none", "edgecolors": LINES[1], "offset": 0.14},
+    "last": {"marker": "o", "facecolors": "white", "edgecolors": LINES[1], "offset": 0.14},
 }
 _LABEL_WIDTH = 24  # characters of a row's name in one line
 
@@ -42,8 +42,8 @@ def plot_differences(table: Table, folder: str | Path, name: str = "differences"
 
 def row_label(row: Row) -> str:
     """The name of a row, in short lines."""
-    lines = textwrap.wrap(row.title, _LABEL_WIDTH)
-    return "\n".join(lines + textwrap.wrap(describe_setting(row.setting), _LABEL_WIDTH + 4))
+    lines = textwrap.wrap(row.title, _LABEL_WIDTH, break_on_hyphens=False)
+    return "\n".join(lines + textwrap.wrap(describe_setting(row.setting), _LABEL_WIDTH + 4, break_on_hyphens=False))
 
 
 def _plot(table: Table, folder: str | Path, name: str, differences: bool) -> Path:
@@ -85,7 +85,9 @@ def _draw(panel: Any, row: Row, column: Column, place: int, differences: bool) -
         interval = cell.difference.interval
         panel.plot([100 * interval.low, 100 * interval.high], [height, height], color=colour, linewidth=1.5)
     panel.plot([100 * centre] * 2, [height - 0.12, height + 0.12], color=colour, linewidth=2.2)
-    panel.scatter([100 * value for value in values.values()], [height] * len(values), s=22, linewidths=1.2, **style)
+    panel.scatter(
+        [100 * value for value in values.values()], [height] * len(values), s=22, linewidths=1.2, zorder=3, **style
+    )
 
 
 def _legend(figure: Any, panel: Any, table: Table, differences: bool) -> None:

@@ -109,61 +109,72 @@ def _panels(figure: Any, columns: Sequence[Column], **options: Any) -> list[tupl
 def _surface(
     table: Table, columns: Sequence[Column], method: str, names: Sequence[str], folder: Path, rule: str
 ) -> SettingPicture:
-    """Heat maps with their numbers, a panel for each split; one colour scale for all, so that panels compare."""
+    """Heat maps with their numbers, a panel for each split; a validation split and its test split share one scale."""
     rows = [row for row in table.rows if row.method == method and set(names) <= set(row.setting)]
     across, up = names
     xs = sorted({row.setting[across] for row in rows})
     ys = sorted({row.setting[up] for row in rows})
     chosen = chosen_row(rows, columns)
     lines, width = _grid(columns)
-    panel_width = max(2.5, 0.62 * len(xs) + 0.8)
-    size = max(8.0, panel_width * width + 0.8), (0.42 * len(ys) + 1.3) * len(lines) + 0.7
-    with drawing(*size) as figure:
-        panels = _panels(figure, columns)
-        means = [100 * row.cells[column].mean for row in rows for column in columns if column in row.cells]
-        low, high = min(means), max(means)
-        image = None
+    with drawing(max(8.0, (0.47 * len(xs) + 0.25) * width + 0.8), (0.4 * len(ys) + 0.8) * len(lines) + 0.4) as figure:
+        panels = _panels(figure, columns, sharex=True, sharey=True)
         for axis, column in panels:
+            low, high = _range(rows, [other for other in columns if _kind(other) == _kind(column)])
             grid = [[float("nan")] * len(xs) for _ in ys]
             for row in rows:
-                cell = row.cells.get(column)
-                if cell is not None:
-                    grid[ys.index(row.setting[up])][xs.index(row.setting[across])] = 100 * cell.mean
-            image = axis.imshow(grid, cmap=SEQUENTIAL, vmin=low, vmax=max(high, low + 1), aspect="auto", origin="lower")
-            for row in rows:
-                cell = row.cells.get(column)
-                if cell is not None:
-                    x, y = xs.index(row.setting[across]), ys.index(row.setting[up])
-                    dark = 100 * cell.mean > low + 0.6 * (high - low)
-                    text = f"{100 * cell.mean:.1f}" + ("" if cell.std is None else f"\n±{100 * cell.std:.1f}")
-                    axis.text(x, y, text, ha="center", va="center", fontsize=8.5, color="white" if dark else "black")
+                if column not in row.cells:
+                    continue
+                cell, x, y = row.cells[column], xs.index(row.setting[across]), ys.index(row.setting[up])
+                grid[y][x] = 100 * cell.mean
+                text = f"{100 * cell.mean:.1f}" + ("" if cell.std is None else f"\n±{100 * cell.std:.1f}")
+                dark = 100 * cell.mean > low + 0.68 * (high - low)
+                axis.text(x, y, text, ha="center", va="center", fontsize=8.5, color="white" if dark else "black")
+            axis.imshow(grid, cmap=SEQUENTIAL, vmin=low, vmax=high, aspect="auto", origin="lower")
             if chosen is not None:
-                x, y = xs.index(chosen.setting[across]), ys.index(chosen.setting[up])
-                axis.add_patch(_frame(x, y))
+                axis.add_patch(_frame(xs.index(chosen.setting[across]), ys.index(chosen.setting[up])))
             axis.set_xticks(range(len(xs)), [setting_value(value) for value in xs])
             axis.set_yticks(range(len(ys)), [setting_value(value) for value in ys])
-            axis.set_title(column.title)
+            axis.set_title(column.title, fontsize=11)
         figure.supxlabel(across.replace("_", " "), fontsize=11)
         figure.supylabel(up.replace("_", " "), fontsize=11)
-        figure.colorbar(image, ax=[axis for axis, _ in panels], label="accuracy in percent", shrink=0.8)
         path = save(figure, folder, f"surface_{method}_{rule}")
-    title = rows[0].title
-    alternative = f"Heat maps of the accuracy of {title} over {across} and {up}, a panel for each split."
-    return SettingPicture(path, alternative, f"{title}: {_caption(chosen, rule, 'framed')}")
+    alternative = f"Heat maps of the accuracy of {rows[0].title} over {across} and {up}, a panel for each split."
+    told = [
+        f"{row.title}: "
+        + ", ".join(f"{c.title} {100 * row.cells[c].mean:.1f}" for c in columns if c in row.cells)
+        + "."
+        for row in table.rows
+        if not set(names) <= set(row.setting)
+    ]
+    caption = (
+        f"{rows[0].title}: {_caption(chosen, rule)} Darker is more accurate, on a scale of its own for each column."
+    )
+    return SettingPicture(path, alternative, " ".join([caption, *told]))
+
+
+def _kind(column: Column) -> tuple[str, str, str]:
+    """What a validation split has in common with its test split."""
+    return column.view, column.shift, column.split.replace("validation", "test")
+
+
+def _range(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[float, float]:
+    """Lowest and highest mean in percent, at least one point apart, so that noise does not look like an effect."""
+    means = [100 * row.cells[column].mean for row in rows for column in columns if column in row.cells]
+    return min(means), max(*means, min(means) + 1)
 
 
 def _frame(x: int, y: int) -> Any:
     from matplotlib.patches import Rectangle
 
-    return Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor=LINES[1], linewidth=2.5)
+    return Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor=LINES[1], linewidth=2.5, clip_on=False, zorder=3)
 
 
-def _caption(chosen: Row | None, rule: str, mark: str) -> str:
-    text = f"mean accuracy over seeds, checkpoint: {RULES[rule]}."
+def _caption(chosen: Row | None, rule: str) -> str:
+    text = f"mean ± standard deviation over seeds in percent, checkpoint: {RULES[rule]}."
     if chosen is None:
         return f"{text} There is no validation split, so no setting is marked: the best on a test split is no choice."
     where = describe_setting(chosen.setting)
-    return f"{text} The setting that is best on the validation splits ({where}) is {mark}; no test split chose it."
+    return f"{text} Framed: {where}, the best mean over the validation splits; no test split chose it."
 
 
 def _curve(
@@ -187,18 +198,17 @@ def _curve(
                 _draw_curve(axis, column, name, rows, position)
             for position, row in enumerate(outside, start=len(inside)):
                 if column in row.cells:
-                    colour = LINES[position % len(LINES)]
-                    axis.axhline(100 * row.cells[column].mean, color=colour, linestyle="--", linewidth=1.5)
+                    axis.axhline(100 * row.cells[column].mean, linestyle="--", color=LINES[position % len(LINES)])
             _scale(axis, values)
-            axis.set_title(column.title)
+            axis.set_title(column.title, fontsize=11)
             tidy(axis, "y")
         figure.supxlabel(name.replace("_", " "), fontsize=11)
         figure.supylabel("accuracy in percent", fontsize=11)
-        labels = [*inside, *(f"{row.title} (without it)" for row in outside)]
-        _legend(figure, panels[0][0], labels, len(inside))
+        _legend(figure, panels[0][0], list(inside), [row.title for row in outside])
         path = save(figure, folder, f"curve_{name}_{rule}")
     alternative = f"Accuracy over {name}, a panel for each split and a line for each method, every seed a small mark."
     caption = f"Mean over seeds with one standard deviation; small marks are single runs; checkpoint: {RULES[rule]}."
+    caption += f" Dashed: methods without {name}." if outside else ""
     return SettingPicture(path, alternative, f"{caption} A value is to be chosen on the validation splits.")
 
 
@@ -214,7 +224,7 @@ def _draw_curve(axis: Any, column: Column, name: str, rows: Sequence[Row], posit
     spreads = [100 * (cell.std or 0.0) for _, cell in found]
     axis.plot(xs, means, color=colour, marker=marker, markersize=6, linewidth=1.8)
     lower = [mean - spread for mean, spread in zip(means, spreads, strict=True)]
-    upper = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
+    upper = [min(100.0, mean + spread) for mean, spread in zip(means, spreads, strict=True)]
     axis.fill_between(xs, lower, upper, color=colour, alpha=0.15, linewidth=0)
     for x, cell in found:
         axis.scatter([x] * len(cell.by_seed), [100 * v for v in cell.by_seed.values()], s=7, color=colour, alpha=0.8)
@@ -225,47 +235,51 @@ def _scale(axis: Any, values: Sequence[float]) -> None:
     if values[0] > 0 and values[-1] / values[0] > 8:
         axis.set_xscale("log")
         axis.minorticks_off()
-    axis.set_xticks(values, [setting_value(value) for value in values])
+    axis.set_xticks(values, [setting_value(value) for value in values], fontsize=9)
 
 
-def _legend(figure: Any, axis: Any, labels: Sequence[str], curves: int) -> None:
+def _legend(figure: Any, axis: Any, marked: Sequence[str], dashed: Sequence[str]) -> None:
     handles = []
-    for position, label in enumerate(labels):
-        style = {"marker": MARKERS[position % len(MARKERS)]} if position < curves else {"linestyle": "--"}
+    for position, label in enumerate([*marked, *dashed]):
+        style = {"marker": MARKERS[position % len(MARKERS)]} if position < len(marked) else {"linestyle": "--"}
         handles += axis.plot([], [], color=LINES[position % len(LINES)], label=label, **style)
     figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 3))
 
 
 def _dots(table: Table, columns: Sequence[Column], name: str, folder: Path, rule: str) -> SettingPicture:
-    """A row for each name, a dot for each run, a bar at the mean; each method has its colour."""
+    """A row for each name, a dot for each run, a bar at the mean; methods without the setting are dashed lines."""
     rows = [row for row in table.rows if name in row.setting]
+    outside = [row for row in table.rows if name not in row.setting]
     values = list(dict.fromkeys(setting_value(row.setting[name]) for row in rows))
     methods = list(dict.fromkeys(row.title for row in rows))
     lines, width = _grid(columns)
-    with drawing(
-        max(8.0, 2.3 * width + 1.5), (0.3 * len(values) * max(1, 0.6 * len(methods)) + 0.9) * len(lines) + 0.8
-    ) as f:
-        panels = _panels(f, columns, sharey=True)
+    row_height = 0.3 * max(1.0, 0.6 * len(methods))
+    with drawing(max(8.0, 2.1 * width + 2.0), (row_height * len(values) + 0.9) * len(lines) + 0.8) as figure:
+        panels = _panels(figure, columns, sharey=True)
         for axis, column in panels:
-            for row in rows:
-                cell = row.cells.get(column)
-                if cell is not None:
-                    position = methods.index(row.title)
-                    shift = 0.6 * ((position + 0.5) / len(methods) - 0.5)
-                    height = values.index(setting_value(row.setting[name])) + shift
-                    colour, marker = LINES[position % len(LINES)], MARKERS[position % len(MARKERS)]
-                    seeds = [100 * value for value in cell.by_seed.values()]
-                    axis.plot([100 * cell.mean] * 2, [height - 0.12, height + 0.12], color=colour, linewidth=2.2)
-                    axis.scatter(seeds, [height] * len(seeds), s=22, color=colour, marker=marker, alpha=0.8)
+            for row in (row for row in rows if column in row.cells):
+                position = methods.index(row.title)
+                above = 0.6 * ((position + 0.5) / len(methods) - 0.5)
+                height = values.index(setting_value(row.setting[name])) + above
+                colour, marker = LINES[position % len(LINES)], MARKERS[position % len(MARKERS)]
+                seeds = [100 * value for value in row.cells[column].by_seed.values()]
+                axis.plot(
+                    [100 * row.cells[column].mean] * 2, [height - 0.12, height + 0.12], color=colour, linewidth=2.2
+                )
+                axis.scatter(seeds, [height] * len(seeds), s=22, color=colour, marker=marker, alpha=0.8)
+            for position, row in enumerate(outside, start=len(methods)):
+                if column in row.cells:
+                    axis.axvline(100 * row.cells[column].mean, linestyle="--", color=LINES[position % len(LINES)])
             axis.set_yticks(range(len(values)), [_short(value) for value in values])
             axis.set_ylim(len(values) - 0.5, -0.5)
-            axis.set_title(column.title)
+            axis.set_title(column.title, fontsize=11)
             tidy(axis, "x")
-        f.supxlabel("accuracy in percent", fontsize=11)
-        _legend(f, panels[0][0], methods, len(methods))
-        path = save(f, folder, f"{name}_{rule}")
+        figure.supxlabel("accuracy in percent", fontsize=11)
+        _legend(figure, panels[0][0], methods, [row.title for row in outside])
+        path = save(figure, folder, f"dots_{name}_{rule}")
     alternative = f"Accuracy for each {name}, a panel for each split, a dot for each run and a bar at the mean."
-    return SettingPicture(path, alternative, f"A dot is a run, a bar the mean over seeds; checkpoint: {RULES[rule]}.")
+    caption = f"A dot is a run, a bar the mean over seeds; checkpoint: {RULES[rule]}; every panel has its own scale."
+    return SettingPicture(path, alternative, caption)
 
 
 def _short(value: str) -> str:
