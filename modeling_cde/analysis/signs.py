@@ -190,7 +190,8 @@ def dead_classes(
         return None
     shown = f": {', '.join(names)}" if names else ""
     of_all = f" of {total}" if total else ""
-    sentence = f"In {split} {number}{of_all} actions {'is' if number == 1 else 'are'} never predicted{shown}."
+    noun = "action" if number == 1 and not total else "actions"
+    sentence = f"In {split} {number}{of_all} {noun} {'is' if number == 1 else 'are'} never predicted{shown}."
     advice = (
         "more pairs of these actions, --class_aware_sampling true with a higher --min_samples_per_class, more epochs."
     )

@@ -21,8 +21,8 @@ from .signs import (
 )
 
 TERMS = ("cross_entropy", "contrastive", "sparsity", "auxiliary")
-# What must be finite. An infinite gradient of a scaled loss (fp16) is no trouble: that step is left out.
-WATCHED = ("loss", *TERMS, "delta_norm", "grad_norm")
+# What must be finite in every log; the gradient's norm is looked at by itself.
+WATCHED = ("loss", *TERMS, "delta_norm")
 # With fewer logs of training there is no start and no now to compare.
 FEWEST_LOGS = 3
 # "Now" is the mean of so many logs, the last ones; "the start" of the first FEWEST_LOGS.
@@ -69,14 +69,25 @@ class TrainingLog:
         return found
 
     def broken(self, half_precision: bool = False) -> tuple[int, list[str]] | None:
-        """The first step at which something was not finite, and what; None where all is."""
+        """The first step at which something was not finite, and what; None where all is.
+
+        A gradient alone does not count where gradients are scaled (fp16), nor where the terms are finite in a later
+        log: weights that a bad gradient had ruined would show there.
+        """
+        last_finite = max((int(entry.get("step", 0)) for entry in self.training if not _ruined(entry)), default=-1)
         for entry in self.training + self.evaluations:
-            watched = [name for name in WATCHED if not (half_precision and name == "grad_norm")]
-            losses = [key for key in entry if key.startswith("eval_") and key.endswith(("loss", *TERMS))]
-            names = [name for name in watched + losses if name in entry and not math.isfinite(entry[name])]
+            step, names = int(entry.get("step", 0)), _ruined(entry)
+            if not math.isfinite(entry.get("grad_norm", 0.0)) and not half_precision:
+                names += ["grad_norm"] if names or last_finite <= step else []
             if names:
-                return int(entry.get("step", 0)), names
+                return step, names
         return None
+
+
+def _ruined(entry: Mapping[str, Any]) -> list[str]:
+    """The losses and terms of one entry that are not finite."""
+    evaluated = [key for key in entry if key.startswith("eval_") and key.endswith(("loss", *TERMS))]
+    return [name for name in (*WATCHED, *evaluated) if name in entry and not math.isfinite(entry[name])]
 
 
 def examine_log(history: Sequence[Mapping[str, Any]], settings: Settings, evaluations: bool = True) -> list[Finding]:

@@ -1,0 +1,181 @@
+"""Each sign: the number behind it, silence on the near side of its threshold, and when it is worth saying again."""
+
+import dataclasses
+import math
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modeling_cde.analysis import findings, signs
+from modeling_cde.analysis.findings import Finding, Settings
+
+TEN = Settings(contrastive_weight=2.0, sparsity_weight=0.01, num_actions=10, max_steps=100, learning_rate=1e-3)
+GUESSING = math.log(10)
+SHARES = st.floats(0, 1)
+
+
+def test_a_finding_is_one_line_with_what_was_seen_and_what_to_try():
+    finding = Finding("collapsed deltas", "error", "All are 0.", 0.0, 0.05, "less of it.", step=7)
+    assert finding.line() == "error at step 7, collapsed deltas: All are 0. Try: less of it."
+    finding = dataclasses.replace(finding, step=None, severity="warning")
+    assert finding.line() == "warning, collapsed deltas: All are 0. Try: less of it."
+
+
+@pytest.mark.parametrize(
+    ("said", "now", "threshold", "again"),
+    [
+        (0.30, 0.32, 0.25, False),  # hardly moved
+        (0.30, 0.50, 0.25, True),
+        (0.60, 0.75, 0.25, False),  # moved, but not twice as far
+        (0.08, 0.02, 0.10, True),  # low is bad here
+        (0.08, 0.06, 0.10, False),
+        (1.0, 2.0, 0.0, True),  # one dead class more
+        (2.0, 3.0, 0.0, False),
+        (0.5, 0.3, 0.25, False),  # better
+    ],
+)
+def test_much_worse_is_twice_as_far_from_the_threshold_and_half_of_it_more(said, now, threshold, again):
+    before = Finding("x", "warning", "", said, threshold, "")
+    assert dataclasses.replace(before, value=now).much_worse_than(before) is again
+
+
+@given(st.floats(-10, 10), st.floats(-10, 10))
+def test_the_same_is_never_much_worse_but_an_error_after_a_warning_is(value, threshold):
+    finding = Finding("x", "warning", "", value, threshold, "")
+    assert not finding.much_worse_than(finding)
+    error = dataclasses.replace(finding, severity="error")
+    assert error.much_worse_than(finding) and not finding.much_worse_than(error)
+
+
+def test_numbers_that_are_not_finite_are_named():
+    assert signs.not_finite([], "in the log") is None
+    finding = signs.not_finite(["loss", "grad_norm"], "in the log", 3)
+    assert finding.sentence == "NaN or infinity in the log: loss, grad_norm."
+    assert (finding.severity, finding.value, finding.step) == ("error", 2.0, 3)
+
+
+def test_collapsed_deltas_are_small_and_tell_no_actions_apart():
+    finding = signs.collapsed(0.1, 5.0, "start", GUESSING, TEN, 40)
+    assert finding.value == pytest.approx(0.02) and finding.threshold == findings.SHRUNKEN
+    assert "only 2% of the longest" in finding.sentence and "2.30 (guessing: 2.30)" in finding.sentence
+    assert "--sparsity_weight (now 0.01)" in finding.advice
+    assert signs.collapsed(0.5, 5.0, "start", GUESSING, TEN) is None  # at the threshold
+    assert signs.collapsed(0.1, 5.0, "start", 0.4 * GUESSING, TEN) is None  # small, and they do their work
+    unknown = signs.collapsed(0.1, 5.0, "start", GUESSING, Settings())
+    assert unknown is not None and "guessing" not in unknown.sentence
+    no_weight = dataclasses.replace(TEN, sparsity_weight=0.0)
+    assert "a higher --learning_rate (now 0.001)" in signs.collapsed(0.1, 5.0, "start", None, no_weight).advice
+    for length, reference in ((0.0, 0.0), (0.0, 3.0), (1e-7, 1e-7)):  # nothing left of deltas, or of states too
+        assert signs.collapsed(length, reference, "states", GUESSING, TEN, where="test").value == 0.0
+
+
+def test_a_vanished_action_is_short_beside_the_others_and_not_recognised():
+    lengths = {"open": 5.0, "close": 6.0, "dirty": 0.1, "clean": 4.0}
+    accuracy = {"open": 1.0, "close": 1.0, "dirty": 0.2, "clean": 1.0}
+    pairs = dict.fromkeys(lengths, 20)
+    finding = signs.vanished(lengths, accuracy, pairs, "validation")
+    assert finding.value == pytest.approx(0.1 / 5.0) and finding.subject == "validation"
+    assert finding.sentence.startswith("In validation the deltas of dirty are 2% as long")
+    assert signs.vanished(lengths, accuracy | {"dirty": 0.9}, pairs, "validation") is None
+    assert signs.vanished(lengths | {"dirty": 0.6}, accuracy, pairs, "validation") is None
+    assert signs.vanished(lengths, accuracy, pairs | {"dirty": 4}, "validation") is None
+    both = signs.vanished(lengths | {"clean": 0.2}, accuracy | {"clean": 0.0}, pairs, "validation")
+    assert "dirty (and clean)" in both.sentence
+
+
+def test_divergence_is_a_large_gap_under_a_high_accuracy():
+    names = ("validation", "validation_syst")
+    finding = signs.divergence(0.95, 0.40, names, TEN, best_before=0.55, step=9)
+    assert finding.value == pytest.approx(0.55) and finding.subject == "validation_syst"
+    assert finding.sentence == (
+        "Accuracy is 0.95 in validation but 0.40 in validation_syst, a gap of 0.55; validation_syst was at 0.55 before."
+    )
+    assert signs.divergence(0.95, 0.74, names, TEN) is None  # the gap that the paper reports for its method
+    assert signs.divergence(0.5, 0.1, names, TEN) is None  # the training has trouble of another kind
+    assert "it is 0" in signs.divergence(0.9, 0.1, names, dataclasses.replace(TEN, contrastive_weight=0.0)).advice
+
+
+def test_samples_without_positives_count_where_there_is_a_contrastive_term():
+    assert signs.no_positives(0.25, TEN) is None
+    some, none = signs.no_positives(0.4, TEN), signs.no_positives(1.0, TEN)
+    assert (some.severity, none.severity) == ("warning", "error")
+    assert some.sentence.startswith("40% of the samples") and "is 0 throughout" in none.sentence
+    assert "--class_aware_sampling" in some.advice
+    assert "--class_aware" not in signs.no_positives(0.4, dataclasses.replace(TEN, class_aware=True)).advice
+    assert signs.no_positives(1.0, dataclasses.replace(TEN, contrastive_weight=0.0)) is None
+
+
+def test_dead_classes_are_counted_and_named():
+    assert signs.dead_classes(0, 10, "validation") is None
+    assert signs.dead_classes(1, None, "test").sentence == "In test 1 action is never predicted."
+    finding = signs.dead_classes(2, 10, "test", ["fill (20 pairs)", "open (9 pairs)"])
+    assert finding.sentence == "In test 2 of 10 actions are never predicted: fill (20 pairs), open (9 pairs)."
+
+
+def test_a_dominating_term_leaves_the_cross_entropy_unlearned():
+    finding = signs.dominant({"cross_entropy": 2.3, "contrastive": 8.0, "sparsity": 120.0}, 2.3, TEN, 10)
+    assert finding.value == pytest.approx(120 / 130.3) and finding.subject == "sparsity"
+    assert "--sparsity_weight" in finding.advice
+    assert signs.dominant({"cross_entropy": 2.3, "sparsity": 120.0}, 0.4, TEN) is None  # learned all the same
+    assert signs.dominant({"cross_entropy": 2.3, "sparsity": 20.0}, 2.3, TEN) is None
+    own = signs.dominant({"cross_entropy": 2.3, "auxiliary": -120.0}, 2.3, TEN)  # an adversary's term may be negative
+    assert own.subject == "auxiliary" and "--method_options" in own.advice
+
+
+def test_terms_that_hardly_count_are_said_and_single_terms_are_not():
+    finding = signs.dominant({"cross_entropy": 2.0, "contrastive": 0.01, "sparsity": 0.02}, 0.1, TEN)
+    assert finding.sentence == "The cross-entropy makes up 99% of the loss; contrastive and sparsity hardly count."
+    assert finding.advice == "a higher --contrastive_weight and a higher --sparsity_weight."
+    assert signs.dominant({"cross_entropy": 2.0}, 2.0, TEN) is None
+    assert signs.dominant({"cross_entropy": 2.0, "contrastive": 0.0, "sparsity": 0.0}, 2.0, TEN) is None
+    assert signs.dominant({}, 2.0, TEN) is None
+
+
+@given(st.dictionaries(st.sampled_from(["cross_entropy", "contrastive", "sparsity", "auxiliary"]), SHARES), SHARES)
+def test_the_share_does_not_depend_on_the_scale(sums, cross_entropy):
+    one = signs.dominant(sums, cross_entropy, TEN)
+    thousand = signs.dominant({name: 1000 * value for name, value in sums.items()}, cross_entropy, TEN)
+    if min((value for value in sums.values() if value), default=1.0) > 1e-100:  # smaller ones lose digits
+        assert (one is None) == (thousand is None)
+        assert one is None or one.value == pytest.approx(thousand.value) and findings.DOMINANT_SHARE < one.value <= 1
+
+
+def test_an_idle_contrastive_term_stays_where_it_was_though_the_rest_is_learned():
+    finding = signs.idle_contrastive(4.1, 4.0, 0.2, TEN, 60)
+    assert finding.value == pytest.approx(4.0 / 4.1)
+    assert signs.idle_contrastive(4.1, 3.6, 0.2, TEN) is None
+    assert signs.idle_contrastive(4.1, 4.0, 2.0, TEN) is None
+    assert signs.idle_contrastive(0.0, 0.0, 0.2, TEN) is None
+    assert signs.idle_contrastive(4.1, 4.0, 0.2, dataclasses.replace(TEN, contrastive_weight=0.0)) is None
+    # Two perfectly separated actions in a batch of 64, the hardest case: n - 1 others, of which 31 are positives.
+    assert signs.idle_contrastive(math.log(63), math.log(31), 0.01, dataclasses.replace(TEN, num_actions=2)) is None
+
+
+def test_nothing_learned_is_the_cross_entropy_of_guessing():
+    finding = signs.not_learning(2.30, TEN, 60)
+    assert finding.severity == "error" and "guessing among 10 actions gives 2.30" in finding.sentence
+    assert signs.not_learning(2.30, TEN, 60, finished=False).severity == "warning"
+    assert signs.not_learning(2.0, TEN) is None
+    assert signs.not_learning(2.30, Settings()) is None
+
+
+def test_seed_variance_is_the_sample_standard_deviation_of_three_seeds_or_more():
+    steady, wild = [0.90, 0.92, 0.91], [0.5, 0.7, 0.6]
+    finding = signs.seed_variance({"test": steady, "test_comp": wild, "test_syst": [0.1, 0.2, 0.29]}, "CDE")
+    assert finding.value == pytest.approx(statistics.stdev(wild)) and finding.subject == "CDE"
+    assert finding.sentence == (
+        "CDE: over 3 seeds the accuracy in test_comp runs from 0.50 to 0.70, a standard deviation of 0.100; also in "
+        "test_syst."
+    )
+    assert signs.seed_variance({"test": steady}, "CDE") is None
+    assert signs.seed_variance({"test": [0.1, 0.9]}, "CDE") is None
+
+
+@given(st.lists(SHARES, min_size=3, max_size=9))
+def test_seed_variance_agrees_with_the_standard_library(values):
+    finding = signs.seed_variance({"test": values}, "x")
+    spread = statistics.stdev(values)
+    assert (finding is not None) == (spread > findings.SEED_SPREAD) or spread == pytest.approx(findings.SEED_SPREAD)
+    assert finding is None or finding.value == pytest.approx(spread)
