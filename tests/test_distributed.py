@@ -115,3 +115,11 @@ def test_a_cpu_run_gets_its_share_of_the_cores(monkeypatch):
     assert chosen == [8, 2, 1]
     monkeypatch.setattr(distributed.torch, "get_num_threads", lambda: 4)  # what the user has chosen
     assert distributed.use_all_cores() == 4 and len(chosen) == 3
+
+
+def test_processes_share_one_bank_of_neighbours(found):
+    alone = two_processes.neighbours(0, 1)
+    assert alone["bank_count"] == 8 and alone["gradient"] != 0
+    for result in found:
+        for name, value in alone.items():
+            torch.testing.assert_close(result["neighbours"][name], value)

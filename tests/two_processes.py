@@ -14,9 +14,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from modeling_cde.distributed import gather_rows
 from modeling_cde.losses import CDELoss
+from modeling_cde.modeling_neighbours import NeighboursForActionClassification
 from modeling_cde.trainer import CDETrainer
 from tests.auxiliary_model import tiny_auxiliary
-from tests.tiny_models import tiny_cde
+from tests.tiny_models import backbone_config, clips, tiny_cde
 from tests.tiny_pairs import pairs, quick
 
 # Gradients are compared, so plain SGD; the batches are the data in order, so that both runs have the same global ones.
@@ -79,6 +80,20 @@ def gathering() -> dict[str, Any]:
         "processes": processes,
         "gradient": rows.grad.flatten().tolist(),
     }
+
+
+def neighbours(rank: int, processes: int) -> dict[str, torch.Tensor]:
+    """Two batches of four pairs, shared among the processes: the bank, and the gradient of the temperature."""
+    torch.manual_seed(0)
+    options = {"num_labels": 3, "num_neighbours": 4, "bank_size": 6}
+    model = NeighboursForActionClassification.from_backbone(backbone_config("vit"), **options)
+    wrapped = DistributedDataParallel(model) if processes > 1 else model
+    wrapped.train()
+    x, labels, size = clips(8), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1]), 4 // processes
+    for batch in (0, 4):
+        own = slice(batch + size * rank, batch + size * (rank + 1))
+        wrapped(x[own], labels=labels[own]).loss.backward()
+    return {**model.state_dict(), "gradient": model.log_temperature.grad}
 
 
 def train(folder: Path, batch: int, run: str) -> dict[str, Any]:
@@ -151,6 +166,7 @@ def main(folder: Path) -> None:
         found[f"ddp {accumulate}"] = ddp_gradients(accumulate)
     for run in TRAINER_RUNS:
         found[run] = train(folder / run, 4, run)
+    found["neighbours"] = neighbours(rank, 2)
     found["resume"] = resume(folder / "resume")
     torch.save(found, folder / f"rank-{rank}.pt")
     dist.destroy_process_group()
