@@ -60,6 +60,7 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     from modeling_cde.data.shifts import load_shifts, pairs_used_twice, reported_splits
     from modeling_cde.data.subsets import take_subsets
     from modeling_cde.data.transforms import Augmentation, PairTransform
+    from modeling_cde.doctor_callback import DoctorCallback
     from modeling_cde.metrics import compute_action_metrics
     from modeling_cde.progress import show_progress
     from modeling_cde.trainer import CDETrainer
@@ -69,7 +70,7 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     )
     actions = splits["train"].features["action"].names
     model, processor = make_model(model_args, data_args.image_size, splits["train"].features)
-    seen = {"crop": "box" if data_args.view == "single" else "none"}
+    seen = {"crop": "box" if data_args.view == "single" else "none", "extras": model.extra_inputs}
     plain = PairTransform.from_processor(processor, **seen)
     augment = data_args.augment and Augmentation.for_actions(actions)  # mirrored, but for "push left"
     augmented = PairTransform.from_processor(processor, **seen, augment=augment, seed=train_args.seed)
@@ -89,6 +90,7 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
         compute_metrics=accuracy,
     )
     show_progress(trainer)
+    trainer.add_callback(DoctorCallback())
     record = {
         "command": " ".join(["accelerate launch train.py", *arguments]),
         "data": data_args.source,
@@ -121,7 +123,7 @@ def main(arguments: list[str]) -> None:
     trainer.save_state()
     record["minutes"] = round((time.time() - started) / 60, 1)
     record["selected"] = selected_epoch(trainer)
-    settings = {"batch_size": trainer.args.per_device_eval_batch_size}
+    settings = {"batch_size": trainer.args.per_device_eval_batch_size, "bank": splits["train"]}
     splits = reported_splits(splits)
     metrics = evaluate_splits(trainer.model, splits, transform, output, extra={"training": record}, **settings)
     if trainer.args.evaluate_last_checkpoint:

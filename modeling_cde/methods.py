@@ -10,8 +10,12 @@ from .arguments import ModelArguments
 from .configuration_cde import CDEConfig
 from .data.splits import OPPOSITES
 from .image_processing_cde import CDEImageProcessor
-from .modeling_baselines import ConcatenationForActionClassification
+from .modeling_baselines import ICMForActionClassification, SMSForActionClassification
 from .modeling_cde import CDEForActionClassification
+from .modeling_concatenation import ConcatenationForActionClassification
+from .modeling_joint import JointEncoderForActionClassification
+from .modeling_neighbours import NeighboursForActionClassification
+from .modeling_token_baselines import OracleMaskForActionClassification, TokenMatchingForActionClassification
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,12 @@ METHODS: dict[str, Method] = {
     "cde": Method(CDEForActionClassification, "CDE, all three losses"),
     "difference": Method(CDEForActionClassification, "difference, cross-entropy", _OWN_LOSS_ONLY),
     "concatenation": Method(ConcatenationForActionClassification, "concatenation, cross-entropy", _OWN_LOSS_ONLY),
+    "icm": Method(ICMForActionClassification, "ICM, adversarial object critic", _OWN_LOSS_ONLY),
+    "sms": Method(SMSForActionClassification, "SMS, block sparsity", _OWN_LOSS_ONLY),
+    "oracle_mask": Method(OracleMaskForActionClassification, "oracle mask", _OWN_LOSS_ONLY),
+    "token_matching": Method(TokenMatchingForActionClassification, "token matching", _OWN_LOSS_ONLY),
+    "joint": Method(JointEncoderForActionClassification, "joint two-frame encoder", _OWN_LOSS_ONLY),
+    "neighbours": Method(NeighboursForActionClassification, "k-NN on frozen features", _OWN_LOSS_ONLY),
 }
 
 _BY_MODEL_TYPE = {method.model.config_class.model_type: method.model for method in METHODS.values()}
