@@ -1,0 +1,55 @@
+"""Calibration error: a loop over the bins, and predictions whose error is known."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import softmax as reference_softmax
+
+from modeling_cde.analysis.calibration import measure_calibration, softmax
+from tests.analysis.synthetic_deltas import make_set
+
+
+def part_of(logits, labels):
+    logits = np.asarray(logits, dtype=np.float32)
+    return make_set(np.ones((len(logits), 2)), labels, logits=logits)
+
+
+def of_confidence(confidence, right, n=100):
+    """n predictions of action 0 with this confidence, a share `right` of them true."""
+    others = (1 - confidence) / 3
+    logits = np.log(np.tile([confidence, others, others, others], (n, 1)))
+    return part_of(logits, (np.arange(n) >= round(right * n)).astype(int))
+
+
+@pytest.mark.parametrize(("confidence", "right"), [(0.82, 0.82), (0.9, 0.5), (0.43, 1.0)])
+def test_the_error_is_the_distance_of_confidence_and_accuracy(confidence, right):
+    found = measure_calibration(of_confidence(confidence, right))
+    assert found["ece"] == pytest.approx(abs(confidence - right), abs=1e-6)
+    [used] = [entry for entry in found["bins"] if entry["n"]]
+    assert used["low"] < confidence <= used["high"] and used["n"] == 100
+    assert used["confidence"] == pytest.approx(confidence) and used["accuracy"] == right
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 60), st.integers(0, 999), st.floats(0, 8))
+def test_it_is_the_sum_over_the_bins(n, seed, scale):
+    rng = np.random.default_rng(seed)
+    part = part_of(scale * rng.normal(size=(n, 4)), rng.integers(0, 4, n))
+    confidence = reference_softmax(part.logits.astype(np.float64), axis=1).max(axis=1)
+    right = part.logits.argmax(axis=1) == part.labels
+    expected = 0.0
+    for i in range(15):
+        rows = [j for j in range(n) if i / 15 < confidence[j] <= (i + 1) / 15]
+        if rows:
+            expected += len(rows) / n * abs(np.mean(right[rows]) - np.mean(confidence[rows]))
+    found = measure_calibration(part)
+    assert found["ece"] == pytest.approx(expected, abs=1e-9) and 0 <= found["ece"] <= 1
+    assert sum(entry["n"] for entry in found["bins"]) == n and len(found["bins"]) == 15
+
+
+def test_certainty_and_impossible_actions():
+    part = part_of([[200.0, 0, 0, 0], [0, -np.inf, -np.inf, -np.inf]], [0, 1])
+    found = measure_calibration(part)
+    assert found["ece"] == pytest.approx(0.5) and found["bins"][-1]["n"] == 2
+    np.testing.assert_array_equal(softmax(part.logits)[1], [1, 0, 0, 0])

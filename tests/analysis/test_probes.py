@@ -1,0 +1,153 @@
+"""The linear probe is scikit-learn's, tested on rows it has not seen, and tells leaks from what the action tells."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from modeling_cde.analysis.probes import (
+    accuracy_within_actions,
+    best_guess,
+    fit_linear_probe,
+    measure_probe,
+    measure_probes,
+    probe_accuracy,
+    rows_within_actions,
+    stratified_folds,
+)
+from tests.analysis.synthetic_deltas import make_set
+
+
+def blobs(rng, n, classes, dimensions, spread=1.0):
+    targets = rng.integers(0, classes, n)
+    return rng.normal(size=(classes, dimensions))[targets] * spread + rng.normal(size=(n, dimensions)), targets
+
+
+@pytest.mark.parametrize("shrinkage", [0.1, 0.5])
+def test_the_probe_is_shrunken_discriminant_analysis(shrinkage):
+    rng = np.random.default_rng(0)
+    rows, targets = blobs(rng, 90, 4, 30)
+    rows = rows * rng.uniform(0.1, 3, size=30) + 5
+    ours = fit_linear_probe(rows, targets, shrinkage)
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(rows, targets)
+    fresh = blobs(rng, 200, 4, 30)[0] + 5
+    np.testing.assert_array_equal(ours.predict(fresh), theirs.predict(fresh))
+    scores, expected = ours.scores(fresh), theirs.decision_function(fresh)
+    np.testing.assert_allclose(scores - scores[:, :1], expected - expected[:, :1], atol=1e-6)
+
+
+def test_one_row_a_class_is_the_nearest_centroid_and_equal_rows_the_most_frequent_class():
+    rows = np.array([[0.0, 0], [4, 0], [0, 4]])
+    probe = fit_linear_probe(rows, np.array([7, 8, 9]))
+    assert probe.predict(np.array([[1.0, 0.5], [3, 1], [1, 3]])).tolist() == [7, 8, 9]
+    constant = fit_linear_probe(np.ones((5, 2)), np.array([3, 3, 1, 3, 2]))
+    assert constant.predict(np.array([[1.0, 1], [9, 9]])).tolist() == [3, 3]
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(2, 6), st.integers(0, 9))
+def test_folds_spread_every_target(ids, folds, seed):
+    targets = np.array(ids)
+    fold = stratified_folds(targets, folds, seed)
+    assert fold.min() >= 0 and fold.max() < folds
+    for target in set(ids):
+        sizes = np.bincount(fold[targets == target], minlength=folds)
+        assert sizes.max() - sizes.min() <= 1
+    sizes = np.bincount(fold, minlength=folds)
+    assert sizes.max() - sizes.min() <= 1
+    assert np.array_equal(fold, stratified_folds(targets, folds, seed))
+
+
+def test_accuracy_is_of_rows_that_the_probe_has_not_seen():
+    """Noise that any probe could learn by heart: 40 rows in 200 dimensions."""
+    rng = np.random.default_rng(0)
+    targets = np.arange(40) % 2
+    found = [probe_accuracy(rng.normal(size=(40, 200)), targets, stratified_folds(targets)) for _ in range(20)]
+    assert np.mean(found) == pytest.approx(0.5, abs=0.06)
+
+
+def test_accuracy_by_folds_is_that_of_a_loop_with_scikit_learn():
+    rng = np.random.default_rng(3)
+    rows, targets = blobs(rng, 80, 4, 12)
+    fold = stratified_folds(targets)
+    hits = 0
+    for i in range(5):
+        theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(rows[fold != i], targets[fold != i])
+        hits += (theirs.predict(rows[fold == i]) == targets[fold == i]).sum()
+    assert 0.4 < hits / 80 < 1
+    assert probe_accuracy(rows, targets, fold) == hits / 80
+
+
+def test_the_best_guess():
+    targets, actions = np.array([1, 1, 1, 2, 2, 3]), np.array([0, 0, 1, 1, 1, 1])
+    assert best_guess(targets) == 3 / 6
+    assert best_guess(targets, actions) == (2 + 2) / 6
+
+
+def synthetic(rng, leak, n=400, dimensions=8):
+    """Opposites anti-parallel, objects and scenes in the states, and `leak` times the object in the delta."""
+    actions, objects, scenes = rng.integers(0, 4, n), rng.integers(0, 3, n), rng.integers(0, 6, n)
+    action_effect, object_effect, scene_effect = (rng.normal(size=(k, dimensions)) for k in (2, 3, 6))
+    sign = np.where(actions % 2, -1.0, 1.0)[:, None]
+    noise = 0.1 * rng.normal(size=(3, n, dimensions))
+    delta = sign * (action_effect[actions // 2] + leak * object_effect[objects]) + noise[0]
+    before = object_effect[objects] + scene_effect[scenes] + noise[1]
+    return make_set(
+        delta,
+        actions,
+        objects,
+        states=np.stack([before, before + delta], axis=1).astype(np.float32),
+        scenes=[f"room {i}" for i in scenes],
+    )
+
+
+def test_independent_deltas_are_told_from_states():
+    found = measure_probes(synthetic(np.random.default_rng(0), leak=0))
+    for name, classes in (("object", 3), ("scene", 6)):
+        values = found[name]
+        assert values["n"] == 400 and values["classes"] == classes
+        assert values["states"] > 0.98
+        assert values["delta"] == pytest.approx(1 / classes, abs=0.1)
+        assert values["within_action"]["states"] > 0.95
+        assert values["within_action"]["delta"] == pytest.approx(1 / classes, abs=0.1)
+        assert values["chance"] == pytest.approx(1 / classes, abs=0.06)
+
+
+def test_a_leak_that_changes_its_sign_with_the_action_is_seen_within_actions_alone():
+    found = measure_probes(synthetic(np.random.default_rng(0), leak=1))["object"]
+    assert found["delta"] < 0.6
+    assert found["within_action"]["delta"] > 0.98
+
+
+def test_what_the_action_tells_of_the_object_is_no_leak():
+    rng = np.random.default_rng(0)
+    actions = rng.integers(0, 4, 300)
+    objects = np.where(actions < 2, rng.integers(0, 2, 300), 2)  # "dirty" and "clean" are done to object 2 alone
+    delta = rng.normal(size=(4, 8))[actions] + 0.1 * rng.normal(size=(300, 8))
+    found = measure_probe(make_set(delta, actions, objects), objects)
+    assert found["delta"] == pytest.approx(found["from_action"], abs=0.06) and found["from_action"] > 0.7
+    assert found["within_action"]["n"] == (actions < 2).sum()
+    assert found["within_action"]["delta"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_within_actions_is_the_choice_among_the_actions_own_objects():
+    rng = np.random.default_rng(2)
+    actions, objects = rng.integers(0, 2, 60), rng.integers(0, 3, 60)
+    rows = rng.normal(size=(60, 5)) + objects[:, None] * [1.0, 0, 0, 0, 0] + actions[:, None] * [0, 1.0, 0, 0, 0]
+    fold = stratified_folds(actions * 3 + objects)
+    hits = 0
+    for i in range(5):
+        theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
+        theirs.fit(rows[fold != i], (actions * 3 + objects)[fold != i])
+        for row, action, obj in zip(rows[fold == i], actions[fold == i], objects[fold == i], strict=True):
+            scores = theirs.decision_function(row[None])[0]
+            own = [c for c in theirs.classes_ if c // 3 == action]
+            hits += max(own, key=lambda c: scores[list(theirs.classes_).index(c)]) % 3 == obj
+    assert accuracy_within_actions(rows, actions, objects, fold) == hits / 60
+
+
+def test_rows_that_cannot_be_tested_are_left_out():
+    actions, targets = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2]), np.array([5, 5, 6, 6, 5, 5, 5, 6, -1])
+    assert rows_within_actions(actions, targets).tolist() == [True] * 4 + [False] * 5
+    few = make_set(np.eye(9), actions % 4, [0, 0, 0, 0, 1, 1, 1, 1, -1])
+    assert measure_probes(few) == {"object": None, "scene": None}
