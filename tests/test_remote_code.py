@@ -11,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainingArguments, pipeline
+from transformers import PreTrainedModel, Trainer, TrainingArguments, pipeline
 
-from modeling_cde import CDEForActionClassification, CDEImageProcessor, ConcatenationForActionClassification
+from modeling_cde import CDEForActionClassification, CDEImageProcessor
+from modeling_cde.methods import METHODS
 from tests.tiny_models import FAMILY_NAMES, backbone_config, clips, tiny_cde
 
 HUB_FILES = {"configuration_cde.py", "backbones_cde.py", "modeling_cde.py"}
@@ -42,8 +43,10 @@ for folder in json.loads((root / "folders.json").read_text()):
     encoder = AutoModel.from_pretrained(root / folder, trust_remote_code=True)
     reference = config.auto_map.get("AutoModelForActionClassification", config.auto_map["AutoModel"])
     task = get_class_from_dynamic_module(reference, root / folder).from_pretrained(root / folder)
+    extra = expected["extra"]
     with torch.no_grad():
-        same = torch.equal(task(x).logits, expected["logits"]) and torch.equal(encoder(x).delta, expected["delta"])
+        same = torch.equal(task(x, **extra).logits, expected["logits"])
+        same = same and torch.equal(encoder(x, **extra).delta, expected["delta"])
     if not same or type(task).__module__.split(".")[0] != "transformers_modules":
         wrong.append(folder)
 assert not wrong, wrong
@@ -91,6 +94,20 @@ def trainer(folder, batch_size, accumulation, model):
     return Trainer(model=model, args=arguments, train_dataset=Pairs(), eval_dataset=Pairs())
 
 
+def baselines() -> dict[str, PreTrainedModel]:
+    """A tiny model of every method that CDE is compared with; the bank of neighbours is not empty."""
+    own = {"cde-icm": {"num_objects": 4}, "cde-sms": {"action_blocks": [0, 0, 1]}, "cde-neighbours": {"bank_size": 4}}
+    models = {}
+    for method in METHODS.values():
+        if method.model is not CDEForActionClassification:
+            name = method.model.config_class.model_type
+            options = {"delta_dim": 16, "num_labels": 3} | own.get(name, {})
+            models[name] = method.model.from_backbone(backbone_config("resnet"), **options)
+    models["cde-neighbours"].train()(clips(3, seed=7), labels=torch.arange(3))
+    assert len(models) == 7
+    return {name: model.eval() for name, model in models.items()}
+
+
 def test_a_fresh_process_without_the_package(tmp_path):
     x = clips(2, 3)
     torch.save(x, tmp_path / "x.pt")
@@ -98,17 +115,18 @@ def test_a_fresh_process_without_the_package(tmp_path):
     models |= {
         f"{family}-patch": tiny_cde(family, delta_mode="patch") for family in ("vit_mae", "dinov3_vit", "siglip")
     }
-    baseline = ConcatenationForActionClassification.from_backbone(backbone_config("vit"), num_labels=3)
-    models["baseline"] = baseline.eval()
+    models |= baselines()
     trained = trainer(tmp_path / "trained", 4, 1, tiny_cde("vit", delta_mode="patch"))
     trained.train()
     trained.save_model()
     models["trained"] = trained.model.eval()
     for name, model in models.items():
         model.save_pretrained(tmp_path / name) if name != "trained" else None
+        extra = {"masks": (x[:, :, 0] > 0).float()} if "masks" in model.extra_inputs else {}
         with torch.no_grad():
-            output = model(x)
-        torch.save({"logits": output.logits, "delta": output.delta}, tmp_path / name / "expected.pt")
+            output = model(x, **extra)
+        expected = {"logits": output.logits, "delta": output.delta, "extra": extra}
+        torch.save(expected, tmp_path / name / "expected.pt")
         assert {file.name for file in (tmp_path / name).glob("*.py")} >= HUB_FILES
     (tmp_path / "folders.json").write_text(json.dumps(list(models)))
 
