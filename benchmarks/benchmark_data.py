@@ -11,15 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.benchmark_plan import Run
-from benchmarks.benchmark_recipe import NOISE, Data, Rooms
+from benchmarks.benchmark_recipe import NOISE, Recipe, Rooms
 
 
-def missing_data(data: Data) -> str | None:
-    """What keeps the runs from starting, as a sentence, or None: a folder that only its user can build."""
-    if data.rooms is not None or not data.is_folder or Path(data.source, "manifests").is_dir():
+def missing_data(recipe: Recipe) -> str | None:
+    """What keeps a benchmark from starting, as a sentence, or None: a folder that only its user can build."""
+    data = recipe.data
+    if data.rooms is not None or not data.is_folder:
         return None
-    advice = f"build it with `{data.build}`" if data.build else "build it first (docs/data.md)"
-    return f"{data.source} holds no data set: {advice}."
+    shifts = {name for shift in recipe.shifts for name in (("comp", "syst") if shift == "both" else (shift,))}
+    for shift in sorted(shifts):
+        if not Path(data.source, "manifests", f"{recipe.view}_{shift}.json").is_file():
+            advice = f"build it with `{data.build}`" if data.build else "build it first (docs/data.md)"
+            return f"{data.source} holds no pairs of the view {recipe.view} split for the shift {shift}: {advice}."
+    return None
 
 
 def prepare_data(plan: Iterable[Run]) -> None:
@@ -83,8 +88,7 @@ def split_again(base: Path, folder: Path, view: str, shift: str, seed: int) -> N
             f"{base} has no shards of the view {view}, or no manifest of the shift {shifts[0]}, which a split of "
             "another seed is made from: build the data set there, or set split_seeds: fixed."
         )
-    there = [_manifest(folder, view, name) for name in shifts]
-    if all(found is not None and found["seed"] == seed for found in there):
+    if all(_is_that_split(_manifest(base, view, name), _manifest(folder, view, name), seed) for name in shifts):
         return
     kind: Any = CleanOptions if manifest["protocol"] == "clean" else CausalTripletOptions
     names = {item.name for item in dataclasses.fields(kind)}
@@ -100,6 +104,14 @@ def split_again(base: Path, folder: Path, view: str, shift: str, seed: int) -> N
             assemble(folder, view, seed, protocol=manifest["protocol"], shift=name, options=kind(**given))
 
 
+def _is_that_split(base: dict[str, Any] | None, other: dict[str, Any] | None, seed: int) -> bool:
+    """Whether a manifest is of the same pairs and options as the base's, with this seed."""
+    if base is None or other is None:
+        return False
+    same = all(base[key] == other[key] for key in ("protocol", "options", "annotations_sha256"))
+    return bool(same and other["seed"] == seed)
+
+
 def _manifest(folder: Path, view: str, shift: str) -> dict[str, Any] | None:
     try:
         content = json.loads((folder / "manifests" / f"{view}_{shift}.json").read_text(encoding="utf-8"))
@@ -109,8 +121,13 @@ def _manifest(folder: Path, view: str, shift: str) -> dict[str, Any] | None:
 
 
 def _link(source: Path, target: Path) -> None:
-    if not source.is_file() or target.exists():
+    if not source.is_file():
         return
+    if target.exists():
+        old, new = target.stat(), source.stat()
+        if (old.st_size, old.st_mtime_ns) == (new.st_size, new.st_mtime_ns):
+            return
+        target.unlink()  # a shard that was built again since
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)

@@ -124,7 +124,7 @@ def _run(recipe: Recipe, method: Method, setting: dict[str, Any], shift: str, se
     changes: dict[str, Any] = {}
     for axis, value in setting.items():
         changes |= recipe.axes[axis][value]
-    told = "".join(f"-{axis}{file_name(value)}" for axis, value in setting.items())
+    told = "".join(f"-{axis}_{file_name(value)}" for axis, value in setting.items())
     name = f"{method.key}{told}-{shift}-seed{seed}"
     flags = {**recipe.flags, **method.flags, **{k: v for k, v in changes.items() if not k.startswith("rooms.")}}
     rooms = _rooms(recipe.data.rooms, {k[6:]: v for k, v in changes.items() if k.startswith("rooms.")}, recipe.view)
@@ -153,11 +153,11 @@ def _run(recipe: Recipe, method: Method, setting: dict[str, Any], shift: str, se
 
 
 def _rooms(rooms: Rooms | None, changes: dict[str, Any], view: str) -> Rooms | None:
-    """The data set with other values, in a folder that tells those which differ: data/rooms-camera_cm5."""
+    """The data set with other values, in a folder that tells those which differ: data/rooms-camera_cm_5."""
     if rooms is None:
         return None
     differing = {name: value for name, value in changes.items() if value != getattr(rooms, name)}
-    told = "".join(f"-{name}{file_name(value)}" for name, value in differing.items())
+    told = "".join(f"-{name}_{file_name(value)}" for name, value in differing.items())
     return replace(rooms, **differing, folder=rooms.folder + told)
 
 

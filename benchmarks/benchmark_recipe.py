@@ -29,7 +29,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,29 @@ def load_recipe(path: Path) -> Recipe:
             for key, value in reader.mapping(given.get("resources", {"CPU": 2}), "resources").items()
         },
     )
+    _check(recipe)
+    return recipe
+
+
+def redirect(recipe: Recipe, train: str | None = None, data: str | None = None) -> Recipe:
+    """The same questions put to another training, or to other pairs; named after both.
+
+    Args:
+        recipe: a benchmark.
+        train: recipe of train.py instead of its own.
+        data: folder or repository of pairs instead of its own; a repository is what is no folder here.
+
+    Returns:
+        The recipe, its name with the name of what is new behind it, so that results are not mixed.
+
+    Raises:
+        ValueError: as `load_recipe`.
+    """
+    if train is not None:
+        recipe = replace(recipe, train=train, name=f"{recipe.name}-{Path(train).stem}")
+    if data is not None:
+        where = Data(None, data.rstrip("/"), is_folder=Path(data).is_dir())
+        recipe = replace(recipe, data=where, name=f"{recipe.name}-{Path(data).name}")
     _check(recipe)
     return recipe
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.benchmark_flags import check_flags
 from benchmarks.benchmark_plan import Run, make_plan
-from benchmarks.benchmark_recipe import Recipe, load_recipe
+from benchmarks.benchmark_recipe import Recipe, load_recipe, redirect
 from benchmarks.benchmark_run import TRAIN, Outcome, read_result
 from benchmarks.run_engines import ENGINES, LocalEngine, RayEngine, open_engine
 
@@ -148,6 +148,10 @@ def main(arguments: Sequence[str] | None = None, train: Sequence[str] = TRAIN) -
     parser.add_argument("--config", type=Path, required=True, help="the benchmark: configs/benchmark_*.yaml")
     parser.add_argument("--seeds", type=int, nargs="+", help="instead of the recipe's")
     parser.add_argument("--methods", nargs="+", help="these of the recipe's methods")
+    parser.add_argument(
+        "--train", help="a recipe of train.py instead of the benchmark's, such as configs/finetune.yaml"
+    )
+    parser.add_argument("--data", help="a folder or repository of pairs instead of the benchmark's data")
     parser.add_argument("--engine", choices=ENGINES, default="local", help="one after another here, or on Ray")
     parser.add_argument(
         "--ray_address", help="of a running Ray cluster, such as auto or HOST:6379; none starts Ray here"
@@ -158,7 +162,7 @@ def main(arguments: Sequence[str] | None = None, train: Sequence[str] = TRAIN) -
     parser.add_argument("--table", action="store_true", help="only print the table of the results that are there")
     options = parser.parse_args(arguments)
     try:
-        recipe = load_recipe(options.config)
+        recipe = redirect(load_recipe(options.config), options.train, options.data)
         plan = make_plan(recipe, options.seeds, options.methods, options.runs, options.results)
         folder = Path(options.results, recipe.name)
         if options.table:
@@ -169,7 +173,7 @@ def main(arguments: Sequence[str] | None = None, train: Sequence[str] = TRAIN) -
         show_plan(recipe, plan, done)
         from benchmarks.benchmark_data import missing_data, prepare_data
 
-        problem = missing_data(recipe.data)
+        problem = missing_data(recipe)
         if options.dry_run:
             print(f"Before it can run: {problem}" if problem else "The recipe is sound; nothing was run.")
             return
