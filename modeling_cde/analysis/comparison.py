@@ -69,9 +69,11 @@ def write_comparison(
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-    sections = [_result_section(table, folder), _reading_section(table, warnings)]
+    results_section, reading = _result_section(table, folder), _reading_section(table, warnings)
+    # What speaks against comparing the runs comes before their numbers.
+    sections = [reading, results_section] if warnings else [results_section, reading]
     sections += [*_setting_sections(results, folder), *_further_sections(further), *_geometry_sections(results)]
-    sections += [*_doctor_section(results), _difference_section(results), _runs_section(results, command)]
+    sections += [_doctor_section(results), _difference_section(results), _runs_section(results, command)]
     report = folder / "report.html"
     report.write_text(render_page(title, sections, summary=provenance(results)), encoding="utf-8")
     return report
@@ -111,10 +113,20 @@ def _result_section(table: Table, folder: Path) -> Section:
             )
             pictures.append(Picture(as_data_uri(difference.with_suffix(".svg")), alternative, caption))
     figures, differences = captions(table)
-    tables = [PageTable(*header_and_rows(table), caption=figures)]
+    tables = [_page_table(table, figures)]
     if table.reference is not None:
-        tables.append(PageTable(*header_and_rows(table, differences=True), caption=differences))
+        tables.append(_page_table(table, differences, differences=True))
     return Section("Results", tables=tables, pictures=pictures)
+
+
+def _page_table(table: Table, caption: str, differences: bool = False) -> PageTable:
+    headers, rows = header_and_rows(table, differences)
+    return PageTable(headers, [[row[0], *map(_unbroken, row[1:])] for row in rows], caption=caption)
+
+
+def _unbroken(text: str) -> str:
+    """Text that no browser breaks between a figure and its spread, or within an interval."""
+    return text.replace(" ± ", "\u00a0±\u00a0").replace(", ", ",\u00a0")
 
 
 def _reading_section(table: Table, warnings: Sequence[str]) -> Section:
@@ -145,7 +157,7 @@ def _further_sections(tables: Sequence[Table]) -> list[Section]:
     shown = []
     for table in tables:
         if table.columns and table.metric != "cross_entropy":
-            shown.append(PageTable(*header_and_rows(table), caption=captions(table)[0]))
+            shown.append(_page_table(table, captions(table)[0]))
     return [Section("Further metrics", tables=shown)] if shown else []
 
 
@@ -161,13 +173,17 @@ def _geometry_sections(results: Sequence[Result]) -> list[Section]:
     return [Section("Geometry of the deltas", text=[text], tables=tables)] if tables else []
 
 
-def _doctor_section(results: Sequence[Result]) -> list[Section]:
-    from .doctor import examine_runs
+def _doctor_section(results: Sequence[Result]) -> Section:
+    from .findings import FEWEST_SEEDS, SEED_SPREAD
+    from .seeds import examine_runs
 
-    findings = examine_runs([dict(result.record) for result in results])
-    lines = [f"{finding.sentence} {finding.advice}" for finding in findings]
-    text = [] if lines else ["Nothing found: the spread over seeds and the other signs are below their thresholds."]
-    return [Section("Signs of trouble", text=text, notes=lines)]
+    findings = [finding.line() for finding in examine_runs([dict(result.record) for result in results])]
+    looked = (
+        f"The doctor compares runs that differ in the seed alone, where there are {FEWEST_SEEDS} or more: a standard "
+        f"deviation of the accuracy above {100 * SEED_SPREAD:g} points on any split is a sign of trouble. Each run by "
+        "itself is examined in its own report."
+    )
+    return Section("Signs of trouble", text=[looked, *([] if findings else ["Nothing was found."])], notes=findings)
 
 
 def _difference_section(results: Sequence[Result]) -> Section:
@@ -196,7 +212,8 @@ def _runs_section(results: Sequence[Result], command: str) -> Section:
         epoch = None if run.selected.epoch is None else f"{run.selected.epoch:g}"
         minutes = run.record.get("minutes")
         row = [run.run, str(run.seed), str(run.split_seed), run.shift, epoch, run.selected.criterion]
-        rows.append([*row, None if minutes is None else f"{minutes:.1f}", run.commit or None, run.record.get("date")])
+        date = str(run.record.get("date") or "–").replace("-", "\u2011")  # hyphens at which no line breaks
+        rows.append([*row, None if minutes is None else f"{minutes:.1f}", run.commit or None, date])
     commands = [str(run.record["command"]) for run in results if run.record.get("command")]
     code = [*([command] if command else []), *commands]
     return Section("Runs", tables=[PageTable(headers, rows)], code=code)
