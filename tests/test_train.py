@@ -11,8 +11,8 @@ import pytest
 from huggingface_hub import ModelCard
 from safetensors import safe_open
 
-from modeling_cde import CDEForActionClassification, CDEImageProcessor
-from modeling_cde.methods import load_action_model
+from modeling_cde import CDEForActionClassification, CDEImageProcessor, evaluation
+from modeling_cde.methods import METHODS, load_action_model
 from tests.drawn_pairs import draw_data_set
 
 ROOT = Path(__file__).parents[1]
@@ -115,12 +115,30 @@ def test_the_baseline_takes_the_same_command(data, tmp_path):
     assert load_action_model(str(tmp_path))[0].config.num_labels == 4
 
 
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"cde", "concatenation"}))
+def test_every_method_trains_evaluates_and_reloads(data, tmp_path, method):
+    main = runpy.run_path(str(ROOT / "train.py"))["main"]
+    recipe = ["--config", str(ROOT / "configs" / "quickstart.yaml"), *TINY, "--data", str(data), "--method", method]
+    few = ["--max_steps=3", "--eval_strategy=no", "--save_strategy=no", "--load_best_model_at_end=false"]
+    main([*recipe, *few, "--output_dir", str(tmp_path)])
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    given = metrics["training"]["arguments"]
+    assert (given["contrastive_weight"], given["sparsity_weight"]) == (0, 0)
+    model, _ = load_action_model(str(tmp_path))
+    assert type(model) is METHODS[method].model and model.config.num_labels == 4
+    evaluation.main(["--model", str(tmp_path), "--data", str(data), "--output", str(tmp_path / "again")])
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text())["splits"]
+    for name, figures in metrics["splits"].items():
+        assert again[name]["accuracy"] == figures["accuracy"]
+        assert again[name]["cross_entropy"] == pytest.approx(figures["cross_entropy"], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--sparsity_wieght=1"], "unknown argument '--sparsity_wieght'; did you mean '--sparsity_weight'?"),
         (["--metric_for_best_model=eval_test_accuracy"], "test split"),
-        (["--method=magic"], "method='magic' is not known; choose one of: cde, difference, concatenation"),
+        (["--method=magic"], "method='magic' is not known; choose one of: cde, difference, concatenation, icm"),
         (["--data=no/such/folder"], "no/such/folder"),
         (["--method_options={"], "method_options is not JSON"),
         (['--method_options={"critic": 1}'], "CDEConfig has no field 'critic'"),
