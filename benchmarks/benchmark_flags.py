@@ -14,7 +14,7 @@ def check_flags(plan: Sequence[Run]) -> None:
     """Check the flags of all runs.
 
     Args:
-        plan: the runs; those that differ in seed and folder only are checked once.
+        plan: the runs; those that differ in seed and folders only are checked once.
 
     Raises:
         ValueError: if a flag is unknown or has a wrong value; one sentence that names the run.
@@ -32,7 +32,7 @@ def check_flags(plan: Sequence[Run]) -> None:
     for run in plan:
         if run.flags["method"] not in METHODS:
             raise ValueError(f"{run.name} has method={run.flags['method']!r}; the methods are {', '.join(METHODS)}.")
-        flags = {name: value for name, value in run.flags.items() if name not in ("seed", "output_dir")}
+        flags = {name: value for name, value in run.flags.items() if name not in ("seed", "output_dir", "data")}
         arguments = tuple(replace(run, flags=flags).arguments())
         if arguments in checked:
             continue
@@ -43,7 +43,7 @@ def check_flags(plan: Sequence[Run]) -> None:
                 *_, training = parse_recipe(kinds, arguments, brought)
             check_last_is_kept(training)
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{run.name} could not be trained: {error}") from error
+            raise ValueError(f"{run.name} could not be trained: {' '.join(str(error).split())}") from error
         except SystemExit as error:
             reason = (said.getvalue().strip() or "a flag cannot be read").splitlines()[-1].rpartition("error: ")[2]
             raise ValueError(f"{run.name} could not be trained: {reason}.") from error

@@ -225,6 +225,8 @@ def make_result(run: Run, state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _geometry(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
     """What the analysis measures on the test splits, or why it could not: a training is not lost to that."""
+    if not (folder / "deltas.safetensors").is_file():
+        return None, f"{folder} has no deltas.safetensors"
     try:
         from modeling_cde.analysis.geometry import measure
 

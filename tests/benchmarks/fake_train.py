@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -27,7 +28,8 @@ def main() -> None:
         (output / "checkpoint-9").mkdir()
         (output / "checkpoint-9" / "trainer_state.json").write_text("{}")
         (output / "checkpoint-18").mkdir()  # cut off while it was written
-        (output / "waiting").touch()
+        (output / "waiting.tmp").write_text(str(os.getpid()))
+        (output / "waiting.tmp").rename(output / "waiting")
         time.sleep(600)
     accuracy = 0.5 + 0.01 * int(options.seed) + (0.1 if options.method == "cde" else 0.0)
     for folder, extra, step in ((output, 0.0, 9), (output / "last", -0.05, 18)):
