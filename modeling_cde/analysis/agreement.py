@@ -54,7 +54,9 @@ def disagreements(results: Sequence[Result]) -> list[str]:
     found += [*_arguments_within_rows(results), *_recorded_troubles(results)]
     unknown = [result.run for result in results if not result.manifests]
     if unknown:
-        found.append(f"Which split was used is not recorded for {_names(unknown, len(results))}.")
+        found.append(
+            f"No manifest of a split is recorded for {_names(unknown, len(results))}: equal pairs are assumed."
+        )
     return found
 
 

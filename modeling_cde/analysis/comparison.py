@@ -22,7 +22,7 @@ from .page import Picture, Section, as_data_uri, render_page
 from .page import Table as PageTable
 from .pairing import Table, compare, describe_setting
 from .results import METRICS_FILE, RULES, Result, load_results, setting_key
-from .tables import captions, header_and_rows, notes, to_csv, to_latex, to_markdown
+from .tables import captions, header_and_rows, markdown_table, notes, to_csv, to_latex, to_markdown
 
 # What the CSV holds beside the accuracy.
 _FURTHER_METRICS = ("macro_accuracy", "gap", "cross_entropy")
@@ -80,15 +80,11 @@ def write_comparison(
 
 
 def _markdown(title: str, table: Table, gaps: Table, origin: str, warnings: Sequence[str], command: str) -> str:
-    parts = [f"# {title}", origin, to_markdown(table).rstrip()]
+    parts = [f"# {title}", origin, "\n".join(f"- {sentence}" for sentence in warnings), to_markdown(table).rstrip()]
     if gaps.columns:
-        parts += [
-            "Gap: accuracy on the in-distribution test minus that on the shifted one.",
-            to_markdown(gaps).rstrip(),
-        ]
-    parts += ["\n".join(f"- {sentence}" for sentence in warnings)] if warnings else []
+        parts += [captions(gaps)[0], markdown_table(*header_and_rows(gaps))]
     parts += [f"```bash\n{command}\n```"] if command else []
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _result_section(table: Table, folder: Path) -> Section:
@@ -251,7 +247,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command += f" --reference {options.reference}"
         command += f" --methods {' '.join(options.methods)}" if options.methods else ""
         report = write_comparison(results, output, options.reference, options.methods, title, command)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
+    except OSError as error:  # of the system where it has a file's name, else ours
+        sys.exit(f"compare: {error}" if error.filename is None else f"compare: {error.filename}: {error.strerror}.")
+    except (ValueError, ModuleNotFoundError) as error:
         sys.exit(f"compare: {error}")
     print(to_markdown(compare(results, options.reference, order=options.methods)))
     print(f"{report}\n{report.parent}/table.md, table.csv, table.tex and pictures/")

@@ -6,6 +6,7 @@ reference's run with the same seed, split seed, view and shift, tested on the sa
 no partner is named in `Table.notes`; nothing is left out in silence.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -128,7 +129,7 @@ def compare(
         seeds = tuple(sorted({_seed(run) for run in runs}))
         rows.append(Row(runs[0].method, runs[0].title, runs[0].setting, seeds, cells, is_reference))
     names = sorted({name for result in results for name in result.setting})
-    notes += _missing_seeds(rows, results) + partners.notes() + _missing_last(results)
+    notes += _missing_seeds(rows, results) + partners.notes() + _missing_last(results) + _tested_pairs(results, columns)
     return Table(metric, reference if partners.runs else None, tuple(names), columns, tuple(rows), tuple(notes))
 
 
@@ -286,5 +287,20 @@ def _missing_last(results: Sequence[Result]) -> list[str]:
     absent = [result.run for result in results if result.last is None]
     if not absent:
         return []
-    which = "any run" if len(absent) == len(results) else ", ".join(absent)
-    return [f"The last epoch of {which} was not evaluated, so only the validation-selected checkpoint is shown for it."]
+    if len(absent) == len(results):
+        return ["No run's last epoch was evaluated, so the validation-selected checkpoint stands alone."]
+    return [f"The last epoch was not evaluated of {', '.join(absent)}."]
+
+
+def _tested_pairs(results: Sequence[Result], columns: Sequence[Column]) -> list[str]:
+    """How many pairs each column rests on, and what that alone lets an accuracy vary by."""
+    told = []
+    for column in dict.fromkeys((column.view, column.shift, column.split, column.title) for column in columns):
+        view, shift, split, title = column
+        numbers = {run.pairs(split) for run in results if (run.view, run.shift) == (view, shift)} - {None, 0}
+        counts = sorted(number for number in numbers if number is not None)
+        if counts:
+            error = 50 / math.sqrt(counts[0])  # the largest standard error, that of an accuracy of one half, in percent
+            told.append(f"{title} {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} (±{error:.1f})")
+    text = "Pairs tested, and the standard error in points that their number alone gives an accuracy at most"
+    return [f"{text}: {', '.join(told)}."] if told else []

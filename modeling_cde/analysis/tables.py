@@ -53,14 +53,15 @@ def notes(table: Table) -> list[str]:
 def to_markdown(table: Table) -> str:
     """Two Markdown tables, figures and paired differences, and the notes below."""
     figures, differences = captions(table)
-    parts = [figures, _markdown(*header_and_rows(table))]
+    parts = [figures, markdown_table(*header_and_rows(table))]
     if table.reference is not None:
-        parts += [differences, _markdown(*header_and_rows(table, differences=True))]
+        parts += [differences, markdown_table(*header_and_rows(table, differences=True))]
     parts += ["\n".join(f"- {note}" for note in notes(table))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first column is text, the others are numbers."""
     ruler = ["---", *["---:"] * (len(headers) - 1)]
     return "\n".join(
         f"| {' | '.join(text.replace('|', chr(92) + '|') for text in row)} |" for row in [headers, ruler, *rows]

@@ -24,7 +24,7 @@ def test_runs_that_agree_give_no_sentence():
     ("changes", "said"),
     [
         ({"manifests": {"single_comp": "c" * 64}}, "Not the same pairs"),
-        ({"manifests": {}}, "not recorded for other"),
+        ({"manifests": {}}, "No manifest of a split is recorded for other"),
         ({"commit": "fedcba9"}, "commit is not the same for all runs. abc1234: cde-both-seed0; fedcba9: other"),
         ({"machine": {"cpu": "a processor", "cores": 2, "device": "NVIDIA H100"}}, "NVIDIA H100: other"),
         ({"training": training(1, learning_rate=0.01)}, "differ in learning_rate"),

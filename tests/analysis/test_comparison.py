@@ -107,6 +107,7 @@ def test_a_grid_shows_its_surface(tmp_path):
     [
         (["nowhere"], "compare: nowhere does not exist"),
         (["{empty}"], "no result is there"),
+        (["{results}", "--output", "{results}/cde-both-seed0.json"], "cde-both-seed0.json: File exists."),
         (["{results}", "--methods", "cdee"], "--methods cdee: no run is of that method; there are concatenation"),
     ],
 )

@@ -130,10 +130,10 @@ def test_without_the_reference_there_are_figures_and_a_sentence():
 
 def test_a_missing_last_epoch_is_said():
     table = compare(results(record("cde", last=None), record("concatenation")))
-    assert any("last epoch of cde-both-seed0 was not evaluated" in note for note in table.notes)
+    assert any("last epoch was not evaluated of cde-both-seed0" in note for note in table.notes)
     none = compare(results(record("cde", last=None)))
     assert {column.rule for column in none.columns} == {"selected"}
-    assert any("last epoch of any run" in note for note in none.notes)
+    assert any("No run's last epoch was evaluated" in note for note in none.notes)
 
 
 def test_the_gap_is_what_is_lost_against_the_in_distribution_test():
@@ -153,3 +153,11 @@ def test_the_note_on_intervals_names_the_fewest_seeds_and_their_coverage():
     assert "With 3 seeds" in interval_note(compare(results(*records)))
     assert "75% of cases" in interval_note(compare(results(*records)))
     assert interval_note(compare(results(record("cde"), record("concatenation")))) is None
+
+
+def test_the_number_of_tested_pairs_and_what_it_allows_to_vary_is_told():
+    """200 pairs: an accuracy of one half has a standard error of sqrt(.25 / 200) = 3.5 points."""
+    few = record("concatenation", 0)
+    few["selected"]["splits"]["test_syst"]["n"] = 100
+    (note,) = [note for note in compare(results(record("cde"), few)).notes if note.startswith("Pairs tested")]
+    assert "IID 200 (±3.5)" in note and "OOD systematic 100 to 200 (±5.0)" in note
