@@ -88,13 +88,17 @@ def has_finite_weights(model: torch.nn.Module) -> bool:
 
 def settings_of(args: Any, state: Any, model: Any) -> Settings:
     """What the arguments, the trainer's state and the model say of the training."""
+    config = getattr(model, "config", None)
+    per_patch = getattr(config, "delta_mode", "") == "patch" and getattr(config, "patch_loss", "") == "per_patch"
+    in_a_batch = args.per_device_train_batch_size * max(1, args.world_size)
     return Settings(
         contrastive_weight=getattr(args, "contrastive_weight", None),
         sparsity_weight=getattr(args, "sparsity_weight", None),
         sparsity_warmup_ratio=getattr(args, "sparsity_warmup_ratio", 0.0),
-        num_actions=getattr(getattr(model, "config", None), "num_labels", None),
+        num_actions=getattr(config, "num_labels", None),
         max_steps=state.max_steps,
         learning_rate=args.learning_rate,
         class_aware=getattr(args, "class_aware_sampling", None),
+        contrastive_samples=in_a_batch * (config.top_k_patches if config is not None and per_patch else 1),
         half_precision=args.fp16,
     )

@@ -22,7 +22,7 @@ from typing import Any
 from . import findings, signs
 from .delta_set import DELTAS_FILE, DeltaSet, load_delta_sets
 from .findings import Finding, Settings
-from .seeds import examine_runs, group_by_seed
+from .seeds import as_result, examine_runs, group_by_seed
 from .training_log import FEWEST_LOGS, TrainingLog, examine_log
 
 STATE_FILE = "trainer_state.json"
@@ -107,11 +107,12 @@ def examine_run(run: str | Path) -> Examination:
     if not reason:
         result.skipped.pop(findings.COLLAPSED, None)
         _note(result, findings.COLLAPSED)
+    unknown = {
+        findings.DOMINANT: "" if settings.weights() else f"the loss weights are not in {METRICS_FILE}",
+        findings.IDLE_CONTRASTIVE: "" if settings.contrastive_samples else f"the batch size is not in {METRICS_FILE}",
+    }
     for sign in _FROM_LOG:
-        _note(result, sign, reason)
-    if settings.weights() is None and not reason:
-        result.checked.remove(findings.DOMINANT)
-        _note(result, findings.DOMINANT, f"the loss weights are not in {METRICS_FILE}")
+        _note(result, sign, reason or unknown.get(sign, ""))
     if not splits and log.evaluations:  # a run that was stopped before it was evaluated
         for sign in (findings.DEAD_CLASSES, findings.DIVERGENCE):
             result.skipped.pop(sign, None)
@@ -141,8 +142,16 @@ def settings_of(
         max_steps=(state or {}).get("max_steps"),
         learning_rate=arguments.get("learning_rate"),
         class_aware=arguments.get("class_aware_sampling"),
+        contrastive_samples=_contrastive_samples(arguments),
         half_precision=bool(arguments.get("fp16")),
     )
+
+
+def _contrastive_samples(arguments: Mapping[str, Any]) -> int | None:
+    """See `Settings.contrastive_samples`; of one process, as the number of processes is not recorded."""
+    batch = arguments.get("per_device_train_batch_size")
+    per_patch = arguments.get("delta_mode") == "patch" and arguments.get("patch_loss") == "per_patch"
+    return None if batch is None else int(batch) * (int(arguments.get("top_k_patches", 1)) if per_patch else 1)
 
 
 def shifted_pairs(splits: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -232,6 +241,20 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return content
 
 
+def _results(paths: list[Path]) -> list[Mapping[str, Any]]:
+    """The results of training in files; a run of the evaluation alone has none to compare."""
+    results = []
+    for path in paths:
+        content = _read_json(path)
+        if content is None or (path.name == METRICS_FILE and "training" not in content):
+            continue
+        try:
+            results.append(as_result(content))
+        except ValueError as error:
+            raise ValueError(f"{path} is {error}") from None
+    return results
+
+
 def _report(name: str, examination: Examination) -> None:
     print(name)
     for finding in examination.findings:
@@ -250,22 +273,18 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="output folder of a run, or a folder of result files")
     options = parser.parse_args(arguments)
-    errors, results = False, []
+    errors, compared, results = False, len(options.runs) > 1, []
     try:
-        for run in options.runs:
-            folder = Path(run)
-            if not any((folder / name).is_file() for name in (STATE_FILE, METRICS_FILE, DELTAS_FILE)):
-                kept = sorted(folder.glob("*.json"))
-                if kept:
-                    results += [content for path in kept if (content := _read_json(path))]
-                    continue
-            examination = examine_run(folder)
-            errors = errors or any(finding.severity == "error" for finding in examination.findings)
-            _report(run, examination)
-            metrics = _read_json(folder / METRICS_FILE)
-            if metrics and "training" in metrics:
-                results.append(metrics)
-        if len(results) > 1:
+        for run in map(Path, options.runs):
+            is_run = any((run / name).is_file() for name in (STATE_FILE, METRICS_FILE, DELTAS_FILE))
+            kept = [] if is_run else sorted(run.glob("*.json"))
+            if not kept:
+                examination = examine_run(run)
+                errors = errors or any(finding.severity == "error" for finding in examination.findings)
+                _report(str(run), examination)
+            results += _results(kept or [run / METRICS_FILE])
+            compared = compared or bool(kept)
+        if compared and results:
             together = Examination(examine_runs(results))
             few = max(map(len, group_by_seed(results))) < findings.FEWEST_SEEDS
             reason = f"fewer than {findings.FEWEST_SEEDS} seeds of runs that differ in nothing else" if few else ""

@@ -44,8 +44,8 @@ HIGH_ACCURACY = 0.7
 LONELY = 0.25
 # Share of the whole loss. The contrastive term cannot reach 0 and had 0.83 at the end of the healthy quickstart run.
 DOMINANT_SHARE = 0.9
-# The contrastive term against its start. Measured: 0.49 at the end of the quickstart run; two perfectly separated
-# actions in a batch of 64 can reach log(31) / log(63) = 0.83.
+# The contrastive term against log(n - 1), what deltas of random directions give in a batch of n. Measured: 0.49 at the
+# end of the quickstart run; two perfectly separated actions in a batch of 64 can reach log(31) / log(63) = 0.83.
 IDLE = 0.9
 # Standard deviation of an accuracy over seeds. The paper's ablations differ by 0.02 to 0.08: three seeds that spread
 # more than this cannot tell them apart. Measured: 0.01 to 0.05 in the quickstart results.
@@ -108,6 +108,8 @@ class Settings:
         max_steps: steps of the whole training.
         learning_rate: peak learning rate of everything but the backbone.
         class_aware: whether batches are class-aware.
+        contrastive_samples: how many deltas are compared in a batch: over all processes and, where the loss is taken
+            per patch, all kept patches.
         half_precision: whether gradients are scaled (fp16), which overflow now and then by design.
     """
 
@@ -118,6 +120,7 @@ class Settings:
     max_steps: int | None = None
     learning_rate: float | None = None
     class_aware: bool | None = None
+    contrastive_samples: int | None = None
     half_precision: bool = False
 
     def chance(self) -> float | None:

@@ -237,29 +237,28 @@ def dominant(
 
 
 def idle_contrastive(
-    first: float, now: float, cross_entropy: float, settings: Settings, step: int | None = None
+    contrastive: float, cross_entropy: float, settings: Settings, step: int | None = None
 ) -> Finding | None:
-    """The cross-entropy was learned and the contrastive term was not: actions have no direction of their own.
+    """The cross-entropy was learned and the contrastive term was not: deltas of one action point anywhere.
 
     Args:
-        first: contrastive term at the start of the training.
-        now: contrastive term now.
+        contrastive: contrastive term as it is now, without its weight.
         cross_entropy: as it is now, in nats.
-        settings: for the weight and the chance level.
+        settings: for the weight, the chance level and the number of deltas that are compared.
         step: when.
     """
-    chance = settings.chance()
-    if settings.contrastive_weight == 0 or chance is None or cross_entropy >= LEARNED * chance or first <= 0:
+    chance, samples = settings.chance(), settings.contrastive_samples
+    if settings.contrastive_weight == 0 or chance is None or samples is None or samples < 3:
         return None
-    ratio = now / first
-    if ratio < IDLE:
+    random = math.log(samples - 1)
+    if cross_entropy >= LEARNED * chance or contrastive < IDLE * random:
         return None
     sentence = (
-        f"The contrastive term is at {now:.2f}, {_percent(ratio)} of its start, though the cross-entropy has come down "
-        f"to {cross_entropy:.2f}: deltas of one action do not come together."
+        f"The contrastive term is {contrastive:.2f}, where random directions give {random:.2f}, though the "
+        f"cross-entropy has come down to {cross_entropy:.2f}: deltas of one action do not come together."
     )
-    advice = "a higher --contrastive_weight, a higher --temperature, or larger batches."
-    return Finding(IDLE_CONTRASTIVE, "warning", sentence, ratio, IDLE, advice, step)
+    advice = "a higher --contrastive_weight, another --temperature (0.1 to 0.5), or larger batches."
+    return Finding(IDLE_CONTRASTIVE, "warning", sentence, contrastive / random, IDLE, advice, step)
 
 
 def not_learning(

@@ -23,9 +23,9 @@ from .signs import (
 TERMS = ("cross_entropy", "contrastive", "sparsity", "auxiliary")
 # What must be finite in every log; the gradient's norm is looked at by itself.
 WATCHED = ("loss", *TERMS, "delta_norm")
-# With fewer logs of training there is no start and no now to compare.
+# With fewer logs of training there is no before and now to compare.
 FEWEST_LOGS = 3
-# "Now" is the mean of so many logs, the last ones; "the start" of the first FEWEST_LOGS.
+# "Now" is the mean of so many logs, the last ones.
 LAST = 3
 # Shares of the training from which on a sign counts: the loss, and what takes its time, such as the rarest action.
 EARLY = 0.1
@@ -116,13 +116,13 @@ def _signs(log: TrainingLog, settings: Settings, evaluations: bool) -> list[Find
     return sorted((finding for finding in found if finding), key=lambda finding: finding.severity != "error")
 
 
-def _past(share: float, log: TrainingLog, settings: Settings) -> bool:
-    return settings.max_steps is None or log.step >= share * settings.max_steps
+def _past(share: float, step: int, settings: Settings) -> bool:
+    return settings.max_steps is None or step >= share * settings.max_steps
 
 
 def _of_training(log: TrainingLog, settings: Settings) -> list[Finding | None]:
     cross_entropies = log.values("cross_entropy")
-    if not log.is_long_enough or not _past(EARLY, log, settings):
+    if not log.is_long_enough or not _past(EARLY, log.step, settings):
         return []
     now, step = _mean(cross_entropies[-LAST:]), log.step
     # The L1 norm stands in for the length in logs of before the length was logged.
@@ -134,12 +134,11 @@ def _of_training(log: TrainingLog, settings: Settings) -> list[Finding | None]:
         no_positives(_mean(lonely), settings, step) if lonely else None,
         dominant(_weighted(log, settings), now, settings, step),
     ]
-    if _past(LATE, log, settings):
+    if _past(LATE, log.step, settings):
         if not shrunken:  # which is why nothing is learned, and is said already
-            found.append(not_learning(now, settings, step, finished=_past(1.0, log, settings)))
-        if len(contrastive) > FEWEST_LOGS and settings.contrastive_weight:
-            first, last = _mean(contrastive[:FEWEST_LOGS]), _mean(contrastive[-LAST:])
-            found.append(idle_contrastive(first, last, now, settings, step))
+            found.append(not_learning(now, settings, step, finished=_past(1.0, log.step, settings)))
+        if contrastive:
+            found.append(idle_contrastive(_mean(contrastive[-LAST:]), now, settings, step))
     return found
 
 
@@ -156,7 +155,7 @@ def _of_evaluations(log: TrainingLog, settings: Settings) -> list[Finding | None
             )
     for split, points in log.evaluated("never_predicted").items():
         step, number = points[-1]
-        if "_" not in split and _past(LATE, log, settings):
+        if "_" not in split and _past(LATE, step, settings):
             found.append(dead_classes(int(number), settings.num_actions, split or "the evaluation", step=step))
     return found
 

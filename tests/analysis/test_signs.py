@@ -5,13 +5,16 @@ import math
 import statistics
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from modeling_cde.analysis import findings, signs
 from modeling_cde.analysis.findings import Finding, Settings
+from modeling_cde.losses import supervised_contrastive_loss
 
 TEN = Settings(contrastive_weight=2.0, sparsity_weight=0.01, num_actions=10, max_steps=100, learning_rate=1e-3)
+TEN = dataclasses.replace(TEN, contrastive_samples=64)
 GUESSING = math.log(10)
 SHARES = st.floats(0, 1)
 
@@ -142,15 +145,25 @@ def test_the_share_does_not_depend_on_the_scale(sums, cross_entropy):
         assert one is None or one.value == pytest.approx(thousand.value) and findings.DOMINANT_SHARE < one.value <= 1
 
 
-def test_an_idle_contrastive_term_stays_where_it_was_though_the_rest_is_learned():
-    finding = signs.idle_contrastive(4.1, 4.0, 0.2, TEN, 60)
-    assert finding.value == pytest.approx(4.0 / 4.1)
-    assert signs.idle_contrastive(4.1, 3.6, 0.2, TEN) is None
-    assert signs.idle_contrastive(4.1, 4.0, 2.0, TEN) is None
-    assert signs.idle_contrastive(0.0, 0.0, 0.2, TEN) is None
-    assert signs.idle_contrastive(4.1, 4.0, 0.2, dataclasses.replace(TEN, contrastive_weight=0.0)) is None
-    # Two perfectly separated actions in a batch of 64, the hardest case: n - 1 others, of which 31 are positives.
-    assert signs.idle_contrastive(math.log(63), math.log(31), 0.01, dataclasses.replace(TEN, num_actions=2)) is None
+def test_an_idle_contrastive_term_is_that_of_random_directions_though_the_rest_is_learned():
+    finding = signs.idle_contrastive(4.0, 0.2, TEN, 60)
+    assert finding.value == pytest.approx(4.0 / math.log(63)) and "random directions give 4.14" in finding.sentence
+    assert signs.idle_contrastive(3.6, 0.2, TEN) is None
+    assert signs.idle_contrastive(4.0, 2.0, TEN) is None
+    assert signs.idle_contrastive(4.0, 0.2, dataclasses.replace(TEN, contrastive_weight=0.0)) is None
+    assert signs.idle_contrastive(4.0, 0.2, dataclasses.replace(TEN, contrastive_samples=None)) is None
+    # Two perfectly separated actions, the hardest case: of the 63 others 31 are positives.
+    assert signs.idle_contrastive(math.log(31), 0.01, dataclasses.replace(TEN, num_actions=2)) is None
+
+
+@pytest.mark.parametrize("samples", [6, 64, 512])
+def test_random_directions_are_idle_and_separated_actions_are_not(samples):
+    labels = torch.arange(samples) % 3
+    directions = torch.randn(samples, 64, generator=torch.Generator().manual_seed(0))
+    settings = dataclasses.replace(TEN, contrastive_samples=samples, num_actions=3)
+    for deltas, idle in ((directions, True), (directions[:3][labels], False)):
+        term = supervised_contrastive_loss(deltas, labels, 0.5).item()
+        assert (signs.idle_contrastive(term, 0.1, settings) is not None) is idle
 
 
 def test_nothing_learned_is_the_cross_entropy_of_guessing():
