@@ -19,10 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .delta_set import DeltaSet
-from .groups import Ids, Rows, group_means
+from .groups import Ids, Rows, group_sums
 
 FOLDS = 5
 SHRINKAGE = 0.1
+_ROUNDING = 1e-12  # a share of the variance as small as this is rounding, not variation within a class
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,6 @@ class LinearProbe:
 def fit_linear_probe(rows: npt.NDArray[Any], targets: Ids, shrinkage: float = SHRINKAGE) -> LinearProbe:
     """Fit the probe described at the top of this file.
 
-    Where no class varies within itself (one row each) there is no covariance to speak of: the probe then picks the
-    nearest centroid.
-
     Args:
         rows: (n, D), n ≥ 1.
         targets: (n,) integers, any values.
@@ -64,23 +62,37 @@ def fit_linear_probe(rows: npt.NDArray[Any], targets: Ids, shrinkage: float = SH
     middle = exact.mean(axis=0)
     exact = exact - middle  # moves no decision, and keeps the squares below exact
     classes, ids = np.unique(targets, return_inverse=True)
-    ids = ids.reshape(-1)
-    centroids, sizes = group_means(exact, ids, len(classes))
-    within = exact - centroids[ids]
-    dimensions = exact.shape[1]
-    spread = float((within**2).sum()) / len(exact) / dimensions
-    total = float((exact**2).sum()) / len(exact) / dimensions
-    log_share = np.log(sizes / sizes.sum())
-    if spread > 1e-12 * total:
-        covariance = (1 - shrinkage) * (within.T @ within) / len(exact)
+    sums, sizes = group_sums(exact, ids.reshape(-1), len(classes))
+    probe = fit_from_moments(sums, sizes, exact.T @ exact, classes, shrinkage)
+    return LinearProbe(probe.weights, probe.bias - middle @ probe.weights, classes)
+
+
+def fit_from_moments(sums: Rows, sizes: Ids, squares: Rows, classes: Ids, shrinkage: float = SHRINKAGE) -> LinearProbe:
+    """Fit the probe to sums over the rows, which need not be at hand any more.
+
+    Where no class varies within itself (one row each) there is no covariance to speak of: the probe then picks the
+    nearest centroid; and where no row differs from another, the most frequent class.
+
+    Args:
+        sums: (C, D) sum of the rows of each class, of rows whose mean is near 0.
+        sizes: (C,) rows of each class, at least one.
+        squares: (D, D) Σ_i x_i x_iᵀ over all rows.
+        classes: (C,) the target that each class stands for.
+        shrinkage: s in (0, 1].
+    """
+    n, dimensions = int(sizes.sum()), sums.shape[1]
+    centroids = sums / sizes[:, None]
+    log_share = np.log(sizes / n)
+    within = (squares - sums.T @ centroids) / n  # S_w / n, as Σ_c n_c μ_c μ_cᵀ = Σ_c sum_c μ_cᵀ
+    spread, total = float(np.trace(within)) / dimensions, float(np.trace(squares)) / n / dimensions
+    if spread > _ROUNDING * total:
+        covariance = (1 - shrinkage) * within
         covariance[np.diag_indices(dimensions)] += shrinkage * spread
         weights = np.linalg.solve(covariance, centroids.T)
     else:
         weights = centroids.T.copy()
-        if total > 0:
-            log_share = np.zeros(len(classes))
-    bias = -0.5 * (centroids.T * weights).sum(axis=0) + log_share - middle @ weights
-    return LinearProbe(weights, bias, classes)
+        log_share = np.zeros(len(classes)) if total > 0 else log_share
+    return LinearProbe(weights, -0.5 * (centroids.T * weights).sum(axis=0) + log_share, classes)
 
 
 def stratified_folds(targets: Ids, folds: int = FOLDS, seed: int = 0) -> Ids:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from .delta_set import DeltaSet
-from .probes import FOLDS, SHRINKAGE, fit_linear_probe, probe_accuracy, stratified_folds
+from .groups import Ids, Rows, group_sums
+from .probes import FOLDS, fit_from_moments, probe_accuracy, stratified_folds
 
 
 def measure_transfer(part: DeltaSet, folds: int = FOLDS, seed: int = 0) -> dict[str, Any] | None:
@@ -29,19 +30,28 @@ def measure_transfer(part: DeltaSet, folds: int = FOLDS, seed: int = 0) -> dict[
         can be tested, as with one object only.
     """
     known = part.objects >= 0
-    rows, actions, objects = part.delta[known], part.labels[known], part.objects[known]
+    rows, actions, objects = part.delta[known].astype(np.float64), part.labels[known], part.objects[known]
+    rows = rows - rows.mean(axis=0) if len(rows) else rows
+    sums, sizes = group_sums(rows, actions, len(part.actions))
+    squares = rows.T @ rows
     by_object: dict[str, dict[str, Any]] = {}
     tested = np.zeros(len(rows), dtype=bool)
     right, guessed = 0, 0
     for held_out in np.unique(objects):
-        other = objects != held_out
-        test = ~other & np.isin(actions, actions[other])
+        own = objects == held_out
+        own_sums, own_sizes = group_sums(rows[own], actions[own], len(part.actions))
+        other_sizes = sizes - own_sizes
+        classes = np.flatnonzero(other_sizes)
+        test = own & np.isin(actions, classes)
         if not test.any():
             continue
-        hits = fit_linear_probe(rows[other], actions[other], SHRINKAGE).predict(rows[test]) == actions[test]
-        by_object[part.object_names[held_out]] = {"accuracy": float(hits.mean()), "n": int(test.sum())}
-        right += int(hits.sum())
-        guessed += int((actions[test] == np.bincount(actions[other]).argmax()).sum())
+        # The sums over all other objects are those over all, less those over this one.
+        other_sums, other_squares = (sums - own_sums)[classes], squares - rows[own].T @ rows[own]
+        probe = fit_from_moments(other_sums, other_sizes[classes], other_squares, classes)
+        correct = probe.predict(rows[test]) == actions[test]
+        by_object[part.object_names[held_out]] = {"accuracy": float(correct.mean()), "n": int(test.sum())}
+        right += int(correct.sum())
+        guessed += int((actions[test] == other_sizes.argmax()).sum())
         tested |= test
     if not tested.any():
         return None
@@ -49,17 +59,15 @@ def measure_transfer(part: DeltaSet, folds: int = FOLDS, seed: int = 0) -> dict[
     return {
         "accuracy": right / n,
         "chance": guessed / n,
-        "within": _within(part, tested, known, folds, seed),
+        "within": _within(rows[tested], actions[tested], folds, seed),
         "by_object": by_object,
         "left_out": len(rows) - n,
     }
 
 
-def _within(part: DeltaSet, tested: Any, known: Any, folds: int, seed: int) -> float | None:
+def _within(rows: Rows, actions: Ids, folds: int, seed: int) -> float | None:
     """Accuracy of the probe on the tested pairs when they are held out at random."""
-    rows, actions = part.delta[known][tested], part.labels[known][tested]
-    counts = np.bincount(actions)
-    repeated = counts[actions] > 1
+    repeated = np.bincount(actions)[actions] > 1
     if len(np.unique(actions[repeated])) < 2:
         return None
     fold = stratified_folds(actions[repeated], folds, seed)
