@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from .delta_set import DeltaSet, FloatArray
-from .style import SEQUENTIAL, drawing, paired_order, save
+from .results import SPLIT_TITLES
+from .style import ERRORS, SEQUENTIAL, drawing, paired_order, save
 
-#: Rows that a picture shows at most; where there are more, the objects with the most errors are shown.
-MOST_ROWS = 40
+#: Rows that a picture shows at most; where there are more, only objects with errors are shown, and only the worst.
+MOST_ROWS = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,10 @@ def confusion_by_object(deltas: DeltaSet) -> Confusion:
 
 
 def worst_objects(confusion: Confusion, most_rows: int = MOST_ROWS) -> Confusion:
-    """The objects with the most errors, as many as fit into so many rows, one at least; the order is kept."""
+    """The objects with the most errors, as many as fit into so many rows, one at least; the order is kept.
+
+    Nothing is left out where all rows fit, and no object without errors is kept where they do not.
+    """
     if len(confusion.rows) <= most_rows:
         return confusion
     errors: Counter[str] = Counter()
@@ -51,7 +55,7 @@ def worst_objects(confusion: Confusion, most_rows: int = MOST_ROWS) -> Confusion
     sizes = Counter(name for name, _ in confusion.rows)
     kept: list[str] = []
     for name in sorted(errors, key=lambda name: (-errors[name], name)):
-        if kept and sum(sizes[other] for other in kept) + sizes[name] > most_rows:
+        if kept and (errors[name] == 0 or sum(sizes[other] for other in kept) + sizes[name] > most_rows):
             break
         kept.append(name)
     chosen = [i for i, (name, _) in enumerate(confusion.rows) if name in kept]
@@ -92,10 +96,10 @@ def plot_confusion(deltas: DeltaSet, path: str | Path) -> Path:
         ]
         axes.set_yticks(range(len(labels)), labels)
         axes.tick_params(length=0)
-        axes.set_xlabel("predicted action, % of the row; framed: the right one", labelpad=8)
-        title = f"{deltas.split}: object · action (pairs)"
+        axes.set_xlabel("predicted action, % of the row; blue and framed: right, brown: wrong", labelpad=8)
+        title = f"{SPLIT_TITLES.get(deltas.split, deltas.split)}: object · action (number of pairs)"
         if left_out:
-            title += f"; the {len(names)} objects with the most errors, {left_out} left out"
+            title += f"; the {len(names)} of {len(names) + left_out} objects with the most errors"
         axes.set_title(title, fontsize=11)
         return save(figure, path.parent, path.name.removesuffix(".png"))
 
@@ -103,14 +107,16 @@ def plot_confusion(deltas: DeltaSet, path: str | Path) -> Path:
 def _draw_shares(axes: Any, shares: FloatArray, confusion: Confusion) -> None:
     from matplotlib.patches import Rectangle
 
-    axes.imshow(shares, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
+    right = np.array([[name == action for name in confusion.columns] for _, action in confusion.rows])
+    for chosen, colours in ((right, SEQUENTIAL), (~right, ERRORS)):
+        axes.imshow(np.ma.masked_where(~chosen | (shares == 0), shares), cmap=colours, vmin=0, vmax=1, aspect="auto")
     for row, (name, action) in enumerate(confusion.rows):
         for column, share in enumerate(shares[row]):
             if share > 0:
                 text = f"{100 * share:.0f}" if share >= 0.005 else "<1"
                 colour = "white" if share > 0.55 else "black"
                 axes.text(column, row, text, ha="center", va="center", fontsize=8.5, color=colour)
-        right = confusion.columns.index(action)
-        axes.add_patch(Rectangle((right - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.2))
+        place = confusion.columns.index(action)
+        axes.add_patch(Rectangle((place - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.2))
         if row and confusion.rows[row - 1][0] != name:
             axes.axhline(row - 0.5, color="#8a8a8a", linewidth=0.8)

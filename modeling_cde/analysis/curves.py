@@ -69,26 +69,26 @@ def plot_training_curve(run: str | Path, path: str | Path | None = None) -> Path
     history = load_history(run)
     path = Path(run) / CURVE_FILE if path is None else Path(path)
     with drawing(8, 4.3) as figure:
-        left, right = figure.subplots(1, 2)
+        keys = sorted({key for entry in history for key in entry if _is_accuracy(key)})
+        left, *others = figure.subplots(1, 2 if keys else 1, sharex=True, squeeze=False)[0]
         for colour, marker, term in zip(LINES, MARKERS, TERMS, strict=False):
             steps, values = series(history, term)
             if not steps:
                 continue
-            # ICM's critic may be subtracted, and a term may be 0 throughout: a logarithm shows neither.
-            style = {"linestyle": "--"} if term == "delta_norm" else {}
             label = _LABELS.get(term, term)
-            left.plot(steps, values, color=colour, marker=marker, markersize=3, label=label, **style)
+            every = max(len(steps) // 12, 1)
+            left.plot(steps, values, color=colour, marker=marker, markersize=4.5, markevery=every, label=label)
+        # An auxiliary term may be negative, and any may be 0 throughout: a logarithm shows neither.
         positive = all(value > 0 for line in left.lines for value in line.get_ydata())
         scale = "log" if left.lines and positive else "symlog"
         left.set(xlabel="step", ylabel="value, without its weight", yscale=scale, title="terms of the loss, training")
 
-        keys = sorted({key for entry in history for key in entry if _is_accuracy(key)})
         for colour, marker, key in zip(LINES, MARKERS, keys, strict=False):
             steps, values = series(history, key)
             name = key.removeprefix("eval_").removesuffix("_accuracy").replace("accuracy", "") or "validation"
-            right.plot(steps, values, color=colour, marker=marker, markersize=4, label=name)
-        right.set(xlabel="step", ylabel="accuracy", ylim=(0, 1.02), title="validation")
-        for axes in (left, right):
+            others[0].plot(steps, values, color=colour, marker=marker, markersize=4, label=name)
+            others[0].set(xlabel="step", ylabel="accuracy", ylim=(0, 1.02), title="validation")
+        for axes in (left, *others):
             if axes.lines:  # below the axes, where no curve can run
                 axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=2, columnspacing=1.0)
             tidy(axes)

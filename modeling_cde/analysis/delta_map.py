@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .delta_set import DeltaSet
-from .style import MARKERS, OTHER, action_colours, drawing, paired_order, save
+from .results import SPLIT_TITLES
+from .style import HUES, MARKERS, OTHER, action_colours, drawing, paired_order, save
 
 METHODS = ("pca", "umap")
 #: Rows that a map shows at most, evenly spaced: more would lie on top of each other.
@@ -101,12 +102,15 @@ def plot_delta_map(deltas: DeltaSet, path: str | Path, method: str = "pca") -> P
         actions, objects = _draw_points(axes, points, deltas, rows)
         if origin is not None:
             axes.scatter(*origin, marker="+", s=260, color="black", linewidth=2.2, zorder=5)
-            axes.annotate("no change (δ = 0)", origin, (8, 8), textcoords="offset points", fontsize=10, zorder=6)
+            box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+            where = {"xytext": (9, 9), "textcoords": "offset points", "zorder": 6}
+            axes.annotate("no change (δ = 0)", origin, fontsize=10, bbox=box, **where)
             axes.set(xlabel=labels[0], ylabel=labels[1])
+            axes.spines[["top", "right"]].set_visible(False)
         else:
-            axes.set(xticks=[], yticks=[], xlabel="only neighbourhoods mean something here, distances do not")
-        axes.set_title(f"{deltas.split}: {len(rows)} deltas by {method.upper()}")
-        axes.spines[["top", "right"]].set_visible(False)
+            axes.set(xticks=[], yticks=[], xlabel="who is near whom means something here, distances do not")
+            axes.spines[:].set_color("#c8c8c8")
+        axes.set_title(f"{SPLIT_TITLES.get(deltas.split, deltas.split)}: {len(rows)} deltas by {method.upper()}")
         figure.legend(handles=actions, loc="outside lower left", ncol=2, title="action", alignment="left")
         figure.legend(handles=objects, loc="outside lower right", ncol=3, title="object", alignment="left")
         return save(figure, path.parent, path.name.removesuffix(".png"))
@@ -116,11 +120,16 @@ def _draw_points(axes: Any, points: Points, deltas: DeltaSet, rows: Any) -> tupl
     """Scatter the points; the handles of the two legends."""
     from matplotlib.lines import Line2D
 
-    actions = [deltas.action_labels()[i] for i in rows]
-    objects = [deltas.object_labels()[i] for i in rows]
+    actions = np.array(deltas.action_labels())[rows].tolist()
+    objects = np.array(deltas.object_labels())[rows].tolist()
     shown = paired_order([name for name in deltas.actions if name in set(actions)], deltas.opposites)
-    colours = action_colours(shown, deltas.opposites)
-    frequent = sorted(Counter(objects), key=lambda name: (-Counter(objects)[name], name))
+    # All actions of the model, so that an action has one colour in the maps of all splits, as long as colours suffice.
+    coloured = (
+        deltas.actions if len(deltas.actions) <= 2 * len(HUES) else [name for name, _ in Counter(actions).most_common()]
+    )
+    colours = action_colours(coloured, deltas.opposites)
+    counts = Counter(objects)
+    frequent = sorted(counts, key=lambda name: (-counts[name], name))
     # As many marks as can be told apart; every other object is a small dot.
     fits = len(frequent) <= len(MARKERS)
     markers = dict(zip(sorted(frequent) if fits else frequent[: len(MARKERS) - 1], MARKERS, strict=False))
@@ -129,18 +138,21 @@ def _draw_points(axes: Any, points: Points, deltas: DeltaSet, rows: Any) -> tupl
             chosen = [i for i, pair in enumerate(zip(actions, objects, strict=True)) if pair == (action, object_name)]
             if not chosen:
                 continue
-            marker, size = (markers[object_name], 34) if object_name in markers else (".", 30)
+            marker, size = (markers[object_name], 44) if object_name in markers else (".", 50)
             axes.scatter(
                 *points[chosen].T,
                 marker=marker,
                 s=size,
                 color=colours[action],
-                edgecolor="#303030" if colours[action] == OTHER else "white",
-                linewidth=0.4,
+                edgecolor=_edge(colours[action]),
+                linewidth=0.5,
                 alpha=0.9,
             )
-    plain: dict[str, Any] = {"linestyle": "", "markeredgecolor": "white", "markeredgewidth": 0.4}
-    first = [Line2D([], [], marker="s", markersize=9, color=colours[name], label=name, **plain) for name in shown]
+    plain: dict[str, Any] = {"linestyle": "", "markeredgewidth": 0.5}
+    first = [
+        Line2D([], [], marker="s", markersize=9, color=colours[n], markeredgecolor=_edge(colours[n]), label=n, **plain)
+        for n in shown
+    ]
     second = [
         Line2D([], [], marker=m, markersize=7, color="#404040", label=name, **plain) for name, m in markers.items()
     ]
@@ -148,3 +160,9 @@ def _draw_points(axes: Any, points: Points, deltas: DeltaSet, rows: Any) -> tupl
         left = len(frequent) - len(markers)
         second.append(Line2D([], [], marker=".", markersize=7, color="#404040", label=f"{left} others", **plain))
     return first, second
+
+
+def _edge(colour: str) -> str:
+    """The line around a mark: dark around a light colour, so that it stands out from the paper."""
+    lights = {light for _, light in HUES} | {OTHER}
+    return "#303030" if colour in lights else "white"

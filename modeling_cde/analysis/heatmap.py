@@ -67,13 +67,15 @@ def _draw_matrix(figure: Any, axes: Any, order: list[str], matrix: Any, partner:
                 axes.text(column, row, text, ha="center", va="center", fontsize=8.5, color=colour)
             if partner.get(first) == second:
                 axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.8))
-    axes.set_title("cosine between the mean deltas of two actions" + ("; framed: opposites" if partner else ""))
+    title = "cosine between the mean deltas of two actions" + ("; framed: opposites" if partner else "")
+    figure.suptitle(title, fontsize=12)  # of the figure: the axes of few actions are narrower than it
     figure.colorbar(image, ax=axes, ticks=[-1, -0.5, 0, 0.5, 1], shrink=0.8, pad=0.02)
 
 
 def _draw_strip(axes: Any, order: list[str], matrix: Any, partner: Mapping[str, str], opposites: Any) -> None:
     """Every pair of actions as a mark at its cosine: opposites above, all others below."""
-    opposite, others = [], []
+    opposite: list[float] = []
+    others: list[float] = []
     for row in range(len(order)):
         for column in range(row):
             if np.isfinite(matrix[row, column]):

@@ -35,7 +35,7 @@ def patch_squares(indices: Sequence[int], grid: tuple[int, int], size: tuple[int
 
 
 def plot_examples(examples: Examples, deltas: Mapping[str, DeltaSet], split: str, path: str | Path) -> Path:
-    """Draw the examples of one split: before | after, and in patch mode | the kept patches.
+    """Draw the examples of one split: before | after, and in patch mode | the kept patches; wrong ones bold, "→ said".
 
     A kept patch is framed solid where it touches the target's box and dashed where it does not; the rest is dimmed.
 
@@ -56,13 +56,12 @@ def plot_examples(examples: Examples, deltas: Mapping[str, DeltaSet], split: str
         raise ValueError(f"split {split!r} has no example pictures.")
     part = deltas[split]
     with_patches = part.patch_indices is not None and part.patch_grid is not None
-    columns = 2
-    wide = 3 if with_patches else 2
+    columns, wide = (2, 3) if with_patches else (3, 2)
     lines = -(-len(shown) // columns)
     path = Path(path)
     cell = 8.0 / (columns * wide + 0.4)
     with drawing(8.0, lines * (cell + 0.42) + (0.65 if with_patches else 0.3)) as figure:
-        parts = np.atleast_2d(figure.subfigures(lines, columns, wspace=0.04, squeeze=False))
+        parts = figure.subfigures(lines, columns, wspace=0.04, squeeze=False)
         for place, position in enumerate(shown):
             box = parts[place // columns, place % columns]
             row = examples.rows[position]
@@ -77,13 +76,13 @@ def _draw_example(
 ) -> None:
     predicted = part.actions[part.predictions[row["row"]]]
     right = predicted == row["action"]
-    said = "" if right else f", taken for {predicted}"
-    box.suptitle(f"{row['action']} {row['object']}{said}", fontsize=10, fontweight="normal" if right else "bold")
+    said = "" if right else f" → {predicted}"
+    box.suptitle(f"{row['action']} {row['object']}{said}", fontsize=9.5, fontweight="normal" if right else "bold")
     axes = box.subplots(1, 3 if with_patches else 2)
     for one, picture, name in zip(
         axes, [pictures[0], pictures[1], pictures[1]], ("before", "after", "patches"), strict=False
     ):
-        one.imshow(picture)
+        one.imshow(picture, interpolation="none")  # an SVG then holds the pixels as they are
         one.set(xticks=[], yticks=[])
         one.spines[:].set_visible(False)
         if headed:
@@ -103,7 +102,7 @@ def _draw_patches(axes: Any, picture: Any, part: DeltaSet, row: int) -> None:
     veil[..., :3], veil[..., 3] = 1.0, 0.55
     for left, top, across, down in patch_squares(kept, part.patch_grid, (height, width)):
         veil[round(top) : round(top + down), round(left) : round(left + across), 3] = 0
-    axes.imshow(veil)
+    axes.imshow(veil, interpolation="none")
     for index, (left, top, across, down) in zip(
         kept, patch_squares(kept, part.patch_grid, (height, width)), strict=True
     ):

@@ -40,11 +40,13 @@ class Table:
         headers: titles of the c columns; the first column names the row.
         rows: any number of rows of c cells.
         caption: what the table shows; above it.
+        folded: whether the reader has to open it by its caption; for long tables.
     """
 
     headers: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     caption: str = ""
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,12 @@ def as_data_uri(path: str | Path) -> str:
 
 
 def written(cell: Cell) -> str:
-    """A cell as text: three decimals for a float, a dash for None, everything else as it is."""
+    """A cell as text: a dash for None, three decimals for a float or, below 0.0005, five; everything else as it is."""
     if cell is None:
         return "–"
     if isinstance(cell, float):
-        text = f"{cell:.3f}"
-        return text.removeprefix("-") if float(text) == 0 else text  # no "-0.000"
+        text = f"{cell:.3f}" if abs(cell) >= 0.0005 else f"{cell:.5f}".rstrip("0")
+        return "0.000" if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
     return str(cell)
 
 
@@ -141,6 +143,8 @@ def _check(sections: Sequence[Section]) -> None:
             raise ValueError(f"section {section.title!r} has level {section.level}: 2 is a section, 3 a part of one.")
         for table in section.tables:
             wrong = [row for row in table.rows if len(row) != len(table.headers)]
+            if table.folded and not table.caption:
+                raise ValueError(f"section {section.title!r}: a folded table has no caption to open it by.")
             if wrong:
                 raise ValueError(
                     f"section {section.title!r}: a row has {len(wrong[0])} cells under {len(table.headers)} headers."

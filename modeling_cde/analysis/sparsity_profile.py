@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .results import SPLIT_TITLES
 from .style import LINES, MARKERS, drawing, paired_order, save, tidy
 
 
@@ -12,15 +13,17 @@ def plot_sparsity(splits: Mapping[str, Mapping[str, Any]], path: str | Path) -> 
 
     Args:
         splits: name -> what `geometry.json` holds of the split: `sparsity` with `profile` (D falling values in [0, 1]),
-            `threshold` and `effective_dimensions` (action -> number in [1, D], or None), and `dimensions` (D).
+            `threshold` and `effective_dimensions` (action -> number in [1, D]), and `dimensions` (D). Splits whose
+            `sparsity` is None, as that of collapsed deltas, are left out.
         path: name of the picture, ending in .png.
 
     Returns:
         The path of the PNG; an SVG lies beside it.
 
     Raises:
-        ValueError: if there is no split.
+        ValueError: if there is no split with a sparsity.
     """
+    splits = {name: measured for name, measured in splits.items() if measured.get("sparsity")}
     if not splits:
         raise ValueError("there is no split whose sparsity could be drawn.")
     order: list[str] = []
@@ -32,11 +35,13 @@ def plot_sparsity(splits: Mapping[str, Mapping[str, Any]], path: str | Path) -> 
         left, right = figure.subplots(1, 2)
         for (split, measured), colour, marker in zip(splits.items(), LINES, MARKERS, strict=False):
             profile = measured["sparsity"]["profile"]
-            left.plot(range(1, len(profile) + 1), profile, color=colour, label=split, linewidth=1.8)
+            left.plot(
+                range(1, len(profile) + 1), profile, color=colour, label=SPLIT_TITLES.get(split, split), linewidth=1.8
+            )
             effective = measured["sparsity"]["effective_dimensions"]
             drawn = [(effective[name], i) for i, name in enumerate(order) if effective.get(name) is not None]
             if drawn:
-                right.scatter(*zip(*drawn, strict=True), color=colour, marker=marker, s=42, label=split, zorder=3)
+                right.scatter(*zip(*drawn, strict=True), color=colour, marker=marker, s=42, zorder=3)
         threshold = next(iter(splits.values()))["sparsity"].get("threshold")
         if threshold is not None:
             left.axhline(threshold, color="black", linewidth=0.9, linestyle=":", label=f"near zero below {threshold:g}")

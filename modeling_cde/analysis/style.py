@@ -13,6 +13,7 @@ from .page import as_data_uri
 
 __all__ = [
     "DIVERGING",
+    "ERRORS",
     "HUES",
     "LINES",
     "MARKERS",
@@ -44,10 +45,12 @@ OTHER = "#e3e3e3"
 #: Told apart by their outline; in scatter plots and lines.
 MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h")
 
-#: -1 to 1: blue, white, orange-brown; even in lightness on both sides, so grey print shows the size of a value.
+#: -1 to 1: purple, white, brown; both sides equally dark, so that grey print shows the size of a value.
 DIVERGING = "PuOr_r"
 #: 0 to 1: white to blue.
 SEQUENTIAL = "Blues"
+#: 0 to 1 where it is an error: white to brown.
+ERRORS = "Oranges"
 
 _RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with Matplotlib: the same on every machine

@@ -107,7 +107,15 @@ def test_text_is_never_taken_for_markup(text):
 
 @pytest.mark.parametrize(
     ("cell", "text"),
-    [(None, "–"), (0.12345, "0.123"), (-0.0001, "0.000"), (-1.0, "-1.000"), (7, "7"), ("<0.01", "<0.01")],
+    [
+        (None, "–"),
+        (0.12345, "0.123"),
+        (-0.0000001, "0.000"),
+        (0.00021, "0.00021"),
+        (-1.0, "−1.000"),
+        (7, "7"),
+        ("<0.01", "<0.01"),
+    ],
 )
 def test_cells_are_written_out(cell, text):
     assert written(cell) == text
