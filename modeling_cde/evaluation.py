@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -241,8 +242,13 @@ def main(arguments: list[str] | None = None) -> None:
         "--bank_rows", type=int, default=10_000, help="at most so many training pairs to compare with; 0 for none"
     )
     options = parser.parse_args(arguments)
-    model, processor = load_action_model(options.model)
-    splits = load_shifts(options.data, options.view, options.shift)
+    if not Path(options.model).is_dir() and (options.model[0] in "./~" or options.model.count("/") > 1):
+        sys.exit(f"modeling_cde.evaluation: there is no folder {options.model}; give a run's folder or ORG/NAME.")
+    try:
+        model, processor = load_action_model(options.model)
+        splits = load_shifts(options.data, options.view, options.shift)
+    except (ValueError, OSError) as error:
+        sys.exit(f"modeling_cde.evaluation: {error}")
     transform = PairTransform.from_processor(
         processor, crop="box" if options.view == "single" else "none", extras=getattr(model, "extra_inputs", ())
     )

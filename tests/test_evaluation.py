@@ -192,5 +192,15 @@ def test_empty_splits_are_named(data, model, tmp_path):
 
 def test_a_bare_backbone_is_no_action_model(model, data, tmp_path):
     model.cde.backbone.save_pretrained(tmp_path / "vit")
-    with pytest.raises(ValueError, match="'vit' checkpoint, not a trained action model"):
+    with pytest.raises(SystemExit, match="'vit' checkpoint, not a trained action model"):
         main(["--model", str(tmp_path / "vit"), "--data", str(data), "--output", str(tmp_path)])
+
+
+def test_missing_data_is_said_in_one_sentence(model, tmp_path):
+    model.save_pretrained(tmp_path / "model")
+    CDEImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "model")
+    with pytest.raises(SystemExit, match="there is no folder .*nowhere; give a run's folder"):
+        main(["--model", str(tmp_path / "nowhere"), "--data", str(tmp_path), "--output", str(tmp_path)])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit, match="empty holds no finished data set"):
+        main(["--model", str(tmp_path / "model"), "--data", str(tmp_path / "empty"), "--output", str(tmp_path)])
