@@ -20,7 +20,7 @@ GEOMETRY_FILE = "geometry.json"
 # The two rules by which a checkpoint of a run is chosen -> how they are called. Neither looks at a test split.
 RULES = {"selected": "validation-selected", "last": "last epoch"}
 
-# In the order of the rows of a table; methods that are not listed follow in alphabetical order.
+# In the order of the rows of a table; what begins with none of these names follows in alphabetical order.
 METHOD_TITLES = {
     "concatenation": "concatenation, cross-entropy (vanilla)",
     "icm": "ICM, adversarial object critic",
@@ -305,8 +305,10 @@ def setting_value(value: Any) -> str:
 
 
 def _order(result: Result) -> tuple[Any, ...]:
-    methods = list(METHOD_TITLES)
-    place = methods.index(result.method) if result.method in methods else len(methods)
+    # A variant such as cde_no_sparsity follows its method.
+    place = max(
+        (i for i, name in enumerate(METHOD_TITLES) if result.method.startswith(name)), default=len(METHOD_TITLES)
+    )
     # Numbers in their own order, not as text: 2 before 10.
     values = [
         (0, value, "") if isinstance(value, (int, float)) else (1, 0, setting_value(value))

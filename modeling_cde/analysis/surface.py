@@ -4,6 +4,7 @@ Each picture shows the validation splits beside the test splits: a setting is to
 shows where that choice falls. The best value of a test split is never marked.
 """
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -243,44 +244,56 @@ def _legend(figure: Any, axis: Any, marked: Sequence[str], dashed: Sequence[str]
     for position, label in enumerate([*marked, *dashed]):
         style = {"marker": MARKERS[position % len(MARKERS)]} if position < len(marked) else {"linestyle": "--"}
         handles += axis.plot([], [], color=LINES[position % len(LINES)], label=label, **style)
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 3))
+    longest = max(len(label) for label in [*marked, *dashed])
+    fitting = int(figure.get_size_inches()[0] * 11 / (longest + 6))  # about eleven characters an inch, and the mark
+    figure.legend(handles=handles, loc="outside upper center", ncols=max(1, min(len(handles), 3, fitting)))
 
 
 def _dots(table: Table, columns: Sequence[Column], name: str, folder: Path, rule: str) -> SettingPicture:
-    """A row for each name, a dot for each run, a bar at the mean; methods without the setting are dashed lines."""
+    """A dot for each run, a bar at the mean. Values or methods are the lines, whichever are more, the others colours.
+
+    Methods without the setting are dashed lines.
+    """
     rows = [row for row in table.rows if name in row.setting]
     outside = [row for row in table.rows if name not in row.setting]
     values = list(dict.fromkeys(setting_value(row.setting[name]) for row in rows))
     methods = list(dict.fromkeys(row.title for row in rows))
+    by_value = len(values) >= len(methods)
+    heights, colours = (values, methods) if by_value else (methods, values)
     lines, width = _grid(columns)
-    row_height = 0.3 * max(1.0, 0.6 * len(methods))
-    with drawing(max(8.0, 2.1 * width + 2.0), (row_height * len(values) + 0.9) * len(lines) + 0.8) as figure:
+    line_height = max(0.3, 0.17 * len(colours) + 0.1)
+    with drawing(max(8.0, 2.1 * width + 2.0), (line_height * len(heights) + 0.9) * len(lines) + 0.8) as figure:
         panels = _panels(figure, columns, sharey=True)
         for axis, column in panels:
             for row in (row for row in rows if column in row.cells):
-                position = methods.index(row.title)
-                above = 0.6 * ((position + 0.5) / len(methods) - 0.5)
-                height = values.index(setting_value(row.setting[name])) + above
-                colour, marker = LINES[position % len(LINES)], MARKERS[position % len(MARKERS)]
-                seeds = [100 * value for value in row.cells[column].by_seed.values()]
-                axis.plot(
-                    [100 * row.cells[column].mean] * 2, [height - 0.12, height + 0.12], color=colour, linewidth=2.2
+                pair = setting_value(row.setting[name]), row.title
+                place, position = (
+                    names.index(key)
+                    for names, key in zip((heights, colours), pair if by_value else pair[::-1], strict=True)
                 )
-                axis.scatter(seeds, [height] * len(seeds), s=22, color=colour, marker=marker, alpha=0.8)
-            for position, row in enumerate(outside, start=len(methods)):
+                height = place + 0.7 * ((position + 0.5) / len(colours) - 0.5)
+                style = {"color": LINES[position % len(LINES)]}
+                half = 0.3 / len(colours)
+                seeds = [100 * value for value in row.cells[column].by_seed.values()]
+                axis.plot([100 * row.cells[column].mean] * 2, [height - half, height + half], linewidth=2.2, **style)
+                marker = MARKERS[position % len(MARKERS)]
+                axis.scatter(seeds, [height] * len(seeds), s=20, marker=marker, alpha=0.8, **style)
+            for position, row in enumerate(outside, start=len(colours)):
                 if column in row.cells:
                     axis.axvline(100 * row.cells[column].mean, linestyle="--", color=LINES[position % len(LINES)])
-            axis.set_yticks(range(len(values)), [_short(value) for value in values])
-            axis.set_ylim(len(values) - 0.5, -0.5)
+            axis.set_yticks(range(len(heights)), [_short(text) for text in heights])
+            axis.set_ylim(len(heights) - 0.5, -0.5)
             axis.set_title(column.title, fontsize=11)
             tidy(axis, "x")
         figure.supxlabel("accuracy in percent", fontsize=11)
-        _legend(figure, panels[0][0], methods, [row.title for row in outside])
+        _legend(figure, panels[0][0], colours, [row.title for row in outside])
         path = save(figure, folder, f"dots_{name}_{rule}")
-    alternative = f"Accuracy for each {name}, a panel for each split, a dot for each run and a bar at the mean."
+    alternative = f"Accuracy for each {name} and method, a panel for each split, a dot for each run, a bar at the mean."
     caption = f"A dot is a run, a bar the mean over seeds; checkpoint: {RULES[rule]}; every panel has its own scale."
     return SettingPicture(path, alternative, caption)
 
 
-def _short(value: str) -> str:
-    return value if len(value) <= 28 else f"{value[:27]}…"
+def _short(text: str) -> str:
+    """A label of at most two lines of 28 characters."""
+    kept = textwrap.wrap(text, 28, break_on_hyphens=False)
+    return "\n".join(kept[:2]) + ("…" if len(kept) > 2 else "")

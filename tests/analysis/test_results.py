@@ -43,10 +43,12 @@ def test_a_result_is_read_whole(tmp_path):
 
 def test_the_order_is_that_of_methods_settings_as_numbers_and_seeds(tmp_path):
     records = [record("cde", seed, setting={"top_k": k}) for seed in (1, 0) for k in (16, 2)]
-    write(tmp_path, *records, record("own", 0), record("concatenation", 0))
+    others = [record(name, 0) for name in ("own", "cde_no_sparsity", "concatenation_states", "concatenation")]
+    write(tmp_path, *records, *others)
     found = [(result.method, result.setting.get("top_k"), result.seed) for result in load_results(tmp_path)]
     cde = [("cde", k, seed) for k in (2, 16) for seed in (0, 1)]
-    assert found == [("concatenation", None, 0), *cde, ("own", None, 0)]
+    vanilla = [("concatenation", None, 0), ("concatenation_states", None, 0)]
+    assert found == [*vanilla, *cde, ("cde_no_sparsity", None, 0), ("own", None, 0)]
 
 
 def test_run_folders_of_train_are_results(tmp_path):

@@ -83,6 +83,17 @@ def test_a_grid_with_holes_is_drawn(tmp_path):
     assert picture.path.is_file()
 
 
+@pytest.mark.parametrize("count", [1, 4])
+def test_dots_have_a_line_for_whichever_are_more_and_lose_no_run(tmp_path, monkeypatch, count):
+    methods = ["cde", "icm", "sms", "joint"][:count]
+    runs = [run for method in methods for run in grid(("backbone",), [("vit",), ("resnet",)], method, (0, 1))]
+    drawn = drawn_dots(monkeypatch)
+    (picture,) = plot_settings(results(*runs), tmp_path)
+    assert len(drawn) == len(runs) * 6  # splits
+    shown = texts(picture.path)
+    assert {"vit", "resnet"} <= set(shown) and {f"title of {method}" for method in methods} <= set(shown)
+
+
 def drawn_dots(monkeypatch):
     """Every scatter that is drawn: its x values."""
     from matplotlib.axes import Axes
