@@ -62,7 +62,7 @@ def read_result(run: Run) -> dict[str, Any] | None:
         result: dict[str, Any] = json.loads(run.result.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{run.result} is no JSON ({error}): delete it, and the run is made again.") from error
-    _compare(run, result.get("flags", {}), str(run.result))
+    _compare(run, result.get("settings", {}), str(run.result))
     return result
 
 
@@ -97,9 +97,9 @@ def execute(run: Run, train: Sequence[str] = TRAIN, tick: Callable[[], None] = l
 def _execute(run: Run, train: Sequence[str], tick: Callable[[], None], note: Path, lock: int) -> Outcome:
     state: dict[str, Any] = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
     if state:
-        _compare(run, state["flags"], f"The unfinished run in {run.folder}")
+        _compare(run, state["settings"], f"The unfinished run in {run.folder}")
     else:
-        state = {"flags": all_flags(run), "minutes": 0.0, "finished": False, **_code()}
+        state = {"settings": settings(run), "minutes": 0.0, "finished": False, **_code()}
     if not state["finished"]:
         arguments = run.arguments()
         checkpoint = newest_checkpoint(run.folder)
@@ -122,7 +122,7 @@ def _execute(run: Run, train: Sequence[str], tick: Callable[[], None], note: Pat
 def _train(command: Sequence[str], log: Path, tick: Callable[[], None], lock: int) -> int:
     """Run a command with its output in a file; its exit status. It holds the lock, too, as long as it lives."""
     with log.open("a", encoding="utf-8") as output:
-        output.write(f"{_STARTED}{datetime.datetime.now():%Y-%m-%d %H:%M}: {' '.join(command)}\n")
+        output.write(f"\n{_STARTED}{datetime.datetime.now():%Y-%m-%d %H:%M}: {' '.join(command)}\n")
         output.flush()
         # A session of its own: Ctrl-C reaches the launcher and what it launched through this process, in order.
         process = subprocess.Popen(
@@ -158,15 +158,19 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
-def all_flags(run: Run) -> dict[str, Any]:
-    """What decides a run: the flags of the recipe of train.py, under those of the benchmark, and the rendered data."""
+def settings(run: Run) -> dict[str, Any]:
+    """What decides a run: the recipe of train.py, the flags that follow it, the rendered data and the split.
+
+    Equal settings are the same run. What a method brings by itself is not here, but in `training.arguments`.
+    """
     import yaml
 
     recipe = yaml.safe_load(Path(ROOT, run.train).read_text(encoding="utf-8"))
-    rooms = {f"rooms.{name}": value for name, value in asdict(run.rooms).items()} if run.rooms else {}
-    flags = {name: value for name, value in {**recipe, **run.flags, **rooms}.items() if name not in PLACES}
-    made: dict[str, Any] = json.loads(json.dumps({**flags, "split_seed": run.split_seed}))
-    return made
+    parts = {"recipe": recipe, "flags": run.flags, "rooms": asdict(run.rooms) if run.rooms else {}}
+    made = {name: {key: value for key, value in part.items() if key not in PLACES} for name, part in parts.items()}
+    made["recipe"] = {key: value for key, value in made["recipe"].items() if key not in run.flags}
+    plain: dict[str, Any] = json.loads(json.dumps({**made, "split_seed": run.split_seed}))
+    return plain
 
 
 def make_result(run: Run, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,7 +212,7 @@ def make_result(run: Run, state: Mapping[str, Any]) -> dict[str, Any]:
         "geometry_problem": problem,
         "minutes": state["minutes"],
         "command": run.command(),
-        "flags": state["flags"],
+        "settings": state["settings"],
         "data": run.source,
         "manifests": {
             path.name.removeprefix("split_"): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -235,7 +239,9 @@ def _geometry(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
         return None, f"{type(error).__name__}: {error}"
     geometry["splits"] = {name: values for name, values in geometry["splits"].items() if name[:4] == "test"}
     for values in geometry["splits"].values():
+        # What is long and only drawn; the folder of the run keeps all of it.
         values.get("cosines", {}).pop("matrix", None)
+        values.get("sparsity", {}).pop("profile", None)
     return geometry, None
 
 
@@ -261,14 +267,21 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def _compare(run: Run, made_with: Mapping[str, Any], what: str) -> None:
-    """Raise if something was made with other flags than the run has now."""
-    now = all_flags(run)
-    for name in [*now, *made_with]:
-        if now.get(name) != made_with.get(name):
+    """Raise if something was made with other settings than the run has now."""
+    now, then = _flat(settings(run)), _flat(made_with)
+    for name in [*now, *then]:
+        if now.get(name) != then.get(name):
             raise ValueError(
-                f"{what} was made with {name}={made_with.get(name)!r}, and now it is {now.get(name)!r}: delete it to "
+                f"{what} was made with {name}={then.get(name)!r}, and now it is {now.get(name)!r}: delete it to "
                 "run it again, or give the changed benchmark another name."
             )
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by one name each; a flag and a value of the recipe mean the same."""
+    rooms = {f"rooms.{name}": value for name, value in settings.get("rooms", {}).items()}
+    flags = {**settings.get("recipe", {}), **settings.get("flags", {})}
+    return {**flags, **rooms, "split_seed": settings.get("split_seed")}
 
 
 def _code() -> dict[str, Any]:

@@ -115,7 +115,7 @@ def run_all(
                 bar.write(f"{outcome.name} failed: {outcome.error}")
             else:
                 finished.append(read_result(run) or {})
-                remaining = f"; {len(left)} runs, {time_left()}" if left else ""
+                remaining = f"; {len(left)} to do, {time_left()}" if left else ""
                 bar.write(f"{outcome.name}: {accuracies(finished[-1])}; {outcome.minutes:.1f} minutes{remaining}")
             bar.update()
     return failed

@@ -48,7 +48,9 @@ def test_what_is_kept_is_what_the_run_measured(tmp_path):
         "cde-both-seed2", "cde", "CDE", {}, "single", "both", 2, None, run.command(), str(tmp_path / "pairs"),
     ]  # fmt: skip
     assert result["manifests"] == {"single_comp.json": hashlib.sha256(b"{}").hexdigest()}
-    assert result["flags"]["temperature"] == 0.2 and result["flags"]["delta_dim"] == 256  # the second is of the recipe
+    asked = result["settings"]
+    assert asked["flags"]["temperature"] == 0.2 and "temperature" not in asked["recipe"]
+    assert asked["recipe"]["delta_dim"] == 256 and "output_dir" not in asked["flags"]
     assert result["machine"]["cores"] == os.cpu_count() and result["machine"]["device"] == "cpu"
     assert len(result["commit"]) >= 7 and result["date"][:2] == "20"
     # The fake leaves no deltas: that costs the geometry, and says so, but not the run.
