@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _analyse(run: str, with_umap: bool) -> bool:
     """Analyse one run and say what was found; whether it could be read."""
     from .geometry import GEOMETRY_FILE, summary_table
-    from .pictures import shown_splits
+    from .pictures import PICTURES_FOLDER, shown_splits
     from .report import analyse
 
     try:
@@ -58,7 +58,7 @@ def _analyse(run: str, with_umap: bool) -> bool:
     folder = written.path.parent
     print(f"{written.path}")
     print(f"{folder / GEOMETRY_FILE}" if written.geometry else f"no {GEOMETRY_FILE}")
-    print(f"{written.pictures.paths[0].parent}/ holds {len(written.pictures.paths)} pictures, as PNG and SVG.")
+    print(f"{folder / PICTURES_FOLDER}/ holds {len(written.pictures.paths)} pictures, as PNG and SVG.")
     return True
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .geometry import notes_by_text
 from .page import Cell, Section, Table
 from .pictures import Pictures, tests_first
 
@@ -55,10 +56,10 @@ _PATCHES: tuple[Line, ...] = (
     ("… other actions", ("patches", "others_mean")),
     ("… the same action", ("patches", "same_action_mean")),
     ("variance by action", ("patches", "variance_action")),
-    ("… of pure noise", ("patches", "variance_action_by_chance")),
+    ("variance by object", ("patches", "variance_object")),
     ("Hoyer sparsity of a patch", ("patches", "hoyer")),
-    ("object read from one patch", ("patches", "object_probe")),
-    ("… from the true action alone", ("patches", "object_from_action")),
+    ("object read from one patch and the true action", ("patches", "object_probe")),
+    ("… from the true action alone", ("patches", "object_chance")),
 )
 
 
@@ -74,11 +75,7 @@ def geometry_sections(geometry: Mapping[str, Any], pictures: Pictures) -> list[S
         notes of the section.
     """
     splits: dict[str, Mapping[str, Any]] = {name: geometry["splits"][name] for name in tests_first(geometry["splits"])}
-    said: dict[str, list[str]] = {}  # many splits share a note
-    for name, values in splits.items():
-        for note in values.get("notes", []):
-            said.setdefault(note, []).append(name)
-    notes = [f"{', '.join(names)}: {note}" for note, names in said.items()]
+    notes = [f"{', '.join(names)}: {note}" for note, names in notes_by_text(geometry).items()]
     sizes = ", ".join(f"{name} {values['n']}" for name, values in splits.items())
     dimensions = next(iter(splits.values()))["dimensions"]
     opening = (

@@ -54,7 +54,7 @@ def drawn_set(split: str, n: int = 80, dimensions: int = 24, patches: bool = Tru
         object_names=OBJECTS,
         opposites=OPPOSITES,
         pair_ids=[f"{split}-{i}" for i in range(n)],
-        scenes=[f"scene {i % 5}" for i in range(n)],
+        scenes=[f"scene {i // 3 % 5}" for i in range(n)],
         **fields,
     )
 

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from modeling_cde.analysis import curves
 from modeling_cde.analysis.curves import main, plot_training_curve, series
+from tests.analysis.kept_figures import keep_figures
 
 HISTORY = [
     {"step": 1, "loss": 3.0, "cross_entropy": 1.0, "contrastive": 0.9, "sparsity": 20.0},
@@ -35,9 +37,32 @@ def test_the_picture_shows_each_term_and_each_validation_split(tmp_path, capsys,
     main([str(tmp_path)])
     path = tmp_path / "training_curve.png"
     assert capsys.readouterr().out.strip() == str(path)
-    assert path.read_bytes().startswith(b"\x89PNG")
+    assert path.read_bytes().startswith(b"\x89PNG") and path.with_suffix(".svg").is_file()
     assert set(drawn) == {"cross-entropy", "contrastive", "sparsity", "validation"}
     assert drawn["validation"] == ([2, 4], [0.5, 0.75])
+
+
+def write(folder, history):
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+
+
+def test_a_term_that_turns_negative_and_the_size_of_the_deltas_are_drawn(tmp_path, monkeypatch):
+    figures = keep_figures(monkeypatch, curves)
+    write(tmp_path, [{"step": i, "cross_entropy": 1.0, "auxiliary": 1.0 - i, "delta_norm": 3.0} for i in range(3)])
+    assert plot_training_curve(tmp_path, tmp_path / "pictures" / "curve.png") == tmp_path / "pictures" / "curve.png"
+    (axes,) = figures[0].axes  # nothing was validated
+    drawn = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+    assert drawn == {"cross-entropy": [1.0] * 3, "auxiliary": [1.0, 0.0, -1.0], "norm of the deltas": [3.0] * 3}
+    assert axes.get_yscale() == "symlog"
+    write(tmp_path, HISTORY)
+    plot_training_curve(tmp_path)
+    assert figures[1].axes[0].get_yscale() == "log"
+
+
+def test_a_file_that_is_no_log_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "trainer_state.json").write_text("[]")
+    with pytest.raises(SystemExit, match="trainer_state.json is no trainer state"):
+        main([str(tmp_path)])
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):
