@@ -53,3 +53,9 @@ def test_certainty_and_impossible_actions():
     found = measure_calibration(part)
     assert found["ece"] == pytest.approx(0.5) and found["bins"][-1]["n"] == 2
     np.testing.assert_array_equal(softmax(part.logits)[1], [1, 0, 0, 0])
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
+    third = make_set(np.ones((2, 2)), [0, 1], actions=["open", "close", "dirty"], logits=np.zeros((2, 3), np.float32))
+    [used] = [entry for entry in measure_calibration(third)["bins"] if entry["n"]]
+    assert used["high"] == used["confidence"] == 1 / 3 and used["accuracy"] == 0.5
