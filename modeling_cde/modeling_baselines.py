@@ -86,8 +86,9 @@ class ICMForActionClassification(ConcatenationForActionClassification):
 
     Both in one backward pass, where the benchmark's code takes a step of each in turn with two optimizers. `loss` is
     cross-entropy + C, so its value holds C with the weight 1: λ weighs the gradient, and the critic, which has to
-    keep up with the model, learns at full speed whatever λ is. C near the logarithm of the number of objects means
-    that the critic reads nothing. λ is constant, as in the benchmark's code.
+    keep up with the model, learns at full speed whatever λ is. C at the logarithm of the number of objects means that
+    the critic reads nothing; above it the model misleads the critic, which can go on without a bound. λ is constant,
+    as in the benchmark's code.
 
     Args:
         config: Configuration; `id2label` names the actions.

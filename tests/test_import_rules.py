@@ -10,7 +10,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "modeling_cde"
 HUB_FILES = ("configuration_cde", "backbones_cde", "modeling_cde", "image_processing_cde", "pipeline_cde")
-BASELINES = ("modeling_concatenation", "modeling_baselines", "modeling_token_baselines", "modeling_neighbours")
+BASELINES = tuple(
+    f"modeling_{name}" for name in ("concatenation", "baselines", "joint", "token_baselines", "neighbours")
+)
 MODELS = {f"{PACKAGE}.{name}" for name in (*HUB_FILES, *BASELINES, "methods")}
 # What a machine has that can load a checkpoint: Transformers brings numpy and safetensors.
 HUB_LIBRARIES = {"torch", "transformers", "numpy", "PIL", "safetensors", *sys.stdlib_module_names}
