@@ -45,7 +45,10 @@ METHODS: dict[str, Method] = {
     "oracle_mask": Method(OracleMaskForActionClassification, "oracle mask", _OWN_LOSS_ONLY),
     "token_matching": Method(TokenMatchingForActionClassification, "token matching", _OWN_LOSS_ONLY),
     "joint": Method(JointEncoderForActionClassification, "joint two-frame encoder", _OWN_LOSS_ONLY),
-    "neighbours": Method(NeighboursForActionClassification, "k-NN on frozen features", _OWN_LOSS_ONLY),
+    # One epoch: it fills the bank, and in a second one each pair would be voted for by its own copy.
+    "neighbours": Method(
+        NeighboursForActionClassification, "k-NN on frozen features", {**_OWN_LOSS_ONLY, "num_train_epochs": 1}
+    ),
 }
 
 _BY_MODEL_TYPE = {method.model.config_class.model_type: method.model for method in METHODS.values()}
