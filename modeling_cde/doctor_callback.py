@@ -1,6 +1,8 @@
 """The doctor while a model trains: says a sign of trouble once the log shows it, and stops a training that is lost.
 
-trainer.add_callback(DoctorCallback())
+    trainer.add_callback(DoctorCallback())
+
+`train.py` adds it to every training.
 """
 
 from typing import Any

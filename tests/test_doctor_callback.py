@@ -79,6 +79,8 @@ def test_a_huge_sparsity_weight_collapses_the_deltas(tmp_path, capsys, family):
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("doctor:")]
     assert lines == [f"doctor: {finding.line()}" for finding in doctor.findings]
     assert "Try: a tenth of --sparsity_weight (now 100)" in "".join(lines)
+    trainer.save_state()
+    assert findings.COLLAPSED in [finding.sign for finding in examine(tmp_path)]  # the finished run shows it, too
 
 
 def test_terms_that_hardly_count_are_said(tmp_path):
@@ -112,8 +114,9 @@ def test_changes_never_seen_diverge_and_an_action_never_seen_is_dead(tmp_path):
     two = known.select([i for i in range(24) if i % 3 != 2])
     often = {"eval_strategy": "steps", "eval_steps": 6}
     _, doctor = train(tmp_path, evaluated={"validation": known, "validation_syst": other}, **often)
-    assert set(said(doctor)) == {(findings.DIVERGENCE, "validation_syst")} and len(doctor.findings) <= 2
-    assert doctor.findings[-1].value == 1.0  # the change of another action is taken for that action
+    assert said(doctor) == [(findings.DIVERGENCE, "validation_syst")]
+    # The change of another action is taken for that action.
+    assert doctor.findings[0].value > 0.5 and doctor.findings[0].step == 12
     _, doctor = train(tmp_path, two, evaluated={"validation": known}, **often)
     assert said(doctor) == [(findings.DEAD_CLASSES, "validation")]
     assert doctor.findings[0].value >= 1 and doctor.findings[0].step == 12  # half-way
@@ -139,7 +142,7 @@ class InfiniteRate(TrainerCallback):
     ],
 )
 def test_a_ruined_training_stops_and_leaves_the_checkpoint_of_before(tmp_path, capsys, save_steps, stopped_at, where):
-    options = {"max_steps": 12, "logging_steps": 1, "save_strategy": "steps", "save_total_limit": 1}
+    options = {"max_steps": 8, "logging_steps": 1, "save_strategy": "steps", "save_total_limit": 1}
     args = quick(tmp_path, save_steps=save_steps, **options)
     doctor = DoctorCallback()
     trainer = CDETrainer(tiny_cde("resnet"), args, train_dataset=pairs(), callbacks=[InfiniteRate(), doctor])
@@ -154,7 +157,7 @@ def test_a_ruined_training_stops_and_leaves_the_checkpoint_of_before(tmp_path, c
     doctor = DoctorCallback()
     again = CDETrainer(tiny_cde("resnet"), args, train_dataset=pairs(), callbacks=[doctor])
     again.train(resume_from_checkpoint=True)
-    assert has_finite_weights(again.model) and again.state.global_step == 12 and doctor.stopped is None
+    assert has_finite_weights(again.model) and again.state.global_step == 8 and doctor.stopped is None
 
 
 def test_the_end_of_an_epoch_saves_no_ruined_weights(tmp_path):
@@ -199,10 +202,3 @@ def test_a_sign_is_said_again_when_it_got_much_worse(tmp_path, capsys):
     assert capsys.readouterr().out.count("doctor: warning") == 2
     doctor.on_train_begin(None, None, None)
     assert doctor.findings == []
-
-
-def test_what_was_said_live_is_found_in_the_finished_run(tmp_path):
-    trainer, doctor = train(tmp_path, sparsity_weight=100.0, **FAST)
-    trainer.save_state()
-    assert findings.COLLAPSED in dict(said(doctor))
-    assert findings.COLLAPSED in [finding.sign for finding in examine(tmp_path)]

@@ -88,15 +88,19 @@ def examine_run(run: str | Path) -> Examination:
     reason = "" if iid else f"no {DELTAS_FILE} with finite numbers of a split named validation or test"
     for sign in (findings.COLLAPSED, findings.VANISHED):
         _note(result, sign, reason)
-    if iid is None:
+    if iid is None and not any(broken):
         found += _dead_by_metrics(splits, settings)
     known = iid is not None or any("never_predicted" in splits.get(name, {}) for name in ("validation", "test"))
     _note(result, findings.DEAD_CLASSES, "" if known else "no scores of a split named validation or test")
-    gaps = shifted_pairs(splits)
+    shifted_splits = shifted_pairs(splits)
+    large = {name for name, values in splits.items() if values.get("n", math.inf) >= findings.FEWEST_IN_SPLIT}
+    gaps = [pair for pair in shifted_splits if large.issuperset(pair)]
     for iid_name, shifted in gaps:
         accuracies = splits[iid_name]["accuracy"], splits[shifted]["accuracy"]
         found.append(signs.divergence(*accuracies, (iid_name, shifted), settings))
-    _note(result, findings.DIVERGENCE, "" if gaps else f"no shifted split beside its own in {METRICS_FILE}")
+    reason = f"splits of fewer than {findings.FEWEST_IN_SPLIT} pairs" if shifted_splits else ""
+    reason = reason or f"no shifted split beside its own in {METRICS_FILE}"
+    _note(result, findings.DIVERGENCE, "" if gaps else reason)
 
     # The way there.
     history = (state or {}).get("log_history", [])
@@ -105,7 +109,6 @@ def examine_run(run: str | Path) -> Examination:
     reason = "" if log.is_long_enough else f"fewer than {FEWEST_LOGS} logs of training"
     reason = f"no {STATE_FILE}" if state is None else reason
     if not reason:
-        result.skipped.pop(findings.COLLAPSED, None)
         _note(result, findings.COLLAPSED)
     unknown = {
         findings.DOMINANT: "" if settings.weights() else f"the loss weights are not in {METRICS_FILE}",
@@ -113,9 +116,8 @@ def examine_run(run: str | Path) -> Examination:
     }
     for sign in _FROM_LOG:
         _note(result, sign, reason or unknown.get(sign, ""))
-    if not splits and log.evaluations:  # a run that was stopped before it was evaluated
-        for sign in (findings.DEAD_CLASSES, findings.DIVERGENCE):
-            result.skipped.pop(sign, None)
+    for sign in (findings.DEAD_CLASSES, findings.DIVERGENCE):
+        if not splits and log.evaluations:  # a run that was stopped before it was evaluated
             _note(result, sign)
 
     seen: set[tuple[str, str]] = set()
@@ -166,14 +168,16 @@ def shifted_pairs(splits: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _not_finite(splits: Mapping[str, Any], sets: Mapping[str, DeltaSet]) -> list[Finding | None]:
-    found = []
+    """One finding for all splits that have the same trouble."""
+    where: dict[tuple[str, ...], list[str]] = {}
     for name in dict.fromkeys([*sets, *splits]):
         kinds = ("delta", "states", "logits")
         broken = [kind for kind in kinds if name in sets and not _all_finite(getattr(sets[name], kind))]
         if not math.isfinite(splits.get(name, {}).get("cross_entropy", 0.0)):
             broken.append("cross_entropy")
-        found.append(signs.not_finite(broken, f"in {name}"))
-    return found
+        if broken:
+            where.setdefault(tuple(broken), []).append(name)
+    return [signs.not_finite(broken, f"in {', '.join(names)}") for broken, names in where.items()]
 
 
 def _of_arrays(values: DeltaSet, settings: Settings) -> list[Finding | None]:
@@ -215,6 +219,7 @@ def _note(result: Examination, sign: str, reason: str = "") -> None:
     if reason:
         result.skipped[sign] = reason
     elif sign not in result.checked:
+        result.skipped.pop(sign, None)
         result.checked.append(sign)
 
 
@@ -267,10 +272,8 @@ def _report(name: str, examination: Examination) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line: see the module's docstring."""
-    parser = argparse.ArgumentParser(
-        prog="python -m modeling_cde.analysis.doctor",
-        description="Signs of trouble in finished runs: what was seen, the number behind it, what to try.",
-    )
+    about = "Signs of trouble in finished runs: what was seen, the number behind it, what to try."
+    parser = argparse.ArgumentParser(prog="python -m modeling_cde.analysis.doctor", description=about)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="output folder of a run, or a folder of result files")
     options = parser.parse_args(arguments)
     errors, compared, results = False, len(options.runs) > 1, []

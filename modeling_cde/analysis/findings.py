@@ -38,6 +38,8 @@ VANISHED_LENGTH = 0.1
 FEWEST_PAIRS = 5
 # Between the gaps that the paper reports for CDE (0.21) and for the best other method (0.42), rounded up to a 0.05.
 GAP = 0.35
+# An accuracy over fewer pairs than this has a standard error of 0.11 and more.
+FEWEST_IN_SPLIT = 20
 # "High" accuracy: below it the first trouble is the training, not the shift.
 HIGH_ACCURACY = 0.7
 # Share of anchors without a positive. Class-aware batches have none; a quarter of a batch idle is worth a change.

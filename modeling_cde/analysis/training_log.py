@@ -148,7 +148,8 @@ def _of_evaluations(log: TrainingLog, settings: Settings) -> list[Finding | None
     for split, points in accuracies.items():
         iid = dict(accuracies.get(split.split("_")[0], []))
         step, accuracy = points[-1]
-        if "_" in split and step in iid:
+        # In distribution is learned first: an early gap may yet close.
+        if "_" in split and step in iid and _past(LATE, step, settings):
             before = max((value for _, value in points[:-1]), default=None)
             found.append(
                 divergence(iid[step], accuracy, (split.split("_")[0], split), settings, best_before=before, step=step)

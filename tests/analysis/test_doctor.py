@@ -139,6 +139,8 @@ def test_divergence_is_read_from_validation_and_from_test_only_where_there_is_no
     finding = examine(run(metrics=metrics_of(HEALTHY | {"validation_syst": 0.3})))[0]
     assert finding.sign == findings.DIVERGENCE and finding.value == pytest.approx(0.65)
     assert signs_of(run(metrics=metrics_of(HEALTHY | {"test_syst": 0.3}))) == []
+    few = metrics_of(HEALTHY | {"validation_syst": 0.3}, n=19)
+    assert "splits of fewer than 20 pairs" in examine_run(run(metrics=few)).skipped[findings.DIVERGENCE]
     only_test = {"test": 0.94, "test_syst": 0.3}
     assert "in test but 0.30 in test_syst" in examine(run(metrics=metrics_of(only_test)))[0].sentence
 
@@ -174,6 +176,8 @@ def test_numbers_that_are_not_finite_are_found_in_every_file(run):
     log = history() + [{"step": 50, "loss": float("nan")}]
     found = examine(run(splits={"validation": broken, "test": split()}, metrics=metrics, log=log))
     assert [finding.sign for finding in found] == [findings.NOT_FINITE] * 3
+    several = examine(run("b", splits={"validation": broken, "test": broken}, log=history()))
+    assert [f.sentence for f in several] == ["NaN or infinity in validation, test: delta, logits."]
     sentences = " ".join(finding.sentence for finding in found)
     assert "in validation: delta, logits." in sentences and "in test: cross_entropy." in sentences
     assert "in the log: loss." in sentences and found[-1].step == 50

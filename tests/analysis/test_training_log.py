@@ -91,8 +91,10 @@ def test_an_idle_contrastive_term_is_seen_late_in_the_training():
 
 def test_divergence_is_between_splits_of_one_step_and_remembers_the_best():
     history = healthy() + [
-        evaluation(50, "validation", 0.9),
-        evaluation(50, "validation_syst", 0.6),
+        evaluation(40, "validation", 0.95),
+        evaluation(40, "validation_syst", 0.2),  # early: what is learned first is learned in distribution
+        evaluation(60, "validation", 0.9),
+        evaluation(60, "validation_syst", 0.6),
         evaluation(100, "validation", 0.95),
     ]
     assert signs_of(history) == []  # the shifted split was not evaluated at step 100 yet
