@@ -72,7 +72,10 @@ def write_comparison(
     results_section, reading = _result_section(table, folder), _reading_section(table, warnings)
     # What speaks against comparing the runs comes before their numbers.
     sections = [reading, results_section] if warnings else [results_section, reading]
-    sections += [*_setting_sections(results, folder), *_further_sections(further), *_geometry_sections(results)]
+    settings = _setting_sections(results, folder)
+    # Of a large grid the picture says more than the table.
+    sections = settings + sections if len(table.rows) > _MOST_ROWS else sections + settings
+    sections += [*_further_sections(further), *_geometry_sections(results)]
     sections += [_doctor_section(results), _difference_section(results), _runs_section(results, command)]
     report = folder / "report.html"
     report.write_text(render_page(title, sections, summary=provenance(results)), encoding="utf-8")

@@ -9,6 +9,7 @@ import statistics
 import numpy as np
 import pytest
 
+from modeling_cde.analysis import style
 from modeling_cde.analysis.comparison import default_output, main
 from modeling_cde.analysis.geometry import measure
 from modeling_cde.analysis.geometry_table import MEASURES, geometry_table, look_up
@@ -16,6 +17,14 @@ from modeling_cde.analysis.results import from_record, load_results
 from tests.analysis.drawn_run import drawn_set
 from tests.analysis.synthetic_deltas import save_sets
 from tests.analysis.synthetic_results import record, write
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_pictures():
+    """A quarter of the pixels: nothing here looks at them, and most of the time goes into them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(style._RC, "savefig.dpi", 50)
+        yield
 
 
 def geometry(hoyer):

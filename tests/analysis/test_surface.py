@@ -4,11 +4,20 @@ import re
 
 import pytest
 
+from modeling_cde.analysis import style
 from modeling_cde.analysis.pairing import compare
 from modeling_cde.analysis.results import from_record
 from modeling_cde.analysis.seed_dots import plot_differences, plot_seeds, row_label
 from modeling_cde.analysis.surface import chosen_row, plot_settings, varied_settings
 from tests.analysis.synthetic_results import record
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_pictures():
+    """A quarter of the pixels: nothing here looks at them, and most of the time goes into them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(style._RC, "savefig.dpi", 50)
+        yield
 
 
 def results(*records):
