@@ -13,7 +13,7 @@ from typing import Any
 RECORDED = (
     "seed", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate",
     "backbone_learning_rate", "weight_decay", "contrastive_weight", "sparsity_weight", "sparsity_warmup_ratio",
-    "temperature", "class_aware_sampling", "min_samples_per_class", "bf16", "metric_for_best_model",
+    "temperature", "class_aware_sampling", "min_samples_per_class", "bf16", "fp16", "metric_for_best_model",
 )  # fmt: skip
 
 
@@ -60,7 +60,6 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     from modeling_cde.data.shifts import load_shifts, pairs_used_twice, reported_splits
     from modeling_cde.data.subsets import take_subsets
     from modeling_cde.data.transforms import Augmentation, PairTransform
-    from modeling_cde.doctor_callback import DoctorCallback
     from modeling_cde.metrics import compute_action_metrics
     from modeling_cde.progress import show_progress
     from modeling_cde.trainer import CDETrainer
@@ -90,7 +89,6 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
         compute_metrics=accuracy,
     )
     show_progress(trainer)
-    trainer.add_callback(DoctorCallback())
     record = {
         "command": " ".join(["accelerate launch train.py", *arguments]),
         "data": data_args.source,
@@ -113,12 +111,16 @@ def main(arguments: list[str]) -> None:
     from modeling_cde.analysis.curves import plot_training_curve
     from modeling_cde.cards.model_card import write_model_card
     from modeling_cde.data.shifts import reported_splits
+    from modeling_cde.doctor_callback import DoctorCallback
     from modeling_cde.evaluation import evaluate_splits, results_table
     from modeling_cde.selection import restore_last, selected_epoch
 
     resume = trainer.args.resume_from_checkpoint  # a folder, or "true" for the newest checkpoint of output_dir
+    trainer.add_callback(doctor := DoctorCallback())
     trainer.train(resume_from_checkpoint=True if str(resume).lower() == "true" else resume)
     output = Path(trainer.args.output_dir)
+    if doctor.stopped:
+        sys.exit(f"train.py: stopped ({doctor.stopped.sentence}) and not evaluated; {output} keeps its checkpoints.")
     trainer.save_model(str(output))
     trainer.save_state()
     record["minutes"] = round((time.time() - started) / 60, 1)

@@ -103,6 +103,16 @@ def test_the_last_epoch_is_evaluated_beside_the_selected_one(data, tmp_path):
         assert metrics["splits"]["validation"]["cross_entropy"] == pytest.approx(losses[epoch], rel=1e-4)
 
 
+def test_a_training_that_is_lost_stops_with_an_error(data, tmp_path):
+    done = run_training(
+        "--data", str(data), "--output_dir", str(tmp_path), "--learning_rate=1e30", "--backbone_learning_rate=1e30",
+        "--num_train_epochs=3", "--logging_steps=1", "--warmup_steps=0", "--max_grad_norm=0",
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert re.search(r"^train\.py: stopped \(.*\) and not evaluated; .* keeps its checkpoints\.$", done.stderr, re.M)
+    assert not (tmp_path / "metrics.json").exists()
+
+
 def test_the_baseline_takes_the_same_command(data, tmp_path):
     done = run_training(
         "--method=concatenation", "--data", str(data), "--output_dir", str(tmp_path), "--max_steps=2",
