@@ -176,7 +176,7 @@ def redirect(recipe: Recipe, train: str | None = None, data: str | None = None) 
     Args:
         recipe: a benchmark.
         train: recipe of train.py instead of its own.
-        data: folder or repository of pairs instead of its own; a repository is what is no folder here.
+        data: folder of pairs instead of its own.
 
     Returns:
         The recipe, its name with the name of what is new behind it, so that results are not mixed.
@@ -187,8 +187,7 @@ def redirect(recipe: Recipe, train: str | None = None, data: str | None = None) 
     if train is not None:
         recipe = replace(recipe, train=train, name=f"{recipe.name}-{Path(train).stem}")
     if data is not None:
-        where = Data(None, data.rstrip("/"), is_folder=Path(data).is_dir())
-        recipe = replace(recipe, data=where, name=f"{recipe.name}-{Path(data).name}")
+        recipe = replace(recipe, data=Data(None, data.rstrip("/")), name=f"{recipe.name}-{Path(data).name}")
     _check(recipe)
     return recipe
 

@@ -99,9 +99,8 @@ def test_files_that_are_no_recipe(tmp_path):
 
 
 def test_a_redirected_recipe_has_another_name(tmp_path):
-    recipe = redirect(load_recipe(write(tmp_path)), "configs/finetune.yaml", "org/pairs")
+    recipe = redirect(load_recipe(write(tmp_path)), "configs/finetune.yaml", "data/pairs/")
     assert (recipe.name, recipe.train) == ("small-finetune-pairs", "configs/finetune.yaml")
-    assert (recipe.data.source, recipe.data.rooms, recipe.data.is_folder) == ("org/pairs", None, False)
-    assert redirect(recipe, data=str(tmp_path)).data.is_folder
+    assert (recipe.data.source, recipe.data.rooms, recipe.data.is_folder) == ("data/pairs", None, True)
     with pytest.raises(ValueError, match="grid over rooms"):
-        redirect(load_recipe(write(tmp_path, grid={"rooms.object_cm": [0, 1]})), data="org/pairs")
+        redirect(load_recipe(write(tmp_path, grid={"rooms.object_cm": [0, 1]})), data="data/pairs")

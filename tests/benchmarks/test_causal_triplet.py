@@ -83,10 +83,12 @@ def test_a_failed_run_is_named_and_the_rest_goes_on(tmp_path, capsys):
     assert (tmp_path / "results" / "small" / "cde-both-seed0.json").is_file()
 
 
-def test_ctrl_c_ends_the_training_and_the_same_command_goes_on(tmp_path):
+def test_ctrl_c_ends_the_training_and_the_same_command_goes_on(tmp_path, monkeypatch):
     arguments = command(tmp_path)
     (tmp_path / "pairs" / "cde-both-seed0.txt").write_text("wait")
-    code = f"from benchmarks.causal_triplet import main; main({arguments!r}, {FAKE!r})"
+    # Without the check of the flags, whose imports take most of the time.
+    code = "import benchmarks.causal_triplet as command; command.check_flags = lambda plan: None; "
+    code += f"command.main({arguments!r}, {FAKE!r})"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, cwd=ROOT)
     folder = tmp_path / "runs" / "small" / "cde-both-seed0"
     for _ in range(900):
@@ -100,6 +102,7 @@ def test_ctrl_c_ends_the_training_and_the_same_command_goes_on(tmp_path):
     assert "Traceback" not in error
     with pytest.raises(ProcessLookupError):
         os.kill(int((folder / "waiting").read_text()), 0)  # the training has ended, too
+    monkeypatch.setattr("benchmarks.causal_triplet.show_table", lambda recipe, folder: None)
     main(arguments, FAKE)
     assert json.loads((tmp_path / "results" / "small" / "cde-both-seed0.json").read_text())["run"] == "cde-both-seed0"
 
