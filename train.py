@@ -129,7 +129,7 @@ def main(arguments: list[str]) -> None:
     splits = reported_splits(splits)
     metrics = evaluate_splits(trainer.model, splits, transform, output, extra={"training": record}, **settings)
     if trainer.args.evaluate_last_checkpoint:
-        restore_last(trainer)
+        record["selected"] = restore_last(trainer)
         evaluate_splits(trainer.model, splits, transform, output / "last", extra={"training": record}, **settings)
     if not trainer.is_world_process_zero():
         return

@@ -40,17 +40,21 @@ def selected_epoch(trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def restore_last(trainer: Any) -> None:
+def restore_last(trainer: Any) -> dict[str, Any]:
     """Put the weights of the last step into the model of a trainer that has loaded the best ones.
 
     Args:
         trainer: a `CDETrainer` after `train`.
 
+    Returns:
+        What `selected_epoch` says of a model that nothing has selected: the last step.
+
     Raises:
         ValueError: the model is sharded or adapted, so that its checkpoints cannot simply be read.
     """
-    if selected_epoch(trainer)["step"] == trainer.state.global_step:
-        return
-    last = Path(trainer.args.output_dir) / f"checkpoint-{trainer.state.global_step}"
-    if not trainer.restore(str(last)):
-        raise ValueError(f"{last} is sharded or adapted: evaluate it by python -m modeling_cde.evaluation.")
+    state = trainer.state
+    if selected_epoch(trainer)["step"] != state.global_step:
+        last = Path(trainer.args.output_dir) / f"checkpoint-{state.global_step}"
+        if not trainer.restore(str(last)):
+            raise ValueError(f"{last} is sharded or adapted: evaluate it by python -m modeling_cde.evaluation.")
+    return {"step": state.global_step, "epoch": round(state.epoch, 2), "criterion": None}

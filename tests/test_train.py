@@ -99,6 +99,7 @@ def test_the_last_epoch_is_evaluated_beside_the_selected_one(data, tmp_path):
     assert best < 3 and selected["training"]["selected"] == {
         "step": state["best_global_step"], "epoch": best, "criterion": "eval_validation_cross_entropy",
     }  # fmt: skip
+    assert last["training"]["selected"] == {"step": state["global_step"], "epoch": 3, "criterion": None}
     for metrics, epoch in ((selected, best), (last, 3)):
         assert metrics["splits"]["validation"]["cross_entropy"] == pytest.approx(losses[epoch], rel=1e-4)
 
