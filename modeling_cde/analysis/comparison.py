@@ -11,6 +11,7 @@ reference by seed, and writes into DIR (by default the folder `comparison` besid
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from .page import Picture, Section, as_data_uri, render_page
 from .page import Table as PageTable
 from .pairing import Table, compare, describe_setting
 from .results import METRICS_FILE, RULES, Result, load_results, setting_key
-from .tables import captions, header_and_rows, markdown_table, notes, to_csv, to_latex, to_markdown
+from .tables import captions, header_and_rows, markdown_table, notes, plain_markdown, to_csv, to_latex, to_markdown
 
 # What the CSV holds beside the accuracy.
 _FURTHER_METRICS = ("macro_accuracy", "gap", "cross_entropy")
@@ -83,7 +84,8 @@ def write_comparison(
 
 
 def _markdown(title: str, table: Table, gaps: Table, origin: str, warnings: Sequence[str], command: str) -> str:
-    parts = [f"# {title}", origin, "\n".join(f"- {sentence}" for sentence in warnings), to_markdown(table).rstrip()]
+    said = "\n".join(f"- {plain_markdown(sentence)}" for sentence in warnings)
+    parts = [f"# {plain_markdown(title)}", plain_markdown(origin), said, to_markdown(table).rstrip()]
     if gaps.columns:
         parts += [captions(gaps)[0], markdown_table(*header_and_rows(gaps))]
     parts += [f"```bash\n{command}\n```"] if command else []
@@ -246,9 +248,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         results = [result for result in results if options.methods is None or result.method in options.methods]
         output = options.output or default_output(options.results[0])
         title = options.title or f"Comparison: {', '.join(source.name for source in options.results)}"
-        command = " ".join(["python -m modeling_cde.analysis compare", *map(str, options.results)])
-        command += f" --reference {options.reference}"
-        command += f" --methods {' '.join(options.methods)}" if options.methods else ""
+        parts = [*map(str, options.results), "--reference", options.reference]
+        parts += ["--methods", *options.methods] if options.methods else []
+        command = f"python -m modeling_cde.analysis compare {shlex.join(parts)}"
         report = write_comparison(results, output, options.reference, options.methods, title, command)
     except OSError as error:  # of the system where it has a file's name, else ours
         sys.exit(f"compare: {error}" if error.filename is None else f"compare: {error.filename}: {error.strerror}.")

@@ -92,6 +92,9 @@ class DeltaSet:
                 raise ValueError(
                     f"split {self.split!r}: {name} must be in [{lowest}, {len(names)}), one name for each."
                 )
+        if self.patch_grid is not None and self.patch_indices is not None and self.patch_indices.size:
+            if not (0 <= self.patch_indices.min() and self.patch_indices.max() < patches):
+                raise ValueError(f"split {self.split!r}: patch_indices must be in [0, {patches}), places in the grid.")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -191,6 +194,10 @@ def load_delta_sets(run: str | Path) -> dict[str, DeltaSet]:
             )
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+        except (KeyError, TypeError):
+            raise ValueError(
+                f"{path}: the header does not name pairs and scenes of {split!r}; evaluate again."
+            ) from None
     return sets
 
 

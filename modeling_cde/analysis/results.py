@@ -139,6 +139,9 @@ def from_record(record: Mapping[str, Any], source: str) -> Result:
         ValueError: if an entry is missing or cannot be.
     """
     try:
+        for name in ("seed", "split_seed"):
+            if not isinstance(record.get(name) or 0, int):
+                raise TypeError(f"{name} is no integer")
         return Result(
             run=str(record["run"]),
             method=str(record["method"]),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,17 +56,23 @@ def to_markdown(table: Table) -> str:
     figures, differences = captions(table)
     parts = [figures, markdown_table(*header_and_rows(table))]
     if table.reference is not None:
-        parts += [differences, markdown_table(*header_and_rows(table, differences=True))]
-    parts += ["\n".join(f"- {note}" for note in notes(table))]
+        parts += [plain_markdown(differences), markdown_table(*header_and_rows(table, differences=True))]
+    parts += ["\n".join(f"- {plain_markdown(note)}" for note in notes(table))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; the first column is text, the others are numbers."""
     ruler = ["---", *["---:"] * (len(headers) - 1)]
-    return "\n".join(
-        f"| {' | '.join(text.replace('|', chr(92) + '|') for text in row)} |" for row in [headers, ruler, *rows]
-    )
+    first, *others = [[plain_markdown(text) for text in row] for row in [headers, *rows]]
+    lines = [first, ruler, *others]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plain_markdown(text: str) -> str:
+    """Text as Markdown on one line: what would be markup, or end a cell, stands for itself."""
+    escaped = re.sub(r"[\\|*`]", r"\\\g<0>", " ".join(text.split()))
+    return escaped.replace("<", "&lt;").replace("](", "]\\(")
 
 
 def to_csv(*tables: Table) -> str:
@@ -133,7 +140,8 @@ def to_latex(table: Table) -> str:
     parts = [_latex(table, captions(table)[0], differences=False)]
     if table.reference is not None:
         parts.append(_latex(table, captions(table)[1], differences=True))
-    return "\n\n".join(["% needs \\usepackage{booktabs}", *parts, *(f"% {note}" for note in notes(table))]) + "\n"
+    comments = [f"% {' '.join(note.split())}" for note in notes(table)]
+    return "\n\n".join(["% needs \\usepackage{booktabs}", *parts, *comments]) + "\n"
 
 
 def _latex(table: Table, caption: str, differences: bool) -> str:
@@ -159,7 +167,7 @@ def _latex(table: Table, caption: str, differences: bool) -> str:
         "".join(rules),
         f"{' & '.join(below)} \\\\",
         "\\midrule",
-        *(f"{' & '.join(map(_escape, row))} \\\\" for row in rows),
+        *(f"{_first(row[0])} & {' & '.join(map(_escape, row[1:]))} \\\\" for row in rows),
         "\\bottomrule",
         "\\end{tabular}",
         "\\end{table}",
@@ -178,7 +186,13 @@ _SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
 
 
 def _escape(text: str) -> str:
-    return "".join(_SPECIAL.get(character, character) for character in text)
+    return "".join(_SPECIAL.get(character, character) for character in " ".join(text.split()))
+
+
+def _first(text: str) -> str:
+    """The first cell of a row; a bracket or a star there would be an argument of the command before it."""
+    escaped = _escape(text)
+    return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped
 
 
 def signed(value: float) -> str:

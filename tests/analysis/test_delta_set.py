@@ -1,5 +1,7 @@
 """What the evaluation wrote comes back as arrays; files that do not fit are refused in one sentence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -88,3 +90,10 @@ def test_what_is_no_file_of_a_run_is_refused(tmp_path):
 def test_parts_that_do_not_fit_are_refused(tmp_path, header, sentence):
     with pytest.raises(ValueError, match=f"deltas.safetensors: split 'test': {sentence}"):
         load_delta_sets(save_sets(tmp_path, patch_set(), header=header))
+
+
+def test_rows_without_names_and_patches_outside_of_the_grid_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="the header does not name pairs and scenes of 'test'"):
+        load_delta_sets(save_sets(tmp_path, patch_set(), header={"rows": {"test": {"scene": ["b"] * 5}}}))
+    with pytest.raises(ValueError, match=r"patch_indices must be in \[0, 6\)"):
+        replace(patch_set(), patch_indices=np.array([[0, 6]] * 5))

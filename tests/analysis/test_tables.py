@@ -82,6 +82,21 @@ def test_a_pipe_in_a_title_does_not_break_the_table():
     assert "a \\| b" in to_markdown(compare([from_record(run, "x")]))
 
 
+def test_nothing_in_a_title_is_taken_for_markup():
+    run = record("own", title="[x](y) <img src=z>\n# *a* \\| b `c`")
+    text = to_markdown(compare([from_record(run, "x")]))
+    row = next(line for line in text.splitlines() if line.startswith("| [x"))
+    assert row.startswith(r"| [x]\(y) &lt;img src=z> # \*a\* \\\| b \`c\` | 1 |")
+    assert "<img" not in text
+
+
+@pytest.mark.parametrize("title", ["[2cm] b", "*b"])
+def test_a_title_is_no_argument_of_the_command_before_it(title):
+    """LaTeX takes a star or a bracket after the end of a row for a part of the command that ends it."""
+    text = to_latex(compare([from_record(record("own", title=f"{title}\n% c"), "x")]))
+    assert f"\n{{}}{title} \\% c & 1 &" in text
+
+
 @pytest.mark.parametrize(("value", "text"), [(0.0151, "+1.5"), (-0.2, "−20.0"), (0.0004, "0.0"), (-0.0004, "0.0")])
 def test_differences_carry_their_sign(value, text):
     assert signed(value) == text
