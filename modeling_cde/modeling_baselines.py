@@ -86,9 +86,9 @@ class ICMForActionClassification(ConcatenationForActionClassification):
 
     Both in one backward pass, where the benchmark's code takes a step of each in turn with two optimizers. `loss` is
     cross-entropy + C, so its value holds C with the weight 1: λ weighs the gradient, and the critic, which has to
-    keep up with the model, learns at full speed whatever λ is. C at the logarithm of the number of objects means that
-    the critic reads nothing; above it the model misleads the critic, which can go on without a bound. λ is constant,
-    as in the benchmark's code.
+    keep up with the model, learns at full speed whatever λ is. A critic that reads nothing has a C equal to the entropy
+    of the training pairs' objects (the logarithm of their number where all are equally frequent); above it the model
+    misleads the critic, which can go on without a bound. λ is constant, as in the benchmark's code.
 
     Args:
         config: Configuration; `id2label` names the actions.
@@ -192,7 +192,7 @@ class SMSConfig(ConcatenationConfig):
         block_weight: float = 0.1,
         **kwargs: Any,
     ) -> None:
-        self.action_blocks = None if action_blocks is None else list(action_blocks)
+        self.action_blocks = list(action_blocks) if isinstance(action_blocks, Sequence) else action_blocks
         self.block_weight = block_weight
         super().__init__(backbone_config, **kwargs)
 
@@ -202,6 +202,8 @@ class SMSConfig(ConcatenationConfig):
         blocks = self.action_blocks
         if blocks is None:
             return
+        if not isinstance(blocks, list) or any(type(block) is not int for block in blocks):
+            raise ValueError(f"SMSConfig.action_blocks must be whole numbers, one for each action, not {blocks!r}.")
         if len(blocks) != self.num_labels:
             raise ValueError(
                 f"SMSConfig.action_blocks has {len(blocks)} blocks for {self.num_labels} actions: give one for each."

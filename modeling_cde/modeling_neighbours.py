@@ -73,8 +73,9 @@ class NeighboursForActionClassification(BaselinePreTrainedModel):
     "Training" is one pass over the training pairs with any trainer: a forward in training mode with labels first
     classifies the batch by the bank as it is, then adds the batch to it. τ is the only parameter that is learned; the
     backbone is frozen and in evaluation mode. Train for one epoch: from the second on the bank has the pairs
-    themselves, and their own copies vote. The first batches are classified by few neighbours, so that the training
-    loss says little. With several processes the bank holds the rows of all of them.
+    themselves, and their own copies vote. For the same reason an accuracy on the training pairs says nothing, after
+    one epoch already. The first batches are classified by few neighbours, so that the training loss says little. With
+    several processes the bank holds the rows of all of them.
 
     `states` are the features (B, T, D_b) and `delta` their differences: D is the backbone's width here.
 

@@ -113,7 +113,7 @@ def patch_grid(model: torch.nn.Module, size: tuple[int, int]) -> tuple[int, int]
     """
     base = getattr(model, "base_model", None)
     reader = getattr(base, "reader", None)
-    if base is None or reader is None or reader.feature != "patches":
+    if base is None or reader is None or base.config.delta_mode != "patch":  # a baseline may read patches, too
         return None
     weights = next(base.backbone.parameters())
     was_training = base.training

@@ -13,10 +13,11 @@ from modeling_cde.data.regions import box_region
 from modeling_cde.data.shifts import load_shifts
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation import evaluate_splits, main, results_table
+from modeling_cde.modeling_token_baselines import TokenMatchingForActionClassification
 from modeling_cde.predictions import patch_grid, predict
 from tests.auxiliary_model import tiny_auxiliary
 from tests.drawn_pairs import ACTIONS, OBJECTS, draw_data_set
-from tests.tiny_models import FAMILY_NAMES, GRIDS, tiny_cde
+from tests.tiny_models import FAMILY_NAMES, GRIDS, backbone_config, tiny_cde
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +130,16 @@ def test_a_global_model_has_no_patches(data, tmp_path):
     expected = {f"test/{key}" for key in ("delta", "states", "logits", "labels", "objects")}
     assert set(stored) == expected | {"examples/pictures"}
     assert "patch_grid" not in header
+
+
+def test_a_baseline_that_reads_patches_has_no_deltas_of_patches(data, tmp_path):
+    """It selects none, so that there is nothing to compare with what the target covers."""
+    rows = {"test": load_shifts(str(data))["test"]}
+    names = dict(enumerate(ACTIONS))
+    model = TokenMatchingForActionClassification.from_backbone(backbone_config("vit"), delta_dim=16, id2label=names)
+    evaluate_splits(model, rows, TRANSFORM, tmp_path)
+    stored, header = read(tmp_path / "deltas.safetensors")
+    assert not [key for key in stored if "patch" in key or "coverage" in key] and "patch_grid" not in header
 
 
 def test_inputs_beside_the_pictures_reach_the_model(data, tmp_path):
