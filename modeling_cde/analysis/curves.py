@@ -82,6 +82,7 @@ def plot_training_curve(run: str | Path, path: str | Path | None = None) -> Path
         positive = all(value > 0 for line in left.lines for value in line.get_ydata())
         scale = "log" if left.lines and positive else "symlog"
         left.set(xlabel="step", ylabel="value, without its weight", yscale=scale, title="terms of the loss, training")
+        _write_numbers(left.yaxis)
 
         for colour, marker, key in zip(LINES, MARKERS, keys, strict=False):
             steps, values = series(history, key)
@@ -93,6 +94,19 @@ def plot_training_curve(run: str | Path, path: str | Path | None = None) -> Path
                 axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=2, columnspacing=1.0)
             tidy(axes)
         return save(figure, path.parent, path.name.removesuffix(".png"))
+
+
+def _write_numbers(axis: Any) -> None:
+    """Label a logarithmic axis by 0.1, 1 and 10, where Matplotlib would write powers in its mathematical markup."""
+    from matplotlib.ticker import LogFormatter
+
+    class Numbers(LogFormatter):  # type: ignore[misc]
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    axis.set_major_formatter(Numbers())
+    if axis.get_scale() == "log":  # the numbers between, where the axis spans less than a power of ten
+        axis.set_minor_formatter(Numbers())
 
 
 def _is_accuracy(key: str) -> bool:

@@ -173,7 +173,7 @@ def _not_finite(splits: Mapping[str, Any], sets: Mapping[str, DeltaSet]) -> list
     for name in dict.fromkeys([*sets, *splits]):
         kinds = ("delta", "states", "logits")
         broken = [kind for kind in kinds if name in sets and not _all_finite(getattr(sets[name], kind))]
-        if not math.isfinite(splits.get(name, {}).get("cross_entropy", 0.0)):
+        if not math.isfinite(splits.get(name, {}).get("cross_entropy") or 0.0):
             broken.append("cross_entropy")
         if broken:
             where.setdefault(tuple(broken), []).append(name)

@@ -207,8 +207,11 @@ def _notes(part: DeltaSet, result: Mapping[str, Any]) -> list[str]:
         notes.append("No two opposite actions occur in this split, so there is no anti-parallelism to measure.")
     elif result["opposites"]["smallest_p"] > 0.05:
         number = result["opposites"]["permutations"]
-        notes.append(f"With {number} possible arrangements of the actions, p cannot fall below {1 / number:.2f}.")
-    if result["variance"] is None:
+        arrangements = "arrangement" if number == 1 else "arrangements"
+        notes.append(f"With {number} possible {arrangements} of the actions, p cannot fall below {1 / number:.2f}.")
+    if result["variance"] is None and (part.objects < 0).all():
+        notes.append("No pair has a known object, so there are no shares of variance.")
+    elif result["variance"] is None:
         notes.append("The deltas do not vary, so there are no shares of variance.")
     if result["transfer"] is None:
         notes.append("No action occurs on two objects, so generalisation to an object left out cannot be measured.")

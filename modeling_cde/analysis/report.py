@@ -4,6 +4,7 @@ The page is self-contained: it opens in any browser, from a file, without a netw
 """
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,9 +115,9 @@ def _load_metrics(folder: Path) -> dict[str, Any]:
             )
     try:
         metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not metrics["splits"]:
+        if not metrics["splits"] or not all("accuracy" in values for values in metrics["splits"].values()):
             raise KeyError("splits")
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
         raise ValueError(f"{path} holds no results of splits: evaluate the checkpoint again.") from None
     return metrics
 
@@ -137,9 +138,9 @@ def _results(metrics: Mapping[str, Any], geometry: Mapping[str, Any] | None) -> 
     for name in tests_first(metrics["splits"]):
         values = metrics["splits"][name]
         error = measured.get(name, {}).get("calibration", {}).get("ece")
-        figures = (values["accuracy"], values["macro_accuracy"], metrics.get("gap", {}).get(name))
+        figures = (values["accuracy"], values.get("macro_accuracy"), metrics.get("gap", {}).get(name))
         share = values.get("opposite_error_share")
-        rows.append([title_of(name), values["n"], *figures, values.get("cross_entropy"), error, share])
+        rows.append([title_of(name), values.get("n"), *figures, values.get("cross_entropy"), error, share])
     text = (
         "Macro accuracy is the mean over the actions. The gap is what the shift costs: accuracy on test minus "
         "accuracy on the split. The last column is the share of errors that name the opposite action."
@@ -199,5 +200,5 @@ def _origin(folder: Path, metrics: Mapping[str, Any]) -> Section:
         f"Numbers are read from {METRICS_FILE} and {DELTAS_FILE}; those of the geometry are kept in {GEOMETRY_FILE}.",
         "Training refuses to choose a checkpoint by a test split, and nothing in this report is chosen by one.",
     ]
-    code.append(f"python -m modeling_cde.analysis {folder}")
+    code.append(f"python -m modeling_cde.analysis {shlex.quote(str(folder))}")
     return Section("How this was made", tables=tables, code=code, notes=notes)

@@ -68,6 +68,7 @@ _RC: dict[str, Any] = {
     "savefig.dpi": 200,
     "svg.hashsalt": "modeling_cde",  # equal numbers, equal bytes
     "axes.unicode_minus": True,
+    "text.parse_math": False,  # a dollar in a name is a dollar
 }
 
 
@@ -102,14 +103,14 @@ def save(figure: Any, folder: str | Path, name: str) -> Path:
     Args:
         figure: a Matplotlib figure.
         folder: made if absent.
-        name: of the two files, without an ending.
+        name: of the two files, without an ending; a slash in it becomes an underscore.
 
     Returns:
         The path of the PNG; the SVG lies beside it.
     """
     import matplotlib
 
-    target = Path(folder)
+    target, name = Path(folder), name.replace("/", "_")
     target.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(_RC):
         figure.savefig(target / f"{name}.svg", metadata={"Date": None})

@@ -57,6 +57,9 @@ def test_a_term_that_turns_negative_and_the_size_of_the_deltas_are_drawn(tmp_pat
     write(tmp_path, HISTORY)
     plot_training_curve(tmp_path)
     assert figures[1].axes[0].get_yscale() == "log"
+    figures[1].draw_without_rendering()
+    labels = [label.get_text() for label in figures[1].axes[0].get_yticklabels(which="both")]
+    assert "1" in labels and not any("$" in label for label in labels)
 
 
 def test_a_file_that_is_no_log_is_one_sentence(tmp_path, capsys):

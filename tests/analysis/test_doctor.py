@@ -183,6 +183,12 @@ def test_numbers_that_are_not_finite_are_found_in_every_file(run):
     assert "in the log: loss." in sentences and found[-1].step == 50
 
 
+def test_a_cross_entropy_that_was_not_recorded_is_no_trouble(run):
+    metrics = metrics_of(HEALTHY)
+    metrics["splits"]["test"]["cross_entropy"] = None
+    assert examine(run(metrics=metrics)) == []
+
+
 def test_what_cannot_be_checked_is_named_with_the_reason(run):
     skipped = examine_run(run(without=("state", "metrics"))).skipped
     assert set(skipped) == EVERYTHING - {

@@ -98,6 +98,15 @@ def test_poor_splits_give_none_and_a_note(tmp_path, part):
     summary_table({"splits": {"test": result}})
 
 
+def test_a_note_tells_the_reason(tmp_path):
+    """The deltas do vary; what is missing is the object."""
+    part = make_set(np.random.default_rng(0).normal(size=(6, 3)), [0, 1] * 3, [-1] * 6)
+    notes = measure(save_sets(tmp_path, part))["splits"]["test"]["notes"]
+    assert "No pair has a known object, so there are no shares of variance." in notes
+    assert "With 1 possible arrangement of the actions, p cannot fall below 1.00." in notes
+    assert not any("do not vary" in note for note in notes)
+
+
 def test_numbers_that_are_not_finite_are_refused(tmp_path):
     part = synthetic()
     part.delta[3, 2] = np.nan

@@ -168,6 +168,7 @@ def test_splits_with_pictures_are_the_tests():
         (lambda run: (run / "deltas.safetensors").unlink(), "deltas.safetensors is missing: give the output folder"),
         (lambda run: (run / "metrics.json").write_text("{"), "metrics.json holds no results"),
         (lambda run: (run / "metrics.json").write_text('{"splits": {}}'), "metrics.json holds no results"),
+        (lambda run: (run / "metrics.json").write_text('{"splits": {"test": {}}}'), "metrics.json holds no results"),
         (lambda run: (run / "deltas.safetensors").write_bytes(b"12"), "no complete safetensors file"),
     ],
 )

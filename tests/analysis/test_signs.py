@@ -2,7 +2,10 @@
 
 import dataclasses
 import math
+import re
 import statistics
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import torch
@@ -57,6 +60,15 @@ def test_numbers_that_are_not_finite_are_named():
     finding = signs.not_finite(["loss", "grad_norm"], "in the log", 3)
     assert finding.sentence == "NaN or infinity in the log: loss, grad_norm."
     assert (finding.severity, finding.value, finding.step) == ("error", 2.0, 3)
+
+
+def test_every_flag_of_the_advice_is_a_flag_of_train():
+    from modeling_cde.arguments import DataArguments, ModelArguments
+    from modeling_cde.training_args import CDETrainingArguments
+
+    known = {field.name for kind in (ModelArguments, DataArguments, CDETrainingArguments) for field in fields(kind)}
+    named = set(re.findall(r"--([a-z][a-z0-9_]*)", Path(signs.__file__).read_text(encoding="utf-8")))
+    assert len(named) > 10 and named <= known
 
 
 def test_collapsed_deltas_are_small_and_tell_no_actions_apart():

@@ -96,6 +96,15 @@ def test_a_figure_becomes_two_files_that_depend_on_nothing_but_it(tmp_path):
     assert Image.open(tmp_path / "new" / "first.png").size == (1600, 400)
 
 
+def test_a_dollar_in_a_name_is_a_dollar(tmp_path):
+    with drawing(8, 2) as figure:
+        axes = figure.subplots()
+        axes.set_xticks([0, 1], [r"$\no{such} command$", "$x_1$"])
+        axes.set_title(r"$\frac$", fontsize=11)
+        save(figure, tmp_path, "a/b")
+        assert "<!-- $x_1$ -->" in (tmp_path / "a_b.svg").read_text()
+
+
 def test_without_matplotlib_there_is_one_sentence(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(ModuleNotFoundError, match="not installed: pip install"), drawing():
