@@ -26,7 +26,6 @@ from benchmarks.benchmark_plan import Run
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN = (sys.executable, "-m", "accelerate.commands.launch", "train.py")
 END_SECONDS = 20.0  # that a run has to end by itself when it is told to
-# What decides a number: changes here that are not committed are named in the result.
 # Where things are, or what --data overrides: two runs that differ in these only are the same run.
 PLACES = (
     "output_dir",
@@ -38,6 +37,7 @@ PLACES = (
     "rooms.workers",
 )
 _STARTED, _ADVICE = "=== started ", "or run `accelerate config`."
+# What decides a number: changes here that are not committed are named in the result.
 CODE = ("train.py", "modeling_cde", "data_scripts", "configs")
 
 

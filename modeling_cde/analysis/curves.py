@@ -100,7 +100,7 @@ def _write_numbers(axis: Any) -> None:
     """Label a logarithmic axis by 0.1, 1 and 10, where Matplotlib would write powers in its mathematical markup."""
     from matplotlib.ticker import LogFormatter
 
-    class Numbers(LogFormatter):  # type: ignore[misc]
+    class Numbers(LogFormatter):
         def __call__(self, x: float, pos: int | None = None) -> str:
             return f"{x:g}" if super().__call__(x, pos) else ""
 

@@ -102,15 +102,13 @@ def plot_delta_map(deltas: DeltaSet, path: str | Path, method: str = "pca") -> P
         actions, objects = _draw_points(axes, points, deltas, rows)
         if origin is not None:
             axes.scatter(*origin, marker="+", s=260, color="black", linewidth=2.2, zorder=5)
-            box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
-            where = {"xytext": (9, 9), "textcoords": "offset points", "zorder": 6}
-            axes.annotate("no change (δ = 0)", origin, fontsize=10, bbox=box, **where)
             axes.set(xlabel=labels[0], ylabel=labels[1])
             axes.spines[["top", "right"]].set_visible(False)
         else:
             axes.set(xticks=[], yticks=[], xlabel="who is near whom means something here, distances do not")
             axes.spines[:].set_color("#c8c8c8")
-        axes.set_title(f"{SPLIT_TITLES.get(deltas.split, deltas.split)}: {len(rows)} deltas by {method.upper()}")
+        title = f"{SPLIT_TITLES.get(deltas.split, deltas.split)}: {len(rows)} deltas by {method.upper()}"
+        axes.set_title(title if origin is None else f"{title}; the cross is no change (δ = 0)")
         figure.legend(handles=actions, loc="outside lower left", ncol=2, title="action", alignment="left")
         figure.legend(handles=objects, loc="outside lower right", ncol=3, title="object", alignment="left")
         return save(figure, path.parent, path.name.removesuffix(".png"))

@@ -50,7 +50,7 @@ DOMINANT_SHARE = 0.9
 # end of the quickstart run; two perfectly separated actions in a batch of 64 can reach log(31) / log(63) = 0.83.
 IDLE = 0.9
 # Standard deviation of an accuracy over seeds. The paper's ablations differ by 0.02 to 0.08: three seeds that spread
-# more than this cannot tell them apart. Measured: 0.01 to 0.05 in the quickstart results.
+# more than this cannot tell them apart. Measured: 0.01 to 0.05 over three seeds of one split.
 SEED_SPREAD = 0.05
 # Two seeds give no standard deviation worth a warning.
 FEWEST_SEEDS = 3

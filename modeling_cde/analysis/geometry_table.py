@@ -99,5 +99,6 @@ def _show(values: Sequence[float], runs: int) -> str:
     if not values:
         return "–"
     spread = sample_std(values)
-    text = f"{mean(values):.3f}" + ("" if spread is None else f" ± {spread:.3f}")
+    digits = 4 if 0 < abs(mean(values)) < 0.0005 else 3  # a small p is not 0
+    text = f"{mean(values):.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
     return text + (f" ({len(values)} of {runs})" if len(values) < runs else "")

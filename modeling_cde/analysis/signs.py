@@ -49,9 +49,7 @@ def not_finite(names: Sequence[str], where: str, step: int | None = None) -> Fin
     if not names:
         return None
     shown = ", ".join(names)
-    advice = (
-        "a tenth of --learning_rate and --backbone_learning_rate, a lower --max_grad_norm, neither --bf16 nor --fp16."
-    )
+    advice = "a tenth of --learning_rate and --backbone_learning_rate, a lower --max_grad_norm, --precision float32."
     sentence = f"NaN or infinity {where}: {shown}."
     return Finding(NOT_FINITE, "error", sentence, float(len(names)), 0.0, advice, step, where if step is None else "")
 

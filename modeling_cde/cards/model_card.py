@@ -54,7 +54,7 @@ _METHODS = {  # by model_type
     "cde-token-matching": Described(
         "TokenMatchingForActionClassification",
         "A baseline: an action is recognised from the differences of matched patches.",
-        "Each patch of one picture is matched with its most similar patch of the other, and the differences are pooled.",
+        "Each patch of one picture is matched with the most similar patch of the other; the differences are pooled.",
     ),
     "cde-joint": Described(
         "JointEncoderForActionClassification",

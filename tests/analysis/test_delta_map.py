@@ -52,7 +52,7 @@ def test_every_delta_is_a_mark_of_its_action_and_object(monkeypatch, tmp_path):
     assert [drawn[tuple(np.round(point, 9))] for point in points] == [colours[name] for name in part.action_labels()]
     assert np.asarray(axes.collections[-1].get_offsets())[0] == pytest.approx(origin)
     shown = texts(figures[0])
-    assert set(ACTIONS) <= set(shown) and "5 others" in shown and "OOD compositional: 60 deltas by PCA" in shown
+    assert set(ACTIONS) <= set(shown) and "5 others" in shown and "OOD compositional: 60 deltas by PCA; the cross is no change (δ = 0)" in shown
 
 
 def test_an_action_has_one_colour_in_all_splits(monkeypatch, tmp_path):
@@ -70,7 +70,7 @@ def test_a_large_split_is_thinned_evenly(monkeypatch, tmp_path):
     figures = keep_figures(monkeypatch, delta_map)
     monkeypatch.setattr(delta_map, "MOST_ROWS", 20)
     plot_delta_map(drawn_set("test", n=50), tmp_path / "map.png")
-    assert "IID: 20 deltas by PCA" in texts(figures[0])
+    assert "IID: 20 deltas by PCA; the cross is no change (δ = 0)" in texts(figures[0])
 
 
 def test_what_has_no_map_is_said(tmp_path):

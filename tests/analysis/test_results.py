@@ -106,6 +106,7 @@ def without(key):
         (without("seed"), r"one\.json has no entry 'seed'"),
         (json.dumps(record(selected={})), "has no entry 'splits'"),
         (json.dumps(record(selected=None)), "not in the format of a result"),
+        (json.dumps(record(seed="first")), r"one\.json is not in the format of a result"),
         (json.dumps(record(selected={"splits": {"test": {"accuracy": 93.0}}})), "accuracy on test is 93.0"),
         (json.dumps(record(accuracy=float("nan"))), "accuracy on validation is nan"),
         ('{"selected": ', "is not readable as JSON"),
@@ -132,9 +133,9 @@ def test_two_results_of_one_seed_are_refused(tmp_path):
 
 
 def test_the_kept_results_of_the_repository_load():
-    results = load_results(ROOT / "benchmarks/results/quickstart")
-    assert {result.method for result in results} == {"cde", "concatenation"}
-    assert all(not result.setting and result.last is None for result in results)
+    results = load_results(ROOT / "benchmarks/results/rooms")
+    assert {result.method for result in results} == {"cde", "difference", "concatenation"}
+    assert all(not result.setting and result.last is not None for result in results)
 
 
 @pytest.mark.parametrize(
