@@ -52,7 +52,11 @@ def test_every_delta_is_a_mark_of_its_action_and_object(monkeypatch, tmp_path):
     assert [drawn[tuple(np.round(point, 9))] for point in points] == [colours[name] for name in part.action_labels()]
     assert np.asarray(axes.collections[-1].get_offsets())[0] == pytest.approx(origin)
     shown = texts(figures[0])
-    assert set(ACTIONS) <= set(shown) and "5 others" in shown and "OOD compositional: 60 deltas by PCA; the cross is no change (δ = 0)" in shown
+    assert (
+        set(ACTIONS) <= set(shown)
+        and "5 others" in shown
+        and "OOD compositional: 60 deltas by PCA; the cross is no change (δ = 0)" in shown
+    )
 
 
 def test_an_action_has_one_colour_in_all_splits(monkeypatch, tmp_path):
