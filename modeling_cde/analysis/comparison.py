@@ -131,7 +131,11 @@ def _unbroken(text: str) -> str:
 
 
 def _reading_section(table: Table, warnings: Sequence[str]) -> Section:
-    text = "" if warnings else "All runs agree in split, commit, hardware and criterion of selection."
+    text = (
+        ""
+        if warnings
+        else "Runs of one seed have one split; commit, hardware and criterion of selection are the same for all."
+    )
     rules = (
         "The validation-selected checkpoint is the one that the criterion chose on a validation split; the last epoch "
         "is shown beside it because a choice may favour one method. No test split chose a checkpoint or a setting."
