@@ -71,7 +71,7 @@ def open_files(path: str | os.PathLike[str]) -> Files:
         tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
         return TarFiles(path)
     except tarfile.HeaderError:
-        pass
+        pass  # none of the kinds that are read: said below
     raise ArchiveError(
         f"{path} is no zip, and no tar that is plain or packed with gzip, bzip2 or xz; repack it as one."
     )

@@ -123,7 +123,7 @@ def _orientation(image: PIL.Image.Image) -> int | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:
+    except Exception:  # the parser meets hostile bytes with errors of every class; the picture itself may be whole
         return None
 
 
