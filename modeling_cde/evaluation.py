@@ -1,11 +1,12 @@
-"""Evaluate a checkpoint on named splits: one call, two files.
+"""Evaluate a checkpoint on named splits: one call, two files of numbers.
 
     python -m modeling_cde.evaluation --model runs/quickstart --data data/rooms --output runs/quickstart
 
 writes `metrics.json` (accuracy per split, action and object; the gap to the in-distribution split) and
 `deltas.safetensors` (delta, states, logits and labels of every pair, of pairs of the training part to compare with, and
-some pictures). Everything that comes after, pictures, geometry, cards, reads those two files and needs no model. Under
-`accelerate launch` the splits are divided among the processes and every pair is still counted exactly once.
+some pictures). Everything that comes after, pictures, geometry, cards, reads those two files and needs no model. A
+third, `gallery.parquet`, travels with the checkpoint: some training pairs as small pictures, for who lacks the data.
+Under `accelerate launch` the splits are divided among the processes and every pair is still counted exactly once.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from .data.coverage import target_coverage
 from .data.examples import evenly_spaced, spread_rows
 from .data.schema import OPPOSITES
 from .data.transforms import PairTransform
+from .gallery import GALLERY_FILE, write_gallery
 from .metrics import ActionMetrics, accuracy_gap
 from .predictions import Predictions, patch_grid, predict
 
@@ -86,7 +88,7 @@ def evaluate_splits(
     bank_rows: int = 10_000,
     examples: int = 12,
 ) -> dict[str, Any]:
-    """Evaluate a model on named splits and write `metrics.json` and `deltas.safetensors`.
+    """Evaluate a model on named splits; write `metrics.json`, `deltas.safetensors`, with a bank also `gallery.parquet`.
 
     `deltas.safetensors` holds, for each split and for the bank under the name "train": what `Predictions` has,
     `objects` (n,) int64, and of a patch-wise model what `target_coverage` gives; for example `test/delta`. Beside
@@ -99,7 +101,7 @@ def evaluate_splits(
         model: see `predict`.
         splits: name -> rows; "test" is the in-distribution one that the gap of every other "test_*" refers to.
         transform: see `predict`.
-        output: folder for the two files; made if absent.
+        output: folder for the files; made if absent.
         batch_size: pairs per forward pass and process.
         extra: further entries of `metrics.json`, such as the command and the duration of the training.
         bank: the training part, to compare with (nearest neighbours, prototypes); its metrics are not among those of
@@ -145,6 +147,8 @@ def evaluate_splits(
         folder = Path(output)
         folder.mkdir(parents=True, exist_ok=True)
         _write_deltas(folder / DELTAS_FILE, predictions, parts, transform, patch_grid(model, transform.size), examples)
+        if bank is not None:
+            write_gallery(model, parts["train"], transform, folder / GALLERY_FILE, delta=predictions["train"].delta)
         (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     accelerator.wait_for_everyone()
     return metrics

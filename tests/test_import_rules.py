@@ -106,8 +106,12 @@ def test_trainer_knows_no_model():
 
 
 def test_evaluation_imports_models_data_and_metrics():
-    for file in existing("evaluation", "predictions"):
-        wrong = {name for name in local(file) if name not in MODELS | {f"{PACKAGE}.predictions"}}
+    for file in existing("evaluation", "predictions", "gallery"):
+        wrong = {
+            name
+            for name in local(file)
+            if name not in MODELS | {f"{PACKAGE}.{own}" for own in ("predictions", "gallery")}
+        }
         assert not {name for name in wrong if not within(name, f"{PACKAGE}.data", f"{PACKAGE}.metrics")}
 
 
