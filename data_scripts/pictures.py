@@ -4,7 +4,8 @@ Notable:
 
 - The single view keeps the square of the box and a margin, moved inside the picture. With a margin of at least
   the one that `modeling_cde.data.transforms.box_region` adds, the crop that a model is shown of the stored
-  picture is the crop of the original, up to resampling.
+  picture is the crop of the original, up to resampling (of a target of up to 3 pixels, a filter that scales up
+  may miss a neighbour that was cut away).
 - Both pictures pass through the same steps with the same numbers and one encoding, so identical pictures stay
   identical, bit for bit.
 - Pictures are never scaled up, and bytes are kept as they are where nothing has to be done to them.

@@ -86,8 +86,10 @@ def test_a_failed_run_is_named_and_the_rest_goes_on(tmp_path, capsys):
 def test_ctrl_c_ends_the_training_and_the_same_command_goes_on(tmp_path, monkeypatch):
     arguments = command(tmp_path)
     (tmp_path / "pairs" / "cde-both-seed0.txt").write_text("wait")
-    # Without the check of the flags, whose imports take most of the time.
-    code = "import benchmarks.causal_triplet as command; command.check_flags = lambda plan: None; "
+    # A shell's background job ignores SIGINT, and so would its child. Without the check of the flags, whose imports
+    # take most of the time.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "import benchmarks.causal_triplet as command; command.check_flags = lambda plan: None; "
     code += f"command.main({arguments!r}, {FAKE!r})"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, cwd=ROOT)
     folder = tmp_path / "runs" / "small" / "cde-both-seed0"
