@@ -7,8 +7,10 @@ Notable:
 - Batches are class-aware, and with the transforms' randomness a function of seed and epoch: a run resumes bit for
   bit.
 - Weights are restored through `from_pretrained`, which knows the names that checkpoints are saved under.
+- What is pushed to the Hub during training loads at every commit; see `pushing.py`.
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,14 +22,16 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from .data.sampler import seeded, training_batches
 from .distributed import gather_rows
+from .lora import ADAPTER_FOLDER, add_description, is_adapted, load_adapter_weights, merged, save_adapter
 from .losses import CDELoss, TermMeans
+from .pushing import HubPushes
 from .training_args import CDETrainingArguments
 
 # Outputs that are not handed to compute_metrics, which gets the logits alone.
 _NOT_PREDICTIONS = "delta states patch_delta patch_indices patch_logits auxiliary_loss hidden_states attentions".split()
 
 
-class CDETrainer(Trainer):  # type: ignore[misc]
+class CDETrainer(HubPushes, Trainer):  # type: ignore[misc]
     """Trainer of `CDEForActionClassification` and of every model with its inputs and outputs.
 
     The loss is the model's `outputs.loss` plus the contrastive and the sparsity term on `outputs.delta`, or
@@ -60,6 +64,8 @@ class CDETrainer(Trainer):  # type: ignore[misc]
             raise ValueError("CDETrainer: compute_loss_func would replace the loss; override compute_loss instead.")
         args.refuse_selection_on_test(kwargs.get("eval_dataset"))
         super().__init__(model=model, args=args, **kwargs)
+        if is_adapted(model) and (self.is_deepspeed_enabled or self.is_fsdp_enabled):
+            raise ValueError("LoRA is trained by one process, or by several with a whole model each: not by shards.")
         # Every term is a mean over the micro-batch: Trainer is to divide it, once, by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = False
@@ -226,11 +232,35 @@ class CDETrainer(Trainer):  # type: ignore[misc]
         if not self.restore(self.state.best_model_checkpoint):
             super()._load_best_model()
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Saves the model; see `transformers.Trainer.save_model`.
+
+        Of a model with LoRA a checkpoint of the training holds the adapters alone; what is saved in the end is the
+        plain model that they amount to, with the adapters in the folder adapter/ beside it.
+        """
+        if not is_adapted(self.model):
+            super().save_model(output_dir, _internal_call)
+            return
+        adapted, folder = self.model, Path(output_dir or self.args.output_dir)
+        if not _internal_call:
+            if self.args.should_save:
+                save_adapter(adapted, folder / ADAPTER_FOLDER)
+            self.model = merged(adapted)
+        try:
+            super().save_model(output_dir, _internal_call)
+        finally:
+            self.model = adapted
+        if _internal_call and self.args.should_save:
+            add_description(adapted, folder)
+
     def restore(self, checkpoint: str) -> bool:
-        """Fills the model from a checkpoint; False where a sharded or adapted model needs Trainer's own way.
+        """Fills the model from a checkpoint; False where a sharded model needs Trainer's own way.
 
         Trainer's way loads the file as it is, where some families' parameters have older names, and only warns.
         """
+        if is_adapted(self.model):
+            load_adapter_weights(self.model, checkpoint)
+            return True
         sharded = self.is_deepspeed_enabled or self.is_fsdp_enabled
         if sharded or not isinstance(self.model, PreTrainedModel):
             return False

@@ -2,10 +2,8 @@
 
 Notable:
 
-- All files are uploaded first and become visible together by one commit, so that nobody ever loads half a data set.
-  `HfApi.upload_folder` and `upload_large_folder` are not used for that reason: both commit large folders bit by bit.
-  What an upload that broke has sent is not sent again, since the Hub knows it by its content. One commit is enough for
-  any build: pairs come thousands to a file, so a terabyte is some hundred files.
+- One commit (see `modeling_cde.hub`) is enough for any build: pairs come thousands to a file, so a terabyte is some
+  hundred files.
 - Only what belongs to a data set is sent: README.md, the views' files, the manifests. Shards and temporary files stay.
 - Files that the repository has of an older build of the same views go in the same commit.
 """
@@ -16,8 +14,8 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
 
+from ..hub import check_name, commit_files
 from .card import CHECKSUMS, PLACEHOLDER
 from .schema import CONFIGS, VIEWS, data_folder, parse_config
 from .splits import SplitManifest
@@ -83,35 +81,20 @@ def push_to_hub(
             what would be lost.
         ConnectionError: If the Hub cannot be reached or fails; nothing became visible then.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-    from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
-
+    check_name(repo_id)
     folder = Path(folder)
-    try:
-        validate_repo_id(repo_id)
-    except HFValidationError as error:
-        raise ValueError(f"{repo_id!r} is no name for a repository ({_first_line(error)})") from error
-    if repo_id.count("/") != 1:
-        raise ValueError(f"{repo_id!r} is no name for a repository; write ORG/NAME or USER/NAME.")
-    files = publishable_files(folder)
-
-    api = HfApi(token=token, library_name="modeling-cde")
-    try:
-        api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True)
-        repository = api.dataset_info(repo_id)
-        stale = _stale(repository, files, repo_id, private)
-        operations: list[Any] = [CommitOperationDelete(path) for path in stale]
-        operations += [CommitOperationAdd(name, content) for name, content in files.items() if name != "README.md"]
-        readme = Path(folder, "README.md").read_text(encoding="utf-8").replace(PLACEHOLDER, repo_id)
-        operations.append(CommitOperationAdd("README.md", readme.encode()))
-        # The parent makes the Hub refuse the commit if someone else's came between, on which `stale` knows nothing.
-        api.create_commit(
-            repo_id, operations, commit_message=commit_message, repo_type="dataset", parent_commit=repository.sha
-        )
-    except (HTTPError, RuntimeError, ConnectionError) as error:
-        raise _explained(error, repo_id) from error
-    return f"{api.endpoint}/datasets/{repo_id}"
+    files: dict[str, Path | bytes] = {**publishable_files(folder)}
+    readme = Path(folder, "README.md").read_text(encoding="utf-8").replace(PLACEHOLDER, repo_id)
+    files["README.md"] = readme.encode()
+    return commit_files(
+        repo_id,
+        files,
+        repo_type="dataset",
+        private=private,
+        token=token,
+        message=commit_message,
+        delete=lambda theirs: _stale(theirs, files, repo_id),
+    )
 
 
 def publishable_files(folder: Path) -> dict[str, Path]:
@@ -162,11 +145,8 @@ def _checked_files(view: Path) -> dict[str, Path]:
     return {f"{view.name}/{name}": view / name for name in [*wanted, CHECKSUMS]}
 
 
-def _stale(repository: Any, files: Mapping[str, Path], repo_id: str, private: bool) -> list[str]:
+def _stale(theirs: list[str], files: Mapping[str, object], repo_id: str) -> list[str]:
     """What the repository has of an older build of these views."""
-    if private and not repository.private:
-        raise ValueError(f"{repo_id} exists and is public; make it private on its settings page or choose another.")
-    theirs = [item.rfilename for item in repository.siblings or ()]
     built = [home for home in _HOMES if f"{home}/{CHECKSUMS}" in files]
     lost = [home for home in _HOMES if _in_folder(theirs, home) and not _replaced(home, built)]
     if lost:
@@ -174,8 +154,7 @@ def _stale(repository: Any, files: Mapping[str, Path], repo_id: str, private: bo
             f"{repo_id} has the splits {lost[0]}, which this build lacks and which the new card would hide; build it "
             "into the same folder, or publish to another repository."
         )
-    ours = _in_folder(theirs, *_HOMES, "manifests")
-    return [name for name in ours if name not in files]
+    return _in_folder(theirs, *_HOMES, "manifests")
 
 
 def _replaced(home: str, built: list[str]) -> bool:
@@ -187,39 +166,3 @@ def _replaced(home: str, built: list[str]) -> bool:
 
 def _in_folder(names: list[str], *folders: str) -> list[str]:
     return [name for name in names if PurePosixPath(name).parts[0] in folders]
-
-
-def _explained(error: BaseException, repo_id: str) -> OSError:
-    """One sentence for what the Hub or the way to it answered: what happened, and what to do."""
-    reason: BaseException | None = error
-    while reason is not None and getattr(reason, "response", None) is None:  # an upload's error is wrapped
-        reason = reason.__cause__
-    status = getattr(getattr(reason, "response", None), "status_code", None)
-    nothing = f"nothing of this build became visible in {repo_id}"
-    if status == 401:
-        return PermissionError(
-            f"The Hub does not accept the token for {repo_id} (401): log in by `hf auth login`, or set HF_TOKEN to a "
-            "token that may write."
-        )
-    if status == 403:
-        return PermissionError(
-            f"This token may not write to {repo_id} (403): use one with write access, or another ORG/NAME."
-        )
-    if status in (409, 412):
-        return ConnectionError(f"{repo_id} was changed by someone else meanwhile ({status}), so {nothing}; run again.")
-    if status is not None:
-        told = getattr(reason, "server_message", None) or "no more is said"
-        return ConnectionError(
-            f"The Hub answered {status} ({_first_line(told)}); {nothing}. Run the same command again later: what is "
-            "uploaded already is not sent twice."
-        )
-    if type(error).__name__ == "OfflineModeIsEnabled":
-        return ConnectionError(f"HF_HUB_OFFLINE is set, so {repo_id} cannot be published to; unset it.")
-    return ConnectionError(
-        f"The Hub cannot be reached or broke off ({_first_line(error) or type(error).__name__}); {nothing}. Check the "
-        "connection and HF_ENDPOINT, and run the same command again."
-    )
-
-
-def _first_line(error: object) -> str:
-    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), "")

@@ -128,7 +128,7 @@ def test_a_failed_commit_leaves_nothing_and_the_second_try_sends_no_file_twice(b
         hub.failures.clear()
     assert answer["error"] == "ConnectionError"
     assert answer["message"].startswith(
-        "The Hub answered 500 (it was told to fail); nothing of this build became visible"
+        "The Hub answered 500 (it was told to fail); nothing of it became visible"
     )
     assert "\n" not in answer["message"]
     assert set(stored(hub, "org/retry").files()) == {".gitattributes"}

@@ -1,0 +1,308 @@
+"""A finished run, the demo and the metric to the Hub, each in one commit.
+
+    python -m modeling_cde.cards.publishing space ORG/NAME --model ORG/MODEL [--revision COMMIT] [--private]
+    python -m modeling_cde.cards.publishing metric ORG/NAME [--private]
+
+A run is published by `python -m modeling_cde.cards RUN --push ORG/NAME`. What a run's folder must hold is checked
+before anything is sent; nothing pickled is ever sent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from ..hub import check_name, commit_files
+from .model_card import write_model_card
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+# Of a run, by patterns that match no deeper than they are written.
+_WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
+_REPORT = (
+    "README.md", "metrics.json", "geometry.json", "deltas.safetensors", "gallery.parquet", "report.html",
+    "training_curve.*", "split_*.json", "pictures/*", "adapter/*.json", "adapter/*.safetensors", "onnx/*",
+)  # fmt: skip
+# Of an earlier upload: weights and results that would stand beside another model's.
+_STALE = (*_WEIGHTS, *_REPORT, "pytorch_model*.bin*", "training_args.bin")
+_TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{30,}\b")
+
+
+def publish_run(
+    run: str | Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    commit_message: str | None = None,
+) -> str:
+    """Publish a finished run as a model repository, or bring the repository up to date with it.
+
+    The card is rendered for the repository's name. Results and weights that the repository has of another run go.
+
+    Args:
+        run: Output folder of train.py.
+        repo_id: `"ORG/NAME"` or `"USER/NAME"`; created where it does not exist.
+        private: Only its owners see the new repository.
+        token: With the right to write; None for the one of `hf auth login` or of `HF_TOKEN`.
+        commit_message: Of the commit; None for one that names the folder.
+
+    Returns:
+        The repository's address.
+
+    Raises:
+        FileNotFoundError: If something is missing that loading needs, or the run was not evaluated.
+        ValueError: If a file is damaged or holds a token, or the name is none that the Hub takes.
+        PermissionError: If the Hub refuses the token.
+        ConnectionError: If the Hub cannot be reached or fails; the message has the command that publishes later.
+    """
+    check_name(repo_id)
+    folder = Path(run)
+    files = model_files(folder)
+    if not (folder / "metrics.json").is_file():
+        raise FileNotFoundError(f"{folder}/metrics.json is missing: the run was not evaluated, so there is no card.")
+    _read_json(folder / "metrics.json")
+    write_model_card(folder, repo_id=repo_id)
+    for pattern in _REPORT:
+        files |= {str(path.relative_to(folder)): path for path in folder.glob(pattern) if path.is_file()}
+    _refuse_tokens(files)
+    later = f"python -m modeling_cde.cards {run} --push {repo_id}{' --private' if private else ''}"
+    message = commit_message or f"Upload the run {folder.resolve().name}"
+    try:
+        return commit_files(repo_id, files, message=message, private=private, token=token, delete=of_an_earlier_upload)
+    except (PermissionError, ConnectionError) as error:
+        raise type(error)(f"{error} The run in {run} is whole; this publishes it: {later}") from error
+
+
+def model_files(folder: Path) -> dict[str, Path | bytes]:
+    """What of a folder makes a checkpoint that loads by itself, by name, after it was checked.
+
+    Raises:
+        FileNotFoundError: If something is missing.
+        ValueError: If a file cannot be read.
+    """
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no checkpoint (config.json): give the output folder of a run.")
+    config, processor = _read_json(folder / "config.json"), {}
+    wanted = ["config.json", "preprocessor_config.json"]
+    if (folder / "preprocessor_config.json").is_file():
+        processor = _read_json(folder / "preprocessor_config.json")
+    pipelines = [pipeline["impl"] for pipeline in config.get("custom_pipelines", {}).values()]
+    references = [*config.get("auto_map", {}).values(), *processor.get("auto_map", {}).values(), *pipelines]
+    code = {f"{reference.rpartition('--')[2].split('.')[0]}.py" for reference in references}
+    if not code or not pipelines:
+        code |= {"modeling_cde.py", "pipeline_cde.py"}  # a folder of an older version, which names less than it needs
+    while missing := {name for name in code if name not in wanted}:
+        wanted += sorted(missing)
+        for name in missing:
+            text = (folder / name).read_text(encoding="utf-8") if (folder / name).is_file() else ""
+            code |= {f"{module}.py" for module in re.findall(r"^\s*from \.(\w+) import", text, flags=re.MULTILINE)}
+    if (folder / "model.safetensors.index.json").is_file():
+        index = _read_json(folder / "model.safetensors.index.json")
+        wanted += ["model.safetensors.index.json", *sorted(set(index["weight_map"].values()))]
+    else:
+        wanted.append("model.safetensors")
+    lacking = [name for name in wanted if not (folder / name).is_file()]
+    if lacking:
+        raise FileNotFoundError(
+            f"{folder} lacks {', '.join(lacking)}, without which nobody can load it; write it again: load model and "
+            f"processor by modeling_cde.methods.load_action_model({str(folder)!r}) and save_pretrained both there."
+        )
+    for name in wanted:
+        if name.endswith(".safetensors"):
+            _check_weights(folder / name)
+    return {name: folder / name for name in wanted}
+
+
+def of_an_earlier_upload(theirs: Iterable[str]) -> list[str]:
+    """The weights and results among the files of a model repository."""
+    return [
+        name
+        for name in theirs
+        if any(fnmatchcase(name, pattern) and name.count("/") == pattern.count("/") for pattern in _STALE)
+    ]
+
+
+def provisional_card(config: Mapping[str, Any], repo_id: str, state: str) -> bytes:
+    """The card of a checkpoint that was not evaluated: how to load it, and that it has no results.
+
+    Args:
+        config: `config.json`.
+        repo_id: Where it is published.
+        state: A sentence on how far training is.
+    """
+    from huggingface_hub import ModelCardData
+
+    data = ModelCardData(
+        license="apache-2.0",
+        library_name="transformers",
+        pipeline_tag="image-classification",
+        tags=["causal-delta-embeddings", config["model_type"], "before-after-pairs"],
+    )
+    actions = ", ".join(config.get("id2label", {}).values())
+    return f"""---
+{data.to_yaml()}
+---
+
+# {repo_id.split("/")[-1]}
+
+{state} It was not evaluated yet, so there are no results. The finished model's card will take this one's place.
+
+It takes a picture before and a picture after, and names what was done: {actions}.
+
+```python
+from transformers import pipeline
+
+pipe = pipeline("action-classification", model="{repo_id}", trust_remote_code=True)
+print(pipe("before.png", "after.png"))
+```
+""".encode()
+
+
+def publish_space(
+    repo_id: str,
+    model: str,
+    *,
+    revision: str | None = None,
+    private: bool = False,
+    token: str | None = None,
+    folder: str | Path = PACKAGE.parent / "space",
+) -> str:
+    """Publish the demo as a Space that shows one model.
+
+    The package's source goes with it, so that the Space installs nothing but what it finds in its requirements, and
+    `model.json`, in which the app reads what to load.
+
+    Args:
+        repo_id: Of the Space.
+        model: Repository of the checkpoint that it shows.
+        revision: Of that repository; None for its newest.
+        private, token: See `publish_run`.
+        folder: The app; it lies beside the package in the source's repository.
+
+    Returns:
+        The Space's address.
+
+    Raises:
+        FileNotFoundError: If the app is not there.
+        ValueError, PermissionError, ConnectionError: See `publish_run`.
+    """
+    from huggingface_hub import SpaceCard
+
+    check_name(model)
+    folder = Path(folder)
+    files = _tree(folder, "app.py", "README.md", "requirements.txt")
+    files |= {f"{PACKAGE.name}/{name}": path for name, path in _tree(PACKAGE).items()}
+    card = SpaceCard.load(folder / "README.md")
+    card.data.models = [model]  # links the Space to the model's page
+    files["README.md"] = str(card).encode()
+    files["model.json"] = json.dumps({"model": model, "revision": revision}, indent=2).encode()
+    message = f"Show {model}"
+    return _commit_space(repo_id, files, message, private, token)
+
+
+def publish_metric(
+    repo_id: str,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    folder: str | Path = PACKAGE.parent / "metric" / "action_accuracy",
+) -> str:
+    """Publish the metric as a Space, where `evaluate.load(repo_id)` finds it; see `publish_space`."""
+    folder = Path(folder)
+    # `evaluate` looks for a file with the repository's name.
+    check_name(repo_id)
+    if repo_id.split("/")[1] != folder.name:
+        raise ValueError(
+            f"evaluate.load looks for NAME.py in ORG/NAME: name the Space {repo_id.split('/')[0]}/{folder.name}."
+        )
+    files = _tree(folder, f"{folder.name}.py", "README.md", "requirements.txt")
+    message = f"Upload the metric {folder.name}"
+    return _commit_space(repo_id, files, message, private, token)
+
+
+def _commit_space(
+    repo_id: str, files: Mapping[str, Path | bytes], message: str, private: bool, token: str | None
+) -> str:
+    def old(theirs: list[str]) -> list[str]:
+        return [name for name in theirs if name != ".gitattributes"]
+
+    return commit_files(repo_id, files, repo_type="space", message=message, private=private, token=token, delete=old)
+
+
+def _tree(folder: Path, *needed: str) -> dict[str, Path | bytes]:
+    """Every file below a folder, by its relative name; no caches and nothing hidden."""
+    lacking = [name for name in needed if not (folder / name).is_file()]
+    if lacking:
+        raise FileNotFoundError(f"{folder / lacking[0]} is missing: publish from the source's repository.")
+    names = {path: path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        name.as_posix(): path
+        for path, name in names.items()
+        if path.suffix != ".pyc" and not any(part.startswith((".", "__pycache__")) for part in name.parts)
+    }
+
+
+def _check_weights(path: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as weights:  # compares the header with the file's length
+            weights.keys()
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}): write the checkpoint again.") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON ({error}): write it again.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no JSON object: write it again.")
+    return content
+
+
+def _refuse_tokens(files: Mapping[str, Path | bytes]) -> None:
+    """A token that was given as a flag stands in the command that metrics.json and the card repeat."""
+    for name, content in files.items():
+        if name.endswith((".json", ".md", ".html")):
+            text = content if isinstance(content, bytes) else content.read_bytes()
+            if _TOKEN.search(text):
+                raise ValueError(f"{name} holds a token of the Hub, which everyone would see: take it out of the file.")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line: see the module's docstring."""
+    parser = argparse.ArgumentParser(
+        prog="python -m modeling_cde.cards.publishing",
+        description="Publish the demo or the metric as a Space of the Hub, in one commit.",
+        epilog="Log in first by `hf auth login`, or set HF_TOKEN to a token that may write.",
+    )
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="space|metric")
+    space = kinds.add_parser("space", help="the demo, showing one model")
+    space.add_argument("--model", required=True, metavar="ORG/MODEL", help="the checkpoint that it shows")
+    space.add_argument("--revision", help="commit of that repository; its newest by default")
+    metric = kinds.add_parser("metric", help="the metric, for evaluate.load")
+    for kind in (space, metric):
+        kind.add_argument("repo", metavar="ORG/NAME", help="created where it does not exist")
+        kind.add_argument("--private", action="store_true", help="only its owners see it")
+    options = parser.parse_args(arguments)
+    try:
+        if options.kind == "space":
+            url = publish_space(options.repo, options.model, revision=options.revision, private=options.private)
+        else:
+            url = publish_metric(options.repo, private=options.private)
+    except (ValueError, OSError) as error:
+        sys.exit(f"publishing: {error}")
+    print(f"Published the {options.kind} at {url}")
+
+
+if __name__ == "__main__":
+    main()
