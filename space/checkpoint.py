@@ -1,0 +1,128 @@
+"""Any trained checkpoint, from a folder or the Hub, and what is known of it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from transformers.utils import cached_file
+
+from comparison import Comparison
+from modeling_cde.gallery import GALLERY_FILE, read_gallery
+from modeling_cde.methods import load_action_model
+from modeling_cde.pipeline_cde import ActionClassificationPipeline
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a checkpoint says of a pair.
+
+    Attributes:
+        probabilities: Action -> probability, most probable first.
+        delta: D numbers.
+        patches: Of a patch-wise model: `box` (x0, y0, x1, y1, inclusive pixels of the pictures) and `norm` of each
+            patch that it kept, largest norm first; otherwise None.
+    """
+
+    probabilities: dict[str, float]
+    delta: list[float]
+    patches: list[dict[str, Any]] | None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded checkpoint.
+
+    Attributes:
+        name: Folder or repository id, as it was asked for.
+        commit: Of the Hub repository, or None for a folder.
+        pipeline: Model and processor.
+        metrics: What metrics.json holds, or None where there is none.
+        comparison: Training pairs to compare with, or None where there is no gallery.parquet.
+    """
+
+    name: str
+    commit: str | None
+    pipeline: ActionClassificationPipeline
+    metrics: dict[str, Any] | None
+    comparison: Comparison | None
+
+    @classmethod
+    def load(cls, name: str, revision: str | None = None) -> "Checkpoint":
+        """Loads by the installed package; code of the repository is never run.
+
+        Args:
+            name: Folder or Hub id of a checkpoint of any method.
+            revision: Branch, tag or commit of the Hub repository.
+
+        Raises:
+            OSError: There is no such folder or repository, or the Hub cannot be reached.
+            ValueError: It is no checkpoint of ours, its method needs more than two pictures, or a file beside it does
+                not fit.
+        """
+        model, processor = load_action_model(name, **({} if revision is None else {"revision": revision}))
+        if "masks" in getattr(model, "extra_inputs", ()):
+            raise ValueError(f"{name} needs masks of the target beside the pictures, which nobody has here.")
+        commit = model.config._commit_hash
+        metrics = _beside(name, "metrics.json", commit)
+        gallery = _beside(name, GALLERY_FILE, commit)
+        return cls(
+            name=name,
+            commit=commit,
+            pipeline=ActionClassificationPipeline(model=model, image_processor=processor),
+            metrics=None if metrics is None else json.loads(metrics.read_text(encoding="utf-8")),
+            comparison=None if gallery is None else Comparison(read_gallery(gallery)),
+        )
+
+    @property
+    def actions(self) -> list[str]:
+        """Names of the actions in the order of their class ids."""
+        names = self.pipeline.model.config.id2label
+        return [names[index] for index in sorted(names)]
+
+    @property
+    def patchwise(self) -> bool:
+        """Whether it keeps patches; a baseline never does."""
+        config = self.pipeline.model.config
+        return bool(config.model_type == "cde" and config.delta_mode == "patch")
+
+    def read(self, before: Image.Image, after: Image.Image) -> Reading:
+        """Runs the model on one pair of RGB pictures."""
+        options = {"return_patches": True} if self.patchwise else {}
+        found = self.pipeline(before, after, top_k=len(self.actions), return_delta=True, **options)
+        return Reading(
+            probabilities={item["label"]: item["score"] for item in found["actions"]},
+            delta=found["delta"],
+            patches=found.get("patches"),
+        )
+
+    def description(self) -> str:
+        """What was loaded, in Markdown."""
+        config = self.pipeline.model.config
+        where = "local folder" if self.commit is None else f"commit `{self.commit[:10]}` of the Hub"
+        if config.model_type != "cde":
+            kind = f"baseline `{config.model_type.removeprefix('cde_')}`"
+        elif self.patchwise:
+            kind = f"CDE, patch-wise: keeps the {config.top_k_patches} patches that changed most"
+        else:
+            kind = "CDE, global: one delta for the whole picture"
+        lines = [
+            f"**Checkpoint** `{self.name}` ({where})",
+            f"**Method** {kind}; backbone `{config.backbone_config.model_type}`; delta of {config.delta_dim} numbers",
+            f"**{len(self.actions)} actions** {', '.join(self.actions)}",
+        ]
+        splits = {name: values for name, values in (self.metrics or {}).get("splits", {}).items() if "test" in name}
+        if splits:
+            measured = ", ".join(f"{name} {values['accuracy']:.3f}" for name, values in splits.items())
+            lines.append(f"**Accuracy by its metrics.json** {measured}")
+        training = (self.metrics or {}).get("training", {})
+        if training.get("arguments", {}).get("view") == "single":
+            lines.append("It was trained on pictures that the object fills: crop yours to the object.")
+        return "  \n".join(lines)
+
+
+def _beside(name: str, file: str, commit: str | None) -> Path | None:
+    """A file beside the weights, at the same commit; None where there is none."""
+    found = cached_file(name, file, revision=commit, _raise_exceptions_for_missing_entries=False)
+    return None if found is None else Path(found)

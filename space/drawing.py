@@ -1,0 +1,139 @@
+"""What was computed as pieces of HTML, readable by eye, by screen reader, in light and in dark."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from PIL import Image
+
+from comparison import Neighbour
+
+#: Longer side of a picture in the page, in pixels.
+SHOWN = 480
+
+STYLE = """
+.cde-pair { display: flex; gap: 0.6rem; flex-wrap: wrap; }
+.cde-pair figure { margin: 0; flex: 1 1 9rem; max-width: 22rem; }
+.cde-pair svg { width: 100%; height: auto; display: block; border-radius: 4px; }
+.cde-pair rect { fill: none; stroke: #ffd400; stroke-width: 2; vector-effect: non-scaling-stroke; }
+.cde-veil { fill: #000; fill-opacity: 0.45; fill-rule: evenodd; }
+.cde figcaption, .cde p { margin: 0.2rem 0 0; font-size: 0.9rem; line-height: 1.35; }
+.cde-bars { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
+.cde-bars th { text-align: left; font-weight: 400; padding: 0.1rem 0.6rem 0.1rem 0; white-space: nowrap; }
+.cde-bars tr.cde-first th, .cde-bars tr.cde-first td { font-weight: 700; }
+.cde-bars td { padding: 0.1rem 0; border: 0; }
+.cde-bars td:last-child { text-align: right; font-variant-numeric: tabular-nums; width: 3.2rem; }
+.cde-track { position: relative; height: 0.9rem; background: linear-gradient(currentColor, currentColor) center / 1px
+  100% no-repeat; }
+.cde-track i { position: absolute; top: 1px; bottom: 1px; background: #063fa2; }
+.cde-track i.cde-against { background: #c2611a; }
+.dark .cde-track i { background: #4db2ff; }
+.dark .cde-track i.cde-against { background: #f08b3e; }
+.cde-near { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: 0.8rem; }
+.cde-near figure { margin: 0; }
+.cde-near div { display: flex; gap: 3px; }
+.cde-near img { width: 50%; min-width: 0; border-radius: 3px; margin: 0; }
+.cde-message { border-left: 4px solid #c2611a; padding: 0.5rem 0.8rem; margin: 0; font-size: 1rem; }
+"""
+
+
+def message(text: str | None) -> str:
+    """A sentence that a screen reader says at once."""
+    return "" if not text else f'<p class="cde-message" role="alert">{escape(text)}</p>'
+
+
+def patches(before: Image.Image, after: Image.Image, kept: Sequence[Mapping[str, Any]] | None) -> str:
+    """Both pictures with the kept patches framed and the rest dimmed.
+
+    Args:
+        before, after: The pictures that were given.
+        kept: See `Reading.patches`; None: of a model without patches, which is said.
+    """
+    if kept is None:
+        return (
+            '<div class="cde"><p>This checkpoint gives one delta for the whole picture, so there are no selected '
+            "patches; a patch-wise one shows here where it looked.</p></div>"
+        )
+    figures = "".join(
+        f"<figure>{_framed(picture, name, kept)}<figcaption>{name}</figcaption></figure>"
+        for picture, name in ((before, "before"), (after, "after"))
+    )
+    return (
+        f'<div class="cde"><div class="cde-pair">{figures}</div><p>The {len(kept)} patches whose states changed most; '
+        "the action is read from them alone.</p></div>"
+    )
+
+
+def _framed(picture: Image.Image, name: str, kept: Sequence[Mapping[str, Any]]) -> str:
+    """An SVG in the units of the picture given; boxes are inclusive, so that a box ends one pixel further."""
+    width, height = picture.size
+    holes, frames = "", ""
+    for patch in kept:
+        x0, y0, x1, y1 = patch["box"]
+        across, down = x1 + 1 - x0, y1 + 1 - y0
+        holes += f"M{x0} {y0}h{across}v{down}h{-across}z"
+        frames += (
+            f'<rect x="{x0}" y="{y0}" width="{across}" height="{down}"><title>change {patch["norm"]:.3g}</title></rect>'
+        )
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="The picture {name} with {len(kept)} selected '
+        f'patches"><image href="{_data_uri(picture)}" width="{width}" height="{height}" preserveAspectRatio="none"/>'
+        f'<path class="cde-veil" d="M0 0h{width}v{height}h{-width}z{holes}"/>{frames}</svg>'
+    )
+
+
+def bars(cosines: Mapping[str, float], pairs: int) -> str:
+    """Cosine of the delta to each action's mean delta, a bar each, to the right of the middle where above zero.
+
+    Args:
+        cosines: Action -> cosine in [-1, 1], in the order in which they are shown; empty: the delta is zero.
+        pairs: How many training pairs the means are taken over.
+    """
+    if not cosines:
+        return '<div class="cde"><p>The delta is zero: the model sees no difference, so it points nowhere.</p></div>'
+    rows = ""
+    for place, (action, cosine) in enumerate(cosines.items()):
+        half = min(50.0, 50 * abs(cosine))
+        side = f"left:50%;width:{half:.1f}%" if cosine >= 0 else f"right:50%;width:{half:.1f}%"
+        kind = "" if cosine >= 0 else ' class="cde-against"'
+        rows += (
+            f'<tr{" class=cde-first" if place == 0 else ""}><th scope="row">{escape(action)}</th>'
+            f'<td><div class="cde-track"><i{kind} style="{side}"></i></div></td><td>{cosine:+.2f}</td></tr>'
+        )
+    return (
+        '<div class="cde"><table class="cde-bars" aria-label="Cosine of the delta to the mean delta of each action">'
+        f"<tbody>{rows}</tbody></table><p>Cosine to each action's mean delta over {pairs} training pairs: 1 is the "
+        "same direction, -1 the opposite one.</p></div>"
+    )
+
+
+def nearest(neighbours: Sequence[Neighbour]) -> str:
+    """The nearest training pairs: both pictures, what was done to what, and the cosine."""
+    if not neighbours:
+        return '<div class="cde"><p>The delta is zero, so no training pair is nearer than another.</p></div>'
+    figures = "".join(
+        f'<figure><div><img src="{_data_uri(one.before)}" alt="before: {escape(said := f"{one.action} {one.object}")}">'
+        f'<img src="{_data_uri(one.after)}" alt="after: {escape(said)}"></div>'
+        f'<figcaption title="{escape(one.pair_id)}"><b>{escape(one.action)}</b> {escape(one.object)}, '
+        f"{one.cosine:+.2f}</figcaption></figure>"
+        for one in neighbours
+    )
+    return f'<div class="cde"><div class="cde-near">{figures}</div></div>'
+
+
+def no_gallery() -> str:
+    """What stands where training pairs would, for a checkpoint without them."""
+    return (
+        '<div class="cde"><p>This checkpoint has no gallery.parquet, so there are no training pairs to compare with; '
+        "<code>python -m modeling_cde.evaluation</code> writes one beside it.</p></div>"
+    )
+
+
+def _data_uri(picture: Image.Image) -> str:
+    small = picture.copy()
+    small.thumbnail((SHOWN, SHOWN))
+    buffer = io.BytesIO()
+    small.convert("RGB").save(buffer, format="JPEG", quality=90)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,62 @@
+"""The two pictures that a person gives: opened, checked, and refused in one sentence where they do not do."""
+
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+#: A picture of more pixels is refused before it is decoded; 50 million are 150 MB of memory, and no camera of a phone
+#: is asked to give less.
+MOST_PIXELS = 50_000_000
+#: Two shapes (width / height) that differ by more than this factor are not two pictures of one view.
+MOST_STRETCH = 1.02
+
+
+class WrongPicture(ValueError):
+    """What is wrong with a picture, in a sentence for the person who gave it."""
+
+
+def open_pair(before: str | None, after: str | None) -> tuple[Image.Image, Image.Image, str | None]:
+    """Opens the pictures before and after the action.
+
+    Args:
+        before, after: Paths, or None where no picture was given.
+
+    Returns:
+        Both pictures, RGB and upright, and a sentence that the person should read, or None.
+
+    Raises:
+        WrongPicture: One is missing, is no picture, is broken or too large, or they are not of one shape.
+    """
+    missing = [name for name, path in (("before", before), ("after", after)) if path is None]
+    if before is None or after is None:
+        raise WrongPicture(f"The picture {' and the picture '.join(missing)} is missing: give two pictures, then run.")
+    first, second = _open(before, "before"), _open(after, "after")
+    stretch = (first.width * second.height) / (first.height * second.width)
+    sizes = f"before has {first.width} x {first.height} pixels, after {second.width} x {second.height}"
+    if max(stretch, 1 / stretch) > MOST_STRETCH:
+        raise WrongPicture(f"The pictures differ in shape: {sizes}. Take both from one place with one camera.")
+    note = f"The pictures differ in size: {sizes}. Both were scaled to what the model sees."
+    return first, second, note if first.size != second.size else None
+
+
+def _open(path: str, name: str) -> Image.Image:
+    if Path(path).stat().st_size == 0:
+        raise WrongPicture(f"The file {name} is empty: choose another picture.")
+    try:
+        with Image.open(path) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise WrongPicture(
+                    f"The picture {name} is too large, {opened.width} x {opened.height} pixels: shrink it to at most "
+                    f"{MOST_PIXELS // 1_000_000} million."
+                )
+            return ImageOps.exif_transpose(opened).convert("RGB")
+    except WrongPicture:
+        raise
+    except Image.DecompressionBombError as error:
+        raise WrongPicture(
+            f"The picture {name} is too large: shrink it to at most {MOST_PIXELS // 1_000_000} million pixels."
+        ) from error
+    except Exception as error:  # Pillow's readers raise what they like over a broken file: SyntaxError, struct.error
+        raise WrongPicture(
+            f"The file {name} cannot be read as a picture: it is damaged, or something else than JPEG, PNG or WebP."
+        ) from error
