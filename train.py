@@ -40,6 +40,7 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
 
     from modeling_cde.arguments import DataArguments, ModelArguments
     from modeling_cde.distributed import use_all_cores
+    from modeling_cde.lora import description, is_adapted
     from modeling_cde.methods import METHODS, make_model
     from modeling_cde.recipe import parse_recipe
     from modeling_cde.selection import check_last_is_kept
@@ -97,6 +98,8 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
         "pairs_used_twice": pairs_used_twice(splits),
         "arguments": vars(model_args) | vars(data_args) | {name: getattr(train_args, name) for name in RECORDED},
     }
+    if is_adapted(model):
+        record["lora"] = description(model)
     return trainer, splits, plain, record
 
 
@@ -113,8 +116,11 @@ def main(arguments: list[str]) -> None:
     from modeling_cde.data.shifts import reported_splits
     from modeling_cde.doctor_callback import DoctorCallback
     from modeling_cde.evaluation import evaluate_splits, results_table
+    from modeling_cde.lora import merged
     from modeling_cde.selection import restore_last, selected_epoch
 
+    if "lora" in record and trainer.is_world_process_zero():
+        print(record["lora"])
     resume = trainer.args.resume_from_checkpoint  # a folder, or "true" for the newest checkpoint of output_dir
     trainer.add_callback(doctor := DoctorCallback())
     trainer.train(resume_from_checkpoint=True if str(resume).lower() == "true" else resume)
@@ -127,10 +133,12 @@ def main(arguments: list[str]) -> None:
     record["selected"] = selected_epoch(trainer)
     settings = {"batch_size": trainer.args.per_device_eval_batch_size, "bank": splits["train"]}
     splits = reported_splits(splits)
-    metrics = evaluate_splits(trainer.model, splits, transform, output, extra={"training": record}, **settings)
+    metrics = evaluate_splits(merged(trainer.model), splits, transform, output, extra={"training": record}, **settings)
     if trainer.args.evaluate_last_checkpoint:
         record["selected"] = restore_last(trainer)
-        evaluate_splits(trainer.model, splits, transform, output / "last", extra={"training": record}, **settings)
+        evaluate_splits(
+            merged(trainer.model), splits, transform, output / "last", extra={"training": record}, **settings
+        )
     if not trainer.is_world_process_zero():
         return
     for manifest in record["manifests"]:

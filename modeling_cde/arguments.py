@@ -50,6 +50,15 @@ class ModelArguments:
     projector_dropout: float = field(default=0.0, metadata={"help": "dropout within the projector, in [0, 1)"})
     freeze_backbone: bool = field(default=False, metadata={"help": "train the projector and the classifier only"})
     freeze_blocks: int = field(default=0, metadata={"help": "freeze the embeddings and this many first blocks"})
+    lora_rank: int = field(
+        default=0, metadata={"help": "train the backbone through LoRA adapters of this rank only; 0 for none"}
+    )
+    lora_alpha: float | None = field(default=None, metadata={"help": "scale of the adapters; default: 2 * lora_rank"})
+    lora_dropout: float = field(default=0.0, metadata={"help": "dropout on the inputs of the adapters, in [0, 1)"})
+    lora_targets: str | None = field(
+        default=None,
+        metadata={"help": "linear layers with an adapter, such as q_proj,v_proj,fc1; default: query and value"},
+    )
 
     def __post_init__(self) -> None:
         if self.backbone is None and self.backbone_config is None:
@@ -58,9 +67,27 @@ class ModelArguments:
             )
         if self.method not in ("cde", "difference") and self.delta_mode != "global":
             raise ValueError(f"method={self.method!r} has no delta_mode={self.delta_mode!r}; use --method cde.")
+        self._check_lora()
         self.parsed_method_options()
         if self.backbone_config is not None and self.backbone is None:
             self.parsed_backbone_config()
+
+    def _check_lora(self) -> None:
+        given = [name for name in ("lora_alpha", "lora_targets") if getattr(self, name) is not None]
+        if self.lora_rank < 0:
+            raise ValueError(f"lora_rank={self.lora_rank} must be at least 1, or 0 for no LoRA.")
+        if self.lora_rank == 0:
+            if given or self.lora_dropout:
+                raise ValueError(
+                    f"{(given or ['lora_dropout'])[0]} needs lora_rank, the rank of the adapters: set it to 8."
+                )
+            return
+        if self.backbone is None:
+            raise ValueError("lora_rank needs --backbone: adapters change a pretrained backbone, not a random one.")
+        if self.freeze_backbone or self.freeze_blocks:
+            raise ValueError(
+                "lora_rank freezes the backbone under its adapters: leave out freeze_backbone and freeze_blocks."
+            )
 
     def parsed_backbone_config(self) -> dict[str, Any]:
         """The backbone's configuration as a dictionary with its `model_type`."""

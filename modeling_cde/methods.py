@@ -10,6 +10,7 @@ from .arguments import ModelArguments
 from .configuration_cde import CDEConfig
 from .data.splits import OPPOSITES
 from .image_processing_cde import CDEImageProcessor
+from .lora import add_lora
 from .modeling_baselines import ICMForActionClassification, SMSForActionClassification
 from .modeling_cde import CDEForActionClassification
 from .modeling_concatenation import ConcatenationForActionClassification
@@ -55,7 +56,7 @@ _BY_MODEL_TYPE = {method.model.config_class.model_type: method.model for method 
 
 
 def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tuple[PreTrainedModel, CDEImageProcessor]:
-    """A new model to train, and the processor of its pictures.
+    """A new model to train, with LoRA a `peft.PeftModel` around it, and the processor of its pictures.
 
     Args:
         arguments: The method and its backbone.
@@ -80,6 +81,9 @@ def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tup
     model = kind.from_backbone(source, revision=arguments.backbone_revision, **{**options, **arguments.cde_options()})
     if arguments.freeze_backbone or arguments.freeze_blocks:
         model.freeze_backbone(num_blocks=None if arguments.freeze_backbone else arguments.freeze_blocks)
+    if arguments.lora_rank:
+        targets = None if arguments.lora_targets is None else arguments.lora_targets.replace(" ", "").split(",")
+        model = add_lora(model, arguments.lora_rank, arguments.lora_alpha, arguments.lora_dropout, targets)
     return model, processor
 
 

@@ -181,7 +181,8 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """The trainable parameters by learning rate and weight decay, for an optimizer.
 
-        The backbone is everything under a module named `backbone`. Decayed are the weights of linear and
+        The backbone is everything under a module named `backbone`, but for LoRA's adapters: they start from nothing
+        and take the learning rate of the head. Decayed are the weights of linear and
         convolution layers; not biases, norms, embeddings and bare parameters (class and register tokens,
         positions, layer scales).
 
@@ -196,7 +197,8 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 decay = name.endswith("weight") and parameter.ndim > 1 and id(parameter) not in embeddings
-                groups.setdefault(("backbone" in name.split("."), decay), []).append(parameter)
+                pretrained = "backbone" in name.split(".") and ".lora_" not in name
+                groups.setdefault((pretrained, decay), []).append(parameter)
         return [
             {
                 "name": ("backbone" if backbone else "head") + ("" if decay else ", no decay"),

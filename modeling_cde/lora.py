@@ -1,0 +1,322 @@
+"""LoRA: fine-tune a backbone through small adapters, and merge them into a plain model.
+
+    model = add_lora(CDEForActionClassification.from_backbone("facebook/dino-vits16", id2label=...), rank=8)
+    ...                                     # train `model` by CDETrainer, or by a loop of your own
+    save_adapter(model, "adapter")          # a few hundred kB
+    plain = merged(model)                   # a CDEForActionClassification again, with equal outputs
+
+A linear layer W of the backbone becomes W + (alpha / rank) B A with A (rank, in), B (out, rank) and B = 0 at the start
+(Hu et al., 2022, https://arxiv.org/abs/2106.09685). The projector and the heads are new and train in full; everything
+else keeps the values that it has. Adapters are made, saved and merged by PEFT, the extra `lora`.
+"""
+
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from transformers import AutoConfig, PreTrainedModel
+
+ADAPTER_FOLDER = "adapter"  # of a run, beside the merged model
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+# Query and value, as in the LoRA paper: their names in the backbones of today, and in older code.
+_QUERY_AND_VALUE = (("q_proj", "v_proj"), ("query", "value"), ("q", "v"))
+
+
+def lora_config(
+    model: PreTrainedModel,
+    rank: int = 8,
+    alpha: float | None = None,
+    dropout: float = 0.0,
+    targets: Sequence[str] | None = None,
+) -> Any:
+    """What PEFT is told about a model of this package; `peft.get_peft_model(model, lora_config(model))` adds adapters.
+
+    Args:
+        model: a CDE model or a baseline, not yet adapted.
+        rank: columns of B and rows of A, at least 1.
+        alpha: the scale of the adapters is alpha / rank; default: 2 * rank.
+        dropout: on the inputs of the adapters, in [0, 1).
+        targets: last parts of the names of the backbone's linear layers that get an adapter; default: query and value
+            of every attention layer.
+
+    Returns:
+        A `peft.LoraConfig`.
+
+    Raises:
+        ValueError: a value is out of range, the backbone has no such layer or no attention, the model has values of
+            its own that an adapter cannot hold, or PEFT is not installed.
+    """
+    alpha = 2 * rank if alpha is None else alpha
+    if rank < 1:
+        raise ValueError(f"lora_rank={rank} must be at least 1.")
+    if not alpha > 0:
+        raise ValueError(f"lora_alpha={alpha} must be over 0.")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"lora_dropout={dropout} must be in [0, 1).")
+    if is_adapted(model):
+        raise ValueError(
+            "this model has adapters already: train those, or merge them first (modeling_cde.lora.merged)."
+        )
+    names = _target_names(model, targets)
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise ValueError("LoRA needs PEFT, which is not installed: pip install 'modeling-cde[lora]'.") from error
+    return LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=rf"(.*\.)?backbone\.(.*\.)?({'|'.join(names)})",
+        modules_to_save=list(_head_modules(model)),
+    )
+
+
+def add_lora(
+    model: PreTrainedModel,
+    rank: int = 8,
+    alpha: float | None = None,
+    dropout: float = 0.0,
+    targets: Sequence[str] | None = None,
+) -> Any:
+    """Put adapters into a model's backbone, in place; they, the projector and the heads are trained, nothing else.
+
+    Args:
+        model, rank, alpha, dropout, targets: see `lora_config`.
+
+    Returns:
+        A `peft.PeftModel` around the model, with the same inputs and outputs; the outputs are unchanged until it is
+        trained.
+
+    Raises:
+        ValueError: see `lora_config`.
+    """
+    config = lora_config(model, rank, alpha, dropout, targets)
+    return _wrap(model, config, *base_of(model))
+
+
+def is_adapted(model: Any) -> bool:
+    """Whether a model is wrapped by PEFT; does not import it."""
+    peft = sys.modules.get("peft")
+    return peft is not None and isinstance(model, peft.PeftModel)
+
+
+def merged(model: Any) -> PreTrainedModel:
+    """The plain model that an adapted one amounts to, as a copy; a plain model is returned as it is.
+
+    Args:
+        model: of `add_lora`; it is left as it is.
+
+    Returns:
+        A model of the class that was adapted, on the same device and in the same mode, with equal outputs up to
+        rounding. Nothing of it needs PEFT.
+    """
+    if not is_adapted(model):
+        return model  # type: ignore[no-any-return]
+    plain: PreTrainedModel = deepcopy(model).merge_and_unload(safe_merge=True)
+    plain.requires_grad_(True)
+    plain.base_model.reader.freeze_unused(plain.base_model.backbone)
+    return plain
+
+
+def base_of(model: PreTrainedModel) -> tuple[str, str | None]:
+    """Name and revision of the weights under the adapters: a CDE checkpoint, else the backbone; "" if they have none.
+
+    Of a folder only its own name is told: its path means nothing on another machine.
+    """
+    backbone = model.config.backbone_config
+    revision = getattr(backbone, "revision", None) or getattr(model.config, "backbone_revision", None)
+    name = str(getattr(backbone, "_name_or_path", "") or "")
+    if model.name_or_path:
+        name, revision = str(model.name_or_path), model.loaded_revision
+    local = Path(name).is_dir()
+    return (Path(name).resolve().name if local and name else name), (None if local else revision)
+
+
+def save_adapter(model: Any, folder: str | Path) -> None:
+    """Write the adapters, the projector and the heads, without the backbone.
+
+    The folder gets adapter_config.json and adapter_model.safetensors, which PEFT reads, config.json, which says what
+    the adapters belong into, and a README.md.
+
+    Args:
+        model: of `add_lora`.
+        folder: made if absent.
+    """
+    folder = Path(folder)
+    model.save_pretrained(folder)
+    add_description(model, folder)
+
+
+def add_description(model: Any, folder: str | Path) -> None:
+    """Write config.json and README.md to the files that PEFT has written into a folder."""
+    config = deepcopy(model.config)
+    config.architectures = [type(model.get_base_model()).__name__]
+    for field in ("auto_map", "custom_pipelines"):  # name files that are not in this folder
+        config.__dict__.pop(field, None)
+    config.to_json_file(Path(folder) / "config.json")
+    lora = model.peft_config[model.active_adapter]
+    base = f"`{lora.base_model_name_or_path}`" if lora.base_model_name_or_path else "weights without a name"
+    if lora.revision:
+        base += f" at the revision `{lora.revision}`"
+    (Path(folder) / "README.md").write_text(
+        f"# LoRA adapters of a {config.architectures[0]}\n\n"
+        f"{description(model)}\n\n"
+        f"They belong onto {base}. The projector and the heads are in this folder too, the rest of the backbone is "
+        "not.\n\n"
+        "```python\n"
+        "from modeling_cde.lora import load_lora, merged\n\n"
+        "model = load_lora(FOLDER)  # a PeftModel; load_lora(FOLDER, base) where the base has no name on the Hub\n"
+        "plain = merged(model)\n"
+        "```\n",
+        encoding="utf-8",
+    )
+
+
+def load_adapter_weights(model: Any, folder: str | Path) -> None:
+    """Fill an adapted model from the safetensors file of a folder; nothing of it may be missing or left over.
+
+    Raises:
+        ValueError: there is no such file, or it does not hold exactly the tensors of this model's adapters.
+    """
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    file = Path(folder) / _WEIGHTS
+    if not file.is_file():
+        raise ValueError(f"{folder} holds no {_WEIGHTS}: give a folder that save_adapter or train.py has written.")
+    saved, own = load_file(file), get_peft_model_state_dict(model)
+    wrong = sorted(saved.keys() ^ own.keys())
+    wrong += [name for name in sorted(saved.keys() & own.keys()) if saved[name].shape != own[name].shape]
+    if wrong:
+        raise ValueError(
+            f"{file} does not hold exactly the adapters, projector and heads of this model: {wrong[0]} and "
+            f"{len(wrong) - 1} others differ in name or shape."
+        )
+    set_peft_model_state_dict(model, saved)
+
+
+def description(model: Any) -> str:
+    """One line on an adapted model: rank, layers and how many parameters are trained."""
+    lora = model.peft_config[model.active_adapter]
+    layers = [name for name, module in model.named_modules() if hasattr(module, "lora_A")]
+    kinds = ", ".join(sorted({name.split(".")[-1] for name in layers}))
+    sizes = {name: p.numel() for name, p in model.named_parameters() if ".original_module." not in name}
+    adapters = sum(size for name, size in sizes.items() if ".lora_" in name)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return (
+        f"LoRA of rank {lora.r} on {len(layers)} linear layers of the backbone ({kinds}): {trained:,} of "
+        f"{sum(sizes.values()):,} parameters are trained, {adapters:,} in adapters, the others in projector and heads."
+    )
+
+
+def _target_names(model: PreTrainedModel, targets: Sequence[str] | None) -> list[str]:
+    """Last parts of the names of the layers to adapt, each of which the backbone has."""
+    backbone = model.base_model.backbone
+    kind = backbone.config.model_type
+    linear = {name.split(".")[-1] for name, module in backbone.named_modules() if isinstance(module, nn.Linear)}
+    if targets is None:
+        for names in _QUERY_AND_VALUE:
+            if linear.issuperset(names):
+                return list(names)
+        named = f"; name some of its linear layers: {', '.join(sorted(linear))}" if linear else ""
+        raise ValueError(
+            f"LoRA adapts query and value of attention layers, which the backbone {kind!r} does not have: fine-tune "
+            f"all of it (no lora_rank) or take a transformer as backbone{named}."
+        )
+    unknown = [name for name in targets if name not in linear]
+    if unknown or not targets:
+        raise ValueError(
+            f"lora_targets={','.join(targets)}: the backbone {kind!r} has no linear layer named {unknown[:1]}; it has "
+            f"{', '.join(sorted(linear)) or 'none'}."
+        )
+    return list(targets)
+
+
+def _head_modules(model: nn.Module, prefix: str = "") -> Iterator[str]:
+    """Names of the outermost modules that hold no part of the backbone.
+
+    Raises:
+        ValueError: the model has parameters or buffers of its own, outside of modules that could be saved whole.
+    """
+    own = [*model.named_parameters(recurse=False), *model.named_buffers(recurse=False)]
+    if own:
+        raise ValueError(
+            f"{type(model).__name__} keeps {own[0][0]}, which belongs to no layer and is not saved with adapters: use "
+            "it without LoRA."
+        )
+    for name, child in model.named_children():
+        path = f"{prefix}{name}"
+        if name == "backbone":
+            continue
+        if any("backbone" in inner.split(".") for inner, _ in child.named_modules()):
+            yield from _head_modules(child, f"{path}.")
+        elif any(parameter.requires_grad for parameter in child.parameters()):
+            yield path
+
+
+def load_lora(adapter: str | Path, base: PreTrainedModel | None = None, trainable: bool = False) -> Any:
+    """Load adapters onto their base.
+
+    Args:
+        adapter: the folder of `save_adapter`, or a run of train.py that holds it as adapter/.
+        base: the model that was adapted, before it was; default: built again from the backbone, or from the CDE
+            checkpoint, that the adapter names.
+        trainable: whether training is to go on.
+
+    Returns:
+        A `peft.PeftModel`, in evaluation mode unless `trainable`.
+
+    Raises:
+        ValueError: there is no adapter, or the base is another one, or it has no name that it could be loaded by.
+    """
+    folder = Path(adapter)
+    folder = folder / ADAPTER_FOLDER if (folder / ADAPTER_FOLDER / _CONFIG).is_file() else folder
+    if not (folder / _CONFIG).is_file():
+        raise ValueError(f"{adapter} holds no adapter ({_CONFIG}): give a folder of save_adapter, or a run with LoRA.")
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise ValueError("LoRA needs PEFT, which is not installed: pip install 'modeling-cde[lora]'.") from error
+    config = LoraConfig.from_pretrained(str(folder))
+    name, revision = config.base_model_name_or_path, config.revision
+    model = _build_base(folder, name, revision) if base is None else base
+    if name and base_of(model)[0] not in ("", name):
+        raise ValueError(f"{folder} belongs onto {name}, not onto {base_of(model)[0]}.")
+    config.inference_mode = not trainable
+    adapted = _wrap(model, config, name, revision)
+    load_adapter_weights(adapted, folder)
+    return adapted.train(trainable)
+
+
+def _wrap(model: PreTrainedModel, config: Any, name: str | None, revision: str | None) -> Any:
+    """A `PeftModel` in the model's mode, whose configuration names the base as it is given."""
+    from peft import get_peft_model
+
+    config.base_model_name_or_path = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks by a name that Transformers is about to change
+        adapted = get_peft_model(model, config)
+    # PEFT writes the name that the model was loaded by, which can be a folder of this machine.
+    config.base_model_name_or_path, config.revision = name, revision
+    return adapted.train(model.training)
+
+
+def _build_base(folder: Path, name: str | None, revision: str | None) -> PreTrainedModel:
+    config = AutoConfig.from_pretrained(folder)
+    kind = getattr(sys.modules[__package__], config.architectures[0])
+    if not name or ("/" not in name and not Path(name).is_dir()):
+        raise ValueError(
+            f"{folder} does not say where its base {name or ''!r} is found: build it and pass it as load_lora(folder, "
+            "base)."
+        )
+    options = {field: getattr(config, field) for field in config.option_names()}
+    if AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False).model_type.startswith("cde"):
+        return kind.from_pretrained(name, revision=revision)  # type: ignore[no-any-return]
+    with torch.random.fork_rng(devices=[]):  # the projector's first values are replaced at once
+        return kind.from_backbone(name, revision=revision, id2label=config.id2label, **options)  # type: ignore[no-any-return]
