@@ -10,31 +10,25 @@ import shutil
 import tempfile
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
+from transformers import Trainer
 from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
 from transformers.utils.hub import PushInProgress
 
-from .cards.publishing import model_files, of_an_earlier_upload, provisional_card
+from .cards.checkpoint_files import model_files, of_an_earlier_upload, provisional_card
 from .hub import check_writable, commit_files, full_name
+from .lora import is_adapted, merged
 
 logger = logging.get_logger(__name__)
 
 
-class HubPushes:
-    """The part of `CDETrainer` that talks to the Hub; it takes the place of `Trainer`'s methods of the same names.
+class PushingTrainer(Trainer):  # type: ignore[misc]
+    """A `Trainer` with pushes to the Hub that anybody can load.
 
-    Nothing is pushed of a checkpoint that does not load by itself (weights that are sharded over processes, a bare
-    adapter): that is said in one line, and training goes on.
+    Adapters (LoRA) are pushed merged into the model. Nothing is pushed of a checkpoint that does not load by itself
+    (weights that are sharded over processes): that is said in one line, and training goes on.
     """
-
-    args: Any
-    state: Any
-    control: Any
-    callback_handler: Any
-    hub_model_id: str | None
-    push_in_progress: Any
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """Creates the repository, and finds out whether it can be written to.
@@ -53,12 +47,13 @@ class HubPushes:
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """See `transformers.Trainer.save_model`; where that pushes and the push fails, it is said in one line."""
-        super().save_model(output_dir, _internal_call=True)  # type: ignore[misc]
-        if self.args.push_to_hub and not _internal_call:
+        super().save_model(output_dir, _internal_call=True)
+        if self.args.push_to_hub and not _internal_call and self.is_world_process_zero():
             try:
-                self.push_to_hub("Model save", revision=self.args.hub_revision)
+                self._finish_current_push()
+                self._push(output_dir or self.args.output_dir, "Model save").result()
             except (ValueError, OSError) as error:
-                self._warn(error)
+                _warn(error)
 
     def push_to_hub(
         self,
@@ -86,15 +81,17 @@ class HubPushes:
             FileNotFoundError: If the saved model does not load by itself.
             ValueError, PermissionError, ConnectionError: See `modeling_cde.hub.commit_files`.
         """
-        self.callback_handler.on_push_begin(self.args, self.state, self.control)
         if self.hub_model_id is None:
             self.init_hf_repo(token, private)
-        self.save_model(_internal_call=True)
+        pushes, self.args.push_to_hub = self.args.push_to_hub, False  # `save_model` would push, too
+        try:
+            self.save_model()
+        finally:
+            self.args.push_to_hub = pushes
         if not self.is_world_process_zero():
             return None
         self._finish_current_push()
-        state = f"Training has come to step {self.state.global_step} of {self.state.max_steps}."
-        job = self._job(self.args.output_dir, commit_message or "End of training", state, token, revision)
+        job = self._push(self.args.output_dir, commit_message or "End of training", token, revision)
         return job.result() if blocking else job
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
@@ -103,29 +100,30 @@ class HubPushes:
             return
         if not self.args.hub_always_push and self.push_in_progress and not self.push_in_progress.is_done():
             return
-        self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        state = f"Training is in progress: this is step {self.state.global_step} of {self.state.max_steps}."
         try:
-            job = self._job(checkpoint_folder, f"Training in progress, step {self.state.global_step}", state)
+            job = self._push(checkpoint_folder, f"Training in progress, step {self.state.global_step}")
         except (ValueError, OSError) as error:
-            self._warn(error)
+            _warn(error)
             return
-        job.add_done_callback(lambda done: self._warn(error) if (error := done.exception()) else None)
+        job.add_done_callback(_warn_of_failure)
         self.push_in_progress = PushInProgress([job])
 
-    def _job(
-        self, folder: str, message: str, state: str, token: str | None = None, revision: str | None = None
-    ) -> Future[str]:
-        """Commits the model that a folder holds, one job after another; the folder may be deleted meanwhile."""
+    def _push(self, folder: str, message: str, token: str | None = None, revision: str | None = None) -> Future[str]:
+        """Commits, one job after another, the model that a folder holds now."""
         from huggingface_hub import HfApi
 
-        files, repo_id = model_files(Path(folder)), str(self.hub_model_id)
-        config = json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))
-        # Links in place of copies: they stay when the checkpoint goes.
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        # The folder may be deleted or written anew before its files are sent.
+        names = [] if is_adapted(self.model) else list(model_files(Path(folder)))
         kept = tempfile.TemporaryDirectory(prefix="_push_", dir=self.args.output_dir)
-        for name in files:
+        for name in names:
             _link(Path(folder, name), Path(kept.name, name))
-            files[name] = Path(kept.name, name)
+        if not names:  # the folder holds adapters alone, which nobody can load without PEFT
+            merged(self.model).save_pretrained(kept.name)
+            self.processing_class.save_pretrained(kept.name)
+        files, repo_id = model_files(Path(kept.name)), str(self.hub_model_id)
+        config = json.loads(Path(kept.name, "config.json").read_text(encoding="utf-8"))
+        state = f"This is step {self.state.global_step} of {self.state.max_steps} of a training."
         files["README.md"] = provisional_card(config, repo_id, state)
 
         def commit() -> str:
@@ -141,8 +139,14 @@ class HubPushes:
 
         return HfApi().run_as_future(commit)
 
-    def _warn(self, error: BaseException) -> None:
-        logger.warning(f"Not pushed, training goes on: {error}")
+
+def _warn(error: BaseException) -> None:
+    logger.warning(f"Not pushed, and training goes on: {error}")
+
+
+def _warn_of_failure(job: Future[str]) -> None:
+    if failure := job.exception():
+        _warn(failure)
 
 
 def _link(source: Path, target: Path) -> None:

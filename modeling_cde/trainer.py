@@ -17,21 +17,21 @@ import torch
 from accelerate.utils import find_batch_size, recursively_apply
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 from transformers.trainer_utils import EvalLoopOutput
 
 from .data.sampler import seeded, training_batches
 from .distributed import gather_rows
 from .lora import ADAPTER_FOLDER, add_description, is_adapted, load_adapter_weights, merged, save_adapter
 from .losses import CDELoss, TermMeans
-from .pushing import HubPushes
+from .pushing import PushingTrainer
 from .training_args import CDETrainingArguments
 
 # Outputs that are not handed to compute_metrics, which gets the logits alone.
 _NOT_PREDICTIONS = "delta states patch_delta patch_indices patch_logits auxiliary_loss hidden_states attentions".split()
 
 
-class CDETrainer(HubPushes, Trainer):  # type: ignore[misc]
+class CDETrainer(PushingTrainer):
     """Trainer of `CDEForActionClassification` and of every model with its inputs and outputs.
 
     The loss is the model's `outputs.loss` plus the contrastive and the sparsity term on `outputs.delta`, or

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
+import time
+import types
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from tests.hub_server import TOKEN, HubServer
 
 _LOOP = """
 import contextlib, json, sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name in blocked:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+blocked = sys.argv[1:]
+sys.meta_path.insert(0, Block())
 for line in sys.stdin:
     scope = {}
     try:
@@ -31,12 +44,13 @@ class HubClient:
         hub: What its HF_ENDPOINT is.
         home: Its HF_HOME.
         token: Its HF_TOKEN.
+        without: Modules that it behaves as if they were not installed.
     """
 
-    def __init__(self, hub: HubServer, home: Path, token: str = TOKEN) -> None:
+    def __init__(self, hub: HubServer, home: Path, token: str = TOKEN, without: Sequence[str] = ()) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _LOOP],
-            cwd=Path(__file__).parents[1],
+            [sys.executable, "-c", _LOOP, *without],
+            cwd=home if without else Path(__file__).parents[1],
             env=hub.environment(home, token),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -59,3 +73,19 @@ class HubClient:
         line = self._process.stdout.readline()
         assert line, "the client process has died"
         return dict(json.loads(line))
+
+
+@contextlib.contextmanager
+def spoken_to(hub: HubServer, token: str = TOKEN) -> Iterator[None]:
+    """Lets the client of this process talk to the small Hub, and not wait long before it tries again."""
+    import huggingface_hub.constants as constants
+    from huggingface_hub.utils import _http
+
+    with contextlib.ExitStack() as stack:
+        for name, value in {"ENDPOINT": hub.url, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}.items():
+            stack.enter_context(mock.patch.object(constants, name, value))
+        environment = {"HF_TOKEN": token, "NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        stack.enter_context(mock.patch.dict("os.environ", environment))
+        impatient = types.SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})
+        stack.enter_context(mock.patch.object(_http, "time", impatient))
+        yield

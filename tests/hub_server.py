@@ -4,17 +4,21 @@
         subprocess.run([...], env=hub.environment(tmp_path / "home"))
 
 Repositories of every type live in memory, each commit a complete list of files. The clients have to run in a process
-of their own, since they read `HF_ENDPOINT` when they are imported. `hub.failures["/commit/"] = 500` lets the calls
-whose path contains the key fail with that status until the entry is removed; `hub.calls` lists what was asked.
+of their own, since they read `HF_ENDPOINT` when they are imported, or within `spoken_to`. `hub.failures["/commit/"]`
+makes the calls whose path contains the key fail until the entry is removed: a status, or `Failure` for a connection
+that breaks in the middle, or for some of the calls only. `hub.calls` lists what was asked.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
 import re
+import socket
+import struct
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +31,31 @@ import yaml
 TOKEN = "hf_dummy"
 _LFS = (".parquet", ".safetensors", ".bin", ".png", ".zip")
 _TYPES = {"models": "model", "datasets": "dataset", "spaces": "space"}
+
+
+@dataclass
+class Failure:
+    """How calls fail.
+
+    Attributes:
+        status: Of the answer; 0 breaks the connection after half of what the client sends, or of the answer's body.
+        after: So many calls are answered as usual before.
+        times: So many calls fail, then all is well again.
+        late: The call is carried out first; the client only does not hear of it.
+    """
+
+    status: int = 0
+    after: int = 0
+    times: int = 1_000
+    late: bool = False
+
+    def strikes(self) -> bool:
+        """Whether this call fails."""
+        if self.after > 0:
+            self.after -= 1
+            return False
+        self.times -= 1
+        return self.times >= 0
 
 
 @dataclass
@@ -58,14 +87,14 @@ class HubServer:
         url: What `HF_ENDPOINT` has to be.
         repositories: By (type, id), for example ("dataset", "org/name").
         objects: Large files by SHA-256, whether or not a commit uses them.
-        failures: Part of a path -> status.
+        failures: Part of a path -> status, or more; see `Failure`.
         calls: "METHOD path" of every request.
     """
 
     def __init__(self) -> None:
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.objects: dict[str, bytes] = {}
-        self.failures: dict[str, int] = {}
+        self.failures: dict[str, int | Failure] = {}
         self.calls: list[str] = []
         self.lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"hub": self})
@@ -110,16 +139,30 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         parts = urlsplit(self.path)
         self.query, path = parse_qs(parts.query), unquote(parts.path)
-        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        try:
-            with self.hub.lock:
-                self.hub.calls.append(f"{self.command} {path}")
-                for part, status in self.hub.failures.items():
-                    if part in path:
-                        raise _Answer(status, message="it was told to fail")
+        self.broken = False
+        length = int(self.headers.get("Content-Length") or 0)
+        with self.hub.lock:
+            self.hub.calls.append(f"{self.command} {path}")
+            kinds = [kind for part, kind in self.hub.failures.items() if part in path]
+            kinds = [kind if isinstance(kind, Failure) else Failure(kind) for kind in kinds]
+            failure = next((kind for kind in kinds if kind.strikes()), None)
+            cut = failure is not None and failure.status == 0
+            if cut and length and not failure.late:
+                self.rfile.read(length // 2)
+                return self._hang_up()
+            self.body = self.rfile.read(length)
+            try:
+                if failure is not None and not cut:
+                    raise _Answer(failure.status, message="it was told to fail")
+                self.broken = cut
                 self._route(path)
-        except _Answer as answer:
-            self._send(answer.status, {"error": answer.message}, code=answer.code, message=answer.message)
+            except _Answer as answer:
+                self._send(answer.status, {"error": answer.message}, code=answer.code, message=answer.message)
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        with contextlib.suppress(OSError):  # whatever the client sends on is answered by a reset
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def _route(self, path: str) -> None:
         for pattern, method in (
@@ -297,7 +340,11 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**{name: value for name, value in told.items() if value}, **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
+        if self.broken:
+            self.wfile.write(content[: len(content) // 2])
+            self.wfile.flush()
+            self._hang_up()
+        elif self.command != "HEAD":
             self.wfile.write(content)
 
 

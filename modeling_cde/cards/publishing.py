@@ -13,24 +13,15 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ..hub import check_name, commit_files
+from .checkpoint_files import REPORT, model_files, of_an_earlier_upload
 from .model_card import write_model_card
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-# Of a run, by patterns that match no deeper than they are written.
-_WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
-_REPORT = (
-    "README.md", "metrics.json", "geometry.json", "deltas.safetensors", "gallery.parquet", "report.html",
-    "training_curve.*", "split_*.json", "pictures/*", "adapter/*.json", "adapter/*.safetensors", "onnx/*",
-)  # fmt: skip
-# Of an earlier upload: weights and results that would stand beside another model's.
-_STALE = (*_WEIGHTS, *_REPORT, "pytorch_model*.bin*", "training_args.bin")
 _TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{30,}\b")
 
 
@@ -41,6 +32,8 @@ def publish_run(
     private: bool = False,
     token: str | None = None,
     commit_message: str | None = None,
+    name: str | None = None,
+    dataset: str | None = None,
 ) -> str:
     """Publish a finished run as a model repository, or bring the repository up to date with it.
 
@@ -52,6 +45,7 @@ def publish_run(
         private: Only its owners see the new repository.
         token: With the right to write; None for the one of `hf auth login` or of `HF_TOKEN`.
         commit_message: Of the commit; None for one that names the folder.
+        name, dataset: See `write_model_card`.
 
     Returns:
         The repository's address.
@@ -67,9 +61,8 @@ def publish_run(
     files = model_files(folder)
     if not (folder / "metrics.json").is_file():
         raise FileNotFoundError(f"{folder}/metrics.json is missing: the run was not evaluated, so there is no card.")
-    _read_json(folder / "metrics.json")
-    write_model_card(folder, repo_id=repo_id)
-    for pattern in _REPORT:
+    write_model_card(folder, name, repo_id, dataset)
+    for pattern in REPORT:
         files |= {str(path.relative_to(folder)): path for path in folder.glob(pattern) if path.is_file()}
     _refuse_tokens(files)
     later = f"python -m modeling_cde.cards {run} --push {repo_id}{' --private' if private else ''}"
@@ -78,91 +71,6 @@ def publish_run(
         return commit_files(repo_id, files, message=message, private=private, token=token, delete=of_an_earlier_upload)
     except (PermissionError, ConnectionError) as error:
         raise type(error)(f"{error} The run in {run} is whole; this publishes it: {later}") from error
-
-
-def model_files(folder: Path) -> dict[str, Path | bytes]:
-    """What of a folder makes a checkpoint that loads by itself, by name, after it was checked.
-
-    Raises:
-        FileNotFoundError: If something is missing.
-        ValueError: If a file cannot be read.
-    """
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{folder} holds no checkpoint (config.json): give the output folder of a run.")
-    config, processor = _read_json(folder / "config.json"), {}
-    wanted = ["config.json", "preprocessor_config.json"]
-    if (folder / "preprocessor_config.json").is_file():
-        processor = _read_json(folder / "preprocessor_config.json")
-    pipelines = [pipeline["impl"] for pipeline in config.get("custom_pipelines", {}).values()]
-    references = [*config.get("auto_map", {}).values(), *processor.get("auto_map", {}).values(), *pipelines]
-    code = {f"{reference.rpartition('--')[2].split('.')[0]}.py" for reference in references}
-    if not code or not pipelines:
-        code |= {"modeling_cde.py", "pipeline_cde.py"}  # a folder of an older version, which names less than it needs
-    while missing := {name for name in code if name not in wanted}:
-        wanted += sorted(missing)
-        for name in missing:
-            text = (folder / name).read_text(encoding="utf-8") if (folder / name).is_file() else ""
-            code |= {f"{module}.py" for module in re.findall(r"^\s*from \.(\w+) import", text, flags=re.MULTILINE)}
-    if (folder / "model.safetensors.index.json").is_file():
-        index = _read_json(folder / "model.safetensors.index.json")
-        wanted += ["model.safetensors.index.json", *sorted(set(index["weight_map"].values()))]
-    else:
-        wanted.append("model.safetensors")
-    lacking = [name for name in wanted if not (folder / name).is_file()]
-    if lacking:
-        raise FileNotFoundError(
-            f"{folder} lacks {', '.join(lacking)}, without which nobody can load it; write it again: load model and "
-            f"processor by modeling_cde.methods.load_action_model({str(folder)!r}) and save_pretrained both there."
-        )
-    for name in wanted:
-        if name.endswith(".safetensors"):
-            _check_weights(folder / name)
-    return {name: folder / name for name in wanted}
-
-
-def of_an_earlier_upload(theirs: Iterable[str]) -> list[str]:
-    """The weights and results among the files of a model repository."""
-    return [
-        name
-        for name in theirs
-        if any(fnmatchcase(name, pattern) and name.count("/") == pattern.count("/") for pattern in _STALE)
-    ]
-
-
-def provisional_card(config: Mapping[str, Any], repo_id: str, state: str) -> bytes:
-    """The card of a checkpoint that was not evaluated: how to load it, and that it has no results.
-
-    Args:
-        config: `config.json`.
-        repo_id: Where it is published.
-        state: A sentence on how far training is.
-    """
-    from huggingface_hub import ModelCardData
-
-    data = ModelCardData(
-        license="apache-2.0",
-        library_name="transformers",
-        pipeline_tag="image-classification",
-        tags=["causal-delta-embeddings", config["model_type"], "before-after-pairs"],
-    )
-    actions = ", ".join(config.get("id2label", {}).values())
-    return f"""---
-{data.to_yaml()}
----
-
-# {repo_id.split("/")[-1]}
-
-{state} It was not evaluated yet, so there are no results. The finished model's card will take this one's place.
-
-It takes a picture before and a picture after, and names what was done: {actions}.
-
-```python
-from transformers import pipeline
-
-pipe = pipeline("action-classification", model="{repo_id}", trust_remote_code=True)
-print(pipe("before.png", "after.png"))
-```
-""".encode()
 
 
 def publish_space(
@@ -247,26 +155,6 @@ def _tree(folder: Path, *needed: str) -> dict[str, Path | bytes]:
         for path, name in names.items()
         if path.suffix != ".pyc" and not any(part.startswith((".", "__pycache__")) for part in name.parts)
     }
-
-
-def _check_weights(path: Path) -> None:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as weights:  # compares the header with the file's length
-            weights.keys()
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error}): write the checkpoint again.") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON ({error}): write it again.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no JSON object: write it again.")
-    return content
 
 
 def _refuse_tokens(files: Mapping[str, Path | bytes]) -> None:

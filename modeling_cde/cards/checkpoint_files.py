@@ -1,0 +1,108 @@
+"""Which files of a folder are a checkpoint that loads by itself, and which are results beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from .run_files import read_json
+
+# Of a run, by patterns that match no deeper than they are written.
+_WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
+#: What a run has beside its checkpoint that is published.
+REPORT = (
+    "README.md", "metrics.json", "geometry.json", "deltas.safetensors", "gallery.parquet", "report.html",
+    "training_curve.*", "split_*.json", "pictures/*", "adapter/*.json", "adapter/*.safetensors", "onnx/*",
+)  # fmt: skip
+# Of an earlier upload: weights and results that would stand beside another model's.
+_STALE = (*_WEIGHTS, *REPORT, "pytorch_model*.bin*", "training_args.bin")
+
+
+def model_files(folder: Path) -> dict[str, Path | bytes]:
+    """What of a folder makes a checkpoint that loads by itself, by name, after it was checked.
+
+    Raises:
+        FileNotFoundError: If something is missing.
+        ValueError: If a file cannot be read.
+    """
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no checkpoint (config.json): give the output folder of a run.")
+    config, processor = read_json(folder / "config.json"), {}
+    wanted = ["config.json", "preprocessor_config.json"]
+    if (folder / "preprocessor_config.json").is_file():
+        processor = read_json(folder / "preprocessor_config.json")
+    pipelines = [pipeline["impl"] for pipeline in config.get("custom_pipelines", {}).values()]
+    references = [*config.get("auto_map", {}).values(), *processor.get("auto_map", {}).values(), *pipelines]
+    code = {f"{reference.rpartition('--')[2].split('.')[0]}.py" for reference in references}
+    if not code or not pipelines:
+        code |= {"modeling_cde.py", "pipeline_cde.py"}  # a folder of an older version, which names less than it needs
+    while missing := {name for name in code if name not in wanted}:
+        wanted += sorted(missing)
+        for name in missing:
+            text = (folder / name).read_text(encoding="utf-8") if (folder / name).is_file() else ""
+            code |= {f"{module}.py" for module in re.findall(r"^\s*from \.(\w+) import", text, flags=re.MULTILINE)}
+    if (folder / "model.safetensors.index.json").is_file():
+        index = read_json(folder / "model.safetensors.index.json")
+        wanted += ["model.safetensors.index.json", *sorted(set(index["weight_map"].values()))]
+    else:
+        wanted.append("model.safetensors")
+    lacking = [name for name in wanted if not (folder / name).is_file()]
+    if lacking:
+        raise FileNotFoundError(
+            f"{folder} lacks {', '.join(lacking)}, without which nobody can load it; write it again: load model and "
+            f"processor by modeling_cde.methods.load_action_model({str(folder)!r}) and save_pretrained both there."
+        )
+    for name in wanted:
+        if name.endswith(".safetensors"):
+            _check_weights(folder / name)
+    return {name: folder / name for name in wanted}
+
+
+def of_an_earlier_upload(theirs: Iterable[str]) -> list[str]:
+    """The weights and results among the files of a model repository."""
+    return [
+        name
+        for name in theirs
+        if any(fnmatchcase(name, pattern) and name.count("/") == pattern.count("/") for pattern in _STALE)
+    ]
+
+
+def provisional_card(config: Mapping[str, Any], repo_id: str, state: str) -> bytes:
+    """The card of a checkpoint that was not evaluated: how to load it, and that it has no results.
+
+    Args:
+        config: `config.json`.
+        repo_id: Where it is published.
+        state: A sentence on how far training is.
+    """
+    from .metadata import base_metadata
+    from .model_card import pipeline_snippet
+
+    actions = ", ".join(config.get("id2label", {}).values())
+    return f"""---
+{base_metadata(tags=[config["model_type"]]).to_yaml()}
+---
+
+# {repo_id.split("/")[-1]}
+
+{state} It was not evaluated yet, so there are no results. The finished model's card will take this one's place.
+
+It takes a picture before and a picture after, and names what was done: {actions}.
+
+```python
+{pipeline_snippet(repo_id)}
+```
+""".encode()
+
+
+def _check_weights(path: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as weights:  # compares the header with the file's length
+            weights.keys()
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}): write the checkpoint again.") from error
