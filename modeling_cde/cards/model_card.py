@@ -1,213 +1,198 @@
-"""The model card of a run, rendered from its `config.json` and `metrics.json`.
+"""The model card of a run, rendered from its files: `python -m modeling_cde.cards RUN`.
 
-    python -m modeling_cde.cards.model_card runs/quickstart
-
-writes `README.md` into the folder. Every number in the card is read from those files.
+Every number in it is read from `config.json`, `metrics.json` and, where they are there, `geometry.json`; the energy is
+an estimate and says so.
 """
 
-import argparse
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+import jinja2
+
+from .energy import energy_estimate, is_processor
+from .metadata import base_model, card_metadata, hub_dataset
+from .method_texts import METHODS, NEEDS_MASKS, PATCHES
+from .run_files import RunFiles, read_run
+from .tables import by_action_table, by_object_table, geometry_table, plain, results_table, table
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
 
+#: What a card calls the checkpoint in its examples while it has no repository.
+PLACEHOLDER = "path/of/this/folder"
 
-class Described(NamedTuple):
-    """What a card says of a method: the class to load, one sentence, and how it works."""
-
-    model: str
-    sentence: str
-    explanation: str
-
-
-_METHODS = {  # by model_type
-    "cde": Described(
-        "CDEForActionClassification",
-        "Causal delta embeddings: an action is recognised from the difference of two embeddings.",
-        "An intervention is represented as the difference of two embeddings, δ = φ(after) − φ(before), where φ is a "
-        "causal projector on a vision backbone. Identical pictures have δ = 0, and swapping the two flips the sign.",
-    ),
-    "cde-concatenation": Described(
-        "ConcatenationForActionClassification",
-        "A baseline: an action is recognised from two embeddings side by side.",
-        "Both pictures are embedded, and a small network reads the two embeddings side by side.",
-    ),
-    "cde-icm": Described(
-        "ICMForActionClassification",
-        "A baseline: an action is recognised from embeddings that an adversary cannot read the object from.",
-        "A critic learns to name the object from the embeddings, and its reversed gradient makes that hard.",
-    ),
-    "cde-sms": Described(
-        "SMSForActionClassification",
-        "A baseline: an action is recognised from embeddings of which it may change one block only.",
-        "Every action has a block of dimensions, shared with its opposite; a penalty keeps the other blocks unchanged.",
-    ),
-    "cde-oracle-mask": Described(
-        "OracleMaskForActionClassification",
-        "An oracle: an action is recognised from what lies under the true mask of its target.",
-        "Patch features are averaged under the target's mask, in both pictures. It needs `masks` beside the pictures.",
-    ),
-    "cde-token-matching": Described(
-        "TokenMatchingForActionClassification",
-        "A baseline: an action is recognised from the differences of matched patches.",
-        "Each patch of one picture is matched with the most similar patch of the other; the differences are pooled.",
-    ),
-    "cde-joint": Described(
-        "JointEncoderForActionClassification",
-        "A baseline: an action is recognised by a transformer that reads the patches of both pictures at once.",
-        "A small transformer attends over the patch tokens of both frames, as a video model does.",
-    ),
-    "cde-neighbours": Described(
-        "NeighboursForActionClassification",
-        "A baseline: an action is that of the most similar training pairs.",
-        "The features of the training pairs are kept, and the nearest of them by cosine vote.",
-    ),
-}
-_MODEL_KEYS = (
-    "delta_mode",
-    "delta_dim",
-    "top_k_patches",
-    "patch_loss",
-    "global_feature",
-    "projector_num_layers",
-)
-_SPLIT_TEXT = {
-    "test": "in distribution",
-    "test_comp": "unseen action-object combinations",
-    "test_syst": "unseen objects",
-}
+# Configuration fields that the card lists, where the model has them.
+_MODEL_KEYS = ("delta_mode", "delta_dim", "top_k_patches", "patch_loss", "global_feature", "projector_num_layers")
+# Training arguments that stand elsewhere on the card, or that say where something lay on one machine.
+_TOLD_ELSEWHERE = {"backbone", "backbone_revision", "backbone_config", "method", "data", "rooms_folder"}
 
 
-def results_rows(splits: Mapping[str, Mapping[str, Any]]) -> str:
-    """The results as a Markdown table, a row per split."""
-    lines = ["| split | what | pairs | accuracy | macro accuracy |", "|---|---|---:|---:|---:|"]
-    for name, values in splits.items():
-        what = _SPLIT_TEXT.get(name.replace("validation", "test"), "")
-        figures = f"{values['n']} | {values['accuracy']:.3f} | {values['macro_accuracy']:.3f}"
-        lines.append(f"| {name} | {what} | {figures} |")
-    return "\n".join(lines)
-
-
-def snippet(model_type: str, folder: str, size: int) -> str:
-    """Code that loads the checkpoint and names the action of one pair of pictures."""
-    kind = _METHODS[model_type].model
-    return "\n".join(
-        [
-            "from PIL import Image",
-            f"from modeling_cde import CDEImageProcessor, {kind}",
-            "",
-            f'model = {kind}.from_pretrained("{folder}").eval()',
-            f'processor = CDEImageProcessor.from_pretrained("{folder}")  # resizes to {size} px',
-            'inputs = processor(Image.open("before.png"), Image.open("after.png"), return_tensors="pt")',
-            "print(model.config.id2label[model(**inputs).logits.argmax(-1).item()])",
-        ]
-    )
-
-
-def card_metadata(name: str, config: Mapping[str, Any], metrics: Mapping[str, Any], rendered: bool) -> ModelCardData:
-    """The card's YAML header, with the measured test accuracies as `model-index`."""
-    source = metrics["training"]["data"]
-    backbone = metrics["training"]["arguments"].get("backbone")
-    results = [
-        EvalResult(
-            task_type="image-classification",
-            task_name="action classification from before/after pairs",
-            dataset_type=source,
-            dataset_name=Path(source).name,
-            dataset_split=split,
-            metric_type="accuracy",
-            metric_name=f"accuracy, {_SPLIT_TEXT.get(split, split)}",
-            metric_value=round(values["accuracy"], 4),
-        )
-        for split, values in metrics["splits"].items()
-        if split.startswith("test")
-    ]
-    return ModelCardData(
-        license="apache-2.0",
-        library_name="transformers",
-        pipeline_tag="image-classification",
-        tags=["causal-delta-embeddings", config["model_type"], "before-after-pairs"] + ["synthetic"] * rendered,
-        base_model=None if backbone and Path(backbone).is_dir() else backbone,  # a folder is no repository
-        metrics=["accuracy"],
-        model_name=name,
-        eval_results=results,
-        ignore_metadata_errors=False,
-    )
-
-
-def write_model_card(run: str | Path, name: str | None = None) -> Path:
-    """Render the model card of a finished run.
+def write_model_card(
+    run: str | Path, name: str | None = None, repo_id: str | None = None, dataset: str | None = None
+) -> Path:
+    """Render the model card of a finished run into its folder.
 
     Args:
         run: folder with `config.json` and `metrics.json`.
-        name: the model's name; the folder's when None.
+        name: the model's name; by default the repository's, or the folder's.
+        repo_id: `ORG/NAME` that the examples load; by default they name a folder.
+        dataset: `ORG/NAME` of the data set, where the training read it from a folder and it was published since.
 
     Returns:
         The path of the card, `README.md` in the folder.
 
     Raises:
         FileNotFoundError: if one of the two files is missing.
+        ValueError: if a file is not that of a finished run.
     """
-    folder = Path(run)
-    for file in ("config.json", "metrics.json"):
-        if not (folder / file).is_file():
-            raise FileNotFoundError(f"{folder / file} is missing: give the output folder of a finished run.")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    training, environment = metrics["training"], metrics["environment"]
-    arguments = training["arguments"]
-    name = name or folder.resolve().name
-    rendered = arguments["data"] is None
-    backbone = config["backbone_config"]
-    described = arguments.get("backbone") or f"{backbone['model_type']}, trained from scratch"
-    label_of = {int(key): value for key, value in config["id2label"].items()}
-    told_above = {"backbone_config", "method", *_MODEL_KEYS}
-    model_keys = [
-        key for key in _MODEL_KEYS if key in config and (config.get("delta_mode") == "patch" or "patch" not in key)
-    ]
-    card = ModelCard.from_template(
-        card_metadata(name, config, metrics, rendered),
-        template_path=str(TEMPLATE),
-        name=name,
-        method_sentence=_METHODS[config["model_type"]].sentence,
-        actions=[label_of[i] for i in sorted(label_of)],
-        snippet=snippet(config["model_type"], name, arguments["image_size"]),
-        results=results_rows(metrics["splits"]),
-        gap=", ".join(f"{value:.3f} on {split}" for split, value in metrics["gap"].items()),
-        model_rows=[("backbone", described), *((key, config[key]) for key in model_keys)],
-        explanation=_METHODS[config["model_type"]].explanation,
-        data=training["data"],
-        used_twice=[
-            f"{count} of the {metrics['splits'][split]['n']} pairs of {split}"
-            for split, count in training.get("pairs_used_twice", {}).items()
-        ],
-        pairs=", ".join(f"{count} {split}" for split, count in training["pairs"].items()),
-        minutes=training["minutes"],
-        device=environment["device"],
-        cores=environment["cores"],
-        torch=environment["torch"],
-        transformers=environment["transformers"],
-        command=training["command"],
-        training_rows=sorted((k, v) for k, v in arguments.items() if v is not None and k not in told_above),
-        rendered=rendered,
-    )
-    path = folder / "README.md"
-    card.save(path)
+    files = read_run(run)
+    path = files.folder / "README.md"
+    path.write_text(render_model_card(files, name, repo_id, dataset), encoding="utf-8")
     return path
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="python -m modeling_cde.cards.model_card", description=__doc__)
-    parser.add_argument("run", help="output folder of a finished run")
-    parser.add_argument("--name", help="the model's name; the folder's by default")
-    options = parser.parse_args(arguments)
-    print(write_model_card(options.run, options.name))
+def render_model_card(
+    run: RunFiles,
+    name: str | None = None,
+    repo_id: str | None = None,
+    dataset: str | None = None,
+    paper: str = "",
+) -> str:
+    """The text of a model card: equal files and arguments give equal text.
+
+    Args:
+        run: the files of a run.
+        name: see `write_model_card`, as for the next two.
+        repo_id: likewise.
+        dataset: likewise.
+        paper: Markdown that puts the paper's numbers beside the measured ones; nothing of it is measured here.
+    """
+    config, metrics, training = run.config, run.metrics, run.training
+    arguments, environment, splits = training["arguments"], metrics["environment"], metrics["splits"]
+    name = name or (repo_id.rpartition("/")[2] if repo_id else run.folder.resolve().name)
+    method = METHODS[config["model_type"]]
+    patches = config.get("delta_mode") == "patch"
+    keys = [key for key in _MODEL_KEYS if key in config and (patches or "patch" not in key)]
+    energy, formula = energy_estimate(training["minutes"], environment)
+    device = str(environment["device"])
+    return render(
+        TEMPLATE,
+        card_metadata(run, name, dataset).to_yaml(),
+        name=plain(name),
+        method_sentence=method.sentence,
+        actions=[plain(action) for action in run.actions],
+        pipeline=None if config["model_type"] == NEEDS_MASKS else pipeline_snippet(repo_id or PLACEHOLDER),
+        snippet=snippet(method.model, repo_id or PLACEHOLDER, arguments["image_size"]),
+        patches=patches,
+        view=arguments.get("view"),
+        image_size=arguments["image_size"],
+        results=results_table(splits),
+        train_accuracy=metrics.get("train", {}).get("accuracy"),
+        gap=", ".join(f"{value:.3f} on {split}" for split, value in metrics["gap"].items()),
+        used_twice=[
+            f"{count} of the {splits[split]['n']} pairs of {split}"
+            for split, count in training.get("pairs_used_twice", {}).items()
+        ],
+        by_action=by_action_table(splits, run.actions),
+        by_object=by_object_table(splits),
+        never={
+            split: ", ".join(map(plain, values["never_predicted"]))
+            for split, values in splits.items()
+            if values.get("never_predicted")
+        },
+        geometry=geometry_table(run.geometry) if run.geometry else "",
+        paper=paper,
+        pictures=run.pictures,
+        model_table=_rows([("backbone", _backbone(run)), *((key, config[key]) for key in keys)]),
+        explanation=" ".join([method.explanation, *([PATCHES.format(k=config["top_k_patches"])] if patches else [])]),
+        base_model=base_model(run),
+        rendered=run.rendered,
+        rooms=rooms_command(arguments) if run.rendered else "",
+        data=dataset or hub_dataset(run) or Path(training["data"]).name,
+        pairs=", ".join(f"{count} {split}" for split, count in training["pairs"].items()),
+        command=training["command"],
+        loss=_loss(arguments),
+        selected=_selected(training.get("selected")),
+        training_table=_rows(
+            sorted((k, v) for k, v in arguments.items() if v is not None and k not in {*_TOLD_ELSEWHERE, *_MODEL_KEYS})
+        ),
+        minutes=training["minutes"],
+        device=f"CPU ({device})" if is_processor(device) and device != "CPU" else device,
+        cores=environment["cores"],
+        torch=environment["torch"],
+        transformers=environment["transformers"],
+        energy=energy,
+        formula=formula,
+    )
 
 
-if __name__ == "__main__":
-    main()
+def render(template: Path, header: str, **values: Any) -> str:
+    """A card of a template of this folder: the YAML header, and the text with its values filled in."""
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    text = environment.from_string(template.read_text(encoding="utf-8")).render(**values)
+    return f"---\n{header}\n---\n\n{text.strip()}\n"
+
+
+def pipeline_snippet(checkpoint: str) -> str:
+    """Code that asks a checkpoint by the pipeline, with torch and Transformers alone."""
+    return "\n".join(
+        [
+            "from transformers import pipeline",
+            "",
+            f'pipe = pipeline("action-classification", model="{checkpoint}", trust_remote_code=True)',
+            'print(pipe("before.png", "after.png", top_k=3))',
+        ]
+    )
+
+
+def snippet(model: str, checkpoint: str, size: int) -> str:
+    """Code that loads the checkpoint by this package and names the action of one pair of pictures."""
+    return "\n".join(
+        [
+            "from PIL import Image",
+            f"from modeling_cde import CDEImageProcessor, {model}",
+            "",
+            f'model = {model}.from_pretrained("{checkpoint}").eval()',
+            f'processor = CDEImageProcessor.from_pretrained("{checkpoint}")  # resizes to {size} px',
+            'inputs = processor(Image.open("before.png"), Image.open("after.png"), return_tensors="pt")',
+            "print(model.config.id2label[model(**inputs).logits.argmax(-1).item()])",
+        ]
+    )
+
+
+def rooms_command(arguments: Mapping[str, Any]) -> str:
+    """The command that renders the rooms of a run again."""
+    flags = {"view": "view", "num_pairs": "rooms_pairs", "image_size": "rooms_image_size", "seed": "rooms_seed"}
+    told = [f"--{flag} {arguments[key]}" for flag, key in flags.items() if key in arguments]
+    return " ".join(["python -m data_scripts.rooms --output data/rooms", *told])
+
+
+def _backbone(run: RunFiles) -> str:
+    name = run.training["arguments"].get("backbone")
+    if not name:
+        return f"{run.config['backbone_config']['model_type']}, trained from scratch"
+    revision = run.config.get("backbone_revision") or run.training["arguments"].get("backbone_revision")
+    shown = base_model(run) or Path(name).name
+    return f"{shown}, commit {revision}" if revision else shown
+
+
+def _loss(arguments: Mapping[str, Any]) -> str:
+    """The terms that training minimised; a baseline's own term stands in its explanation."""
+    terms = ["cross-entropy"]
+    if contrastive := arguments.get("contrastive_weight"):
+        terms.append(f"{contrastive:g} · supervised contrastive (temperature {arguments['temperature']:g})")
+    if sparsity := arguments.get("sparsity_weight"):
+        terms.append(f"{sparsity:g} · L1 of the delta")
+    return " + ".join(terms)
+
+
+def _selected(chosen: Mapping[str, Any] | None) -> str:
+    """Which epoch the checkpoint is of, and what chose it; empty where that was not recorded."""
+    if not chosen:
+        return ""
+    why = f"chosen by {chosen['criterion']}" if chosen["criterion"] else "the last one"
+    return f"The checkpoint is that of epoch {chosen['epoch']:g} (step {chosen['step']}), {why}."
+
+
+def _rows(rows: Sequence[tuple[str, Any]]) -> str:
+    return table(["", ""], [[key, str(value)] for key, value in rows], 2)

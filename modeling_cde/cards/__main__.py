@@ -1,0 +1,49 @@
+"""`python -m modeling_cde.cards`: the card of a run, its publication, and the catalogue of checkpoints."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .model_card import write_model_card
+
+DESCRIPTION = """Write the model card of a finished run into its folder, and publish the run if asked.
+`python -m modeling_cde.cards catalogue --help` tells of the cards in model_cards/."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line: see `--help`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if given[:1] == ["catalogue"]:
+            from .catalogue import main as catalogue
+
+            catalogue(given[1:])
+        else:
+            _card(given)
+    except (ValueError, OSError) as error:
+        sys.exit(f"python -m modeling_cde.cards: {error}")
+
+
+def _card(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m modeling_cde.cards", description=DESCRIPTION)
+    parser.add_argument("run", metavar="RUN", help="output folder of a finished run")
+    parser.add_argument("--name", help="the model's name; the repository's or the folder's by default")
+    parser.add_argument("--push", metavar="ORG/NAME", help="publish the run with its card as this repository")
+    parser.add_argument("--private", action="store_true", help="with --push: make a new repository private")
+    parser.add_argument(
+        "--dataset", metavar="ORG/NAME", help="where the pairs are published, if they came from a folder"
+    )
+    options = parser.parse_args(arguments)
+    if options.private and not options.push:
+        raise ValueError("--private is of use with --push ORG/NAME only: give both or none.")
+    path = write_model_card(options.run, options.name, options.push, options.dataset)
+    if not options.push:
+        print(path)
+        return
+    from .publishing import publish_run
+
+    print(publish_run(options.run, options.push, private=options.private))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What a card is made of: the files of a finished run, read and checked."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .method_texts import METHODS
+
+#: Pictures that a card shows where the run has them -> what they show.
+PICTURES = {
+    "training_curve.png": "Loss terms and validation accuracy over the steps of training",
+    "pictures/confusion_test.png": "Which action was answered for which, in distribution",
+    "pictures/confusion_test_comp.png": "Which action was answered for which, on unseen combinations",
+    "pictures/confusion_test_syst.png": "Which action was answered for which, on unseen objects",
+    "pictures/cosines_test.png": "Cosines between the mean deltas of the actions, in distribution",
+    "pictures/map_pca_test.png": "The deltas in two dimensions (PCA), coloured by action",
+}
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of a run.
+
+    Attributes:
+        folder: where they lie.
+        config: `config.json`, the model's configuration.
+        metrics: `metrics.json`, with the record of the training.
+        geometry: `geometry.json` as `python -m modeling_cde.analysis` writes it, or None.
+        pictures: paths within the folder -> what they show, of those that are there.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    geometry: dict[str, Any] | None
+    pictures: dict[str, str]
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What train.py recorded: command, data, pairs, minutes, arguments."""
+        training: dict[str, Any] = self.metrics["training"]
+        return training
+
+    @property
+    def rendered(self) -> bool:
+        """Whether it was trained on the rooms that are rendered here."""
+        return self.training["arguments"].get("data") is None
+
+    @property
+    def actions(self) -> list[str]:
+        """Names of the actions, by id."""
+        names = {int(key): value for key, value in self.config["id2label"].items()}
+        return [names[i] for i in sorted(names)]
+
+
+def read_run(run: str | Path) -> RunFiles:
+    """Read the files of a finished run.
+
+    Args:
+        run: folder with `config.json` and `metrics.json`, as train.py leaves it.
+
+    Raises:
+        FileNotFoundError: if one of the two files is missing.
+        ValueError: if one is no JSON, is of no model of ours, or `metrics.json` does not tell of a training.
+    """
+    folder = Path(run)
+    for name in ("config.json", "metrics.json"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name} is missing: give the output folder of a finished run.")
+    config, metrics = read_json(folder / "config.json"), read_json(folder / "metrics.json")
+    if config.get("model_type") not in METHODS:
+        raise ValueError(
+            f"{folder / 'config.json'} is of a {config.get('model_type')!r} model, not of one that train.py trains "
+            f"({', '.join(METHODS)}): give the output folder of a run."
+        )
+    if "arguments" not in metrics.get("training", {}):
+        raise ValueError(
+            f"{folder / 'metrics.json'} is of an evaluation alone and does not say how the model was trained: give the "
+            "output folder of train.py, whose metrics.json does."
+        )
+    geometry = folder / "geometry.json"
+    return RunFiles(
+        folder,
+        config,
+        metrics,
+        read_json(geometry) if geometry.is_file() else None,
+        {path: text for path, text in PICTURES.items() if (folder / path).is_file()},
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no JSON ({error}): run train.py again, or restore the file.") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no JSON object: run train.py again, or restore the file.")
+    return found
