@@ -240,6 +240,35 @@ class BackboneReader:
         norm = self._final_norm(backbone)
         return (features if norm is None else norm(features)), outputs
 
+    @torch.no_grad()
+    def patch_grid(self, backbone: PreTrainedModel, height: int, width: int) -> tuple[int, int] | None:
+        """How patches divide an image, asked of the backbone by one black image.
+
+        Args:
+            backbone: As in `__call__`.
+            height, width: Image size in pixels.
+
+        Returns:
+            Rows and columns, or `None` where features are not read per patch or the tokens form no grid.
+
+        Raises:
+            ValueError: See `__call__`.
+        """
+        if self.feature != "patches":
+            return None
+        weights = next(backbone.parameters())
+        modes = {module: module.training for module in backbone.modules()}  # part of it may be frozen
+        backbone.eval()  # the black image must not enter the statistics of a batch norm
+        features, outputs = self(backbone, weights.new_zeros(1, getattr(self.config, "num_channels", 3), height, width))
+        for module, training in modes.items():
+            module.training = training
+        tokens = outputs.last_hidden_state
+        if tokens.ndim == 4:  # a map (1, D_b, rows, columns)
+            return int(tokens.shape[2]), int(tokens.shape[3])
+        number = int(features.shape[1])  # patches are as wide as they are high, or the image is as wide as it is high
+        rows = max(1, round((number * height / width) ** 0.5))
+        return (rows, number // rows) if number % rows == 0 else None
+
     def _call(self, backbone: PreTrainedModel, pixel_values: torch.Tensor, options: dict[str, Any]) -> Any:
         if self.family.known:
             return backbone(pixel_values, **options)

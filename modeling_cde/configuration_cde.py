@@ -1,6 +1,7 @@
 """Configuration of the Causal Delta Embedding models."""
 
 import inspect
+import os
 from copy import deepcopy
 from typing import Any, ClassVar
 
@@ -14,6 +15,17 @@ AUTO_MAP = {
     "AutoModel": "modeling_cde.CDEModel",
     "AutoModelForActionClassification": "modeling_cde.CDEForActionClassification",
 }
+
+# The pipeline of every model here, for the same purpose. Transformers asks for `trust_remote_code` wherever a loaded
+# configuration has this: so saved ones do, and those whose class itself came with a checkpoint, but not ours.
+CUSTOM_PIPELINES = {
+    "action-classification": {
+        "impl": "pipeline_cde.ActionClassificationPipeline",
+        "pt": ["AutoModel"],
+        "type": "image",
+    }
+}
+_CAME_WITH_A_CHECKPOINT = __name__.startswith("transformers_modules.")
 
 # A nested configuration comes from anywhere; it describes a model and must not say which code to run.
 _NOT_INHERITED = ("auto_map", "trust_remote_code", "custom_pipelines", "code_revision")
@@ -41,6 +53,8 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
             backbone's own pooled output; `"auto"`: what the family was pretrained with.
         num_prefix_tokens: Tokens before the patches in the backbone's output (CLS, registers, ...). Only needed for
             a family that is not in the table.
+        backbone_revision: Commit of the Hub repository that the backbone's weights were taken from; `from_backbone`
+            fills it in. `None`: they came from no such repository.
         **kwargs: Fields of every Transformers configuration (`id2label`, `label2id`, `num_labels`, ...).
 
     Raises:
@@ -76,6 +90,7 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
         projector_input_norm: bool | None = None,
         global_feature: str = "auto",
         num_prefix_tokens: int | None = None,
+        backbone_revision: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.backbone_config = vision_config(backbone_config)
@@ -89,9 +104,13 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
         self.projector_input_norm = projector_input_norm
         self.global_feature = global_feature
         self.num_prefix_tokens = num_prefix_tokens
-        if kwargs.get("id2label") and not kwargs.get("label2id"):
-            kwargs["label2id"] = {name: int(index) for index, name in kwargs["id2label"].items()}
-        kwargs.setdefault("auto_map", dict(self._auto_map()))
+        self.backbone_revision = backbone_revision
+        kwargs.update(_labels(type(self).__name__, kwargs))
+        kwargs["auto_map"] = dict(self._auto_map())  # our own, whatever a loaded file names
+        if _CAME_WITH_A_CHECKPOINT:
+            kwargs["custom_pipelines"] = deepcopy(CUSTOM_PIPELINES)  # Transformers writes into it
+        else:
+            kwargs.pop("custom_pipelines", None)
         super().__init__(**kwargs)
         self.check()
 
@@ -110,6 +129,42 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
         """The `auto_map` that a saved configuration of this class carries."""
         return AUTO_MAP
 
+    @classmethod
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Reads a saved configuration; see `transformers.PreTrainedConfig.get_config_dict`.
+
+        Raises:
+            ValueError: It is that of another model; Transformers would warn, and go on with random weights.
+        """
+        path = pretrained_model_name_or_path
+        found, unused = super().get_config_dict(path, **kwargs)
+        model_type = found.get("model_type", cls.model_type)
+        if model_type != cls.model_type:
+            if model_type.startswith("cde"):
+                raise ValueError(
+                    f"{path} is a {model_type!r} checkpoint, not a {cls.model_type!r} one: load it by "
+                    'AutoModel.from_pretrained, or by pipeline("action-classification", model=...).'
+                )
+            raise ValueError(
+                f"{path} is a {model_type!r} checkpoint, not a trained {cls.model_type!r} model: make a new model on "
+                f"it by CDEForActionClassification.from_backbone({str(path)!r}, id2label={{0: ..., 1: ...}})."
+            )
+        return found, unused
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Makes a configuration of a saved one; labels that are given replace both saved maps."""
+        if kwargs.get("id2label") is not None:
+            given = {"id2label": kwargs.pop("id2label"), "label2id": kwargs.pop("label2id", None)}
+            config_dict = {**config_dict, **given}
+        return super().from_dict(config_dict, **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields; a saved configuration names its pipeline too."""
+        return {**super().to_dict(), "custom_pipelines": deepcopy(CUSTOM_PIPELINES)}
+
     def check(self) -> None:
         """Raises ValueError for the first field that breaks its rule."""
         name = type(self).__name__
@@ -125,6 +180,7 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
             _at_least(name, "num_prefix_tokens", self.num_prefix_tokens, 0)
         if not 0.0 <= self.projector_dropout < 1.0:
             raise ValueError(f"{name}.projector_dropout must be in [0, 1), not {self.projector_dropout!r}.")
+        _labels(name, {"id2label": self.id2label, "label2id": self.label2id})
 
 
 def vision_config(config: PreTrainedConfig | dict[str, Any] | None) -> PreTrainedConfig:
@@ -158,6 +214,44 @@ def vision_config(config: PreTrainedConfig | dict[str, Any] | None) -> PreTraine
     if result.model_type == "vit_mae":
         result.mask_ratio = 0.0  # masking is its pretraining task; as an encoder it must see the whole image
     return result
+
+
+def _labels(owner: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Both label maps, whole, of what a caller or a file gives of `id2label`, `label2id` and `num_labels`.
+
+    Raises:
+        ValueError: They are no maps, contradict each other, leave ids out or name two actions alike.
+    """
+    id2label, label2id, number = given.get("id2label"), given.get("label2id"), given.get("num_labels")
+    if id2label is None and label2id is None:
+        return {}
+    right = "id2label must name every action once, {0: 'open', 1: 'close', ...}; dict(enumerate(names)) makes it"
+    maps = [item for item in (id2label, label2id) if item is not None]
+    if not all(isinstance(item, dict) for item in maps):
+        raise ValueError(f"{owner}: {right}, not {maps[0]!r}.")
+    try:
+        names = {int(index): name for index, name in (id2label or {}).items()}
+        ids = {name: int(index) for name, index in (label2id or {}).items()}
+    except (TypeError, ValueError):
+        raise ValueError(f"{owner}: {right}; its ids must be whole numbers, not {id2label or label2id!r}.") from None
+    names = names or {index: name for name, index in ids.items()}
+    if sorted(names) != list(range(len(names))) or not names:
+        raise ValueError(f"{owner}: {right}; the ids must be 0, 1, ... without a gap, not {sorted(names)}.")
+    twice = sorted({str(name) for name in names.values() if list(names.values()).count(name) > 1})
+    if twice:
+        raise ValueError(f"{owner}: {right}; {', '.join(map(repr, twice))} names more than one id.")
+    own = {name: index for index, name in names.items()}
+    if ids and ids != own:
+        raise ValueError(
+            f"{owner}.label2id {ids} is not the inverse of id2label {names}: leave label2id out, it follows from the "
+            "other."
+        )
+    if number is not None and number != len(names):
+        raise ValueError(
+            f"{owner}.num_labels={number} contradicts id2label, which names {len(names)} actions: leave num_labels "
+            "out, it follows from id2label."
+        )
+    return {"id2label": names, "label2id": own}
 
 
 def _one_of(owner: str, field: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -6,10 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from transformers import AutoImageProcessor, BatchFeature
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.image_processing_utils import BaseImageProcessor
+from transformers.image_utils import load_image
+from transformers.utils import is_vision_available
+
+if is_vision_available():  # this file travels with every model, also to where models are loaded without Pillow
+    from PIL import Image, ImageOps
 
 _SETTINGS = (
     "size",
@@ -23,6 +27,7 @@ _SETTINGS = (
     "rescale_factor",
     "do_normalize",
 )
+_URL_SECONDS = 60.0  # that a server may take to answer
 _CALL = "processor(before, after), with two images, or two lists of images of equal length"
 
 
@@ -127,8 +132,8 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
         """Processes pairs.
 
         Args:
-            before: The first image, or a list of B: PIL images, paths, arrays or tensors (H, W, C) or (C, H, W), as
-                bytes or as floats in [0, 1].
+            before: The first image, or a list of B: PIL images, paths, URLs (http, https), arrays or tensors (H, W, C)
+                or (C, H, W), as bytes or as floats in [0, 1].
             after: The second image, or a list of B.
             return_tensors: `"pt"` or `"np"`.
             **kwargs: Settings that go before those of the processor for this call.
@@ -139,6 +144,7 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
         Raises:
             TypeError: `after` is missing, or something is no image.
             ValueError: The two lists differ in length, or an array is no image.
+            OSError: A file or URL is not there or is no image.
         """
         if after is None:
             raise TypeError(f"CDEImageProcessor got one argument with images and needs two: call {_CALL}.")
@@ -158,7 +164,7 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
 
     def process(self, image: Any) -> torch.Tensor:
         """Makes the (C, H, W) float32 tensor of one image."""
-        picture = _load(image)
+        picture = load_picture(image)
         if self.do_resize:
             height, width = self._target(picture.height, picture.width)
             picture = picture.resize((width, height), resample=self.resample)
@@ -173,6 +179,26 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
             values = (values - mean) / torch.tensor(self.image_std).view(-1, 1, 1)
         return values.contiguous()
 
+    def original_box(
+        self, box: tuple[int, int, int, int], processed: tuple[int, int], original: tuple[int, int]
+    ) -> tuple[int, int, int, int]:
+        """Where a box of a processed image lies in the picture that it was made of.
+
+        Args:
+            box: Left, top, right and bottom pixel, all inclusive, of the processed image.
+            processed: Height and width of the processed image.
+            original: Height and width of the picture.
+
+        Returns:
+            The same of the picture: every pixel that the box covers, also in part. What lies outside of the picture
+            (a crop larger than it adds a black border) is cut off, but at least one pixel is left.
+        """
+        height, width = self._target(*original) if self.do_resize else original
+        top, left = ((height - processed[0]) // 2, (width - processed[1]) // 2) if self.do_center_crop else (0, 0)
+        x0, x1 = _stretched(box[0] + left, box[2] + left, width, original[1])
+        y0, y1 = _stretched(box[1] + top, box[3] + top, height, original[0])
+        return x0, y0, x1, y1
+
     def _target(self, height: int, width: int) -> tuple[int, int]:
         """Height and width after the resize."""
         if "height" in self.size:
@@ -180,6 +206,13 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
         edge = self.size["shortest_edge"]
         long_edge = int(edge * max(height, width) / min(height, width))
         return (long_edge, edge) if width <= height else (edge, long_edge)
+
+
+def _stretched(first: int, last: int, from_length: int, to_length: int) -> tuple[int, int]:
+    """The pixels of a line of `to_length` that the pixels first ... last of the same line in `from_length` cover."""
+    start = first * to_length // from_length
+    end = -(-(last + 1) * to_length // from_length) - 1
+    return min(max(start, 0), to_length - 1), min(max(end, 0), to_length - 1)
 
 
 def _size(size: int | dict[str, int], name: str) -> dict[str, int]:
@@ -206,19 +239,30 @@ def _as_list(images: Any) -> list[Any]:
     return list(images) if isinstance(images, (list, tuple)) else [images]
 
 
-def _load(image: Any) -> Image.Image:
-    """Makes an RGB picture of a path, a PIL image, an array or a tensor."""
+def load_picture(image: Any) -> "Image.Image":
+    """Makes an upright RGB picture of a path, a URL, a PIL image, an array or a tensor.
+
+    Raises:
+        TypeError: It is none of these.
+        ValueError: An array is no image.
+        OSError: A file or URL is not there or is no image.
+    """
     if isinstance(image, (str, os.PathLike)):
-        with Image.open(image) as opened:
-            return ImageOps.exif_transpose(opened).convert("RGB")
+        try:
+            if str(image).startswith(("http://", "https://")):
+                return load_image(str(image), timeout=_URL_SECONDS)
+            with Image.open(image) as opened:
+                return ImageOps.exif_transpose(opened).convert("RGB")
+        except Exception as error:  # of the file system, the HTTP client or the decoder, each with errors of its own
+            raise OSError(f"{image} cannot be read as an image: {_reason(error)}.") from error
     if isinstance(image, Image.Image):
-        return image.convert("RGB")
+        return ImageOps.exif_transpose(image).convert("RGB")
     if isinstance(image, torch.Tensor):
         image = image.detach().cpu().numpy()
     if not isinstance(image, np.ndarray):
         raise TypeError(
-            f"CDEImageProcessor got {type(image).__name__} where an image belongs (path, PIL image, array or tensor): "
-            f"call {_CALL}."
+            f"CDEImageProcessor got {type(image).__name__} where an image belongs (path, URL, PIL image, array or "
+            f"tensor): call {_CALL}."
         )
     if image.ndim == 3 and image.shape[0] in (1, 3, 4) and image.shape[2] not in (1, 3, 4):
         image = image.transpose(1, 2, 0)  # (H, W, C)
@@ -227,16 +271,26 @@ def _load(image: Any) -> Image.Image:
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (3, 4)):
         raise ValueError(f"An array of shape {image.shape} is no image: give (H, W, C), (C, H, W) or (H, W).")
     if image.dtype.kind == "f":
-        if image.size and (image.min() < 0 or image.max() > 1):
+        if image.size and not (image.min() >= 0 and image.max() <= 1):
             raise ValueError(
                 f"An image of floats must be in [0, 1], this one is in [{image.min()}, {image.max()}]: give bytes "
                 "(uint8), or divide by 255."
             )
         image = (image * 255).round().astype(np.uint8)
+    if image.dtype != np.uint8 and (image.dtype.kind not in "iu" or image.min() < 0 or image.max() > 255):
+        raise ValueError(f"An image of {image.dtype} must hold bytes, 0 to 255: scale it and give uint8.")
     return Image.fromarray(image.astype(np.uint8)).convert("RGB")
 
 
-def _center_crop(picture: Image.Image, height: int, width: int) -> Image.Image:
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "it is in no picture format that Pillow knows"
+    return str(error).strip().rstrip(".").splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _center_crop(picture: "Image.Image", height: int, width: int) -> "Image.Image":
     """The centre of a picture; what lies outside of it is black."""
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
     return picture.crop((left, top, left + width, top + height))

@@ -12,6 +12,7 @@ Notable:
   small difference of large states, and bfloat16 would round much of it away. The cross-entropy is float32.
 """
 
+import json
 import os
 import shutil
 from dataclasses import dataclass, replace
@@ -24,7 +25,10 @@ from safetensors import safe_open
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.dynamic_module_utils import get_relative_import_files
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.utils import ModelOutput, cached_file
+from transformers.utils.hub import extract_commit_hash
 
 from .backbones_cde import BackboneReader
 from .configuration_cde import CDEConfig, vision_config
@@ -118,7 +122,7 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     _supports_attention_backend = True
     _can_compile_fullgraph = True
     extra_inputs: tuple[str, ...] = ()  # columns of a batch that forward takes beside pixel_values and labels
-    loaded_revision: str | None = None  # of the Hub repository that the weights came from
+    loaded_from: Path | None = None  # the folder with the weights; of a Hub repository the one commit in the cache
     # The loss is a mean over the batch that forward sees: Trainer has to divide it by the accumulation steps.
     accepts_loss_kwargs = False
 
@@ -153,23 +157,23 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
 
         Args:
             backbone: Hub id or local folder of a vision model (a two-tower CLIP or SigLIP gives its vision tower), or
-                a configuration, which gives random weights. Safetensors weights are preferred; pickled ones, which
-                some old repositories have alone, are read as weights only.
-            revision: Branch, tag or commit of the Hub repository.
+                a configuration, which gives random weights. Weights are read from safetensors only.
+            revision: Branch, tag or commit of the Hub repository. All files are taken from the commit that it is at
+                the start, and `config.backbone_revision` keeps it.
             dtype: Of the new model, whatever the checkpoint's: training wants float32 weights.
             attn_implementation: `"sdpa"` (default where the backbone has it), `"eager"` for attention maps, ...
             **config_options: Fields of the CDE configuration, for example `id2label`, `delta_mode`, `top_k_patches`.
 
         Raises:
-            ValueError: The folder or repository is a CDE checkpoint, or an option is out of range.
+            ValueError: The folder or repository is a CDE checkpoint or needs code of its own, or an option is out of
+                range.
             TypeError: An option is no field of the configuration.
+            OSError: There is no such folder or repository, or it has no safetensors.
         """
         _check_options(cls.config_class, config_options)
         found: Any = backbone
         if isinstance(backbone, (str, os.PathLike)):
-            found = AutoConfig.from_pretrained(backbone, revision=revision, trust_remote_code=False)
-            if isinstance(found, CDEConfig) or found.model_type.startswith("cde"):
-                raise ValueError(f"{backbone} is a CDE checkpoint: load it by {cls.__name__}.from_pretrained.")
+            found, revision = _backbone_config(cls, backbone, revision)
         config = cls.config_class(backbone_config=vision_config(found), **config_options)
         if attn_implementation is not None:
             config._attn_implementation = attn_implementation
@@ -177,14 +181,20 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         if not isinstance(backbone, (str, os.PathLike)):
             model: Model = cls._from_config(config)
             return model
-        encoder = AutoModel.from_pretrained(
-            backbone,
-            config=config.backbone_config,
-            revision=revision,
-            dtype=dtype,
-            trust_remote_code=False,
-            **make_reader(config).build_options(),
-        )
+        try:
+            encoder = AutoModel.from_pretrained(
+                backbone,
+                config=config.backbone_config,
+                revision=revision,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                **make_reader(config).build_options(),
+            )
+        except OSError as error:
+            advice = "if you trust where it is from, convert it once by AutoModel.from_pretrained"
+            raise _explained(error, backbone, f'{advice}("{backbone}").save_pretrained("folder").') from error
+        config.backbone_revision = revision
         if os.path.isdir(backbone):
             encoder.config._name_or_path = Path(backbone).name  # a path on this machine means nothing elsewhere
         config.backbone_config = encoder.config
@@ -192,11 +202,19 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """Loads a saved model, from safetensors only; see `transformers.PreTrainedModel.from_pretrained`."""
+        """Loads a saved model, from safetensors only; see `transformers.PreTrainedModel.from_pretrained`.
+
+        Raises:
+            ValueError: The folder or repository is that of another model, for example a bare backbone.
+            OSError: There is no such folder or repository, or it has no safetensors.
+        """
         kwargs["use_safetensors"] = True
-        loaded = super().from_pretrained(*args, **kwargs)
+        try:
+            loaded = super().from_pretrained(*args, **kwargs)
+        except OSError as error:
+            advice = "save the model again by save_pretrained, or load another revision."
+            raise _explained(error, args[0] if args else "The checkpoint", advice) from error
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        model.loaded_revision = kwargs.get("revision")
         model.base_model.reader.freeze_unused(model.base_model.backbone)  # loading makes every parameter trainable
         return loaded
 
@@ -208,6 +226,7 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         (`layer_scale`) unless they match exactly, which they do not where a `CDEModel` reads a task checkpoint.
         """
         names = set(state_dict or ())
+        model.loaded_from = Path(files[0]).parent if files else None
         for file in files or ():
             if str(file).endswith(".safetensors"):
                 with safe_open(file, framework="pt") as weights:
@@ -224,12 +243,7 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         some families are lost silently by loaders that do not rename (`load_state_dict`, Trainer's resume).
         """
         kwargs.setdefault("save_original_format", False)
-        pipeline_file = Path(__file__).with_name("pipeline_cde.py")
-        if hasattr(self.config, "custom_pipelines") and not pipeline_file.exists():
-            del self.config.custom_pipelines  # a model that came without this file cannot hand it on
         super().save_pretrained(save_directory, **kwargs)
-        if hasattr(self.config, "custom_pipelines") and kwargs.get("is_main_process", True):
-            shutil.copy(pipeline_file, save_directory)
 
     def freeze_backbone(self, num_blocks: int | None = None) -> None:
         """Takes the backbone out of training: no gradients, and evaluation mode (fixed batch norm, no dropout).
@@ -322,11 +336,7 @@ class CDEModel(CDEPreTrainedModel):
         Raises:
             ValueError: See `forward`.
         """
-        if pixel_values.ndim != 5 or pixel_values.shape[1] < 2:
-            raise ValueError(
-                "pixel_values must be clips (batch, frames >= 2, channels, height, width), not "
-                f"{tuple(pixel_values.shape)}: stack a pair by torch.stack([before, after], dim=1)."
-            )
+        _check_clips(pixel_values, getattr(self.config.backbone_config, "num_channels", 3))
         options: dict[str, Any] = {}
         if output_hidden_states:
             options["output_hidden_states"] = True
@@ -497,17 +507,113 @@ def action_loss(logits: torch.Tensor, labels: torch.Tensor, frames: int) -> torc
         frames: Number T of frames.
 
     Raises:
-        ValueError: The labels have another shape.
+        ValueError: The labels have another shape, are no whole numbers or, which is looked at on the CPU only, name
+            no action.
     """
     expected = logits.shape[:1] if frames == 2 else logits.shape[:2]
     if labels.shape != expected and labels.shape != logits.shape[:2]:
         raise ValueError(
             f"labels must have the shape {tuple(expected)} for {frames} frames, not {tuple(labels.shape)}."
         )
+    _check_labels(labels, logits.shape[-1])
     targets = labels.reshape(logits.shape[:2])  # (B, T-1)
     if logits.ndim == 4:
         targets = targets.unsqueeze(-1).expand(logits.shape[:3])  # (B, T-1, k)
     return F.cross_entropy(logits.flatten(0, -2).float(), targets.flatten())
+
+
+def copy_code(folder: str | os.PathLike[str]) -> None:
+    """Writes the code beside a saved configuration: all that loading it without this package needs but weights.
+
+    `save_pretrained` writes the same; this is for a folder that got its weights in another way.
+
+    Args:
+        folder: Folder with a `config.json` of a model of ours.
+
+    Raises:
+        FileNotFoundError: There is no `config.json`.
+        ValueError: It is that of another model.
+    """
+    # Transformers follows the words of this import, wherever they stand: what it loads or saves of this file takes the
+    # pipeline along, which takes the image processor along.
+    from .pipeline_cde import ActionClassificationPipeline
+
+    saved = Path(folder) / "config.json"
+    if not saved.exists():
+        raise FileNotFoundError(f"{folder} has no config.json: save the model there first, by save_pretrained.")
+    source = Path(__file__).parent
+    modules = {reference.partition(".")[0] for reference in json.loads(saved.read_text()).get("auto_map", {}).values()}
+    if not modules or not all((source / f"{name}.py").exists() for name in modules):
+        raise ValueError(f"{saved} is not the configuration of a model of this package: its code is not known.")
+    for name in {*modules, ActionClassificationPipeline.__module__.rpartition(".")[2]}:
+        for file in (source / f"{name}.py", *get_relative_import_files(source / f"{name}.py")):
+            shutil.copyfile(file, Path(folder) / Path(file).name)
+
+
+def _backbone_config(
+    kind: type[CDEPreTrainedModel], backbone: str | os.PathLike[str], revision: str | None
+) -> tuple[PreTrainedConfig, str | None]:
+    """The configuration in a folder or Hub repository, and the commit that the repository is at (else `revision`)."""
+    file = cached_file(backbone, "config.json", revision=revision)
+    revision = extract_commit_hash(file, None) or revision
+    options, _ = PreTrainedConfig.get_config_dict(backbone, revision=revision)
+    model_type = str(options.get("model_type", ""))
+    if model_type.startswith("cde"):
+        raise ValueError(f"{backbone} is a CDE checkpoint: load it by {kind.__name__}.from_pretrained.")
+    if options.get("auto_map") and model_type not in CONFIG_MAPPING:
+        raise ValueError(
+            f"{backbone} needs code of its own, which {kind.__name__} never runs: take a backbone that Transformers "
+            f"has itself ({model_type!r} is none of them)."
+        )
+    return AutoConfig.from_pretrained(backbone, revision=revision, trust_remote_code=False), revision
+
+
+def _explained(error: OSError, path: object, advice: str) -> OSError:
+    """The error to raise where weights could not be loaded: with advice if they are there in no safe format."""
+    if not any(words in str(error) for words in ("no file named", "not appear to have a file named")):
+        return error  # no such repository, no connection, ...: it is said already
+    return OSError(f"{path} has no model.safetensors, and pickled weights, which can run code, are not read: {advice}")
+
+
+def _check_clips(pixel_values: Any, channels: int) -> None:
+    """Raises TypeError or ValueError, with the right call, unless these are clips (B, T >= 2, C, H, W)."""
+    if not isinstance(pixel_values, torch.Tensor):
+        raise TypeError(
+            "pixel_values must be a tensor (batch, frames, channels, height, width), not "
+            f"{type(pixel_values).__name__}: call model(**processor(before, after))."
+        )
+    shape = tuple(pixel_values.shape)
+    hint = "stack a pair by torch.stack([before, after], dim=1)"
+    if len(shape) == 4 and shape[0] == 2:
+        hint = "add the batch to one pair by pixel_values.unsqueeze(0), or " + hint
+    elif len(shape) == 5 and shape[1] == 1:
+        hint = "one image says nothing of what happened; " + hint
+    elif len(shape) == 5 and shape[2] != channels and channels in (shape[1], shape[4]):
+        order = "transpose(1, 2)" if shape[1] == channels else "permute(0, 1, 4, 2, 3)"
+        hint = f"bring the {channels} channels to the third place by pixel_values.{order}"
+    elif len(shape) == 5 and shape[2] != channels:
+        hint = f"the backbone reads {channels} channels"
+    elif len(shape) == 5:
+        if pixel_values.is_floating_point():
+            return
+        raise ValueError(
+            f"pixel_values must be normalised floats, not {pixel_values.dtype}: call model(**processor(before, after))."
+        )
+    raise ValueError(f"pixel_values must be clips (batch, frames >= 2, channels, height, width), not {shape}: {hint}.")
+
+
+def _check_labels(labels: torch.Tensor, actions: int) -> None:
+    """Raises ValueError unless labels are whole numbers in [0, actions); -100 is passed over, as in cross-entropy."""
+    if labels.is_floating_point():
+        raise ValueError(f"labels must be whole numbers in [0, {actions}), not {labels.dtype}: use labels.long().")
+    if labels.device.type != "cpu" or torch.compiler.is_compiling() or not labels.numel():
+        return  # elsewhere a look at the values would make the device wait
+    wrong = labels[((labels < 0) & (labels != -100)) | (labels >= actions)]
+    if wrong.numel():
+        raise ValueError(
+            f"labels must be in [0, {actions}), the ids of config.id2label, not {int(wrong[0])}: give from_backbone "
+            "the id2label of the data set that the labels are from."
+        )
 
 
 def _check_options(config_class: type[CDEConfig], options: dict[str, Any]) -> None:

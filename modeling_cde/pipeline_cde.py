@@ -1,9 +1,13 @@
 """The "action-classification" pipeline: two images in, actions with their probabilities out."""
 
+from collections.abc import Iterator
+from types import GeneratorType
 from typing import Any
 
+import torch
 from transformers import Pipeline, PreTrainedModel
 
+from .image_processing_cde import load_picture
 from .modeling_cde import CDEForActionClassification
 
 TASK = "action-classification"
@@ -12,6 +16,13 @@ _CALL = "pipe(before, after), or pipe([(before, after), ...])"
 
 class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
     """Names what happened between two images.
+
+    Args:
+        model: A model with an action classifier; for the encoder of one the classifier is loaded too.
+        **kwargs: As of every pipeline of Transformers, and those of a call, which then go for all calls.
+
+    Raises:
+        ValueError: The model has no action classifier.
 
     Example:
         >>> pipe = pipeline("action-classification", model="folder")
@@ -27,57 +38,151 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
 
     def __init__(self, model: PreTrainedModel, **kwargs: Any) -> None:
         if hasattr(model, "projector"):
-            # `pipeline` loads by an Auto class, and Transformers has none for this task: AutoModel gave the encoder
-            # without its classifier.
-            model = CDEForActionClassification.from_pretrained(
-                model.name_or_path, revision=model.loaded_revision or "main", dtype=model.dtype
-            )
+            model = _with_classifier(model)
+        self._grids: dict[tuple[int, int], tuple[int, int] | None] = {}
         super().__init__(model=model, **kwargs)
 
-    def _sanitize_parameters(self, top_k: int | None = None, **kwargs: Any) -> tuple[dict[str, Any], ...]:
+    def _sanitize_parameters(
+        self,
+        top_k: int | None = None,
+        return_delta: bool | None = None,
+        return_patches: bool | None = None,
+        **kwargs: Any,
+    ) -> tuple[dict[str, Any], ...]:
         if kwargs:
-            raise TypeError(f"The pipeline has no argument {sorted(kwargs)[0]!r}: call {_CALL}, top_k=n.")
-        return {}, {}, {} if top_k is None else {"top_k": top_k}
+            raise TypeError(
+                f"The pipeline has no argument {sorted(kwargs)[0]!r}: call {_CALL}, and beside it top_k=n, "
+                "return_delta=True, return_patches=True, batch_size=n."
+            )
+        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+            raise ValueError(f"top_k must be a whole number of at least 1, not {top_k!r}.")
+        if return_patches and self.model.config.delta_mode != "patch":
+            raise ValueError(
+                "return_patches=True needs a patch-wise model, and this one has a single delta of the whole image "
+                '(delta_mode="global"): leave it out, or load a model that was trained with delta_mode="patch".'
+            )
+        given = {"top_k": top_k, "return_delta": return_delta, "return_patches": return_patches}
+        return {}, {}, {name: value for name, value in given.items() if value is not None}
 
     def __call__(self, before: Any, after: Any = None, **kwargs: Any) -> Any:
         """Classifies pairs.
 
         Args:
-            before: First image (path, PIL image or array), a list of them, a pair `(before, after)`, a row
-                `{"before": ..., "after": ...}`, or a list of pairs or rows.
+            before: First image (path, URL, PIL image, array or tensor), a list of them, a pair `(before, after)`, a row
+                `{"before": ..., "after": ...}`, or a list, generator or data set of pairs or rows.
             after: Second image, or a list of them, where `before` is no pair.
-            **kwargs: `top_k`: number of actions to return (default 5); `batch_size`.
+            **kwargs: `top_k`: number of actions to return (default 5); `return_delta`: return the delta too;
+                `return_patches`: return the patches that a patch-wise model decided by too; `batch_size`: pairs that
+                go through the model at once (default 1).
 
         Returns:
-            For one pair a list of `{"label", "score"}`, most probable first; for a list of pairs a list of those.
+            For one pair a list of `{"label", "score"}`, most probable first; for a list of pairs a list of those, for
+            a generator or data set an iterator. With `return_delta` or `return_patches` a dict takes the place of the
+            list: `"actions"`, that list; `"delta"`, D floats; `"patches"`, for each kept patch, the one that moved
+            most first, `"norm"`, the length of its delta, and `"box"`, its left, top, right and bottom pixel
+            (inclusive) in the image after as it was given. `"before_box"` is the same of the image before where that
+            has another size.
 
         Raises:
-            TypeError: The images do not form pairs.
+            TypeError: The images do not form pairs, or there is no such argument.
+            ValueError: Patches are asked of a model that has none.
+            OSError: A file or URL is not there or is no image.
         """
         if after is not None:
             several = isinstance(before, (list, tuple))
             if several and (not isinstance(after, (list, tuple)) or len(before) != len(after)):
                 raise TypeError(f"The pipeline needs as many after as before images: call {_CALL}.")
-            return super().__call__(list(zip(before, after, strict=True)) if several else (before, after), **kwargs)
+            before = list(zip(before, after, strict=True)) if several else (before, after)
         if isinstance(before, list):
-            return super().__call__([_pair(item) for item in before], **kwargs)
+            return super().__call__([_pair(item) for item in before], **kwargs) if before else []
+        if isinstance(before, (GeneratorType, torch.utils.data.Dataset)):
+            return super().__call__(before, **kwargs)
         return super().__call__(_pair(before), **kwargs)
 
-    def preprocess(self, pair: tuple[Any, Any]) -> Any:
-        inputs = self.image_processor(*pair, return_tensors="pt")
-        return inputs.to(self.model.dtype)
+    def preprocess(self, item: Any) -> dict[str, torch.Tensor]:
+        pictures = [load_picture(image) for image in _pair(item)]
+        inputs = self.image_processor(*pictures, return_tensors="pt")
+        sizes = torch.tensor([[*pictures[0].size, *pictures[1].size]])  # (1, 4): width and height of both
+        return {"pixel_values": inputs["pixel_values"].to(self.model.dtype), "sizes": sizes}
 
-    def _forward(self, inputs: Any) -> Any:
-        return self.model(**inputs)
+    def _forward(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        pixel_values = inputs["pixel_values"]  # (B, 2, C, H, W)
+        outputs = self.model(pixel_values=pixel_values)
+        kept = {"logits": outputs.logits, "delta": outputs.delta[:, 0], "sizes": inputs["sizes"]}
+        if outputs.patch_indices is not None:
+            kept["patch_indices"] = outputs.patch_indices[:, 0]  # (B, k)
+            kept["patch_norms"] = outputs.patch_delta[:, 0].float().norm(dim=-1)  # (B, k)
+            kept["processed"] = torch.tensor([pixel_values.shape[-2:]] * len(pixel_values))  # (B, 2): height and width
+        return kept
 
-    def postprocess(self, outputs: Any, top_k: int = 5) -> list[dict[str, Any]]:
+    def postprocess(
+        self, outputs: dict[str, torch.Tensor], top_k: int = 5, return_delta: bool = False, return_patches: bool = False
+    ) -> list[dict[str, Any]] | dict[str, Any]:
         names = self.model.config.id2label
-        scores = outputs.logits[0].float().softmax(dim=-1)  # (A,)
+        scores = outputs["logits"][0].float().softmax(dim=-1)  # (A,)
         best = scores.topk(min(top_k, len(scores)))
-        return [
+        actions = [
             {"label": names[index], "score": score}
             for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
+        if not return_delta and not return_patches:
+            return actions
+        result: dict[str, Any] = {"actions": actions}
+        if return_delta:
+            result["delta"] = outputs["delta"][0].float().tolist()
+        if return_patches:
+            result["patches"] = list(self._patches(outputs))
+        return result
+
+    def _patches(self, outputs: dict[str, torch.Tensor]) -> Iterator[dict[str, Any]]:
+        """Boxes and norms of the kept patches of one pair."""
+        height, width = outputs["processed"][0].tolist()
+        rows, columns = self._grid(height, width)
+        first, second = outputs["sizes"][0].reshape(2, 2).flip(1).tolist()  # height and width each
+        for index, norm in zip(outputs["patch_indices"][0].tolist(), outputs["patch_norms"][0].tolist(), strict=True):
+            row, column = divmod(index, columns)
+            box = (
+                column * width // columns,
+                row * height // rows,
+                (column + 1) * width // columns - 1,
+                (row + 1) * height // rows - 1,
+            )
+            patch = {"box": list(self.image_processor.original_box(box, (height, width), tuple(second))), "norm": norm}
+            if first != second:
+                patch["before_box"] = list(self.image_processor.original_box(box, (height, width), tuple(first)))
+            yield patch
+
+    def _grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the patches of an image of this size."""
+        if (height, width) not in self._grids:
+            base = self.model.base_model
+            self._grids[height, width] = base.reader.patch_grid(base.backbone, height, width)
+        grid = self._grids[height, width]
+        if grid is None:
+            raise ValueError(
+                f"The patches of an image of {height}x{width} pixels form no grid: use a square image size."
+            )
+        return grid
+
+
+def _with_classifier(encoder: PreTrainedModel) -> CDEForActionClassification:
+    """The whole model of the checkpoint that an encoder was loaded from.
+
+    `pipeline` loads by an Auto class, and Transformers has none for this task, so that AutoModel gave the encoder
+    without its classifier. The rest is read from the same files on disk: nothing is asked of the Hub a second time,
+    where another commit might have come meanwhile.
+    """
+    name, folder = encoder.name_or_path, encoder.loaded_from
+    if folder is None or "CDEForActionClassification" not in (encoder.config.architectures or ()):
+        raise ValueError(
+            f"{name or 'The model'} is an encoder without an action classifier: give the pipeline a "
+            "CDEForActionClassification, or the folder or repository that one was saved in."
+        )
+    model: CDEForActionClassification = CDEForActionClassification.from_pretrained(
+        folder, config=encoder.config, dtype=encoder.dtype
+    )
+    model.config.name_or_path = model.name_or_path = name
+    return model
 
 
 def _pair(item: Any) -> tuple[Any, Any]:

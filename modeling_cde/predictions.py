@@ -100,7 +100,6 @@ def predict(
     return Predictions(**joined, **patches)
 
 
-@torch.no_grad()
 def patch_grid(model: torch.nn.Module, size: tuple[int, int]) -> tuple[int, int] | None:
     """How a patch-wise model divides its pictures; asked of the model by one black picture.
 
@@ -115,14 +114,5 @@ def patch_grid(model: torch.nn.Module, size: tuple[int, int]) -> tuple[int, int]
     reader = getattr(base, "reader", None)
     if base is None or reader is None or base.config.delta_mode != "patch":  # a baseline may read patches, too
         return None
-    weights = next(base.backbone.parameters())
-    was_training = base.training
-    base.eval()
-    features, outputs = reader(base.backbone, weights.new_zeros(1, 3, *size))
-    base.train(was_training)
-    tokens = outputs.last_hidden_state
-    if tokens.ndim == 4:  # a map (1, D_b, rows, columns)
-        return int(tokens.shape[2]), int(tokens.shape[3])
-    number = int(features.shape[1])  # patches are as wide as they are high, or the picture is as wide as it is high
-    rows = max(1, round((number * size[0] / size[1]) ** 0.5))
-    return (rows, number // rows) if number % rows == 0 else None
+    grid: tuple[int, int] | None = reader.patch_grid(base.backbone, *size)
+    return grid
