@@ -1,7 +1,23 @@
-"""Shared fixtures: everything runs offline on tiny models that are built from their configuration."""
+"""Shared fixtures: everything runs offline on tiny models that are built from their configuration, on one thread."""
 
 import os
+import sys
+
+import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("HF_EVALUATE_OFFLINE", "1")
+# Tests run side by side, one on each core. Threads of more of them than there are cores wait for each other, most of the
+# time by spinning: tiny models take a multiple of their time. Read where torch is imported, also by child processes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """A training in the test's process takes all cores; what follows it gets one again."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None and os.environ["OMP_NUM_THREADS"] == "1" and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from huggingface_hub import ModelCard
 from safetensors import safe_open
 
@@ -31,19 +30,13 @@ BACKBONE = {
 }
 TINY = ["--image_size", "32", "--backbone_config", json.dumps(BACKBONE), "--delta_dim", "16", "--use_cpu", "true"]
 TINY += ["--num_train_epochs", "1", "--per_device_train_batch_size", "16"]
-
-
 FEW = ["--max_steps=3", "--eval_strategy=no", "--save_strategy=no", "--load_best_model_at_end=false"]
 
 
 def train(*arguments):
     """Train in this process by the quickstart recipe, shrunk to seconds."""
     main = runpy.run_path(str(ROOT / "train.py"))["main"]
-    threads = torch.get_num_threads()
-    try:
-        main(["--config", str(ROOT / "configs" / "quickstart.yaml"), *TINY, *arguments])
-    finally:
-        torch.set_num_threads(threads)  # a training takes all cores; the tests beside this one need them
+    main(["--config", str(ROOT / "configs" / "quickstart.yaml"), *TINY, *arguments])
 
 
 @pytest.fixture(scope="module")
