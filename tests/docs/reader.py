@@ -1,0 +1,222 @@
+"""What a reader does with a block: Python is executed, commands are run in this process, whose imports are paid once.
+
+    run_python(code, page, line)
+    run_bash(text, small, not_run)
+
+`python -m X`, `python FILE` and `accelerate launch FILE` become calls of X's or FILE's own `main`; everything else that is
+known is a program of the shell. What must not run here is still read by the command's own parser.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import importlib.util
+import io
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from tests.docs.blocks import ROOT
+
+_SHELL = ("ls", "cat", "cp", "mkdir", "rm", "head")
+_ELSEWHERE = ("hf", "export", "pytest")  # other programs: nothing of ours reads their flags
+_scopes: dict[str, dict[str, Any]] = {}
+
+
+def stand_in(folder: str, small: Mapping[str, Sequence[str]]) -> None:
+    """Make the reader's files in a folder, stand there, and train the checkpoint that other guides start from."""
+    from tests.docs.reader_folder import make_folder, save_checkpoints
+
+    sys.path.append(str(ROOT))
+    os.chdir(make_folder(Path(folder)))
+    run_bash("accelerate launch train.py --config configs/quickstart.yaml --data data/rooms", small, {})
+    save_checkpoints()
+
+
+def run_python(code: str, page: str, line: int) -> str:
+    """Execute a block after the other blocks of its page; what it printed."""
+    scope = _scopes.setdefault(page, {"__name__": "__main__"})
+    try:
+        with _output() as printed:
+            exec(compile("\n" * (line - 1) + code, page, "exec"), scope)
+    except Exception as error:
+        at = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == page]
+        raise RuntimeError(f"{page}:{at[-1] if at else line}: {type(error).__name__}: {error}") from error
+    return printed.getvalue()
+
+
+def run_bash(text: str, small: Mapping[str, Sequence[str]], not_run: Mapping[str, str]) -> str:
+    """Run the commands of a block.
+
+    Args:
+        text: The block.
+        small: Beginning of a command -> flags that are added to make it small.
+        not_run: Beginning of a command -> why it is not run; its flags are checked all the same.
+
+    Returns:
+        What the commands printed.
+
+    Raises:
+        ValueError: A command is none that is known here.
+        SystemExit: A command ended with an error.
+    """
+    with _output() as printed:
+        for words in commands(text):
+            line = " ".join(words)
+            if line.startswith(tuple(not_run)):
+                check_flags(words)
+            else:
+                added = [flag for start, flags in small.items() if line.startswith(start) for flag in flags]
+                _run([*words, *added])
+    return printed.getvalue()
+
+
+def commands(text: str) -> list[list[str]]:
+    """The commands of a block as words: lines that end in a backslash joined, `&&` divided, comments left out."""
+    found: list[list[str]] = []
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        while "&&" in words:
+            found.append(words[: words.index("&&")])
+            words = words[words.index("&&") + 1 :]
+        found.append(words)
+    return [words for words in found if words]
+
+
+def program(words: Sequence[str]) -> str:
+    """The file or the module that a command runs, else its first word."""
+    if words[:2] == ["accelerate", "launch"]:
+        return _launched(words)[0]
+    if words[0] == "python":
+        return words[2] if words[1] == "-m" else words[1]
+    return words[0]
+
+
+def check_all_flags(text: str) -> None:
+    """`check_flags` of each command of a block."""
+    for words in commands(text):
+        with _output():
+            check_flags(words)
+
+
+def check_flags(words: Sequence[str]) -> None:
+    """Have a command's own parser read its flags, and stop there.
+
+    Raises:
+        SystemExit, ValueError: The parser does not take them, or the command is none that is known here.
+    """
+    if words[0] == "pip":
+        _check_pip(words)
+    elif words[0] in _ELSEWHERE or words[0] in _SHELL:
+        return
+    elif program(words) == "train.py":
+        _check_train(_arguments(words))
+    else:
+        with mock.patch.object(argparse.ArgumentParser, "parse_args", _parse_and_stop), contextlib.suppress(_Parsed):
+            _run(words)
+            raise ValueError(f"{shlex.join(words)}: it has no parser that could be asked.")
+
+
+def _run(words: Sequence[str]) -> None:
+    if words[0] == "pip":
+        _check_pip(words)
+    elif words[0] in _SHELL:
+        print(subprocess.run(words, capture_output=True, text=True, check=True).stdout, end="")
+    elif words[0] in ("python", "accelerate"):
+        _main_of(words)(_arguments(words))
+    else:
+        raise ValueError(f"{shlex.join(words)}: a test has to know how this is run; see tests/docs/reader.py.")
+
+
+def _main_of(words: Sequence[str]) -> Callable[[list[str]], Any]:
+    """The function that a command calls with its arguments."""
+    name = program(words)
+    if not name.endswith(".py"):
+        found = importlib.util.find_spec(name)
+        if found is None:
+            raise ValueError(f"python -m {name}: there is no such module.")
+        module = importlib.import_module(f"{name}.__main__" if found.submodule_search_locations else name)
+        return module.main  # type: ignore[no-any-return]
+    scope = runpy.run_path(name)
+    if "main" in scope:
+        return scope["main"]  # type: ignore[no-any-return]
+
+    def script(arguments: list[str]) -> None:
+        with mock.patch.object(sys, "argv", [name, *arguments]):
+            runpy.run_path(name, run_name="__main__")
+
+    return script
+
+
+def _arguments(words: Sequence[str]) -> list[str]:
+    if words[:2] == ["accelerate", "launch"]:
+        return _launched(words)[1]
+    return list(words[3:] if words[1] == "-m" else words[2:])
+
+
+def _launched(words: Sequence[str]) -> tuple[str, list[str]]:
+    """Script and arguments of `accelerate launch`, as accelerate's own parser reads them."""
+    from accelerate.commands.launch import launch_command_parser
+
+    parsed = launch_command_parser().parse_args(list(words[2:]))
+    return parsed.training_script, parsed.training_script_args
+
+
+def _check_train(arguments: Sequence[str]) -> None:
+    from modeling_cde.arguments import DataArguments, ModelArguments
+    from modeling_cde.methods import METHODS
+    from modeling_cde.recipe import parse_recipe
+    from modeling_cde.training_args import CDETrainingArguments
+
+    brought = {name: method.flags for name, method in METHODS.items()}
+    here = ["--use_cpu=true"] if "--fp16" not in " ".join(arguments) else []
+    model, *_ = parse_recipe((ModelArguments, DataArguments, CDETrainingArguments), [*arguments, *here], brought)
+    if model.method not in METHODS:
+        raise ValueError(f"--method {model.method}: there is no such method.")
+
+
+def _check_pip(words: Sequence[str]) -> None:
+    """Extras and files that an installation names are there; nothing is installed."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[project.optional-dependencies]")[2]
+    extras = re.findall(r"^(\w+) = \[", project.partition("\n[")[0], flags=re.MULTILINE)
+    for word in words:
+        named = re.fullmatch(r"\.\[(.+)\]", word)
+        for extra in named[1].split(",") if named else ():
+            if extra not in extras:
+                raise ValueError(f"{shlex.join(words)}: there is no extra {extra!r}.")
+        if word.endswith(".txt") and not (ROOT / word).is_file():
+            raise ValueError(f"{shlex.join(words)}: there is no file {word}.")
+
+
+class _Parsed(Exception):
+    """The flags are right."""
+
+
+_real_parse = argparse.ArgumentParser.parse_args
+
+
+def _parse_and_stop(self: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
+    _real_parse(self, *args, **kwargs)
+    raise _Parsed
+
+
+@contextlib.contextmanager
+def _output() -> Iterator[io.StringIO]:
+    """What is printed meanwhile; the reader's own standard output carries answers."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()) as complaints:
+        try:
+            yield printed
+        except SystemExit as stopped:
+            if stopped.code not in (None, 0):
+                raise SystemExit(f"{stopped.code}: {complaints.getvalue()[-2000:]}") from stopped
