@@ -15,9 +15,8 @@ from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 
-import gradio as gr
-
 import drawing
+import gradio as gr
 from checkpoint import Checkpoint
 from pictures import WrongPicture, open_pair
 
@@ -55,45 +54,53 @@ def cleared(text: str | None = None) -> list[Any]:
 
 def build(checkpoint: Checkpoint) -> gr.Blocks:
     """The page of a checkpoint."""
+    before, after = picture_input("Before"), picture_input("After")
+    message = gr.HTML(elem_id="message", padding=False, render=False)
+    action = gr.Label(label="Action", num_top_classes=5, elem_id="action", render=False)
+    panels = [
+        gr.HTML(label=label, show_label=True, container=True, elem_id=name, render=False)
+        for name, label in (
+            ("patches", "Selected patches"),
+            ("bars", "Delta against the actions"),
+            ("nearest", "Nearest training pairs"),
+        )
+    ]
+    inputs, results = [before, after], [message, action, *panels]
+
+    def run_pair(first: str | None, second: str | None) -> list[Any]:
+        return run(checkpoint, first, second)
+
+    def swap(first: str | None, second: str | None) -> list[Any]:
+        both = first is not None and second is not None
+        return [second, first, *(run(checkpoint, second, first) if both else cleared())]
+
     with gr.Blocks(title="Causal Delta Embeddings", analytics_enabled=False) as page:
         gr.Markdown("# What happened between two pictures?")
         gr.Markdown(checkpoint.description(), elem_id="loaded")
         with gr.Row():
-            before, after = picture_input("Before"), picture_input("After")
+            before.render()
+            after.render()
         with gr.Row():
             run_button = gr.Button("Run", variant="primary", elem_id="run")
             swap_button = gr.Button("Swap before and after", elem_id="swap")
-        message = gr.HTML(elem_id="message", show_label=False)
-        examples = sorted(EXAMPLES.glob("*_before.png"))
-        results: list[Any] = [message]
-        inputs = [before, after]
-        with gr.Row():
-            with gr.Column():
-                results.append(gr.Label(label="Action", num_top_classes=5, elem_id="action"))
-            with gr.Column():
-                results.append(gr.HTML(label="Selected patches", show_label=True, container=True, elem_id="patches"))
-        with gr.Row():
-            with gr.Column():
-                results.append(gr.HTML(label="Delta against the actions", show_label=True, container=True, elem_id="bars"))
-            with gr.Column():
-                results.append(gr.HTML(label="Nearest training pairs", show_label=True, container=True, elem_id="near"))
-
-        def run_pair(first: str | None, second: str | None) -> list[Any]:
-            return run(checkpoint, first, second)
-
-        def swap(first: str | None, second: str | None) -> list[Any]:
-            both = first is not None and second is not None
-            return [second, first, *(run(checkpoint, second, first) if both else cleared())]
-
+        message.render()
         gr.Examples(
-            [[str(path), str(path).replace("_before", "_after")] for path in examples],
+            [[str(path), str(path).replace("_before", "_after")] for path in sorted(EXAMPLES.glob("*_before.png"))],
             inputs,
             results,
             fn=run_pair,
             run_on_click=True,
             cache_examples=False,
-            label="Examples: rendered rooms that the training did not see",
+            label="Examples: test pairs of rendered rooms",
+            elem_id="examples",
         )
+        with gr.Row():
+            with gr.Column():
+                action.render()
+                panels[0].render()
+            with gr.Column():
+                panels[1].render()
+        panels[2].render()
         run_button.click(run_pair, inputs, results, api_name="run")
         swap_button.click(swap, inputs, [*inputs, *results], api_visibility="private")
         for picture in inputs:  # old results beside a new picture would be read as its own
@@ -101,10 +108,44 @@ def build(checkpoint: Checkpoint) -> gr.Blocks:
     return page
 
 
+def launch(page: gr.Blocks, port: int | None = None, **options: Any) -> tuple[Any, str, str]:
+    """Serves a page; nothing of it comes from elsewhere, and nothing is sent elsewhere.
+
+    Args:
+        page: From `build`.
+        port: Of the local address; None for the first free one from 7860.
+        **options: Others of `gradio.Blocks.launch`.
+
+    Returns:
+        See `gradio.Blocks.launch`.
+    """
+    blue = {"button_primary_background_fill": "#063fa2", "button_primary_background_fill_hover": "#0a52cc"}
+    theme = gr.themes.Default(
+        primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+    )
+    theme.set(**blue, **{f"{name}_dark": colour for name, colour in blue.items()})  # white on it is readable
+    return page.launch(
+        server_port=port,
+        share=False,
+        ssr_mode=False,
+        theme=theme,
+        css=drawing.STYLE,
+        js=(Path(__file__).parent / "labels.js").read_text(encoding="utf-8"),
+        max_file_size="25mb",
+        footer_links=["gradio", "settings"],
+        **options,
+    )
+
+
 def picture_input(label: str) -> gr.Image:
     """A picture from a file, the camera or the clipboard, handed on as a path."""
     picture = gr.Image(
-        label=label, type="filepath", sources=["upload", "webcam", "clipboard"], height=280, elem_id=label.lower()
+        label=label,
+        type="filepath",
+        sources=["upload", "webcam", "clipboard"],
+        height=280,
+        elem_id=label.lower(),
+        render=False,
     )
     # Gradio's own reading of an upload fails over a broken file with a trace in the log and no sentence in the page.
     picture.preprocess = lambda payload: None if payload is None else payload.path
@@ -134,15 +175,7 @@ def main(arguments: list[str] | None = None) -> None:
         checkpoint = Checkpoint.load(model, revision)
     except (ValueError, OSError) as error:
         sys.exit(f"space/app.py: {error}")
-    build(checkpoint).launch(
-        server_port=options.port,
-        share=False,
-        ssr_mode=False,
-        css=drawing.STYLE,
-        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
-        max_file_size="25mb",
-        footer_links=["gradio", "settings"],
-    )
+    launch(build(checkpoint), options.port)
 
 
 if __name__ == "__main__":

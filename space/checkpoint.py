@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from comparison import Comparison
 from PIL import Image
 from transformers.utils import cached_file
+from transformers.utils.hub import extract_commit_hash
 
-from comparison import Comparison
 from modeling_cde.gallery import GALLERY_FILE, read_gallery
 from modeling_cde.methods import load_action_model
 from modeling_cde.pipeline_cde import ActionClassificationPipeline
@@ -22,7 +23,8 @@ class Reading:
         probabilities: Action -> probability, most probable first.
         delta: D numbers.
         patches: Of a patch-wise model: `box` (x0, y0, x1, y1, inclusive pixels of the pictures) and `norm` of each
-            patch that it kept, largest norm first; otherwise None.
+            patch that it kept, largest norm first; otherwise None. `before_box` is the box in the picture before where
+            that has another size.
     """
 
     probabilities: dict[str, float]
@@ -61,10 +63,12 @@ class Checkpoint:
             ValueError: It is no checkpoint of ours, its method needs more than two pictures, or a file beside it does
                 not fit.
         """
-        model, processor = load_action_model(name, **({} if revision is None else {"revision": revision}))
+        # One commit for all files, whatever is pushed to the branch meanwhile.
+        commit = extract_commit_hash(cached_file(name, "config.json", revision=revision), None)
+        pinned = commit or revision
+        model, processor = load_action_model(name, **({} if pinned is None else {"revision": pinned}))
         if "masks" in getattr(model, "extra_inputs", ()):
             raise ValueError(f"{name} needs masks of the target beside the pictures, which nobody has here.")
-        commit = model.config._commit_hash
         metrics = _beside(name, "metrics.json", commit)
         gallery = _beside(name, GALLERY_FILE, commit)
         return cls(

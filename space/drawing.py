@@ -6,33 +6,40 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from PIL import Image
-
 from comparison import Neighbour
+from PIL import Image
 
 #: Longer side of a picture in the page, in pixels.
 SHOWN = 480
 
 STYLE = """
-.cde-pair { display: flex; gap: 0.6rem; flex-wrap: wrap; }
-.cde-pair figure { margin: 0; flex: 1 1 9rem; max-width: 22rem; }
+#before img, #after img { width: 100%; height: 100%; object-fit: contain; }
+#examples thead { display: none; }
+#examples table { display: block; border: 0; }
+#examples tbody { display: grid; grid-template-columns: repeat(auto-fill, minmax(10.5rem, 1fr)); }
+#examples tr { display: flex; background: none; border: 0; }
+#examples td { padding: 3px; border: 0; }
+.cde { padding-top: 1.5rem; }
+.cde p, .cde figcaption { margin: 0.3rem 0 0; font-size: 0.9rem; line-height: 1.35; }
+.cde-pair { display: flex; gap: 0.6rem; }
+.cde-pair figure { margin: 0; flex: 1; min-width: 0; }
 .cde-pair svg { width: 100%; height: auto; display: block; border-radius: 4px; }
 .cde-pair rect { fill: none; stroke: #ffd400; stroke-width: 2; vector-effect: non-scaling-stroke; }
-.cde-veil { fill: #000; fill-opacity: 0.45; fill-rule: evenodd; }
-.cde figcaption, .cde p { margin: 0.2rem 0 0; font-size: 0.9rem; line-height: 1.35; }
-.cde-bars { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
-.cde-bars th { text-align: left; font-weight: 400; padding: 0.1rem 0.6rem 0.1rem 0; white-space: nowrap; }
-.cde-bars tr.cde-first th, .cde-bars tr.cde-first td { font-weight: 700; }
-.cde-bars td { padding: 0.1rem 0; border: 0; }
-.cde-bars td:last-child { text-align: right; font-variant-numeric: tabular-nums; width: 3.2rem; }
-.cde-track { position: relative; height: 0.9rem; background: linear-gradient(currentColor, currentColor) center / 1px
-  100% no-repeat; }
+.cde-veil { fill: #000; fill-opacity: 0.5; fill-rule: evenodd; }
+.cde .cde-bars { border-collapse: collapse; width: 100%; margin: 0; font-size: 0.9rem; }
+.cde .cde-bars :is(tr, th, td) { border: 0; padding: 0.15rem 0; font-weight: 400; text-align: left; }
+.cde .cde-bars tr.cde-first :is(th, td) { font-weight: 700; }
+.cde .cde-bars td:nth-child(2) { width: 100%; padding: 0.15rem 0.6rem; }
+.cde .cde-bars td:last-child { text-align: right; font-variant-numeric: tabular-nums; }
+.cde-track { position: relative; height: 1rem; }
+.cde-track::before { content: ""; position: absolute; left: 50%; top: -0.2rem; bottom: -0.2rem; width: 1px;
+  background: currentColor; opacity: 0.5; }
 .cde-track i { position: absolute; top: 1px; bottom: 1px; background: #063fa2; }
 .cde-track i.cde-against { background: #c2611a; }
 .dark .cde-track i { background: #4db2ff; }
 .dark .cde-track i.cde-against { background: #f08b3e; }
-.cde-near { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: 0.8rem; }
-.cde-near figure { margin: 0; }
+.cde-near { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 0.8rem; }
+.cde-near figure { margin: 0; max-width: 15rem; }
 .cde-near div { display: flex; gap: 3px; }
 .cde-near img { width: 50%; min-width: 0; border-radius: 3px; margin: 0; }
 .cde-message { border-left: 4px solid #c2611a; padding: 0.5rem 0.8rem; margin: 0; font-size: 1rem; }
@@ -71,7 +78,7 @@ def _framed(picture: Image.Image, name: str, kept: Sequence[Mapping[str, Any]]) 
     width, height = picture.size
     holes, frames = "", ""
     for patch in kept:
-        x0, y0, x1, y1 = patch["box"]
+        x0, y0, x1, y1 = patch.get("before_box", patch["box"]) if name == "before" else patch["box"]
         across, down = x1 + 1 - x0, y1 + 1 - y0
         holes += f"M{x0} {y0}h{across}v{down}h{-across}z"
         frames += (
