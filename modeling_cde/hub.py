@@ -55,6 +55,7 @@ def commit_files(
         ValueError: If the name is none that the Hub takes, the repository is public and `private` was asked for, or
             the Hub does not take the content.
         PermissionError: If the Hub refuses the token.
+        FileNotFoundError: If there is no such branch.
         ConnectionError: If the Hub cannot be reached or fails, or someone else's commit came between.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
@@ -162,6 +163,9 @@ def _answer(error: BaseException, repo_id: str) -> OSError:
         return PermissionError(
             f"This token may not write to {repo_id} (403): use one with write access, or another ORG/NAME."
         )
+    if status == 404:
+        told = _one_line(getattr(reason, "server_message", None) or "not found")
+        return FileNotFoundError(f"The Hub finds something missing in {repo_id} (404: {told}), so {nothing}.")
     if status in (409, 412):
         return ConnectionError(f"{repo_id} was changed by someone else meanwhile ({status}), so {nothing}; try again.")
     if status is not None:

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from transformers import Trainer
@@ -44,6 +44,7 @@ class PushingTrainer(Trainer):  # type: ignore[misc]
         repo_id = full_name(name, token)
         check_writable(repo_id, private=bool(private), token=token)
         self.hub_model_id, self.push_in_progress = repo_id, None
+        self._uploads = ThreadPoolExecutor(max_workers=1)  # one after another: each commit follows the one before
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """See `transformers.Trainer.save_model`; where that pushes and the push fails, it is said in one line."""
@@ -110,8 +111,6 @@ class PushingTrainer(Trainer):  # type: ignore[misc]
 
     def _push(self, folder: str, message: str, token: str | None = None, revision: str | None = None) -> Future[str]:
         """Commits, one job after another, the model that a folder holds now."""
-        from huggingface_hub import HfApi
-
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         # The folder may be deleted or written anew before its files are sent.
         names = [] if is_adapted(self.model) else list(model_files(Path(folder)))
@@ -137,7 +136,7 @@ class PushingTrainer(Trainer):  # type: ignore[misc]
                     delete=of_an_earlier_upload,
                 )
 
-        return HfApi().run_as_future(commit)
+        return self._uploads.submit(commit)
 
 
 def _warn(error: BaseException) -> None:

@@ -154,6 +154,11 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         if self.backbone_learning_rate is None:
             self.backbone_learning_rate = self.learning_rate / 10
         self.refuse_selection_on_test(None)
+        if self.push_to_hub and "checkpoint" in str(self.hub_strategy.value):
+            raise ValueError(
+                f"hub_strategy={self.hub_strategy.value} would publish pickled files (the optimizer's state), which can "
+                "run code where they are loaded: use every_save, or end."
+            )
 
     def refuse_selection_on_test(self, eval_dataset: Any) -> None:
         """Check that the best model, early stopping and the like are decided on a validation split.

@@ -18,13 +18,18 @@ from tests.hub_server import TOKEN, HubServer
 _LOOP = """
 import contextlib, json, sys
 
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name in blocked:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
 
-blocked = sys.argv[1:]
-sys.meta_path.insert(0, Block())
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name in hidden else self.finder.find_spec(name, path, target)
+
+hidden = sys.argv[1:]
+sys.meta_path[:] = map(Hiding, sys.meta_path) if hidden else sys.meta_path
 for line in sys.stdin:
     scope = {}
     try:
