@@ -9,15 +9,15 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("HF_EVALUATE_OFFLINE", "1")
-# Tests run side by side, one on each core. Threads of more of them than there are cores wait for each other, most of the
-# time by spinning: tiny models take a multiple of their time. Read where torch is imported, also by child processes.
+# Tests run side by side, one on each core. With more threads than cores they wait for each other, mostly by spinning:
+# tiny models take a multiple of their time. Read where torch is imported, also by child processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(autouse=True, scope="module")
 def imports_are_no_garbage():
-    """Transformers' Trainer collects garbage before it trains: half a second for the imports alone, hundreds of times."""
+    """Transformers' Trainer collects garbage before it trains: half a second for all that was imported, every time."""
     gc.collect()
     gc.freeze()
 
