@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,13 +131,12 @@ def base_of(model: PreTrainedModel) -> tuple[str, str | None]:
 
     Of a folder only its own name is told: its path means nothing on another machine.
     """
-    backbone = model.config.backbone_config
-    revision = getattr(backbone, "revision", None) or getattr(model.config, "backbone_revision", None)
-    name = str(getattr(backbone, "_name_or_path", "") or "")
-    if model.name_or_path:
-        name, revision = str(model.name_or_path), model.loaded_revision
-    local = Path(name).is_dir()
-    return (Path(name).resolve().name if local and name else name), (None if local else revision)
+    name, revision = str(model.name_or_path or ""), getattr(model.config, "_commit_hash", None)
+    if not name:
+        name, revision = str(model.config.backbone_config._name_or_path or ""), model.config.backbone_revision
+    if name and Path(name).is_dir():
+        return Path(name).resolve().name, None
+    return name, revision
 
 
 def save_adapter(model: Any, folder: str | Path) -> None:
@@ -190,7 +190,7 @@ def load_adapter_weights(model: Any, folder: str | Path) -> None:
     file = Path(folder) / _WEIGHTS
     if not file.is_file():
         raise ValueError(f"{folder} holds no {_WEIGHTS}: give a folder that save_adapter or train.py has written.")
-    saved, own = load_file(file), get_peft_model_state_dict(model)
+    saved, own = load_file(file), get_peft_model_state_dict(model, save_embedding_layers=False)
     wrong = sorted(saved.keys() ^ own.keys())
     wrong += [name for name in sorted(saved.keys() & own.keys()) if saved[name].shape != own[name].shape]
     if wrong:
@@ -229,35 +229,34 @@ def _target_names(model: PreTrainedModel, targets: Sequence[str] | None) -> list
             f"LoRA adapts query and value of attention layers, which the backbone {kind!r} does not have: fine-tune "
             f"all of it (no lora_rank) or take a transformer as backbone{named}."
         )
-    unknown = [name for name in targets if name not in linear]
-    if unknown or not targets:
+    wrong = next((name for name in targets or [""] if name not in linear), None)
+    if wrong is not None:
         raise ValueError(
-            f"lora_targets={','.join(targets)}: the backbone {kind!r} has no linear layer named {unknown[:1]}; it has "
+            f"lora_targets={','.join(targets)}: the backbone {kind!r} has no linear layer named {wrong!r}; it has "
             f"{', '.join(sorted(linear)) or 'none'}."
         )
     return list(targets)
 
 
-def _head_modules(model: nn.Module, prefix: str = "") -> Iterator[str]:
-    """Names of the outermost modules that hold no part of the backbone.
+def _head_modules(module: nn.Module, path: str = "") -> Iterator[str]:
+    """Names of the layers outside of the backbone; of each layer, since a model may index a sequence of them.
 
     Raises:
-        ValueError: the model has parameters or buffers of its own, outside of modules that could be saved whole.
+        ValueError: the model has parameters or buffers of its own, outside of layers that could be saved whole.
     """
-    own = [*model.named_parameters(recurse=False), *model.named_buffers(recurse=False)]
-    if own:
+    own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+    children = dict(module.named_children())
+    if own and (not path or "backbone" in children):
         raise ValueError(
-            f"{type(model).__name__} keeps {own[0][0]}, which belongs to no layer and is not saved with adapters: use "
+            f"{type(module).__name__} keeps {own[0][0]}, which belongs to no layer and is not saved with adapters: use "
             "it without LoRA."
         )
-    for name, child in model.named_children():
-        path = f"{prefix}{name}"
-        if name == "backbone":
-            continue
-        if any("backbone" in inner.split(".") for inner, _ in child.named_modules()):
-            yield from _head_modules(child, f"{path}.")
-        elif any(parameter.requires_grad for parameter in child.parameters()):
-            yield path
+    if not own:
+        for name, child in children.items():
+            if name != "backbone":
+                yield from _head_modules(child, f"{path}.{name}" if path else name)
+    elif any(tensor.requires_grad for _, tensor in own) or not list(module.parameters()):
+        yield path
 
 
 def load_lora(adapter: str | Path, base: PreTrainedModel | None = None, trainable: bool = False) -> Any:
@@ -304,6 +303,8 @@ def _wrap(model: PreTrainedModel, config: Any, name: str | None, revision: str |
         adapted = get_peft_model(model, config)
     # PEFT writes the name that the model was loaded by, which can be a folder of this machine.
     config.base_model_name_or_path, config.revision = name, revision
+    # Left to decide by itself, PEFT looks on the Hub, at every checkpoint, whether a vocabulary has grown.
+    adapted.save_pretrained = partial(type(adapted).save_pretrained, adapted, save_embedding_layers=False)
     return adapted.train(model.training)
 
 
