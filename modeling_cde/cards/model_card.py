@@ -128,8 +128,13 @@ def render_model_card(
 
 def render(template: Path, header: str, **values: Any) -> str:
     """A card of a template of this folder: the YAML header, and the text with its values filled in."""
-    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    text = environment.from_string(template.read_text(encoding="utf-8")).render(**values)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template.parent, encoding="utf-8"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    text = environment.get_template(template.name).render(**values)
     return f"---\n{header}\n---\n\n{text.strip()}\n"
 
 

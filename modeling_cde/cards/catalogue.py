@@ -1,0 +1,242 @@
+"""The catalogue of checkpoints: one folder of `model_cards/` each, with a card rendered from the files in it.
+
+    python -m modeling_cde.cards catalogue                                # render all cards again
+    python -m modeling_cde.cards catalogue --add cde-rooms-global runs/quickstart
+
+`card.yaml` says what the checkpoint is and which command trains it. Once it is trained, `config.json`, `metrics.json`
+and `geometry.json` of the run stand beside it, and the card is that of the run; until then it says that nothing of it
+is measured. Numbers of the paper stand in `card.yaml`, and on the card in a table of their own.
+"""
+
+import argparse
+import dataclasses
+import shlex
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .metadata import base_metadata, base_model
+from .model_card import pipeline_snippet, render, render_model_card
+from .run_files import RunFiles, read_run
+from .tables import plain, table
+
+CATALOGUE = "model_cards"
+ENTRY = "card.yaml"
+#: What a run brings into the folder of its entry.
+OF_A_RUN = ("config.json", "metrics.json", "geometry.json")
+
+_TEMPLATE = Path(__file__).with_name("untrained_card.md")
+# Settings of a recipe that decide nothing about the model, or that stand elsewhere on the card.
+_NOT_SHOWN = frozenset(
+    "output_dir data backbone rooms_folder logging_steps eval_strategy save_strategy save_total_limit "
+    "per_device_eval_batch_size dataloader_num_workers greater_is_better".split()
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What `card.yaml` says of a checkpoint.
+
+    Attributes:
+        about: one sentence on what it is for.
+        train: the command that trains it, run at the root of this project.
+        data: what it is trained on, in a sentence.
+        prepare: the command that makes the data ready; empty where training does that itself.
+        backbone: repository of the pretrained backbone; None where it is trained from scratch.
+        paper: what there is to say of the paper's numbers; empty where there is nothing.
+        paper_rows: what the paper reports, and its number.
+    """
+
+    about: str
+    train: str
+    data: str
+    prepare: str = ""
+    backbone: str | None = None
+    paper: str = ""
+    paper_rows: list[tuple[str, float]] = field(default_factory=list)
+
+    @property
+    def flags(self) -> list[str]:
+        """The arguments of train.py."""
+        return shlex.split(self.train)[3:]  # accelerate launch train.py
+
+
+def read_entry(folder: Path) -> Entry:
+    """Read `card.yaml` of a folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it has a key that is not known, or lacks one.
+    """
+    path = folder / ENTRY
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing: name a folder of the catalogue, or write one for a new checkpoint."
+        )
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not plain YAML: it holds `key: value` lines only.") from error
+    known = {item.name for item in dataclasses.fields(Entry)}
+    wanted = {"about", "data", "train"}
+    if not isinstance(found, dict) or not wanted <= set(found) <= known:
+        told = ", ".join(sorted(known - wanted))
+        raise ValueError(f"{path} must have the keys about, train and data, may have {told}, and no others.")
+    entry = Entry(**found)
+    if shlex.split(entry.train)[:3] != ["accelerate", "launch", "train.py"]:
+        raise ValueError(f"{path}: train must be a command that begins with accelerate launch train.py.")
+    return entry
+
+
+def render_entry(folder: Path) -> str:
+    """The card of one checkpoint of the catalogue: equal files give equal text.
+
+    Args:
+        folder: of the checkpoint, two levels below the root of the project, whose recipes the commands name.
+    """
+    entry, name = read_entry(folder), folder.name
+    if (folder / "metrics.json").is_file():
+        return render_model_card(read_run(folder), name, f"org/{name}", paper=_paper(entry))
+    settings = recipe_settings(entry, folder.parent.parent)
+    mode = settings.get("delta_mode", "global")
+    header = base_metadata(base_model=entry.backbone, tags=["cde", f"{mode}-delta", "untrained"])
+    return render(
+        _TEMPLATE,
+        header.to_yaml(),
+        name=name,
+        about=entry.about,
+        mode=mode,
+        backbone=entry.backbone,
+        data=entry.data,
+        prepare=entry.prepare,
+        train=entry.train,
+        output=settings["output_dir"],
+        settings=table(
+            ["setting", "value"],
+            [[key, str(value)] for key, value in settings.items() if key not in _NOT_SHOWN],
+            2,
+        ),
+        paper=_paper(entry),
+        pipeline=pipeline_snippet(f"org/{name}"),
+        view=settings.get("view", "single"),
+        image_size=settings["image_size"],
+    )
+
+
+def recipe_settings(entry: Entry, root: Path) -> dict[str, Any]:
+    """The settings that the entry's command stands for: those of its recipe, and its flags on top.
+
+    Args:
+        entry: of the catalogue; each of its flags has one value.
+        root: where the recipes' paths start.
+    """
+    settings: dict[str, Any] = {}
+    for flag, value in zip(entry.flags[::2], entry.flags[1::2], strict=True):
+        if flag == "--config":
+            settings |= yaml.safe_load((root / value).read_text(encoding="utf-8"))
+        else:
+            settings[flag.removeprefix("--")] = value
+    return settings
+
+
+def write_catalogue(root: Path) -> list[Path]:
+    """Render the card of every checkpoint, and the list of them all.
+
+    Args:
+        root: the folder `model_cards`.
+
+    Raises:
+        FileNotFoundError: there is no entry in it.
+    """
+    folders = sorted(path.parent for path in root.glob(f"*/{ENTRY}"))
+    if not folders:
+        raise FileNotFoundError(f"{root} has no checkpoint ({root}/NAME/{ENTRY}): run this at the root of the project.")
+    texts = {folder / "README.md": render_entry(folder) for folder in folders} | {
+        root / "README.md": render_list(folders)
+    }
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+    return list(texts)
+
+
+def render_list(folders: Sequence[Path]) -> str:
+    """The list of the checkpoints, with what is measured of them."""
+    rows = []
+    for folder in folders:
+        entry = read_entry(folder)
+        if (folder / "metrics.json").is_file():
+            splits = read_run(folder).metrics["splits"]
+            told = ", ".join(f"{v['accuracy']:.3f} {name}" for name, v in splits.items() if name.startswith("test"))
+        else:
+            told = "not trained yet"
+        rows.append([f"[{folder.name}]({folder.name}/README.md)", plain(entry.about), told])
+    text = table(["checkpoint", "what", "accuracy, measured"], rows, 3, escaped=True)
+    made = "python -m modeling_cde.cards catalogue"
+    return f"# Model cards\n\nRendered from the files beside them by `{made}`.\n\n{text}\n"
+
+
+def add_run(root: Path, name: str, run: str | Path) -> None:
+    """Put the files of a finished run into the folder of its checkpoint.
+
+    Args:
+        root: the folder `model_cards`.
+        name: of the checkpoint.
+        run: output folder of train.py, after `python -m modeling_cde.analysis`.
+
+    Raises:
+        FileNotFoundError: a file of the run is missing, or there is no such checkpoint.
+        ValueError: the run is of another model than the entry's command trains.
+    """
+    entry, files = read_entry(root / name), read_run(run)
+    if files.geometry is None:
+        raise FileNotFoundError(
+            f"{files.folder / 'geometry.json'} is missing: run python -m modeling_cde.analysis {files.folder} first."
+        )
+    _check_is_of(entry, files, recipe_settings(entry, root.parent))
+    for file in OF_A_RUN:
+        shutil.copyfile(files.folder / file, root / name / file)
+
+
+def _check_is_of(entry: Entry, run: RunFiles, settings: dict[str, Any]) -> None:
+    wanted = {
+        "delta_mode": settings.get("delta_mode", "global"),
+        "view": settings.get("view", "single"),
+        "backbone": entry.backbone,
+    }
+    found = {
+        "delta_mode": run.config.get("delta_mode"),
+        "view": run.training["arguments"].get("view"),
+        "backbone": base_model(run),
+    }
+    for key, value in wanted.items():
+        if found[key] != value:
+            raise ValueError(
+                f"{run.folder} was trained with {key} {found[key]}, and this checkpoint has {key} {value}: add the run "
+                f"of its own command ({entry.train})."
+            )
+
+
+def _paper(entry: Entry) -> str:
+    if not entry.paper:
+        return ""
+    rows = [[what, f"{value:.2f}"] for what, value in entry.paper_rows]
+    numbers = [table(["the paper reports", "accuracy"], rows, 1)] if rows else []
+    return "\n\n".join(["### The paper's numbers", entry.paper.strip(), *numbers])
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Command line: see the module's docstring."""
+    parser = argparse.ArgumentParser(
+        prog="python -m modeling_cde.cards catalogue", description="Render the cards of model_cards/ from their files."
+    )
+    parser.add_argument("--folder", type=Path, default=Path(CATALOGUE), help="the catalogue (model_cards)")
+    parser.add_argument("--add", nargs=2, metavar=("NAME", "RUN"), help="first put a finished run into the catalogue")
+    options = parser.parse_args(arguments)
+    if options.add:
+        add_run(options.folder, *options.add)
+    for path in write_catalogue(options.folder):
+        print(path)
