@@ -47,7 +47,7 @@ def assembled(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def options(tmp_path: Path, **changes: Any) -> argparse.Namespace:
-    return default_options(tmp_path / "out", **changes)
+    return default_options(tmp_path / "out", **({"workers": 1} | changes))  # each worker is an interpreter to start
 
 
 def test_from_units_to_a_data_set_that_loads_and_is_left_alone(

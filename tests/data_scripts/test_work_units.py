@@ -156,7 +156,7 @@ def test_faults_cost_their_own_unit_only(reference: dict[str, bytes], tmp_path: 
 
     # The next run tries what failed, and nothing else; the bytes tell nothing of all that.
     again = logs(tmp_path, "again")
-    report = build(FakeSource(again, count=12), tmp_path / "out")
+    report = build(FakeSource(again, count=12), tmp_path / "out", workers=1)
     assert calls(again) == Counter(["unit-002", "unit-004", "unit-006"]) and (report.done, report.built) == (12, 3)
     assert shards(tmp_path / "out") == reference
 
@@ -193,7 +193,7 @@ def test_a_full_disk_is_named_and_the_rest_goes_on(
     assert not {"unit-003.parquet", "unit-005.parquet", "unit-007.parquet", "unit-007.json"} & left.keys()
     monkeypatch.undo()
     again = logs(tmp_path, "again")
-    build(FakeSource(again, count=12), tmp_path / "out")
+    build(FakeSource(again, count=12), tmp_path / "out", workers=1)
     assert calls(again).keys() == report.failed.keys()
     assert shards(tmp_path / "out") == reference
 
@@ -208,14 +208,14 @@ def test_what_is_missing_or_damaged_is_built_again(reference: dict[str, bytes], 
     (folder / "unit-006.json").write_text('{"state": "do')
     (folder / "unit-008.json").unlink()
     (folder / ".unit-009.parquet.tmp").write_bytes(b"half")
-    assert build(FakeSource(tmp_path, count=12), folder).done == 12
+    assert build(FakeSource(tmp_path, count=12), folder, workers=1).done == 12
     assert calls(tmp_path) == Counter(["unit-001", "unit-004", "unit-006", "unit-008"])
     assert shards(folder) == reference
 
 
 def test_a_finished_folder_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = FakeSource(tmp_path, count=2)
-    build(source, tmp_path / "out")
+    build(source, tmp_path / "out", workers=1)
     monkeypatch.setattr(FakeSource, "features", None)  # not even asked for
     with Ledger(tmp_path / "out", source.units()).lock():  # nor is the lock
         report = build(source, tmp_path / "out", engine="ray")
@@ -231,7 +231,7 @@ def test_another_build_in_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_refused_with_the_differences(tmp_path: Path) -> None:
-    build(FakeSource(tmp_path, count=2), tmp_path / "out")
+    build(FakeSource(tmp_path, count=2), tmp_path / "out", workers=1)
     with pytest.raises(ValueError, match=r"other settings \(rows 3 there, 5 asked for, seed 0 there, 1 asked for\)"):
         build(FakeSource(tmp_path, count=2, rows=5, seed=1), tmp_path / "out")
     (tmp_path / "out" / "stranger.parquet").write_bytes(b"")
