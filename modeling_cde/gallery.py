@@ -82,7 +82,8 @@ def write_gallery(
         "delta": found.float().cpu().numpy(),
     }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    datasets.Dataset.from_dict(rows, features=features).to_parquet(str(path))
+    table = datasets.Dataset.from_dict(rows, features=features).with_format("arrow")[:]
+    pyarrow.parquet.write_table(table, path)
     return Path(path)
 
 

@@ -100,7 +100,7 @@ def build(checkpoint: Checkpoint) -> gr.Blocks:
                 panels[0].render()
             with gr.Column():
                 panels[1].render()
-        panels[2].render()
+                panels[2].render()
         run_button.click(run_pair, inputs, results, api_name="run")
         swap_button.click(swap, inputs, [*inputs, *results], api_visibility="private")
         for picture in inputs:  # old results beside a new picture would be read as its own
@@ -174,7 +174,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         checkpoint = Checkpoint.load(model, revision)
     except (ValueError, OSError) as error:
-        sys.exit(f"space/app.py: {error}")
+        sys.exit(f"space/app.py: {str(error).splitlines()[0]}")  # Transformers adds paragraphs of general advice
     launch(build(checkpoint), options.port)
 
 

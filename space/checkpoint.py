@@ -63,6 +63,8 @@ class Checkpoint:
             ValueError: It is no checkpoint of ours, its method needs more than two pictures, or a file beside it does
                 not fit.
         """
+        if not Path(name).is_dir() and (name[0] in "./~" or name.count("/") != 1):
+            raise ValueError(f"there is no folder {name}; give a run's folder or ORG/NAME.")
         # One commit for all files, whatever is pushed to the branch meanwhile.
         commit = extract_commit_hash(cached_file(name, "config.json", revision=revision), None)
         pinned = commit or revision
@@ -71,13 +73,28 @@ class Checkpoint:
             raise ValueError(f"{name} needs masks of the target beside the pictures, which nobody has here.")
         metrics = _beside(name, "metrics.json", commit)
         gallery = _beside(name, GALLERY_FILE, commit)
-        return cls(
+        checkpoint = cls(
             name=name,
             commit=commit,
             pipeline=ActionClassificationPipeline(model=model, image_processor=processor),
             metrics=None if metrics is None else json.loads(metrics.read_text(encoding="utf-8")),
             comparison=None if gallery is None else Comparison(read_gallery(gallery)),
         )
+        checkpoint._check()
+        return checkpoint
+
+    def _check(self) -> None:
+        """Reads a black pair, so that what does not fit is found now and not by the first person."""
+        black = Image.new("RGB", (64, 64))
+        given = len(self.read(black, black).delta)
+        if self.comparison is None:
+            return
+        stored = self.comparison.deltas.shape[1]
+        if given != stored or self.comparison.action_names != self.actions:
+            raise ValueError(
+                f"the {GALLERY_FILE} of {self.name} is of another model ({stored} numbers a delta, this one gives "
+                f"{given}; actions {', '.join(self.comparison.action_names)}): evaluate the checkpoint again."
+            )
 
     @property
     def actions(self) -> list[str]:

@@ -16,9 +16,12 @@ STYLE = """
 #before img, #after img { width: 100%; height: 100%; object-fit: contain; }
 #examples thead { display: none; }
 #examples table { display: block; border: 0; }
-#examples tbody { display: grid; grid-template-columns: repeat(auto-fill, minmax(10.5rem, 1fr)); }
+#examples tbody { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 4px;
+  height: auto; }
 #examples tr { display: flex; background: none; border: 0; }
-#examples td { padding: 3px; border: 0; }
+#examples td { padding: 2px; border: 0; }
+#examples td .container { width: 4.2rem; height: 4.2rem; }
+#message:not(:has(p)) { display: none; }
 .cde { padding-top: 1.5rem; }
 .cde p, .cde figcaption { margin: 0.3rem 0 0; font-size: 0.9rem; line-height: 1.35; }
 .cde-pair { display: flex; gap: 0.6rem; }
@@ -26,11 +29,11 @@ STYLE = """
 .cde-pair svg { width: 100%; height: auto; display: block; border-radius: 4px; }
 .cde-pair rect { fill: none; stroke: #ffd400; stroke-width: 2; vector-effect: non-scaling-stroke; }
 .cde-veil { fill: #000; fill-opacity: 0.5; fill-rule: evenodd; }
-.cde .cde-bars { border-collapse: collapse; width: 100%; margin: 0; font-size: 0.9rem; }
-.cde .cde-bars :is(tr, th, td) { border: 0; padding: 0.15rem 0; font-weight: 400; text-align: left; }
-.cde .cde-bars tr.cde-first :is(th, td) { font-weight: 700; }
-.cde .cde-bars td:nth-child(2) { width: 100%; padding: 0.15rem 0.6rem; }
-.cde .cde-bars td:last-child { text-align: right; font-variant-numeric: tabular-nums; }
+#bars table { border: 0; border-collapse: collapse; width: 100%; margin: 0; font-size: 0.9rem; }
+#bars :is(tr, th, td) { border: 0; padding: 0.15rem 0; font-weight: 400; text-align: left; }
+#bars tr.cde-first :is(th, td) { font-weight: 700; }
+#bars td:nth-child(2) { width: 100%; padding: 0.15rem 0.6rem; }
+#bars td:nth-child(3) { text-align: right; font-variant-numeric: tabular-nums; }
 .cde-track { position: relative; height: 1rem; }
 .cde-track::before { content: ""; position: absolute; left: 50%; top: -0.2rem; bottom: -0.2rem; width: 1px;
   background: currentColor; opacity: 0.5; }
@@ -110,7 +113,7 @@ def bars(cosines: Mapping[str, float], pairs: int) -> str:
             f'<td><div class="cde-track"><i{kind} style="{side}"></i></div></td><td>{cosine:+.2f}</td></tr>'
         )
     return (
-        '<div class="cde"><table class="cde-bars" aria-label="Cosine of the delta to the mean delta of each action">'
+        '<div class="cde"><table aria-label="Cosine of the delta to the mean delta of each action">'
         f"<tbody>{rows}</tbody></table><p>Cosine to each action's mean delta over {pairs} training pairs: 1 is the "
         "same direction, -1 the opposite one.</p></div>"
     )

@@ -1,5 +1,5 @@
-// Names for screen readers, which Gradio has no setting for: which picture a button belongs to, and what an example is.
 () => {
+  // Names for screen readers, which Gradio has no setting for: whose buttons these are, and what an example shows.
   for (const name of ["before", "after"]) {
     const group = document.getElementById(name);
     group?.setAttribute("role", "group");
@@ -9,4 +9,4 @@
     const file = cell.querySelector("img")?.src.split("/").pop() ?? "";
     cell.setAttribute("aria-label", "Example " + file.replace(".png", "").replaceAll("_", " "));
   });
-};
+}

@@ -1,0 +1,106 @@
+"""The demo as a person meets it: in a real browser."""
+
+import os
+
+import pytest
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+from tests.space.browser import CHROMIUM, browser, choose
+from tests.space.tiny_checkpoints import draw_pair, save_sure_model, train_rows
+
+pytestmark = pytest.mark.skipif(
+    not os.path.exists(CHROMIUM), reason=f"There is no Chromium at {CHROMIUM} (Debian's package chromium has it)."
+)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return draw_pair(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory, pictures):
+    """Where the app serves a patch-wise checkpoint that says "open" of the pictures."""
+    from app import build, launch
+    from checkpoint import Checkpoint
+
+    root = tmp_path_factory.mktemp("demo")
+    folder = save_sure_model(root / "patch", train_rows(root / "data"), pictures)
+    page = build(Checkpoint.load(str(folder)))
+    yield launch(page, prevent_thread_lock=True, quiet=True)[1]
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture
+def page(chromium, address):
+    """The app in a new window, which asks nobody but the app for anything."""
+    window = chromium.new_page(viewport={"width": 1280, "height": 900})
+    asked, errors = [], []
+    window.on("request", lambda request: asked.append(request.url))
+    window.on("pageerror", lambda error: errors.append(str(error)))
+    window.goto(address)
+    window.locator("#run").wait_for()
+    yield window
+    window.close()
+    foreign = [url for url in asked if not url.startswith((address, "data:", "blob:"))]
+    assert len(asked) > 5 and not foreign and not errors
+
+
+def action(page):
+    return page.locator("#action h2")
+
+
+def test_upload_run_and_swap_shows_the_opposite(page, pictures):
+    from playwright.sync_api import expect
+
+    assert "keeps the 4 patches" in page.locator("#loaded").inner_text()
+    choose(page, "before", pictures[0])
+    choose(page, "after", pictures[1])
+    page.get_by_role("button", name="Run").click()
+    expect(action(page)).to_have_text("open")
+    expect(page.get_by_role("img", name="The picture before with 4 selected patches")).to_be_visible()
+    expect(page.get_by_role("img", name="The picture after with 4 selected patches")).to_be_visible()
+    bars = page.get_by_role("table", name="Cosine of the delta to the mean delta of each action")
+    expect(bars.get_by_role("row")).to_have_count(4)
+    expect(page.locator("#nearest figure")).to_have_count(6)
+    first = [row.inner_text().split() for row in bars.get_by_role("row").all()]
+    page.get_by_role("button", name="Swap").click()
+    expect(action(page)).to_have_text("close")
+    expect(bars.get_by_role("row").first.get_by_role("rowheader")).to_have_text(first[-1][0])
+    turned = [row.inner_text().split() for row in bars.get_by_role("row").all()]
+    assert [(name, float(value)) for name, value in turned] == [(name, -float(value)) for name, value in first[::-1]]
+
+
+def test_wrong_files_are_answered_in_a_sentence(page, pictures, tmp_path):
+    from playwright.sync_api import expect
+
+    alert = page.get_by_role("alert")
+    page.get_by_role("button", name="Run").click()
+    expect(alert.filter(has_text="The picture before and the picture after is missing")).to_be_visible()
+    (tmp_path / "text.png").write_text("this is no picture")
+    choose(page, "before", pictures[0])
+    choose(page, "after", tmp_path / "text.png")
+    page.get_by_role("button", name="Run").click()
+    expect(alert.filter(has_text="The file after cannot be read as a picture")).to_be_visible()
+    page.get_by_role("button", name="Swap").click()
+    expect(alert.filter(has_text="The file before cannot be read as a picture")).to_be_visible()
+    assert "Traceback" not in page.content()
+    expect(action(page)).to_have_count(0)
+
+
+def test_an_example_runs_at_a_click_and_results_go_with_their_picture(page):
+    from playwright.sync_api import expect
+
+    page.get_by_role("gridcell", name="Example 1 open").first.click()
+    expect(action(page)).not_to_be_empty()
+    expect(page.locator("#bars table")).to_be_visible()
+    page.get_by_role("group", name="Picture after").get_by_role("button", name="Clear").click()
+    expect(page.locator("#bars table")).to_have_count(0)
+    expect(action(page)).to_have_count(0)

@@ -1,0 +1,206 @@
+"""What the demo computes and says, without a browser."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import comparison
+import drawing
+import pytest
+import torch
+from app import configured, main, run
+from checkpoint import Checkpoint
+from pictures import MOST_PIXELS, WrongPicture, open_pair
+from PIL import Image
+
+from modeling_cde import CDEImageProcessor
+from modeling_cde.gallery import GALLERY_FILE, read_gallery
+from modeling_cde.methods import METHODS, options_from_data
+from tests.drawn_pairs import ACTIONS, OBJECTS
+from tests.space.tiny_checkpoints import draw_pair, save_sure_model, train_rows
+from tests.tiny_models import IMAGE, backbone_config
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Pictures, and a checkpoint of each mode that says "open" of them."""
+    root = tmp_path_factory.mktemp("demo")
+    pictures = draw_pair(root)
+    rows = train_rows(root / "data")
+    for mode in ("patch", "global"):
+        save_sure_model(root / mode, rows, pictures, mode)
+    metrics = {
+        "splits": {"test": {"accuracy": 0.75}, "validation": {"accuracy": 0.5}},
+        "training": {"arguments": {"view": "single"}},
+    }
+    (root / "patch" / "metrics.json").write_text(json.dumps(metrics))
+    return root
+
+
+@pytest.fixture(scope="module")
+def pair(folder):
+    return folder / "closed.png", folder / "opened.png"
+
+
+@pytest.mark.parametrize("mode", ["global", "patch"])
+def test_a_reading_is_the_models_and_turns_round_when_swapped(folder, pair, mode):
+    checkpoint = Checkpoint.load(str(folder / mode))
+    model = checkpoint.pipeline.model
+    before, after, note = open_pair(*map(str, pair))
+    reading, swapped = checkpoint.read(before, after), checkpoint.read(after, before)
+    outputs = model(**CDEImageProcessor(size=IMAGE)(before, after))
+    expected = outputs.logits[0].softmax(-1)
+    assert note is None and list(reading.probabilities)[0] == "open" and list(swapped.probabilities)[0] == "close"
+    assert reading.probabilities == pytest.approx({name: expected[i].item() for i, name in enumerate(ACTIONS)})
+    assert torch.allclose(torch.tensor(reading.delta), outputs.delta[0, 0], atol=1e-6)
+    assert reading.delta == pytest.approx([-value for value in swapped.delta])
+    if mode == "global":
+        assert reading.patches is None
+        return
+    assert len(reading.patches) == 4
+    for patch, index in zip(reading.patches, outputs.patch_indices[0, 0].tolist(), strict=True):
+        row, column = divmod(index, 4)
+        assert patch["box"] == [16 * column, 12 * row, 16 * column + 15, 12 * row + 11]  # of 64 x 48 pixels
+
+
+def test_every_method_loads_but_the_one_that_needs_masks(tmp_path, pair):
+    for name, method in METHODS.items():
+        options = options_from_data(method.model.config_class, ACTIONS, OBJECTS)
+        model = method.model.from_backbone(backbone_config("vit"), **options)
+        model.save_pretrained(tmp_path / name)
+        CDEImageProcessor(size=IMAGE).save_pretrained(tmp_path / name)
+        if name == "oracle_mask":
+            with pytest.raises(ValueError, match="needs masks of the target"):
+                Checkpoint.load(str(tmp_path / name))
+            continue
+        checkpoint = Checkpoint.load(str(tmp_path / name))
+        message, probabilities, *panels = run(checkpoint, *map(str, pair))
+        assert message == "" and sum(probabilities.values()) == pytest.approx(1), name
+        assert "no gallery.parquet" in panels[1] and "no gallery.parquet" in panels[2]
+        assert model.config.model_type.removeprefix("cde-") in checkpoint.description().lower()
+
+
+def test_the_description_says_what_was_loaded(folder):
+    text = Checkpoint.load(str(folder / "patch")).description()
+    assert "keeps the 4 patches" in text and "local folder" in text and "clean, close, dirty, open" in text
+    assert "test 0.750" in text and "0.500" not in text and "crop yours" in text
+    plain = Checkpoint.load(str(folder / "global")).description()
+    assert "one delta for the whole picture" in plain and "metrics.json" not in plain
+
+
+def test_cosines_and_neighbours_are_those_of_the_definition(folder):
+    gallery = read_gallery(folder / "global" / GALLERY_FILE)
+    against = comparison.Comparison(gallery)
+    new = torch.randn(16, generator=torch.Generator().manual_seed(0))
+    cosines = against.action_cosines(new.tolist())
+    deltas = {name: [] for name in ACTIONS}
+    for row in gallery:
+        deltas[ACTIONS[row["action"]]].append(torch.tensor(row["delta"]))
+    for name, own in deltas.items():
+        mean = sum(own) / len(own)
+        assert cosines[name] == pytest.approx((mean @ new / mean.norm() / new.norm()).item(), abs=1e-5)
+    assert list(cosines.values()) == sorted(cosines.values(), reverse=True)
+    all_cosines = {
+        row["pair_id"]: (torch.tensor(row["delta"]) @ new / torch.tensor(row["delta"]).norm() / new.norm()).item()
+        for row in gallery
+    }
+    nearest = against.nearest(new.tolist(), 5)
+    assert [one.pair_id for one in nearest] == sorted(all_cosines, key=lambda key: -all_cosines[key])[:5]
+    assert [one.cosine for one in nearest] == pytest.approx(sorted(all_cosines.values(), reverse=True)[:5], abs=1e-5)
+    assert against.action_cosines([0.0] * 16) == {} and against.nearest([0.0] * 16, 5) == []
+
+
+def test_wrong_pictures_get_a_sentence_and_no_results(folder, pair, tmp_path):
+    checkpoint = Checkpoint.load(str(folder / "global"))
+    good = str(pair[0])
+    text, cut, empty, large = (tmp_path / name for name in ("text.png", "cut.png", "empty.png", "large.png"))
+    text.write_text("this is no picture")
+    cut.write_bytes(pair[1].read_bytes()[:120])
+    empty.touch()
+    Image.new("1", (10_000, MOST_PIXELS // 10_000 + 1)).save(large)
+    Image.new("RGB", (48, 64)).save(tall := tmp_path / "tall.png")
+    for before, after, said in (
+        (None, None, "The picture before and the picture after is missing"),
+        (good, None, "The picture after is missing"),
+        (None, good, "The picture before is missing"),
+        (str(text), good, "The file before cannot be read as a picture"),
+        (good, str(cut), "The file after cannot be read as a picture"),
+        (good, str(empty), "The file after is empty"),
+        (good, str(large), "The picture after is too large, 10000 x 5001 pixels"),
+        (good, str(tall), "The pictures differ in shape: before has 64 x 48 pixels, after 48 x 64."),
+    ):
+        message, *rest = run(checkpoint, before, after)
+        assert said.replace("'", "&#x27;") in message and 'role="alert"' in message
+        assert rest == [None, "", "", ""]
+        with pytest.raises(WrongPicture, match=re.escape(said)):
+            open_pair(before, after)
+
+
+def test_another_size_of_the_same_shape_is_told_and_read(folder, pair, tmp_path):
+    small = tmp_path / "small.png"
+    with Image.open(pair[1]) as picture:
+        picture.resize((32, 24)).save(small)
+    checkpoint = Checkpoint.load(str(folder / "patch"))
+    message, probabilities, shown, *_ = run(checkpoint, str(pair[0]), str(small))
+    assert "differ in size: before has 64 x 48 pixels, after 32 x 24" in message and probabilities
+    assert 'viewBox="0 0 64 48"' in shown and 'viewBox="0 0 32 24"' in shown
+    widths = [float(width) for width in re.findall(r'<rect [^>]*width="(\d+)"', shown)]
+    assert widths == [16] * 4 + [8] * 4
+
+
+def test_a_pair_without_a_difference_points_nowhere(folder, pair):
+    message, probabilities, shown, bars, near = run(Checkpoint.load(str(folder / "global")), str(pair[0]), str(pair[0]))
+    assert "delta is zero" in bars and "delta is zero" in near and "whole picture" in shown
+
+
+def test_names_are_text_and_not_html():
+    class Tags(HTMLParser):
+        seen: set[str] = set()
+
+        def handle_starttag(self, tag, attrs):
+            self.seen.add(tag)
+
+    evil = '<script>alert("1")</script>'
+    black = Image.new("RGB", (4, 4))
+    pieces = [
+        drawing.bars({evil: 0.5}, 3),
+        drawing.nearest([comparison.Neighbour(black, black, evil, evil, evil, 0.1)]),
+        drawing.message(evil),
+    ]
+    tags = Tags()
+    tags.feed("".join(pieces))
+    assert "script" not in tags.seen and "table" in tags.seen and "img" in tags.seen
+
+
+def test_bars_end_where_their_cosine_says():
+    html = drawing.bars({"open": 0.5, "close": -1.0}, 7)
+    assert "left:50%;width:25.0%" in html and "right:50%;width:50.0%" in html and "over 7 training pairs" in html
+
+
+def test_what_cannot_be_loaded_ends_in_one_sentence(folder, tmp_path, monkeypatch):
+    monkeypatch.delenv("CDE_MODEL", raising=False)
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    for name in ("config.json", "model.safetensors", "preprocessor_config.json"):
+        (mixed / name).write_bytes((folder / "global" / name).read_bytes())
+    gallery = read_gallery(folder / "global" / GALLERY_FILE)
+    gallery.map(lambda row: {"delta": row["delta"][:3]}).to_parquet(str(mixed / GALLERY_FILE))
+    for arguments, said in (
+        ([], "give --model FOLDER or ORG/NAME, or set CDE_MODEL"),
+        (["--model", str(tmp_path / "nowhere")], "there is no folder"),
+        (["--model", "nowhere"], "there is no folder nowhere"),
+        (["--model", str(mixed)], "is of another model (3 numbers a delta, this one gives 16"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert said in str(stopped.value) and "\n" not in str(stopped.value)
+
+
+def test_the_checkpoint_is_taken_from_the_surroundings(monkeypatch):
+    monkeypatch.setenv("CDE_MODEL", "org/name")
+    monkeypatch.setenv("CDE_REVISION", "abc")
+    assert configured() == ("org/name", "abc")
+    monkeypatch.delenv("CDE_REVISION")
+    assert configured() == ("org/name", None)
+    monkeypatch.delenv("CDE_MODEL")
+    assert configured() == (None, None)
