@@ -28,7 +28,7 @@ from transformers import initialization as init
 from transformers.dynamic_module_utils import get_relative_import_files
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import ModelOutput, cached_file
-from transformers.utils.hub import extract_commit_hash
+from transformers.utils.hub import extract_commit_hash, is_offline_mode
 
 from .backbones_cde import BackboneReader
 from .configuration_cde import CDEConfig, vision_config
@@ -193,7 +193,8 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
             )
         except OSError as error:
             advice = "if you trust where it is from, convert it once by AutoModel.from_pretrained"
-            raise _explained(error, backbone, f'{advice}("{backbone}").save_pretrained("folder").') from error
+            advice += f'("{backbone}").save_pretrained("folder").'
+            raise _explained(error, backbone, advice, revision=revision) from error
         config.backbone_revision = revision
         if os.path.isdir(backbone):
             encoder.config._name_or_path = Path(backbone).name  # a path on this machine means nothing elsewhere
@@ -213,7 +214,8 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
             loaded = super().from_pretrained(*args, **kwargs)
         except OSError as error:
             advice = "save the model again by save_pretrained, or load another revision."
-            raise _explained(error, args[0] if args else "The checkpoint", advice) from error
+            where = {name: kwargs[name] for name in ("revision", "token", "cache_dir") if name in kwargs}
+            raise _explained(error, args[0] if args else "The checkpoint", advice, **where) from error
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.base_model.reader.freeze_unused(model.base_model.backbone)  # loading makes every parameter trainable
         return loaded
@@ -568,10 +570,22 @@ def _backbone_config(
     return AutoConfig.from_pretrained(backbone, revision=revision, trust_remote_code=False), revision
 
 
-def _explained(error: OSError, path: object, advice: str) -> OSError:
-    """The error to raise where weights could not be loaded: with advice if they are there in no safe format."""
+def _explained(error: OSError, path: object, advice: str, **where: Any) -> OSError:
+    """The error to raise where weights could not be loaded: with advice if they are there in no safe format.
+
+    Transformers says of a Hub that fails for a moment, too, that the repository has no such file: it is asked again.
+    """
+    if "Can't load the model" in str(error) and error.__cause__ is not None:
+        return OSError(f"{path} was not loaded, the connection broke off ({error.__cause__}): try again.")
     if not any(words in str(error) for words in ("no file named", "not appear to have a file named")):
         return error  # no such repository, no connection, ...: it is said already
+    if not os.path.isdir(str(path)) and not is_offline_mode():
+        try:
+            cached_file(str(path), "model.safetensors", **where)
+            return OSError(f"{path} was not loaded, the Hub failed for a moment: try again.")
+        except OSError as second:
+            if "file named" not in str(second):
+                return second
     return OSError(f"{path} has no model.safetensors, and pickled weights, which can run code, are not read: {advice}")
 
 
