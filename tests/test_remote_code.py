@@ -1,48 +1,65 @@
 """Law 5: a fresh process without the package loads a saved folder, and a Hub repository, with identical outputs."""
 
+import importlib.metadata
 import json
-import os
-import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
 from PIL import Image
 from torch.utils.data import Dataset
-from transformers import PreTrainedModel, Trainer, TrainingArguments, pipeline
+from transformers import AutoModel, PreTrainedModel, Trainer, TrainingArguments, pipeline
 
 from modeling_cde import CDEForActionClassification, CDEImageProcessor
 from modeling_cde.methods import METHODS
+from modeling_cde.modeling_cde import copy_code
+from tests.hub_server import HubServer, Repository
 from tests.tiny_models import FAMILY_NAMES, backbone_config, clips, tiny_cde
 
-HUB_FILES = {"configuration_cde.py", "backbones_cde.py", "modeling_cde.py"}
+HUB_FILES = {f"{name}_cde.py" for name in ("configuration", "backbones", "modeling", "image_processing", "pipeline")}
 
-# Run with -I: neither the current folder nor PYTHONPATH is searched; an installed package is blocked by name.
+# Run by python -I -S: no site-packages, so that only what is linked into the two folders is installed.
 CHECK = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name == "modeling_cde":
-            raise ModuleNotFoundError("No module named 'modeling_cde'")
-
-sys.meta_path.insert(0, Block())
-import torch
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, pipeline
-from transformers.dynamic_module_utils import get_class_from_dynamic_module
-
 root = Path(sys.argv[1])
-x = torch.load(root / "x.pt")
-wrong = []
-for folder in json.loads((root / "folders.json").read_text()):
-    expected = torch.load(root / folder / "expected.pt")
-    config = AutoConfig.from_pretrained(root / folder, trust_remote_code=True)
-    encoder = AutoModel.from_pretrained(root / folder, trust_remote_code=True)
+sys.path.insert(0, str(root / "torch_and_transformers"))
+import torch
+
+def load_all(folder):
+    from transformers import AutoConfig, AutoModel
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
+    encoder = AutoModel.from_pretrained(folder, trust_remote_code=True)
     reference = config.auto_map.get("AutoModelForActionClassification", config.auto_map["AutoModel"])
-    task = get_class_from_dynamic_module(reference, root / folder).from_pretrained(root / folder)
+    return encoder, get_class_from_dynamic_module(reference, folder).from_pretrained(folder)
+
+folders = json.loads((root / "folders.json").read_text())
+x = torch.load(root / "x.pt")
+child = os.fork()
+if not child:  # not even Pillow
+    try:
+        model = load_all(root / folders[0])[1]
+        assert torch.equal(model(x).logits, torch.load(root / folders[0] / "expected.pt")["logits"])
+        assert "PIL" not in sys.modules
+    except BaseException as error:
+        print(repr(error), file=sys.stderr, flush=True)
+        os._exit(1)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0, "without Pillow"
+
+sys.path.insert(0, str(root / "pillow"))
+from transformers import AutoImageProcessor, AutoModel, pipeline
+
+wrong = []
+for folder in folders:
+    expected = torch.load(root / folder / "expected.pt")
+    encoder, task = load_all(root / folder)
     extra = expected["extra"]
     with torch.no_grad():
         same = torch.equal(task(x, **extra).logits, expected["logits"])
@@ -52,17 +69,76 @@ for folder in json.loads((root / "folders.json").read_text()):
 assert not wrong, wrong
 
 before, after = str(root / "before.png"), str(root / "after.png")
-for name in (str(root / "pipeline"), "someone/tiny-cde"):
-    processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=True)
-    assert torch.equal(processor(before, after)["pixel_values"], torch.load(root / "pixel_values.pt"))
+commits = json.loads(sys.argv[2])
+hub = ("org/tiny-cde", "org/tiny-icm")
+for name in (str(root / "whole"), *hub, str(root / "again" / "org_tiny-cde"), str(root / "again" / "org_tiny-icm")):
     pipe = pipeline("action-classification", model=name, trust_remote_code=True, device="cpu")
-    found, expected = pipe(before, after), json.loads((root / "answers.json").read_text())
-    assert [f["label"] for f in found] == [e["label"] for e in expected], found
-    assert all(abs(f["score"] - e["score"]) < 1e-6 for f, e in zip(found, expected)), found
-    pipe.save_pretrained(root / "again" / name.replace("/", "_"))
-assert not [name for name in sys.modules if name.split(".")[0] == "modeling_cde"]
+    expected = json.loads((root / f"{'icm' if 'icm' in name else 'whole'}.json").read_text())
+    options = {"return_delta": True} if "icm" in name else {"return_delta": True, "return_patches": True}
+    found = pipe([(before, after)], **options)[0]
+    assert found.keys() == expected.keys()
+    assert [item["label"] for item in found["actions"]] == [item["label"] for item in expected["actions"]], found
+    assert [item["box"] for item in found.get("patches", [])] == [i["box"] for i in expected.get("patches", [])]
+    assert torch.allclose(torch.tensor(found["delta"]), torch.tensor(expected["delta"]), atol=1e-5)
+    assert pipe.model.name_or_path == name
+    processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=True, revision=commits.get(name))
+    for each in (processor, pipe.image_processor):
+        assert torch.equal(each(before, after)["pixel_values"], torch.load(root / "pixel_values.pt"))
+    if name in hub:
+        pipe.model.save_pretrained(root / "again" / name.replace("/", "_"))
+        processor.save_pretrained(root / "again" / name.replace("/", "_"))
+task = type(pipe.model).from_backbone("org/vit", num_objects=2)
+assert task.config.backbone_revision == commits["org/vit"], task.config.backbone_revision
+loaded = {name.split(".")[0] for name in sys.modules}
+assert not loaded & {"modeling_cde", "datasets", "accelerate", "evaluate", "peft", "torchvision"}, loaded
 print("all equal")
 """
+
+
+class MovingHub(HubServer):
+    """A Hub on which every repository gets a newer, broken commit as soon as its first file has been sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        hub, sent = self, set()
+
+        class Calls(list):
+            def append(self, call: str) -> None:
+                super().append(call)
+                for (_, name), repository in hub.repositories.items():
+                    if name in sent and len(repository.commits) == 1:
+                        repository.commit(dict.fromkeys(repository.files(), b"broken"), "second")
+                    if call.startswith(f"GET /{name}/resolve/"):
+                        sent.add(name)
+
+        self.calls = Calls()
+
+    def publish(self, name: str, folder: Path) -> str:
+        """Makes a repository of what a folder has to be loaded by; returns its first commit."""
+        repository = self.repositories["model", name] = Repository()
+        files = [file for file in folder.iterdir() if file.suffix in (".json", ".py", ".safetensors")]
+        return repository.commit({file.name: file.read_bytes() for file in files}, "first")
+
+
+def link_installed(folder: Path, *names: str) -> None:
+    """Links these distributions and all that they require into an empty folder, as if nothing else were installed."""
+    folder.mkdir()
+    todo, done = list(names), set()
+    while todo:
+        name = todo.pop().lower().replace("_", "-")
+        try:
+            distribution = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # on other systems only
+        if name in done:
+            continue
+        done.add(name)
+        found = [Requirement(text) for text in distribution.requires or ()]
+        todo += [item.name for item in found if item.marker is None or item.marker.evaluate({"extra": ""})]
+        for top in {file.parts[0] for file in distribution.files or () if file.parts[0] != ".."}:
+            link = folder / top
+            if not link.exists():
+                link.symlink_to(Path(str(distribution.locate_file(top))))
 
 
 class Pairs(Dataset):
@@ -136,33 +212,48 @@ def test_a_fresh_process_without_the_package(tmp_path):
     after.save(tmp_path / "after.png")
     processor = CDEImageProcessor(size=32)
     torch.save(processor(before, after)["pixel_values"], tmp_path / "pixel_values.pt")
-    tiny_cde("vit").save_pretrained(tmp_path / "local")
-    pipe = pipeline(
-        "action-classification",
-        model=CDEForActionClassification.from_pretrained(tmp_path / "local"),
-        image_processor=processor,
-        device="cpu",
-    )
-    pipe.save_pretrained(tmp_path / "pipeline")
-    (tmp_path / "answers.json").write_text(json.dumps(pipe(before, after)))
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    cached = tmp_path / "home" / "hub" / "models--someone--tiny-cde"
-    shutil.copytree(tmp_path / "pipeline", cached / "snapshots" / commit)
-    (cached / "refs").mkdir()
-    (cached / "refs" / "main").write_text(commit)
+    for name, model in (("whole", models["siglip-patch"]), ("icm", models["cde-icm"])):
+        model.save_pretrained(tmp_path / name)
+        processor.save_pretrained(tmp_path / name)
+        pipe = pipeline("action-classification", model=model, image_processor=processor, device="cpu")
+        answers = pipe(before, after, return_delta=True, **({"return_patches": True} if name == "whole" else {}))
+        (tmp_path / f"{name}.json").write_text(json.dumps(answers))
+    torch.manual_seed(0)
+    AutoModel.from_config(backbone_config("vit")).save_pretrained(tmp_path / "vit")
+    link_installed(tmp_path / "torch_and_transformers", "torch", "transformers")
+    link_installed(tmp_path / "pillow", "pillow")
 
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "PYTHON"))}
-    environment |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
-    run = subprocess.run(
-        [sys.executable, "-I", "-c", CHECK, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=tmp_path,
-    )
+    with MovingHub() as hub:
+        published = {"org/tiny-cde": "whole", "org/tiny-icm": "icm", "org/vit": "vit"}
+        commits = json.dumps({name: hub.publish(name, tmp_path / folder) for name, folder in published.items()})
+        known = {name: value for name, value in hub.environment(tmp_path / "home").items() if name[:6] != "PYTHON"}
+        run = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", CHECK, str(tmp_path), commits],
+            capture_output=True,
+            text=True,
+            env=known,
+            cwd=tmp_path,
+        )
     assert run.returncode == 0 and "all equal" in run.stdout, run.stderr[-4000:]
+    assert all(len(repository.commits) == 2 for repository in hub.repositories.values())
     for again in (tmp_path / "again").iterdir():
-        assert {file.name for file in again.glob("*.py")} == HUB_FILES | {"pipeline_cde.py", "image_processing_cde.py"}
+        assert {file.name for file in again.glob("*.py")} >= HUB_FILES
+
+
+def test_code_is_written_beside_a_configuration(tmp_path):
+    """As in a push during training: weights and configuration are there, the code is not."""
+    for name, model in (("icm", baselines()["cde-icm"]), ("cde", tiny_cde())):
+        model.save_pretrained(tmp_path / name)
+        expected = {file.name: file.read_bytes() for file in (tmp_path / name).glob("*.py")}
+        for file in expected:
+            (tmp_path / name / file).unlink()
+        copy_code(tmp_path / name)
+        assert {file.name: file.read_bytes() for file in (tmp_path / name).glob("*.py")} == expected
+    with pytest.raises(FileNotFoundError, match=r"has no config.json: save the model there first"):
+        copy_code(tmp_path)
+    backbone_config("vit").save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="is not the configuration of a model of this package"):
+        copy_code(tmp_path)
 
 
 @pytest.mark.parametrize("mode", ["global", "patch"])
