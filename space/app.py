@@ -78,14 +78,15 @@ def build(checkpoint: Checkpoint) -> gr.Blocks:
         gr.Markdown("# What happened between two pictures?")
         gr.Markdown(checkpoint.description(), elem_id="loaded")
         with gr.Row():
-            before.render()
-            after.render()
+            for name, picture in (("before", before), ("after", after)):
+                with gr.Column(elem_id=f"picture-{name}", min_width=150):
+                    picture.render()
         with gr.Row():
             run_button = gr.Button("Run", variant="primary", elem_id="run")
             swap_button = gr.Button("Swap before and after", elem_id="swap")
         message.render()
         gr.Examples(
-            [[str(path), str(path).replace("_before", "_after")] for path in sorted(EXAMPLES.glob("*_before.png"))],
+            [[str(path), str(path).replace("_before", "_after")] for path in examples()],
             inputs,
             results,
             fn=run_pair,
@@ -123,6 +124,8 @@ def launch(page: gr.Blocks, port: int | None = None, **options: Any) -> tuple[An
     theme = gr.themes.Default(
         primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
     )
+    labels = (Path(__file__).parent / "labels.js").read_text(encoding="utf-8")
+    names = [path.stem.removesuffix("_before").replace("_", " ") for path in examples()]
     theme.set(**blue, **{f"{name}_dark": colour for name, colour in blue.items()})  # white on it is readable
     return page.launch(
         server_port=port,
@@ -130,11 +133,16 @@ def launch(page: gr.Blocks, port: int | None = None, **options: Any) -> tuple[An
         ssr_mode=False,
         theme=theme,
         css=drawing.STYLE,
-        js=(Path(__file__).parent / "labels.js").read_text(encoding="utf-8"),
+        js=labels.replace("EXAMPLES", json.dumps(names)),
         max_file_size="25mb",
         footer_links=["gradio", "settings"],
         **options,
     )
+
+
+def examples() -> list[Path]:
+    """The pictures before of the examples, in their order; each has one after beside it."""
+    return sorted(EXAMPLES.glob("*_before.png"))
 
 
 def picture_input(label: str) -> gr.Image:

@@ -12,13 +12,14 @@ from PIL import Image
 #: Longer side of a picture in the page, in pixels.
 SHOWN = 480
 
+# Gradio puts a prefix before every selector and splits them at each comma, also at one inside of :is().
 STYLE = """
 #before img, #after img { width: 100%; height: 100%; object-fit: contain; }
 #examples thead { display: none; }
 #examples table { display: block; border: 0; }
 #examples tbody { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 4px;
   height: auto; }
-#examples tr { display: flex; background: none; border: 0; }
+#examples tr { display: flex; background: none; border: 0; padding: 0; margin: 0; }
 #examples td { padding: 2px; border: 0; }
 #examples td .container { width: 4.2rem; height: 4.2rem; }
 #message:not(:has(p)) { display: none; }
@@ -30,8 +31,10 @@ STYLE = """
 .cde-pair rect { fill: none; stroke: #ffd400; stroke-width: 2; vector-effect: non-scaling-stroke; }
 .cde-veil { fill: #000; fill-opacity: 0.5; fill-rule: evenodd; }
 #bars table { border: 0; border-collapse: collapse; width: 100%; margin: 0; font-size: 0.9rem; }
-#bars :is(tr, th, td) { border: 0; padding: 0.15rem 0; font-weight: 400; text-align: left; }
-#bars tr.cde-first :is(th, td) { font-weight: 700; }
+#bars tr { border: 0; padding: 0; }
+#bars th { border: 0; padding: 0.15rem 0; font-weight: 400; text-align: left; }
+#bars td { border: 0; padding: 0.15rem 0; }
+#bars tr.cde-first * { font-weight: 700; }
 #bars td:nth-child(2) { width: 100%; padding: 0.15rem 0.6rem; }
 #bars td:nth-child(3) { text-align: right; font-variant-numeric: tabular-nums; }
 .cde-track { position: relative; height: 1rem; }

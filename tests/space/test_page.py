@@ -98,9 +98,9 @@ def test_wrong_files_are_answered_in_a_sentence(page, pictures, tmp_path):
 def test_an_example_runs_at_a_click_and_results_go_with_their_picture(page):
     from playwright.sync_api import expect
 
-    page.get_by_role("gridcell", name="Example 1 open").first.click()
+    page.get_by_role("gridcell", name="Example 1 open book, before").click()
     expect(action(page)).not_to_be_empty()
     expect(page.locator("#bars table")).to_be_visible()
-    page.get_by_role("group", name="Picture after").get_by_role("button", name="Clear").click()
+    page.get_by_role("group", name="Picture after").get_by_role("button", name="Remove Image").click()
     expect(page.locator("#bars table")).to_have_count(0)
     expect(action(page)).to_have_count(0)
