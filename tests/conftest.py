@@ -14,6 +14,19 @@ os.environ.setdefault("HF_EVALUATE_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Files that take long, for whatever they start: first, so that no worker is left alone with one of them at the end.
+LONG = ("test_train.py", "test_distributed.py", "test_engines_ray.py", "test_remote_code.py", "test_hub.py", "docs/")
+LONG += ("space/", "test_publishing.py", "test_export.py", "test_lora.py", "test_work_units.py", "test_modeling_cde.py")
+
+
+def pytest_configure(config):
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # pytest-xdist's own order: by the number of tests
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not any(name in item.nodeid.partition("::")[0] for name in LONG))
+
 
 @pytest.fixture(autouse=True, scope="module")
 def imports_are_no_garbage():

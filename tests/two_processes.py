@@ -3,6 +3,7 @@
 RANK=0 WORLD_SIZE=2 ... python -m tests.two_processes FOLDER
 """
 
+import gc
 import sys
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,7 @@ def resume(folder: Path) -> dict[str, bool]:
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
+    gc.freeze()  # each training collects garbage first, also among all that was imported
     dist.init_process_group("gloo")
     rank = dist.get_rank()
     found: dict[str, Any] = {"gathering": gathering()}
