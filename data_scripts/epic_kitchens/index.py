@@ -176,10 +176,11 @@ def write_index(options: argparse.Namespace) -> Index:
         raise ValueError("No segment is left, so no index was written: choose other verbs or weaker conditions.")
     report = {"settings": _settings(options), **index.counts(), "faults": [fault.sentence for fault in index.faults]}
     output.mkdir(parents=True, exist_ok=True)
+    table = index_csv(index.segments)
     files = {
-        "index.csv": index_csv(index.segments),
+        "index.csv": table,
         "report.json": json.dumps(report, indent=2, ensure_ascii=False) + "\n",
-        "README.md": index_card(report),
+        "README.md": index_card(report, table),
     }
     for name, text in files.items():
         write_text(output / name, text)

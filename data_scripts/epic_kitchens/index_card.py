@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
 from data_scripts.epic_kitchens import terms
 
-_HEADER = f"""\
----
-pretty_name: Before/after frames of EPIC-KITCHENS-100, an index
-license: {terms.LICENSE}
-task_categories:
-- image-classification
-tags:
-- before-after-pairs
-- action-recognition
-- causal-delta-embeddings
-- epic-kitchens
-configs:
-- config_name: default
-  data_files: index.csv
----
-"""
 _EXTRACT = "python -m data_scripts.epic_kitchens extract --index index.csv --frames FOLDER --output data/epic"
 _COLUMNS = """\
 | column | what |
@@ -40,8 +25,13 @@ Changes to the original: a choice of the segments of the official annotation tab
 names, class ids replaced by the classes' keys, and lengths added. Frame numbers are unchanged."""
 
 
-def index_card(report: Mapping[str, Any]) -> str:
-    """README.md of an index, from the report of its making: equal reports give equal text."""
+def index_card(report: Mapping[str, Any], index: str) -> str:
+    """README.md of an index: equal reports and indexes give equal text.
+
+    Args:
+        report: Of its making.
+        index: Text of index.csv.
+    """
     settings = report["settings"]
     conditions = [f"verb classes: {', '.join(settings['verbs'])}"]
     if settings["min_seconds"] or settings["min_frames"] > 1:
@@ -74,7 +64,39 @@ def index_card(report: Mapping[str, Any]) -> str:
         "## Citation",
         f"```text\n{terms.CITATION}\n```",
     ]
-    return f"{_HEADER}\n" + "\n\n".join(blocks) + "\n"
+    return f"---\n{_header(index)}\n---\n\n" + "\n\n".join(blocks) + "\n"
+
+
+def _header(index: str) -> str:
+    """What the Hub lists the index by, and what `datasets` reads it by: columns, rows and bytes."""
+    import pyarrow.csv
+    from datasets import DatasetInfo, Features, SplitDict, SplitInfo
+    from datasets.info import DatasetInfosDict
+    from huggingface_hub import DatasetCardData
+
+    from modeling_cde.data.card_header import size_category
+
+    content = index.encode()
+    table = pyarrow.csv.read_csv(io.BytesIO(content))
+    splits = SplitDict()
+    splits.add(SplitInfo("train", table.nbytes, table.num_rows))
+    data = DatasetCardData(
+        pretty_name="Before/after frames of EPIC-KITCHENS-100, an index",
+        license=terms.LICENSE,
+        task_categories=["image-classification"],
+        size_categories=[size_category(table.num_rows)],
+        tags=["before-after-pairs", "action-recognition", "causal-delta-embeddings", "epic-kitchens"],
+        ignore_metadata_errors=False,
+    )
+    data["configs"] = [{"config_name": "default", "data_files": [{"split": "train", "path": "index.csv"}]}]
+    info = DatasetInfo(
+        features=Features.from_arrow_schema(table.schema),
+        splits=splits,
+        download_size=len(content),
+        dataset_size=table.nbytes,
+    )
+    DatasetInfosDict({"default": info}).to_dataset_card_data(data)
+    return str(data.to_yaml())
 
 
 def push_index(files: Mapping[str, str], repo_id: str, *, private: bool = False) -> str:

@@ -36,13 +36,13 @@ def _card(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.private and not options.push:
         raise ValueError("--private is of use with --push ORG/NAME only: give both or none.")
-    path = write_model_card(options.run, options.name, options.push, options.dataset)
     if not options.push:
-        print(path)
+        print(write_model_card(options.run, options.name, dataset=options.dataset))
         return
     from .publishing import publish_run
 
-    print(publish_run(options.run, options.push, private=options.private))
+    told = {"name": options.name, "dataset": options.dataset}
+    print(f"Published: {publish_run(options.run, options.push, private=options.private, **told)}")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def _metadata(folder: Path, manifests: Mapping[str, SplitManifest], card: Datase
         pretty_name=one_line(card.title),
         license=card.license,
         task_categories=["image-classification"],
-        size_categories=[_size_category(pairs)],
+        size_categories=[size_category(pairs)],
         tags=list(dict.fromkeys(["before-after-pairs", "action-recognition", "causal-delta-embeddings", *card.tags])),
         ignore_metadata_errors=False,
     )
@@ -100,7 +100,8 @@ def _parts(manifest: SplitManifest) -> list[str]:
     return [part for part in PARTS if manifest.parts.get(part)]
 
 
-def _size_category(pairs: int) -> str:
+def size_category(pairs: int) -> str:
+    """The Hub's name for a number of rows."""
     bounds = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")]
     return next((name for bound, name in bounds if pairs < bound), "1M<n<10M")
 

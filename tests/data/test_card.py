@@ -18,6 +18,7 @@ from modeling_cde.data.build import assemble, write_shard
 from modeling_cde.data.card import DatasetCard, render_readme
 from modeling_cde.data.schema import SPLITS, pair_features
 from modeling_cde.data.splits import SplitManifest
+from tests.cards.hub_rules import problems
 from tests.data.tiny_pairs import ACTIONS, OBJECTS, rows, write_shards
 
 CARD = DatasetCard(
@@ -58,6 +59,7 @@ def manifests(folder: Path) -> dict[str, SplitManifest]:
 
 def test_the_header_is_what_the_hub_and_datasets_read(built):
     data = HubCard.load(built / "README.md", ignore_metadata_errors=False).data
+    assert not problems(data.to_dict(), "dataset")
     assert data.license == "cc-by-nc-4.0" and data.task_categories == ["image-classification"]
     assert data.size_categories == ["n<1K"] and data.pretty_name == "Kitchen | pairs --- of *mine*"
     assert data.tags.count("before-after-pairs") == 1 and "egocentric" in data.tags

@@ -21,6 +21,7 @@ from data_scripts.epic_kitchens.numbering import nominal_rate, start_frame, stop
 from data_scripts.epic_kitchens.scores import ScoreFile
 from data_scripts.epic_kitchens.tables import TableError, read_classes, read_rows
 from data_scripts.epic_kitchens.verbs import CAUSAL_TRIPLET_VERBS, choose_verbs
+from tests.cards.hub_rules import problems
 from tests.data_scripts.tiny_epic import HEADER, flags, row, write_csv, write_tables
 from tests.hub_client import HubClient
 from tests.hub_server import HubServer, Repository
@@ -327,11 +328,19 @@ def test_command_line(tmp_path, tables, capsys):
 def test_the_card_is_one_that_the_hub_and_datasets_read(tmp_path, tables):
     main(["index", *flags(tables), "--output", str(tmp_path / "index")])
     from datasets import load_dataset
+    from datasets.info import DatasetInfosDict
     from huggingface_hub import DatasetCard
 
-    assert DatasetCard.load(tmp_path / "index" / "README.md").data.license == "cc-by-nc-4.0"
+    data = DatasetCard.load(tmp_path / "index" / "README.md", ignore_metadata_errors=False).data
+    assert not problems(data.to_dict(), "dataset")
+    assert data.license == "cc-by-nc-4.0" and data.size_categories == ["n<1K"]
     table = load_dataset(str(tmp_path / "index"), cache_dir=str(tmp_path / "cache"), split="train")
     assert table.num_rows == 4 and table[0]["narration_id"] == "P01_01_0" and table[0]["after_frame"] == 113
+    info = DatasetInfosDict.from_dataset_card_data(data)["default"]
+    assert info.features == table.features and info.splits["train"].num_examples == 4
+    assert info.features["seconds"].dtype == "float64" and info.features["rate"].dtype == "int64"
+    assert info.download_size == (tmp_path / "index" / "index.csv").stat().st_size
+    assert info.dataset_size == info.splits["train"].num_bytes == table.data.nbytes
 
 
 @pytest.mark.parametrize(
