@@ -2,14 +2,15 @@
 
     model = add_lora(CDEForActionClassification.from_backbone("facebook/dino-vits16", id2label=...), rank=8)
     ...                                     # train `model` by CDETrainer, or by a loop of your own
-    save_adapter(model, "adapter")          # a few hundred kB
     plain = merged(model)                   # a CDEForActionClassification again, with equal outputs
 
 A linear layer W of the backbone becomes W + (alpha / rank) B A with A (rank, in), B (out, rank) and B = 0 at the start
 (Hu et al., 2022, https://arxiv.org/abs/2106.09685). The projector and the heads are new and train in full; everything
-else keeps the values that it has. Adapters are made, saved and merged by PEFT, the extra `lora`.
+else keeps the values that it has. Adapters are made and merged by PEFT, the extra `lora`; their files are written and
+read in adapter_files.py.
 """
 
+import importlib
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,16 +19,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoConfig, PreTrainedModel
-
-ADAPTER_FOLDER = "adapter"  # of a run, beside the merged model
-_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+from transformers import PreTrainedModel
 
 # Query and value, as in the LoRA paper: their names in the backbones of today, and in older code.
 _QUERY_AND_VALUE = (("q_proj", "v_proj"), ("query", "value"), ("q", "v"))
+
+
+def peft() -> Any:
+    """The library PEFT.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        return importlib.import_module("peft")
+    except ImportError as error:
+        raise ValueError("LoRA needs PEFT, which is not installed: pip install 'modeling-cde[lora]'.") from error
 
 
 def lora_config(
@@ -66,11 +74,7 @@ def lora_config(
             "this model has adapters already: train those, or merge them first (modeling_cde.lora.merged)."
         )
     names = _target_names(model, targets)
-    try:
-        from peft import LoraConfig
-    except ImportError as error:
-        raise ValueError("LoRA needs PEFT, which is not installed: pip install 'modeling-cde[lora]'.") from error
-    return LoraConfig(
+    return peft().LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
@@ -99,13 +103,13 @@ def add_lora(
         ValueError: see `lora_config`.
     """
     config = lora_config(model, rank, alpha, dropout, targets)
-    return _wrap(model, config, *base_of(model))
+    return wrap(model, config, *base_of(model))
 
 
 def is_adapted(model: Any) -> bool:
     """Whether a model is wrapped by PEFT; does not import it."""
-    peft = sys.modules.get("peft")
-    return peft is not None and isinstance(model, peft.PeftModel)
+    imported = sys.modules.get("peft")
+    return imported is not None and isinstance(model, imported.PeftModel)
 
 
 def merged(model: Any) -> PreTrainedModel:
@@ -119,8 +123,9 @@ def merged(model: Any) -> PreTrainedModel:
         rounding. Nothing of it needs PEFT.
     """
     if not is_adapted(model):
-        return model  # type: ignore[no-any-return]
-    plain: PreTrainedModel = deepcopy(model).merge_and_unload(safe_merge=True)
+        plain: PreTrainedModel = model
+        return plain
+    plain = deepcopy(model).merge_and_unload(safe_merge=True)
     plain.requires_grad_(True)
     plain.base_model.reader.freeze_unused(plain.base_model.backbone)
     return plain
@@ -137,68 +142,6 @@ def base_of(model: PreTrainedModel) -> tuple[str, str | None]:
     if name and Path(name).is_dir():
         return Path(name).resolve().name, None
     return name, revision
-
-
-def save_adapter(model: Any, folder: str | Path) -> None:
-    """Write the adapters, the projector and the heads, without the backbone.
-
-    The folder gets adapter_config.json and adapter_model.safetensors, which PEFT reads, config.json, which says what
-    the adapters belong into, and a README.md.
-
-    Args:
-        model: of `add_lora`.
-        folder: made if absent.
-    """
-    folder = Path(folder)
-    model.save_pretrained(folder)
-    add_description(model, folder)
-
-
-def add_description(model: Any, folder: str | Path) -> None:
-    """Write config.json and README.md to the files that PEFT has written into a folder."""
-    config = deepcopy(model.config)
-    config.architectures = [type(model.get_base_model()).__name__]
-    for field in ("auto_map", "custom_pipelines"):  # name files that are not in this folder
-        config.__dict__.pop(field, None)
-    config.to_json_file(Path(folder) / "config.json")
-    lora = model.peft_config[model.active_adapter]
-    base = f"`{lora.base_model_name_or_path}`" if lora.base_model_name_or_path else "weights without a name"
-    if lora.revision:
-        base += f" at the revision `{lora.revision}`"
-    (Path(folder) / "README.md").write_text(
-        f"# LoRA adapters of a {config.architectures[0]}\n\n"
-        f"{description(model)}\n\n"
-        f"They belong onto {base}. The projector and the heads are in this folder too, the rest of the backbone is "
-        "not.\n\n"
-        "```python\n"
-        "from modeling_cde.lora import load_lora, merged\n\n"
-        "model = load_lora(FOLDER)  # a PeftModel; load_lora(FOLDER, base) where the base has no name on the Hub\n"
-        "plain = merged(model)\n"
-        "```\n",
-        encoding="utf-8",
-    )
-
-
-def load_adapter_weights(model: Any, folder: str | Path) -> None:
-    """Fill an adapted model from the safetensors file of a folder; nothing of it may be missing or left over.
-
-    Raises:
-        ValueError: there is no such file, or it does not hold exactly the tensors of this model's adapters.
-    """
-    from peft import get_peft_model_state_dict, set_peft_model_state_dict
-
-    file = Path(folder) / _WEIGHTS
-    if not file.is_file():
-        raise ValueError(f"{folder} holds no {_WEIGHTS}: give a folder that save_adapter or train.py has written.")
-    saved, own = load_file(file), get_peft_model_state_dict(model, save_embedding_layers=False)
-    wrong = sorted(saved.keys() ^ own.keys())
-    wrong += [name for name in sorted(saved.keys() & own.keys()) if saved[name].shape != own[name].shape]
-    if wrong:
-        raise ValueError(
-            f"{file} does not hold exactly the adapters, projector and heads of this model: {wrong[0]} and "
-            f"{len(wrong) - 1} others differ in name or shape."
-        )
-    set_peft_model_state_dict(model, saved)
 
 
 def description(model: Any) -> str:
@@ -259,65 +202,20 @@ def _head_modules(module: nn.Module, path: str = "") -> Iterator[str]:
         yield path
 
 
-def load_lora(adapter: str | Path, base: PreTrainedModel | None = None, trainable: bool = False) -> Any:
-    """Load adapters onto their base.
+def wrap(model: PreTrainedModel, config: Any, name: str | None, revision: str | None) -> Any:
+    """A `peft.PeftModel` around a model, in the model's mode.
 
     Args:
-        adapter: the folder of `save_adapter`, or a run of train.py that holds it as adapter/.
-        base: the model that was adapted, before it was; default: built again from the backbone, or from the CDE
-            checkpoint, that the adapter names.
-        trainable: whether training is to go on.
-
-    Returns:
-        A `peft.PeftModel`, in evaluation mode unless `trainable`.
-
-    Raises:
-        ValueError: there is no adapter, or the base is another one, or it has no name that it could be loaded by.
+        model: a plain model, which gets adapters in place.
+        config: a `peft.LoraConfig`.
+        name, revision: of the base, as the files of the adapters are to tell it.
     """
-    folder = Path(adapter)
-    folder = folder / ADAPTER_FOLDER if (folder / ADAPTER_FOLDER / _CONFIG).is_file() else folder
-    if not (folder / _CONFIG).is_file():
-        raise ValueError(f"{adapter} holds no adapter ({_CONFIG}): give a folder of save_adapter, or a run with LoRA.")
-    try:
-        from peft import LoraConfig
-    except ImportError as error:
-        raise ValueError("LoRA needs PEFT, which is not installed: pip install 'modeling-cde[lora]'.") from error
-    config = LoraConfig.from_pretrained(str(folder))
-    name, revision = config.base_model_name_or_path, config.revision
-    model = _build_base(folder, name, revision) if base is None else base
-    if name and base_of(model)[0] not in ("", name):
-        raise ValueError(f"{folder} belongs onto {name}, not onto {base_of(model)[0]}.")
-    config.inference_mode = not trainable
-    adapted = _wrap(model, config, name, revision)
-    load_adapter_weights(adapted, folder)
-    return adapted.train(trainable)
-
-
-def _wrap(model: PreTrainedModel, config: Any, name: str | None, revision: str | None) -> Any:
-    """A `PeftModel` in the model's mode, whose configuration names the base as it is given."""
-    from peft import get_peft_model
-
     config.base_model_name_or_path = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PEFT asks by a name that Transformers is about to change
-        adapted = get_peft_model(model, config)
+        adapted = peft().get_peft_model(model, config)
     # PEFT writes the name that the model was loaded by, which can be a folder of this machine.
     config.base_model_name_or_path, config.revision = name, revision
     # Left to decide by itself, PEFT looks on the Hub, at every checkpoint, whether a vocabulary has grown.
     adapted.save_pretrained = partial(type(adapted).save_pretrained, adapted, save_embedding_layers=False)
     return adapted.train(model.training)
-
-
-def _build_base(folder: Path, name: str | None, revision: str | None) -> PreTrainedModel:
-    config = AutoConfig.from_pretrained(folder)
-    kind = getattr(sys.modules[__package__], config.architectures[0])
-    if not name or ("/" not in name and not Path(name).is_dir()):
-        raise ValueError(
-            f"{folder} does not say where its base {name or ''!r} is found: build it and pass it as load_lora(folder, "
-            "base)."
-        )
-    options = {field: getattr(config, field) for field in config.option_names()}
-    if AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False).model_type.startswith("cde"):
-        return kind.from_pretrained(name, revision=revision)  # type: ignore[no-any-return]
-    with torch.random.fork_rng(devices=[]):  # the projector's first values are replaced at once
-        return kind.from_backbone(name, revision=revision, id2label=config.id2label, **options)  # type: ignore[no-any-return]

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedModel
 
+from .adapter_files import load_lora
 from .arguments import ModelArguments
 from .configuration_cde import CDEConfig
 from .data.splits import OPPOSITES
 from .image_processing_cde import CDEImageProcessor
-from .lora import add_lora
+from .lora import add_lora, merged
 from .modeling_baselines import ICMForActionClassification, SMSForActionClassification
 from .modeling_cde import CDEForActionClassification
 from .modeling_concatenation import ConcatenationForActionClassification
@@ -123,6 +125,8 @@ def load_action_model(checkpoint: str, **kwargs: Any) -> tuple[PreTrainedModel, 
     Raises:
         ValueError: if the checkpoint is of none of the methods, for example a bare backbone.
     """
+    if Path(checkpoint, "adapter_config.json").is_file():  # a checkpoint of a training with LoRA
+        return merged(load_lora(checkpoint)).eval(), CDEImageProcessor.from_pretrained(checkpoint)
     config = AutoConfig.from_pretrained(checkpoint, **kwargs)
     model_class = _BY_MODEL_TYPE.get(config.model_type)
     if model_class is None:

@@ -20,9 +20,10 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedModel
 from transformers.trainer_utils import EvalLoopOutput
 
+from .adapter_files import ADAPTER_FOLDER, add_description, load_adapter_weights, save_adapter
 from .data.sampler import seeded, training_batches
 from .distributed import gather_rows
-from .lora import ADAPTER_FOLDER, add_description, is_adapted, load_adapter_weights, merged, save_adapter
+from .lora import is_adapted, merged
 from .losses import CDELoss, TermMeans
 from .pushing import PushingTrainer
 from .training_args import CDETrainingArguments
@@ -57,6 +58,8 @@ class CDETrainer(PushingTrainer):
     Raises:
         ValueError: if the best model would be selected on a test split.
     """
+
+    model: Any
 
     def __init__(self, model: Any = None, args: CDETrainingArguments | None = None, **kwargs: Any) -> None:
         args = CDETrainingArguments() if args is None else args

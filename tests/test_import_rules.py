@@ -9,7 +9,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "modeling_cde"
-HUB_FILES = ("configuration_cde", "backbones_cde", "modeling_cde", "image_processing_cde", "pipeline_cde")
+HUB_FILES = tuple(
+    f"{name}_cde"
+    for name in ("configuration", "backbones", "checks", "loading", "modeling", "image_processing", "pipeline")
+)
 BASELINES = tuple(
     f"modeling_{name}" for name in ("concatenation", "baselines", "joint", "token_baselines", "neighbours")
 )
@@ -62,7 +65,7 @@ def existing(*names: str) -> list[Path]:
     return [file for name in names if (file := ROOT / PACKAGE / f"{name}.py").exists()]
 
 
-@pytest.mark.parametrize("name", ["configuration_cde", "losses", "distributed", "metrics"])
+@pytest.mark.parametrize("name", ["configuration_cde", "losses", "distributed", "metrics", "lora"])
 def test_imports_nothing_local(name):
     assert local(ROOT / PACKAGE / f"{name}.py") == set()
 
@@ -94,13 +97,14 @@ def test_the_other_models_are_built_on_the_hub_files(name):
 
 
 def test_methods_know_models_and_arguments():
-    allowed = MODELS | {f"{PACKAGE}.{name}" for name in ("arguments", "data.splits")}
+    allowed = MODELS | {f"{PACKAGE}.{name}" for name in ("arguments", "data.splits", "lora", "adapter_files")}
     for file in existing("methods"):
         assert local(file) <= allowed
 
 
 def test_trainer_knows_no_model():
-    allowed = {f"{PACKAGE}.{name}" for name in ("losses", "distributed", "training_args", "data.sampler")}
+    names = ("losses", "distributed", "training_args", "data.sampler", "lora", "adapter_files", "pushing")
+    allowed = {f"{PACKAGE}.{name}" for name in names}
     for file in existing("trainer"):
         assert local(file) <= allowed
 

@@ -25,17 +25,8 @@ from modeling_cde import (
     NeighboursConfig,
     NeighboursForActionClassification,
 )
-from modeling_cde.lora import (
-    add_lora,
-    base_of,
-    description,
-    is_adapted,
-    load_adapter_weights,
-    load_lora,
-    lora_config,
-    merged,
-    save_adapter,
-)
+from modeling_cde.adapter_files import load_adapter_weights, load_lora, save_adapter
+from modeling_cde.lora import add_lora, base_of, description, is_adapted, lora_config, merged
 from modeling_cde.methods import load_action_model
 from modeling_cde.trainer import CDETrainer
 from tests.drawn_pairs import draw_data_set
