@@ -14,6 +14,7 @@ import pytest
 from benchmarks.benchmark_plan import make_plan
 from benchmarks.benchmark_recipe import load_recipe
 from benchmarks.causal_triplet import as_time, estimate, main
+from modeling_cde.analysis import style
 from tests.benchmarks.test_benchmark_recipe import write
 from tests.benchmarks.test_run_engines import FAKE
 
@@ -54,7 +55,8 @@ def test_the_recipes_cover_what_the_benchmark_promises():
     assert list(weights.axes) == ["contrastive_weight", "sparsity_weight"]  # a product: independently of each other
 
 
-def test_from_start_to_table_and_again(tmp_path, capsys):
+def test_from_start_to_table_and_again(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(style._RC, "savefig.dpi", 50)  # most of the time goes into pixels that nothing here looks at
     main(command(tmp_path, seeds=[0, 1, 2]), FAKE)
     said = capsys.readouterr().out
     assert "6 runs, 0 done, 6 to do" in said
@@ -67,6 +69,7 @@ def test_from_start_to_table_and_again(tmp_path, capsys):
     written = {path: path.stat().st_mtime_ns for path in results.glob("*.json")}
     main(command(tmp_path, "--table", seeds=[0, 1, 2]), FAKE)
     assert "61.0 ± 1.0" in capsys.readouterr().out
+    monkeypatch.setattr("benchmarks.causal_triplet.show_table", lambda recipe, folder: None)
     main(command(tmp_path, seeds=[0, 1, 2]), FAKE)
     assert "6 runs, 6 done, 0 to do" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in results.glob("*.json")} == written
