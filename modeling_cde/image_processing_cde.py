@@ -254,7 +254,7 @@ def load_picture(image: Any) -> "Image.Image":
             with Image.open(image) as opened:
                 return ImageOps.exif_transpose(opened).convert("RGB")
         except Exception as error:  # of the file system, the HTTP client or the decoder, each with errors of its own
-            raise OSError(f"{image} cannot be read as an image: {_reason(error)}.") from error
+            raise OSError(f"{image} cannot be read as an image: {_reason(str(image), error)}.") from error
     if isinstance(image, Image.Image):
         return ImageOps.exif_transpose(image).convert("RGB")
     if isinstance(image, torch.Tensor):
@@ -282,11 +282,12 @@ def load_picture(image: Any) -> "Image.Image":
     return Image.fromarray(image.astype(np.uint8)).convert("RGB")
 
 
-def _reason(error: Exception) -> str:
+def _reason(address: str, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     if type(error).__name__ == "UnidentifiedImageError":
-        return "it is in no picture format that Pillow knows"
+        page = ", perhaps the page of an error" if address.startswith("http") else ""
+        return f"it is in no picture format that Pillow knows{page}"
     return str(error).strip().rstrip(".").splitlines()[0] if str(error).strip() else type(error).__name__
 
 

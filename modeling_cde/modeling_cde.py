@@ -12,9 +12,7 @@ Notable:
   small difference of large states, and bfloat16 would round much of it away. The cross-entropy is float32.
 """
 
-import json
 import os
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,15 +21,28 @@ import torch
 import torch.nn.functional as F
 from safetensors import safe_open
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
-from transformers.dynamic_module_utils import get_relative_import_files
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.utils import ModelOutput, cached_file
-from transformers.utils.hub import extract_commit_hash, is_offline_mode
+from transformers.utils import ModelOutput
 
 from .backbones_cde import BackboneReader
+from .checks_cde import check_clips, check_labels
 from .configuration_cde import CDEConfig, vision_config
+from .loading_cde import check_options, copy_code, explained, read_backbone_config
+
+__all__ = [
+    "CDEActionClassifierOutput",
+    "CDEForActionClassification",
+    "CDEModel",
+    "CDEModelOutput",
+    "CDEPreTrainedModel",
+    "CDEProjector",
+    "action_loss",
+    "copy_code",
+    "full_precision",
+    "largest_deltas",
+    "make_reader",
+]
 
 
 @dataclass
@@ -170,10 +181,10 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
             TypeError: An option is no field of the configuration.
             OSError: There is no such folder or repository, or it has no safetensors.
         """
-        _check_options(cls.config_class, config_options)
+        check_options(cls.config_class, config_options)
         found: Any = backbone
         if isinstance(backbone, (str, os.PathLike)):
-            found, revision = _backbone_config(cls, backbone, revision)
+            found, revision = read_backbone_config(cls.__name__, backbone, revision)
         config = cls.config_class(backbone_config=vision_config(found), **config_options)
         if attn_implementation is not None:
             config._attn_implementation = attn_implementation
@@ -194,8 +205,8 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         except OSError as error:
             advice = "if you trust where it is from, convert it once by AutoModel.from_pretrained"
             advice += f'("{backbone}").save_pretrained("folder").'
-            raise _explained(error, backbone, advice, revision=revision) from error
-        config.backbone_revision = revision
+            raise explained(error, backbone, advice, revision=revision) from error
+        config.backbone_revision = None if os.path.isdir(backbone) else revision
         if os.path.isdir(backbone):
             encoder.config._name_or_path = Path(backbone).name  # a path on this machine means nothing elsewhere
         config.backbone_config = encoder.config
@@ -215,7 +226,7 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         except OSError as error:
             advice = "save the model again by save_pretrained, or load another revision."
             where = {name: kwargs[name] for name in ("revision", "token", "cache_dir") if name in kwargs}
-            raise _explained(error, args[0] if args else "The checkpoint", advice, **where) from error
+            raise explained(error, args[0] if args else "The checkpoint", advice, **where) from error
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.base_model.reader.freeze_unused(model.base_model.backbone)  # loading makes every parameter trainable
         return loaded
@@ -338,7 +349,7 @@ class CDEModel(CDEPreTrainedModel):
         Raises:
             ValueError: See `forward`.
         """
-        _check_clips(pixel_values, getattr(self.config.backbone_config, "num_channels", 3))
+        check_clips(pixel_values, getattr(self.config.backbone_config, "num_channels", 3))
         options: dict[str, Any] = {}
         if output_hidden_states:
             options["output_hidden_states"] = True
@@ -517,122 +528,8 @@ def action_loss(logits: torch.Tensor, labels: torch.Tensor, frames: int) -> torc
         raise ValueError(
             f"labels must have the shape {tuple(expected)} for {frames} frames, not {tuple(labels.shape)}."
         )
-    _check_labels(labels, logits.shape[-1])
+    check_labels(labels, logits.shape[-1])
     targets = labels.reshape(logits.shape[:2])  # (B, T-1)
     if logits.ndim == 4:
         targets = targets.unsqueeze(-1).expand(logits.shape[:3])  # (B, T-1, k)
     return F.cross_entropy(logits.flatten(0, -2).float(), targets.flatten())
-
-
-def copy_code(folder: str | os.PathLike[str]) -> None:
-    """Writes the code beside a saved configuration: all that loading it without this package needs but weights.
-
-    `save_pretrained` writes the same; this is for a folder that got its weights in another way.
-
-    Args:
-        folder: Folder with a `config.json` of a model of ours.
-
-    Raises:
-        FileNotFoundError: There is no `config.json`.
-        ValueError: It is that of another model.
-    """
-    # Transformers follows the words of this import, wherever they stand: what it loads or saves of this file takes the
-    # pipeline along, which takes the image processor along.
-    from .pipeline_cde import ActionClassificationPipeline
-
-    saved = Path(folder) / "config.json"
-    if not saved.exists():
-        raise FileNotFoundError(f"{folder} has no config.json: save the model there first, by save_pretrained.")
-    source = Path(__file__).parent
-    modules = {reference.partition(".")[0] for reference in json.loads(saved.read_text()).get("auto_map", {}).values()}
-    if not modules or not all((source / f"{name}.py").exists() for name in modules):
-        raise ValueError(f"{saved} is not the configuration of a model of this package: its code is not known.")
-    for name in {*modules, ActionClassificationPipeline.__module__.rpartition(".")[2]}:
-        for file in (source / f"{name}.py", *get_relative_import_files(source / f"{name}.py")):
-            shutil.copyfile(file, Path(folder) / Path(file).name)
-
-
-def _backbone_config(
-    kind: type[CDEPreTrainedModel], backbone: str | os.PathLike[str], revision: str | None
-) -> tuple[PreTrainedConfig, str | None]:
-    """The configuration in a folder or Hub repository, and the commit that the repository is at (else `revision`)."""
-    file = cached_file(backbone, "config.json", revision=revision)
-    revision = extract_commit_hash(file, None) or revision
-    options, _ = PreTrainedConfig.get_config_dict(backbone, revision=revision)
-    model_type = str(options.get("model_type", ""))
-    if model_type.startswith("cde"):
-        raise ValueError(f"{backbone} is a CDE checkpoint: load it by {kind.__name__}.from_pretrained.")
-    if options.get("auto_map") and model_type not in CONFIG_MAPPING:
-        raise ValueError(
-            f"{backbone} needs code of its own, which {kind.__name__} never runs: take a backbone that Transformers "
-            f"has itself ({model_type!r} is none of them)."
-        )
-    return AutoConfig.from_pretrained(backbone, revision=revision, trust_remote_code=False), revision
-
-
-def _explained(error: OSError, path: object, advice: str, **where: Any) -> OSError:
-    """The error to raise where weights could not be loaded: with advice if they are there in no safe format.
-
-    Transformers says of a Hub that fails for a moment, too, that the repository has no such file: it is asked again.
-    """
-    if "Can't load the model" in str(error) and error.__cause__ is not None:
-        return OSError(f"{path} was not loaded, the connection broke off ({error.__cause__}): try again.")
-    if not any(words in str(error) for words in ("no file named", "not appear to have a file named")):
-        return error  # no such repository, no connection, ...: it is said already
-    if not os.path.isdir(str(path)) and not is_offline_mode():
-        try:
-            cached_file(str(path), "model.safetensors", **where)
-            return OSError(f"{path} was not loaded, the Hub failed for a moment: try again.")
-        except OSError as second:
-            if "file named" not in str(second):
-                return second
-    return OSError(f"{path} has no model.safetensors, and pickled weights, which can run code, are not read: {advice}")
-
-
-def _check_clips(pixel_values: Any, channels: int) -> None:
-    """Raises TypeError or ValueError, with the right call, unless these are clips (B, T >= 2, C, H, W)."""
-    if not isinstance(pixel_values, torch.Tensor):
-        raise TypeError(
-            "pixel_values must be a tensor (batch, frames, channels, height, width), not "
-            f"{type(pixel_values).__name__}: call model(**processor(before, after))."
-        )
-    shape = tuple(pixel_values.shape)
-    hint = "stack a pair by torch.stack([before, after], dim=1)"
-    if len(shape) == 4 and shape[0] == 2:
-        hint = "add the batch to one pair by pixel_values.unsqueeze(0), or " + hint
-    elif len(shape) == 5 and shape[1] == 1:
-        hint = "one image says nothing of what happened; " + hint
-    elif len(shape) == 5 and shape[2] != channels and channels in (shape[1], shape[4]):
-        order = "transpose(1, 2)" if shape[1] == channels else "permute(0, 1, 4, 2, 3)"
-        hint = f"bring the {channels} channels to the third place by pixel_values.{order}"
-    elif len(shape) == 5 and shape[2] != channels:
-        hint = f"the backbone reads {channels} channels"
-    elif len(shape) == 5:
-        if pixel_values.is_floating_point():
-            return
-        raise ValueError(
-            f"pixel_values must be normalised floats, not {pixel_values.dtype}: call model(**processor(before, after))."
-        )
-    raise ValueError(f"pixel_values must be clips (batch, frames >= 2, channels, height, width), not {shape}: {hint}.")
-
-
-def _check_labels(labels: torch.Tensor, actions: int) -> None:
-    """Raises ValueError unless labels are whole numbers in [0, actions); -100 is passed over, as in cross-entropy."""
-    if labels.is_floating_point():
-        raise ValueError(f"labels must be whole numbers in [0, {actions}), not {labels.dtype}: use labels.long().")
-    if labels.device.type != "cpu" or torch.compiler.is_compiling() or not labels.numel():
-        return  # elsewhere a look at the values would make the device wait
-    wrong = labels[((labels < 0) & (labels != -100)) | (labels >= actions)]
-    if wrong.numel():
-        raise ValueError(
-            f"labels must be in [0, {actions}), the ids of config.id2label, not {int(wrong[0])}: give from_backbone "
-            "the id2label of the data set that the labels are from."
-        )
-
-
-def _check_options(config_class: type[CDEConfig], options: dict[str, Any]) -> None:
-    """Raises TypeError for an option that no configuration has; Transformers would store it without a word."""
-    for name in options:
-        if not hasattr(config_class, name) and name not in config_class.option_names():
-            known = ", ".join(sorted(config_class.option_names()))
-            raise TypeError(f"{config_class.__name__} has no field {name!r}; its own fields are {known}.")

@@ -108,6 +108,49 @@ def test_kinds_of_input_give_equal_values(tmp_path):
     assert torch.equal(processor(grey, grey)["pixel_values"], processor(grey[..., None], grey[None])["pixel_values"])
 
 
+def test_a_picture_is_turned_upright_whether_its_file_or_itself_is_given(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    picture(20, 30).save(tmp_path / "x.png", exif=exif)
+    processor = CDEImageProcessor(size=32)
+    with Image.open(tmp_path / "x.png") as opened:
+        values = processor(opened, tmp_path / "x.png")["pixel_values"][0]
+    assert torch.equal(values[0], values[1])
+    assert torch.equal(
+        values[0], processor(picture(20, 30).transpose(Image.Transpose.ROTATE_270), picture())["pixel_values"][0, 0]
+    )
+
+
+@pytest.mark.parametrize("name", ["vit", "vit_96", "clip", "convnext", "dinov2"])
+@pytest.mark.parametrize("shape", [(50, 70), (300, 211)])
+def test_a_box_is_found_again_in_the_picture(name, shape):
+    """A white box in the picture, as large as the box that is found for a part of the processed image, fills it."""
+    processor = CDEImageProcessor.from_backbone(OWN[name])
+    processor.resample = 0  # the nearest pixel: what is white stays white, and what is black black
+    height, width = processor(picture(*shape), picture(*shape))["pixel_values"].shape[-2:]
+    for part in ((0, 0, width // 4 - 1, height // 4 - 1), (width // 2, height // 3, width // 2 + 7, height // 3 + 9)):
+        x0, y0, x1, y1 = processor.original_box(part, (height, width), shape)
+        assert 0 <= x0 <= x1 < shape[1] and 0 <= y0 <= y1 < shape[0]
+        white = np.zeros((*shape, 3), dtype=np.uint8)
+        white[y0 : y1 + 1, x0 : x1 + 1] = 255
+        settings = {"do_normalize": False, "do_rescale": False}
+        seen = processor(white, white, **settings)["pixel_values"][0, 0, 0]
+        assert bool((seen[part[1] : part[3] + 1, part[0] : part[2] + 1] == 255).all())
+        size = [-(-resized // given) for resized, given in zip(processor._target(*shape), shape, strict=True)]
+        outside = seen.clone()
+        outside[
+            max(0, part[1] - size[0]) : part[3] + 1 + size[0], max(0, part[0] - size[1]) : part[2] + 1 + size[1]
+        ] = 0
+        assert bool((outside == 0).all())
+
+
+def test_a_box_in_the_border_of_a_crop_is_moved_into_the_picture():
+    processor = CDEImageProcessor(size={"shortest_edge": 40}, do_center_crop=True, crop_size=80)
+    assert processor.original_box((0, 0, 7, 7), (80, 80), (20, 20)) == (0, 0, 0, 0)
+    assert processor.original_box((72, 72, 79, 79), (80, 80), (20, 20)) == (19, 19, 19, 19)
+    assert processor.original_box((20, 24, 27, 31), (80, 80), (20, 20)) == (0, 2, 3, 5)
+
+
 def test_steps_can_be_left_out():
     x, y = picture(), picture(seed=1)
     raw = CDEImageProcessor(do_resize=False, do_normalize=False, do_rescale=False)(x, y)["pixel_values"]
@@ -128,6 +171,10 @@ def test_steps_can_be_left_out():
         ((picture(), 3), TypeError, "int where an image belongs"),
         ((picture(), np.zeros((5, 6, 7), dtype=np.uint8)), ValueError, r"shape \(5, 6, 7\) is no image"),
         ((picture(), np.full((8, 8, 3), 200.0)), ValueError, r"must be in \[0, 1\]"),
+        ((picture(), np.full((8, 8, 3), np.nan)), ValueError, r"must be in \[0, 1\]"),
+        ((picture(), np.full((8, 8, 3), 300)), ValueError, "An image of int64 must hold bytes, 0 to 255"),
+        ((picture(), "none.png"), OSError, "none.png cannot be read as an image: there is no such file"),
+        ((picture(), __file__), OSError, "cannot be read as an image: it is in no picture format that Pillow knows.$"),
     ],
 )
 def test_a_wrong_call_is_answered_with_the_right_one(arguments, error, words):

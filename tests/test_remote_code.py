@@ -20,7 +20,9 @@ from modeling_cde.modeling_cde import copy_code
 from tests.hub_server import HubServer, Repository
 from tests.tiny_models import FAMILY_NAMES, backbone_config, clips, tiny_cde
 
-HUB_FILES = {f"{name}_cde.py" for name in ("configuration", "backbones", "modeling", "image_processing", "pipeline")}
+HUB_FILES = {
+    f"{name}_cde.py" for name in "configuration backbones checks loading modeling image_processing pipeline".split()
+}
 
 # Run by python -I -S: no site-packages, so that only what is linked into the two folders is installed.
 CHECK = """

@@ -1,0 +1,63 @@
+"""Wrong inputs of a model, answered with the right call before a backbone or a loss fails on them."""
+
+from typing import Any
+
+import torch
+
+
+def check_clips(pixel_values: Any, channels: int) -> None:
+    """Looks at the input of a model before the backbone does.
+
+    Args:
+        pixel_values: What should be clips of T >= 2 frames, (B, T, C, H, W), floating.
+        channels: Number C that the backbone reads.
+
+    Raises:
+        TypeError: It is no tensor.
+        ValueError: Its shape or dtype is another; the message has the call that makes it right.
+    """
+    if not isinstance(pixel_values, torch.Tensor):
+        raise TypeError(
+            "pixel_values must be a tensor (batch, frames, channels, height, width), not "
+            f"{type(pixel_values).__name__}: call model(**processor(before, after))."
+        )
+    shape = tuple(pixel_values.shape)
+    hint = "stack a pair by torch.stack([before, after], dim=1)"
+    if len(shape) == 4 and shape[0] == 2:
+        hint = "add the batch to one pair by pixel_values.unsqueeze(0), or " + hint
+    elif len(shape) == 5 and shape[1] == 1:
+        hint = "one image says nothing of what happened; " + hint
+    elif len(shape) == 5 and shape[2] != channels and channels in (shape[1], shape[4]):
+        order = "transpose(1, 2)" if shape[1] == channels else "permute(0, 1, 4, 2, 3)"
+        hint = f"bring the {channels} channels to the third place by pixel_values.{order}"
+    elif len(shape) == 5 and shape[2] != channels:
+        hint = f"the backbone reads {channels} channels"
+    elif len(shape) == 5:
+        if pixel_values.is_floating_point():
+            return
+        raise ValueError(
+            f"pixel_values must be normalised floats, not {pixel_values.dtype}: call model(**processor(before, after))."
+        )
+    raise ValueError(f"pixel_values must be clips (batch, frames >= 2, channels, height, width), not {shape}: {hint}.")
+
+
+def check_labels(labels: torch.Tensor, actions: int) -> None:
+    """Looks at labels before the cross-entropy does.
+
+    Args:
+        labels: Of any shape; -100 stands for none, as in PyTorch's cross-entropy.
+        actions: Number A of classes.
+
+    Raises:
+        ValueError: They are no whole numbers or, which is looked at on the CPU only, not in [0, A).
+    """
+    if labels.is_floating_point():
+        raise ValueError(f"labels must be whole numbers in [0, {actions}), not {labels.dtype}: use labels.long().")
+    if labels.device.type != "cpu" or torch.compiler.is_compiling() or not labels.numel():
+        return  # elsewhere a look at the values would make the device wait
+    wrong = labels[((labels < 0) & (labels != -100)) | (labels >= actions)]
+    if wrong.numel():
+        raise ValueError(
+            f"labels must be in [0, {actions}), the ids of config.id2label, not {int(wrong[0])}: give from_backbone "
+            "the id2label of the data set that the labels are from."
+        )

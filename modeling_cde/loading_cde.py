@@ -1,0 +1,106 @@
+"""Around a model when it is loaded and saved: where its backbone comes from, and the code beside its weights."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.dynamic_module_utils import get_relative_import_files
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.utils import cached_file
+from transformers.utils.hub import extract_commit_hash, is_offline_mode
+
+
+def copy_code(folder: str | os.PathLike[str]) -> None:
+    """Writes the code beside a saved configuration: all that loading it without this package needs but weights.
+
+    `save_pretrained` writes the same; this is for a folder that got its weights in another way.
+
+    Args:
+        folder: Folder with a `config.json` of a model of ours.
+
+    Raises:
+        FileNotFoundError: There is no `config.json`.
+        ValueError: It is that of another model.
+    """
+    # Transformers follows the words of this import, wherever they stand: whatever it loads or saves with this file
+    # takes the pipeline along, which takes the image processor along.
+    from .pipeline_cde import ActionClassificationPipeline
+
+    saved = Path(folder) / "config.json"
+    if not saved.exists():
+        raise FileNotFoundError(f"{folder} has no config.json: save the model there first, by save_pretrained.")
+    source = Path(__file__).parent
+    modules = {reference.partition(".")[0] for reference in json.loads(saved.read_text()).get("auto_map", {}).values()}
+    if not modules or not all((source / f"{name}.py").exists() for name in modules):
+        raise ValueError(f"{saved} is not the configuration of a model of this package: its code is not known.")
+    for name in {*modules, ActionClassificationPipeline.__module__.rpartition(".")[2]}:
+        for file in (source / f"{name}.py", *get_relative_import_files(source / f"{name}.py")):
+            shutil.copyfile(file, Path(folder) / Path(file).name)
+
+
+def read_backbone_config(
+    kind: str, backbone: str | os.PathLike[str], revision: str | None
+) -> tuple[PreTrainedConfig, str | None]:
+    """Reads what a backbone is.
+
+    Args:
+        kind: Name of the class that is made on it, for messages.
+        backbone: Hub id or local folder.
+        revision: Branch, tag or commit of the Hub repository.
+
+    Returns:
+        The configuration, and the commit that the revision is at now (of a folder: `revision`).
+
+    Raises:
+        ValueError: It is a checkpoint of ours, or needs code of its own.
+        OSError: There is no such folder or repository.
+    """
+    file = cached_file(backbone, "config.json", revision=revision)
+    revision = extract_commit_hash(file, None) or revision
+    options, _ = PreTrainedConfig.get_config_dict(backbone, revision=revision)
+    model_type = str(options.get("model_type", ""))
+    if model_type.startswith("cde"):
+        raise ValueError(f"{backbone} is a CDE checkpoint: load it by {kind}.from_pretrained.")
+    if options.get("auto_map") and model_type not in CONFIG_MAPPING:
+        raise ValueError(
+            f"{backbone} needs code of its own, which {kind} never runs: take a backbone that Transformers "
+            f"has itself ({model_type!r} is none of them)."
+        )
+    return AutoConfig.from_pretrained(backbone, revision=revision, trust_remote_code=False), revision
+
+
+def explained(error: OSError, path: object, advice: str, **where: Any) -> OSError:
+    """The error to raise where weights could not be loaded.
+
+    Transformers says of a Hub that fails for a moment, too, that the repository has no such file: it is asked again.
+
+    Args:
+        error: What Transformers raised.
+        path: Hub id or local folder.
+        advice: What to do where the weights are there in no safe format.
+        **where: `revision`, `token` and `cache_dir` of the call.
+    """
+    if "Can't load the model" in str(error) and error.__cause__ is not None:
+        return OSError(f"{path} was not loaded, the connection broke off ({error.__cause__}): try again.")
+    if not re.search(r"(no|a) file named \S*safetensors|cannot be loaded with `safetensors`", str(error)):
+        return error  # no such repository, no connection, ...: it is said already
+    if not os.path.isdir(str(path)) and not is_offline_mode():
+        try:
+            cached_file(str(path), "model.safetensors", **where)
+            return OSError(f"{path} was not loaded, the Hub failed for a moment: try again.")
+        except OSError as second:
+            if "file named" not in str(second):
+                return second
+    return OSError(f"{path} has no model.safetensors, and pickled weights, which can run code, are not read: {advice}")
+
+
+def check_options(config_class: Any, options: dict[str, Any]) -> None:
+    """Raises TypeError for an option that no configuration has; Transformers would store it without a word."""
+    for name in options:
+        if not hasattr(config_class, name) and name not in config_class.option_names():
+            known = ", ".join(sorted(config_class.option_names()))
+            raise TypeError(f"{config_class.__name__} has no field {name!r}; its own fields are {known}.")
