@@ -3,7 +3,8 @@
     python -m modeling_cde.export runs/quickstart --int8
 
 writes `runs/quickstart/onnx/model.onnx`, runs it by ONNX Runtime on batches of 1, 2 and 5 pairs and prints the largest
-difference to the model in PyTorch; with `--int8` also `model_int8.onnx`. It needs the extra `export`.
+difference to the model in PyTorch; with `--int8` also `model_int8.onnx`, see `quantize_onnx`. It needs the extra
+`export`.
 
 The graph takes `pixel_values` (B, 2, C, H, W), as the image processor makes them, in the one image size that it was
 exported for. It gives
@@ -51,6 +52,11 @@ class PairOutputs(nn.Module):
     def forward(self, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
         """Pairs (B, 2, C, H, W) in, a dict of the module's outputs out; see the top of this file."""
         found = self.model(pixel_values=pixel_values)
+        if not hasattr(found, "logits"):
+            raise ValueError(
+                f"{type(self.model).__name__} gives no logits: export a model for the task, such as "
+                "CDEForActionClassification."
+            )
         outputs = {"logits": found.logits, "delta": found.delta[:, 0]}  # (B, 1, D) -> (B, D)
         if getattr(found, "patch_indices", None) is not None:
             outputs["patch_indices"] = found.patch_indices[:, 0]  # (B, 1, k) -> (B, k)
@@ -104,6 +110,10 @@ def export_onnx(
         ValueError: See `export_program`.
     """
     require("onnx", "onnxscript")
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: name the file to write, for example {path / 'model.onnx'}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
     program = export_program(model, height, width)
     with _quiet():
         graph = torch.onnx.export(
@@ -118,10 +128,37 @@ def export_onnx(
     labels = model.config.id2label  # type: ignore[union-attr]
     actions = [labels[i] for i in range(len(labels))]  # type: ignore[index, arg-type]
     graph.model.metadata_props.update({"actions": json.dumps(actions), **(metadata or {})})
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     graph.save(path)
     return path
+
+
+def quantize_onnx(path: str | Path, output: str | Path, convolutions: bool = False) -> Path:
+    """Writes an ONNX file with int8 weights; activations are quantised while it runs, without calibration.
+
+    It is ONNX Runtime's dynamic quantisation; PyTorch's own (`torch.ao.quantization`) is deprecated. What it does to
+    speed and accuracy is measured by `benchmarks/export_speed.py`.
+
+    Args:
+        path: A float32 file of `export_onnx`.
+        output: The file to write.
+        convolutions: Quantise convolutions too. The file of a convolutional backbone shrinks to about a quarter, but
+            ONNX Runtime has no fast int8 convolution for the CPU: it runs slower than float32.
+
+    Returns:
+        The output's path.
+
+    Raises:
+        ModuleNotFoundError: The extra `export` is not installed.
+    """
+    require("onnx", "onnxruntime")
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    layers = ["MatMul", "Gemm", "Conv"] if convolutions else ["MatMul", "Gemm"]
+    # Signed weights are the faster ones in a matrix product, and for convolutions the slower ones.
+    kind = QuantType.QUInt8 if convolutions else QuantType.QInt8
+    with _quiet():
+        quantize_dynamic(path, output, op_types_to_quantize=layers, weight_type=kind, per_channel=convolutions)
+    return Path(output)
 
 
 def start_session(path: str | Path, threads: int | None = None) -> Any:
@@ -162,7 +199,7 @@ def differences(
 
     Returns:
         Of `logits` and `delta`: the largest difference, relative to the largest absolute value where that is over 1.
-        Of `patch_indices`: the share of kept patches that are others, in [0, 1].
+        Of `patch_indices`: the share of the patches kept by PyTorch that the file does not keep, in [0, 1].
     """
     session = start_session(path)
     shape = session.get_inputs()[0].shape[1:3]
@@ -173,10 +210,11 @@ def differences(
         found = run_session(session, pixel_values)
         for name, expected in wrapped(pixel_values).items():
             if name == "patch_indices":
-                difference = (found[name] != expected).float().mean()
+                kept = (expected[:, :, None] == found[name][:, None]).any(dim=2)  # (B, k)
+                difference = 1 - kept.float().mean()
             else:
                 difference = (found[name] - expected).abs().max() / expected.abs().max().clamp(min=1)
-            largest[name] = max(largest.get(name, 0.0), float(difference))
+            largest[name] = max(largest.get(name, 0.0), float(difference.nan_to_num(nan=torch.inf)))
     return largest
 
 
@@ -188,18 +226,15 @@ def require(*modules: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps back what the exporter says of its own parts: vision operators not installed, constants not folded."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
+    """Keeps back what exporters say of their own parts: operators that are not installed, steps they recommend."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
         try:
             yield
         finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+            logging.disable(level)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -210,6 +245,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("run", help="folder or repository of a trained checkpoint")
     parser.add_argument("--revision", help="branch, tag or commit of the repository")
     parser.add_argument("--output", type=Path, help="the file to write; default: onnx/model.onnx in the run's folder")
+    parser.add_argument(
+        "--int8",
+        nargs="?",
+        const="linear",
+        choices=("linear", "all"),
+        help="also write ..._int8.onnx: linear layers (default), or all, convolutions too, smaller and slower",
+    )
     options = parser.parse_args(arguments)
     try:
         _export(options)
@@ -219,34 +261,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     require("onnx", "onnxscript", "onnxruntime")  # before the work
-    is_folder = Path(options.run).is_dir()
-    if not is_folder and (options.run[0] in "./~" or options.run.count("/") != 1):
-        raise ValueError(f"there is no folder {options.run}; give a run's folder or ORG/NAME.")
-    if options.output is None and not is_folder:
-        raise ValueError(f"{options.run} is no folder here: say by --output where the file goes.")
+    folder = Path(options.run)
+    if not folder.is_dir():
+        if options.run[0] in "./~" or options.run.count("/") != 1:
+            raise ValueError(f"there is no folder {options.run}; give a run's folder or ORG/NAME.")
+        if options.output is None:
+            raise ValueError(f"{options.run} is no folder here: say by --output which file to write.")
+    elif not (folder / "config.json").exists():
+        raise ValueError(f"{folder} holds no checkpoint (no config.json): give the --output_dir of a training run.")
     from PIL import Image
 
     from .methods import load_action_model
 
     model, processor = load_action_model(options.run, **({"revision": options.revision} if options.revision else {}))
-    model = model.float().cpu()
+    model = model.float()
     picture = Image.new("RGB", (64, 64))
     height, width = processor(picture, picture)[INPUT].shape[-2:]
-    path = options.output or Path(options.run) / "onnx" / "model.onnx"
+    path = options.output or folder / "onnx" / "model.onnx"
     export_onnx(model, path, height, width, {"preprocessor": processor.to_json_string()})
-    report(path, differences(model, path, height, width), TOLERANCE)
+    found = differences(model, path, height, width)
+    if max(found.values()) > TOLERANCE:
+        path.unlink()
+        raise ValueError(f"ONNX Runtime gives other results than PyTorch ({found}): {path} was deleted.")
+    print(_described(path, found))
+    if options.int8:
+        small = quantize_onnx(path, path.with_name(f"{path.stem}_int8.onnx"), convolutions=options.int8 == "all")
+        print(_described(small, differences(model, small, height, width)))
+        print("What int8 does to accuracy and speed: python -m benchmarks.export_speed --help")
 
 
-def report(path: Path, found: Mapping[str, float], tolerance: float | None) -> None:
-    """Prints a file's size and differences.
-
-    Raises:
-        ValueError: A difference is over the tolerance.
-    """
+def _described(path: Path, found: Mapping[str, float]) -> str:
+    """A line on a file: its size, and how far it is from PyTorch on random pixels."""
     values = ", ".join(f"{name} {value:.1e}" for name, value in found.items())
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; largest difference to PyTorch: {values}")
-    if tolerance is not None and max(found.values()) > tolerance:
-        raise ValueError(f"{path} differs from the model by more than {tolerance:g}: do not use it.")
+    return f"{path}: {path.stat().st_size / 1e6:.1f} MB, largest difference to PyTorch: {values}"
 
 
 if __name__ == "__main__":
