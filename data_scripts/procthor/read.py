@@ -83,6 +83,7 @@ def read(options: argparse.Namespace) -> None:
             "ProcTHOR-10K: https://github.com/allenai/procthor-10k",
             f"Read from {options.input.resolve().name}; SHA-256 of its tables: {source.settings()['tables_sha256']}.",
         ),
+        tags=("procthor", "synthetic"),
         limits=(
             "The box is that of the object after the action, as in Causal Triplet; both pictures are cropped by it.",
             "Rows of the tables that were found bad are left out, so there may be fewer pairs than in the original.",

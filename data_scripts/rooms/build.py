@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data_scripts.builds import build_steps, check_options, default_options, is_split, unfinished
 from data_scripts.rooms.opengl import check_opengl
 from data_scripts.rooms.pairs import Noise
 from data_scripts.rooms.units import RoomsSource, Settings
+
+if TYPE_CHECKING:
+    from modeling_cde.data.card import DatasetCard
 
 LAYOUTS = ("datasets", "causal_triplet")
 PAIRS_PER_SECOND = 20.0  # of one worker at 128 pixels, for the estimate only
@@ -81,9 +86,7 @@ def build_from(source: RoomsSource, options: argparse.Namespace, layout: str) ->
         _announce(source.choice, options, len(todo))
     elif layout == "datasets" and not options.push_to_hub and is_split(options, source.choice.num_pairs):
         return False  # before anything slow is imported: every training asks
-    from modeling_cde.data.card import DatasetCard
-
-    card = DatasetCard(TITLE, DESCRIPTION, license="apache-2.0")
+    card = rooms_card(source.choice)
     if layout == "datasets":
         build_steps(source, options, card)
         return True
@@ -94,6 +97,30 @@ def build_from(source: RoomsSource, options: argparse.Namespace, layout: str) ->
     pairs = write_houses(sorted((options.output / "shards" / options.view).glob("*.parquet")), root)
     print(f"Wrote {pairs} pairs in the layout of Causal Triplet: {root}", flush=True)
     return True
+
+
+def rooms_card(settings: Settings) -> DatasetCard:
+    """What the data set's card says besides what its files say."""
+    from modeling_cde.data.card import DatasetCard
+
+    flags = {key: getattr(settings, key) for key in ("view", "num_pairs", "image_size", "seed")}
+    flags |= {key: value for key, value in asdict(settings.noise).items() if value}
+    asked = " ".join(f"--{key} {value}" for key, value in flags.items())
+    return DatasetCard(
+        TITLE,
+        DESCRIPTION,
+        license="apache-2.0",
+        credit="Rendered with [MuJoCo](https://mujoco.org).",
+        provenance=(
+            "rendered by `data_scripts.rooms` of modeling-cde, which draws shapes, materials, cameras and light itself",
+        ),
+        tags=("synthetic", "mujoco"),
+        command=f"python -m data_scripts.rooms --output data/rooms {asked}",
+        limits=(
+            "Boxes and cylinders: a model that knows these rooms has seen no photograph.",
+            "Only the target changes between the two pictures, unless the settings above name noise.",
+        ),
+    )
 
 
 def _check_layout(layout: str, options: argparse.Namespace) -> None:

@@ -14,6 +14,9 @@ from huggingface_hub import DatasetCard as HubCard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from data_scripts.rooms.build import rooms_card
+from data_scripts.rooms.pairs import Noise
+from data_scripts.rooms.units import Settings
 from modeling_cde.data.build import assemble, write_shard
 from modeling_cde.data.card import DatasetCard, render_readme
 from modeling_cde.data.schema import SPLITS, pair_features
@@ -205,3 +208,17 @@ def test_what_the_hub_would_not_take_is_refused():
 def test_without_manifests_there_is_no_card(tmp_path):
     with pytest.raises(ValueError, match="no split manifests"):
         render_readme(tmp_path, {}, DatasetCard())
+
+
+def test_the_card_of_rooms_says_what_they_are_and_how_to_render_them_again(built):
+    card = rooms_card(Settings("single", 180, 64, 5, 60, Noise(camera_cm=2.5)))
+    text = render_readme(built, manifests(built), card)
+    data = HubCard(text, ignore_metadata_errors=False).data
+    assert not problems(data.to_dict(), "dataset")
+    assert data.license == "apache-2.0" and {"synthetic", "mujoco"} <= set(data.tags)
+    for wanted in (
+        "--view single --num_pairs 180 --image_size 64 --seed 5 --camera_cm 2.5\n",
+        "- rendered by `data_scripts.rooms`",
+        "has seen no photograph",
+    ):
+        assert wanted in text, wanted
