@@ -37,8 +37,6 @@ def model_files(folder: Path) -> dict[str, Path | bytes]:
     pipelines = [pipeline["impl"] for pipeline in config.get("custom_pipelines", {}).values()]
     references = [*config.get("auto_map", {}).values(), *processor.get("auto_map", {}).values(), *pipelines]
     code = {f"{reference.rpartition('--')[2].split('.')[0]}.py" for reference in references}
-    if not code or not pipelines:
-        code |= {"modeling_cde.py", "pipeline_cde.py"}  # a folder of an older version, which names less than it needs
     while missing := {name for name in code if name not in wanted}:
         wanted += sorted(missing)
         for name in missing:
@@ -50,10 +48,13 @@ def model_files(folder: Path) -> dict[str, Path | bytes]:
     else:
         wanted.append("model.safetensors")
     lacking = [name for name in wanted if not (folder / name).is_file()]
+    lacking += [f"{entry} in config.json" for entry in ("auto_map", "custom_pipelines") if not config.get(entry)]
     if lacking:
+        again = "from modeling_cde.methods import load_action_model as load; "
+        again += f"[part.save_pretrained({str(folder)!r}) for part in load({str(folder)!r})]"
         raise FileNotFoundError(
-            f"{folder} lacks {', '.join(lacking)}, without which nobody can load it; write it again: load model and "
-            f"processor by modeling_cde.methods.load_action_model({str(folder)!r}) and save_pretrained both there."
+            f"{folder} lacks {', '.join(lacking)}, without which it cannot be loaded by everybody. Where weights and "
+            f'settings are there, this writes the rest: python -c "{again}"'
         )
     for name in wanted:
         if name.endswith(".safetensors"):
