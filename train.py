@@ -6,15 +6,9 @@ accelerate launch train.py --config configs/quickstart.yaml [--method concatenat
 import shutil
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-# The training arguments that metrics.json and the card record: what decides the result.
-RECORDED = (
-    "seed", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate",
-    "backbone_learning_rate", "weight_decay", "contrastive_weight", "sparsity_weight", "sparsity_warmup_ratio",
-    "temperature", "class_aware_sampling", "min_samples_per_class", "bf16", "fp16", "metric_for_best_model",
-)  # fmt: skip
 
 
 def render_rooms(data: Any) -> None:
@@ -40,9 +34,9 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
 
     from modeling_cde.arguments import DataArguments, ModelArguments
     from modeling_cde.distributed import use_all_cores
-    from modeling_cde.lora import description, is_adapted
     from modeling_cde.methods import METHODS, make_model
     from modeling_cde.recipe import parse_recipe
+    from modeling_cde.run_record import run_record
     from modeling_cde.selection import check_last_is_kept
     from modeling_cde.training_args import CDETrainingArguments
 
@@ -50,6 +44,9 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     kinds = (ModelArguments, DataArguments, CDETrainingArguments)
     model_args, data_args, train_args = parse_recipe(kinds, arguments, brought)
     check_last_is_kept(train_args)
+    for library in ("matplotlib", "sklearn", "jinja2"):  # draw and measure at the end
+        if find_spec(library) is None:
+            raise ValueError(f"{library} is not installed: pip install 'modeling-cde[analysis]'.")
     set_seed(train_args.seed)
     state = PartialState()
     if state.device.type == "cpu":
@@ -58,7 +55,7 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
         render_rooms(data_args)
 
     from modeling_cde.data.collator import PairCollator
-    from modeling_cde.data.shifts import load_shifts, pairs_used_twice, reported_splits
+    from modeling_cde.data.shifts import load_shifts
     from modeling_cde.data.subsets import take_subsets
     from modeling_cde.data.transforms import Augmentation, PairTransform
     from modeling_cde.metrics import compute_action_metrics
@@ -90,16 +87,7 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
         compute_metrics=accuracy,
     )
     show_progress(trainer)
-    record = {
-        "command": " ".join(["accelerate launch train.py", *arguments]),
-        "data": data_args.source,
-        "manifests": [str(path) for path in sorted(Path(data_args.source).glob(f"manifests/{data_args.view}_*.json"))],
-        "pairs": {name: len(rows) for name, rows in {"train": splits["train"], **reported_splits(splits)}.items()},
-        "pairs_used_twice": pairs_used_twice(splits),
-        "arguments": vars(model_args) | vars(data_args) | {name: getattr(train_args, name) for name in RECORDED},
-    }
-    if is_adapted(model):
-        record["lora"] = description(model)
+    record = run_record(arguments, (model_args, data_args, train_args), splits, model)
     return trainer, splits, plain, record
 
 
@@ -113,6 +101,7 @@ def main(arguments: list[str]) -> None:
 
     from modeling_cde.analysis.curves import plot_training_curve
     from modeling_cde.cards.model_card import write_model_card
+    from modeling_cde.cards.publishing import publish_run
     from modeling_cde.data.shifts import reported_splits
     from modeling_cde.doctor_callback import DoctorCallback
     from modeling_cde.evaluation import evaluate_splits, results_table
@@ -149,6 +138,13 @@ def main(arguments: list[str]) -> None:
     files = "(README.md), metrics.json, deltas.safetensors, training_curve.png and the splits (split_*.json)"
     print(f"{files}. All of it took {(time.time() - started) / 60:.1f} minutes.")
     print(f"For the geometry of the deltas, pictures and a report: python -m modeling_cde.analysis {output}")
+    if trainer.args.push_to_hub:
+        args = trainer.args
+        try:
+            url = publish_run(output, trainer.hub_model_id, private=args.hub_private_repo, token=args.hub_token)
+        except (ValueError, OSError, ModuleNotFoundError) as error:
+            sys.exit(f"train.py: {error}")
+        print(f"Published at {url}")
 
 
 if __name__ == "__main__":
