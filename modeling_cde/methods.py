@@ -54,8 +54,6 @@ METHODS: dict[str, Method] = {
     ),
 }
 
-_BY_MODEL_TYPE = {method.model.config_class.model_type: method.model for method in METHODS.values()}
-
 
 def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tuple[PreTrainedModel, CDEImageProcessor]:
     """A new model to train, with LoRA a `peft.PeftModel` around it, and the processor of its pictures.
@@ -128,9 +126,10 @@ def load_action_model(checkpoint: str, **kwargs: Any) -> tuple[PreTrainedModel, 
     if Path(checkpoint, "adapter_config.json").is_file():  # a checkpoint of a training with LoRA
         return merged(load_lora(checkpoint)).eval(), CDEImageProcessor.from_pretrained(checkpoint)
     config = AutoConfig.from_pretrained(checkpoint, **kwargs)
-    model_class = _BY_MODEL_TYPE.get(config.model_type)
+    by_model_type = {method.model.config_class.model_type: method.model for method in METHODS.values()}
+    model_class = by_model_type.get(config.model_type)
     if model_class is None:
-        known = ", ".join(_BY_MODEL_TYPE)
+        known = ", ".join(by_model_type)
         raise ValueError(
             f"{checkpoint} is a {config.model_type!r} checkpoint, not a trained action model ({known}); to train "
             f"one on top of it run train.py --backbone {checkpoint}."

@@ -3,8 +3,8 @@
     run_python(code, page, line)
     run_bash(text, small, not_run)
 
-`python -m X`, `python FILE` and `accelerate launch FILE` become calls of X's or FILE's own `main`; everything else that is
-known is a program of the shell. What must not run here is still read by the command's own parser.
+`python -m X`, `python FILE` and `accelerate launch FILE` become calls of X's or FILE's own `main`; everything else that
+is known is a program of the shell. What must not run here is still read by the command's own parser.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -35,16 +36,34 @@ _scopes: dict[str, dict[str, Any]] = {}
 
 def stand_in(folder: str, small: Mapping[str, Sequence[str]]) -> None:
     """Make the reader's files in a folder, stand there, and train the checkpoint that other guides start from."""
-    from tests.docs.reader_folder import make_folder, save_checkpoints
+    import torch
+    from matplotlib.figure import Figure
 
+    sys.path[:0] = [folder]  # before any import of the package, of which the folder has a copy
     sys.path.append(str(ROOT))
-    os.chdir(make_folder(Path(folder)))
+    from tests.docs.reader_folder import draw_files, save_checkpoints
+
+    # Threads that wait for each other cost models of this size more than they bring; train.py would take all cores.
+    torch.set_num_threads(1)
+    torch.set_num_threads = lambda number: None
+    # Pictures are made up to where they would be drawn, which takes longer than all else; tests/analysis draws them.
+    Figure.savefig = lambda self, path, **options: Path(path).write_text("<svg/>")
+    os.chdir(folder)
+    draw_files(Path(folder))
     run_bash("accelerate launch train.py --config configs/quickstart.yaml --data data/rooms", small, {})
     save_checkpoints()
 
 
 def run_python(code: str, page: str, line: int) -> str:
-    """Execute a block after the other blocks of its page; what it printed."""
+    """Execute a block after the other blocks of its page, or save and import the file that its first line names.
+
+    Returns:
+        What it printed.
+    """
+    file = re.match(r"# (\S+)\.py\n", code)
+    if file:
+        Path(f"{file[1]}.py").write_text(code + "\n", encoding="utf-8")
+        code = f"import {file[1].replace('/', '.')}"
     scope = _scopes.setdefault(page, {"__name__": "__main__"})
     try:
         with _output() as printed:
@@ -60,8 +79,8 @@ def run_bash(text: str, small: Mapping[str, Sequence[str]], not_run: Mapping[str
 
     Args:
         text: The block.
-        small: Beginning of a command -> flags that are added to make it small.
-        not_run: Beginning of a command -> why it is not run; its flags are checked all the same.
+        small: Command, `*` standing for anything -> flags that are added to make it small.
+        not_run: Command -> why it is not run; its flags are checked all the same.
 
     Returns:
         What the commands printed.
@@ -70,15 +89,17 @@ def run_bash(text: str, small: Mapping[str, Sequence[str]], not_run: Mapping[str
         ValueError: A command is none that is known here.
         SystemExit: A command ended with an error.
     """
-    with _output() as printed:
-        for words in commands(text):
-            line = " ".join(words)
-            if line.startswith(tuple(not_run)):
+    answers = []
+    for words in commands(text):
+        line = " ".join(words)
+        with _output() as printed:  # one a command: a `main` may end by sys.exit(0)
+            if any(fnmatchcase(line, like) for like in not_run):
                 check_flags(words)
             else:
-                added = [flag for start, flags in small.items() if line.startswith(start) for flag in flags]
+                added = [flag for like, flags in small.items() if fnmatchcase(line, like) for flag in flags]
                 _run([*words, *added])
-    return printed.getvalue()
+        answers.append(printed.getvalue())
+    return "".join(answers)
 
 
 def commands(text: str) -> list[list[str]]:
@@ -122,9 +143,15 @@ def check_flags(words: Sequence[str]) -> None:
     elif program(words) == "train.py":
         _check_train(_arguments(words))
     else:
-        with mock.patch.object(argparse.ArgumentParser, "parse_args", _parse_and_stop), contextlib.suppress(_Parsed):
+        light = {} if "gradio" in sys.modules else {"gradio": mock.MagicMock()}  # seconds, and no flag is read by it
+        stop = mock.patch.object(argparse.ArgumentParser, "parse_args", _parse_and_stop)
+        with stop, contextlib.suppress(_Parsed), mock.patch.dict(sys.modules, light if _is_file(words) else {}):
             _run(words)
             raise ValueError(f"{shlex.join(words)}: it has no parser that could be asked.")
+
+
+def _is_file(words: Sequence[str]) -> bool:
+    return program(words).endswith(".py")
 
 
 def _run(words: Sequence[str]) -> None:
@@ -141,12 +168,13 @@ def _run(words: Sequence[str]) -> None:
 def _main_of(words: Sequence[str]) -> Callable[[list[str]], Any]:
     """The function that a command calls with its arguments."""
     name = program(words)
-    if not name.endswith(".py"):
+    if not _is_file(words):
         found = importlib.util.find_spec(name)
         if found is None:
             raise ValueError(f"python -m {name}: there is no such module.")
         module = importlib.import_module(f"{name}.__main__" if found.submodule_search_locations else name)
         return module.main  # type: ignore[no-any-return]
+    sys.path.insert(0, str(Path(name).parent))  # as Python does for a script
     scope = runpy.run_path(name)
     if "main" in scope:
         return scope["main"]  # type: ignore[no-any-return]

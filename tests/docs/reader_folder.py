@@ -1,24 +1,36 @@
-"""The folder in which a reader of the guides stands: the checkout's files, drawn pairs, a small checkpoint."""
+"""The folder in which a reader of the guides stands: the checkout's files, drawn pairs, small checkpoints."""
 
 from __future__ import annotations
 
 import csv
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
-import pyarrow.parquet as pq
-from datasets import Features
-
 from tests.docs.blocks import ROOT
-from tests.drawn_pairs import draw_data_set
 
-#: What the commands of the guides name of the checkout; copied where a command writes into it.
-_LINKED = ("train.py", "configs", "constraints.txt", "model_cards", "metric", "space", "tests")
+# What the guides name of the checkout: linked, or copied where they write into it.
+_LINKED = ("train.py", "configs", "constraints.txt", "metric", "space")
+_COPIED = ("modeling_cde", "model_cards", "benchmarks/results")
 
 
-def make_folder(folder: Path) -> Path:
-    """Lay out the files: data/rooms, pairs.csv with its pictures, before.png and after.png, kept benchmark results."""
+def lay_out_checkout(folder: Path) -> None:
+    """The checkout's files; the package has to be there before it is imported."""
+    for name in _LINKED:
+        (folder / name).symlink_to(ROOT / name)
+    for name in _COPIED:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def draw_files(folder: Path) -> None:
+    """The reader's own: data/rooms, pairs.csv with its pictures, before.png and after.png, causal_triplet.zip."""
+    import pyarrow.parquet as pq
+    from datasets import Features
+
+    from tests.data_scripts.drawn_houses import draw_houses
+    from tests.drawn_pairs import draw_data_set
+
     draw_data_set(folder / "data" / "rooms", pairs_of_each=8)
     shard = pq.read_table(next((folder / "data" / "rooms" / "shards").rglob("*.parquet")))
     rows, features = shard.to_pylist(), Features.from_arrow_schema(shard.schema)
@@ -34,16 +46,14 @@ def make_folder(folder: Path) -> Path:
             table.writerow([*paths, *classes, row["scene"]])
     for frame in ("before", "after"):
         (folder / f"{frame}.png").write_bytes(rows[0][frame]["bytes"])
-    for name in _LINKED:
-        if (ROOT / name).exists():
-            (folder / name).symlink_to(ROOT / name)
-    shutil.copytree(ROOT / "benchmarks" / "results", folder / "benchmarks" / "results")
-    return folder
-
+    houses = draw_houses(folder / "houses", houses=12, pairs=5, side=32)
+    with zipfile.ZipFile(folder / "causal_triplet.zip", "w") as archive:
+        for path in sorted(houses.rglob("*")):
+            archive.write(path, path.relative_to(houses))
 
 
 def save_checkpoints() -> None:
-    """Save runs/patch, a patch-wise model of random weights, and hub/, a pretrained backbone that repositories hold."""
+    """runs/patch, a patch-wise model of random weights, and hub/backbone, which the small Hub has as a pretrained ViT."""
     from transformers import AutoModel
 
     from modeling_cde import CDEImageProcessor

@@ -14,27 +14,35 @@ from pathlib import Path
 import pytest
 
 from tests.docs.blocks import Block, blocks_of
+from tests.docs.reader_folder import lay_out_checkout
 from tests.hub_client import HubClient
 from tests.hub_server import HubServer, Repository
 
-GUIDES = ["docs/train.md"]
+GUIDES = ["docs/use.md", "docs/train.md", "docs/publish.md", "docs/reproduce.md", "docs/extend.md"]
 OTHER_PAGES = ["README.md", "docs/analysis.md", "docs/benchmark.md", "docs/data.md", "docs/doctor.md"]
 
 BACKBONE = '{"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}'
 
-# Beginning of a command -> flags that are added to it.
+# Command, `*` standing for anything -> flags that are added to it.
 SMALL = {
-    "accelerate launch train.py": [
+    "accelerate launch train.py *": [
         *("--use_cpu=true", "--image_size=32", "--delta_dim=16", "--max_steps=2", "--per_device_train_batch_size=16"),
         *("--eval_strategy=steps", "--eval_steps=2", "--save_strategy=steps", "--save_steps=2", "--logging_steps=1"),
         *("--dataloader_num_workers=0", f"--backbone_config={BACKBONE}"),
     ],
-    "python -m modeling_cde.analysis runs/": ["--no_umap"],
+    "python -m modeling_cde.analysis runs/*": ["--no_umap"],
+    "python -m data_scripts.* --output *": ["--workers=1"],
 }
 
-# Beginning of a command -> why only its flags are checked.
-NOT_RUN: dict[str, str] = {
-    "accelerate launch --num_processes": "several processes; tests/test_distributed.py runs them",
+# Command -> why only its flags are checked.
+NOT_RUN = {
+    "accelerate launch train.py --config configs/quickstart.yaml": "it is run before all guides, on drawn pairs",
+    "accelerate launch train.py --config configs/finetune.yaml --data data/procthor": "docs/train.md runs this recipe",
+    "hf auth login": "it asks a person",
+    "pip install *": "that its extras and files exist is checked, and nothing is installed",
+    "pytest *": "these are the tests themselves",
+    "python space/app.py *": "it serves until it is stopped; tests/space runs it",
+    "python -m benchmarks.causal_triplet --config configs/benchmark_rooms.yaml": "nine trainings; its plan is made",
 }
 
 # Repository on the small Hub -> the reader's folder whose files it has.
@@ -48,15 +56,20 @@ REPOSITORIES = {
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubClient]:
     """A process in the reader's folder whose Hub is a small one."""
-    folder = tmp_path_factory.mktemp("reader")
     with HubServer() as hub, HubClient(hub, tmp_path_factory.mktemp("home")) as client:
-        ask(client, f"stand_in({str(folder)!r}, {SMALL!r})")
-        for name, source in REPOSITORIES.items():
-            files = {path.name: path.read_bytes() for path in sorted((folder / source).iterdir()) if path.is_file()}
-            repository = Repository()
-            repository.commit(files, "the files of the test")
-            hub.repositories["model", name] = repository
+        set_up(client, hub, tmp_path_factory.mktemp("reader"))
         yield client
+
+
+def set_up(reader: HubClient, hub: HubServer, folder: Path) -> None:
+    """The reader's files, and the repositories of the small Hub."""
+    lay_out_checkout(folder)
+    ask(reader, f"stand_in({str(folder)!r}, {SMALL!r})")
+    for name, source in REPOSITORIES.items():
+        files = {path.name: path.read_bytes() for path in sorted((folder / source).iterdir()) if path.is_file()}
+        repository = Repository()
+        repository.commit(files, "the files of the test")
+        hub.repositories["model", name] = repository
 
 
 def ask(reader: HubClient, call: str) -> str:
