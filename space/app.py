@@ -104,8 +104,11 @@ def build(checkpoint: Checkpoint) -> gr.Blocks:
                 panels[2].render()
         run_button.click(run_pair, inputs, results, api_name="run")
         swap_button.click(swap, inputs, [*inputs, *results], api_visibility="private")
-        for picture in inputs:  # old results beside a new picture would be read as its own
-            gr.on([picture.input, picture.clear], cleared, None, results, api_visibility="private", queue=False)
+        # Old results beside a new picture would be read as its own. Done in the page: the server's answer could come
+        # later than that to a quick Run, and clear it. The page's own word for no probabilities is {}.
+        empty = "() => ['', {}, '', '', '']"
+        for picture in inputs:
+            gr.on([picture.input, picture.clear], None, None, results, js=empty, api_visibility="private")
     return page
 
 
