@@ -65,7 +65,7 @@ def existing(*names: str) -> list[Path]:
     return [file for name in names if (file := ROOT / PACKAGE / f"{name}.py").exists()]
 
 
-@pytest.mark.parametrize("name", ["configuration_cde", "losses", "distributed", "metrics", "lora"])
+@pytest.mark.parametrize("name", ["configuration_cde", "losses", "distributed", "metrics", "lora", "hub"])
 def test_imports_nothing_local(name):
     assert local(ROOT / PACKAGE / f"{name}.py") == set()
 
@@ -106,6 +106,12 @@ def test_trainer_knows_no_model():
     names = ("losses", "distributed", "training_args", "data.sampler", "lora", "adapter_files", "pushing")
     allowed = {f"{PACKAGE}.{name}" for name in names}
     for file in existing("trainer"):
+        assert local(file) <= allowed
+
+
+def test_pushes_of_a_training_know_no_model():
+    allowed = {f"{PACKAGE}.{name}" for name in ("hub", "lora", "cards.checkpoint_files")}
+    for file in existing("pushing"):
         assert local(file) <= allowed
 
 

@@ -31,6 +31,7 @@ def publish_run(
     *,
     private: bool = False,
     token: str | None = None,
+    revision: str | None = None,
     commit_message: str | None = None,
     name: str | None = None,
     dataset: str | None = None,
@@ -44,6 +45,7 @@ def publish_run(
         repo_id: `"ORG/NAME"` or `"USER/NAME"`; created where it does not exist.
         private: Only its owners see the new repository.
         token: With the right to write; None for the one of `hf auth login` or of `HF_TOKEN`.
+        revision: Branch to commit to, which has to exist; None for the main one.
         commit_message: Of the commit; None for one that names the folder.
         name, dataset: See `write_model_card`.
 
@@ -68,7 +70,15 @@ def publish_run(
     later = f"python -m modeling_cde.cards {run} --push {repo_id}{' --private' if private else ''}"
     message = commit_message or f"Upload the run {folder.resolve().name}"
     try:
-        return commit_files(repo_id, files, message=message, private=private, token=token, delete=of_an_earlier_upload)
+        return commit_files(
+            repo_id,
+            files,
+            message=message,
+            private=private,
+            token=token,
+            revision=revision,
+            delete=of_an_earlier_upload,
+        )
     except (PermissionError, ConnectionError) as error:
         raise type(error)(f"{error} The run in {run} is whole; this publishes it: {later}") from error
 
