@@ -21,6 +21,7 @@ from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.utils.hub import extract_commit_hash
 
 # Query and value, as in the LoRA paper: their names in the backbones of today, and in older code.
 _QUERY_AND_VALUE = (("q_proj", "v_proj"), ("query", "value"), ("q", "v"))
@@ -136,7 +137,7 @@ def base_of(model: PreTrainedModel) -> tuple[str, str | None]:
 
     Of a folder only its own name is told: its path means nothing on another machine.
     """
-    name, revision = str(model.name_or_path or ""), getattr(model.config, "_commit_hash", None)
+    name, revision = str(model.name_or_path or ""), extract_commit_hash(f"{model.loaded_from}/config.json", None)
     if not name:
         name, revision = str(model.config.backbone_config._name_or_path or ""), model.config.backbone_revision
     if name and Path(name).is_dir():
