@@ -13,7 +13,7 @@ from modeling_cde.data.build import assemble
 from modeling_cde.data.loading import load_pairs
 from modeling_cde.data.publishing import FORBIDDEN, allow_publishing, forbid_publishing, publishable_files, push_to_hub
 from tests.data.tiny_pairs import write_shards
-from tests.hub_client import HubClient
+from tests.hub_client import ClientHere, HubClient, spoken_to
 from tests.hub_server import HubServer, Repository
 
 DIGEST = """
@@ -45,9 +45,9 @@ def hub() -> Iterator[HubServer]:
 
 
 @pytest.fixture(scope="module")
-def publisher(hub, tmp_path_factory) -> Iterator[HubClient]:
-    with HubClient(hub, tmp_path_factory.mktemp("publisher")) as client:
-        yield client
+def publisher(hub) -> Iterator[ClientHere]:
+    with spoken_to(hub):
+        yield ClientHere()
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def reader(hub, tmp_path_factory) -> Iterator[HubClient]:
         yield client
 
 
-def push(client: HubClient, folder: Path, name: str, options: str = "") -> dict[str, str]:
+def push(client: ClientHere, folder: Path, name: str, options: str = "") -> dict[str, str]:
     return client.run(
         "from modeling_cde.data.publishing import push_to_hub\n"
         f"result = push_to_hub({str(folder)!r}, {name!r}, {options})"
@@ -127,9 +127,7 @@ def test_a_failed_commit_leaves_nothing_and_the_second_try_sends_no_file_twice(b
     finally:
         hub.failures.clear()
     assert answer["error"] == "ConnectionError"
-    assert answer["message"].startswith(
-        "The Hub answered 500 (it was told to fail); nothing of it became visible"
-    )
+    assert answer["message"].startswith("The Hub answered 500 (it was told to fail); nothing of it became visible")
     assert "\n" not in answer["message"]
     assert set(stored(hub, "org/retry").files()) == {".gitattributes"}
     load = 'from modeling_cde.data import load_pairs\nresult = len(load_pairs("org/retry", "single_syst", "train"))'
