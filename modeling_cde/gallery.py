@@ -120,10 +120,8 @@ def _pictures(pairs: datasets.Dataset, transform: PairTransform, side: int) -> l
         crop=transform.crop,
         crop_margin=transform.crop_margin,
     )
-    return [
-        tuple(_jpeg(picture) for picture in small.pictures(row["pixel_values"]).numpy())
-        for row in pairs.with_transform(small)
-    ]
+    shown = [small.pictures(row["pixel_values"]).numpy() for row in pairs.with_transform(small)]  # (2, H, W, 3) each
+    return [(_jpeg(before), _jpeg(after)) for before, after in shown]
 
 
 def _jpeg(picture: Any) -> dict[str, Any]:
