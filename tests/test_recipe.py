@@ -56,7 +56,8 @@ def test_a_method_brings_values_that_what_is_said_beside_it_overrides(tmp_path):
 def test_every_option_of_the_model_reaches_its_configuration():
     model = ModelArguments(backbone="org/a", delta_mode="patch", num_prefix_tokens=1)
     assert set(model.cde_options()) <= CDEConfig.option_names()
-    assert CDEConfig.option_names() - set(model.cde_options()) == {"projector_input_norm"}  # chosen by the family
+    filled_in = {"projector_input_norm", "backbone_revision"}  # by the backbone's family, and by the commit it is of
+    assert CDEConfig.option_names() - set(model.cde_options()) == filled_in
     assert model.cde_options()["num_prefix_tokens"] == 1
 
 
