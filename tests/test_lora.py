@@ -3,10 +3,12 @@
 import json
 import re
 import runpy
+import shutil
 import sys
 from copy import deepcopy
 from pathlib import Path
 
+import huggingface_hub
 import peft
 import pytest
 import torch
@@ -250,6 +252,33 @@ def test_the_adapter_names_its_base_without_a_path(tmp_path, backbone, monkeypat
         load_lora("second", CDEForActionClassification.from_backbone(backbone, **settings))
 
 
+def test_adapter_and_base_are_found_by_repository_at_the_commit_that_was_adapted(tmp_path, backbone, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    old, new = "a" * 40, "b" * 40
+
+    def put(name, folder, commit):
+        place = tmp_path / "hub" / f"models--org--{name}"
+        shutil.copytree(folder, place / "snapshots" / commit)
+        (place / "refs").mkdir(exist_ok=True)
+        (place / "refs" / "main").write_text(commit)
+
+    put("tiny-vit", backbone, old)
+    base = CDEForActionClassification.from_backbone("org/tiny-vit", delta_dim=16, num_labels=3)
+    assert base_of(base) == ("org/tiny-vit", old)
+    model = disturb(add_lora(base, rank=2))
+    save_adapter(model, tmp_path / "run" / "adapter")
+    merged(model).save_pretrained(tmp_path / "run")
+    put("run", tmp_path / "run", old)
+    AutoModel.from_config(backbone_config("vit", num_hidden_layers=1)).save_pretrained(tmp_path / "other")
+    put("tiny-vit", tmp_path / "other", new)  # the repository goes on
+    again = load_lora("org/run")
+    assert_close(outputs(again), outputs(model), 0)
+    plain = CDEForActionClassification.from_pretrained("org/run")
+    assert base_of(plain) == ("org/run", old)
+    assert_close(outputs(plain), outputs(model))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -318,7 +347,7 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, family, model_options, 
     resumed = train(tmp_path / "again", family, str(checkpoint), model_options, **options)
     assert whole.state.global_step == resumed.state.global_step == 6
     assert_same(whole.model.state_dict(), resumed.model.state_dict())
-    # The checkpoint is usable by itself.
+    # The checkpoint can be used by itself.
     at_two = load_lora(checkpoint, tiny_cde(family, projector_dropout=0.2, **model_options))
     load_adapter_weights(whole.model, checkpoint)
     assert_close(outputs(at_two), outputs(whole.model), 0)
