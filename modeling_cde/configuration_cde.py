@@ -137,9 +137,12 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
 
         Raises:
             ValueError: It is that of another model; Transformers would warn, and go on with random weights.
+            OSError: There is none; Transformers would go on with the default one.
         """
         path = pretrained_model_name_or_path
         found, unused = super().get_config_dict(path, **kwargs)
+        if not found:
+            raise OSError(f"{path} has no config.json: give the folder or repository that a model was saved in.")
         model_type = found.get("model_type", cls.model_type)
         if model_type != cls.model_type:
             if model_type.startswith("cde"):

@@ -59,7 +59,12 @@ def read_backbone_config(
         ValueError: It is a checkpoint of ours, or needs code of its own.
         OSError: There is no such folder or repository.
     """
-    file = cached_file(backbone, "config.json", revision=revision)
+    try:
+        file = cached_file(backbone, "config.json", revision=revision)
+    except OSError as error:
+        raise explained(error, backbone, "") from error
+    if file is None:
+        raise OSError(f"{backbone} has no config.json: give the folder or repository of a vision model.")
     revision = extract_commit_hash(file, None) or revision
     options, _ = PreTrainedConfig.get_config_dict(backbone, revision=revision)
     model_type = str(options.get("model_type", ""))
@@ -74,7 +79,7 @@ def read_backbone_config(
 
 
 def explained(error: OSError, path: object, advice: str, **where: Any) -> OSError:
-    """The error to raise where weights could not be loaded.
+    """The error to raise where a configuration or weights could not be loaded.
 
     Transformers says of a Hub that fails for a moment, too, that the repository has no such file: it is asked again.
 
@@ -84,6 +89,8 @@ def explained(error: OSError, path: object, advice: str, **where: Any) -> OSErro
         advice: What to do where the weights are there in no safe format.
         **where: `revision`, `token` and `cache_dir` of the call.
     """
+    if "Repo id must be in the form" in str(error):
+        return OSError(f"There is no folder {path}, and a repository on the Hub would be named ORG/NAME.")
     if "Can't load the model" in str(error) and error.__cause__ is not None:
         return OSError(f"{path} was not loaded, the connection broke off ({error.__cause__}): try again.")
     if not re.search(r"(no|a) file named \S*safetensors|cannot be loaded with `safetensors`", str(error)):

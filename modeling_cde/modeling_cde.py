@@ -217,16 +217,25 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         """Loads a saved model, from safetensors only; see `transformers.PreTrainedModel.from_pretrained`.
 
         Raises:
-            ValueError: The folder or repository is that of another model, for example a bare backbone.
+            ValueError: The folder or repository is that of another model, for example a bare backbone, or has weights
+                that do not fit the configuration, for example to other labels.
             OSError: There is no such folder or repository, or it has no safetensors.
         """
+        path = args[0] if args else kwargs.get("pretrained_model_name_or_path")
         kwargs["use_safetensors"] = True
         try:
             loaded = super().from_pretrained(*args, **kwargs)
         except OSError as error:
             advice = "save the model again by save_pretrained, or load another revision."
             where = {name: kwargs[name] for name in ("revision", "token", "cache_dir") if name in kwargs}
-            raise explained(error, args[0] if args else "The checkpoint", advice, **where) from error
+            raise explained(error, path, advice, **where) from error
+        except RuntimeError as error:
+            if "ignore_mismatched_sizes" not in str(error):
+                raise
+            raise ValueError(
+                f"{path} has weights of other shapes than the configuration asks for (they are listed above): leave "
+                "out id2label and other fields, or add ignore_mismatched_sizes=True to train new weights for them."
+            ) from error
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.base_model.reader.freeze_unused(model.base_model.backbone)  # loading makes every parameter trainable
         return loaded

@@ -111,6 +111,12 @@ def test_labels_that_match(folders):
     assert config.label2id == {"push": 0, "pull": 1, "lift": 2}
     with pytest.raises(ValueError, match="num_labels=5 contradicts id2label, which names 3 actions"):
         CDEConfig.from_pretrained(folders / "cde", num_labels=5)
+    with pytest.raises(ValueError, match="weights of other shapes .* or add ignore_mismatched_sizes=True"):
+        CDEForActionClassification.from_pretrained(folders / "cde", id2label={0: "push", 1: "pull"})
+    two = CDEForActionClassification.from_pretrained(
+        folders / "cde", id2label={0: "push", 1: "pull"}, ignore_mismatched_sizes=True
+    )
+    assert two(clips(), labels=torch.tensor([0, 1])).logits.shape == (2, 2) and two.config.num_labels == 2
     config = CDEConfig(backbone_config("vit"), id2label={0: "open", 1: "close"})
     config.id2label = {0: "open"}
     with pytest.raises(ValueError, match="is not the inverse of id2label"):
@@ -185,10 +191,18 @@ def test_pickled_weights_are_not_read(folders, tmp_path):
         CDEModel.from_pretrained(tmp_path / "cde")
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
-    for call in (CDEModel.from_backbone, CDEModel.from_pretrained, CDEImageProcessor.from_backbone):
-        with pytest.raises((OSError, ValueError), match="nowhere"):
+def test_a_folder_that_is_not_there_or_is_empty_is_named(tmp_path):
+    for call in (CDEModel.from_backbone, CDEModel.from_pretrained):
+        with pytest.raises(
+            OSError, match="There is no folder .*/nowhere, and a repository on the Hub would be named ORG"
+        ):
             call(str(tmp_path / "nowhere"))
+    with pytest.raises(OSError, match="nowhere has no preprocessor_config.json"):
+        CDEImageProcessor.from_backbone(tmp_path / "nowhere")
+    with pytest.raises(OSError, match="has no config.json: give the folder or repository that a model was saved in"):
+        CDEModel.from_pretrained(tmp_path)
+    with pytest.raises(OSError, match="has no config.json: give the folder or repository of a vision model"):
+        CDEModel.from_backbone(tmp_path)
 
 
 def test_options_that_no_configuration_has():
