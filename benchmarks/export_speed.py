@@ -113,7 +113,7 @@ def accuracies(engines: Mapping[str, Engine], rows: datasets.Dataset, transform:
     return {"pairs": len(truth), "engines": result}
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def measure(
     model: torch.nn.Module,
     transform: PairTransform,
@@ -138,8 +138,7 @@ def measure(
     size = transform.size
     threads = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
-        with torch.inference_mode(False):
-            engines = make_engines(model, size, Path(folder), threads)
+        engines = make_engines(model, size, Path(folder), threads)
         sizes = {file.stem: round(file.stat().st_size / 1e6, 2) for file in sorted(Path(folder).iterdir())}
     generator = torch.Generator().manual_seed(0)
     pairs = {batch: torch.randn(batch, 2, 3, *size, generator=generator) for batch in batch_sizes}
