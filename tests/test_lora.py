@@ -357,7 +357,7 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, family, model_options, 
 def run(backbone, tmp_path_factory):
     """A run of train.py; the learning rate of the later epochs ruins the weights, so the first is the best."""
     folder = tmp_path_factory.mktemp("lora")
-    data = draw_data_set(folder / "data")
+    data = draw_data_set(folder / "data", pairs_of_each=4)
     main = runpy.run_path(str(ROOT / "train.py"))["main"]
     recipe = ["--config", str(ROOT / "configs" / "quickstart.yaml"), "--data", str(data), "--image_size=32"]
     tiny = ["--delta_dim=16", "--use_cpu=true", "--per_device_train_batch_size=16", "--num_train_epochs=3"]
