@@ -10,6 +10,7 @@ is known is a program of the shell. What must not run here is still read by the 
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import importlib
 import importlib.util
@@ -123,11 +124,25 @@ def program(words: Sequence[str]) -> str:
     return words[0]
 
 
-def check_all_flags(text: str) -> None:
+def check_bash(text: str) -> None:
     """`check_flags` of each command of a block."""
     for words in commands(text):
         with _output():
             check_flags(words)
+
+
+def check_python(code: str) -> None:
+    """Do the imports of a block, and nothing else of it."""
+    imports = [node for node in ast.parse(code).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    exec(compile(ast.Module(imports, type_ignores=[]), "imports", "exec"), {})
+
+
+def listed(table: str) -> str:
+    """Action, object and group of each row of a table of pictures, as its reader takes them."""
+    from data_scripts.episodes.listing import read_listing
+
+    Path("shown.csv").write_text(table, encoding="utf-8")
+    return str([(row.action, row.object, row.scene) for row in read_listing(Path("shown.csv")).rows])
 
 
 def check_flags(words: Sequence[str]) -> None:

@@ -53,7 +53,7 @@ def draw_files(folder: Path) -> None:
 
 
 def save_checkpoints() -> None:
-    """runs/patch, a patch-wise model of random weights, and hub/backbone, which the small Hub has as a pretrained ViT."""
+    """runs/patch, a patch-wise model of random weights, and hub/backbone, a pretrained ViT for the small Hub."""
     from transformers import AutoModel
 
     from modeling_cde import CDEImageProcessor

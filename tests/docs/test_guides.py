@@ -8,12 +8,15 @@ left out otherwise. A `text` block below another one is what that one prints; `.
 from __future__ import annotations
 
 import doctest
+import re
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import Block, blocks_of
+from tests.docs.blocks import ROOT, Block, blocks_of
+from tests.docs.reader import commands
 from tests.docs.reader_folder import lay_out_checkout
 from tests.hub_client import HubClient
 from tests.hub_server import HubServer, Repository
@@ -102,8 +105,76 @@ def test_a_guide_does_what_it_says(page: str, reader: HubClient) -> None:
 
 
 @pytest.mark.parametrize("page", OTHER_PAGES)
-def test_commands_of_the_other_pages_have_flags_that_exist(page: str, reader: HubClient) -> None:
-    blocks = [block for block in blocks_of(page) if block.language == "bash"]
+def test_flags_and_imports_of_the_other_pages_exist(page: str, reader: HubClient) -> None:
+    """Their commands need hours or data of others, their Python what stands around it."""
+    blocks = blocks_of(page)
     assert blocks
     for block in blocks:
-        ask(reader, f"check_all_flags({block.code!r})")
+        if block.language in ("bash", "python"):
+            ask(reader, f"check_{block.language}({block.code!r})")
+
+
+def test_flags_in_tables_of_the_guide_to_training_exist(reader: HubClient) -> None:
+    rows = re.findall(r"^\|[^|]+\| `(--[^`]+)`", (ROOT / "docs/train.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) > 3
+    recipe = "accelerate launch train.py --config configs/finetune.yaml"
+    ask(reader, f"check_bash({chr(10).join(f'{recipe} {flags}' for flags in rows)!r})")
+
+
+def test_the_table_of_pictures_that_a_guide_shows_is_one(reader: HubClient) -> None:
+    (table,) = (block.code for block in blocks_of("docs/train.md") if block.language == "csv")
+    printed = ask(reader, f"listed({table!r})")
+    assert printed == "[('open', 'door', 'kitchen-1'), ('close', 'drawer', 'kitchen-2')]"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("accelerate launch train.py --config configs/quickstart.yaml --sparsity_wieght 1", "--sparsity_wieght"),
+        ("accelerate launch train.py --config configs/quick.yaml", "there is no such file"),
+        ("accelerate launch train.py --config configs/quickstart.yaml --method magic", "no such method"),
+        ("python -m data_scripts.rooms --output data/rooms --side 5", "unrecognized arguments: --side"),
+        ("python -m modeling_cde.evaluate --model runs/quickstart", "no such module"),
+        ("python -m modeling_cde.evaluation --model runs/quickstart --batch 3", "required: --data"),
+        ("python space/app.py --share", "unrecognized arguments: --share"),
+        ('pip install -e ".[onnx]"', "no extra 'onnx'"),
+        ("make all", "a test has to know"),
+    ],
+)
+def test_a_wrong_command_is_found(text: str, message: str, reader: HubClient) -> None:
+    answer = reader.run(f"from tests.docs import reader\nreader.check_bash({text!r})")
+    assert message in answer.get("message", "")
+
+
+def test_a_wrong_output_and_a_wrong_line_are_found(reader: HubClient) -> None:
+    with pytest.raises(AssertionError, match="^4"):
+        check(Block("a page", 3, "python", "print(4)", output="5"), reader)
+    with pytest.raises(AssertionError, match="a page:8: ZeroDivisionError"):
+        check(Block("a page", 7, "python", "a = 1\na / 0"), reader)
+
+
+def test_every_exception_is_one_of_a_command() -> None:
+    lines = [" ".join(words) for page in GUIDES for block in blocks_of(page) for words in commands_of(block)]
+    for like in (*SMALL, *NOT_RUN):
+        assert any(fnmatchcase(line, like) for line in lines), like
+
+
+@pytest.mark.parametrize("page", [*GUIDES, *OTHER_PAGES])
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    for link in links:
+        path, _, heading = link.partition("#")
+        if "://" in link:
+            continue
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), f"{page}: {link}"
+        if heading:
+            titles = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert heading in anchors, f"{page}: {link}"
+
+
+def commands_of(block: Block) -> list[list[str]]:
+    """The commands of a block; none of Python."""
+    return commands(block.code) if block.language == "bash" else []
