@@ -44,9 +44,8 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     kinds = (ModelArguments, DataArguments, CDETrainingArguments)
     model_args, data_args, train_args = parse_recipe(kinds, arguments, brought)
     check_last_is_kept(train_args)
-    for library in ("matplotlib", "sklearn", "jinja2"):  # draw and measure at the end
-        if find_spec(library) is None:
-            raise ValueError(f"{library} is not installed: pip install 'modeling-cde[analysis]'.")
+    if missing := [name for name in ("matplotlib", "sklearn", "jinja2") if not find_spec(name)]:  # used at the end
+        raise ValueError(f"{missing[0]} is not installed: pip install 'modeling-cde[analysis]'.")
     set_seed(train_args.seed)
     state = PartialState()
     if state.device.type == "cpu":
@@ -87,8 +86,7 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
         compute_metrics=accuracy,
     )
     show_progress(trainer)
-    record = run_record(arguments, (model_args, data_args, train_args), splits, model)
-    return trainer, splits, plain, record
+    return trainer, splits, plain, run_record(arguments, (model_args, data_args, train_args), splits, model)
 
 
 def main(arguments: list[str]) -> None:
@@ -140,8 +138,9 @@ def main(arguments: list[str]) -> None:
     print(f"For the geometry of the deltas, pictures and a report: python -m modeling_cde.analysis {output}")
     if trainer.args.push_to_hub:
         args = trainer.args
+        how = {"private": bool(args.hub_private_repo), "token": args.hub_token, "revision": args.hub_revision}
         try:
-            url = publish_run(output, trainer.hub_model_id, private=args.hub_private_repo, token=args.hub_token)
+            url = publish_run(output, trainer.hub_model_id, **how)
         except (ValueError, OSError, ModuleNotFoundError) as error:
             sys.exit(f"train.py: {error}")
         print(f"Published at {url}")

@@ -37,7 +37,7 @@ def run_record(
     """
     model_args, data_args, train_args = arguments
     record = {
-        "command": " ".join(["accelerate launch train.py", *command]),
+        "command": " ".join(["accelerate launch train.py", *_without_token(command)]),
         "data": data_args.source,
         "manifests": [str(path) for path in sorted(Path(data_args.source).glob(f"manifests/{data_args.view}_*.json"))],
         "pairs": {name: len(rows) for name, rows in {"train": splits["train"], **reported_splits(splits)}.items()},
@@ -45,3 +45,14 @@ def run_record(
         "arguments": vars(model_args) | vars(data_args) | {name: getattr(train_args, name) for name in RECORDED},
     }
     return record | ({"lora": description(model)} if is_adapted(model) else {})
+
+
+def _without_token(command: Sequence[str]) -> list[str]:
+    """The command without `--hub_token`: metrics.json and the card are published."""
+    kept: list[str] = []
+    for argument in command:
+        if kept and kept[-1] == "--hub_token":
+            kept[-1] = "--hub_token=..."
+        else:
+            kept.append("--hub_token=..." if argument.startswith("--hub_token=") else argument)
+    return kept

@@ -156,8 +156,8 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         self.refuse_selection_on_test(None)
         if self.push_to_hub and "checkpoint" in str(self.hub_strategy.value):
             raise ValueError(
-                f"hub_strategy={self.hub_strategy.value} would publish pickled files (the optimizer's state), which can "
-                "run code where they are loaded: use every_save, or end."
+                f"hub_strategy={self.hub_strategy.value} would publish pickled files (the optimizer's state), which "
+                "can run code where they are loaded: use every_save, or end."
             )
 
     def refuse_selection_on_test(self, eval_dataset: Any) -> None:

@@ -38,7 +38,8 @@ def publish_run(
 ) -> str:
     """Publish a finished run as a model repository, or bring the repository up to date with it.
 
-    The card is rendered for the repository's name. Results and weights that the repository has of another run go.
+    The card is rendered for the repository's name, and the report is written where it is missing or older than the
+    results. Results and weights that the repository has of another run go.
 
     Args:
         run: Output folder of train.py.
@@ -54,6 +55,7 @@ def publish_run(
 
     Raises:
         FileNotFoundError: If something is missing that loading needs, or the run was not evaluated.
+        ModuleNotFoundError: If a library of the extra "analysis" is missing, which the report needs.
         ValueError: If a file is damaged or holds a token, or the name is none that the Hub takes.
         PermissionError: If the Hub refuses the token.
         ConnectionError: If the Hub cannot be reached or fails; the message has the command that publishes later.
@@ -63,6 +65,7 @@ def publish_run(
     files = model_files(folder)
     if not (folder / "metrics.json").is_file():
         raise FileNotFoundError(f"{folder}/metrics.json is missing: the run was not evaluated, so there is no card.")
+    _renew_report(folder)
     write_model_card(folder, name, repo_id, dataset)
     for pattern in REPORT:
         files |= {str(path.relative_to(folder)): path for path in folder.glob(pattern) if path.is_file()}
@@ -143,6 +146,15 @@ def publish_metric(
     files = _tree(folder, f"{folder.name}.py", "README.md", "requirements.txt")
     message = f"Upload the metric {folder.name}"
     return _commit_space(repo_id, files, message, private, token)
+
+
+def _renew_report(folder: Path) -> None:
+    """Write the report of a run that has none for its results, with its pictures; maps by UMAP take long, so none."""
+    deltas, report = folder / "deltas.safetensors", folder / "report.html"
+    if deltas.is_file() and not (report.is_file() and report.stat().st_mtime >= deltas.stat().st_mtime):
+        from ..analysis.report import analyse
+
+        analyse(folder, with_umap=False)
 
 
 def _commit_space(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,6 +97,7 @@ def test_what_of_a_run_is_published(run, hub):
     (run / "pictures" / "deep").mkdir(parents=True)
     (run / "last").mkdir()
     (run / "adapter").mkdir()
+    save_file({}, run / "deltas.safetensors")
     for name in ("geometry.json", "report.html", "training_curve.svg", "split_single_comp.json", "gallery.parquet"):
         (run / name).write_text("{}")
     for name in (
@@ -106,7 +108,6 @@ def test_what_of_a_run_is_published(run, hub):
         "notes.txt",
     ):
         (run / name).write_text("{}")
-    save_file({}, run / "deltas.safetensors")
     for name in ("training_args.bin", "trainer_state.json", "optimizer.pt"):
         (run / name).write_bytes(b"pickle")
     publish_run(run, "org/all")
@@ -116,6 +117,25 @@ def test_what_of_a_run_is_published(run, hub):
     there = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
     assert set(files) == there - left_out | {".gitattributes"}
     assert not problems(ModelCard(files["README.md"].decode()).data.to_dict())
+
+
+def test_a_missing_or_older_report_is_written_first(run, hub, monkeypatch):
+    written = []
+
+    def analyse(folder, with_umap):
+        written.append(with_umap)
+        (folder / "report.html").write_text(f"report {len(written)}")
+
+    monkeypatch.setattr("modeling_cde.analysis.report.analyse", analyse)
+    save_file({}, run / "deltas.safetensors")
+    for _ in range(2):
+        publish_run(run, "org/reported")
+        assert (run / "report.html").read_text() == "report 1"
+    later = (run / "report.html").stat().st_mtime + 1
+    os.utime(run / "deltas.safetensors", (later, later))
+    publish_run(run, "org/reported")
+    assert hub.repositories["model", "org/reported"].files()["report.html"] == b"report 2"
+    assert written == [False, False]
 
 
 def test_another_run_takes_the_place_of_the_one_that_is_there(run, saved, hub):
