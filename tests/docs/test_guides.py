@@ -41,6 +41,7 @@ SMALL = {
 NOT_RUN = {
     "accelerate launch train.py --config configs/quickstart.yaml": "it is run before all guides, on drawn pairs",
     "accelerate launch train.py --config configs/finetune.yaml --data data/procthor": "docs/train.md runs this recipe",
+    "python -m data_scripts.procthor * --protocol causal_triplet *": "as the command before it",
     "hf auth login": "it asks a person",
     "pip install *": "that its extras and files exist is checked, and nothing is installed",
     "pytest *": "these are the tests themselves",
