@@ -1,5 +1,6 @@
 """What `metrics.json` and the card keep of a training beside its results: the command, the data, the settings."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def run_record(
     """
     model_args, data_args, train_args = arguments
     record = {
-        "command": " ".join(["accelerate launch train.py", *_without_token(command)]),
+        "command": command_line(command),
         "data": data_args.source,
         "manifests": [str(path) for path in sorted(Path(data_args.source).glob(f"manifests/{data_args.view}_*.json"))],
         "pairs": {name: len(rows) for name, rows in {"train": splits["train"], **reported_splits(splits)}.items()},
@@ -45,6 +46,11 @@ def run_record(
         "arguments": vars(model_args) | vars(data_args) | {name: getattr(train_args, name) for name in RECORDED},
     }
     return record | ({"lora": description(model)} if is_adapted(model) else {})
+
+
+def command_line(command: Sequence[str]) -> str:
+    """The command as a shell reads it; a value such as a JSON text is quoted, and a token is left out."""
+    return f"accelerate launch train.py {shlex.join(_without_token(command))}".rstrip()
 
 
 def _without_token(command: Sequence[str]) -> list[str]:

@@ -1,8 +1,10 @@
 """What a run says of itself: no secret of the command line."""
 
+import shlex
+
 import pytest
 
-from modeling_cde.run_record import _without_token
+from modeling_cde.run_record import _without_token, command_line
 
 
 @pytest.mark.parametrize(
@@ -17,3 +19,10 @@ from modeling_cde.run_record import _without_token
 )
 def test_a_token_is_not_recorded(command, kept):
     assert _without_token(command) == kept
+
+
+def test_the_recorded_command_is_one_that_a_shell_reads():
+    command = ["--backbone_config", '{"model_type": "resnet"}', "--hub_token", "hf_secret", "--output_dir", "my runs/1"]
+    recorded = command_line(command)
+    assert shlex.split(recorded)[3:] == [*command[:2], "--hub_token=...", *command[4:]]
+    assert command_line([]) == "accelerate launch train.py"
