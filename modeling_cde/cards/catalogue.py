@@ -46,6 +46,7 @@ class Entry:
         train: the command that trains it, run at the root of this project.
         data: what it is trained on, in a sentence.
         prepare: the command that makes the data ready; empty where training does that itself.
+        dataset: repository that these pairs have once they are published.
         backbone: repository of the pretrained backbone; None where it is trained from scratch.
         paper: what there is to say of the paper's numbers; empty where there is nothing.
         paper_rows: what the paper reports, and its number.
@@ -54,6 +55,7 @@ class Entry:
     about: str
     train: str
     data: str
+    dataset: str
     prepare: str = ""
     backbone: str | None = None
     paper: str = ""
@@ -82,10 +84,10 @@ def read_entry(folder: Path) -> Entry:
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not plain YAML: it holds `key: value` lines only.") from error
     known = {item.name for item in dataclasses.fields(Entry)}
-    wanted = {"about", "data", "train"}
+    wanted = {"about", "data", "dataset", "train"}
     if not isinstance(found, dict) or not wanted <= set(found) <= known:
         told = ", ".join(sorted(known - wanted))
-        raise ValueError(f"{path} must have the keys about, train and data, may have {told}, and no others.")
+        raise ValueError(f"{path} must have the keys about, train, data and dataset, may have {told}, and no others.")
     entry = Entry(**found)
     if shlex.split(entry.train)[:3] != ["accelerate", "launch", "train.py"]:
         raise ValueError(f"{path}: train must be a command that begins with accelerate launch train.py.")
@@ -100,10 +102,11 @@ def render_entry(folder: Path) -> str:
     """
     entry, name = read_entry(folder), folder.name
     if (folder / "metrics.json").is_file():
-        return render_model_card(read_run(folder), name, f"org/{name}", paper=_paper(entry))
+        return render_model_card(read_run(folder), name, f"org/{name}", entry.dataset, paper=_paper(entry))
     settings = recipe_settings(entry, folder.parent.parent)
     mode = settings.get("delta_mode", "global")
-    header = base_metadata(base_model=entry.backbone, tags=["cde", f"{mode}-delta", "untrained"])
+    tags = ["cde", f"{mode}-delta", "untrained"]
+    header = base_metadata(base_model=entry.backbone, datasets=[entry.dataset], tags=tags)
     return render(
         _TEMPLATE,
         header.to_yaml(),

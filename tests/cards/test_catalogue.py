@@ -122,7 +122,7 @@ def entry_with(folder, name="cde-test", mode="global"):
     home.mkdir(parents=True, exist_ok=True)
     train = "accelerate launch train.py --config configs/r.yaml --seed 4"
     (home / "card.yaml").write_text(
-        f"about: A test.\ntrain: {train}\ndata: Drawn.\npaper: Of it.\npaper_rows: [[iid, 0.5]]\n"
+        f"about: A test.\ndataset: org/drawn\ntrain: {train}\ndata: Drawn.\npaper: Of it.\npaper_rows: [[iid, 0.5]]\n"
     )
     return home
 
@@ -167,10 +167,10 @@ def test_a_run_of_another_model_is_refused(tmp_path, monkeypatch):
     ("text", "told"),
     [
         (None, "has no checkpoint"),
-        ("about: x\n", "must have the keys about, train and data"),
-        ("about: x\ntrain: rm -rf /\ndata: y\n", "begins with accelerate launch train.py"),
+        ("about: x\n", "must have the keys about, train, data and dataset"),
+        ("about: x\ndataset: o/d\ntrain: rm -rf /\ndata: y\n", "begins with accelerate launch train.py"),
         ("a: [\n", "is not plain YAML"),
-        ("about: x\ntrain: y\ndata: z\ncolour: red\n", "may have backbone, paper"),
+        ("about: x\ndataset: o/d\ntrain: y\ndata: z\ncolour: red\n", "may have backbone, paper"),
     ],
 )
 def test_what_is_no_entry_is_said_in_one_sentence(tmp_path, text, told):
