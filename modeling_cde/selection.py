@@ -50,11 +50,11 @@ def restore_last(trainer: Any) -> dict[str, Any]:
         What `selected_epoch` says of a model that nothing has selected: the last step.
 
     Raises:
-        ValueError: the model is sharded or adapted, so that its checkpoints cannot simply be read.
+        ValueError: the model is sharded, so that its checkpoints cannot simply be read, or the checkpoint is damaged.
     """
     state = trainer.state
     if selected_epoch(trainer)["step"] != state.global_step:
         last = Path(trainer.args.output_dir) / f"checkpoint-{state.global_step}"
         if not trainer.restore(str(last)):
-            raise ValueError(f"{last} is sharded or adapted: evaluate it by python -m modeling_cde.evaluation.")
+            raise ValueError(f"{last} is sharded: evaluate it by python -m modeling_cde.evaluation.")
     return {"step": state.global_step, "epoch": round(state.epoch, 2), "criterion": None}

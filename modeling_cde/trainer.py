@@ -6,33 +6,28 @@ Notable:
 - Each term is logged by itself, in training and in evaluation.
 - Batches are class-aware, and with the transforms' randomness a function of seed and epoch: a run resumes bit for
   bit.
-- Weights are restored through `from_pretrained`, which knows the names that checkpoints are saved under.
-- What is pushed to the Hub during training loads at every commit; see `pushing.py`.
+- What is saved and restored, also of LoRA: `checkpointing.py`. What is pushed to the Hub during training: `pushing.py`.
 """
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import find_batch_size, recursively_apply
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
-from transformers import PreTrainedModel
 from transformers.trainer_utils import EvalLoopOutput
 
-from .adapter_files import ADAPTER_FOLDER, add_description, load_adapter_weights, save_adapter
+from .checkpointing import CheckpointingTrainer
 from .data.sampler import seeded, training_batches
 from .distributed import gather_rows
-from .lora import is_adapted, merged
 from .losses import CDELoss, TermMeans
-from .pushing import PushingTrainer
 from .training_args import CDETrainingArguments
 
 # Outputs that are not handed to compute_metrics, which gets the logits alone.
 _NOT_PREDICTIONS = "delta states patch_delta patch_indices patch_logits auxiliary_loss hidden_states attentions".split()
 
 
-class CDETrainer(PushingTrainer):
+class CDETrainer(CheckpointingTrainer):
     """Trainer of `CDEForActionClassification` and of every model with its inputs and outputs.
 
     The loss is the model's `outputs.loss` plus the contrastive and the sparsity term on `outputs.delta`, or
@@ -56,10 +51,9 @@ class CDETrainer(PushingTrainer):
         model, args, **kwargs: as for `transformers.Trainer`, args being `CDETrainingArguments`.
 
     Raises:
-        ValueError: if the best model would be selected on a test split.
+        ValueError: if the best model would be selected on a test split, `compute_loss_func` is given, or a model with
+            LoRA would be sharded.
     """
-
-    model: Any
 
     def __init__(self, model: Any = None, args: CDETrainingArguments | None = None, **kwargs: Any) -> None:
         args = CDETrainingArguments() if args is None else args
@@ -67,8 +61,6 @@ class CDETrainer(PushingTrainer):
             raise ValueError("CDETrainer: compute_loss_func would replace the loss; override compute_loss instead.")
         args.refuse_selection_on_test(kwargs.get("eval_dataset"))
         super().__init__(model=model, args=args, **kwargs)
-        if is_adapted(model) and (self.is_deepspeed_enabled or self.is_fsdp_enabled):
-            raise ValueError("LoRA is trained by one process, or by several with a whole model each: not by shards.")
         # Every term is a mean over the micro-batch: Trainer is to divide it, once, by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = False
@@ -216,7 +208,7 @@ class CDETrainer(PushingTrainer):
         finally:
             self.args.dataloader_drop_last = drop_last
 
-    # Optimizer and checkpoints
+    # Optimizer
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """`args.optim` on `args.parameter_groups`; see `transformers.Trainer.create_optimizer`."""
@@ -226,51 +218,3 @@ class CDETrainer(PushingTrainer):
         if self.optimizer is None and not options.keys() & {"params", "model", "optimizer_dict"}:
             self.optimizer: Any = kind(self.args.parameter_groups(model), **options)
         return super().create_optimizer(model)  # type: ignore[no-any-return]
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        if not self.restore(resume_from_checkpoint):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-    def _load_best_model(self) -> None:
-        if not self.restore(self.state.best_model_checkpoint):
-            super()._load_best_model()
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Saves the model; see `transformers.Trainer.save_model`.
-
-        Of a model with LoRA a checkpoint of the training holds the adapters alone; what is saved in the end is the
-        plain model that they amount to, with the adapters in the folder adapter/ beside it.
-        """
-        if not is_adapted(self.model):
-            super().save_model(output_dir, _internal_call)
-            return
-        adapted, folder = self.model, Path(output_dir or self.args.output_dir)
-        if not _internal_call:
-            if self.args.should_save:
-                save_adapter(adapted, folder / ADAPTER_FOLDER)
-            self.model = merged(adapted)
-        try:
-            super().save_model(output_dir, _internal_call)
-        finally:
-            self.model = adapted
-        if _internal_call and self.args.should_save:
-            add_description(adapted, folder)
-
-    def restore(self, checkpoint: str) -> bool:
-        """Fills the model from a checkpoint; False where a sharded model needs Trainer's own way.
-
-        Trainer's way loads the file as it is, where some families' parameters have older names, and only warns.
-        """
-        if is_adapted(self.model):
-            load_adapter_weights(self.model, checkpoint)
-            return True
-        sharded = self.is_deepspeed_enabled or self.is_fsdp_enabled
-        if sharded or not isinstance(self.model, PreTrainedModel):
-            return False
-        with seeded():
-            saved, info = type(self.model).from_pretrained(checkpoint, output_loading_info=True)
-        wrong = {kind: sorted(map(str, keys)) for kind, keys in info.items() if keys}
-        if wrong:
-            raise ValueError(f"{checkpoint} does not hold exactly the weights of this model: {wrong}.")
-        self.model.load_state_dict(saved.state_dict())
-        return True

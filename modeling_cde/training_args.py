@@ -187,9 +187,8 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         """The trainable parameters by learning rate and weight decay, for an optimizer.
 
         The backbone is everything under a module named `backbone`, but for LoRA's adapters: they start from nothing
-        and take the learning rate of the head. Decayed are the weights of linear and
-        convolution layers; not biases, norms, embeddings and bare parameters (class and register tokens,
-        positions, layer scales).
+        and take the learning rate of the head. Decayed are the weights of linear and convolution layers; not biases,
+        norms, embeddings and bare parameters (class and register tokens, positions, layer scales).
 
         Args:
             model: the model or a wrapper of it; parameters that need no gradient are left out.
