@@ -31,7 +31,6 @@ def commit_files(
     token: str | None = None,
     revision: str | None = None,
     delete: Chooser | None = None,
-    parent_commit: str | None = None,
 ) -> str:
     """Bring a repository up to date by one commit, and create it where it does not exist.
 
@@ -46,7 +45,6 @@ def commit_files(
         revision: Branch to commit to, which has to exist; None for the main one.
         delete: Called with the names of all files in the repository; those that it returns go in the same commit,
             unless `files` has them. It may raise to refuse the repository as it is.
-        parent_commit: The commit that these files follow; None for the newest when the call begins.
 
     Returns:
         The repository's address.
@@ -69,8 +67,7 @@ def commit_files(
         operations += [CommitOperationAdd(name, content) for name, content in files.items()]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
-            parent = parent_commit or repository.sha
-            where = {"repo_type": repo_type, "revision": revision, "parent_commit": parent}
+            where = {"repo_type": repo_type, "revision": revision, "parent_commit": repository.sha}
             try:
                 api.create_commit(repo_id, operations, commit_message=message, **where)
             except ValueError as error:  # README.md's metadata, for one

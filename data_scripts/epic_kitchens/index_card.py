@@ -112,42 +112,24 @@ def push_index(files: Mapping[str, str], repo_id: str, *, private: bool = False)
 
     Raises:
         ValueError: That is no name, or the repository holds other data.
-        ConnectionError: The Hub cannot be reached or refuses.
+        PermissionError, ConnectionError: See `modeling_cde.hub.commit_files`.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+    from modeling_cde.hub import commit_files
 
-    try:
-        validate_repo_id(repo_id)
-    except HFValidationError:
-        repo_id = ""
-    if repo_id.count("/") != 1:
-        raise ValueError("--push_to_hub is no name of a repository; write ORG/NAME.")
-    api = HfApi(library_name="modeling-cde")
-    try:
-        api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True)
-        repository = api.dataset_info(repo_id)
-        if private and not repository.private:
-            raise ValueError(f"{repo_id} exists and is public; make it private on its page or choose another name.")
-        others = [item.rfilename for item in repository.siblings or () if item.rfilename.endswith(".parquet")]
+    def refuse_pairs(theirs: list[str]) -> list[str]:
+        others = [name for name in theirs if name.endswith(".parquet")]
         if others:
             raise ValueError(f"{repo_id} holds other data ({others[0]}): publish the index to a repository of its own.")
-        operations = [CommitOperationAdd(name, text.encode()) for name, text in files.items()]
-        api.create_commit(
-            repo_id,
-            operations,
-            commit_message="Upload an index of before/after frames",
-            repo_type="dataset",
-            parent_commit=repository.sha,
-        )
-    except (HTTPError, RuntimeError, ConnectionError) as error:
-        told = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ConnectionError(
-            f"The index was not published to {repo_id} ({told.rstrip('.')}): check the login (hf auth login) and the "
-            "connection, and run the same command again."
-        ) from error
-    return f"{api.endpoint}/datasets/{repo_id}"
+        return []
+
+    return commit_files(
+        repo_id,
+        {name: text.encode() for name, text in files.items()},
+        repo_type="dataset",
+        private=private,
+        message="Upload an index of before/after frames",
+        delete=refuse_pairs,
+    )
 
 
 def _plain(text: str) -> str:
