@@ -119,7 +119,8 @@ class PushingTrainer(Trainer):  # type: ignore[misc]
             _link(Path(folder, name), Path(kept.name, name))
         if not names:  # the folder holds adapters alone, which nobody can load without PEFT
             merged(self.model).save_pretrained(kept.name)
-            self.processing_class.save_pretrained(kept.name)
+            if self.processing_class is not None:
+                self.processing_class.save_pretrained(kept.name)
         files, repo_id = model_files(Path(kept.name)), str(self.hub_model_id)
         config = json.loads(Path(kept.name, "config.json").read_text(encoding="utf-8"))
         state = f"This is step {self.state.global_step} of {self.state.max_steps} of a training."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 from transformers import pipeline
 
 from modeling_cde import CDEForActionClassification, CDEImageProcessor
+from modeling_cde.cards.__main__ import main as cards
 from modeling_cde.cards.publishing import publish_run
 from modeling_cde.hub import commit_files
 from modeling_cde.lora import add_lora
@@ -209,10 +211,13 @@ def test_a_commit_whose_answer_is_lost_is_there_and_is_not_made_twice(hub):
 
 def test_what_the_repository_has_become_meanwhile_is_not_written_over(hub):
     commit_files("org/parent", {"a.txt": b"a"}, message="first")
-    parent = stored(hub, "org/parent").head
-    commit_files("org/parent", {"a.txt": b"theirs"}, message="theirs")
+
+    def someone_else_commits(names: list[str]) -> list[str]:
+        stored(hub, "org/parent").commit({"a.txt": b"theirs"}, "theirs")
+        return []
+
     with pytest.raises(ConnectionError, match="changed by someone else meanwhile"):
-        commit_files("org/parent", {"a.txt": b"ours"}, message="ours", parent_commit=parent)
+        commit_files("org/parent", {"a.txt": b"ours"}, message="ours", delete=someone_else_commits)
     assert stored(hub, "org/parent").files()["a.txt"] == b"theirs"
 
 
@@ -233,8 +238,12 @@ def test_what_is_asked_wrongly_is_said(hub, run):
 def test_a_failed_publication_of_a_run_names_the_command_that_does_it_later(run, hub):
     hub.failures["/commit/"] = 500
     with pytest.raises(ConnectionError) as raised:
-        publish_run(run, "org/later", private=True)
-    assert str(raised.value).endswith(f"publishes it: python -m modeling_cde.cards {run} --push org/later --private")
+        publish_run(run, "org/later", private=True, revision="main", name="My run")
+    command = f"python -m modeling_cde.cards {run} --push org/later --revision main --name 'My run' --private"
+    assert str(raised.value).endswith(f"publishes it: {command}")
+    hub.failures.clear()
+    cards(shlex.split(command)[3:])
+    assert "# My run" in stored(hub, "org/later").files()["README.md"].decode()
     assert (run / "README.md").is_file()
 
 
@@ -286,6 +295,9 @@ def test_adapters_are_pushed_merged(tmp_path, hub, reader, images):
     pushed = reader.run(READ.format(name="org/lora", revision=None, images=images))
     trainer.push_to_hub("By hand")
     assert same(pushed, asked_here(tmp_path, images))
+    trainer.processing_class = None
+    with pytest.raises(FileNotFoundError, match="lacks preprocessor_config.json"):
+        trainer._push(str(tmp_path), "Training in progress")
 
 
 def test_a_push_that_fails_is_said_in_a_line_and_training_goes_on(tmp_path, hub, caplog):

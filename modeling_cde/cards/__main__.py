@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             catalogue(given[1:])
         else:
             _card(given)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         sys.exit(f"python -m modeling_cde.cards: {error}")
 
 
@@ -31,17 +31,21 @@ def _card(arguments: list[str]) -> None:
     parser.add_argument("--push", metavar="ORG/NAME", help="publish the run with its card as this repository")
     parser.add_argument("--private", action="store_true", help="with --push: make a new repository private")
     parser.add_argument(
+        "--revision", metavar="BRANCH", help="with --push: a branch that exists; the main one by default"
+    )
+    parser.add_argument(
         "--dataset", metavar="ORG/NAME", help="where the pairs are published, if they came from a folder"
     )
     options = parser.parse_args(arguments)
-    if options.private and not options.push:
-        raise ValueError("--private is of use with --push ORG/NAME only: give both or none.")
+    for flag in ("private", "revision"):
+        if getattr(options, flag) and not options.push:
+            raise ValueError(f"--{flag} is of use with --push ORG/NAME only: give both or none.")
     if not options.push:
         print(write_model_card(options.run, options.name, dataset=options.dataset))
         return
     from .publishing import publish_run
 
-    told = {"name": options.name, "dataset": options.dataset}
+    told = {"name": options.name, "dataset": options.dataset, "revision": options.revision}
     print(f"Published: {publish_run(options.run, options.push, private=options.private, **told)}")
 
 

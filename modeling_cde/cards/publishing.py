@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,7 +71,10 @@ def publish_run(
     for pattern in REPORT:
         files |= {str(path.relative_to(folder)): path for path in folder.glob(pattern) if path.is_file()}
     _refuse_tokens(files)
-    later = f"python -m modeling_cde.cards {run} --push {repo_id}{' --private' if private else ''}"
+    later = ["python", "-m", "modeling_cde.cards", str(run), "--push", repo_id]
+    for flag, value in (("--revision", revision), ("--name", name), ("--dataset", dataset)):
+        later += [flag, value] if value else []
+    later += ["--private"] * private
     message = commit_message or f"Upload the run {folder.resolve().name}"
     try:
         return commit_files(
@@ -83,7 +87,7 @@ def publish_run(
             delete=of_an_earlier_upload,
         )
     except (PermissionError, ConnectionError) as error:
-        raise type(error)(f"{error} The run in {run} is whole; this publishes it: {later}") from error
+        raise type(error)(f"{error} The run in {run} is whole; this publishes it: {shlex.join(later)}") from error
 
 
 def publish_space(

@@ -197,9 +197,10 @@ def test_what_is_no_finished_run_is_said_in_one_sentence(tmp_path, name, content
     assert re.fullmatch(rf"python -m modeling_cde.cards: .*{name} .*{told}.*", str(error.value))
 
 
-def test_private_without_push_is_refused_before_a_card_is_written(tmp_path):
-    with pytest.raises(SystemExit, match="--private is of use with --push"):
-        main([str(run_folder(tmp_path)), "--private"])
+@pytest.mark.parametrize("flag", ["--private", "--revision=main"])
+def test_what_belongs_to_a_push_is_refused_without_it_before_a_card_is_written(tmp_path, flag):
+    with pytest.raises(SystemExit, match=f"{flag.partition('=')[0]} is of use with --push"):
+        main([str(run_folder(tmp_path)), flag])
     assert not (tmp_path / "README.md").exists()
 
 

@@ -180,6 +180,7 @@ def test_the_demo_is_published_with_the_packages_source(hub, capsys):
     assert json.loads(files["model.json"]) == {"model": "org/all", "revision": "abc"}
     card = SpaceCard(files["README.md"].decode())
     assert card.data.sdk == "gradio" and card.data.models == ["org/all"]
+    assert not problems(card.data.to_dict(), "space")
     main(["space", "org/demo", "--model", "org/another"])
     assert json.loads(repository.files()["model.json"]) == {"model": "org/another", "revision": None}
 
