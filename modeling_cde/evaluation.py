@@ -246,8 +246,6 @@ def main(arguments: list[str] | None = None) -> None:
         "--bank_rows", type=int, default=10_000, help="at most so many training pairs to compare with; 0 for none"
     )
     options = parser.parse_args(arguments)
-    if not Path(options.model).is_dir() and (options.model[0] in "./~" or options.model.count("/") > 1):
-        sys.exit(f"modeling_cde.evaluation: there is no folder {options.model}; give a run's folder or ORG/NAME.")
     try:
         model, processor = load_action_model(options.model)
         splits = load_shifts(options.data, options.view, options.shift)

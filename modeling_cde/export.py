@@ -107,14 +107,21 @@ def export_onnx(
 
     Raises:
         ModuleNotFoundError: The extra `export` is not installed.
-        ValueError: See `export_program`.
+        ValueError: The path is a folder; or see `export_program`.
     """
     require("onnx", "onnxscript")
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder: name the file to write, for example {path / 'model.onnx'}.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    program = export_program(model, height, width)
+    backbone = model.base_model.backbone  # type: ignore[union-attr]
+    attention = backbone.config._attn_implementation  # type: ignore[union-attr]
+    # Written out, attention is the same for every family; BEiT's masked sdpa cannot be taken apart by the exporter.
+    model.set_attn_implementation("eager")  # type: ignore[operator]
+    try:
+        program = export_program(model, height, width)
+    finally:
+        model.set_attn_implementation(attention)  # type: ignore[operator]
     with _quiet():
         graph = torch.onnx.export(
             program,
@@ -261,23 +268,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     require("onnx", "onnxscript", "onnxruntime")  # before the work
-    folder = Path(options.run)
-    if not folder.is_dir():
-        if options.run[0] in "./~" or options.run.count("/") != 1:
-            raise ValueError(f"there is no folder {options.run}; give a run's folder or ORG/NAME.")
-        if options.output is None:
-            raise ValueError(f"{options.run} is no folder here: say by --output which file to write.")
-    elif not (folder / "config.json").exists():
-        raise ValueError(f"{folder} holds no checkpoint (no config.json): give the --output_dir of a training run.")
     from PIL import Image
 
-    from .methods import load_action_model
+    from .methods import checkpoint_folder, load_action_model
 
-    model, processor = load_action_model(options.run, **({"revision": options.revision} if options.revision else {}))
+    folder = checkpoint_folder(options.run)
+    path = options.output or (folder and folder / "onnx" / "model.onnx")
+    if path is None:
+        raise ValueError(f"{options.run} is no folder here: say by --output which file to write.")
+    model, processor = load_action_model(options.run, options.revision)
     model = model.float()
     picture = Image.new("RGB", (64, 64))
     height, width = processor(picture, picture)[INPUT].shape[-2:]
-    path = options.output or folder / "onnx" / "model.onnx"
     export_onnx(model, path, height, width, {"preprocessor": processor.to_json_string()})
     found = differences(model, path, height, width)
     if max(found.values()) > TOLERANCE:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedModel
+from transformers.utils.hub import cached_file, extract_commit_hash
 
 from .adapter_files import load_lora
 from .arguments import ModelArguments
@@ -110,22 +111,43 @@ def options_from_data(config_class: type[CDEConfig], actions: Sequence[str], obj
     return options
 
 
-def load_action_model(checkpoint: str, **kwargs: Any) -> tuple[PreTrainedModel, CDEImageProcessor]:
+def checkpoint_folder(checkpoint: str) -> Path | None:
+    """The folder of a checkpoint; None where a repository is named.
+
+    Raises:
+        ValueError: if there is no such folder, and no repository could have the name, or it holds no checkpoint.
+    """
+    folder = Path(checkpoint)
+    if not folder.is_dir():
+        if checkpoint[:1] in "./~" or checkpoint.count("/") != 1:
+            raise ValueError(f"there is no folder {checkpoint}; give a run's folder or ORG/NAME.")
+        return None
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{checkpoint} holds no checkpoint (no config.json): give the --output_dir of a training run.")
+    return folder
+
+
+def load_action_model(checkpoint: str, revision: str | None = None) -> tuple[PreTrainedModel, CDEImageProcessor]:
     """Load a trained checkpoint of any method with its image processor.
 
     Args:
         checkpoint: folder or repository id.
-        **kwargs: passed on to `from_pretrained`, such as `revision`.
+        revision: branch, tag or commit of the repository, of which all files are taken from the commit that it is at
+            the start.
 
     Returns:
         The model in evaluation mode, and the processor that it was trained with.
 
     Raises:
-        ValueError: if the checkpoint is of none of the methods, for example a bare backbone.
+        ValueError: if there is no such folder, or it holds no checkpoint, or one of none of the methods, for example a
+            bare backbone.
+        OSError: if there is no such repository, or it cannot be read.
     """
-    if Path(checkpoint, "adapter_config.json").is_file():  # a checkpoint of a training with LoRA
+    folder = checkpoint_folder(checkpoint)
+    if folder and (folder / "adapter_config.json").is_file():  # a checkpoint of a training with LoRA
         return merged(load_lora(checkpoint)).eval(), CDEImageProcessor.from_pretrained(checkpoint)
-    config = AutoConfig.from_pretrained(checkpoint, **kwargs)
+    revision = extract_commit_hash(cached_file(checkpoint, "config.json", revision=revision), None) or revision
+    config = AutoConfig.from_pretrained(checkpoint, revision=revision)
     by_model_type = {method.model.config_class.model_type: method.model for method in METHODS.values()}
     model_class = by_model_type.get(config.model_type)
     if model_class is None:
@@ -134,6 +156,5 @@ def load_action_model(checkpoint: str, **kwargs: Any) -> tuple[PreTrainedModel, 
             f"{checkpoint} is a {config.model_type!r} checkpoint, not a trained action model ({known}); to train "
             f"one on top of it run train.py --backbone {checkpoint}."
         )
-    return model_class.from_pretrained(checkpoint, **kwargs).eval(), CDEImageProcessor.from_pretrained(
-        checkpoint, **kwargs
-    )
+    model = model_class.from_pretrained(checkpoint, revision=revision).eval()
+    return model, CDEImageProcessor.from_pretrained(checkpoint, revision=revision)

@@ -63,12 +63,8 @@ class Checkpoint:
             ValueError: It is no checkpoint of ours, its method needs more than two pictures, or a file beside it does
                 not fit.
         """
-        if not Path(name).is_dir() and (name[0] in "./~" or name.count("/") != 1):
-            raise ValueError(f"there is no folder {name}; give a run's folder or ORG/NAME.")
-        # One commit for all files, whatever is pushed to the branch meanwhile.
-        commit = extract_commit_hash(cached_file(name, "config.json", revision=revision), None)
-        pinned = commit or revision
-        model, processor = load_action_model(name, **({} if pinned is None else {"revision": pinned}))
+        model, processor = load_action_model(name, revision)
+        commit = extract_commit_hash(f"{model.loaded_from}/config.json", None)
         if "masks" in getattr(model, "extra_inputs", ()):
             raise ValueError(f"{name} needs masks of the target beside the pictures, which nobody has here.")
         metrics = _beside(name, "metrics.json", commit)
@@ -123,7 +119,7 @@ class Checkpoint:
         config = self.pipeline.model.config
         where = "local folder" if self.commit is None else f"commit `{self.commit[:10]}` of the Hub"
         if config.model_type != "cde":
-            kind = f"baseline `{config.model_type.removeprefix('cde_')}`"
+            kind = f"baseline `{config.model_type.removeprefix('cde-')}`"
         elif self.patchwise:
             kind = f"CDE, patch-wise: keeps the {config.top_k_patches} patches that changed most"
         else:

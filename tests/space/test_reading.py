@@ -77,7 +77,9 @@ def test_every_method_loads_but_the_one_that_needs_masks(tmp_path, pair):
         message, probabilities, *panels = run(checkpoint, *map(str, pair))
         assert message == "" and sum(probabilities.values()) == pytest.approx(1), name
         assert "no gallery.parquet" in panels[1] and "no gallery.parquet" in panels[2]
-        assert model.config.model_type.removeprefix("cde-") in checkpoint.description().lower()
+        kind = model.config.model_type
+        told = "CDE, global" if kind == "cde" else f"baseline `{kind.removeprefix('cde-')}`"
+        assert told in checkpoint.description()
 
 
 def test_the_description_says_what_was_loaded(folder):
