@@ -130,7 +130,10 @@ def load_lora(
 
 def _build_base(folder: Path, name: str | None, revision: str | None) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(folder)
-    kind = getattr(sys.modules[__package__], config.architectures[0])
+    # Of all models here, by name: to import them would be a circle.
+    kind: Any = getattr(sys.modules[__package__], (config.architectures or [""])[0], None)
+    if kind is None:
+        raise ValueError(f"{folder / 'config.json'} names no model of this package: give a folder of save_adapter.")
     if not name or ("/" not in name and not Path(name).is_dir()):
         raise ValueError(
             f"{folder} does not say where its base {name or ''!r} is found: build it and pass it as load_lora(folder, "

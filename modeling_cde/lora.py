@@ -39,14 +39,14 @@ def peft() -> Any:
         raise ValueError("LoRA needs PEFT, which is not installed: pip install 'modeling-cde[lora]'.") from error
 
 
-def lora_config(
+def add_lora(
     model: PreTrainedModel,
     rank: int = 8,
     alpha: float | None = None,
     dropout: float = 0.0,
     targets: Sequence[str] | None = None,
 ) -> Any:
-    """What PEFT is told about a model of this package; `peft.get_peft_model(model, lora_config(model))` adds adapters.
+    """Put adapters into a model's backbone, in place; they, the projector and the heads are trained, nothing else.
 
     Args:
         model: a CDE model or a baseline, not yet adapted.
@@ -57,7 +57,8 @@ def lora_config(
             of every attention layer.
 
     Returns:
-        A `peft.LoraConfig`.
+        A `peft.PeftModel` around the model, with the same inputs and outputs; the outputs are unchanged until it is
+        trained.
 
     Raises:
         ValueError: a value is out of range, the backbone has no such layer or no attention, the model has values of
@@ -75,35 +76,13 @@ def lora_config(
             "this model has adapters already: train those, or merge them first (modeling_cde.lora.merged)."
         )
     names = _target_names(model, targets)
-    return peft().LoraConfig(
+    config = peft().LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
         target_modules=rf"(.*\.)?backbone\.(.*\.)?({'|'.join(names)})",
         modules_to_save=list(_head_modules(model)),
     )
-
-
-def add_lora(
-    model: PreTrainedModel,
-    rank: int = 8,
-    alpha: float | None = None,
-    dropout: float = 0.0,
-    targets: Sequence[str] | None = None,
-) -> Any:
-    """Put adapters into a model's backbone, in place; they, the projector and the heads are trained, nothing else.
-
-    Args:
-        model, rank, alpha, dropout, targets: see `lora_config`.
-
-    Returns:
-        A `peft.PeftModel` around the model, with the same inputs and outputs; the outputs are unchanged until it is
-        trained.
-
-    Raises:
-        ValueError: see `lora_config`.
-    """
-    config = lora_config(model, rank, alpha, dropout, targets)
     return wrap(model, config, *base_of(model))
 
 

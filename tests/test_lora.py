@@ -28,7 +28,7 @@ from modeling_cde import (
     NeighboursForActionClassification,
 )
 from modeling_cde.adapter_files import load_adapter_weights, load_lora, save_adapter
-from modeling_cde.lora import add_lora, base_of, description, is_adapted, lora_config, merged
+from modeling_cde.lora import add_lora, base_of, description, is_adapted, merged
 from modeling_cde.methods import load_action_model
 from modeling_cde.trainer import CDETrainer
 from tests.drawn_pairs import draw_data_set
@@ -203,7 +203,7 @@ def test_what_cannot_be_adapted_is_refused_in_a_sentence(make, options, message)
 def test_without_peft_the_pip_line_is_given(monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ValueError, match=r"pip install 'modeling-cde\[lora\]'"):
-        lora_config(tiny_cde("vit"))
+        add_lora(tiny_cde("vit"))
 
 
 @pytest.fixture(scope="module")

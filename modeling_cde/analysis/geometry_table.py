@@ -77,12 +77,16 @@ def geometry_table(results: Sequence[Result], split: str) -> tuple[list[str], li
 
 def look_up(result: Result, split: str, place: Sequence[str]) -> float | None:
     """One number of a run's geometry, None where it was not measured."""
-    found: Any = (result.geometry or {}).get("splits", {}).get(split)
+    return measured((result.geometry or {}).get("splits", {}).get(split), place)
+
+
+def measured(values: Any, place: Sequence[str]) -> float | None:
+    """One number of what `geometry.json` holds of a split, by the keys that lead to it; None where it has none."""
     for name in place:
-        if not isinstance(found, Mapping) or found.get(name) is None:
+        if not isinstance(values, Mapping) or values.get(name) is None:
             return None
-        found = found[name]
-    return float(found)
+        values = values[name]
+    return float(values)
 
 
 def split_title(split: str) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..analysis.geometry_table import MEASURES
+from ..analysis.geometry_table import MEASURES, measured
 
 #: What the evaluated splits hold; `validation_comp` holds what `test_comp` does.
 SPLIT_TEXT = {
@@ -72,7 +72,7 @@ def geometry_table(geometry: Mapping[str, Any]) -> str:
     splits = [name for name in geometry["splits"] if name.startswith("test")]
     rows = []
     for title in _SHOWN:
-        values = [_look_up(geometry["splits"][name], MEASURES[title]) for name in splits]
+        values = [measured(geometry["splits"][name], MEASURES[title]) for name in splits]
         if any(value is not None for value in values):
             rows.append([title, *("–" if value is None else _number(value) for value in values)])
     return table(["measure", *splits], rows, 1) if rows else ""
@@ -105,15 +105,6 @@ def _by(splits: Mapping[str, Mapping[str, Any]], key: str, names: Sequence[str],
         if any(name in found for found in tests.values())
     ]
     return table([title, *tests], rows, 1) if rows else ""
-
-
-def _look_up(split: Mapping[str, Any], place: Sequence[str]) -> float | None:
-    found: Any = split
-    for name in place:
-        if not isinstance(found, Mapping) or found.get(name) is None:
-            return None
-        found = found[name]
-    return float(found)
 
 
 def _number(value: float) -> str:
