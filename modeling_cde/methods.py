@@ -146,7 +146,11 @@ def load_action_model(checkpoint: str, revision: str | None = None) -> tuple[Pre
     folder = checkpoint_folder(checkpoint)
     if folder and (folder / "adapter_config.json").is_file():  # a checkpoint of a training with LoRA
         return merged(load_lora(checkpoint)).eval(), CDEImageProcessor.from_pretrained(checkpoint)
-    revision = extract_commit_hash(cached_file(checkpoint, "config.json", revision=revision), None) or revision
+    try:
+        file = cached_file(checkpoint, "config.json", revision=revision)
+    except OSError as error:
+        raise OSError(str(error).splitlines()[0]) from error  # Transformers adds paragraphs of general advice
+    revision = extract_commit_hash(file, None) or revision
     config = AutoConfig.from_pretrained(checkpoint, revision=revision)
     by_model_type = {method.model.config_class.model_type: method.model for method in METHODS.values()}
     model_class = by_model_type.get(config.model_type)

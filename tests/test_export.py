@@ -128,6 +128,9 @@ def test_wrong_use_gets_one_sentence(checkpoint, tmp_path, monkeypatch):
         with pytest.raises(SystemExit, match=message) as stopped:
             export.main([run])
         assert "\n" not in str(stopped.value)
+    with pytest.raises(SystemExit, match="couldn't connect") as stopped:
+        export.main(["org/name", "--output", str(tmp_path / "m.onnx")])
+    assert "\n" not in str(stopped.value)
     with pytest.raises(SystemExit, match="is a folder: name the file"):
         export.main([str(checkpoint), "--output", str(tmp_path)])
     with pytest.raises(ValueError, match="resize it to multiples of the patch size"):
