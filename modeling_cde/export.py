@@ -3,8 +3,7 @@
     python -m modeling_cde.export runs/quickstart --int8
 
 writes `runs/quickstart/onnx/model.onnx`, runs it by ONNX Runtime on batches of 1, 2 and 5 pairs and prints the largest
-difference to the model in PyTorch; with `--int8` also `model_int8.onnx`, see `quantize_onnx`. It needs the extra
-`export`.
+difference to PyTorch; with `--int8` also `model_int8.onnx`, see `quantize_onnx`. It needs the extra `export`.
 
 The graph takes `pixel_values` (B, 2, C, H, W), as the image processor makes them, in the one image size that it was
 exported for. It gives
@@ -53,10 +52,8 @@ class PairOutputs(nn.Module):
         """Pairs (B, 2, C, H, W) in, a dict of the module's outputs out; see the top of this file."""
         found = self.model(pixel_values=pixel_values)
         if not hasattr(found, "logits"):
-            raise ValueError(
-                f"{type(self.model).__name__} gives no logits: export a model for the task, such as "
-                "CDEForActionClassification."
-            )
+            name = type(self.model).__name__
+            raise ValueError(f"{name} gives no logits: export a classifier, such as CDEForActionClassification.")
         outputs = {"logits": found.logits, "delta": found.delta[:, 0]}  # (B, 1, D) -> (B, D)
         if getattr(found, "patch_indices", None) is not None:
             outputs["patch_indices"] = found.patch_indices[:, 0]  # (B, 1, k) -> (B, k)

@@ -22,6 +22,7 @@ def patchwise(tmp_path_factory):
     model = tiny_cde("vit", delta_mode="patch").train()
     path = export_onnx(model, tmp_path_factory.mktemp("onnx") / "deep" / "model.onnx", IMAGE, IMAGE, {"note": "n"})
     assert model.training and model.cde.projector.training  # as it was
+    assert model.cde.backbone.config._attn_implementation == "sdpa"
     return model.eval(), path
 
 
