@@ -70,9 +70,8 @@ def build(checkpoint: Checkpoint) -> gr.Blocks:
     def run_pair(first: str | None, second: str | None) -> list[Any]:
         return run(checkpoint, first, second)
 
-    def swap(first: str | None, second: str | None) -> list[Any]:
-        both = first is not None and second is not None
-        return [second, first, *(run(checkpoint, second, first) if both else cleared())]
+    def run_swapped(first: str | None, second: str | None) -> list[Any]:
+        return cleared() if first is None or second is None else run(checkpoint, first, second)
 
     with gr.Blocks(title="Causal Delta Embeddings", analytics_enabled=False) as page:
         gr.Markdown("# What happened between two pictures?")
@@ -85,13 +84,11 @@ def build(checkpoint: Checkpoint) -> gr.Blocks:
             run_button = gr.Button("Run", variant="primary", elem_id="run")
             swap_button = gr.Button("Swap before and after", elem_id="swap")
         message.render()
-        gr.Examples(
+        shown = gr.Examples(
             [[str(path), str(path).replace("_before", "_after")] for path in examples()],
             inputs,
-            results,
-            fn=run_pair,
-            run_on_click=True,
             cache_examples=False,
+            api_visibility="private",
             label="Examples: test pairs of rendered rooms",
             elem_id="examples",
         )
@@ -102,13 +99,22 @@ def build(checkpoint: Checkpoint) -> gr.Blocks:
             with gr.Column():
                 panels[1].render()
                 panels[2].render()
-        run_button.click(run_pair, inputs, results, api_name="run")
-        swap_button.click(swap, inputs, [*inputs, *results], api_visibility="private")
-        # Old results beside a new picture would be read as its own. Done in the page: the server's answer could come
-        # later than that to a quick Run, and clear it. The page's own word for no probabilities is {}.
-        empty = "() => ['', {}, '', '', '']"
-        for picture in inputs:
-            gr.on([picture.input, picture.clear], None, None, results, js=empty, api_visibility="private")
+        private: dict[str, Any] = {"concurrency_id": "model", "trigger_mode": "multiple", "api_visibility": "private"}
+        running = [
+            run_button.click(run_pair, inputs, results, api_name="run", concurrency_id="model"),
+            swap_button.click(
+                None, inputs, inputs, js="(before, after) => [after, before]", api_visibility="private"
+            ).then(run_swapped, inputs, results, **private),
+            shown.load_input_event.then(run_pair, inputs, results, **private),
+        ]
+        # Results beside pictures that they are not of would be read as theirs: they go with the pictures, in the page,
+        # since the server's answer could come later than that to a quick Run, and clear it. What is still computed goes
+        # with a picture, too; after another example or a swap the newer answer comes later, since the model reads one
+        # pair after the other. The page's own word for no probabilities is {}.
+        changes = [change for picture in inputs for change in (picture.input, picture.clear)]
+        empty: dict[str, Any] = {"js": "() => ['', {}, '', '', '']", "api_visibility": "private"}
+        gr.on(changes, None, None, results, cancels=running, **empty)
+        gr.on([swap_button.click, shown.dataset.click], None, None, results, **empty)
     return page
 
 

@@ -29,7 +29,8 @@ def open_pair(before: str | None, after: str | None) -> tuple[Image.Image, Image
     """
     missing = [name for name, path in (("before", before), ("after", after)) if path is None]
     if before is None or after is None:
-        raise WrongPicture(f"The picture {' and the picture '.join(missing)} is missing: give two pictures, then run.")
+        told = " is" if len(missing) == 1 else " and the picture after are"
+        raise WrongPicture(f"The picture {missing[0]}{told} missing: give two pictures, then run.")
     first, second = _open(before, "before"), _open(after, "after")
     stretch = (first.width * second.height) / (first.height * second.width)
     sizes = f"before has {first.width} x {first.height} pixels, after {second.width} x {second.height}"

@@ -1,6 +1,7 @@
 """The demo as a person meets it: in a real browser."""
 
 import os
+import threading
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_wrong_files_are_answered_in_a_sentence(page, pictures, tmp_path):
 
     alert = page.get_by_role("alert")
     page.get_by_role("button", name="Run").click()
-    expect(alert.filter(has_text="The picture before and the picture after is missing")).to_be_visible()
+    expect(alert.filter(has_text="The picture before and the picture after are missing")).to_be_visible()
     (tmp_path / "text.png").write_text("this is no picture")
     choose(page, "before", pictures[0])
     choose(page, "after", tmp_path / "text.png")
@@ -104,3 +105,34 @@ def test_an_example_runs_at_a_click_and_results_go_with_their_picture(page):
     page.get_by_role("group", name="Picture after").get_by_role("button", name="Remove Image").click()
     expect(page.locator("#bars table")).to_have_count(0)
     expect(action(page)).to_have_count(0)
+
+
+def test_an_answer_is_not_shown_beside_other_pictures_than_its_own(page, pictures, monkeypatch):
+    """However slow the model is, and whatever a person does meanwhile."""
+    from checkpoint import Checkpoint
+    from playwright.sync_api import expect
+
+    read, asked, may_go = Checkpoint.read, threading.Semaphore(0), threading.Semaphore(0)
+
+    def slow(self, before, after):
+        asked.release()
+        assert may_go.acquire(timeout=20)
+        return read(self, before, after)
+
+    monkeypatch.setattr(Checkpoint, "read", slow)
+    choose(page, "before", pictures[0])
+    choose(page, "after", pictures[1])
+    page.get_by_role("button", name="Run").click()
+    assert asked.acquire(timeout=20)
+    page.get_by_role("button", name="Swap").click()
+    may_go.release(2)
+    assert asked.acquire(timeout=20)
+    expect(action(page)).to_have_text("close")
+    page.get_by_role("button", name="Run").click()
+    assert asked.acquire(timeout=20)
+    page.get_by_role("group", name="Picture after").get_by_role("button", name="Remove Image").click()
+    expect(action(page)).to_have_count(0)
+    may_go.release()
+    page.wait_for_timeout(700)  # in which the answer would come
+    expect(action(page)).to_have_count(0)
+    expect(page.locator("#bars table")).to_have_count(0)

@@ -122,7 +122,7 @@ def test_wrong_pictures_get_a_sentence_and_no_results(folder, pair, tmp_path):
     Image.new("1", (10_000, MOST_PIXELS // 10_000 + 1)).save(large)
     Image.new("RGB", (48, 64)).save(tall := tmp_path / "tall.png")
     for before, after, said in (
-        (None, None, "The picture before and the picture after is missing"),
+        (None, None, "The picture before and the picture after are missing"),
         (good, None, "The picture after is missing"),
         (None, good, "The picture before is missing"),
         (str(text), good, "The file before cannot be read as a picture"),
