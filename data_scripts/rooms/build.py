@@ -19,7 +19,7 @@ LAYOUTS = ("datasets", "causal_triplet")
 PAIRS_PER_SECOND = 20.0  # of one worker at 128 pixels, for the estimate only
 TITLE = "Rooms: before/after pairs of rendered rooms"
 DESCRIPTION = (
-    "Furnished rooms rendered by MuJoCo from boxes and cylinders, each pair before and after one action on one object. "
+    "Furnished rooms rendered by MuJoCo from simple solids, each pair before and after one action on one object. "
     "Everything is drawn from the seed; nothing was photographed or downloaded."
 )
 
@@ -117,7 +117,7 @@ def rooms_card(settings: Settings) -> DatasetCard:
         tags=("synthetic", "mujoco"),
         command=f"python -m data_scripts.rooms --output data/rooms {asked}",
         limits=(
-            "Boxes and cylinders: a model that knows these rooms has seen no photograph.",
+            "Simple solids: a model that knows these rooms has seen no photograph.",
             "Only the target changes between the two pictures, unless the settings above name noise.",
         ),
     )
