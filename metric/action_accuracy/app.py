@@ -38,7 +38,7 @@ def _rows(text: str, lengths: tuple[int, ...], what: str) -> list[list[str]]:
         if not any(cell.strip() for cell in row):
             continue
         if len(row) not in lengths:
-            raise ValueError(f"Line {number} has {len(row)} names; write: {what}.")
+            raise ValueError(f"Line {number}: names found {len(row)}; write: {what}.")
         rows.append([cell.strip() for cell in row])
     return rows
 
@@ -51,7 +51,7 @@ def page() -> Any:
         try:
             return json.dumps(measure(pairs, opposites), indent=2, ensure_ascii=False)
         except ValueError as error:
-            raise gr.Error(str(error)) from error
+            raise gr.Error(str(error), print_exception=False) from error
 
     return gr.Interface(
         fn=answer,

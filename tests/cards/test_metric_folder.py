@@ -96,9 +96,9 @@ def test_what_the_page_computes(app):
     ("pairs", "opposites", "told"),
     [
         ("", "", "references is empty"),
-        ("open", "", "Line 1 has 1 names; write: true action, predicted action, object."),
-        ("open, open\na, b, c, d", "", "Line 2 has 4 names"),
-        ("open, open", "open", "Line 1 has 1 names; write: action, opposite action."),
+        ("open", "", "Line 1: names found 1; write: true action, predicted action, object."),
+        ("open, open\na, b, c, d", "", "Line 2: names found 4"),
+        ("open, open", "open", "Line 1: names found 1; write: action, opposite action."),
     ],
 )
 def test_what_is_no_pair_is_said_in_one_sentence(app, pairs, opposites, told):
