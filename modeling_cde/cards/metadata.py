@@ -11,6 +11,8 @@ from .run_files import RunFiles
 from .tables import split_text
 
 LICENSE = "apache-2.0"
+# Backbones that pass a licence of their own on to what is made of them, by the beginning of their model_type.
+_PASSED_ON = {"dinov3": {"license": "other", "license_name": "dinov3-license"}}
 LIBRARY = "transformers"
 #: The nearest of the Hub's tasks. It has none for a pair of pictures; its widget would send one, so it is turned off.
 TASK = "image-classification"
@@ -35,7 +37,14 @@ def card_metadata(run: RunFiles, name: str, dataset: str | None = None) -> Model
         + ["synthetic"] * run.rendered,
         model_name=name,
         eval_results=_eval_results(run, dataset),
+        **_license(run),
     )
+
+
+def _license(run: RunFiles) -> dict[str, str]:
+    """The licence of a run's weights: that of their backbone where it has to be kept, else ours."""
+    family = run.config["backbone_config"]["model_type"] if base_model(run) else ""
+    return next((kept for start, kept in _PASSED_ON.items() if family.startswith(start)), {"license": LICENSE})
 
 
 def base_metadata(*, tags: Sequence[str] = (), **options: Any) -> ModelCardData:
@@ -46,14 +55,13 @@ def base_metadata(*, tags: Sequence[str] = (), **options: Any) -> ModelCardData:
         **options: of `ModelCardData`; None leaves a key out.
     """
     return ModelCardData(
-        license=LICENSE,
+        **{"license": LICENSE, **options},
         library_name=LIBRARY,
         pipeline_tag=TASK,
         tags=list(dict.fromkeys(["causal-delta-embeddings", "action-recognition", "before-after-pairs", *tags])),
         metrics=["accuracy"],
         inference=False,
         ignore_metadata_errors=False,
-        **options,
     )
 
 

@@ -210,6 +210,18 @@ def test_energy_by_hand():
     assert "500 W (one NVIDIA" in energy_estimate(12, {"device": "NVIDIA H100 80GB HBM3", "cores": 8})[1]
 
 
+def test_a_backbone_that_passes_its_licence_on_keeps_it(tmp_path):
+    folder = run_folder(tmp_path)
+    config, metrics = (json.loads((folder / f"{name}.json").read_text()) for name in ("config", "metrics"))
+    config["backbone_config"]["model_type"] = "dinov3_vit"
+    config["backbone_revision"] = "a" * 40
+    metrics["training"]["arguments"]["backbone"] = "facebook/dinov3-vits16-pretrain-lvd1689m"
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    header = ModelCard.load(write_model_card(folder)).data.to_dict()
+    assert (header["license"], header["license_name"]) == ("other", "dinov3-license") and not problems(header)
+
+
 def test_names_of_repositories():
     assert all(map(is_repository, ["facebook/dino-vits16", "resnet50", "org_1/a.b-c"]))
     assert not any(map(is_repository, ["/abs", "./a", "../a", "a/b/c", "~/x", "a b", "org/", "", "a--b/c", "org/ü"]))
