@@ -74,14 +74,16 @@ def _runner(session: Any) -> Engine:
 def speeds(engines: Mapping[str, Engine], batch: torch.Tensor, seconds: float, turns: int) -> dict[str, Any]:
     """Pairs per second of each engine on one batch (B, 2, C, H, W), measured in turns; the medians and their ratios."""
     rates: dict[str, list[float]] = {name: [] for name in engines}
-    for turn in range(turns + 1):  # the first warms up
-        for name, engine in engines.items():
+    order = list(engines)
+    for _ in range(turns):
+        for name in order:
+            engines[name](batch)  # warms up, and waits for what threads of the engine before still do
             pairs, began = 0, time.perf_counter()
-            while pairs == 0 or time.perf_counter() - began < (seconds if turn else 0.1):
-                engine(batch)
+            while pairs == 0 or time.perf_counter() - began < seconds:
+                engines[name](batch)
                 pairs += len(batch)
-            if turn:
-                rates[name].append(pairs / (time.perf_counter() - began))
+            rates[name].append(pairs / (time.perf_counter() - began))
+        order.append(order.pop(0))  # each engine takes each place
     medians = {name: statistics.median(values) for name, values in rates.items()}
     return {
         name: {"pairs_per_second": round(value, 2), "ratio": round(value / medians[EAGER], 3)}
@@ -136,6 +138,7 @@ def measure(
         What the JSON holds.
     """
     size = transform.size
+    load = os.getloadavg()[0]  # over the last minute: well over 0, and others took part of the machine
     threads = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         engines = make_engines(model, size, Path(folder), threads)
@@ -154,7 +157,11 @@ def measure(
         "seconds": seconds,
         "turns": turns,
         "environment": environment()
-        | {"onnxruntime": onnxruntime.__version__, "vnni": cpu.exists() and "vnni" in cpu.read_text()},
+        | {
+            "onnxruntime": onnxruntime.__version__,
+            "vnni": cpu.exists() and "vnni" in cpu.read_text(),
+            "load_before": round(load, 2),
+        },
     }
 
 
@@ -179,7 +186,8 @@ def table(result: Mapping[str, Any]) -> str:
     title = (
         f"{result['model']} ({result['backbone']}, {result['delta_mode']}), {result['threads']} threads, {vnni} VNNI"
     )
-    return "\n".join([title, "", *lines, "", f"Files: {sizes}."])
+    load = f"Load average before: {result['environment']['load_before']}."
+    return "\n".join([title, "", *lines, "", f"Files: {sizes}. {load}"])
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -197,7 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--shift", default="both", choices=("comp", "syst", "both"), help="which shifts to test")
     parser.add_argument("--batch_sizes", type=int, nargs="+", default=[1, 32], help="pairs per call, for the speed")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement of speed")
-    parser.add_argument("--turns", type=int, default=5, help="measurements of each engine; the median counts")
+    parser.add_argument("--turns", type=int, default=4, help="measurements of each engine; the median counts")
     parser.add_argument("--output", type=Path, help="where the JSON goes; default: in benchmarks/results/export")
     options = parser.parse_args(arguments)
     model: torch.nn.Module
