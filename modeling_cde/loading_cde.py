@@ -4,13 +4,14 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.dynamic_module_utils import get_relative_import_files
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.utils import cached_file
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, cached_file
 from transformers.utils.hub import extract_commit_hash, is_offline_mode
 
 
@@ -78,6 +79,22 @@ def read_backbone_config(
     return AutoConfig.from_pretrained(backbone, revision=revision, trust_remote_code=False), revision
 
 
+def check_shards(files: Iterable[str | os.PathLike[str]], path: object) -> None:
+    """Raises OSError where an index of safetensors names files of another format, which Transformers would read."""
+    pickled = [Path(file).name for file in files if not str(file).endswith(".safetensors")]
+    if pickled:
+        raise OSError(f"{path} has weights in {pickled[0]}, and only safetensors are read: others can run code.")
+
+
+def check_backbone_shards(backbone: str | os.PathLike[str], revision: str | None) -> None:
+    """The same for a backbone, which Transformers loads by itself; see `read_backbone_config`."""
+    silent = dict.fromkeys(("gated_repo", "missing_entries", "connection_errors"), False)
+    options = {f"_raise_exceptions_for_{name}": value for name, value in silent.items()}
+    index = cached_file(backbone, SAFE_WEIGHTS_INDEX_NAME, revision=revision, **options)
+    if index is not None:
+        check_shards(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values(), backbone)
+
+
 def explained(error: OSError, path: object, advice: str, **where: Any) -> OSError:
     """The error to raise where a configuration or weights could not be loaded.
 
@@ -89,7 +106,7 @@ def explained(error: OSError, path: object, advice: str, **where: Any) -> OSErro
         advice: What to do where the weights are there in no safe format.
         **where: `revision`, `token` and `cache_dir` of the call.
     """
-    if "Repo id must be in the form" in str(error):
+    if str(error).startswith("Repo id must"):
         return OSError(f"There is no folder {path}, and a repository on the Hub would be named ORG/NAME.")
     if "Can't load the model" in str(error) and error.__cause__ is not None:
         return OSError(f"{path} was not loaded, the connection broke off ({error.__cause__}): try again.")

@@ -28,7 +28,14 @@ from transformers.utils import ModelOutput
 from .backbones_cde import BackboneReader
 from .checks_cde import check_clips, check_labels
 from .configuration_cde import CDEConfig, vision_config
-from .loading_cde import check_options, copy_code, explained, read_backbone_config
+from .loading_cde import (
+    check_backbone_shards,
+    check_options,
+    check_shards,
+    copy_code,
+    explained,
+    read_backbone_config,
+)
 
 __all__ = [
     "CDEActionClassifierOutput",
@@ -192,6 +199,7 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         if not isinstance(backbone, (str, os.PathLike)):
             model: Model = cls._from_config(config)
             return model
+        check_backbone_shards(backbone, revision)
         try:
             encoder = AutoModel.from_pretrained(
                 backbone,
@@ -241,22 +249,26 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         return loaded
 
     @staticmethod
-    def _load_pretrained_model(model: Any, state_dict: Any, files: Any, load_config: Any, **kwargs: Any) -> Any:
-        """Loads without renaming where the backbone's weights already have the names of today.
+    def _load_pretrained_model(
+        model: Any, state_dict: Any, checkpoint_files: Any, load_config: Any, **kwargs: Any
+    ) -> Any:
+        """Loads safetensors only, and without renaming where the backbone's weights already have the names of today.
 
         Transformers renames the older names of some families; its pattern for DINOv3 also breaks current names
         (`layer_scale`) unless they match exactly, which they do not where a `CDEModel` reads a task checkpoint.
         """
         names = set(state_dict or ())
-        model.loaded_from = Path(files[0]).parent if files else None
-        for file in files or ():
-            if str(file).endswith(".safetensors"):
-                with safe_open(file, framework="pt") as weights:
-                    names.update(weights.keys())
+        files = checkpoint_files or []
+        check_shards(files, model.name_or_path)
+        if files and model.loaded_from is None:  # else they are those of adapters, which come on top
+            model.loaded_from = Path(files[0]).parent
+        for file in files:
+            with safe_open(file, framework="pt") as weights:
+                names.update(weights.keys())
         saved = {name.removeprefix("cde.") for name in names if "backbone." in name}
         if saved and saved <= {name.removeprefix("cde.") for name in model.state_dict()}:
             load_config = replace(load_config, weight_mapping=[])
-        return PreTrainedModel._load_pretrained_model(model, state_dict, files, load_config, **kwargs)
+        return PreTrainedModel._load_pretrained_model(model, state_dict, checkpoint_files, load_config, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Saves weights, configuration and code; see `transformers.PreTrainedModel.save_pretrained`.

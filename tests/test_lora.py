@@ -248,6 +248,10 @@ def test_the_adapter_names_its_base_without_a_path(tmp_path, backbone, monkeypat
     save_adapter(model, tmp_path / "second")
     monkeypatch.chdir(tmp_path)
     assert_close(outputs(load_lora("second")), outputs(model), 0)
+    plain = CDEForActionClassification.from_pretrained("cde-tiny")
+    plain.load_adapter("second")  # Transformers' own call
+    assert_close(outputs(plain), outputs(model), 0)
+    assert str(plain.loaded_from) == "cde-tiny"
     with pytest.raises(ValueError, match="second belongs onto cde-tiny, not onto tiny-vit"):
         load_lora("second", CDEForActionClassification.from_backbone(backbone, **settings))
 

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForImageClassification
 
@@ -191,12 +192,27 @@ def test_pickled_weights_are_not_read(folders, tmp_path):
         CDEModel.from_pretrained(tmp_path / "cde")
 
 
+def test_an_index_that_names_pickled_shards_is_refused(folders, tmp_path):
+    for name in ("vit", "cde"):
+        shutil.copytree(folders / name, tmp_path / name)
+        torch.save(load_file(tmp_path / name / "model.safetensors"), tmp_path / name / "pytorch_model.bin")
+        (tmp_path / name / "model.safetensors").unlink()
+        index = {"metadata": {}, "weight_map": {"classifier.weight": "pytorch_model.bin"}}
+        (tmp_path / name / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(OSError, match="cde has weights in pytorch_model.bin, and only safetensors are read"):
+        CDEModel.from_pretrained(tmp_path / "cde")
+    with pytest.raises(OSError, match="vit has weights in pytorch_model.bin, and only safetensors are read"):
+        CDEModel.from_backbone(tmp_path / "vit")
+
+
 def test_a_folder_that_is_not_there_or_is_empty_is_named(tmp_path):
     for call in (CDEModel.from_backbone, CDEModel.from_pretrained):
         with pytest.raises(
             OSError, match="There is no folder .*/nowhere, and a repository on the Hub would be named ORG"
         ):
             call(str(tmp_path / "nowhere"))
+        with pytest.raises(OSError, match="There is no folder ./nowhere, and"):
+            call("./nowhere")
     with pytest.raises(OSError, match="nowhere has no preprocessor_config.json"):
         CDEImageProcessor.from_backbone(tmp_path / "nowhere")
     with pytest.raises(OSError, match="has no config.json: give the folder or repository that a model was saved in"):
