@@ -268,7 +268,7 @@ def load_picture(image: Any) -> "Image.Image":
         image = image.transpose(1, 2, 0)  # (H, W, C)
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (3, 4)):
+    if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] not in (3, 4)):
         raise ValueError(f"An array of shape {image.shape} is no image: give (H, W, C), (C, H, W) or (H, W).")
     if image.dtype.kind == "f":
         if image.size and not (image.min() >= 0 and image.max() <= 1):

@@ -54,7 +54,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
                 f"The pipeline has no argument {sorted(kwargs)[0]!r}: call {_CALL}, and beside it top_k=n, "
                 "return_delta=True, return_patches=True, batch_size=n."
             )
-        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+        if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
             raise ValueError(f"top_k must be a whole number of at least 1, not {top_k!r}.")
         if return_patches and self.model.config.delta_mode != "patch":
             raise ValueError(
@@ -68,9 +68,10 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         """Classifies pairs.
 
         Args:
-            before: First image (path, URL, PIL image, array or tensor), a list of them, a pair `(before, after)`, a row
-                `{"before": ..., "after": ...}`, or a list, generator or data set of pairs or rows.
-            after: Second image, or a list of them, where `before` is no pair.
+            before: First image (path, URL, PIL image, array or tensor), several of them (a list, or an array with one
+                dimension more), a pair `(before, after)`, a row `{"before": ..., "after": ...}`, or a list, generator
+                or data set of pairs or rows.
+            after: Second image, or several, where `before` is no pair.
             **kwargs: `top_k`: number of actions to return (default 5); `return_delta`: return the delta too;
                 `return_patches`: return the patches that a patch-wise model decided by too; `batch_size`: pairs that
                 go through the model at once (default 1).
@@ -88,6 +89,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
             ValueError: Patches are asked of a model that has none.
             OSError: A file or URL is not there or is no image.
         """
+        before, after = _several(before), _several(after)
         if after is not None:
             several = isinstance(before, (list, tuple))
             if several and (not isinstance(after, (list, tuple)) or len(before) != len(after)):
@@ -183,6 +185,11 @@ def _with_classifier(encoder: PreTrainedModel) -> CDEForActionClassification:
     )
     model.config.name_or_path = model.name_or_path = name
     return model
+
+
+def _several(images: Any) -> Any:
+    """A list of the images of an array (B, ...); anything else as it is."""
+    return list(images) if getattr(images, "ndim", 0) == 4 else images
 
 
 def _pair(item: Any) -> tuple[Any, Any]:

@@ -62,6 +62,9 @@ def test_kinds_of_input(pipe, tmp_path):
     assert pipe(str(tmp_path / "x.png"), str(tmp_path / "y.png")) == single
     assert pipe(np.array(X), np.array(Y)) == single
     assert pipe((X, Y)) == pipe({"before": X, "after": Y}) == single
+    size = X.size
+    stacks = [np.stack([np.array(image.resize(size)) for image in images]) for images in ((X, Y), (Y, X))]
+    assert len(pipe(*stacks)) == len(pipe(*map(torch.from_numpy, stacks))) == 2
     for several in (pipe([(X, Y), (Y, X)]), pipe([X, Y], [Y, X]), pipe([(X, Y), (Y, X)], batch_size=2)):
         for found, expected in zip(several, [single, other], strict=True):
             assert [item["label"] for item in found] == [item["label"] for item in expected]
@@ -158,8 +161,11 @@ def test_wrong_calls_are_answered(pipe):
     for one in (X, "x.png", np.array(X), {"before": X}, [X, Y], (X,)):
         with pytest.raises(TypeError, match=r"where a pair of images belongs: call pipe\(before, after\), or pipe\(\["):
             pipe(one)
-    with pytest.raises(ValueError, match="top_k must be a whole number of at least 1, not 0"):
-        pipe(X, Y, top_k=0)
+    for top_k in (0, True):
+        with pytest.raises(ValueError, match=f"top_k must be a whole number of at least 1, not {top_k}"):
+            pipe(X, Y, top_k=top_k)
+    with pytest.raises(ValueError, match=r"shape \(0, 4, 3\) is no image"):
+        pipe(np.zeros((0, 4, 3), np.uint8), Y)
     with pytest.raises(TypeError, match=r"call pipe\(before, after\)"):
         pipe(X)
     with pytest.raises(TypeError, match="as many after as before"):
