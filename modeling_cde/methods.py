@@ -72,14 +72,16 @@ def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tup
         raise ValueError(f"method={arguments.method!r} is not known; choose one of: {', '.join(METHODS)}.")
     kind = METHODS[arguments.method].model
     if arguments.backbone is not None:
-        processor = CDEImageProcessor.from_backbone(arguments.backbone, revision=arguments.backbone_revision)
         source: Any = arguments.backbone
     else:
         source = AutoConfig.for_model(**{"image_size": image_size, **arguments.parsed_backbone_config()})
-        processor = CDEImageProcessor()
-    processor.size = {"height": image_size, "width": image_size}
     options = options_from_data(kind.config_class, features["action"].names, features["object"].names)
     model = kind.from_backbone(source, revision=arguments.backbone_revision, **{**options, **arguments.cde_options()})
+    if arguments.backbone is not None:  # at the commit that the weights are of
+        processor = CDEImageProcessor.from_backbone(arguments.backbone, revision=model.config.backbone_revision)
+    else:
+        processor = CDEImageProcessor()
+    processor.size = {"height": image_size, "width": image_size}
     if arguments.freeze_backbone or arguments.freeze_blocks:
         model.freeze_backbone(num_blocks=None if arguments.freeze_backbone else arguments.freeze_blocks)
     if arguments.lora_rank:

@@ -100,7 +100,9 @@ def spoken_to(hub: HubServer, token: str = TOKEN) -> Iterator[None]:
     from huggingface_hub.utils import _http
 
     with contextlib.ExitStack() as stack:
-        for name, value in {"ENDPOINT": hub.url, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}.items():
+        files = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, hub.url)
+        settings = {"ENDPOINT": hub.url, "HUGGINGFACE_CO_URL_TEMPLATE": files, "HF_HUB_OFFLINE": False}
+        for name, value in {**settings, "HF_HUB_DISABLE_XET": True}.items():
             stack.enter_context(mock.patch.object(constants, name, value))
         environment = {"HF_TOKEN": token, "NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         stack.enter_context(mock.patch.dict("os.environ", environment))

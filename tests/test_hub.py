@@ -12,18 +12,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from datasets import ClassLabel
+from huggingface_hub import constants
 from PIL import Image
-from transformers import pipeline
+from transformers import AutoModel, pipeline
 
 from modeling_cde import CDEForActionClassification, CDEImageProcessor
+from modeling_cde.arguments import ModelArguments
 from modeling_cde.cards.__main__ import main as cards
 from modeling_cde.cards.publishing import publish_run
 from modeling_cde.hub import commit_files
 from modeling_cde.lora import add_lora
+from modeling_cde.methods import make_model
 from modeling_cde.trainer import CDETrainer
 from tests.hub_client import HubClient, spoken_to
 from tests.hub_server import Failure, HubServer, Repository
-from tests.tiny_models import tiny_cde
+from tests.tiny_models import backbone_config, tiny_cde
 from tests.tiny_pairs import pairs, quick
 
 NOT_INSTALLED = ("modeling_cde", "datasets", "accelerate", "evaluate", "peft")
@@ -219,6 +223,31 @@ def test_what_the_repository_has_become_meanwhile_is_not_written_over(hub):
     with pytest.raises(ConnectionError, match="changed by someone else meanwhile"):
         commit_files("org/parent", {"a.txt": b"ours"}, message="ours", delete=someone_else_commits)
     assert stored(hub, "org/parent").files()["a.txt"] == b"theirs"
+
+
+def test_weights_and_processor_of_a_backbone_are_of_one_commit(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    AutoModel.from_config(backbone_config("vit")).save_pretrained(tmp_path)
+    files = {name: (tmp_path / name).read_bytes() for name in ("config.json", "model.safetensors")}
+    settings = b'{"image_processor_type": "ViTImageProcessor", "image_mean": [%s, 0.1, 0.1]}'
+    commit_files("org/vit", files | {"preprocessor_config.json": settings % b"0.1"}, message="first")
+    head = stored(hub, "org/vit").head
+
+    def then_moves(make: Any) -> Any:
+        def moving(*args: Any, **kwargs: Any) -> Any:
+            made = make(*args, **kwargs)
+            new = {"preprocessor_config.json": settings % b"0.9", "config.json": files["config.json"] + b" "}
+            stored(hub, "org/vit").commit(files | new, "second")
+            return made
+
+        return moving
+
+    for part in (CDEForActionClassification, CDEImageProcessor):
+        monkeypatch.setattr(part, "from_backbone", then_moves(part.from_backbone))
+    features = {name: ClassLabel(names=["open", "close"]) for name in ("action", "object")}
+    model, processor = make_model(ModelArguments(backbone="org/vit"), 32, features)
+    assert model.config.backbone_revision == head != stored(hub, "org/vit").head
+    assert processor.image_mean[0] == 0.1
 
 
 def test_what_is_asked_wrongly_is_said(hub, run):
