@@ -119,6 +119,20 @@ def check_writable(repo_id: str, *, private: bool = False, token: str | None = N
         api.preupload_lfs_files(repo_id, additions=[CommitOperationAdd("config.json", b"{}")])
 
 
+def check_readable(repo_id: str, *, revision: str | None = None, token: str | None = None) -> None:
+    """Raise what `commit_files` does where there is no such model, or no such branch, tag or commit of it."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    check_name(repo_id)
+    with explained(repo_id):
+        try:
+            HfApi(token=token).model_info(repo_id, revision=revision)
+        except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+            missing = repo_id if isinstance(error, RepositoryNotFoundError) else f"{repo_id} at {revision}"
+            raise FileNotFoundError(f"There is no model {missing} on the Hub that this token may read.") from error
+
+
 def full_name(name: str, token: str | None = None) -> str:
     """`"USER/NAME"` for a bare name, the user being the token's; other names stay as they are."""
     from huggingface_hub import HfApi

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..hub import check_name, commit_files
+from ..hub import check_name, check_readable, commit_files
 from .checkpoint_files import REPORT, model_files, of_an_earlier_upload
 from .model_card import write_model_card
 
@@ -115,12 +115,12 @@ def publish_space(
         The Space's address.
 
     Raises:
-        FileNotFoundError: If the app is not there.
+        FileNotFoundError: If the app is not there, or no such model.
         ValueError, PermissionError, ConnectionError: See `publish_run`.
     """
     from huggingface_hub import SpaceCard
 
-    check_name(model)
+    check_readable(model, revision=revision, token=token)
     folder = Path(folder)
     files = _tree(folder, "app.py", "README.md", "requirements.txt")
     files |= {f"{PACKAGE.name}/{name}": path for name, path in _tree(PACKAGE).items()}

@@ -18,7 +18,7 @@ from modeling_cde.cards.publishing import main, publish_run
 from tests.cards.hub_rules import problems
 from tests.cards.test_model_card import run_folder
 from tests.hub_client import spoken_to
-from tests.hub_server import HubServer
+from tests.hub_server import HubServer, Repository
 from tests.tiny_models import tiny_cde
 
 TOKEN = "hf_" + "a" * 34
@@ -167,6 +167,9 @@ def test_the_card_of_an_unfinished_training_has_valid_metadata_and_no_results(ru
 
 
 def test_the_demo_is_published_with_the_packages_source(hub, capsys):
+    for name in ("org/all", "org/another"):
+        hub.repositories["model", name] = Repository()
+        hub.repositories["model", name].commits["abc"] = {}
     main(["space", "org/demo", "--model", "org/all", "--revision", "abc"])
     assert capsys.readouterr().out == f"Published the space at {hub.url}/spaces/org/demo\n"
     repository = hub.repositories["space", "org/demo"]
@@ -193,5 +196,10 @@ def test_the_metric_is_published_under_the_name_that_evaluate_looks_for(hub, cap
 
 
 def test_what_is_asked_wrongly_is_said(hub, tmp_path):
+    with pytest.raises(SystemExit, match="^publishing: There is no model org/nowhere on the Hub"):
+        main(["space", "org/demo", "--model", "org/nowhere"])
+    hub.repositories["model", "org/there"] = Repository()
+    with pytest.raises(SystemExit, match="^publishing: There is no model org/there at abc on the Hub"):
+        main(["space", "org/demo", "--model", "org/there", "--revision", "abc"])
     with pytest.raises(SystemExit, match="^publishing: 'runs/a/b' is no name for a repository"):
         main(["space", "org/demo", "--model", "runs/a/b"])
