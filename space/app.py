@@ -192,7 +192,11 @@ def main(arguments: list[str] | None = None) -> None:
         checkpoint = Checkpoint.load(model, revision)
     except (ValueError, OSError) as error:
         sys.exit(f"space/app.py: {str(error).splitlines()[0]}")  # Transformers adds paragraphs of general advice
-    launch(build(checkpoint), options.port)
+    try:
+        launch(build(checkpoint), options.port)
+    except (OSError, OverflowError):  # of the socket, under many words of advice
+        what = f"port {options.port}" if options.port is not None else "every port from 7860 on"
+        sys.exit(f"space/app.py: {what} is taken or none of this machine's: give a free one by --port.")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from html.parser import HTMLParser
 
 import comparison
@@ -196,6 +197,13 @@ def test_what_cannot_be_loaded_ends_in_one_sentence(folder, tmp_path, monkeypatc
         with pytest.raises(SystemExit) as stopped:
             main(arguments)
         assert said in str(stopped.value) and "\n" not in str(stopped.value)
+
+
+def test_a_port_that_cannot_be_had_ends_in_one_sentence(folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for port in (taken.getsockname()[1], 70_000):
+            with pytest.raises(SystemExit, match=f"^space/app.py: port {port} is taken or none of this machine's"):
+                main(["--model", str(folder / "global"), "--port", str(port)])
 
 
 def test_the_checkpoint_is_taken_from_the_surroundings(monkeypatch):
