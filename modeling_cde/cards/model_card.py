@@ -139,7 +139,7 @@ def render(template: Path, header: str, **values: Any) -> str:
 
 
 def pipeline_snippet(checkpoint: str) -> str:
-    """Code that asks a checkpoint by the pipeline, with torch and Transformers alone."""
+    """Code that asks a checkpoint by the pipeline, with torch, Transformers and Pillow alone."""
     return "\n".join(
         [
             "from transformers import pipeline",
