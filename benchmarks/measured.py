@@ -16,8 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from modeling_cde.evaluation import environment
 from modeling_cde.training_args import native_bf16
 
@@ -111,5 +109,6 @@ def targets_table(targets: Sequence[Target]) -> str:
     for target in targets:
         value = "not measured" if target.value is None else f"{target.value:.4g}"
         verdict = {True: "met", False: "**missed**", None: ""}[target.met]
-        lines.append(f"| {target.what} | {target.bound} | {value} | {'; '.join(filter(None, (verdict, target.limit)))} |")
+        remark = "; ".join(filter(None, (verdict, target.limit)))
+        lines.append(f"| {target.what} | {target.bound} | {value} | {remark} |")
     return "\n".join(lines)
