@@ -1,6 +1,8 @@
 """Image processor for pairs: two pictures in, `pixel_values` (B, 2, C, H, W) out; PIL and torch only."""
 
+import http.client
 import os
+import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,11 +11,12 @@ import torch
 from transformers import AutoImageProcessor, BatchFeature
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.image_processing_utils import BaseImageProcessor
-from transformers.image_utils import load_image
 from transformers.utils import is_vision_available
 
+from .pictures_cde import BadPictureError, check_size, open_picture, upright_rgb
+
 if is_vision_available():  # this file travels with every model, also to where models are loaded without Pillow
-    from PIL import Image, ImageOps
+    from PIL import Image
 
 _SETTINGS = (
     "size",
@@ -28,6 +31,7 @@ _SETTINGS = (
     "do_normalize",
 )
 _URL_SECONDS = 60.0  # that a server may take to answer
+_MOST_BYTES = 256 << 20  # of its answer
 _CALL = "processor(before, after), with two images, or two lists of images of equal length"
 
 
@@ -245,18 +249,18 @@ def load_picture(image: Any) -> "Image.Image":
     Raises:
         TypeError: It is none of these.
         ValueError: An array is no image.
-        OSError: A file or URL is not there or is no image.
+        BadPictureError: A file or URL is not there or is no image that is taken, see `pictures_cde`; it is an OSError
+            and a ValueError.
     """
     if isinstance(image, (str, os.PathLike)):
-        try:
-            if str(image).startswith(("http://", "https://")):
-                return load_image(str(image), timeout=_URL_SECONDS)
-            with Image.open(image) as opened:
-                return ImageOps.exif_transpose(opened).convert("RGB")
-        except Exception as error:  # of the file system, the HTTP client or the decoder, each with errors of its own
-            raise OSError(f"{image} cannot be read as an image: {_reason(str(image), error)}.") from error
+        name = str(image)
+        if name.startswith(("http://", "https://")):
+            return upright_rgb(open_picture(_fetched(name), name), name)
+        with open_picture(image, name) as opened:
+            return upright_rgb(opened, name)
     if isinstance(image, Image.Image):
-        return ImageOps.exif_transpose(image).convert("RGB")
+        name = str(getattr(image, "filename", "")) or f"A PIL image of mode {image.mode}"
+        return upright_rgb(open_picture(image, name), name)
     if isinstance(image, torch.Tensor):
         image = image.detach().cpu().numpy()
     if not isinstance(image, np.ndarray):
@@ -270,6 +274,7 @@ def load_picture(image: Any) -> "Image.Image":
         image = image[:, :, 0]
     if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] not in (3, 4)):
         raise ValueError(f"An array of shape {image.shape} is no image: give (H, W, C), (C, H, W) or (H, W).")
+    check_size(image.shape[1], image.shape[0], f"An array of shape {image.shape}")
     if image.dtype.kind == "f":
         if image.size and not (image.min() >= 0 and image.max() <= 1):
             raise ValueError(
@@ -279,16 +284,24 @@ def load_picture(image: Any) -> "Image.Image":
         image = (image * 255).round().astype(np.uint8)
     if image.dtype != np.uint8 and (image.dtype.kind not in "iu" or image.min() < 0 or image.max() > 255):
         raise ValueError(f"An image of {image.dtype} must hold bytes, 0 to 255: scale it and give uint8.")
-    return Image.fromarray(image.astype(np.uint8)).convert("RGB")
+    return upright_rgb(Image.fromarray(image.astype(np.uint8)), "An array")
 
 
-def _reason(address: str, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if type(error).__name__ == "UnidentifiedImageError":
-        page = ", perhaps the page of an error" if address.startswith("http") else ""
-        return f"it is in no picture format that Pillow knows{page}"
-    return str(error).strip().rstrip(".").splitlines()[0] if str(error).strip() else type(error).__name__
+def _fetched(address: str) -> bytes:
+    """What a server answers, at most `_MOST_BYTES`."""
+    request = urllib.request.Request(address, headers={"User-Agent": "modeling_cde"})
+    try:
+        with urllib.request.urlopen(request, timeout=_URL_SECONDS) as answer:
+            content: bytes = answer.read(_MOST_BYTES + 1)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise BadPictureError(
+            f"{address} cannot be read as an image: {str(error).rstrip('.') or 'no answer'}."
+        ) from error
+    if len(content) > _MOST_BYTES:
+        raise BadPictureError(f"{address} cannot be read as an image: it has more than {_MOST_BYTES >> 20} MiB.")
+    if content.lstrip()[:1] == b"<":
+        raise BadPictureError(f"{address} cannot be read as an image: it is a page, perhaps the page of an error.")
+    return content
 
 
 def _center_crop(picture: "Image.Image", height: int, width: int) -> "Image.Image":

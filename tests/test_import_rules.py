@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "modeling_cde"
 HUB_FILES = tuple(
     f"{name}_cde"
-    for name in ("configuration", "backbones", "checks", "loading", "modeling", "image_processing", "pipeline")
+    for name in "configuration backbones checks loading modeling pictures image_processing pipeline".split()
 )
 BASELINES = tuple(
     f"modeling_{name}" for name in ("concatenation", "baselines", "joint", "token_baselines", "neighbours")

@@ -1,47 +1,40 @@
-"""Read stored pictures and cut regions out of them."""
+"""Cut regions out of stored pictures; what is taken as a picture, and how, says `modeling_cde.pictures_cde`."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import PIL.Image
-import PIL.ImageOps
 from numpy.typing import NDArray
 
+from .. import pictures_cde
+from ..pictures_cde import BadPictureError
 from .regions import Region
 
-_ORIENTATION = 0x0112  # Exif tag
+__all__ = ["BadPictureError", "cut_region", "open_picture"]
 
 
 def open_picture(value: Any, column: str, pair_id: str | None) -> Any:
-    """A PIL picture, upright, not yet decoded where that can wait.
+    """A PIL picture, upright RGB; an upright JPEG is not decoded yet, `cut_region` may need less of it.
 
     Args:
         value: A PIL picture, encoded bytes, or a dict of `bytes` and `path` as datasets stores it.
         column, pair_id: For the error.
 
     Raises:
-        ValueError: If it is no picture.
+        BadPictureError: If it is no picture that is taken; the sentence names pair and column.
     """
-    if isinstance(value, PIL.Image.Image):
-        return value
-    try:
-        if isinstance(value, Mapping):
-            content = value.get("bytes")
-            source = io.BytesIO(content) if content is not None else value["path"]
-        else:
-            source = io.BytesIO(value)
-        image = PIL.Image.open(source)
-        if image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) != 1:
-            image = PIL.ImageOps.exif_transpose(image)
+    name = _name(column, pair_id)
+    if isinstance(value, Mapping):
+        content, path = value.get("bytes"), value.get("path")
+        value = path if content is None else content
+    if value is None:
+        raise BadPictureError(f"{name} cannot be read as an image: there is none; give each pair both pictures.")
+    image = pictures_cde.open_picture(value, name)
+    if image.format == "JPEG" and pictures_cde.orientation(image) == 1:
         return image
-    except (OSError, SyntaxError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(
-            f"The picture {column!r} of pair {pair_id} cannot be read ({error}); build the data set again."
-        ) from error
+    return pictures_cde.upright_rgb(image, name)
 
 
 def cut_region(
@@ -60,27 +53,25 @@ def cut_region(
         (height, width, 3) uint8.
 
     Raises:
-        ValueError: If the picture is broken.
+        BadPictureError: If the picture is damaged.
     """
     full = image.size
-    try:
-        if image.format == "JPEG":  # decode at 1/2, 1/4 or 1/8 where the region still has `size` pixels
-            wanted = (
-                int(full[0] * size[0] / (region.right - region.left)) + 1,
-                int(full[1] * size[1] / (region.bottom - region.top)) + 1,
-            )
-            image.draft("RGB", wanted)
-        if image.mode != "RGB":
-            image = image.convert("RGB")
-        x, y = image.size[0] / full[0], image.size[1] / full[1]
-        box = (
-            region.left * x,
-            region.top * y,
-            min(region.right * x, image.size[0]),
-            min(region.bottom * y, image.size[1]),
+    if image.format == "JPEG":  # decode at 1/2, 1/4 or 1/8 where the region still has `size` pixels
+        wanted = (
+            int(full[0] * size[0] / (region.right - region.left)) + 1,
+            int(full[1] * size[1] / (region.bottom - region.top)) + 1,
         )
-        return np.asarray(image.resize(size, resample, box=box))
-    except (OSError, SyntaxError) as error:
-        raise ValueError(
-            f"The picture {column!r} of pair {pair_id} cannot be decoded ({error}); build the data set again."
-        ) from error
+        image.draft("RGB", wanted)
+        image = pictures_cde.upright_rgb(image, _name(column, pair_id))
+    x, y = image.size[0] / full[0], image.size[1] / full[1]
+    box = (
+        region.left * x,
+        region.top * y,
+        min(region.right * x, image.size[0]),
+        min(region.bottom * y, image.size[1]),
+    )
+    return np.asarray(image.resize(size, resample, box=box))
+
+
+def _name(column: str, pair_id: str | None) -> str:
+    return f"The picture {column!r} of pair {pair_id}"

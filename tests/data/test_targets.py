@@ -126,7 +126,7 @@ def test_errors_name_the_pair():
         read_masks((None, picture(0, mode="L")), (WIDTH, HEIGHT), "p1")
     with pytest.raises(ValueError, match="'mask_before' of pair p1 cannot be read"):
         read_masks((b"no picture", None), (WIDTH, HEIGHT), "p1")
-    with pytest.raises(ValueError, match="'mask_before' of pair p1 cannot be decoded"):
+    with pytest.raises(ValueError, match="'mask_before' of pair p1 cannot be read as an image: it is damaged"):
         broken = stored(np.random.default_rng(0).random((HEIGHT, WIDTH)) < 0.5)["bytes"]
         read_masks((broken[: len(broken) // 2], None), (WIDTH, HEIGHT), "p1")
     with pytest.raises(ValueError, match="box .* of pair p1 does not lie in its picture"):

@@ -300,7 +300,7 @@ def test_errors_name_the_pair():
         transform.pixel_values(good, b"no picture", [0, 0, 3, 3], "p1")
     with pytest.raises(ValueError, match="'before' of pair p1 cannot be read"):
         transform.pixel_values({"bytes": None, "path": None}, good, [0, 0, 3, 3], "p1")
-    with pytest.raises(ValueError, match="'before' of pair p1 cannot be decoded"):
+    with pytest.raises(ValueError, match="'before' of pair p1 cannot be read as an image: it is damaged"):
         transform.pixel_values(good[: len(good) // 2], good, [0, 0, 3, 3], "p1")
     with pytest.raises(ValueError, match=r"pair p1 have different sizes, \(12, 12\) before and \(12, 13\) after"):
         transform.pixel_values(good, picture(1, 12, 13), [0, 0, 3, 3], "p1")
