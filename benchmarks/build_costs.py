@@ -19,7 +19,6 @@ import argparse
 import io
 import json
 import os
-import pickle
 import platform
 import resource
 import sys
@@ -37,6 +36,7 @@ from PIL import Image, ImageChops
 from benchmarks.build_inputs import Pair, frame, house_files, sample_pictures, write_index, write_tar, write_video
 from data_scripts.builds import IMAGE_SIZE
 from data_scripts.epic_kitchens.source import EpicSource
+from data_scripts.packing import pack_job, unpack_job
 from data_scripts.procthor.reader import HousesSource
 from data_scripts.work_units import Source
 
@@ -168,7 +168,7 @@ def run_apart(make: Callable[[], Source]) -> dict[str, Any]:
     began = time.process_time()
     source = make()
     listing = time.process_time() - began
-    message = pickle.dumps((source, source.features.arrow_schema))
+    message = pack_job(source, source.features.arrow_schema)
     with get_context("spawn").Pool(1) as pool:
         return {"listing_seconds": listing, **pool.apply(_build_all, (message,))}
 
@@ -176,7 +176,7 @@ def run_apart(make: Callable[[], Source]) -> dict[str, Any]:
 def _build_all(message: bytes) -> dict[str, Any]:
     from data_scripts.workers import build_outcome
 
-    source, schema = pickle.loads(message)
+    source, schema = unpack_job(message)
     cpu, wall = time.process_time(), time.perf_counter()
     pairs = stored = 0
     for unit in source.units():

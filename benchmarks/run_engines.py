@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
-import pickle
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.benchmark_plan import Run
+from benchmarks.benchmark_recipe import Rooms
 from benchmarks.benchmark_run import END_SECONDS, ROOT, TRAIN, Outcome, execute
 
 ENGINES = ("local", "ray")
@@ -91,7 +93,7 @@ class RayEngine:
             resources=others,
             max_retries=2,
         )
-        running = {task.remote(str(ROOT), pickle.dumps((run, tuple(train)))): run for run in runs}
+        running = {task.remote(str(ROOT), run_text(run, train)): run for run in runs}
         try:
             while running:
                 ended, _ = ray.wait(list(running), timeout=1.0)
@@ -129,20 +131,32 @@ def open_engine(engine: str, resources: Mapping[str, float], address: str | None
     return LocalEngine()
 
 
-def _make_task() -> Callable[[str, bytes], tuple[float, str]]:
-    def task(root: str, payload: bytes) -> tuple[float, str]:
+def _make_task() -> Callable[[str, str], tuple[float, str]]:
+    def task(root: str, text: str) -> tuple[float, str]:
         # A function of no module, so that it arrives also where the checkout does not; there it can say so.
         if not Path(root, "benchmarks").is_dir():
             return 0.0, f"{root} is not on this machine: put checkout, data, runs and results on shared storage."
         os.chdir(root)
         sys.path.insert(0, root)
-        run, train = pickle.loads(payload)
         from benchmarks.benchmark_run import execute
+        from benchmarks.run_engines import read_run
 
-        outcome = execute(run, train)
+        outcome = execute(*read_run(text))
         return outcome.minutes, outcome.error
 
     return task
+
+
+def run_text(run: Run, train: Sequence[str]) -> str:
+    """A run and the command that trains it, as JSON for another process."""
+    return json.dumps({"run": dataclasses.asdict(run), "train": list(train)})
+
+
+def read_run(text: str) -> tuple[Run, tuple[str, ...]]:
+    """The run and the command of `run_text`."""
+    found = json.loads(text)
+    rooms = found["run"].pop("rooms")
+    return Run(**found["run"], rooms=None if rooms is None else Rooms(**rooms)), tuple(found["train"])
 
 
 def _fit(has: Mapping[str, float], needs: Mapping[str, float]) -> int:

@@ -5,7 +5,7 @@ member's name, for anything that a plain archive of pictures does not have: abso
 folder, links, devices, sparse files, encryption, two members of one name or in one place, sizes beyond the limits, or
 an end that is missing. What is read is never more than was allowed, whatever the archive declares.
 
-Notable: a worker process gets the list of members with the pickled object instead of looking through the archive
+Notable: a worker process gets the list of members with the object instead of looking through the archive
 again; of a tar that is not compressed and of a zip every member is read at once from its place, so that any number of
 processes can share the file. A compressed tar can only be read from its beginning, see `CompressedTarFiles`.
 """
@@ -104,7 +104,7 @@ def is_junk(name: str) -> bool:
 
 
 class Files:
-    """Files by name. Picklable; opens what it needs in the process that reads.
+    """Files by name. Can be sent to a worker (`packing`); opens what it needs in the process that reads.
 
     Attributes:
         path: Of the folder or archive, absolute.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import queue
 import socket
 import threading
@@ -12,6 +11,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from data_scripts.packing import pack_job
 from data_scripts.work_units import ENGINES, Source, StopBuildError
 from data_scripts.workers import END_SECONDS, Outcome, Supervisor
 
@@ -25,7 +25,7 @@ class Job:
     """What every supervisor is given.
 
     Attributes:
-        payload: The pickled source and Arrow schema.
+        payload: Source and Arrow schema, by `packing.pack_job`.
         workers: Number of supervisors.
         retries: How often a unit is tried again.
         unit_timeout: Seconds after which a unit counts as hung, or None.
@@ -38,8 +38,12 @@ class Job:
 
     @classmethod
     def of(cls, source: Source, workers: int, retries: int, unit_timeout: float | None) -> Job:
-        """Pickle the source, with the Arrow schema of its features."""
-        return cls(pickle.dumps((source, source.features.arrow_schema)), workers, retries, unit_timeout)
+        """Pack the source, with the Arrow schema of its features.
+
+        Raises:
+            PackingError: It holds something that cannot travel.
+        """
+        return cls(pack_job(source, source.features.arrow_schema), workers, retries, unit_timeout)
 
 
 def check_engine(engine: str, ray_address: str | None = None) -> None:

@@ -75,8 +75,12 @@ class CompressedTarFiles(TarFiles):
         self._held: dict[str, bytes] = {}
         with path.open("rb") as file:
             head = file.read(8)
-        self._opener = next(opener for magic, opener in COMPRESSED.items() if head.startswith(magic))
-        again = "" if self._opener is GzipReader else ", and anew for every house that lies ahead of the one before"
+        self._magic = next(magic for magic in COMPRESSED if head.startswith(magic))
+        again = (
+            ""
+            if COMPRESSED[self._magic] is GzipReader
+            else ", and anew for every house that lies ahead of the one before"
+        )
         self.cost = (
             f"{path.name} is a compressed tar, which can only be read from its beginning: it is decompressed once to "
             f"list it and once more by every worker{again}. Unpacked to a plain tar, or repacked as a zip, it is read "
@@ -85,7 +89,7 @@ class CompressedTarFiles(TarFiles):
 
     def _open(self) -> Any:
         try:
-            return self._opener(self.path)
+            return COMPRESSED[self._magic](self.path)
         except OSError as error:
             raise ArchiveError(f"{self.path} cannot be opened ({error.strerror}).") from error
 

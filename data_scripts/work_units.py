@@ -51,8 +51,8 @@ class UnitRows:
 class Source(Protocol):
     """Where pairs come from.
 
-    Has to be picklable with the standard library, and its class importable by name: every worker process gets its
-    own copy. So archive handles, renderers and simulators are opened in `build`, not in `__init__`.
+    Its class has to be importable by name, and its attributes of the kinds that `packing.pack` takes: every worker
+    process gets its own copy. So archive handles, renderers and simulators are opened in `build`, not in `__init__`.
     """
 
     @property

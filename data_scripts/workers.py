@@ -1,13 +1,14 @@
 """A worker: a process of its own that builds units, and the supervisor that outlives whatever happens to it.
 
     supervisor                         worker (in a session and process group of its own, which its `guard` leads)
-      job (pickled source, schema) -->   unpickles it, answers "ready"
+      job (source, schema; JSON)   -->   makes them again, answers "ready"
       name of a unit               -->   builds it, answers with a record (JSON), then the shard as bytes
       empty name                   -->   closes the source and ends
 
 - A worker that dies, raises or takes too long is killed together with its process group: simulators leave children
   behind. The same happens after a worker ended well, and, by guard and worker, when their supervisor dies.
-- Nothing that a worker answers is unpickled: it reads strangers' files, and its supervisor should not trust it.
+- Nothing is pickled: the job is told in JSON (`packing`), and so are the answers. A worker reads strangers' files, and
+  its supervisor should not trust it.
 - The shard comes back as bytes: the worker writes nothing, so it may run on another machine.
 - A worker imports neither PyTorch nor `modeling_cde` unless its source does: it is there in half a second.
 """
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import queue
 import signal
 import subprocess
@@ -29,6 +29,7 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data_scripts.packing import unpack_job
 from data_scripts.shards import encode_shard
 from data_scripts.work_units import Source, StopBuildError, UnitRows
 
@@ -70,7 +71,7 @@ class Supervisor:
     """Builds units one after another in a worker process, and replaces the process whenever it must.
 
     Args:
-        payload: The pickled source and Arrow schema.
+        payload: Source and Arrow schema, by `packing.pack_job`.
         retries: How often a unit is tried again.
         unit_timeout: Seconds after which a unit counts as hung; None waits for ever.
     """
@@ -252,7 +253,7 @@ def work(descriptor: int) -> None:
     messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, messages), daemon=True).start()
     try:
-        source, schema = pickle.loads(messages.get())
+        source, schema = unpack_job(messages.get())
     except BaseException as error:
         pipe.send_bytes(json.dumps(sentence(error)).encode())
         return

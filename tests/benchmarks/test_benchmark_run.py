@@ -15,6 +15,7 @@ import pytest
 from benchmarks.benchmark_plan import Run, make_plan
 from benchmarks.benchmark_recipe import load_recipe
 from benchmarks.benchmark_run import execute, machine, newest_checkpoint, read_result
+from benchmarks.run_engines import run_text
 from tests.benchmarks.test_benchmark_recipe import write
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_train.py")))
@@ -128,8 +129,8 @@ def test_an_unfinished_run_of_other_settings_is_not_gone_on_with(tmp_path):
 def test_a_killed_benchmark_leaves_its_training_locked_until_it_ends(tmp_path):
     run = one_run(tmp_path, "wait")
     code = (
-        "import pickle, sys; from benchmarks.benchmark_run import execute; "
-        f"execute(pickle.loads({__import__('pickle').dumps(run)!r}), {FAKE!r})"
+        "from benchmarks.benchmark_run import execute; from benchmarks.run_engines import read_run; "
+        f"execute(*read_run({run_text(run, FAKE)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", code])
     for _ in range(200):

@@ -3,7 +3,6 @@ import gzip
 import io
 import lzma
 import os
-import pickle
 import struct
 import tarfile
 import zipfile
@@ -13,6 +12,7 @@ import pytest
 
 from data_scripts import archives, tar_files
 from data_scripts.archives import ArchiveError, open_files
+from data_scripts.packing import pack, unpack
 from data_scripts.tar_files import CompressedTarFiles
 
 CONTENT = {
@@ -104,7 +104,7 @@ def test_a_copy_in_another_process_reads_without_looking_through_again(kind, tmp
     files = open_files(write_any(kind, tmp_path, CONTENT))
     files.names()
     files.read("readme", 4)
-    copy = pickle.loads(pickle.dumps(files))
+    copy = unpack(pack(files))
     for name in ("TarFiles", "CompressedTarFiles"):
         monkeypatch.setattr(getattr(tar_files, name), "_members", None)
     monkeypatch.setattr(zipfile, "ZipFile", None)
@@ -436,7 +436,7 @@ def test_a_compressed_tar_is_read_forwards(kind, module, tmp_path, monkeypatch):
     assert isinstance(files, CompressedTarFiles) and files.cost
     assert "only be read from its beginning" in files.cost and ("anew" in files.cost) == (kind != "tar.gz")
     files.names()
-    worker = pickle.loads(pickle.dumps(files))
+    worker = unpack(pack(files))
     handle, backwards = worker._file(), []
 
     class Watched:

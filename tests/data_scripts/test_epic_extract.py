@@ -2,7 +2,6 @@
 
 import io
 import json
-import pickle
 import random
 import shutil
 import tarfile
@@ -22,6 +21,7 @@ from data_scripts.epic_kitchens.index import build_index
 from data_scripts.epic_kitchens.listing import index_csv
 from data_scripts.epic_kitchens.numbering import frame_time, nominal_rate
 from data_scripts.epic_kitchens.source import EpicSource
+from data_scripts.packing import pack, unpack
 from data_scripts.work_units import StopBuildError
 from tests.data_scripts.tiny_epic import NOUNS, frame, row, write_frames, write_tables, write_tar
 
@@ -88,7 +88,7 @@ def arrange(frames: Path, root: Path, layout: str) -> Path:
 def test_every_layout_gives_the_same_pairs(tmp_path, five_seconds, layout):
     index, frames = five_seconds
     source = EpicSource(index, arrange(frames, tmp_path / "root", layout), "frames", None)
-    source = pickle.loads(pickle.dumps(source))
+    source = unpack(pack(source))
     assert source.units() == ["P01_01", "P02_102"] and source.missing == []
     for unit in source.units():
         built = source.build(unit)

@@ -2,7 +2,6 @@
 
 import io
 import json
-import pickle
 import re
 import shutil
 from pathlib import Path
@@ -16,6 +15,7 @@ from data_scripts.episodes import lerobot
 from data_scripts.episodes.__main__ import main
 from data_scripts.episodes.lerobot import LeRobotSource
 from data_scripts.episodes.readings import Readings
+from data_scripts.packing import pack, unpack
 from modeling_cde.data.loading import load_pairs
 from tests.data_scripts.tiny_lerobot import CAMERA, write_recording
 from tests.data_scripts.tiny_video import number_of
@@ -72,7 +72,7 @@ def copy(recordings, tmp_path):
 def test_first_and_last_frames_are_exact(recordings, version, kind, first, last):
     source = LeRobotSource(recordings[version, kind], CAMERA, image_size=None, first=first, last=last)
     assert source.units() == ["episodes-000000-000006"]
-    built = pickle.loads(pickle.dumps(source)).build("episodes-000000-000006")
+    built = unpack(pack(source)).build("episodes-000000-000006")
     starts = first_frames(version, kind)
     wanted = {
         f"episode-{i:06d}": (*PARSED[i], starts[i] + first, starts[i] + EPISODES[i][1] - 1 - last) for i in PARSED

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import pickle
 import re
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from data_scripts.episodes import table
 from data_scripts.episodes.__main__ import main
 from data_scripts.episodes.listing import Listed, Refused, parse_box, read_listing
 from data_scripts.episodes.table import TableSource
+from data_scripts.packing import pack, unpack
 from data_scripts.work_units import StopBuildError
 from modeling_cde.data.build import read_annotations
 from modeling_cde.data.loading import load_pairs
@@ -250,7 +250,7 @@ def test_units_are_ranges_of_rows(tmp_path, monkeypatch):
     source = TableSource(write_table(tmp_path / "pairs.csv", rows), image_size=8)
     whole = build(source)
     monkeypatch.setattr(table, "ROWS_PER_UNIT", 2)
-    source = pickle.loads(pickle.dumps(source))
+    source = unpack(pack(source))
     assert source.units() == ["rows-0000001-0000002", "rows-0000003-0000004", "rows-0000005-0000005"]
     assert build(source)[0] == whole[0] and build(source)[2] == whole[2]
 

@@ -4,7 +4,6 @@ import functools
 import gzip
 import importlib.metadata
 import json
-import pickle
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +15,7 @@ import PIL.Image
 import pyarrow.parquet as pq
 import pytest
 
+from data_scripts.packing import pack, unpack
 from data_scripts.procthor import generate
 from data_scripts.procthor.__main__ import main as dispatch
 from data_scripts.procthor.actions import VERBS
@@ -123,8 +123,8 @@ def test_settings_hold_everything_that_the_bytes_depend_on(houses: HouseFile) ->
     assert same.settings() == first.settings()
 
 
-def test_a_source_is_picklable_and_opens_nothing(houses: HouseFile) -> None:
-    source = pickle.loads(pickle.dumps(make_source(houses)))
+def test_a_source_can_be_sent_to_a_worker_and_opens_nothing(houses: HouseFile) -> None:
+    source = unpack(pack(make_source(houses)))
     assert source.units() == ["proc_00000", "proc_00001", "proc_00002", "proc_00004"]
     assert source._simulator is None and source._reader is None
     source.close()

@@ -1,6 +1,5 @@
 """Workers and their supervisors: whatever a source does to its process, an outcome comes back and nobody survives."""
 
-import pickle
 import threading
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data_scripts.packing import pack_job
 from data_scripts.shards import encode_shard
 from data_scripts.workers import Outcome, Supervisor, sentence
 from modeling_cde.data.build import write_shard
@@ -17,7 +17,7 @@ from tests.data_scripts.fake_source import FakeSource, ModulesSource, TrapSource
 
 
 def supervisor(source: Any, retries: int = 1, unit_timeout: float | None = None) -> Supervisor:
-    return Supervisor(pickle.dumps((source, plain_schema())), retries, unit_timeout)
+    return Supervisor(pack_job(source, plain_schema()), retries, unit_timeout)
 
 
 def build(source: FakeSource, unit: str = "unit-001", **options: Any) -> Outcome:
@@ -117,8 +117,10 @@ def test_a_source_may_end_the_build(tmp_path: Path) -> None:
 
 
 def test_a_source_that_cannot_be_had_in_a_worker_ends_the_build(tmp_path: Path) -> None:
-    outcome = Supervisor(b"no pickle", 3, None).build("unit-001")
-    assert outcome.stop and (outcome.error or "").startswith("No worker can be started: UnpicklingError")
+    outcome = Supervisor(b"no job", 3, None).build("unit-001")
+    assert outcome.stop and (outcome.error or "").startswith(
+        "No worker can be started: PackingError: What the worker was sent is no job"
+    )
 
 
 def test_stop_ends_a_build_from_another_thread(tmp_path: Path) -> None:
