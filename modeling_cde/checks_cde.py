@@ -41,6 +41,26 @@ def check_clips(pixel_values: Any, channels: int) -> None:
     raise ValueError(f"pixel_values must be clips (batch, frames >= 2, channels, height, width), not {shape}: {hint}.")
 
 
+def check_features(features: Any, dimensions: int, patches: bool) -> None:
+    """Looks at features that are given to a model in place of pictures.
+
+    Args:
+        features: What should be (B, T >= 2, D_b), or (B, T, N, D_b) where the model reads patches, floating.
+        dimensions: D_b.
+        patches: Whether the model reads patches.
+
+    Raises:
+        ValueError: They are no tensor, or of another shape or dtype.
+    """
+    expected = f"(batch, frames >= 2, {'patches, ' if patches else ''}{dimensions})"
+    shape = tuple(getattr(features, "shape", ()))
+    if not isinstance(features, torch.Tensor) or not features.is_floating_point():
+        found = features.dtype if isinstance(features, torch.Tensor) else type(features).__name__
+        raise ValueError(f"features must be a tensor {expected} of floats, not {found}.")
+    if len(shape) != 3 + patches or shape[1] < 2 or shape[-1] != dimensions:
+        raise ValueError(f"features must be {expected}, as this model's backbone gives them, not {shape}.")
+
+
 def check_labels(labels: torch.Tensor, actions: int) -> None:
     """Looks at labels before the cross-entropy does.
 

@@ -113,12 +113,13 @@ class ICMForActionClassification(ConcatenationForActionClassification):
 
     def forward(
         self,
-        pixel_values: torch.Tensor,
+        pixel_values: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
         objects: torch.Tensor | None = None,
+        features: torch.Tensor | None = None,
     ) -> BaselineOutput | tuple[Any, ...]:
         """Classifies what happened between the frames of clips.
 
@@ -130,6 +131,7 @@ class ICMForActionClassification(ConcatenationForActionClassification):
             return_dict: `False`: a tuple in place of the output class.
             objects: Object class of each clip, int64 in [0, num_objects), (B,). Only the critic reads it: without it
                 there is no critic term, and the logits are the same.
+            features: In place of `pixel_values`; see `CDEModel.forward`.
 
         Returns:
             `BaselineOutput`; `auxiliary_loss` is the critic's cross-entropy C.
@@ -137,7 +139,7 @@ class ICMForActionClassification(ConcatenationForActionClassification):
         Raises:
             ValueError: There is not one object per clip.
         """
-        encoded = self.cde(pixel_values, output_hidden_states, output_attentions, return_dict=True)
+        encoded = self.cde(pixel_values, output_hidden_states, output_attentions, return_dict=True, features=features)
         embedding = self.embed_action(encoded.states)  # (B, T-1, head_hidden_dim)
         critic_loss = None
         if objects is not None and labels is not None:
@@ -244,18 +246,19 @@ class SMSForActionClassification(ConcatenationForActionClassification):
 
     def forward(
         self,
-        pixel_values: torch.Tensor,
+        pixel_values: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
+        features: torch.Tensor | None = None,
     ) -> BaselineOutput | tuple[Any, ...]:
         """Classifies what happened between the frames of clips; see `ConcatenationForActionClassification.forward`.
 
         Returns:
             `BaselineOutput`; `auxiliary_loss` is the block term with its weight.
         """
-        encoded = self.cde(pixel_values, output_hidden_states, output_attentions, return_dict=True)
+        encoded = self.cde(pixel_values, output_hidden_states, output_attentions, return_dict=True, features=features)
         return self._output(
             self.classify(self.embed_action(encoded.states)),
             encoded.states,

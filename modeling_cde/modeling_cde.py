@@ -26,7 +26,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .backbones_cde import BackboneReader
-from .checks_cde import check_clips, check_labels
+from .checks_cde import check_clips, check_features, check_labels
 from .configuration_cde import CDEConfig, vision_config
 from .loading_cde import (
     check_backbone_shards,
@@ -384,10 +384,11 @@ class CDEModel(CDEPreTrainedModel):
 
     def forward(
         self,
-        pixel_values: torch.Tensor,
+        pixel_values: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
+        features: torch.Tensor | None = None,
     ) -> CDEModelOutput | tuple[Any, ...]:
         """Encodes clips.
 
@@ -396,13 +397,28 @@ class CDEModel(CDEPreTrainedModel):
             output_hidden_states: Return the backbone's hidden states too.
             output_attentions: Return the backbone's attention maps too; needs `attn_implementation="eager"`.
             return_dict: `False`: a tuple in place of `CDEModelOutput`.
+            features: In place of `pixel_values`, what `encode` made of them before: (B, T, D_b), or (B, T, N, D_b)
+                where the configuration reads patches. The backbone is not run, then.
 
         Raises:
             ValueError: The shape is not that of clips, the image size does not fit the backbone, `top_k_patches` is
-                larger than the number of patches, or attention maps are asked of another implementation than eager.
+                larger than the number of patches, or attention maps are asked of another implementation than eager;
+                or both pictures and features are given, or neither, or features of another shape.
         """
-        features, outputs = self.encode(pixel_values, output_hidden_states, output_attentions)
-        batch, frames = pixel_values.shape[:2]
+        outputs: Any = None
+        if features is None:
+            given: Any = pixel_values  # None is answered by `encode` in one sentence
+            features, outputs = self.encode(given, output_hidden_states, output_attentions)
+            batch, frames = given.shape[:2]
+        else:
+            if pixel_values is not None or output_hidden_states or output_attentions:
+                raise ValueError(
+                    "features stand in place of pixel_values, and the backbone is not run: leave out pixel_values, "
+                    "output_hidden_states and output_attentions."
+                )
+            check_features(features, self.reader.feature_dim, self.reader.feature == "patches")
+            batch, frames = features.shape[:2]
+            features = features.flatten(0, 1)  # (B*T, D_b) or (B*T, N, D_b)
         states = full_precision(self.projector, features)  # (B*T, D) or (B*T, N, D)
         states = states.reshape(batch, frames, *states.shape[1:])  # (B, T, D) or (B, T, N, D)
         delta = states[:, 1:] - states[:, :-1]  # (B, T-1, D) or (B, T-1, N, D)
@@ -443,11 +459,12 @@ class CDEForActionClassification(CDEPreTrainedModel):
 
     def forward(
         self,
-        pixel_values: torch.Tensor,
+        pixel_values: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
+        features: torch.Tensor | None = None,
     ) -> CDEActionClassifierOutput | tuple[Any, ...]:
         """Classifies what happened between the frames of clips.
 
@@ -457,6 +474,7 @@ class CDEForActionClassification(CDEPreTrainedModel):
             output_hidden_states: Return the backbone's hidden states too.
             output_attentions: Return the backbone's attention maps too; needs `attn_implementation="eager"`.
             return_dict: `False`: a tuple in place of `CDEActionClassifierOutput`.
+            features: In place of `pixel_values`; see `CDEModel.forward`.
 
         Raises:
             ValueError: See `CDEModel.forward`; or the labels have another shape.
@@ -466,7 +484,9 @@ class CDEForActionClassification(CDEPreTrainedModel):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             return_dict=True,
+            features=features,
         )
+        frames = outputs.states.shape[1]
         logits = full_precision(self.classifier, outputs.delta)  # (B, T-1, A)
         patch_logits = None
         if outputs.patch_delta is not None:
@@ -474,10 +494,10 @@ class CDEForActionClassification(CDEPreTrainedModel):
         loss = None
         if labels is not None:
             scores = logits if patch_logits is None or self.config.patch_loss == "aggregated" else patch_logits
-            loss = action_loss(scores, labels, frames=pixel_values.shape[1])
+            loss = action_loss(scores, labels, frames=frames)
         output = CDEActionClassifierOutput(
             loss=loss,
-            logits=logits.squeeze(1) if pixel_values.shape[1] == 2 else logits,
+            logits=logits.squeeze(1) if frames == 2 else logits,
             delta=outputs.delta,
             states=outputs.states,
             patch_delta=outputs.patch_delta,

@@ -195,11 +195,12 @@ class ConcatenationForActionClassification(BaselinePreTrainedModel):
 
     def forward(
         self,
-        pixel_values: torch.Tensor,
+        pixel_values: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
+        features: torch.Tensor | None = None,
     ) -> BaselineOutput | tuple[Any, ...]:
         """Classifies what happened between the frames of clips; arguments as in `CDEForActionClassification`.
 
@@ -209,11 +210,12 @@ class ConcatenationForActionClassification(BaselinePreTrainedModel):
             output_hidden_states: Return the backbone's hidden states too.
             output_attentions: Return the backbone's attention maps too.
             return_dict: `False`: a tuple in place of the output class.
+            features: In place of `pixel_values`; see `CDEModel.forward`.
 
         Returns:
             `BaselineOutput`; `delta` is z_after - z, (B, T-1, D).
         """
-        encoded = self.cde(pixel_values, output_hidden_states, output_attentions, return_dict=True)
+        encoded = self.cde(pixel_values, output_hidden_states, output_attentions, return_dict=True, features=features)
         return self._output(
             self.classify(self.embed_action(encoded.states)),
             encoded.states,
