@@ -1,8 +1,9 @@
 """Encoded pictures: decoded to upright RGB with care, and encoded again.
 
 Pictures in other forms than upright RGB are converted: Exif orientation is applied, palettes, grey and CMYK become RGB,
-transparent parts are put over black (what they hide is not meant to be seen), 16-bit grey keeps its upper eight bits.
-Of animations the first frame counts. Colour profiles and other metadata are dropped.
+transparent parts are put over black (what they hide is not meant to be seen), of 16 bits the upper eight count.
+Colour profiles and other metadata are dropped. Animations and files of several pages are refused: which of the pictures
+is meant is not known. `modeling_cde.pictures_cde` does the same where models see pictures; a test compares the two.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from typing import NamedTuple
 import numpy as np
 import PIL
 import PIL.Image
-import PIL.ImageOps
 
 MAX_PIXELS = 64_000_000
+MAX_STRETCH = 200  # a longer side of so many shorter ones; more is no view of a scene
 JPEG_QUALITY = 95
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # no format that needs an outside program
 _ORIENTATION = 0x0112  # Exif tag
+_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # Exif orientation -> number of PIL's transposition
 
 
 class BadPictureError(ValueError):
@@ -68,9 +70,15 @@ def open_picture(value: bytes | PIL.Image.Image, name: str = "picture") -> Pictu
     orientation = _orientation(image)
     plain = format is not None and image.mode == "RGB" and "transparency" not in image.info and orientation == 1
     if not plain:
-        if orientation in range(2, 9):
-            image = PIL.ImageOps.exif_transpose(image)
-        image = _to_rgb(image, name)
+        try:
+            image = _to_rgb(image, name)  # before it is turned, which forgets the format
+            if orientation in _TURNS:
+                image = image.transpose(PIL.Image.Transpose(_TURNS[orientation]))
+                image.info = {}  # else it would be turned again when it is given back
+        except ValueError as error:
+            if isinstance(error, BadPictureError):
+                raise
+            raise BadPictureError(f"the {name} has colours that are not read ({error})") from error
     return Picture(image, format, plain, content)
 
 
@@ -100,8 +108,15 @@ def decode(value: bytes | PIL.Image.Image, name: str) -> tuple[PIL.Image.Image, 
                 format = "JPEG" if image.format == "MPO" else image.format  # several JPEGs in one
             if image.width * image.height > MAX_PIXELS:
                 raise PIL.Image.DecompressionBombError(by(image.size))
+            if max(image.size) > MAX_STRETCH * min(image.size):
+                sentence = f"the {name} has {by(image.size)} pixels; at most {MAX_STRETCH} to 1 is a view of a scene"
+                raise BadPictureError(sentence, "picture too thin")
+            # A JPEG of several (MPO) is one picture with previews of itself.
+            if image.format not in ("JPEG", "MPO") and getattr(image, "is_animated", False):
+                sentence = f"the {name} holds several pictures, an animation or pages; save the one that is meant"
+                raise BadPictureError(sentence, "several pictures")
             image.load()
-    except MemoryError:
+    except (MemoryError, BadPictureError):
         raise
     except PIL.Image.DecompressionBombError as error:
         raise BadPictureError(
@@ -129,13 +144,15 @@ def _orientation(image: PIL.Image.Image) -> int | None:
 
 def _to_rgb(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
     """RGB, see the head of this file."""
-    if image.mode in SIXTEEN_BITS:
-        lowest, highest = image.getextrema()
-        if lowest < 0 or highest > 0xFFFF:
-            raise BadPictureError(f"the {name} has values from {lowest} to {highest}, which are no 16-bit grey")
-        image = PIL.Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
-    elif image.mode == "F":
-        raise BadPictureError(f"the {name} holds floating point numbers, which have no range; convert it to 8 bits")
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):  # as Pillow before 11 opens it
+        values = np.asarray(image)
+        grey = (values >> 8).astype(np.uint8)
+        if isinstance(image.info.get("transparency"), int):
+            grey[values == image.info["transparency"]] = 0
+        return PIL.Image.fromarray(grey).convert("RGB")
+    if image.mode in ("I", "F"):
+        kind = "floating point numbers" if image.mode == "F" else "numbers of 32 bits"
+        raise BadPictureError(f"the {name} holds {kind}, whose range is not known; convert it to 8 bits")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         black = PIL.Image.new("RGBA", image.size, (0, 0, 0, 255))

@@ -1,12 +1,9 @@
 """The two pictures that a person gives: opened, checked, and refused in one sentence where they do not do."""
 
-from pathlib import Path
+from PIL import Image
 
-from PIL import Image, ImageOps
+from modeling_cde.pictures_cde import BadPictureError, open_picture, upright_rgb
 
-#: A picture of more pixels is refused before it is decoded; 50 million are 150 MB of memory, and no camera of a phone
-#: is asked to give less.
-MOST_PIXELS = 50_000_000
 #: Two shapes (width / height) that differ by more than this factor are not two pictures of one view.
 MOST_STRETCH = 1.02
 
@@ -41,23 +38,8 @@ def open_pair(before: str | None, after: str | None) -> tuple[Image.Image, Image
 
 
 def _open(path: str, name: str) -> Image.Image:
-    if Path(path).stat().st_size == 0:
-        raise WrongPicture(f"The file {name} is empty: choose another picture.")
     try:
-        with Image.open(path) as opened:
-            if opened.width * opened.height > MOST_PIXELS:
-                raise WrongPicture(
-                    f"The picture {name} is too large, {opened.width} x {opened.height} pixels: shrink it to at most "
-                    f"{MOST_PIXELS // 1_000_000} million."
-                )
-            return ImageOps.exif_transpose(opened).convert("RGB")
-    except WrongPicture:
-        raise
-    except Image.DecompressionBombError as error:
-        raise WrongPicture(
-            f"The picture {name} is too large: shrink it to at most {MOST_PIXELS // 1_000_000} million pixels."
-        ) from error
-    except Exception as error:  # Pillow's readers raise what they like over a broken file: SyntaxError, struct.error
-        raise WrongPicture(
-            f"The file {name} cannot be read as a picture: it is damaged, or something else than JPEG, PNG or WebP."
-        ) from error
+        with open_picture(path, f"The picture {name}") as opened:
+            return upright_rgb(opened, f"The picture {name}")
+    except BadPictureError as error:
+        raise WrongPicture(f"{error} Choose another picture.") from error

@@ -89,9 +89,9 @@ def test_wrong_files_are_answered_in_a_sentence(page, pictures, tmp_path):
     choose(page, "before", pictures[0])
     choose(page, "after", tmp_path / "text.png")
     page.get_by_role("button", name="Run").click()
-    expect(alert.filter(has_text="The file after cannot be read as a picture")).to_be_visible()
+    expect(alert.filter(has_text="The picture after cannot be read as an image")).to_be_visible()
     page.get_by_role("button", name="Swap").click()
-    expect(alert.filter(has_text="The file before cannot be read as a picture")).to_be_visible()
+    expect(alert.filter(has_text="The picture before cannot be read as an image")).to_be_visible()
     assert "Traceback" not in page.content()
     expect(action(page)).to_have_count(0)
 

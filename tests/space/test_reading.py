@@ -11,12 +11,13 @@ import pytest
 import torch
 from app import configured, main, run
 from checkpoint import Checkpoint
-from pictures import MOST_PIXELS, WrongPicture, open_pair
+from pictures import WrongPicture, open_pair
 from PIL import Image
 
 from modeling_cde import CDEImageProcessor
 from modeling_cde.gallery import GALLERY_FILE, read_gallery
 from modeling_cde.methods import METHODS, options_from_data
+from modeling_cde.pictures_cde import MOST_PIXELS
 from tests.drawn_pairs import ACTIONS, OBJECTS
 from tests.space.tiny_checkpoints import draw_pair, save_sure_model, train_rows
 from tests.tiny_models import IMAGE, backbone_config
@@ -126,10 +127,10 @@ def test_wrong_pictures_get_a_sentence_and_no_results(folder, pair, tmp_path):
         (None, None, "The picture before and the picture after are missing"),
         (good, None, "The picture after is missing"),
         (None, good, "The picture before is missing"),
-        (str(text), good, "The file before cannot be read as a picture"),
-        (good, str(cut), "The file after cannot be read as a picture"),
-        (good, str(empty), "The file after is empty"),
-        (good, str(large), "The picture after is too large, 10000 x 5001 pixels"),
+        (str(text), good, "The picture before cannot be read as an image: it is damaged, or in no picture format that"),
+        (good, str(cut), "The picture after cannot be read as an image: it is damaged"),
+        (good, str(empty), "The picture after cannot be read as an image: it is empty. Choose another picture."),
+        (good, str(large), "The picture after cannot be read as an image: it has 10000x6401 pixels, and at most 64 million"),
         (good, str(tall), "The pictures differ in shape: before has 64 x 48 pixels, after 48 x 64."),
     ):
         message, *rest = run(checkpoint, before, after)
