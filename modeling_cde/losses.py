@@ -11,50 +11,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-# (n_local, ...) -> ((n_total, ...) with gradient, index in it of the first local row, number of processes)
-Gather = Callable[[torch.Tensor], tuple[torch.Tensor, int, int]]
+from .contrastive import Gather, at_least_float32, contrastive_terms, supervised_contrastive_loss
 
-_EPS = 1e-6  # far over the rounding noise of an encoder, far under any difference that means something
-
-
-def supervised_contrastive_loss(
-    delta: torch.Tensor,
-    labels: torch.Tensor,
-    temperature: float = 0.1,
-    *,
-    gather: Gather | None = None,
-    eps: float = _EPS,
-) -> torch.Tensor:
-    """Supervised contrastive loss on cosine similarity: deltas of one action attract, those of others repel.
-
-    For anchor i with positives P(i) = {p ≠ i : label p = label i} and s_ij = cos(δ_i, δ_j) / τ
-
-        l_i = -1/|P(i)| · Σ_{p ∈ P(i)} log( exp s_ip / Σ_{j ≠ i} exp s_ij )
-
-    and the loss is the mean of l_i over the anchors with P(i) ≠ ∅.
-
-    (L_out of Khosla et al. 2020, without a factor τ). That the mean runs over the anchors that have a
-    positive, and neither over all anchors nor as a sum, is our choice: the source of the method does not say.
-    n equal deltas of one class give log(n - 1).
-
-    Args:
-        delta: (n, D), floating; half precision is computed in float32.
-        labels: (n,), integer actions; rows with equal labels are positives of each other.
-        temperature: τ > 0. The default is ours.
-        gather: makes the rows of all processes out of this process's. The result is then
-            (sum over local anchors) · processes / (anchors with a positive everywhere), so that the mean over
-            processes, which is what DistributedDataParallel takes of the gradients, is one process's loss.
-        eps: a delta of norm ≤ eps has no direction: its cosine with all others is 0, and it gets no gradient.
-
-    Returns:
-        A scalar ≥ 0 of at least float32. 0, with zero gradient, if no anchor has a positive; never NaN for
-        finite input.
-
-    Raises:
-        ValueError: if the shapes do not fit or the temperature is not positive.
-    """
-    loss, _ = _contrastive(delta, labels, temperature, gather, eps)
-    return loss
+__all__ = ["CDELoss", "TermMeans", "flatten_deltas", "sparsity_loss", "supervised_contrastive_loss"]
 
 
 def sparsity_loss(delta: torch.Tensor, reduction: str = "sum") -> torch.Tensor:
@@ -75,7 +34,7 @@ def sparsity_loss(delta: torch.Tensor, reduction: str = "sum") -> torch.Tensor:
     if reduction not in ("sum", "mean"):
         raise ValueError(f"sparsity_loss: reduction must be 'sum' or 'mean', got {reduction!r}.")
     n, dimensions = delta.shape
-    total = _at_least_float32(delta).abs().sum()
+    total = at_least_float32(delta).abs().sum()
     return total / (max(n, 1) * (dimensions if reduction == "mean" else 1))
 
 
@@ -142,7 +101,7 @@ class CDELoss(nn.Module):
         sparsity_weight = self.sparsity_weight * sparsity_scale
         grad = torch.is_grad_enabled()
         with torch.set_grad_enabled(grad and self.contrastive_weight != 0):
-            contrastive, lonely = _contrastive(features, actions, self.temperature, gather, _EPS)
+            contrastive, lonely = contrastive_terms(features, actions, self.temperature, gather)
         with torch.set_grad_enabled(grad and sparsity_weight != 0):
             sparsity = sparsity_loss(features, self.sparsity_reduction)
         loss = cross_entropy
@@ -227,56 +186,7 @@ def flatten_deltas(
     return rows, actions.repeat_interleave(k)  # (B·(T-1)·k,)
 
 
-def _at_least_float32(x: torch.Tensor) -> torch.Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
 def _mean_norm(delta: torch.Tensor) -> torch.Tensor:
     """Mean Euclidean norm of the rows of delta (n, D), a scalar of at least float32; 0 for n = 0."""
-    norms: torch.Tensor = torch.linalg.vector_norm(_at_least_float32(delta.detach()), dim=1)  # (n,)
+    norms: torch.Tensor = torch.linalg.vector_norm(at_least_float32(delta.detach()), dim=1)  # (n,)
     return norms.sum() / max(len(norms), 1)
-
-
-def _contrastive(
-    delta: torch.Tensor, labels: torch.Tensor, temperature: float, gather: Gather | None, eps: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """`supervised_contrastive_loss`, and the share of anchors without a positive; both scalars."""
-    if delta.ndim != 2 or labels.shape != delta.shape[:1]:
-        raise ValueError(
-            "supervised_contrastive_loss: delta must have shape (n, D) and labels (n,), got "
-            f"{tuple(delta.shape)} and {tuple(labels.shape)}."
-        )
-    if not temperature > 0:
-        raise ValueError(f"supervised_contrastive_loss: temperature must be positive, got {temperature}.")
-    with torch.autocast(delta.device.type, enabled=False):  # a matrix product would fall back to half precision
-        local = _directions(_at_least_float32(delta), eps)  # (n, D)
-        everyone, first, processes = gather(local) if gather else (local, 0, 1)  # (N, D)
-        all_labels = gather(labels)[0] if gather else labels  # (N,)
-        n, total = len(local), len(everyone)
-        own = torch.arange(first, first + n, device=delta.device)[:, None] == torch.arange(total, device=delta.device)
-        positive = (labels[:, None] == all_labels[None, :]) & ~own  # (n, N)
-        num_positives = positive.sum(1)  # (n,)
-
-        scores = local @ everyone.T / temperature  # (n, N)
-        # The smallest finite number instead of -inf: alone in a row, -inf would make the gradient NaN.
-        log_denominator = scores.masked_fill(own, torch.finfo(scores.dtype).min).logsumexp(1)  # (n,)
-        mean_positive = (scores * positive).sum(1) / num_positives.clamp(min=1)  # (n,)
-        has_positive = num_positives > 0
-        per_anchor = torch.where(has_positive, log_denominator - mean_positive, 0.0)  # (n,)
-
-        # Counted on the gathered labels, so that no process needs another's result.
-        anchors = ((all_labels[:, None] == all_labels[None, :]).sum(1) > 1).sum()  # ()
-        loss = per_anchor.sum() * processes / anchors.clamp(min=1)
-        return loss, 1.0 - anchors / max(total, 1)
-
-
-def _directions(x: torch.Tensor, eps: float) -> torch.Tensor:
-    """x (n, D) with rows of length 1, and rows of zeros, without gradient, where the norm is at most eps.
-
-    Dividing by max(norm, eps) instead would send gradients of size 1/eps into pairs of equal images.
-    """
-    norm = torch.linalg.vector_norm(x.detach(), dim=1, keepdim=True)
-    has_direction = norm > eps
-    safe = torch.where(has_direction, x, torch.ones_like(x))
-    unit = safe / torch.linalg.vector_norm(safe, dim=1, keepdim=True)
-    return torch.where(has_direction, unit, torch.zeros_like(x))

@@ -7,7 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from modeling_cde import contrastive
 from modeling_cde.losses import CDELoss, TermMeans, flatten_deltas, sparsity_loss, supervised_contrastive_loss
 
 TEMPERATURES = (0.05, 0.1, 0.5, 1.0)
@@ -45,7 +47,9 @@ def test_contrastive_equals_the_formula(n, classes, temperature):
     for seed in range(3):
         delta, labels = draw(n, 6, classes, seed)
         expected, lonely = naive_contrastive(delta, labels, temperature)
-        assert supervised_contrastive_loss(delta, labels, temperature).item() == pytest.approx(expected, abs=1e-12)
+        for chunk in (None, 1, n // 2, n - 1):
+            loss = supervised_contrastive_loss(delta, labels, temperature, chunk=chunk)
+            assert loss.item() == pytest.approx(expected, abs=1e-12)
         terms = CDELoss(temperature=temperature)(torch.tensor(0.0), delta, labels)
         assert terms["contrastive"].item() == pytest.approx(expected, abs=1e-12)
         assert terms["anchors_without_positive"].item() == pytest.approx(lonely, abs=1e-6)
@@ -106,6 +110,109 @@ def test_contrastive_properties(n, dimensions, classes, seed, scale, temperature
     torch.testing.assert_close(supervised_contrastive_loss(delta, labels * 7 + 3, temperature), loss, **close)
 
 
+def loss_and_gradient(delta, labels, temperature=0.1, weight=1.0, **options):
+    delta = delta.clone().requires_grad_()
+    loss = supervised_contrastive_loss(delta, labels, temperature, **options)
+    (loss * weight).backward()
+    return loss.detach(), delta.grad
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    n=st.integers(2, 40),
+    chunk=st.integers(1, 39),
+    dimensions=st.integers(1, 8),
+    classes=st.integers(1, 30),
+    zeros=st.integers(0, 3),
+    seed=st.integers(0, 2**31),
+    temperature=st.sampled_from(TEMPERATURES),
+    dtype=st.sampled_from([torch.float64, torch.float32, torch.bfloat16]),
+)
+def test_chunks_give_the_loss_and_the_gradient_of_all_at_once(
+    n, chunk, dimensions, classes, zeros, seed, temperature, dtype
+):
+    delta, labels = draw(n, dimensions, classes, seed, dtype)
+    delta[:zeros] = 0.0
+    expected = loss_and_gradient(delta, labels, temperature, weight=3.0, chunk=n)
+    got = loss_and_gradient(delta, labels, temperature, weight=3.0, chunk=chunk)
+    close = {torch.float64: 1e-12, torch.float32: 1e-4, torch.bfloat16: 2e-2}[dtype]
+    for value, reference in zip(got, expected, strict=True):
+        assert value.dtype == reference.dtype
+        torch.testing.assert_close(value, reference, rtol=close, atol=close)
+    with torch.no_grad():
+        torch.testing.assert_close(supervised_contrastive_loss(delta, labels, temperature, chunk=chunk), got[0])
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 4])
+def test_the_shares_of_processes_add_up_to_the_whole(chunk):
+    delta, labels = draw(14, 5, 4, 6)
+    loss, gradient = loss_and_gradient(delta, labels, 0.3)
+    shares, total = [0, 3, 9, 14], delta.clone().requires_grad_()
+    parts = []
+    for first, end in pairwise(shares):  # three processes, each with its own number of rows
+
+        def gather(rows, first=first):
+            # The directions of all the others come from where ours come from, so their gradient can be looked at.
+            everyone = torch.nn.functional.normalize(total) if rows.is_floating_point() else labels
+            return everyone, first, len(shares) - 1
+
+        parts.append(supervised_contrastive_loss(total[first:end], labels[first:end], 0.3, gather=gather, chunk=chunk))
+    mean = torch.stack(parts).mean()  # what DistributedDataParallel makes of them
+    mean.backward()
+    torch.testing.assert_close(mean, loss)
+    torch.testing.assert_close(total.grad, gradient)
+
+
+class Largest(TorchDispatchMode):
+    """Keeps the number of elements of the largest tensor that any operation makes."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for x in result if isinstance(result, (list, tuple)) else [result]:
+            if isinstance(x, torch.Tensor):
+                self.elements = max(self.elements, x.numel())
+        return result
+
+
+def test_of_many_deltas_no_square_is_held(monkeypatch):
+    def largest(n, **options):
+        delta, labels = draw(n, 2, 7, n, torch.float32)
+        with Largest() as seen:
+            loss_and_gradient(delta, labels, **options)
+        return seen.elements
+
+    assert largest(1024) == 2**20
+    assert largest(1025) <= 2**20 < largest(1025, chunk=1025)
+    monkeypatch.setattr(contrastive, "_SCORES", 2**12)
+    monkeypatch.setattr(contrastive, "_ANCHORS", 8)
+    assert largest(64) == 2**12
+    assert largest(500) <= 2**12
+    assert largest(1000) == 8 * 1000
+
+
+def test_chunks_of_a_large_batch_give_the_terms_of_all_at_once():
+    delta, labels = draw(1500, 16, 40, 7, torch.float32)
+    labels[:3] = torch.tensor([90, 91, 92])  # three anchors without a positive
+    terms = CDELoss()(torch.tensor(0.0), delta, labels)
+    expected, gradient = loss_and_gradient(delta.double(), labels, chunk=1500)
+    torch.testing.assert_close(terms["contrastive"].double(), expected, rtol=1e-6, atol=0)
+    assert terms["anchors_without_positive"].item() == pytest.approx(3 / 1500, abs=1e-6)
+    _, got = loss_and_gradient(delta, labels)
+    torch.testing.assert_close(got.double(), gradient, rtol=1e-4, atol=1e-8)
+
+
+def test_the_loss_in_chunks_compiles_in_one_graph():
+    delta, labels = draw(10, 3, 3, 8)
+    x = delta.clone().requires_grad_()
+    loss = torch.compile(supervised_contrastive_loss, backend="eager", fullgraph=True)(x, labels, chunk=4)
+    loss.backward()
+    expected, gradient = loss_and_gradient(delta, labels)
+    torch.testing.assert_close(loss.detach(), expected)
+    torch.testing.assert_close(x.grad, gradient)
+
+
 @pytest.mark.parametrize("labels", [[], [0], [0, 1], [3, 1, 2, 0]])
 def test_no_positive_gives_zero_and_no_gradient(labels):
     delta = torch.randn(len(labels), 4, requires_grad=True)
@@ -137,15 +244,18 @@ def test_gradients_are_those_of_the_formula():
     delta.requires_grad_()
     assert torch.autograd.gradcheck(lambda x: supervised_contrastive_loss(x, labels, 0.3), (delta,))
     assert torch.autograd.gradcheck(lambda x: CDELoss()(x.sum(), x, labels)["loss"], (delta,))
+    assert torch.autograd.gradcheck(lambda x: supervised_contrastive_loss(x, labels, 0.3, chunk=4), (delta,))
+    loss = supervised_contrastive_loss(delta, labels, 0.3, chunk=4)
+    with pytest.raises(RuntimeError, match="chunk=6"):  # and no wrong second derivative
+        torch.autograd.grad(loss, delta, create_graph=True)
 
 
 def test_stable_at_low_temperature_and_extreme_scale():
     delta, labels = draw(8, 4, 2, 1, torch.float32)
     for factor, temperature in ((1.0, 1e-3), (1e15, 0.1), (1e-4, 0.1)):
-        x = (delta * factor).requires_grad_()
-        loss = supervised_contrastive_loss(x, labels, temperature)
-        loss.backward()
-        assert loss.isfinite() and x.grad.isfinite().all()
+        for chunk in (8, 3):
+            loss, gradient = loss_and_gradient(delta * factor, labels, temperature, chunk=chunk)
+            assert loss.isfinite() and gradient.isfinite().all()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -231,6 +341,7 @@ def test_every_delta_of_a_sequence_counts():
         (lambda: supervised_contrastive_loss(torch.zeros(3, 2), torch.zeros(2)), r"labels \(n,\)"),
         (lambda: supervised_contrastive_loss(torch.zeros(3, 2), torch.zeros(3), 0.0), "temperature"),
         (lambda: supervised_contrastive_loss(torch.zeros(3, 2), torch.zeros(3), math.nan), "temperature"),
+        (lambda: supervised_contrastive_loss(torch.zeros(3, 2), torch.zeros(3), chunk=0), "chunk"),
         (lambda: sparsity_loss(torch.zeros(3)), r"shape \(n, D\)"),
         (lambda: sparsity_loss(torch.zeros(3, 2), "max"), "reduction"),
         (lambda: CDELoss()(torch.tensor(0.0), torch.zeros(3, 4, 2), torch.zeros(3)), "one label per delta"),
