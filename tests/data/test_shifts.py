@@ -15,15 +15,15 @@ from tests.data.tiny_pairs import write_shards
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shifts")
-    write_shards(folder)
+    write_shards(folder, "multi")  # its rows have no boxes in part, which the single view needs
     return folder
 
 
 def test_both_shifts_of_a_joint_split_share_the_in_distribution_parts(folder):
-    manifests = assemble(folder, "single", progress=False)
+    manifests = assemble(folder, "multi", progress=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        splits = load_shifts(str(folder))
+        splits = load_shifts(str(folder), "multi")
     wanted = {"train", "validation", "test", "validation_comp", "test_comp", "validation_syst", "test_syst"}
     assert set(splits) == wanted and set(reported_splits(splits)) == wanted - {"train"}
     assert pairs_used_twice(splits) == {}
@@ -32,9 +32,9 @@ def test_both_shifts_of_a_joint_split_share_the_in_distribution_parts(folder):
 
 
 def test_a_protocol_without_validation_selects_on_its_own(folder):
-    manifest = assemble(folder, "single", protocol="causal_triplet", shift="syst", progress=False)["syst"]
+    manifest = assemble(folder, "multi", protocol="causal_triplet", shift="syst", progress=False)["syst"]
     with pytest.warns(UserWarning, match="no in-distribution validation part .* selected on validation_syst") as caught:
-        splits = load_shifts(str(folder), shift="syst")
+        splits = load_shifts(str(folder), "multi", "syst")
     assert len(caught) == 1
     assert set(splits) == {"train", "validation", "test", "validation_syst", "test_syst"}
     assert sorted(splits["validation"]["pair_id"]) == sorted(manifest.parts["validation_ood"])
@@ -46,9 +46,9 @@ def test_a_protocol_without_validation_selects_on_its_own(folder):
 
 def test_shifts_with_different_training_parts_are_not_mixed(folder):
     for shift in ("comp", "syst"):
-        assemble(folder, "single", protocol="causal_triplet", shift=shift, progress=False)
+        assemble(folder, "multi", protocol="causal_triplet", shift=shift, progress=False)
     with pytest.raises(ValueError, match="have different train parts, so one model cannot be tested on both"):
-        load_shifts(str(folder))
+        load_shifts(str(folder), "multi")
 
 
 def test_both_of_a_data_set_of_one_shift_is_told_the_flag(tmp_path):

@@ -1,0 +1,131 @@
+"""What is wrong with the rows of a data set, found in its columns before anything long begins; no picture is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def check_splits(splits: Mapping[str, datasets.Dataset], source: str, *, boxes_needed: bool) -> None:
+    """Look at every row of a training's splits, but not into its pictures.
+
+    Args:
+        splits: "train" and the parts to validate and test on, as `load_shifts` names them; the columns are there and
+            of the right types (`load_pairs`).
+        source: Folder or repository, for the error.
+        boxes_needed: Whether a row without a box is of no use: the model is shown the box.
+
+    Raises:
+        ValueError: For a split without pairs; a row whose class, pair_id, picture or box is missing or out of range;
+            a pair_id twice in a split, or in training and in another; splits with other classes than training's; a
+            training part of less than two pairs or actions. The sentence names split and pair.
+    """
+    done: set[int] = set()
+    for name, rows in splits.items():
+        if id(rows) not in done:
+            check_rows(rows, f"{source}, {name}", boxes_needed=boxes_needed)
+        done.add(id(rows))
+    if "train" not in splits:
+        return
+    train = splits["train"]
+    for name, rows in splits.items():
+        for column in ("action", "object"):
+            if rows.features[column].names != train.features[column].names:
+                raise ValueError(
+                    f"{source}: {name} and train have different classes of {column}, so their numbers mean different "
+                    "things; build the data set again in one go."
+                )
+    actions = pc.unique(_table(train, ["action"])["action"]).to_pylist()
+    if len(actions) < 2:
+        only = train.features["action"].int2str(actions[0])
+        raise ValueError(
+            f"{source}: train has no action but {only!r}, and there is nothing to tell apart; add pairs of another."
+        )
+    trained_on = _table(train, ["pair_id"])["pair_id"]
+    for name, rows in splits.items():
+        ids = _table(rows, ["pair_id"])["pair_id"]
+        shared = pc.filter(ids, pc.is_in(ids, value_set=trained_on.combine_chunks())) if rows is not train else []
+        if len(shared):
+            raise ValueError(
+                f"{source}: the pair {shared[0].as_py()!r} is in train and in {name} ({len(shared)} pairs are); "
+                "what is trained on tells nothing of what is new, so split the data set again."
+            )
+
+
+def check_rows(rows: datasets.Dataset, where: str, *, boxes_needed: bool) -> None:
+    """Look at every row of one split; see `check_splits`.
+
+    Args:
+        rows: n pairs.
+        where: For the error: data set and split.
+        boxes_needed: Whether a row without a box is of no use.
+    """
+    if len(rows) == 0:
+        raise ValueError(f"{where}: the split has no pairs; build the data set with more pairs.")
+    known = [name for name in ("pair_id", "action", "object", "box") if name in rows.column_names]
+    table = _table(rows, known)
+    ids = table["pair_id"]
+    if ids.null_count or pc.any(pc.equal(ids, "")).as_py():
+        row = _first(pc.fill_null(pc.equal(ids, ""), True))
+        raise ValueError(f"{where}: row {row} has no pair_id; give each pair one of its own.")
+    if len(pc.unique(ids)) < len(ids):
+        counts = pc.value_counts(ids)
+        twice = next(item["values"].as_py() for item in counts if item["counts"].as_py() > 1)
+        raise ValueError(f"{where}: the pair_id {twice!r} stands twice; give each pair one of its own.")
+    for column in ("action", "object"):
+        names = rows.features[column].names
+        wrong = pc.fill_null(pc.or_(pc.less(table[column], 0), pc.greater_equal(table[column], len(names))), True)
+        if (row := _first(wrong)) is not None:
+            value = table[column][row].as_py()
+            raise ValueError(
+                f"{where}: the {column} of pair {ids[row]} is {'missing' if value is None else value}; it has to be "
+                f"one of the {len(names)} classes, 0 to {len(names) - 1}."
+            )
+    for column in ("before", "after"):
+        pictures = _table(rows, [column])[column]
+        gone = pc.and_(pc.is_null(pc.struct_field(pictures, "bytes")), pc.is_null(pc.struct_field(pictures, "path")))
+        if (row := _first(gone)) is not None:
+            raise ValueError(f"{where}: the picture {column!r} of pair {ids[row]} is missing; give each pair both.")
+    if "box" in known:
+        _check_boxes(table["box"], ids, where)
+    if boxes_needed:
+        lacking = pc.is_null(table["box"]) if "box" in known else pa.array([True])
+        if (row := _first(lacking)) is not None:
+            raise ValueError(
+                f"{where}: pair {ids[row]} has no box, to which the single view crops; store boxes, or take the whole "
+                "pictures by the view multi."
+            )
+
+
+def _check_boxes(boxes: Any, ids: Any, where: str) -> None:
+    """Boxes are four whole numbers with inclusive bounds; whether they reach outside is told with the picture."""
+    rule = "it has to be four whole numbers xmin, ymin, xmax, ymax with 0 <= xmin <= xmax and 0 <= ymin <= ymax"
+    try:
+        bounds = boxes.cast(pa.list_(pa.float64(), 4))
+    except pa.ArrowException as error:
+        raise ValueError(f"{where}: a box is of the type {boxes.type}, and {rule}.") from error
+    # A number that is missing becomes NaN, which no comparison below lets pass; a missing box is none.
+    sides = [pc.list_element(bounds, i).to_numpy() for i in range(4)]
+    good = np.logical_and.reduce([side == np.floor(side) for side in sides])  # not of NaN; infinity is not below any
+    good &= (0 <= sides[0]) & (sides[0] <= sides[2]) & (0 <= sides[1]) & (sides[1] <= sides[3])
+    good &= np.isfinite(sides[2]) & np.isfinite(sides[3])
+    wrong = np.flatnonzero(~good & boxes.is_valid().to_numpy())
+    if len(wrong):
+        row = int(wrong[0])
+        raise ValueError(f"{where}: the box {boxes[row].as_py()} of pair {ids[row]} is none; {rule}.")
+
+
+def _table(rows: datasets.Dataset, columns: list[str]) -> pa.Table:
+    """Some columns of the rows, in their order."""
+    return rows.with_format("arrow").select_columns(columns)[:]
+
+
+def _first(wrong: Any) -> int | None:
+    """The first row for which it is true."""
+    row = pc.index(wrong, True).as_py()
+    return None if row < 0 else row
