@@ -49,6 +49,16 @@ class ModelArguments:
     projector_num_layers: int = field(default=2, metadata={"help": "linear layers of the projector"})
     projector_dropout: float = field(default=0.0, metadata={"help": "dropout within the projector, in [0, 1)"})
     freeze_backbone: bool = field(default=False, metadata={"help": "train the projector and the classifier only"})
+    cache_features: bool = field(
+        default=False,
+        metadata={
+            "help": "compute a frozen backbone's features once and train on them; needs freeze_backbone and no augment"
+        },
+    )
+    features_folder: str | None = field(
+        default=None,
+        metadata={"help": "where cached features are kept, also for other runs; default: features/ in output_dir"},
+    )
     freeze_blocks: int = field(default=0, metadata={"help": "freeze the embeddings and this many first blocks"})
     lora_rank: int = field(
         default=0, metadata={"help": "train the backbone through LoRA adapters of this rank only; 0 for none"}
@@ -145,6 +155,16 @@ class DataArguments:
     train_pairs: int | None = field(default=None, metadata={"help": "train on so many pairs only"})
     train_objects: int | None = field(default=None, metadata={"help": "train on so many objects only"})
     num_actions: int | None = field(default=None, metadata={"help": "train and test on so many actions only"})
+    streaming: bool = field(
+        default=False,
+        metadata={
+            "help": "read training pairs on the way in place of a copy on this disk: shuffled within blocks, batches "
+            "not class-aware; see docs/scale.md"
+        },
+    )
+    stream_buffer: int = field(
+        default=512, metadata={"help": "pairs that are put in a random order at a time, in each process and worker"}
+    )
     rooms_folder: str = field(default="data/rooms", metadata={"help": "where rendered rooms are, or will be"})
     rooms_pairs: int = field(default=3000, metadata={"help": "how many pairs to render"})
     rooms_image_size: int = field(default=128, metadata={"help": "side of the rendered pictures, in pixels"})
@@ -158,9 +178,11 @@ class DataArguments:
         ):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not known; choose one of: {', '.join(choices)}.")
-        for name in ("image_size", "rooms_pairs", "rooms_image_size", "rooms_workers"):
+        for name in ("image_size", "stream_buffer", "rooms_pairs", "rooms_image_size", "rooms_workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
+        if self.streaming and (given := [name for name, number in self.subsets().items() if number is not None]):
+            raise ValueError(f"{given[0]} chooses among all pairs, which streaming does not read: leave out one of them.")
 
     def subsets(self) -> dict[str, int | None]:
         """What `modeling_cde.data.subsets.take_subsets` is told."""

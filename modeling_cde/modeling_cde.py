@@ -330,6 +330,12 @@ class CDEModel(CDEPreTrainedModel):
             module.eval()
         return self
 
+    @property
+    def backbone_is_frozen(self) -> bool:
+        """Whether the whole backbone is out of training, so that equal pictures always give equal features."""
+        trained = any(parameter.requires_grad for parameter in self.backbone.parameters())
+        return not trained and any(module is self.backbone for module in self._frozen)
+
     def _freeze(self, num_blocks: int | None) -> None:
         if num_blocks is None:
             frozen: list[nn.Module] = [self.backbone]

@@ -15,8 +15,9 @@ class PairCollator:
 
     Called with B items of `pixel_values` (T, 3, H, W) float32 and `labels` (an int; T-1 ints for a clip of
     more than two frames), it returns `pixel_values` (B, T, 3, H, W) float32 and `labels` (B,) or (B, T-1)
-    int64. `labels` is left out where no item has it, and so are the extras of `PairTransform`: `objects` (an int
-    each), stacked to (B,) int64, and `masks` (T, H, W), stacked to (B, T, H, W) float32.
+    int64. Where the items have `features` (T, D_b) or (T, N, D_b) (`modeling_cde.feature_cache`), these take the place
+    of `pixel_values`. `labels` is left out where no item has it, and so are the extras of `PairTransform`: `objects`
+    (an int each), stacked to (B,) int64, and `masks` (T, H, W), stacked to (B, T, H, W) float32.
 
     Raises:
         ValueError: If an item lacks `pixel_values`, the items differ in shape, or only some have labels or an extra.
@@ -25,13 +26,14 @@ class PairCollator:
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         if not items:
             raise ValueError("The batch is empty; give at least one pair.")
+        inputs = "features" if "features" in items[0] else "pixel_values"
         for index, item in enumerate(items):
-            if "pixel_values" not in item:
+            if inputs not in item:
                 raise ValueError(
-                    f"Item {index} of the batch has {', '.join(item) or 'nothing'} but no pixel_values; set "
+                    f"Item {index} of the batch has {', '.join(item) or 'nothing'} but no {inputs}; set "
                     "a PairTransform by dataset.with_transform and remove_unused_columns=False."
                 )
-        batch = {"pixel_values": _stack(items, "pixel_values")}  # B x (T, 3, H, W) -> (B, T, 3, H, W)
+        batch = {inputs: _stack(items, inputs)}  # B x (T, 3, H, W) -> (B, T, 3, H, W)
         for name, verb in (("labels", "label"), *((name, "give it to") for name in EXTRAS)):
             lacking = [index for index, item in enumerate(items) if item.get(name) is None]
             if len(lacking) == len(items):
