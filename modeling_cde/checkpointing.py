@@ -1,33 +1,146 @@
-"""What a training saves and restores: a model by itself, or the adapters that LoRA trains in it."""
+"""What a training saves and restores: checkpoints that are complete or absent, without pickle.
 
+A checkpoint has the model, or the adapters that LoRA trains in it, and beside it, as safetensors and JSON,
+
+    optimizer.safetensors, scheduler.safetensors       see training_state.py; scaler.safetensors where fp16 is trained
+    random_state-0.safetensors, ...                    the random generators of each process
+    trainer_state.json, training_args.json             how far the training was, its log, and what it was started with
+    manifest.json                                      see checkpoint_folder.py
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
+import torch
+from accelerate.utils import broadcast
+from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.trainer_callback import ExportableState
+from transformers.utils import logging
 
+from . import checkpoint_folder
 from .adapter_files import ADAPTER_FOLDER, add_description, load_adapter_weights, save_adapter
+from .checkpoint_folder import checkpoints, find_damage, newest_complete, temporary_of
 from .data.sampler import seeded
 from .lora import is_adapted, merged
-from .pushing import PushingTrainer
+from .sharded_checkpoints import is_sharded, load_sharded, save_sharded
+from .sharding import ShardingTrainer
+from .training_state import read_state, write_state
+from .whole_files import TEMPORARY, says_what_is_not_written, write_files_whole, write_whole
+
+logger = logging.get_logger(__name__)
+
+OPTIMIZER, SCHEDULER, SCALER = "optimizer.safetensors", "scheduler.safetensors", "scaler.safetensors"
+STATE, WEIGHTS = "trainer_state.json", "model.safetensors"
 
 
-class CheckpointingTrainer(PushingTrainer):
-    """A `Trainer` whose checkpoints give back the weights that they were made of, whatever names they are saved under.
+class CheckpointingTrainer(ShardingTrainer):
+    """A `Trainer` that can be stopped anywhere: its checkpoints are whole, and give back what they were made of.
 
     Args:
         *args, **kwargs: as for `transformers.Trainer`.
 
     Raises:
-        ValueError: if a model with LoRA would be sharded over processes.
+        ValueError: see `ShardingTrainer`.
     """
 
     model: Any
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if is_adapted(self.model) and self._sharded:
-            raise ValueError("LoRA is trained by one process, or by several with a whole model each: not by shards.")
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """See `transformers.Trainer.train`.
+
+        Args:
+            resume_from_checkpoint: a checkpoint's folder, or True for the newest one of `args.output_dir` that is
+                complete; each newer one is passed over with a warning, and with none at all training starts anew.
+            **kwargs: as for `transformers.Trainer.train`.
+
+        Raises:
+            ValueError: the named checkpoint is not complete.
+            OSError: a checkpoint cannot be written.
+        """
+        wanted = None if resume_from_checkpoint is False else resume_from_checkpoint
+        return super().train(self._complete_checkpoint(wanted), **kwargs)
+
+    def _complete_checkpoint(self, wanted: str | Literal[True] | None) -> str | None:
+        """The folder to resume from; the first process looks, the others are told the step."""
+        run = Path(self.args.output_dir)
+        damage, step = None, -1
+        if self.is_world_process_zero():
+            for path in checkpoint_folder.remove_unfinished(run):
+                logger.warning(f"{path} was not finished when an earlier run was stopped; it is removed.")
+            if wanted is True:
+                newest, passed_over = newest_complete(run)
+                for sentence in passed_over:
+                    logger.warning(sentence)
+                step = -1 if newest is None else newest
+            elif wanted is not None:
+                damage = find_damage(Path(wanted))
+        told = broadcast(torch.tensor([step, damage is not None], device=self.args.device))
+        step = int(told[0])
+        if told[1]:
+            hint = " or true, which takes the newest complete one" if checkpoints(run) else ""
+            raise ValueError(
+                f"resume_from_checkpoint={wanted}: {damage or 'it is not complete'}; name another checkpoint{hint}."
+            )
+        if wanted is not True:
+            return wanted
+        if step < 0:
+            logger.warning(f"{run} has no complete checkpoint to resume from: training starts at its beginning.")
+            return None
+        return str(checkpoints(run)[step])
+
+    # Saving
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        if trial is None:
+            self.store_flos()
+        state, run = self.state, Path(self._get_output_dir(trial))
+        folder = run / f"checkpoint-{state.global_step}"
+        best = run / f"checkpoint-{state.best_global_step}"
+        with self._written_whole(folder) as temporary:
+            self.save_model(str(temporary), _internal_call=True)
+            if state.best_global_step and (best == folder or best.is_dir()):
+                state.best_model_checkpoint = str(best)
+            if not self.args.save_only_model:
+                self._save_optimizer_and_scheduler(str(temporary))
+                self._save_scaler(str(temporary))
+                self._save_rng_state(str(temporary))
+            if self.args.should_save:
+                self._save_callbacks()
+                state.save_to_json(str(temporary / STATE))
+        if self.args.push_to_hub:
+            self._push_from_checkpoint(str(folder))
+        if self.args.should_save:
+            checkpoint_folder.rotate(folder, self.args.save_total_limit, state.best_model_checkpoint)
+
+    @contextmanager
+    def _written_whole(self, folder: Path) -> Iterator[Path]:
+        """The folder for all processes to write a checkpoint to, which takes its place when all have written."""
+        with says_what_is_not_written(folder):
+            if self.args.should_save:
+                checkpoint_folder.begin(folder)
+            self.accelerator.wait_for_everyone()
+            yield temporary_of(folder)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                about = {"step": self.state.global_step, "processes": self.args.world_size}
+                checkpoint_folder.complete(folder, **about, save_only_model=self.args.save_only_model)
+            self.accelerator.wait_for_everyone()
+
+    def _save_callbacks(self) -> None:
+        """Put the state of the callbacks that have one into the trainer's, as `Trainer._save_checkpoint` does."""
+        for callback in [*self.callback_handler.callbacks, self.control]:
+            if isinstance(callback, ExportableState):
+                name, kept = type(callback).__name__, self.state.stateful_callbacks
+                if isinstance(kept[name], list):
+                    kept[name].append(callback.state())
+                else:
+                    kept[name] = callback.state()
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Saves the model; see `transformers.Trainer.save_model`.
@@ -41,7 +154,8 @@ class CheckpointingTrainer(PushingTrainer):
         adapted, folder = self.model, Path(output_dir or self.args.output_dir)
         if not _internal_call:
             if self.args.should_save:
-                save_adapter(adapted, folder / ADAPTER_FOLDER)
+                with write_files_whole(folder / ADAPTER_FOLDER, last="adapter_model.safetensors") as temporary:
+                    save_adapter(adapted, temporary)
             self.model = merged(adapted)
         try:
             super().save_model(output_dir, _internal_call)
@@ -49,6 +163,66 @@ class CheckpointingTrainer(PushingTrainer):
             self.model = adapted
         if _internal_call and self.args.should_save:
             add_description(adapted, folder)
+
+    def _save(self, output_dir: str, state_dict: dict[str, Any] | None = None) -> None:
+        if not self.args.should_save:
+            return
+        model, folder = self.accelerator.unwrap_model(self.model, keep_torch_compile=False), Path(output_dir)
+        whole = nullcontext(folder) if folder.name.startswith(TEMPORARY) else write_files_whole(folder, last=WEIGHTS)
+        with whole as temporary:
+            if hasattr(model, "save_pretrained"):
+                model.save_pretrained(temporary, state_dict=state_dict)
+            else:
+                save_file(state_dict or model.state_dict(), temporary / WEIGHTS, metadata={"format": "pt"})
+            if self.processing_class is not None:
+                self.processing_class.save_pretrained(temporary)
+            (temporary / "training_args.json").write_text(self.args.to_json_string() + "\n", encoding="utf-8")
+
+    def save_state(self) -> None:
+        """Saves how far the training is, and its log; see `transformers.Trainer.save_state`."""
+        if self.args.should_save:
+            with write_whole(Path(self.args.output_dir) / STATE) as temporary:
+                self.state.save_to_json(str(temporary))
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.is_deepspeed_enabled:  # has files of its own for everything
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        if self.is_fsdp_enabled:
+            save_sharded(self.model, self.optimizer, output_dir)
+        elif self.args.should_save:
+            write_state(Path(output_dir, OPTIMIZER), self.optimizer.state_dict())
+        if self.args.should_save:
+            write_state(Path(output_dir, SCHEDULER), self.lr_scheduler.state_dict())
+
+    def _save_scaler(self, output_dir: str) -> None:
+        scaler = getattr(self.accelerator, "scaler", None)
+        if scaler is not None and self.args.should_save:
+            write_state(Path(output_dir, SCALER), scaler.state_dict())
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        state = {"python": random.getstate(), "numpy": np.random.get_state(), "cpu": torch.random.get_rng_state()}
+        if self.args.device.type == "cuda":
+            state["cuda"] = [torch.cuda.get_rng_state(device) for device in self._gpus]
+        write_state(self._random_file(output_dir), state)
+
+    # Resuming
+
+    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
+        done: tuple[int, int] = super()._init_training_state(*args, **kwargs)
+        state = self.state
+        if state.best_model_checkpoint is None and state.best_global_step:  # the whole run may lie elsewhere now
+            best = Path(self.args.output_dir) / f"checkpoint-{state.best_global_step}"
+            state.best_model_checkpoint = str(best) if best.is_dir() else None
+        if state.global_step >= state.max_steps:
+            logger.warning(f"The training was finished at step {state.global_step}: nothing of it is left to do.")
+        return done
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        if self.state.global_step >= self.state.max_steps:  # finished within an epoch, and resumed
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*args, **kwargs)
 
     def restore(self, checkpoint: str) -> bool:
         """Fills the model from a checkpoint; False where a sharded model needs Trainer's own way.
@@ -61,7 +235,10 @@ class CheckpointingTrainer(PushingTrainer):
         if is_adapted(self.model):
             load_adapter_weights(self.model, checkpoint)
             return True
-        if self._sharded or not isinstance(self.model, PreTrainedModel):
+        if self.is_fsdp_enabled or is_sharded(checkpoint):
+            load_sharded(self.model, None, checkpoint)
+            return True
+        if self.is_deepspeed_enabled or not isinstance(self.model, PreTrainedModel):
             return False
         with seeded():
             saved, info = type(self.model).from_pretrained(checkpoint, output_loading_info=True)
@@ -79,6 +256,45 @@ class CheckpointingTrainer(PushingTrainer):
         if not self.restore(self.state.best_model_checkpoint):
             super()._load_best_model()
 
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        if self.is_deepspeed_enabled:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        if self.is_fsdp_enabled or is_sharded(checkpoint):
+            load_sharded(self.model, self.optimizer, checkpoint)
+        else:
+            self.optimizer.load_state_dict(read_state(Path(checkpoint, OPTIMIZER)))
+        self.lr_scheduler.load_state_dict(read_state(Path(checkpoint, SCHEDULER)))
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        scaler = getattr(self.accelerator, "scaler", None)
+        if checkpoint is not None and scaler is not None and Path(checkpoint, SCALER).is_file():
+            scaler.load_state_dict(read_state(Path(checkpoint, SCALER)))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        if not (file := self._random_file(checkpoint)).is_file():
+            logger.warning(
+                f"{checkpoint} was written by fewer processes: number {self.args.process_index} starts with fresh "
+                "random generators."
+            )
+            return
+        state = read_state(file)
+        name, keys, *rest = state["numpy"]
+        random.setstate(state["python"])
+        np.random.set_state((name, keys.numpy(), *rest))
+        torch.random.set_rng_state(state["cpu"])
+        if self.args.device.type == "cuda":
+            for device, own in zip(self._gpus, state.get("cuda", []), strict=False):
+                torch.cuda.set_rng_state(own, device)
+
+    def _random_file(self, folder: str) -> Path:
+        return Path(folder, f"random_state-{self.args.process_index}.safetensors")
+
     @property
-    def _sharded(self) -> bool:
-        return bool(self.is_deepspeed_enabled or self.is_fsdp_enabled)
+    def _gpus(self) -> list[Any]:
+        """The GPUs that this process computes on: several under DataParallel."""
+        return list(range(self.args.n_gpu)) if self.args.n_gpu > 1 else [self.args.device]

@@ -26,7 +26,19 @@ MAY_IMPORT = {
     "methods": (*_MODELS, "arguments", "data.splits", "lora", "adapter_files"),
     "adapter_files": ("lora",),
     "pushing": ("hub", "lora", "cards.checkpoint_files"),
-    "checkpointing": ("adapter_files", "data.sampler", "lora", "pushing"),
+    "checkpoint_folder": ("whole_files",),
+    "checkpointing": (
+        "adapter_files",
+        "checkpoint_folder",
+        "data.sampler",
+        "lora",
+        "pushing",
+        "sharded_checkpoints",
+        "sharding",
+        "training_state",
+        "whole_files",
+    ),
+    "losses": ("contrastive",),
     "trainer": ("checkpointing", "data.sampler", "distributed", "losses", "training_args"),
     "run_record": ("arguments", "data.shifts", "lora", "training_args"),
     "predictions": ("data", "metrics"),
@@ -76,7 +88,10 @@ def within(name: str, *allowed: str) -> bool:
     return any(name == item or name.startswith(f"{item}.") for item in allowed)
 
 
-@pytest.mark.parametrize("name", ["configuration_cde", "losses", "distributed", "metrics", "lora", "hub"])
+@pytest.mark.parametrize(
+    "name",
+    ["configuration_cde", "contrastive", "distributed", "metrics", "lora", "hub", "training_state", "whole_files"],
+)
 def test_imports_nothing_local(name):
     assert local(ROOT / PACKAGE / f"{name}.py") == set()
 

@@ -1,0 +1,156 @@
+"""Checkpoints of a training: folders that are complete or absent, and that can be told apart from damaged ones.
+
+    OUTPUT_DIR/checkpoint-60/manifest.json       written last: every file of the checkpoint with its size and SHA-256
+    OUTPUT_DIR/tmp-checkpoint-90/                is being written, or was when the process was killed
+
+A checkpoint is written under its temporary name, brought to the disk, described by its manifest and then renamed. One
+that is to go is first renamed, too. So whatever is called checkpoint-N was complete once; the manifest tells whether it
+still is.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from .whole_files import TEMPORARY, to_disk
+
+MANIFEST = "manifest.json"
+
+
+def temporary_of(folder: Path) -> Path:
+    """Where a checkpoint is written before it gets its name."""
+    return folder.with_name(TEMPORARY + folder.name)
+
+
+def begin(folder: Path) -> None:
+    """Make the empty temporary folder of a checkpoint."""
+    shutil.rmtree(temporary_of(folder), ignore_errors=True)
+    temporary_of(folder).mkdir(parents=True)
+
+
+def complete(folder: Path, **about: Any) -> None:
+    """Turn the temporary folder of a checkpoint, in which all its files are, into the checkpoint.
+
+    Args:
+        folder: of the checkpoint; one of that name is replaced.
+        **about: plain values that the manifest tells beside the files.
+    """
+    written = temporary_of(folder)
+    files = sorted(path for path in written.rglob("*") if path.is_file())
+    for file in files:
+        to_disk(file)
+    with ThreadPoolExecutor() as readers:
+        sums = readers.map(_sha256, files)
+    listed = {
+        file.relative_to(written).as_posix(): {"bytes": file.stat().st_size, "sha256": digest}
+        for file, digest in zip(files, sums, strict=True)
+    }
+    manifest = written / MANIFEST
+    manifest.write_text(json.dumps({**about, "files": listed}, indent=1) + "\n", encoding="utf-8")
+    for path in (manifest, *(path for path in written.rglob("*") if path.is_dir()), written):
+        to_disk(path)
+    old = folder.with_name(f"{TEMPORARY}old-{folder.name}")
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        os.rename(folder, old)
+    os.rename(written, folder)
+    to_disk(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def find_damage(folder: Path) -> str | None:
+    """Why a checkpoint cannot be resumed from, in a few words; None if it can."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        listed = {folder / name: (about["bytes"], about["sha256"]) for name, about in manifest["files"].items()}
+    except FileNotFoundError:
+        return f"it has no {MANIFEST}, so it was not written to its end, or by an older version"
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return f"its {MANIFEST} cannot be read"
+    for file, (size, _) in listed.items():
+        if not file.is_file():
+            return f"{file.relative_to(folder)} is missing"
+        if file.stat().st_size != size:
+            return f"{file.relative_to(folder)} has {file.stat().st_size} bytes in place of {size}"
+    if manifest.get("save_only_model"):
+        return "it holds the model without the state of the training (save_only_model)"
+    try:
+        with ThreadPoolExecutor() as readers:
+            sums = list(readers.map(_sha256, listed))
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+    for (file, (_, wanted)), found in zip(listed.items(), sums, strict=True):
+        if found != wanted:
+            return f"{file.relative_to(folder)} was changed after it was written"
+    return None
+
+
+def checkpoints(run: Path) -> dict[int, Path]:
+    """Folders of the checkpoints of a run by step, the newest first."""
+    found = {}
+    for path in run.glob("checkpoint-*") if run.is_dir() else []:
+        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and path.is_dir():
+            found[int(match[1])] = path
+    return dict(sorted(found.items(), reverse=True))
+
+
+def newest_complete(run: Path) -> tuple[int | None, list[str]]:
+    """The step of the newest checkpoint of a run that can be resumed from, and a sentence on each newer one."""
+    passed_over: list[str] = []
+    for step, folder in checkpoints(run).items():
+        damage = find_damage(folder)
+        if damage is None:
+            return step, passed_over
+        passed_over.append(f"{folder} is passed over: {damage}.")
+    return None, passed_over
+
+
+def rotate(written: Path, limit: int | None, best: str | None) -> None:
+    """Remove the oldest checkpoints of a run until `limit` are left.
+
+    Args:
+        written: the checkpoint that has just become complete, which stays.
+        limit: how many may stay, at least those that have to; None, or 0, for all.
+        best: the best checkpoint, which stays.
+    """
+    if not limit or limit < 0:
+        return
+    own = int(written.name.rpartition("-")[2])
+    there = checkpoints(written.parent)
+    kept = [path for path in there.values() if path == written or (best and path.resolve() == Path(best).resolve())]
+    # What lies ahead of this step is what a resumed training has passed over: that first, then the oldest.
+    others = sorted((step < own, step) for step, path in there.items() if path not in kept)
+    for _, step in others[: max(0, len(there) - max(limit, len(kept)))]:
+        remove(there[step])
+
+
+def remove(folder: Path) -> None:
+    """Remove a checkpoint: half removed it has no checkpoint's name any more."""
+    gone = folder.with_name(f"{TEMPORARY}old-{folder.name}")
+    shutil.rmtree(gone, ignore_errors=True)
+    os.rename(folder, gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def remove_unfinished(run: Path) -> list[Path]:
+    """Remove what a killed process has left half-written, or half-removed, in the folder of a run; says what."""
+    found = sorted(path for pattern in (f"{TEMPORARY}*", "_push_*") for path in run.glob(pattern))
+    for path in found:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return found
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,89 @@
+"""The state of an optimizer, a learning-rate schedule or random generators as one safetensors file: nothing is pickled.
+
+Tensors are the file's tensors, named by their path; everything else is JSON in the file's header. Both give back the
+bits that were written.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+_KEY = "state"
+# Of an object with this one key the value is what JSON has no form for.
+_TENSOR, _TUPLE, _ITEMS = "<tensor>", "<tuple>", "<items>"
+
+
+def write_state(path: str | Path, value: Any) -> None:
+    """Write a state.
+
+    Args:
+        path: of the file.
+        value: tensors, NumPy arrays, numbers, strings, booleans and None, in dicts, lists and tuples of any depth.
+
+    Raises:
+        TypeError: something else is in it; the message says where.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    structure = json.dumps(_take_apart(value, "", tensors))
+    written: set[int] = set()
+    for name, tensor in tensors.items():  # a file of safetensors cannot say that two share memory
+        storage = tensor.untyped_storage().data_ptr()
+        tensors[name] = tensor.clone() if storage in written else tensor
+        written.add(storage)
+    save_file(tensors, path, metadata={_KEY: structure})
+
+
+def read_state(path: str | Path) -> Any:
+    """Read what `write_state` has written: arrays as tensors, all tensors on the CPU.
+
+    Raises:
+        ValueError: the file is no such file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            structure = json.loads(file.metadata()[_KEY])
+            return _put_together(structure, file)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} holds no state of a training: resume from another checkpoint.") from error
+
+
+def _take_apart(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value)
+    if isinstance(value, torch.Tensor):
+        name = path if path not in tensors else f"{path} {len(tensors)}"  # a key may have a dot of its own
+        tensors[name] = value.detach().to("cpu").contiguous()
+        return {_TENSOR: name}
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        items = [_take_apart(item, f"{path}.{i}" if path else str(i), tensors) for i, item in enumerate(value)]
+        return items if isinstance(value, list) else {_TUPLE: items}
+    if isinstance(value, dict):
+        parts = {key: _take_apart(item, f"{path}.{key}" if path else str(key), tensors) for key, item in value.items()}
+        if all(isinstance(key, str) for key in parts) and not parts.keys() & {_TENSOR, _TUPLE, _ITEMS}:
+            return parts
+        if all(key is None or isinstance(key, str | bool | int | float) for key in parts):
+            return {_ITEMS: [[key, item] for key, item in parts.items()]}  # JSON's keys are strings
+    raise TypeError(f"{path or 'the state'} is a {type(value).__name__}, which only a pickle could hold.")
+
+
+def _put_together(part: Any, file: Any) -> Any:
+    if isinstance(part, list):
+        return [_put_together(item, file) for item in part]
+    if not isinstance(part, dict):
+        return part
+    if part.keys() == {_TENSOR}:
+        return file.get_tensor(part[_TENSOR])
+    if part.keys() == {_TUPLE}:
+        return tuple(_put_together(item, file) for item in part[_TUPLE])
+    if part.keys() == {_ITEMS}:
+        return {key: _put_together(item, file) for key, item in part[_ITEMS]}
+    return {key: _put_together(item, file) for key, item in part.items()}
