@@ -1,10 +1,29 @@
-"""Several processes: their tensors as one through which the gradient flows back, and their share of the cores."""
+"""Several processes: how they find each other, their tensors as one, and their share of the cores."""
 
 import os
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+
+def join_processes(use_cpu: bool = False, timeout: float = 600) -> None:
+    """Join the processes that a launcher has started on a machine without GPUs; elsewhere nothing is done.
+
+    Accelerate makes one group of such processes only if the launcher said that the CPU is meant, which
+    `accelerate launch` says to a single process alone. Without that, each would take itself for the only one, train by
+    itself and write over what the others write. Nor does it pass on how long they wait for each other.
+
+    Args:
+        use_cpu: the CPU is asked for, whatever else there is.
+        timeout: seconds that a process waits for the others in each exchange, before it gives up.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not (use_cpu or not torch.accelerator.is_available()):
+        return
+    os.environ["ACCELERATE_USE_CPU"] = "true"
+    if not dist.is_initialized():
+        dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
 
 
 def num_processes() -> int:
@@ -60,6 +79,16 @@ def gather_rows(rows: torch.Tensor) -> tuple[torch.Tensor, int, int]:
     if min(heights) < tallest:
         gathered = torch.cat([piece[:n] for piece, n in zip(torch.split(gathered, tallest), heights, strict=True)])
     return gathered, sum(heights[: dist.get_rank()]), len(heights)
+
+
+def share_buffers(model: torch.nn.Module) -> None:
+    """Give every process the buffers of the first one, such as the running statistics of batch norm.
+
+    All processes must call it, with the same model. Without a process group nothing is done.
+    """
+    if num_processes() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 def use_all_cores(processes: int = 1) -> int:
