@@ -57,7 +57,7 @@ class RayEngine:
     """
 
     def __init__(self, resources: Mapping[str, float], address: str | None = None) -> None:
-        from data_scripts.engines import EngineUnavailableError, check_engine
+        from data_scripts.engines import check_engine, start_ray
 
         check_engine("ray", address)
         import ray
@@ -66,17 +66,7 @@ class RayEngine:
         self.resources = dict(resources)
         self._ours = not ray.is_initialized()
         if self._ours:
-            where: dict[str, Any] = (
-                {"address": address} if address else {"address": "local", "include_dashboard": False}
-            )
-            try:
-                ray.init(**where, logging_level="warning", log_to_driver=False)
-            except Exception as error:  # Ray raises many kinds, depending on what the address names
-                reason = " ".join(str(error).split())[:200]
-                raise EngineUnavailableError(
-                    f"Ray cannot be reached at {address or 'this machine'} ({reason}): check the address, or choose "
-                    "--engine local."
-                ) from error
+            start_ray(ray, address, log_to_driver=False)
         self.slots = sum(_fit(node["Resources"], self.resources) for node in ray.nodes() if node["Alive"])
         if not self.slots and address is None:
             self.close()

@@ -8,12 +8,15 @@ import socket
 import threading
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from data_scripts.packing import pack_job
 from data_scripts.work_units import ENGINES, Source, StopBuildError
 from data_scripts.workers import END_SECONDS, Outcome, Supervisor
+
+_NOBODY = "http://127.0.0.1:9"  # the port "discard"
 
 
 class EngineUnavailableError(OSError):
@@ -57,7 +60,7 @@ def check_engine(engine: str, ray_address: str | None = None) -> None:
         raise ValueError(f"The engine is {engine!r}; choose {' or '.join(ENGINES)}.")
     if engine != "ray":
         return
-    _import_ray()
+    _import_ray(ray_address)
     if ray_address is not None and ":" in ray_address:
         # Ray itself would wait minutes for a machine that does not answer, and then not raise but end the process.
         host, _, port = ray_address.removeprefix("ray://").rpartition(":")
@@ -132,10 +135,10 @@ def _ray(job: Job, units: Sequence[str], address: str | None) -> Generator[Outco
 
     An actor that is lost with its machine costs its unit one try, and is replaced.
     """
-    ray = _import_ray()
+    ray = _import_ray(address)
     ours = not ray.is_initialized()
     if ours:
-        _start_ray(ray, address, job.workers)
+        start_ray(ray, address, num_cpus=job.workers)
     actors: list[Any] = []
     idle: list[Any] = []
     running: dict[Any, tuple[Any, str | None]] = {}  # what is waited for -> its actor and unit (None: its start)
@@ -183,19 +186,50 @@ def _ray(job: Job, units: Sequence[str], address: str | None) -> Generator[Outco
             ray.shutdown()
 
 
-def _start_ray(ray: Any, address: str | None, workers: int) -> None:
-    """Join a cluster, or start one here that listens to no one else and ends with this process.
+def start_ray(ray: Any, address: str | None, num_cpus: int | None = None, **options: Any) -> None:
+    """Join a cluster, or start one here that listens to this machine only and ends with this process.
+
+    Args:
+        ray: The module.
+        address: Of the cluster; None starts one.
+        num_cpus: Of a cluster that is started; None takes all.
+        **options: Others of `ray.init`.
 
     Raises:
         EngineUnavailableError: The cluster cannot be reached.
     """
+    options = {"logging_level": "warning", **options}
     try:
         if address is None:
-            ray.init("local", num_cpus=workers, include_dashboard=False, logging_level="warning")
+            with _no_question_to_the_cloud():
+                ray.init("local", num_cpus=num_cpus, include_dashboard=False, **options)
         else:
-            ray.init(address, logging_level="warning")
+            ray.init(address, **options)
     except Exception as error:  # Ray raises many kinds, depending on what the address names
         raise _unreachable(address, error) from error
+
+
+@contextmanager
+def _no_question_to_the_cloud() -> Iterator[None]:
+    """Keep Ray's dashboard process, which runs without a dashboard too, from asking which cloud it is in.
+
+    It asks 169.254.169.254 and metadata.google.internal whenever it starts, also with usage statistics turned off. A
+    proxy that nobody serves, in that process alone, ends the question on this machine.
+    """
+    from ray._private import services
+
+    start = services.start_ray_process
+
+    def start_quietly(command: Any, process_type: str, *arguments: Any, **options: Any) -> Any:
+        if process_type == "dashboard":
+            options["env_updates"] = {**(options.get("env_updates") or {}), "http_proxy": _NOBODY, "no_proxy": ""}
+        return start(command, process_type, *arguments, **options)
+
+    services.start_ray_process = start_quietly
+    try:
+        yield
+    finally:
+        services.start_ray_process = start
 
 
 def _unreachable(address: str | None, error: Exception) -> EngineUnavailableError:
@@ -207,9 +241,11 @@ def _unreachable(address: str | None, error: Exception) -> EngineUnavailableErro
     return EngineUnavailableError(f"Ray cannot {where} ({reason}): {remedy}.")
 
 
-def _import_ray() -> Any:
+def _import_ray(address: str | None) -> Any:
     # Nothing is sent home, and no copy of the working directory to the cluster, unless the user asks Ray for it.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address is None:  # by that name, on Linux too: all that Ray starts listens to 127.0.0.1 alone
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         import ray

@@ -147,14 +147,14 @@ def _find(name: str) -> Any:
 
 def _is_plain_class(kind: type) -> bool:
     """Whether instances are an attribute dict and nothing else: no exceptions, containers or slots."""
-    return kind.__new__ is object.__new__ and kind.__dictoffset__ != 0
+    return "__new__" not in {name for base in kind.__mro__[:-1] for name in vars(base)} and kind.__dictoffset__ != 0
 
 
 def _object(name: str, state: list[tuple[str, Any]]) -> Any:
     kind = _find(name)
     if not (isinstance(kind, type) and _is_plain_class(kind)):
         raise PackingError(f"{name} is no class whose objects travel.")
-    made = object.__new__(kind)
+    made: Any = object.__new__(kind)
     vars(made).update((attribute, unpack(item)) for attribute, item in state)
     return made
 

@@ -1,10 +1,17 @@
-"""Shared fixtures: everything runs offline on tiny models that are built from their configuration, on one thread."""
+"""Shared fixtures: everything runs offline on tiny models that are built from their configuration, on one thread.
+
+Offline is enforced: no test, and no process that a test starts, reaches another machine (`blocked_network`).
+"""
 
 import gc
 import os
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
+
+from tests.blocked_network import sitecustomize as blocked_network
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
@@ -13,6 +20,13 @@ os.environ.setdefault("HF_EVALUATE_OFFLINE", "1")
 # tiny models take a multiple of their time. Read where torch is imported, also by child processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Children are kept off the network, too; every pytest process has a list of its own of what was tried.
+BLOCKED = str(Path(__file__).with_name("blocked_network"))
+if BLOCKED not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [BLOCKED, os.environ.get("PYTHONPATH")]))
+TRIES = Path(tempfile.mkdtemp(prefix="tests-")) / "network"
+os.environ[blocked_network.LOG] = str(TRIES)
 
 # Files that take long, for whatever they start: first, so that no worker is left alone with one of them at the end.
 LONG = ("test_train.py", "test_distributed.py", "test_engines_ray.py", "test_remote_code.py", "test_hub.py", "docs/")
@@ -33,6 +47,21 @@ def imports_are_no_garbage():
     """Transformers' Trainer collects garbage before it trains: half a second for all that was imported, every time."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_unconfigure():
+    TRIES.unlink(missing_ok=True)
+    TRIES.parent.rmdir()
+
+
+@pytest.fixture(autouse=True)
+def nothing_calls_out():
+    """Fails a test during which something tried to reach another machine, also where the error was swallowed."""
+    yield
+    if TRIES.exists():
+        tried = TRIES.read_text(encoding="utf-8")
+        TRIES.unlink()
+        pytest.fail(f"something tried to reach another machine:\n{tried}")
 
 
 @pytest.fixture(autouse=True)

@@ -27,6 +27,8 @@ HUB_FILES = {
 }
 
 # Run by python -I -S: no site-packages, so that only what is linked into one folder is installed.
+# What keeps the tests off the network comes by PYTHONPATH, which this process is not to have.
+BLOCK = f"import runpy; runpy.run_path({str(Path(__file__).parent / 'blocked_network' / 'sitecustomize.py')!r})\n"
 CHECK = """
 import json, sys
 from pathlib import Path
@@ -217,7 +219,7 @@ def test_a_fresh_process_without_the_package(tmp_path):
         commits = json.dumps({name: hub.publish(name, tmp_path / folder) for name, folder in published.items()})
         known = {name: value for name, value in hub.environment(tmp_path / "home").items() if name[:6] != "PYTHON"}
         run = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", CHECK, str(tmp_path), commits],
+            [sys.executable, "-I", "-S", "-c", BLOCK + CHECK, str(tmp_path), commits],
             capture_output=True,
             text=True,
             env=known,

@@ -14,6 +14,9 @@ from modeling_cde.metrics import compute_action_metrics
 from tests.cards.hub_rules import problems
 
 ROOT = Path(__file__).resolve().parents[2]
+BLOCKED = str(
+    ROOT / "tests" / "blocked_network"
+)  # of PYTHONPATH, what keeps the tests off the network is all that is left
 FOLDER = ROOT / "metric" / "action_accuracy"
 
 # What a reader of the folder's README.md runs, in a process that cannot see the package.
@@ -60,7 +63,7 @@ def test_there_is_one_source():
 
 def test_evaluate_loads_the_folder_without_the_package_and_gives_what_the_readme_shows(tmp_path):
     (tmp_path / "metric").symlink_to(ROOT / "metric")
-    environment = os.environ | {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
+    environment = os.environ | {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": BLOCKED}
     run = subprocess.run(
         [sys.executable, "-c", LOAD % block("python")], cwd=tmp_path, env=environment, capture_output=True, text=True
     )

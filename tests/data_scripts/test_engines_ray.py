@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from data_scripts.engines import EngineUnavailableError
+from data_scripts.engines import EngineUnavailableError, start_ray
 from data_scripts.work_units import StopBuildError, run_units
 from tests.data_scripts.fake_source import FakeSource, calls, shards, start, survivors
 
@@ -20,12 +20,13 @@ def logs(folder: Path, name: str) -> Path:
 
 
 def test_ray_gives_the_bytes_of_local_workers_and_is_left_as_it_was(tmp_path: Path) -> None:
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # as the engine does, before Ray is imported
     ray = pytest.importorskip("ray")
     faults = {"unit-001": "die once", "unit-003": "leak", "unit-004": "supervisor once", "unit-006": "raise"}
     source = FakeSource(tmp_path, count=8, faults=faults)
     # A session of Ray that Ray's user started: `supervisor` kills an actor in it, which costs the unit one try.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init("local", num_cpus=2, include_dashboard=False, logging_level="error", log_to_driver=False)
+    start_ray(ray, None, num_cpus=2, logging_level="error", log_to_driver=False)
+    assert ray.get_runtime_context().gcs_address.startswith("127.0.0.1:")  # and is reached from nowhere else
     try:
         report = run_units(source, tmp_path / "ray", workers=3, engine="ray", retries=1, progress=False)
         assert ray.is_initialized()
