@@ -33,7 +33,9 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     from transformers import set_seed
 
     from modeling_cde.arguments import DataArguments, ModelArguments
+    from modeling_cde.checkpoint_folder import check_is_new
     from modeling_cde.distributed import use_all_cores
+    from modeling_cde.feature_cache import check_caching
     from modeling_cde.methods import METHODS, make_model
     from modeling_cde.recipe import parse_recipe
     from modeling_cde.run_record import run_record
@@ -44,6 +46,8 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     kinds = (ModelArguments, DataArguments, CDETrainingArguments)
     model_args, data_args, train_args = parse_recipe(kinds, arguments, brought)
     check_last_is_kept(train_args)
+    check_is_new(train_args)
+    check_caching(model_args, data_args)
     if missing := [name for name in ("matplotlib", "sklearn", "jinja2") if not find_spec(name)]:  # used at the end
         raise ValueError(f"{missing[0]} is not installed: pip install 'modeling-cde[analysis]'.")
     set_seed(train_args.seed)
@@ -54,42 +58,30 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
         render_rooms(data_args)
 
     from modeling_cde.data.collator import PairCollator
-    from modeling_cde.data.shifts import load_shifts
-    from modeling_cde.data.subsets import take_subsets
-    from modeling_cde.data.transforms import Augmentation, PairTransform
-    from modeling_cde.metrics import compute_action_metrics
     from modeling_cde.progress import show_progress
+    from modeling_cde.selection import selection_metrics
     from modeling_cde.trainer import CDETrainer
+    from modeling_cde.training_data import training_parts, training_splits, training_transforms
 
-    splits = take_subsets(
-        load_shifts(data_args.source, data_args.view, data_args.shift), seed=train_args.seed, **data_args.subsets()
-    )
+    splits = training_splits(data_args, train_args)
     actions = splits["train"].features["action"].names
     model, processor = make_model(model_args, data_args.image_size, splits["train"].features)
-    seen = {"crop": "box" if data_args.view == "single" else "none", "extras": model.extra_inputs}
-    plain = PairTransform.from_processor(processor, **seen)
-    augment = data_args.augment and Augmentation.for_actions(actions)  # mirrored, but for "push left"
-    augmented = PairTransform.from_processor(processor, **seen, augment=augment, seed=train_args.seed)
-
-    def accuracy(prediction: Any) -> dict[str, float]:
-        predicted = prediction.predictions.argmax(-1).tolist()
-        metrics = compute_action_metrics(predicted, prediction.label_ids.tolist(), actions)
-        return {"accuracy": metrics["accuracy"], "never_predicted": len(metrics["never_predicted"])}
-
+    plain, augmented = training_transforms(data_args, model, processor, actions, train_args.seed)
+    train, validation = training_parts(model_args, train_args, model, splits, plain, augmented)
     trainer = CDETrainer(
         model=model,
         args=train_args,
-        train_dataset=splits["train"].with_transform(augmented),
-        eval_dataset={name: rows.with_transform(plain) for name, rows in splits.items() if name[:5] == "valid"},
+        train_dataset=train,
+        eval_dataset=validation,
         data_collator=PairCollator(),
         processing_class=processor,
-        compute_metrics=accuracy,
+        compute_metrics=selection_metrics(actions),
     )
     show_progress(trainer)
     return trainer, splits, plain, run_record(arguments, (model_args, data_args, train_args), splits, model)
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str], *callbacks: Any) -> None:
     """Train, evaluate, and leave checkpoint, numbers, picture and card in the output folder."""
     started = time.time()
     try:
@@ -103,33 +95,38 @@ def main(arguments: list[str]) -> None:
     from modeling_cde.data.shifts import reported_splits
     from modeling_cde.doctor_callback import DoctorCallback
     from modeling_cde.evaluation import evaluate_splits, results_table
-    from modeling_cde.lora import merged
     from modeling_cde.selection import restore_last, selected_epoch
+    from modeling_cde.training_data import bank_of, sentence_of
+    from modeling_cde.whole_files import write_whole
 
     if "lora" in record and trainer.is_world_process_zero():
         print(record["lora"])
-    resume = trainer.args.resume_from_checkpoint  # a folder, or "true" for the newest checkpoint of output_dir
-    trainer.add_callback(doctor := DoctorCallback())
-    trainer.train(resume_from_checkpoint=True if str(resume).lower() == "true" else resume)
+    for callback in (doctor := DoctorCallback(), *callbacks):
+        trainer.add_callback(callback)
     output = Path(trainer.args.output_dir)
+    try:
+        trainer.train(resume_from_checkpoint=trainer.args.resume_from_checkpoint)
+    except (ValueError, OSError) as error:
+        sys.exit(f"train.py: {sentence_of(error)}")
     if doctor.stopped:
         sys.exit(f"train.py: stopped ({doctor.stopped.sentence}) and not evaluated; {output} keeps its checkpoints.")
     trainer.save_model(str(output))
     trainer.save_state()
-    record["minutes"] = round((time.time() - started) / 60, 1)
+    record["minutes"] = round((trainer.seconds_before + time.time() - started) / 60, 1)
     record["selected"] = selected_epoch(trainer)
-    settings = {"batch_size": trainer.args.per_device_eval_batch_size, "bank": splits["train"]}
+    settings = {"batch_size": trainer.args.per_device_eval_batch_size, "bank": bank_of(splits["train"])}
     splits = reported_splits(splits)
-    metrics = evaluate_splits(merged(trainer.model), splits, transform, output, extra={"training": record}, **settings)
+    metrics = evaluate_splits(trainer.whole_model(), splits, transform, output, extra={"training": record}, **settings)
     if trainer.args.evaluate_last_checkpoint:
         record["selected"] = restore_last(trainer)
         evaluate_splits(
-            merged(trainer.model), splits, transform, output / "last", extra={"training": record}, **settings
+            trainer.whole_model(), splits, transform, output / "last", extra={"training": record}, **settings
         )
     if not trainer.is_world_process_zero():
         return
     for manifest in record["manifests"]:
-        shutil.copy(manifest, output / f"split_{Path(manifest).name}")
+        with write_whole(output / f"split_{Path(manifest).name}") as temporary:
+            shutil.copyfile(manifest, temporary)
     plot_training_curve(output)
     write_model_card(output)
     print(f"\n{results_table(metrics)}\n\n{output}/ holds the checkpoint (config.json, model.safetensors), the card")
@@ -147,4 +144,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    from modeling_cde.stopping import stoppable
+
+    with stoppable("train.py") as stop:
+        main(sys.argv[1:], stop)

@@ -182,7 +182,7 @@ class DataArguments:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
         if self.streaming and (given := [name for name, number in self.subsets().items() if number is not None]):
-            raise ValueError(f"{given[0]} chooses among all pairs, which streaming does not read: leave out one of them.")
+            raise ValueError(f"{given[0]} chooses among all pairs, and streaming reads no list of them: leave out one.")
 
     def subsets(self) -> dict[str, int | None]:
         """What `modeling_cde.data.subsets.take_subsets` is told."""

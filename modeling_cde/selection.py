@@ -1,9 +1,12 @@
 """Which epoch a run ended with: the one that validation selected, and the last one beside it."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import Trainer
+
+from .metrics import compute_action_metrics
 
 
 def check_last_is_kept(args: Any) -> None:
@@ -58,3 +61,21 @@ def restore_last(trainer: Any) -> dict[str, Any]:
         if not trainer.restore(str(last)):
             raise ValueError(f"{last} is sharded: evaluate it by python -m modeling_cde.evaluation.")
     return {"step": state.global_step, "epoch": round(state.epoch, 2), "criterion": None}
+
+
+def selection_metrics(actions: Sequence[str]) -> Callable[[Any], dict[str, float]]:
+    """What is computed of each validation part while training goes on.
+
+    Args:
+        actions: names of the classes, by their ids.
+
+    Returns:
+        A `compute_metrics` for `transformers.Trainer`: `accuracy`, and `never_predicted`, a number of actions.
+    """
+
+    def compute(prediction: Any) -> dict[str, float]:
+        predicted = prediction.predictions.argmax(-1).tolist()
+        metrics = compute_action_metrics(predicted, prediction.label_ids.tolist(), actions)
+        return {"accuracy": metrics["accuracy"], "never_predicted": len(metrics["never_predicted"])}
+
+    return compute

@@ -17,17 +17,18 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 from transformers.trainer_utils import EvalLoopOutput
 
-from .checkpointing import CheckpointingTrainer
 from .data.sampler import seeded, training_batches
+from .data.streaming import PairStream
 from .distributed import gather_rows
 from .losses import CDELoss, TermMeans
+from .stream_training import StreamingTrainer
 from .training_args import CDETrainingArguments
 
 # Outputs that are not handed to compute_metrics, which gets the logits alone.
 _NOT_PREDICTIONS = "delta states patch_delta patch_indices patch_logits auxiliary_loss hidden_states attentions".split()
 
 
-class CDETrainer(CheckpointingTrainer):
+class CDETrainer(StreamingTrainer):
     """Trainer of `CDEForActionClassification` and of every model with its inputs and outputs.
 
     The loss is the model's `outputs.loss` plus the contrastive and the sparsity term on `outputs.delta`, or
@@ -45,7 +46,8 @@ class CDETrainer(CheckpointingTrainer):
     Further columns of a batch (`objects`, `masks`: see `PairTransform`) are passed to the model as they are.
 
     Training batches: a data set with columns (`datasets.Dataset`) is sampled class-aware by
-    `args.label_column`; any other one of known length is shuffled; a stream is read as `Trainer` reads it.
+    `args.label_column`; any other one of known length is shuffled; a `PairStream` is read in shares, see
+    `data/streaming.py`, and any other stream as `Trainer` reads it.
 
     Args:
         model, args, **kwargs: as for `transformers.Trainer`, args being `CDETrainingArguments`.
@@ -169,18 +171,20 @@ class CDETrainer(CheckpointingTrainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Class-aware (see the class), resumable batches; see `transformers.Trainer.get_train_dataloader`."""
         data, args = self.train_dataset, self.args
-        stream = data is None or isinstance(data, IterableDataset) or not hasattr(data, "__len__")
+        stream = data is None or isinstance(data, IterableDataset | PairStream) or not hasattr(data, "__len__")
         if stream or not (args.class_aware_sampling or args.train_sampling_strategy == "random"):
             return super().get_train_dataloader()  # type: ignore[no-any-return]
+        # A batch of all processes, of which each takes its part: what a step sees depends on the size alone, and a run
+        # that is resumed by another number of processes goes on where it was.
         data, batches = training_batches(
             data,
-            self._train_batch_size,
+            self._train_batch_size * args.world_size,
             args.label_column if args.class_aware_sampling else None,
             args.min_samples_per_class,
             args.seed if args.data_seed is None else args.data_seed,
             args.dataloader_drop_last,
         )
-        if len(batches) < (args.world_size if args.dataloader_drop_last else 1):
+        if not len(batches):
             raise ValueError(
                 f"{len(data)} training samples are less than a batch of {self._train_batch_size} for each of "
                 f"{args.world_size} processes: lower per_device_train_batch_size."
@@ -197,7 +201,12 @@ class CDETrainer(CheckpointingTrainer):
             # One of its own, so that to start an epoch takes nothing from the generator of the model's dropout.
             generator=torch.Generator().manual_seed(args.seed),
         )
-        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+        settings = self.accelerator.dataloader_config
+        in_turn, settings.split_batches = settings.split_batches, True
+        try:
+            return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+        finally:
+            settings.split_batches = in_turn
 
     def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader[Any]:
         # `dataloader_drop_last` is meant for training: evaluation counts every sample.

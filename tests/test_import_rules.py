@@ -39,11 +39,14 @@ MAY_IMPORT = {
         "whole_files",
     ),
     "losses": ("contrastive",),
-    "trainer": ("checkpointing", "data.sampler", "distributed", "losses", "training_args"),
+    "stream_training": ("checkpointing", "data.parquet_rows", "data.streaming"),
+    "trainer": ("stream_training", "data.sampler", "data.streaming", "distributed", "losses", "training_args"),
+    "training_data": ("arguments", "data", "feature_cache", "training_args"),
+    "selection": ("metrics",),
     "run_record": ("arguments", "data.shifts", "lora", "training_args"),
     "predictions": ("data", "metrics"),
-    "gallery": ("data", "predictions"),
-    "evaluation": (*_MODELS, "data", "gallery", "metrics", "predictions"),
+    "gallery": ("data", "predictions", "whole_files"),
+    "evaluation": (*_MODELS, "data", "gallery", "metrics", "predictions", "whole_files"),
     "export": ("methods",),
 }
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from .schema import REQUIRED_COLUMNS, SPLITS
@@ -23,7 +24,7 @@ class UnknownConfigError(ValueError):
 def load_pairs(
     source: str | os.PathLike[str],
     config: str,
-    split: str | None = None,
+    split: str | Sequence[str] | None = None,
     streaming: bool = False,
     *,
     decode: bool = False,
@@ -43,7 +44,8 @@ def load_pairs(
         source: Folder (see `modeling_cde.data.build`) or id of a data set repository.
         config: For example `"single_syst"`; see `modeling_cde.data.schema.CONFIGS`.
         split: One of the five splits, also with a slice (`"train[:100]"`); None for all that the source has. Splits
-            of the causal_triplet protocol have no `validation`.
+            of the causal_triplet protocol have no `validation`. A list of splits gives those of them that the source
+            has, and no file of another is read.
         streaming: Read on the way instead of preparing a copy. `transform_pairs` sets the transform then.
         decode: Give pictures as PIL images, for looking at them. By default they stay encoded (`{"bytes",
             "path"}`): `PairTransform` decodes just what it needs.
@@ -52,7 +54,7 @@ def load_pairs(
         token: For a private repository.
 
     Returns:
-        A `datasets.Dataset` (`IterableDataset` when streaming), or a dict of them where split is None.
+        A `datasets.Dataset` (`IterableDataset` when streaming), or a dict of them where split is None or a list.
 
     Raises:
         FileNotFoundError: If the source is no folder with data and no repository.
@@ -63,40 +65,26 @@ def load_pairs(
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
-    folder = Path(source)
-    if folder.is_dir() and not any(path.relative_to(folder).parts[0] != "shards" for path in folder.rglob("*.parquet")):
-        raise FileNotFoundError(f"The folder {source} holds no finished data set; build it there first.")
-    asked = [name.partition("[")[0] for name in re.split(r"\s*\+\s*", split)] if split else []
+    asked = [name.partition("[")[0] for name in re.split(r"\s*\+\s*", split)] if isinstance(split, str) else []
     for name in asked:
         if name not in SPLITS:
             raise ValueError(f"There is no split {name!r}; the splits are {', '.join(SPLITS)}.")
-    where: dict[str, Any] = {
-        "path": str(source),
-        "name": config,
-        "cache_dir": cache_dir,
-        "revision": revision,
-        "token": token,
-    }
-    try:
-        builder = datasets.load_dataset_builder(**where)
-    except (FileNotFoundError, ConnectionError) as error:
-        raise FileNotFoundError(
-            f"{source} is neither a folder here nor a data set repository that can be reached; build it or "
-            f"check the name ({error})."
-        ) from error
-    except ValueError as error:
-        known = datasets.get_dataset_config_names(str(source), revision=revision, token=token)
-        if config in known:
-            raise
-        raise UnknownConfigError(f"{source} has no configuration {config!r}; it has {', '.join(known)}.") from error
-    data_files = builder.config.data_files or {}
+    data_files = find_files(source, config, cache_dir=cache_dir, revision=revision, token=token)
     for name in asked:
         if name not in data_files:
             raise ValueError(f"{source}, {config} has no split {name!r}; it has {', '.join(data_files)}.")
-    if folder.is_dir():
-        _check_class_names(str(source), data_files)
-        files = {name: list(paths) for name, paths in data_files.items()}
-        where = {"path": "parquet", "name": config, "data_files": files, "cache_dir": cache_dir}
+    where: dict[str, Any] = {"path": str(source), "revision": revision, "token": token}
+    if not (split is None or isinstance(split, str)):
+        data_files = {name: paths for name, paths in data_files.items() if name in split}
+        split = None
+        where = {"path": "parquet", "data_files": data_files, "token": token}
+    elif Path(source).is_dir():
+        where = {"path": "parquet", "data_files": data_files}
+    if Path(source).is_dir():
+        check_class_names(
+            str(source), ((path, parquet.read_schema(path)) for paths in data_files.values() for path in paths)
+        )
+    where |= {"name": config, "cache_dir": cache_dir}
     try:
         loaded: Any = datasets.load_dataset(**where, split=split, streaming=streaming)
     except (DatasetsError, HTTPError, ConnectionError) as error:
@@ -112,6 +100,46 @@ def load_pairs(
     for name, part in list(loaded.items()):
         loaded[name] = _checked(part, f"{source}, {config}, {name}", decode)
     return loaded
+
+
+def find_files(
+    source: str | os.PathLike[str],
+    config: str,
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+) -> dict[str, list[str]]:
+    """The files of one configuration, by split.
+
+    Args:
+        source, config, cache_dir, revision, token: See `load_pairs`.
+
+    Returns:
+        Split -> paths, or `hf://` addresses with the commit, in order.
+
+    Raises:
+        FileNotFoundError: If the source is no folder with data and no repository.
+        ValueError: If the configuration does not exist.
+    """
+    folder = Path(source)
+    if folder.is_dir() and not any(path.relative_to(folder).parts[0] != "shards" for path in folder.rglob("*.parquet")):
+        raise FileNotFoundError(f"The folder {source} holds no finished data set; build it there first.")
+    try:
+        builder = datasets.load_dataset_builder(
+            str(source), config, cache_dir=cache_dir, revision=revision, token=token
+        )
+    except (FileNotFoundError, ConnectionError) as error:
+        raise FileNotFoundError(
+            f"{source} is neither a folder here nor a data set repository that can be reached; build it or "
+            f"check the name ({error})."
+        ) from error
+    except ValueError as error:
+        known = datasets.get_dataset_config_names(str(source), revision=revision, token=token)
+        if config in known:
+            raise
+        raise UnknownConfigError(f"{source} has no configuration {config!r}; it has {', '.join(known)}.") from error
+    return {str(name): list(paths) for name, paths in (builder.config.data_files or {}).items()}
 
 
 def transform_pairs(pairs: Any, transform: Any, batch_size: int = 32) -> Any:
@@ -135,15 +163,22 @@ def transform_pairs(pairs: Any, transform: Any, batch_size: int = 32) -> Any:
     return pairs.with_transform(transform)
 
 
-def _check_class_names(source: str, data_files: Mapping[str, list[str]]) -> None:
-    """Raise where the files of a folder name their classes differently.
+def check_class_names(source: str, schemas: Iterable[tuple[str, pa.Schema]]) -> None:
+    """Raise where the files of a data set name their classes differently.
 
     datasets takes the class names of the first file for all files, and would then read the others' numbers
     wrongly.
+
+    Args:
+        source: For the error.
+        schemas: The path of each file, and its schema.
+
+    Raises:
+        ValueError: see above.
     """
     first: tuple[str, dict[str, list[str]]] | None = None
-    for path in (path for paths in data_files.values() for path in paths):
-        features = datasets.Features.from_arrow_schema(parquet.read_schema(path))
+    for path, schema in schemas:
+        features = datasets.Features.from_arrow_schema(schema)
         names = {
             column: feature.names
             for column, feature in features.items()
@@ -159,11 +194,8 @@ def _check_class_names(source: str, data_files: Mapping[str, list[str]]) -> None
             )
 
 
-def _checked(dataset: Any, where: str, decode: bool) -> Any:
-    """The data set with its columns checked and its pictures encoded or decoded."""
-    features = dataset.features
-    if features is None:  # a stream does not always know before its first row
-        features = dataset._resolve_features().features
+def check_columns(features: datasets.Features, where: str) -> None:
+    """Raise a ValueError where a column of pairs is missing or of the wrong type; `where` says whose."""
     missing = [name for name in REQUIRED_COLUMNS if name not in features]
     if missing:
         raise ValueError(
@@ -175,6 +207,14 @@ def _checked(dataset: Any, where: str, decode: bool) -> Any:
                 raise ValueError(
                     f"{where}: the column {name} is {features[name]} and has to be {kind.__name__}; cast it."
                 )
+
+
+def _checked(dataset: Any, where: str, decode: bool) -> Any:
+    """The data set with its columns checked and its pictures encoded or decoded."""
+    features = dataset.features
+    if features is None:  # a stream does not always know before its first row
+        features = dataset._resolve_features().features
+    check_columns(features, where)
     for name in _IMAGES:
         if name in features and features[name].decode != decode:
             dataset = dataset.cast_column(name, datasets.Image(decode=decode))

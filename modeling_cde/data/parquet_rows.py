@@ -1,0 +1,141 @@
+"""Row groups of Parquet files, here or on the Hub: how many rows they have, and their rows, read with patience."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+Result = TypeVar("Result")
+
+#: Seconds between the attempts to read what is not on this machine: six minutes in all.
+WAITS: tuple[float, ...] = (1, 2, 5, 10, 20, 40, 60, 60, 60, 60)
+
+# Footers are small, and what their reading takes is the way to the Hub.
+_FOOTERS_AT_ONCE = 16
+
+
+class StreamError(ConnectionError):
+    """A file could not be read while it was streamed; the message says which, and what to do."""
+
+
+class RowGroup(NamedTuple):
+    """A part of a Parquet file that is read as a whole: the file, its place in it from 0, and its rows."""
+
+    path: str
+    index: int
+    rows: int
+
+
+class ParquetRows:
+    """The rows of some Parquet files, by row group.
+
+    Args:
+        paths: Files of this machine, or addresses that fsspec knows, such as `hf://datasets/org/name@commit/x.parquet`.
+        token: For addresses of private repositories of the Hub.
+
+    Attributes:
+        groups: The row groups of all files, in order.
+        schemas: The Arrow schema of each file, in order.
+
+    Raises:
+        ValueError: If a file is damaged or no Parquet file.
+        StreamError: If one cannot be reached.
+    """
+
+    def __init__(self, paths: Sequence[str], token: str | None = None) -> None:
+        self.token = token
+        with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
+            footers = list(pool.map(lambda path: _patiently(path, lambda: self._open(path).metadata), paths))
+        self.schemas = [footer.schema.to_arrow_schema() for footer in footers]
+        self.groups = [
+            RowGroup(path, index, footer.row_group(index).num_rows)
+            for path, footer in zip(paths, footers, strict=True)
+            for index in range(footer.num_row_groups)
+        ]
+        self._file: tuple[str, Any] = ("", None)
+        self._last: tuple[Any, pa.Table | None] = (None, None)
+
+    def read(self, group: RowGroup, columns: Sequence[str], closing: threading.Event | None = None) -> pa.Table:
+        """The rows of one group. What breaks off is read again, and nothing is lost or comes twice.
+
+        The last group is kept in memory: the next block of a stream often goes on in it.
+
+        Args:
+            group: One of `groups`.
+            columns: Their names.
+            closing: Once it is set, no further attempt is made.
+
+        Raises:
+            ValueError: If the file is damaged.
+            StreamError: If it cannot be read, also after several attempts if it is not on this machine.
+        """
+
+        def attempt() -> pa.Table:
+            if self._file[0] != group.path:
+                self._file = (group.path, self._open(group.path))
+            try:
+                return self._file[1].read_row_group(group.index, columns=list(columns))
+            except BaseException:
+                self._file = ("", None)  # the next attempt opens it anew
+                raise
+
+        if self._last[0] != (group, tuple(columns)):
+            self._last = (None, None)  # before the next one is in memory
+            self._last = ((group, tuple(columns)), _patiently(group.path, attempt, closing))
+        return self._last[1]
+
+    def _open(self, path: str) -> parquet.ParquetFile:
+        if not _is_remote(path):
+            return parquet.ParquetFile(path)
+        import fsspec
+
+        options = {"token": self.token} if path.startswith("hf://") and self.token else {}
+        system, name = fsspec.core.url_to_fs(path, **options)
+        # Arrow asks for whole column chunks: a cache between would read more than is wanted.
+        return parquet.ParquetFile(system.open(name, cache_type="none"), pre_buffer=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_file": ("", None), "_last": (None, None)}  # an open file stays in its process
+
+
+def _is_remote(path: str) -> bool:
+    return "://" in path
+
+
+def _patiently(path: str, read: Callable[[], Result], closing: threading.Event | None = None) -> Result:
+    """What `read` gives, after several attempts where the file is not on this machine."""
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+
+    began, attempts = time.monotonic(), 0
+    while True:
+        try:
+            return read()
+        except (OSError, HTTPError, pa.ArrowException) as error:
+            attempts += 1
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            if isinstance(error, pa.ArrowException) and not isinstance(error, OSError) and not _is_remote(path):
+                raise ValueError(
+                    f"{path} is damaged or no Parquet file ({reason}); build or download the data set again."
+                ) from error
+            if not _is_remote(path) or _is_lasting(error) or attempts > len(WAITS):
+                minutes = (time.monotonic() - began) / 60
+                tried = f" {attempts} times in {minutes:.1f} minutes" if attempts > 1 else ""
+                raise StreamError(f"{path} could not be read{tried} ({reason}).") from error
+            if closing is not None and closing.wait(WAITS[attempts - 1]):
+                raise StreamError(f"{path} could not be read before the stream was closed ({reason}).") from error
+            if closing is None:
+                time.sleep(WAITS[attempts - 1])
+
+
+def _is_lasting(error: BaseException) -> bool:
+    """Whether another attempt would fail as well: the file is not there, or may not be read."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return isinstance(error, (FileNotFoundError, PermissionError)) or (
+        status is not None and 400 <= status < 500 and status not in (408, 429)
+    )

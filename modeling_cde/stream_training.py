@@ -1,0 +1,62 @@
+"""Training on a stream of pairs: its batches, its place in a checkpoint, and what happens when it breaks off."""
+
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from .checkpointing import CheckpointingTrainer
+from .data.parquet_rows import StreamError
+from .data.streaming import PairStream, StreamedBatches, stream_loader
+
+
+class StreamingTrainer(CheckpointingTrainer):
+    """A `Trainer` whose training data may be a `PairStream`: each process reads its own share of it.
+
+    Args:
+        *args, **kwargs: as for `transformers.Trainer`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._streamed: StreamedBatches | None = None
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """See `transformers.Trainer.train`.
+
+        Raises:
+            StreamError: a stream broke off for good. A single process has saved a checkpoint of where it was then.
+        """
+        try:
+            return super().train(*args, **kwargs)
+        except StreamError:  # between two steps: all batches of a step are read before it
+            if self.args.world_size == 1 and self.state.global_step > 0:
+                self._save_checkpoint(self.model, trial=None)
+            raise
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """See `transformers.Trainer.get_train_dataloader`."""
+        self._streamed = None
+        if not isinstance(self.train_dataset, PairStream):
+            return super().get_train_dataloader()  # type: ignore[no-any-return]
+        args = self.args
+        loader, self._streamed = stream_loader(
+            self.train_dataset, self.data_collator, args.device, args, self._train_batch_size
+        )
+        return loader
+
+    def num_examples(self, dataloader: DataLoader[Any]) -> int:
+        """The pairs of an epoch, of all processes; see `transformers.Trainer.num_examples`."""
+        streamed = isinstance(dataloader.dataset, StreamedBatches)
+        return len(self.train_dataset) if streamed else super().num_examples(dataloader)
+
+    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
+        done: tuple[int, int] = super()._init_training_state(*args, **kwargs)
+        kept = self.state.stateful_callbacks  # goes with the number of the step into trainer_state.json
+        if self._streamed is None:
+            if "stream" in kept:
+                raise ValueError("The checkpoint is of a training that was streamed: resume it with --streaming true.")
+            return done
+        if self.state.global_step > 0:
+            self._streamed.go_on(*done, kept.get("stream"))
+        kept["stream"] = self._streamed.state()
+        return done
