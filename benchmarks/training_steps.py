@@ -92,6 +92,25 @@ def training_arguments(folder: str = os.devnull, **options: Any) -> CDETrainingA
     return CDETrainingArguments(folder, **(settings | options))
 
 
+def training_loss(
+    model: Any, batch: dict[str, torch.Tensor], bf16: bool, loss: CDELoss | None = None
+) -> dict[str, torch.Tensor]:
+    """Forward and all terms of a batch, as `CDETrainer` takes them; "loss" is what goes backward.
+
+    Args:
+        model: A classifier in training mode.
+        batch: What it takes, on its device.
+        bf16: Whether the forward runs under bf16 autocast.
+        loss: The terms' weights; by default those of the paper.
+    """
+    per_patch = model.config.delta_mode == "patch" and model.config.patch_loss == "per_patch"
+    with torch.autocast(batch["pixel_values"].device.type, torch.bfloat16, enabled=bf16):
+        outputs = model(**batch)
+        patches = outputs.patch_delta if per_patch else None
+        terms: dict[str, torch.Tensor] = (loss or CDELoss())(outputs.loss, outputs.delta, batch["labels"], patches)
+    return terms
+
+
 def full_step(model: Any, batch: dict[str, torch.Tensor], bf16: bool | None = None) -> Callable[[], None]:
     """A function that makes one whole training step.
 
@@ -104,14 +123,10 @@ def full_step(model: Any, batch: dict[str, torch.Tensor], bf16: bool | None = No
     low, device = native_bf16() if bf16 is None else bf16, batch["pixel_values"].device
     optimizer = torch.optim.AdamW(args.parameter_groups(model), fused=True)
     loss = CDELoss(args.contrastive_weight, args.sparsity_weight, args.temperature, args.sparsity_reduction)
-    per_patch = model.config.delta_mode == "patch" and model.config.patch_loss == "per_patch"
     means = TermMeans()
 
     def step() -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=low):
-            outputs = model(**batch)
-            patches = outputs.patch_delta if per_patch else None
-            terms = loss(outputs.loss, outputs.delta, batch["labels"], patches)
+        terms = training_loss(model, batch, low, loss)
         total = terms.pop("loss")
         means.add(terms, 1.0)
         total.backward()
@@ -123,7 +138,9 @@ def full_step(model: Any, batch: dict[str, torch.Tensor], bf16: bool | None = No
     return step
 
 
-def bare_step(backbone: torch.nn.Module, batch: dict[str, torch.Tensor], bf16: bool | None = None) -> Callable[[], None]:
+def bare_step(
+    backbone: torch.nn.Module, batch: dict[str, torch.Tensor], bf16: bool | None = None
+) -> Callable[[], None]:
     """A function that makes one training step of the backbone alone on the same images; arguments as of `full_step`."""
     args = training_arguments()
     low, images = native_bf16() if bf16 is None else bf16, batch["pixel_values"].flatten(0, 1)  # (2B, 3, H, W)

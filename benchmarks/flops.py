@@ -1,0 +1,56 @@
+"""Floating-point operations of a training step, by the precision that they are done in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from benchmarks.training_steps import Case, training_loss
+
+_ATEN = torch.ops.aten
+# PyTorch's table lacks the attention of the CPU, whose arguments are those of the GPU's.
+_FORMULAS = flop_registry | {
+    _ATEN._scaled_dot_product_flash_attention_for_cpu: flop_registry[_ATEN._scaled_dot_product_flash_attention],
+    _ATEN._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[
+        _ATEN._scaled_dot_product_flash_attention_backward
+    ],
+}
+
+
+class _ByDtype(TorchDispatchMode):
+    """Adds up the operations of matrix products and convolutions by the dtype of what is multiplied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: Counter[torch.dtype] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        formula = _FORMULAS.get(func.overloadpacket)
+        if formula is not None:  # in all of them the second argument is a factor
+            self.found[args[1].dtype] += formula(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+def flops_by_dtype(step: Callable[[], Any]) -> dict[str, int]:
+    """Operations of matrix products and convolutions in a function, a product and a sum counting as two.
+
+    What is not counted (norms, softmax, sums) is bound by memory, not by operations.
+
+    Returns:
+        For example {"bfloat16": 123, "float32": 4}.
+    """
+    with _ByDtype() as counter:
+        step()
+    return {str(dtype).removeprefix("torch."): int(number) for dtype, number in counter.found.items()}
+
+
+def step_flops(case: Case, bf16: bool) -> dict[str, int]:
+    """`flops_by_dtype` of forward, loss and backward of a case; with `bf16` as under bf16 autocast on a CPU."""
+    model, batch = case.model(), case.batch()
+    return flops_by_dtype(lambda: training_loss(model, batch, bf16)["loss"].backward())
