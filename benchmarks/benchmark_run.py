@@ -102,9 +102,8 @@ def _execute(run: Run, train: Sequence[str], tick: Callable[[], None], note: Pat
         state = {"settings": settings(run), "minutes": 0.0, "finished": False, **_code()}
     if not state["finished"]:
         arguments = run.arguments()
-        checkpoint = newest_checkpoint(run.folder)
-        if checkpoint is not None:
-            arguments += ["--resume_from_checkpoint", str(checkpoint)]
+        if any(run.folder.glob("checkpoint-*")):
+            arguments += ["--resume_from_checkpoint", "true"]  # the newest complete one
         before, started, code = state["minutes"], time.monotonic(), -1
         try:
             write_json(note, state)
@@ -150,12 +149,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             return
         except subprocess.TimeoutExpired:
             continue
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint of a run; its last file, trainer_state.json, tells that it is whole."""
-    found = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 def settings(run: Run) -> dict[str, Any]:

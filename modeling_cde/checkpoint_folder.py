@@ -110,6 +110,23 @@ def newest_complete(run: Path) -> tuple[int | None, list[str]]:
     return None, passed_over
 
 
+def check_is_new(args: Any) -> None:
+    """Raise where a training that starts at its beginning would mix its checkpoints with those of another.
+
+    Args:
+        args: of the training.
+
+    Raises:
+        ValueError: nothing is to be resumed, and the output folder has checkpoints.
+    """
+    run = Path(args.output_dir)
+    if args.resume_from_checkpoint is None and (there := list(checkpoints(run).values())):
+        raise ValueError(
+            f"{run} holds checkpoints of an earlier training ({there[0].name}): go on with it by "
+            "--resume_from_checkpoint true, remove it, or name another output_dir."
+        )
+
+
 def rotate(written: Path, limit: int | None, best: str | None) -> None:
     """Remove the oldest checkpoints of a run until `limit` are left.
 

@@ -9,10 +9,11 @@ A checkpoint has the model, or the adapters that LoRA trains in it, and beside i
 """
 
 import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,23 +51,29 @@ class CheckpointingTrainer(ShardingTrainer):
     """
 
     model: Any
+    seconds_before = 0.0  # of the training that was resumed, up to its checkpoint
+    _began = 0.0
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """See `transformers.Trainer.train`.
 
         Args:
-            resume_from_checkpoint: a checkpoint's folder, or True for the newest one of `args.output_dir` that is
-                complete; each newer one is passed over with a warning, and with none at all training starts anew.
+            resume_from_checkpoint: a checkpoint's folder, or True (also as text) for the newest one of
+                `args.output_dir` that is complete; each newer one is passed over with a warning, and with none at all
+                training starts at its beginning.
             **kwargs: as for `transformers.Trainer.train`.
 
         Raises:
             ValueError: the named checkpoint is not complete.
             OSError: a checkpoint cannot be written.
         """
-        wanted = None if resume_from_checkpoint is False else resume_from_checkpoint
+        self._began = time.monotonic()
+        wanted = resume_from_checkpoint or None
+        if str(wanted).lower() == "true":
+            wanted = True
         return super().train(self._complete_checkpoint(wanted), **kwargs)
 
-    def _complete_checkpoint(self, wanted: str | Literal[True] | None) -> str | None:
+    def _complete_checkpoint(self, wanted: str | bool | None) -> str | None:
         """The folder to resume from; the first process looks, the others are told the step."""
         run = Path(self.args.output_dir)
         damage, step = None, -1
@@ -78,7 +85,7 @@ class CheckpointingTrainer(ShardingTrainer):
                 for sentence in passed_over:
                     logger.warning(sentence)
                 step = -1 if newest is None else newest
-            elif wanted is not None:
+            elif isinstance(wanted, str):
                 damage = find_damage(Path(wanted))
         told = broadcast(torch.tensor([step, damage is not None], device=self.args.device))
         step = int(told[0])
@@ -87,7 +94,7 @@ class CheckpointingTrainer(ShardingTrainer):
             raise ValueError(
                 f"resume_from_checkpoint={wanted}: {damage or 'it is not complete'}; name another checkpoint{hint}."
             )
-        if wanted is not True:
+        if wanted is None or isinstance(wanted, str):
             return wanted
         if step < 0:
             logger.warning(f"{run} has no complete checkpoint to resume from: training starts at its beginning.")
@@ -112,6 +119,7 @@ class CheckpointingTrainer(ShardingTrainer):
                 self._save_rng_state(str(temporary))
             if self.args.should_save:
                 self._save_callbacks()
+                state.stateful_callbacks["seconds"] = round(self.seconds_before + time.monotonic() - self._began, 1)
                 state.save_to_json(str(temporary / STATE))
         if self.args.push_to_hub:
             self._push_from_checkpoint(str(folder))
@@ -211,6 +219,7 @@ class CheckpointingTrainer(ShardingTrainer):
     def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         done: tuple[int, int] = super()._init_training_state(*args, **kwargs)
         state = self.state
+        self.seconds_before = float(state.stateful_callbacks.get("seconds", 0.0))
         if state.best_model_checkpoint is None and state.best_global_step:  # the whole run may lie elsewhere now
             best = Path(self.args.output_dir) / f"checkpoint-{state.best_global_step}"
             state.best_model_checkpoint = str(best) if best.is_dir() else None

@@ -32,6 +32,7 @@ from .data.transforms import PairTransform
 from .gallery import GALLERY_FILE, write_gallery
 from .metrics import ActionMetrics, accuracy_gap
 from .predictions import Predictions, patch_grid, predict
+from .whole_files import write_whole
 
 METRICS_FILE = "metrics.json"
 DELTAS_FILE = "deltas.safetensors"
@@ -149,7 +150,8 @@ def evaluate_splits(
         _write_deltas(folder / DELTAS_FILE, predictions, parts, transform, patch_grid(model, transform.size), examples)
         if bank is not None:
             write_gallery(model, parts["train"], transform, folder / GALLERY_FILE, delta=predictions["train"].delta)
-        (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        with write_whole(folder / METRICS_FILE) as temporary:
+            temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     accelerator.wait_for_everyone()
     return metrics
 
@@ -189,7 +191,8 @@ def _write_deltas(
     if shown:
         tensors["examples/pictures"] = torch.cat([pictures for pictures, _ in shown.values()])
         header["examples"] = [row for _, rows_shown in shown.values() for row in rows_shown]
-    save_file(tensors, path, metadata={key: json.dumps(value) for key, value in header.items()})
+    with write_whole(path) as temporary:
+        save_file(tensors, temporary, metadata={key: json.dumps(value) for key, value in header.items()})
 
 
 def _examples(

@@ -20,6 +20,7 @@ import torch
 from .data.examples import spread_rows
 from .data.transforms import PairTransform
 from .predictions import predict
+from .whole_files import write_whole
 
 GALLERY_FILE = "gallery.parquet"
 
@@ -81,9 +82,9 @@ def write_gallery(
         "pair_id": values["pair_id"][:],
         "delta": found.float().cpu().numpy(),
     }
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     table = datasets.Dataset.from_dict(rows, features=features).with_format("arrow")[:]
-    pyarrow.parquet.write_table(table, path)
+    with write_whole(path) as temporary:
+        pyarrow.parquet.write_table(table, temporary)
     return Path(path)
 
 

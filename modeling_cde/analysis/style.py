@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..whole_files import write_whole
 from .page import as_data_uri
 
 __all__ = [
@@ -111,10 +112,11 @@ def save(figure: Any, folder: str | Path, name: str) -> Path:
     import matplotlib
 
     target, name = Path(folder), name.replace("/", "_")
-    target.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(_RC):
-        figure.savefig(target / f"{name}.svg", metadata={"Date": None})
-        figure.savefig(target / f"{name}.png")
+        with write_whole(target / f"{name}.svg") as temporary:
+            figure.savefig(temporary, metadata={"Date": None})
+        with write_whole(target / f"{name}.png") as temporary:
+            figure.savefig(temporary)
     return target / f"{name}.png"
 
 

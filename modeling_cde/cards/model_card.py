@@ -10,6 +10,7 @@ from typing import Any
 
 import jinja2
 
+from ..whole_files import write_whole
 from .energy import energy_estimate, is_processor
 from .metadata import base_model, card_metadata, hub_dataset
 from .method_texts import METHODS, NEEDS_MASKS, PATCHES
@@ -47,7 +48,9 @@ def write_model_card(
     """
     files = read_run(run)
     path = files.folder / "README.md"
-    path.write_text(render_model_card(files, name, repo_id, dataset), encoding="utf-8")
+    text = render_model_card(files, name, repo_id, dataset)
+    with write_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return path
 
 
