@@ -1,6 +1,9 @@
 """Several processes: how they find each other, their tensors as one, and their share of the cores."""
 
 import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +27,50 @@ def join_processes(use_cpu: bool = False, timeout: float = 600) -> None:
     os.environ["ACCELERATE_USE_CPU"] = "true"
     if not dist.is_initialized():
         dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
+
+
+@contextmanager
+def tells_of_lost_processes(timeout: float) -> Iterator[None]:
+    """Turn what torch says when another process is gone or silent into one sentence.
+
+    Args:
+        timeout: seconds that a process waits for the others, for the message.
+
+    Raises:
+        ConnectionError: an exchange with the other processes failed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        broken = isinstance(error, dist.DistError) or any(name in str(error).lower() for name in ("gloo", "nccl"))
+        if num_processes() == 1 or not broken:
+            raise
+        raise ConnectionError(
+            f"process {dist.get_rank()} of {num_processes()} has lost another one, which ended (see its own message, "
+            f"if it left one) or was silent for {timeout:g} seconds (ddp_timeout); go on from the last checkpoint by "
+            "--resume_from_checkpoint true."
+        ) from error
+
+
+def check_same_everywhere(values: Mapping[str, Any]) -> None:
+    """Check that all processes were started alike; otherwise they would wait for each other, or train apart.
+
+    All processes call it together, with the same keys. Without a process group nothing is done.
+
+    Raises:
+        ValueError: on all processes, if a value differs between two; the message names it.
+    """
+    if num_processes() == 1:
+        return
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    own = torch.tensor([zlib.crc32(repr(value).encode()) for value in values.values()], device=device)
+    of_all = [torch.empty_like(own) for _ in range(num_processes())]
+    dist.all_gather(of_all, own)
+    for rank, other in enumerate(of_all):
+        differs = (other != of_all[0]).nonzero().flatten().tolist()
+        if differs:
+            name = list(values)[differs[0]]
+            raise ValueError(f"process {rank} has another {name} than process 0: start all processes alike.")
 
 
 def num_processes() -> int:

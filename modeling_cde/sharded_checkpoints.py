@@ -4,7 +4,7 @@
     checkpoint-60/optimizer/shard-00001-...safetensors   the same of the optimizer's tensors, by names of parameters
     checkpoint-60/optimizer_numbers.safetensors          learning rates and the like, which are no tensors
 
-torch.distributed.checkpoint does the sharding and resharding, by its storage for safetensors: its own format has pickles.
+torch.distributed.checkpoint does it, with its storage for safetensors: its own format has pickles.
 """
 
 from collections.abc import Iterable

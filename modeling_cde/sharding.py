@@ -12,7 +12,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from transformers import PreTrainedModel
 
 from .data.sampler import seeded
-from .distributed import share_buffers
+from .distributed import check_same_everywhere, share_buffers, tells_of_lost_processes
 from .lora import is_adapted, merged
 from .pushing import PushingTrainer
 
@@ -69,6 +69,19 @@ class ShardingTrainer(PushingTrainer):
             else super().autocast_smart_context_manager(cache_enabled)
         )
         return context
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """See `transformers.Trainer.train`.
+
+        Raises:
+            ValueError: if the processes were started with different settings.
+            ConnectionError: if another process ends, or is silent for longer than `args.ddp_timeout`.
+        """
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        sizes = {"number of parameters": parameters, "number of training samples": _length(self.train_dataset)}
+        with tells_of_lost_processes(self.args.ddp_timeout):
+            check_same_everywhere({**self.args.to_dict(), **sizes})
+            return super().train(*args, **kwargs)
 
     def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         done: tuple[int, int] = super()._init_training_state(*args, **kwargs)
@@ -134,6 +147,10 @@ class ShardingTrainer(PushingTrainer):
             super().save_model(output_dir, _internal_call)
         finally:
             self.model, self.is_fsdp_enabled = sharded, True
+
+
+def _length(data: Any) -> int | None:
+    return len(data) if hasattr(data, "__len__") else None
 
 
 def _blocks(model: PreTrainedModel) -> list[str]:
