@@ -270,7 +270,8 @@ def _fill(
     from datasets.utils import tqdm
 
     batches = [list(part[i : i + batch_size]) for part in parts for i in range(0, len(part), batch_size)]
-    loader = DataLoader(rows, batch_sampler=batches, collate_fn=PairCollator(), num_workers=num_workers)
+    own = torch.Generator()  # else a loader draws from the one that training's dropout draws from
+    loader = DataLoader(rows, batch_sampler=batches, collate_fn=PairCollator(), num_workers=num_workers, generator=own)
     encoded = (
         _encode(base, batch["pixel_values"], autocast).cpu()
         for batch in tqdm(loader, desc=f"features of {name}", leave=False, disable=not PartialState().is_main_process)

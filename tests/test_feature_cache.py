@@ -1,0 +1,233 @@
+"""Features of a frozen backbone kept on disk: the numbers of training stay, and nothing stale or half is ever read."""
+
+import json
+import pickle
+from types import SimpleNamespace
+
+import pytest
+import torch
+from datasets import Dataset, Image
+from safetensors.torch import load_file
+
+from modeling_cde import (
+    CDEForActionClassification,
+    ConcatenationForActionClassification,
+    ICMForActionClassification,
+    JointEncoderForActionClassification,
+    SMSForActionClassification,
+    feature_cache,
+)
+from modeling_cde.data import PairCollator, PairTransform, pair_features
+from modeling_cde.feature_cache import CachedFeatures, cache_features, check_caching
+from modeling_cde.trainer import CDETrainer
+from tests.data.tiny_pairs import ACTIONS, OBJECTS, rows
+from tests.tiny_models import backbone_config, tiny_cde
+from tests.tiny_pairs import quick
+
+LABELS = dict(enumerate(ACTIONS))
+
+
+def pairs(number=24, first=0, **options):
+    """Drawn pairs, seen whole."""
+    made = Dataset.from_list(rows(number, first), features=pair_features(ACTIONS, OBJECTS))
+    for column in ("before", "after", "mask_before", "mask_after"):
+        made = made.cast_column(column, Image(decode=False))
+    return made.with_transform(PairTransform((32, 32), crop="none", **options))
+
+
+def frozen(mode="global", kind=CDEForActionClassification, family="vit", **options):
+    if kind is CDEForActionClassification:
+        model = tiny_cde(family, delta_mode=mode, id2label=LABELS, projector_dropout=0.1, **options)
+    else:
+        torch.manual_seed(0)
+        model = kind.from_backbone(backbone_config(family), id2label=LABELS, delta_dim=16, **options)
+    model.freeze_backbone()
+    return model
+
+
+def trained(folder, model, splits, **options):
+    """Two epochs with evaluation."""
+    settings = {"num_train_epochs": 2, "max_steps": -1, "eval_strategy": "epoch", "label_column": "action"}
+    args = quick(folder, **(settings | options))
+    trainer = CDETrainer(
+        model=model,
+        args=args,
+        train_dataset=splits["train"],
+        eval_dataset={"validation": splits["validation"]},
+        data_collator=PairCollator(),
+    )
+    trainer.train(resume_from_checkpoint=options.get("resume_from_checkpoint"))
+    return trainer
+
+
+def losses(trainer):
+    names = ("loss", "contrastive", "sparsity", "eval_validation_loss", "grad_norm")
+    return [entry[name] for entry in trainer.state.log_history for name in names if name in entry]
+
+
+@pytest.fixture
+def count_encodings(monkeypatch):
+    """How many clips the backbone reads, in a list."""
+    seen, encode = [], feature_cache._encode
+    monkeypatch.setattr(feature_cache, "_encode", lambda base, clips, *rest: seen.append(len(clips)) or encode(base, clips, *rest))  # fmt: skip
+    return seen
+
+
+@pytest.mark.parametrize(("mode", "family"), [("global", "vit"), ("patch", "vit"), ("global", "resnet")])
+def test_training_on_cached_features_gives_the_numbers_of_training_on_pictures(tmp_path, mode, family, monkeypatch):
+    """Up to 1e-5: features are computed in other batches than training reads them in, which may round otherwise."""
+    monkeypatch.setattr(feature_cache, "PART_BYTES", 8 * 1024)  # several parts in both modes
+    splits = {"train": pairs(), "validation": pairs(7, first=50)}
+    model, other = frozen(mode, family=family), frozen(mode, family=family)
+    cached = cache_features(other, splits, tmp_path / "features", batch_size=5)
+    plain, quickly = trained(tmp_path, model, splits), trained(tmp_path, other, cached)
+    assert len(losses(plain)) > 20
+    assert losses(quickly) == pytest.approx(losses(plain), rel=1e-5, abs=1e-6)
+    for (name, expected), found in zip(model.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6), name
+    quickly.save_model(str(tmp_path / "saved"))  # a plain checkpoint
+    loaded = CDEForActionClassification.from_pretrained(tmp_path / "saved")
+    batch = PairCollator()([splits["train"][0]])
+    assert torch.allclose(loaded(**batch).logits, other.eval()(**batch).logits, atol=1e-5)
+
+
+def test_rows_give_what_encode_gives_and_keep_their_columns(tmp_path):
+    model, whole = frozen("patch"), pairs()
+    picked = whole.select([5, 3, 8])
+    cached = cache_features(model, {"train": picked}, tmp_path, batch_size=2)["train"]
+    with torch.no_grad():
+        expected = model.cde.encode(PairCollator()([picked[i] for i in range(3)])["pixel_values"])[0]
+    batch = PairCollator()(cached.__getitems__([2, 0]))
+    assert batch["features"].shape == (2, 2, 16, 32)
+    assert torch.allclose(batch["features"], expected.unflatten(0, (3, 2))[[2, 0]], atol=1e-6)
+    assert batch["labels"].tolist() == [picked[i]["labels"] for i in (2, 0)]
+    plain = cached.with_format(None)
+    assert plain["pair_id"][:] == picked.with_format(None)["pair_id"][:] and "before" not in plain.column_names
+    assert plain.features["action"].names == ACTIONS
+
+
+@pytest.mark.parametrize("kind", [ConcatenationForActionClassification, ICMForActionClassification, SMSForActionClassification])  # fmt: skip
+def test_baselines_that_read_features_alone(tmp_path, kind):
+    options = {"num_objects": 10} if kind is ICMForActionClassification else {}
+    options |= {"action_blocks": [0, 0, 1, 2, 2]} if kind is SMSForActionClassification else {}
+    model = frozen(kind=kind, **options)
+    split = pairs(4, extras=model.extra_inputs)
+    cached = cache_features(model, {"train": split}, tmp_path)["train"]
+    found, expected = (model(**PairCollator()([part[i] for i in range(4)])) for part in (cached, split))
+    assert torch.allclose(found.logits, expected.logits, atol=1e-5) and torch.allclose(found.loss, expected.loss)
+
+
+def test_what_is_on_disk_is_computed_once_and_never_for_something_else(tmp_path, count_encodings, capsys):
+    def computed(model, split, **options):
+        count_encodings.clear()
+        cache_features(model, {"train": split, "again": split}, tmp_path, **options)
+        return sum(count_encodings) - 2  # one pair of each tells the shape
+
+    model, split = frozen(), pairs()
+    assert computed(model, split) == 24
+    assert "24 pairs of again: 0.0 MB" in capsys.readouterr().out
+    assert computed(frozen(), pairs(seed=7), batch_size=3) == 0  # a seed draws nothing where nothing is augmented
+    assert computed(model, pairs(24, first=1)) == 24  # other pictures
+    assert computed(model, split.select(range(23))) == 23
+    assert computed(model, split.with_transform(PairTransform((32, 32), crop="none", mean=(0.4, 0.5, 0.5)))) == 24
+    assert computed(frozen("patch"), split) == 24
+    assert computed(frozen(family="dinov2"), split) == 24
+    assert computed(model, split, autocast=torch.bfloat16) == 24
+    with torch.no_grad():
+        next(model.cde.backbone.parameters()).view(-1)[0] += 1e-3
+    assert computed(model, split) == 24
+    with torch.no_grad():
+        model.classifier.weight += 1  # comes after the features
+    assert computed(model, split) == 0
+    descriptions = [json.loads(path.read_text()) for path in tmp_path.glob("*/description.json")]
+    assert len(descriptions) == len(list(tmp_path.iterdir())) == 8
+    assert {item["rows"] for item in descriptions} == {23, 24}
+
+
+def test_what_is_stopped_or_damaged_goes_on_at_the_part_that_is_missing(tmp_path, monkeypatch, count_encodings):
+    monkeypatch.setattr(feature_cache, "PART_BYTES", 2 * 32 * 4 * 5)  # five pairs
+    model, split = frozen(), pairs()
+    write, written = feature_cache.save_file, []
+
+    def stopping(tensors, path):
+        write(tensors, path)
+        written.append(path)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(feature_cache, "save_file", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        cache_features(model, {"train": split}, tmp_path)
+    parts = sorted(tmp_path.glob("*/*.safetensors"))
+    assert [path.name for path in parts] == ["000000000.safetensors", "000000005.safetensors"]
+    parts[1].write_bytes(parts[1].read_bytes()[:-3])
+    count_encodings.clear()
+    cached = cache_features(model, {"train": split}, tmp_path)["train"]
+    assert sum(count_encodings) == 1 + 24 - 5
+    with torch.no_grad():
+        expected = feature_cache._encode(model.cde, PairCollator()([split[i] for i in range(24)])["pixel_values"], None)
+    assert torch.allclose(torch.stack(cached[:]["features"]), expected, atol=1e-5)
+    assert not list(tmp_path.glob("*/tmp-*"))
+
+
+def test_a_run_resumes_on_its_cache(tmp_path):
+    splits = {"train": pairs(), "validation": pairs(7, first=50)}
+    settings = {"save_strategy": "steps", "save_steps": 3}
+    cached = [cache_features(frozen(), splits, tmp_path / "features") for _ in range(2)]
+    whole = trained(tmp_path / "run", frozen(), cached[0], **settings)
+    resumed = trained(
+        tmp_path / "run", frozen(), cached[1], **settings, resume_from_checkpoint=str(tmp_path / "run/checkpoint-3")
+    )
+    for (name, expected), found in zip(whole.model.state_dict().items(), resumed.model.state_dict().values(), strict=True):  # fmt: skip
+        assert torch.equal(found, expected), name
+
+
+def test_worker_processes_get_names_of_files_and_no_numbers(tmp_path):
+    cached = cache_features(frozen(), {"train": pairs(3)}, tmp_path)["train"]
+    transform = cached.format["format_kwargs"]["transform"]
+    transform({"row_of_features": [0], "action": [0]})
+    assert len(pickle.dumps(transform)) < 1000
+    (copied,) = CachedFeatures(*transform.__reduce__()[1])({"row_of_features": [2], "action": [0]})["features"]
+    (file,) = tmp_path.glob("*/*.safetensors")
+    assert torch.equal(copied, load_file(file)["features"][2])
+
+
+def test_features_that_change_are_refused(tmp_path, monkeypatch):
+    def refused(sentence, model=None, split=None):
+        split = pairs(3) if split is None else split
+        with pytest.raises(ValueError, match=sentence) as error:
+            cache_features(model or frozen(), {"train": split}, tmp_path)
+        assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
+
+    refused("backbone of this CDEForActionClassification is trained", tiny_cde("vit", id2label=LABELS))
+    half = tiny_cde("vit", id2label=LABELS)
+    half.freeze_backbone(num_blocks=1)
+    refused("is trained", half)
+    refused("JointEncoder.* reads more than the features", frozen(kind=JointEncoderForActionClassification))
+    refused("split train are augmented", split=pairs(3, augment=True))
+    refused("split train has no PairTransform", split=pairs(3).with_format(None))
+    refused("split train is a stream", split=pairs(3).with_format(None).to_iterable_dataset())
+    refused("split train has no pairs", split=pairs(3).select([]))
+    monkeypatch.setattr(feature_cache.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    refused("features take 0.0 MB, and .* has 0.0 MB left: name a features_folder")
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"freeze_backbone": False}, "add --freeze_backbone true"),
+        ({"augment": True}, "add --augment false"),
+        ({"lora_rank": 4}, "lora_rank changes"),
+        ({"streaming": True}, "leave out streaming"),
+        ({}, None),
+        ({"cache_features": False, "augment": True}, None),
+    ],
+)
+def test_flags_are_looked_at_together(given, sentence):
+    flags = {"cache_features": True, "freeze_backbone": True, "lora_rank": 0, "augment": False, "streaming": False}
+    flags = SimpleNamespace(**(flags | given))
+    if sentence is None:
+        check_caching(flags, flags)
+    else:
+        with pytest.raises(ValueError, match=sentence):
+            check_caching(flags, flags)
