@@ -15,11 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_EVENTS = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link")
-
 
 def arm(folder: str | Path, operation: int, note: Callable[[str], Any] = lambda line: None) -> None:
-    """Count from now on; to be called before the code that is to be killed imports safetensors' functions.
+    """Count from now on, in this process.
 
     Args:
         folder: of which changes count.
@@ -30,11 +28,11 @@ def arm(folder: str | Path, operation: int, note: Callable[[str], Any] = lambda 
 
     folder, done = os.path.realpath(folder), 0
 
-    def count(what: str, path: Any) -> None:
+    def count(what: str, path: Any, base: str = "") -> None:
         nonlocal done
         if not isinstance(path, str | bytes | os.PathLike):
             return
-        full = os.path.abspath(os.fsdecode(path))
+        full = os.path.abspath(os.path.join(base, os.fsdecode(path)))
         if full != folder and not full.startswith(folder + os.sep):
             return
         done += 1
@@ -45,7 +43,9 @@ def arm(folder: str | Path, operation: int, note: Callable[[str], Any] = lambda 
     def hear(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
             count("open", arguments[0])
-        elif event in _EVENTS:
+        elif event in ("os.remove", "os.rmdir"):  # shutil.rmtree names files within an open folder
+            count(event, arguments[0], "" if arguments[1] < 0 else os.readlink(f"/proc/self/fd/{arguments[1]}"))
+        elif event in ("os.rename", "os.mkdir", "os.link"):
             count(event, arguments[0])
 
     whole = safetensors.torch.save_file
@@ -57,7 +57,11 @@ def arm(folder: str | Path, operation: int, note: Callable[[str], Any] = lambda 
         count("half", filename)
         whole(tensors, filename, metadata)
 
-    safetensors.torch.save_file = save_file
+    for module in list(sys.modules.values()):  # also where it was imported by its name
+        if getattr(module, "save_file", None) is whole:
+            module.save_file = save_file  # type: ignore[attr-defined]
+        if getattr(module, "safe_save_file", None) is whole:
+            module.safe_save_file = save_file  # type: ignore[attr-defined]
     sys.addaudithook(hear)
 
 

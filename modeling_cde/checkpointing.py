@@ -9,6 +9,7 @@ A checkpoint has the model, or the adapters that LoRA trains in it, and beside i
 """
 
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -133,11 +134,15 @@ class CheckpointingTrainer(ShardingTrainer):
             if self.args.should_save:
                 checkpoint_folder.begin(folder)
             self.accelerator.wait_for_everyone()
-            yield temporary_of(folder)
-            self.accelerator.wait_for_everyone()
-            if self.args.should_save:
-                about = {"step": self.state.global_step, "processes": self.args.world_size}
-                checkpoint_folder.complete(folder, **about, save_only_model=self.args.save_only_model)
+            try:
+                yield temporary_of(folder)
+                self.accelerator.wait_for_everyone()
+                if self.args.should_save:
+                    about = {"step": self.state.global_step, "processes": self.args.world_size}
+                    checkpoint_folder.complete(folder, **about, save_only_model=self.args.save_only_model)
+            except BaseException:
+                shutil.rmtree(temporary_of(folder), ignore_errors=True)  # a full disk gets its room back
+                raise
             self.accelerator.wait_for_everyone()
 
     def _save_callbacks(self) -> None:
