@@ -131,8 +131,10 @@ class TermMeans:
     def add(self, terms: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor | float] | float) -> None:
         """Count scalars, each with its own weight or all with the same."""
         for name, value in terms.items():
-            weight = torch.as_tensor(weights[name] if isinstance(weights, Mapping) else weights).to(value.detach())
-            pair = torch.stack([weight * value.detach(), weight])  # (2,)
+            value, weight = value.detach(), weights[name] if isinstance(weights, Mapping) else weights
+            # Made where the value is: to copy a number to a GPU would wait until it has done all it was given.
+            weight = weight.to(value) if isinstance(weight, torch.Tensor) else torch.full_like(value, weight)
+            pair = torch.stack([weight * value, weight])  # (2,)
             self._sums[name] = self._sums[name] + pair if name in self._sums else pair
 
     def pop(self, reduce: Callable[[torch.Tensor], torch.Tensor] = lambda sums: sums) -> dict[str, float]:

@@ -10,6 +10,8 @@ Notable:
 - T frames cost T encodings and give T-1 deltas; a pair is T = 2.
 - The projector, the subtraction and the classifier run in the dtype of the weights, also under autocast: a delta is a
   small difference of large states, and bfloat16 would round much of it away. The cross-entropy is float32.
+- Of the projector of patches this holds for the last layer alone: there are hundreds an image, and where bfloat16 is
+  many times as fast their hidden layers in float32 would take a good part of a step. The backbone has rounded more.
 """
 
 import os
@@ -124,6 +126,13 @@ class CDEProjector(nn.Sequential):
 
 Model = TypeVar("Model", bound="CDEPreTrainedModel")
 
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """States of features; under autocast all but the last layer runs in its precision."""
+        *hidden, last = self
+        for layer in hidden:
+            features = layer(features)
+        return full_precision(last, features)
 
 class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     """What all models with a CDE configuration share: initialisation, freezing, saving."""
@@ -425,7 +434,10 @@ class CDEModel(CDEPreTrainedModel):
             check_features(features, self.reader.feature_dim, self.reader.feature == "patches")
             batch, frames = features.shape[:2]
             features = features.flatten(0, 1)  # (B*T, D_b) or (B*T, N, D_b)
-        states = full_precision(self.projector, features)  # (B*T, D) or (B*T, N, D)
+        if self.config.delta_mode == "patch":
+            states = self.projector(features.to(self.dtype))  # (B*T, N, D)
+        else:
+            states = full_precision(self.projector, features)  # (B*T, D)
         states = states.reshape(batch, frames, *states.shape[1:])  # (B, T, D) or (B, T, N, D)
         delta = states[:, 1:] - states[:, :-1]  # (B, T-1, D) or (B, T-1, N, D)
         patch_delta = patch_indices = None

@@ -1,9 +1,12 @@
 """Arguments of `CDETrainer`: those of Transformers' `TrainingArguments`, with our own and our defaults."""
 
+import multiprocessing
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -60,6 +63,24 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         default="sum",
         metadata={
             "help": "L1 norm of a delta as the sum over its dimensions (as published), or as their mean, "
+def loader_processes(use_cpu: bool = False) -> int:
+    """How many processes read pictures for each process that trains, if nobody says.
+
+    Without any the model waits while pictures are decoded. None are started where that could fail: on systems whose
+    processes start anew and import the main script again, and where shared memory, through which batches come, is as
+    small as containers have it unless told otherwise (64 MiB).
+    """
+    shared = Path("/dev/shm")
+    if multiprocessing.get_all_start_methods()[0] != "fork" or not shared.is_dir():
+        return 0
+    if shutil.disk_usage(shared).free < 2**30:
+        return 0
+    if use_cpu or not torch.cuda.is_available():
+        return 1
+    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(8, cores - 1))
+
+
             "which does not grow with delta_dim."
         },
     )
@@ -157,6 +178,21 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         if self.push_to_hub and "checkpoint" in str(self.hub_strategy.value):
             raise ValueError(
                 f"hub_strategy={self.hub_strategy.value} would publish pickled files (the optimizer's state), which "
+    dataloader_num_workers: int | None = field(
+        default=None,
+        metadata={
+            "help": "Processes that read and transform pictures while the model trains. Default: 1 where training "
+            "runs on CPU cores, which it shares; beside a GPU the cores of each process less one, at most 8; 0 where a "
+            "process cannot be forked or has too little shared memory. Batches are the same with any number."
+        },
+    )
+    logging_nan_inf_filter: bool = field(
+        default=False,
+        metadata={
+            "help": "Log the mean of the earlier losses in place of one that is NaN or infinite. Needs a look at each "
+            "step's loss, for which a GPU is waited for, and hides what the doctor looks for."
+        },
+    )
                 "can run code where they are loaded: use every_save, or end."
             )
 
@@ -188,6 +224,8 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
 
         The backbone is everything under a module named `backbone`, but for LoRA's adapters: they start from nothing
         and take the learning rate of the head. Decayed are the weights of linear and convolution layers; not biases,
+        if self.dataloader_num_workers is None:
+            self.dataloader_num_workers = loader_processes(self.use_cpu)
         norms, embeddings and bare parameters (class and register tokens, positions, layer scales).
 
         Args:

@@ -37,5 +37,6 @@ def quick(folder: Any, **options: Any) -> CDETrainingArguments:
         "logging_steps": 1,
         "learning_rate": 1e-2,
         "save_strategy": "no",
+        "dataloader_num_workers": 0,
     }
     return CDETrainingArguments(str(folder), **(settings | options))
