@@ -39,17 +39,17 @@ def render(folder: Path = RESULTS) -> str:
     return "\n".join([targets_table(targets), "", "Measured by", "", *commands])
 
 
-def replaced(document: str, table: str) -> str:
+def replaced(document: str, table: str, begin: str = BEGIN, end: str = END) -> str:
     """The document with the table between its markers.
 
     Raises:
         ValueError: A marker is missing.
     """
-    before, found, rest = document.partition(BEGIN)
-    _, also, after = rest.partition(END)
+    before, found, rest = document.partition(begin)
+    _, also, after = rest.partition(end)
     if not (found and also):
-        raise ValueError(f"The document lacks the marker {END if found else BEGIN!r}.")
-    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
+        raise ValueError(f"The document lacks the marker {end if found else begin!r}.")
+    return f"{before}{begin}\n\n{table}\n\n{end}{after}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,64 @@
+"""The tables of docs/performance.md, section "Curves", from the results that are kept.
+
+    python -m benchmarks.curve_tables [--write]
+
+Reads what `benchmarks.step_cost` and `benchmarks.contrastive_scale` wrote. `--write` puts the tables between the
+markers of docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import contrastive_scale, step_cost
+from benchmarks.measured import RESULTS, ROOT
+from benchmarks.speed_table import DOCUMENT, replaced
+
+BEGIN, END = "<!-- curves: python -m benchmarks.curve_tables --write -->", "<!-- end of the curves -->"
+
+
+def render(folder: Path = RESULTS) -> str:
+    """Both tables, each with the command that measured it.
+
+    Raises:
+        OSError: a result is missing.
+        ValueError: a file is no result of its benchmark.
+    """
+    parts = []
+    for name, table in (("step_cost", step_cost.curves_table), ("contrastive_scale", contrastive_scale.curve_table)):
+        path = folder / f"{name}.json"
+        try:
+            result: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            where = result["environment"]
+            parts.append(f"`{result['command']}`, {where['device']}, {where['cores']} cores, {where['precision']}:")
+            parts.append(table(result))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is no result of benchmarks.{name} ({error!r}).") from error
+    return "\n\n".join(parts)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables; with --write put them into docs/performance.md."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.curve_tables",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--write", action="store_true", help=f"put them into {DOCUMENT.relative_to(ROOT)}")
+    options = parser.parse_args(arguments)
+    try:
+        tables = render()
+        print(tables)
+        if options.write:
+            DOCUMENT.write_text(replaced(DOCUMENT.read_text(encoding="utf-8"), tables, BEGIN, END), encoding="utf-8")
+    except (ValueError, OSError) as error:
+        sys.exit(f"benchmarks.curve_tables: {error}")
+
+
+if __name__ == "__main__":
+    main()
