@@ -123,16 +123,16 @@ class CDEProjector(nn.Sequential):
         layers.append(nn.Linear(width, config.delta_dim, bias=False))
         super().__init__(*layers)
 
-
-Model = TypeVar("Model", bound="CDEPreTrainedModel")
-
-
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """States of features; under autocast all but the last layer runs in its precision."""
         *hidden, last = self
         for layer in hidden:
             features = layer(features)
         return full_precision(last, features)
+
+
+Model = TypeVar("Model", bound="CDEPreTrainedModel")
+
 
 class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     """What all models with a CDE configuration share: initialisation, freezing, saving."""

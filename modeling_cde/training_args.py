@@ -34,6 +34,24 @@ def native_bf16(use_cpu: bool = False) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
+def loader_processes(use_cpu: bool = False) -> int:
+    """How many processes read pictures for each process that trains, if nobody says.
+
+    Without any the model waits while pictures are decoded. None are started where that could fail: on systems whose
+    processes start anew and import the main script again, and where shared memory, through which batches come, is as
+    small as containers have it unless told otherwise (64 MiB).
+    """
+    shared = Path("/dev/shm")
+    if multiprocessing.get_all_start_methods()[0] != "fork" or not shared.is_dir():
+        return 0
+    if shutil.disk_usage(shared).free < 2**30:
+        return 0
+    if use_cpu or not torch.cuda.is_available():
+        return 1
+    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(8, cores - 1))
+
+
 @dataclass
 class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
     """What `CDETrainer` needs to know beside the model and the data.
@@ -63,24 +81,6 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         default="sum",
         metadata={
             "help": "L1 norm of a delta as the sum over its dimensions (as published), or as their mean, "
-def loader_processes(use_cpu: bool = False) -> int:
-    """How many processes read pictures for each process that trains, if nobody says.
-
-    Without any the model waits while pictures are decoded. None are started where that could fail: on systems whose
-    processes start anew and import the main script again, and where shared memory, through which batches come, is as
-    small as containers have it unless told otherwise (64 MiB).
-    """
-    shared = Path("/dev/shm")
-    if multiprocessing.get_all_start_methods()[0] != "fork" or not shared.is_dir():
-        return 0
-    if shutil.disk_usage(shared).free < 2**30:
-        return 0
-    if use_cpu or not torch.cuda.is_available():
-        return 1
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, min(8, cores - 1))
-
-
             "which does not grow with delta_dim."
         },
     )
@@ -149,6 +149,21 @@ def loader_processes(use_cpu: bool = False) -> int:
             "always counts every sample once."
         },
     )
+    dataloader_num_workers: int | None = field(
+        default=None,
+        metadata={
+            "help": "Processes that read and transform pictures while the model trains. Default: 1 where training "
+            "runs on CPU cores, which it shares; beside a GPU the cores of each process less one, at most 8; 0 where a "
+            "process cannot be forked or has too little shared memory. Batches are the same with any number."
+        },
+    )
+    logging_nan_inf_filter: bool = field(
+        default=False,
+        metadata={
+            "help": "Log the mean of the earlier losses in place of one that is NaN or infinite. Needs a look at each "
+            "step's loss, for which a GPU is waited for, and hides what the doctor looks for."
+        },
+    )
     remove_unused_columns: bool = field(
         default=False,
         metadata={"help": "Must stay false where images are read by a transform of the data set."},
@@ -167,6 +182,8 @@ def loader_processes(use_cpu: bool = False) -> int:
     def __post_init__(self) -> None:
         self._check_ranges()
         self._choose_precision()
+        if self.dataloader_num_workers is None:
+            self.dataloader_num_workers = loader_processes(self.use_cpu)
         super().__post_init__()
         if not torch.cuda.is_available():
             self.dataloader_pin_memory = False  # it speeds copies to a GPU; without one torch only warns about it
@@ -178,21 +195,6 @@ def loader_processes(use_cpu: bool = False) -> int:
         if self.push_to_hub and "checkpoint" in str(self.hub_strategy.value):
             raise ValueError(
                 f"hub_strategy={self.hub_strategy.value} would publish pickled files (the optimizer's state), which "
-    dataloader_num_workers: int | None = field(
-        default=None,
-        metadata={
-            "help": "Processes that read and transform pictures while the model trains. Default: 1 where training "
-            "runs on CPU cores, which it shares; beside a GPU the cores of each process less one, at most 8; 0 where a "
-            "process cannot be forked or has too little shared memory. Batches are the same with any number."
-        },
-    )
-    logging_nan_inf_filter: bool = field(
-        default=False,
-        metadata={
-            "help": "Log the mean of the earlier losses in place of one that is NaN or infinite. Needs a look at each "
-            "step's loss, for which a GPU is waited for, and hides what the doctor looks for."
-        },
-    )
                 "can run code where they are loaded: use every_save, or end."
             )
 
@@ -224,8 +226,6 @@ def loader_processes(use_cpu: bool = False) -> int:
 
         The backbone is everything under a module named `backbone`, but for LoRA's adapters: they start from nothing
         and take the learning rate of the head. Decayed are the weights of linear and convolution layers; not biases,
-        if self.dataloader_num_workers is None:
-            self.dataloader_num_workers = loader_processes(self.use_cpu)
         norms, embeddings and bare parameters (class and register tokens, positions, layer scales).
 
         Args:
