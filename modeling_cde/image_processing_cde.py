@@ -158,16 +158,19 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
             raise ValueError(
                 f"CDEImageProcessor got {len(before_list)} before and {len(after_list)} after images: call {_CALL}."
             )
-        images = [settings.process(image) for image in before_list + after_list]  # (C, H, W) each
-        shapes = {tuple(image.shape) for image in images}
-        if len(shapes) > 1:
+        pairs = zip(before_list, after_list, strict=True)
+        images = [settings._values(image) for pair in pairs for image in pair]  # 2B of (C, H, W)
+        if len(shapes := {image.shape for image in images}) > 1:
             raise ValueError(f"The processed images differ in shape, {sorted(shapes)}: use do_resize=True.")
-        halves = torch.stack(images[: len(before_list)]), torch.stack(images[len(before_list) :])  # (B, C, H, W) each
-        pixel_values = torch.stack(halves, dim=1)  # (B, 2, C, H, W)
+        pixel_values = torch.from_numpy(np.stack(images)).unflatten(0, (-1, 2))  # (B, 2, C, H, W)
         return BatchFeature(data={"pixel_values": pixel_values}, tensor_type=return_tensors)
 
     def process(self, image: Any) -> torch.Tensor:
         """Makes the (C, H, W) float32 tensor of one image."""
+        return torch.from_numpy(self._values(image))
+
+    def _values(self, image: Any) -> "np.ndarray[Any, Any]":
+        """`process`, by NumPy and in place: faster than by torch, and it takes no threads from a model at work."""
         picture = load_picture(image)
         if self.do_resize:
             height, width = self._target(picture.height, picture.width)
@@ -175,13 +178,13 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
         if self.do_center_crop:
             crop = self.crop_size or self.size
             picture = _center_crop(picture, crop["height"], crop["width"])
-        values = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float()  # (C, H, W), bytes
-        if self.do_rescale:
-            values = values * self.rescale_factor
+        pixels = np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))  # (H, W, C) -> (C, H, W), bytes
+        factor = self.rescale_factor if self.do_rescale else 1.0
+        values = np.multiply(pixels, factor, dtype=np.float32)
         if self.do_normalize:
-            mean = torch.tensor(self.image_mean).view(-1, 1, 1)
-            values = (values - mean) / torch.tensor(self.image_std).view(-1, 1, 1)
-        return values.contiguous()
+            values -= np.float32(self.image_mean)[:, None, None]
+            values /= np.float32(self.image_std)[:, None, None]
+        return values
 
     def original_box(
         self, box: tuple[int, int, int, int], processed: tuple[int, int], original: tuple[int, int]

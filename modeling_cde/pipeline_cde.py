@@ -1,6 +1,7 @@
 """The "action-classification" pipeline: two images in, actions with their probabilities out."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import GeneratorType
 from typing import Any
 
@@ -74,7 +75,8 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
             after: Second image, or several, where `before` is no pair.
             **kwargs: `top_k`: number of actions to return (default 5); `return_delta`: return the delta too;
                 `return_patches`: return the patches that a patch-wise model decided by too; `batch_size`: pairs that
-                go through the model at once (default 1).
+                go through the model at once (default 1); `num_workers`: processes that prepare the pictures of a list
+                or data set (default 0: one thread, which keeps up with a model on the CPU).
 
         Returns:
             For one pair a list of `{"label", "score"}`, most probable first; for a list of pairs a list of those, for
@@ -100,6 +102,15 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         if isinstance(before, (GeneratorType, torch.utils.data.Dataset)):
             return super().__call__(before, **kwargs)
         return super().__call__(_pair(before), **kwargs)
+
+    def get_iterator(self, inputs: Any, num_workers: int, *args: Any) -> Any:
+        """See `transformers.Pipeline.get_iterator`; a batch is prepared while the model computes the one before."""
+        answers = super().get_iterator(inputs, num_workers, *args)
+        # Worker processes prepare ahead by themselves. A generator is not read ahead: what it waits for may be the
+        # answer to the last pair.
+        if num_workers == 0 and hasattr(inputs, "__len__"):
+            answers.loader.loader = _Ahead(answers.loader.loader)
+        return answers
 
     def preprocess(self, item: Any) -> dict[str, torch.Tensor]:
         pictures = [load_picture(image) for image in _pair(item)]
@@ -165,6 +176,28 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
                 f"The patches of an image of {height}x{width} pixels form no grid: use a square image size."
             )
         return grid
+
+
+class _Ahead:
+    """The batches of a loader; while one is in use, a thread prepares the next.
+
+    Args:
+        loader: Of known length.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        batches = iter(self.loader)
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            coming = thread.submit(next, batches, None)
+            while (batch := coming.result()) is not None:
+                coming = thread.submit(next, batches, None)
+                yield batch
 
 
 def _with_classifier(encoder: PreTrainedModel) -> CDEForActionClassification:

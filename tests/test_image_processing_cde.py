@@ -151,6 +151,18 @@ def test_a_box_in_the_border_of_a_crop_is_moved_into_the_picture():
     assert processor.original_box((20, 24, 27, 31), (80, 80), (20, 20)) == (0, 2, 3, 5)
 
 
+def test_values_are_those_of_the_formula_bit_for_bit():
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    processor = CDEImageProcessor(size=40, image_mean=mean, image_std=std)
+    images = [picture(seed=seed) for seed in range(4)]
+    found = processor(images[:2], images[2:])["pixel_values"]
+    for seed, image in enumerate(images):
+        pixels = torch.from_numpy(np.array(image.resize((40, 40), resample=2))).permute(2, 0, 1).float()
+        channels = [(channel * (1 / 255) - m) / s for channel, m, s in zip(pixels, mean, std, strict=True)]
+        assert torch.equal(found[seed % 2, seed // 2], torch.stack(channels))
+        assert torch.equal(processor.process(image), torch.stack(channels))
+
+
 def test_steps_can_be_left_out():
     x, y = picture(), picture(seed=1)
     raw = CDEImageProcessor(do_resize=False, do_normalize=False, do_rescale=False)(x, y)["pixel_values"]
@@ -174,7 +186,11 @@ def test_steps_can_be_left_out():
         ((picture(), np.full((8, 8, 3), np.nan)), ValueError, r"must be in \[0, 1\]"),
         ((picture(), np.full((8, 8, 3), 300)), ValueError, "An image of int64 must hold bytes, 0 to 255"),
         ((picture(), "none.png"), OSError, "none.png cannot be read as an image: there is no such file"),
-        ((picture(), __file__), OSError, "cannot be read as an image: it is damaged, or in no picture format that is read"),
+        (
+            (picture(), __file__),
+            OSError,
+            "cannot be read as an image: it is damaged, or in no picture format that is read",
+        ),
     ],
 )
 def test_a_wrong_call_is_answered_with_the_right_one(arguments, error, words):

@@ -3,6 +3,7 @@
 import functools
 import json
 import threading
+import time
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -110,6 +111,37 @@ def test_a_batch_answers_as_single_pairs_do(pipe):
     assert close(pipe(rows, batch_size=3, **options), single)
     assert close(list(pipe((row for row in rows), batch_size=2, **options)), single)
     assert pipe([]) == []
+
+
+def test_a_list_is_prepared_while_the_model_computes_and_a_generator_is_not(pipe, monkeypatch):
+    prepared, waited, limit = [], [], [10.0]
+    preprocess, forward = pipe.preprocess, pipe.forward
+
+    def noted(item, **options):
+        prepared.append(item)
+        return preprocess(item, **options)
+
+    def slow(*arguments, **options):  # a model that computes until four pairs are prepared, or for a limit
+        began = time.monotonic()
+        while len(prepared) < 4 and time.monotonic() < began + limit[0]:
+            time.sleep(0.001)
+        waited.append(len(prepared))
+        return forward(*arguments, **options)
+
+    monkeypatch.setattr(pipe, "preprocess", noted)
+    monkeypatch.setattr(pipe, "forward", slow)
+    expected = pipe([(X, Y)] * 5, batch_size=2)
+    assert len(expected) == 5 and waited[0] == 4
+    prepared.clear(), waited.clear()
+    limit[0] = 0.05
+    assert close(list(pipe(((X, Y) for _ in range(5)), batch_size=2)), expected) and waited[0] == 2
+
+
+def test_an_error_while_preparing_ends_the_call(pipe, tmp_path):
+    threads = threading.active_count()
+    with pytest.raises(OSError, match="gone.png cannot be read as an image: there is no such file"):
+        pipe([(X, Y)] * 4 + [(X, str(tmp_path / "gone.png"))] + [(X, Y)] * 4, batch_size=2)
+    assert threading.active_count() == threads
 
 
 def test_an_image_is_fetched_by_its_url(pipe, tmp_path):
