@@ -1,8 +1,12 @@
 """What a training run is told about its model and its data; the training itself is told by `CDETrainingArguments`."""
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
+
+from .checks_cde import parse_json
+from .configuration_cde import check_backbone_fields
+
+LARGEST_SIDE = 8192  # pixels; more is a slip
 
 
 @dataclass
@@ -77,6 +81,11 @@ class ModelArguments:
             )
         if self.method not in ("cde", "difference") and self.delta_mode != "global":
             raise ValueError(f"method={self.method!r} has no delta_mode={self.delta_mode!r}; use --method cde.")
+        for name in ("backbone", "backbone_revision", "features_folder"):
+            if getattr(self, name) == "":
+                raise ValueError(f"{name} is empty: give it, or leave it out.")
+        if self.freeze_blocks < 0:
+            raise ValueError(f"freeze_blocks={self.freeze_blocks} must be at least 0.")
         self._check_lora()
         self.parsed_method_options()
         if self.backbone_config is not None and self.backbone is None:
@@ -101,16 +110,17 @@ class ModelArguments:
 
     def parsed_backbone_config(self) -> dict[str, Any]:
         """The backbone's configuration as a dictionary with its `model_type`."""
-        config = _parse_json("backbone_config", self.backbone_config or "")
+        config = parse_json(self.backbone_config or "", "backbone_config")
         if not isinstance(config, dict) or "model_type" not in config:
             raise ValueError(
                 'backbone_config needs a model_type, for example {"model_type": "vit", "hidden_size": 192}.'
             )
+        check_backbone_fields(config)
         return config
 
     def parsed_method_options(self) -> dict[str, Any]:
         """Further fields of the method's configuration; empty where none are given."""
-        options = _parse_json("method_options", self.method_options or "{}")
+        options = parse_json(self.method_options or "{}", "method_options")
         if not isinstance(options, dict):
             raise ValueError('method_options must be a JSON object, for example {"critic_weight": 0.5}.')
         return options
@@ -181,6 +191,13 @@ class DataArguments:
         for name in ("image_size", "stream_buffer", "rooms_pairs", "rooms_image_size", "rooms_workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
+        for name in ("image_size", "rooms_image_size"):
+            if getattr(self, name) > LARGEST_SIDE:
+                raise ValueError(f"{name}={getattr(self, name)} must be at most {LARGEST_SIDE} pixels.")
+        if self.rooms_seed < 0:
+            raise ValueError(f"rooms_seed={self.rooms_seed} must be at least 0.")
+        if self.data == "":
+            raise ValueError("data is empty: give a folder or a repository, or leave it out for the rooms.")
         if self.streaming and (given := [name for name, number in self.subsets().items() if number is not None]):
             raise ValueError(f"{given[0]} chooses among all pairs, and streaming reads no list of them: leave out one.")
 
@@ -192,10 +209,3 @@ class DataArguments:
     def source(self) -> str:
         """The folder or repository that the pairs are read from."""
         return self.rooms_folder if self.data is None else self.data
-
-
-def _parse_json(name: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{name} is not JSON ({error.msg} at character {error.pos}).") from error

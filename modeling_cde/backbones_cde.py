@@ -149,8 +149,19 @@ class BackboneReader:
         return {"add_pooling_layer": self.feature == "pooler"} if self.family.pooling_layer else {}
 
     def build(self) -> PreTrainedModel:
-        """Returns the backbone with the family's own random initialisation."""
-        return AutoModel.from_config(self.config, trust_remote_code=False, **self.build_options())
+        """Returns the backbone with the family's own random initialisation.
+
+        Raises:
+            ValueError: There is no such model; each family finds that out in its own way.
+        """
+        try:
+            return AutoModel.from_config(self.config, trust_remote_code=False, **self.build_options())
+        except Exception as error:
+            said = (str(error).strip().splitlines() or [""])[0].strip(".")
+            raise ValueError(
+                f"backbone_config gives no {self.config.model_type!r} model ({type(error).__name__}: {said}): check "
+                "its sizes and names."
+            ) from error
 
     def freeze_unused(self, backbone: nn.Module) -> None:
         """Takes the parameters that no feature reads out of training."""

@@ -1,5 +1,6 @@
 """Wrong inputs of a model, answered with the right call before a backbone or a loss fails on them."""
 
+import json
 from typing import Any
 
 import torch
@@ -81,3 +82,33 @@ def check_labels(labels: torch.Tensor, actions: int) -> None:
             f"labels must be in [0, {actions}), the ids of config.id2label, not {int(wrong[0])}: give from_backbone "
             "the id2label of the data set that the labels are from."
         )
+
+
+def parse_json(text: str, name: str) -> Any:
+    """The value of JSON as a person writes it.
+
+    Args:
+        text: JSON.
+        name: Of the field, for the error.
+
+    Raises:
+        ValueError: It is no JSON, names a key twice, holds NaN or infinity, or is nested too deep.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise ValueError(f"{name} has the key {key!r} twice; write it once.")
+            found[key] = value
+        return found
+
+    def not_finite(word: str) -> Any:
+        raise ValueError(f"{name} holds {word}, which is no number of JSON; give a finite one.")
+
+    try:
+        return json.loads(text, object_pairs_hook=once, parse_constant=not_finite)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{name} is not JSON ({error.msg} at character {error.pos}).") from error
+    except RecursionError:
+        raise ValueError(f"{name} is nested too deep to be read.") from None

@@ -1,12 +1,15 @@
 """Configuration of the Causal Delta Embedding models."""
 
+import difflib
 import inspect
 import os
 from copy import deepcopy
 from typing import Any, ClassVar
 
+import torch
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 # Written into every saved `config.json`, so that a checkpoint loads with `trust_remote_code=True` where this package
 # is not installed. The task class has no Auto class of its own in Transformers: it is found by this entry.
@@ -26,6 +29,23 @@ CUSTOM_PIPELINES = {
     }
 }
 _CAME_WITH_A_CHECKPOINT = __name__.startswith("transformers_modules.")
+
+# Nothing is wider; a slip in a number must not ask for all memory.
+_WIDEST = 100_000
+
+# Sizes of a backbone, single or one of each stage; all families check some of them, and none all.
+_SIZES = (
+    "hidden_size",
+    "hidden_sizes",
+    "intermediate_size",
+    "embedding_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_channels",
+    "image_size",
+    "patch_size",
+    "depths",
+)
 
 # A nested configuration comes from anywhere; it describes a model and must not say which code to run.
 _NOT_INHERITED = ("auto_map", "trust_remote_code", "custom_pipelines", "code_revision")
@@ -58,7 +78,8 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
         **kwargs: Fields of every Transformers configuration (`id2label`, `label2id`, `num_labels`, ...).
 
     Raises:
-        ValueError: A value is out of range; the message names the field and what it must be.
+        ValueError: A value is of the wrong type or out of range, or there is no such field; the message names the field
+            and what it must be.
     """
 
     model_type = "cde"
@@ -93,6 +114,7 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
         backbone_revision: str | None = None,
         **kwargs: Any,
     ) -> None:
+        self._check_names(kwargs)
         self.backbone_config = vision_config(backbone_config)
         self.delta_dim = delta_dim
         self.delta_mode = delta_mode
@@ -140,10 +162,15 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
             OSError: There is none; Transformers would go on with the default one.
         """
         path = pretrained_model_name_or_path
-        found, unused = super().get_config_dict(path, **kwargs)
+        try:
+            found, unused = super().get_config_dict(path, **kwargs)
+        except (AttributeError, TypeError, RecursionError) as error:  # JSON, but no object
+            raise ValueError(f"{path}: its config.json does not hold the fields of a model.") from error
+        if not isinstance(found, dict):
+            raise ValueError(f"{path}: its config.json does not hold the fields of a model.")
         if not found:
             raise OSError(f"{path} has no config.json: give the folder or repository that a model was saved in.")
-        model_type = found.get("model_type", cls.model_type)
+        model_type = str(found.get("model_type", cls.model_type))
         if model_type != cls.model_type:
             if model_type.startswith("cde"):
                 raise ValueError(
@@ -168,22 +195,51 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
         """All fields; a saved configuration names its pipeline too."""
         return {**super().to_dict(), "custom_pipelines": deepcopy(CUSTOM_PIPELINES)}
 
+    @classmethod
+    def _check_names(cls, given: dict[str, Any]) -> None:
+        """Raises ValueError for a field that there is none of: Transformers would keep it without a word."""
+        known = cls.option_names() | _OF_EVERY_CONFIG
+        for name, value in given.items():
+            if name not in known and not name.startswith("_") and not hasattr(cls, name):
+                near = difflib.get_close_matches(name, sorted(known), n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"its own are {', '.join(sorted(cls.option_names()))}."
+                raise ValueError(f"{cls.__name__} has no field {name!r}; {hint}")
+            if name in ("dtype", "torch_dtype") and value is not None:
+                dtype = getattr(torch, value.removeprefix("torch."), None) if isinstance(value, str) else value
+                if not isinstance(dtype, torch.dtype):
+                    raise ValueError(f"{cls.__name__}.{name} must be a dtype such as 'float32', not {value!r}.")
+
     def check(self) -> None:
         """Raises ValueError for the first field that breaks its rule."""
         name = type(self).__name__
         _one_of(name, "delta_mode", self.delta_mode, ("global", "patch"))
         _one_of(name, "patch_loss", self.patch_loss, ("per_patch", "aggregated"))
         _one_of(name, "global_feature", self.global_feature, ("auto", "cls", "mean", "pooler"))
-        _at_least(name, "delta_dim", self.delta_dim, 1)
-        _at_least(name, "top_k_patches", self.top_k_patches, 1)
-        _at_least(name, "projector_num_layers", self.projector_num_layers, 1)
+        _whole(name, "delta_dim", self.delta_dim, 1, _WIDEST)
+        _whole(name, "top_k_patches", self.top_k_patches, 1, _WIDEST)
+        _whole(name, "projector_num_layers", self.projector_num_layers, 1, 100)
         if self.projector_hidden_dim is not None:
-            _at_least(name, "projector_hidden_dim", self.projector_hidden_dim, 1)
+            _whole(name, "projector_hidden_dim", self.projector_hidden_dim, 1, _WIDEST)
         if self.num_prefix_tokens is not None:
-            _at_least(name, "num_prefix_tokens", self.num_prefix_tokens, 0)
-        if not 0.0 <= self.projector_dropout < 1.0:
-            raise ValueError(f"{name}.projector_dropout must be in [0, 1), not {self.projector_dropout!r}.")
+            _whole(name, "num_prefix_tokens", self.num_prefix_tokens, 0, _WIDEST)
+        dropout = self.projector_dropout
+        if not isinstance(dropout, (int, float)) or isinstance(dropout, bool) or not 0.0 <= dropout < 1.0:
+            raise ValueError(f"{name}.projector_dropout must be in [0, 1), not {dropout!r}.")
+        if self.projector_input_norm not in (None, True, False):
+            raise ValueError(f"{name}.projector_input_norm must be true, false or null: {self.projector_input_norm!r}.")
+        if not isinstance(self.backbone_revision, (str, type(None))):
+            raise ValueError(f"{name}.backbone_revision must be a commit or null, not {self.backbone_revision!r}.")
         _labels(name, {"id2label": self.id2label, "label2id": self.label2id})
+
+
+def _known_fields() -> set[str]:
+    """Fields that every configuration of Transformers has or has had."""
+    written = "auto_map custom_pipelines model_type num_labels output_attentions attn_implementation".split()
+    older = "torch_dtype tie_word_embeddings use_cache quantization_config finetuning_task".split()
+    return {*vars(PreTrainedConfig()), *written, *older}
+
+
+_OF_EVERY_CONFIG = _known_fields()
 
 
 def vision_config(config: PreTrainedConfig | dict[str, Any] | None) -> PreTrainedConfig:
@@ -197,26 +253,67 @@ def vision_config(config: PreTrainedConfig | dict[str, Any] | None) -> PreTraine
     """
     given = {"model_type": "vit"} if config is None else config
     if isinstance(given, dict):
-        options = {key: value for key, value in given.items() if key not in _NOT_INHERITED}
-        model_type = options.pop("model_type", None)
-        if model_type is None:
-            raise ValueError('backbone_config has no "model_type": add one, for example {"model_type": "vit", ...}.')
-        try:
-            result = AutoConfig.for_model(model_type, **options)
-        except ValueError as error:
-            raise ValueError(
-                f"backbone_config names the model_type {model_type!r}, which the installed Transformers does not "
-                "have: use one of its own vision models as the backbone."
-            ) from error
-    else:
+        result = _from_fields({key: value for key, value in given.items() if key not in _NOT_INHERITED})
+    elif isinstance(given, PreTrainedConfig):
         result = deepcopy(given)
+    else:
+        raise ValueError(f'backbone_config must be a configuration or {{"model_type": "vit", ...}}, not {given!r}.')
     result = getattr(result, "vision_config", result)  # the two-tower CLIP and SigLIP
+    _check_sizes(result)
     for key in _NOT_INHERITED:
         result.__dict__.pop(key, None)
     result.return_dict = True  # features are read by name
     if result.model_type == "vit_mae":
         result.mask_ratio = 0.0  # masking is its pretraining task; as an encoder it must see the whole image
     return result
+
+
+def check_backbone_fields(options: dict[str, Any]) -> None:
+    """Raises ValueError for a field that a backbone's configuration does not have; Transformers would keep it unread.
+
+    Not for saved configurations: those of the Hub hold fields of older versions.
+
+    Args:
+        options: Fields as a person gives them, with `model_type`.
+    """
+    known = {*dir(_from_fields({"model_type": options.get("model_type")})), *_OF_EVERY_CONFIG}
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), sorted(known), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            raise ValueError(f"backbone_config: a {options['model_type']!r} model has no field {name!r}{hint}")
+
+
+def _check_sizes(config: PreTrainedConfig) -> None:
+    """Raises ValueError for sizes that no backbone has."""
+    for name in _SIZES:
+        sizes = getattr(config, name, None)
+        for size in sizes if isinstance(sizes, (list, tuple)) else [1 if sizes is None else sizes]:
+            if not isinstance(size, (list, tuple)):
+                _whole("backbone_config", name, size, int(name != "num_hidden_layers"), _WIDEST)
+    width, heads = getattr(config, "hidden_size", None), getattr(config, "num_attention_heads", None)
+    if isinstance(width, int) and isinstance(heads, int) and not hasattr(config, "head_dim") and width % heads:
+        raise ValueError(f"backbone_config.hidden_size={width} must be a multiple of num_attention_heads={heads}.")
+    widths, depths = getattr(config, "hidden_sizes", None), getattr(config, "depths", None)
+    if isinstance(widths, (list, tuple)) and isinstance(depths, (list, tuple)) and len(widths) != len(depths):
+        raise ValueError(f"backbone_config must name as many hidden_sizes as depths, not {widths} and {depths}.")
+
+
+def _from_fields(options: dict[str, Any]) -> PreTrainedConfig:
+    """The configuration of a model of Transformers of its `model_type` and other fields."""
+    model_type = options.pop("model_type", None)
+    if model_type is None:
+        raise ValueError('backbone_config has no "model_type": add one, for example {"model_type": "vit", ...}.')
+    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
+        raise ValueError(
+            f"backbone_config names the model_type {model_type!r}, which the installed Transformers does not "
+            "have: use one of its own vision models as the backbone."
+        )
+    try:
+        return AutoConfig.for_model(model_type, **options)
+    except Exception as error:  # each of the many classes has checks, and errors, of its own
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"backbone_config is none of a {model_type!r} model ({said[-1].strip()}).") from error
 
 
 def _labels(owner: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -226,6 +323,8 @@ def _labels(owner: str, given: dict[str, Any]) -> dict[str, Any]:
         ValueError: They are no maps, contradict each other, leave ids out or name two actions alike.
     """
     id2label, label2id, number = given.get("id2label"), given.get("label2id"), given.get("num_labels")
+    if number is not None:
+        _whole(owner, "num_labels", number, 1, _WIDEST)
     if id2label is None and label2id is None:
         return {}
     right = "id2label must name every action once, {0: 'open', 1: 'close', ...}; dict(enumerate(names)) makes it"
@@ -235,11 +334,14 @@ def _labels(owner: str, given: dict[str, Any]) -> dict[str, Any]:
     try:
         names = {int(index): name for index, name in (id2label or {}).items()}
         ids = {name: int(index) for name, index in (label2id or {}).items()}
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{owner}: {right}; its ids must be whole numbers, not {id2label or label2id!r}.") from None
     names = names or {index: name for name, index in ids.items()}
     if sorted(names) != list(range(len(names))) or not names:
         raise ValueError(f"{owner}: {right}; the ids must be 0, 1, ... without a gap, not {sorted(names)}.")
+    unnamed = [name for name in names.values() if not isinstance(name, str) or not name]
+    if unnamed:
+        raise ValueError(f"{owner}: {right}; a name must be text, not {unnamed[0]!r}.")
     twice = sorted({str(name) for name in names.values() if list(names.values()).count(name) > 1})
     if twice:
         raise ValueError(f"{owner}: {right}; {', '.join(map(repr, twice))} names more than one id.")
@@ -263,6 +365,8 @@ def _one_of(owner: str, field: str, value: object, allowed: tuple[str, ...]) -> 
         raise ValueError(f"{owner}.{field} must be one of {names}, not {value!r}.")
 
 
-def _at_least(owner: str, field: str, value: object, least: int) -> None:
+def _whole(owner: str, field: str, value: object, least: int, most: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"{owner}.{field} must be a whole number of at least {least}, not {value!r}.")
+    if value > most:
+        raise ValueError(f"{owner}.{field} must be a whole number of at most {most}, not {value!r}.")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.dynamic_module_utils import get_relative_import_files
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -120,6 +121,65 @@ def explained(error: OSError, path: object, advice: str, **where: Any) -> OSErro
             if "file named" not in str(second):
                 return second
     return OSError(f"{path} has no model.safetensors, and pickled weights, which can run code, are not read: {advice}")
+
+
+def check_loaded(model: Any, path: object, info: dict[str, Any]) -> None:
+    """Raises ValueError where weights are missing, left over or not finite; Transformers warns at most.
+
+    Args:
+        model: What was loaded. A checkpoint of an encoder gives a model for a task a new head, to be trained.
+        path: Hub id or local folder.
+        info: The loading information of Transformers: `missing_keys`, `unexpected_keys`, ...
+    """
+    whole = model.base_model is model or type(model).__name__ in (model.config.architectures or ())
+    prefix = "" if whole else f"{model.base_model_prefix}."
+    missing = sorted(name for name in info["missing_keys"] if name.startswith(prefix))
+    # A pooler that another `global_feature` does not read is no loss.
+    over = sorted(n for n in info["unexpected_keys"] if re.search(r"\b(backbone|projector)\.(?!pooler\.)", n))
+    for names, what in ((missing, "lacks the weight"), (over, "has no place in its configuration for the weight")):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise ValueError(
+                f"{path} {what} {names[0]}{more}: config.json and model.safetensors are not of one model, or damaged; "
+                "take both from where the model was saved."
+            )
+    check_finite(model, path)
+
+
+def check_shapes(model: Any, path: object, saved: dict[str, tuple[int, ...]]) -> None:
+    """Raises ValueError for the first weight of another shape than its configuration asks for.
+
+    Args:
+        model: What is to be filled.
+        path: Hub id or local folder.
+        saved: Name of a weight in the files -> shape.
+    """
+    prefix = f"{model.base_model_prefix}."
+    own = {name.removeprefix(prefix): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name, shape in saved.items():
+        wanted = own.get(name.removeprefix(prefix), shape)
+        if wanted != shape:
+            raise ValueError(
+                f"{path} has weights of other shapes than the configuration asks for ({name} is {shape}, and "
+                f"{wanted} is asked for): leave out id2label and other fields, or add ignore_mismatched_sizes=True to "
+                "train new weights for them."
+            )
+
+
+def check_finite(model: Any, path: object) -> None:
+    """Raises ValueError for the first parameter or running statistic that holds NaN or infinity."""
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if tensor.is_floating_point() and tensor.device.type != "meta" and not bool(torch.isfinite(tensor).all()):
+            raise ValueError(
+                f"{path}: the weight {name} holds NaN or infinity, which spreads to every output: take a checkpoint of "
+                "before its training broke."
+            )
+
+
+def unreadable(path: object, error: Exception) -> OSError:
+    """The error to raise where safetensors cannot be read."""
+    said = str(error).strip().rstrip(".")
+    return OSError(f"{path} has weights that are damaged or cut short ({said}): fetch or save them again.")
 
 
 def check_options(config_class: Any, options: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from transformers.utils.hub import cached_file, extract_commit_hash
 
 from .adapter_files import load_lora
 from .arguments import ModelArguments
-from .configuration_cde import CDEConfig
+from .configuration_cde import CDEConfig, vision_config
 from .data.splits import OPPOSITES
 from .image_processing_cde import CDEImageProcessor
 from .lora import add_lora, merged
@@ -74,7 +74,7 @@ def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tup
     if arguments.backbone is not None:
         source: Any = arguments.backbone
     else:
-        source = AutoConfig.for_model(**{"image_size": image_size, **arguments.parsed_backbone_config()})
+        source = vision_config({"image_size": image_size, **arguments.parsed_backbone_config()})
     options = options_from_data(kind.config_class, features["action"].names, features["object"].names)
     model = kind.from_backbone(source, revision=arguments.backbone_revision, **{**options, **arguments.cde_options()})
     if arguments.backbone is not None:  # at the commit that the weights are of
@@ -153,7 +153,14 @@ def load_action_model(checkpoint: str, revision: str | None = None) -> tuple[Pre
     except OSError as error:
         raise OSError(str(error).splitlines()[0]) from error  # Transformers adds paragraphs of general advice
     revision = extract_commit_hash(file, None) or revision
-    config = AutoConfig.from_pretrained(checkpoint, revision=revision)
+    try:
+        config = AutoConfig.from_pretrained(checkpoint, revision=revision)
+    except OSError as error:
+        raise OSError(f"{checkpoint}: {str(error).splitlines()[0]}") from error
+    except ValueError as error:
+        raise ValueError(f"{checkpoint}: {' '.join(str(error).split())}") from error
+    except (AttributeError, TypeError, KeyError, RecursionError) as error:  # JSON, but no object, or of other types
+        raise ValueError(f"{checkpoint}: its config.json does not hold the fields of a model.") from error
     by_model_type = {method.model.config_class.model_type: method.model for method in METHODS.values()}
     model_class = by_model_type.get(config.model_type)
     if model_class is None:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
@@ -29,14 +29,18 @@ from transformers.utils import ModelOutput
 
 from .backbones_cde import BackboneReader
 from .checks_cde import check_clips, check_features, check_labels
-from .configuration_cde import CDEConfig, vision_config
+from .configuration_cde import CDEConfig, check_backbone_fields, vision_config
 from .loading_cde import (
     check_backbone_shards,
+    check_finite,
+    check_loaded,
     check_options,
+    check_shapes,
     check_shards,
     copy_code,
     explained,
     read_backbone_config,
+    unreadable,
 )
 
 __all__ = [
@@ -199,6 +203,8 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         """
         check_options(cls.config_class, config_options)
         found: Any = backbone
+        if isinstance(backbone, dict):
+            check_backbone_fields(backbone)
         if isinstance(backbone, (str, os.PathLike)):
             found, revision = read_backbone_config(cls.__name__, backbone, revision)
         config = cls.config_class(backbone_config=vision_config(found), **config_options)
@@ -223,6 +229,9 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
             advice = "if you trust where it is from, convert it once by AutoModel.from_pretrained"
             advice += f'("{backbone}").save_pretrained("folder").'
             raise explained(error, backbone, advice, revision=revision) from error
+        except SafetensorError as error:
+            raise unreadable(backbone, error) from error
+        check_finite(encoder, backbone)
         config.backbone_revision = None if os.path.isdir(backbone) else revision
         if os.path.isdir(backbone):
             encoder.config._name_or_path = Path(backbone).name  # a path on this machine means nothing elsewhere
@@ -235,13 +244,16 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
 
         Raises:
             ValueError: The folder or repository is that of another model, for example a bare backbone, or has weights
-                that do not fit the configuration, for example to other labels.
-            OSError: There is no such folder or repository, or it has no safetensors.
+                that do not fit the configuration, for example to other labels, or that are NaN or infinite.
+            OSError: There is no such folder or repository, or it has no safetensors, or damaged ones.
         """
         path = args[0] if args else kwargs.get("pretrained_model_name_or_path")
         kwargs["use_safetensors"] = True
+        info_wanted = kwargs.pop("output_loading_info", False)
         try:
-            loaded = super().from_pretrained(*args, **kwargs)
+            model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        except SafetensorError as error:
+            raise unreadable(path, error) from error
         except OSError as error:
             advice = "save the model again by save_pretrained, or load another revision."
             where = {name: kwargs[name] for name in ("revision", "token", "cache_dir") if name in kwargs}
@@ -253,9 +265,9 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
                 f"{path} has weights of other shapes than the configuration asks for (they are listed above): leave "
                 "out id2label and other fields, or add ignore_mismatched_sizes=True to train new weights for them."
             ) from error
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        check_loaded(model, path, info)
         model.base_model.reader.freeze_unused(model.base_model.backbone)  # loading makes every parameter trainable
-        return loaded
+        return (model, info) if info_wanted else model
 
     @staticmethod
     def _load_pretrained_model(
@@ -267,6 +279,7 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         (`layer_scale`) unless they match exactly, which they do not where a `CDEModel` reads a task checkpoint.
         """
         names = set(state_dict or ())
+        shapes: dict[str, tuple[int, ...]] = {}
         files = checkpoint_files or []
         check_shards(files, model.name_or_path)
         if files and model.loaded_from is None:  # else they are those of adapters, which come on top
@@ -274,6 +287,9 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         for file in files:
             with safe_open(file, framework="pt") as weights:
                 names.update(weights.keys())
+                shapes |= {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}
+        if not load_config.ignore_mismatched_sizes:
+            check_shapes(model, model.name_or_path, shapes)
         saved = {name.removeprefix("cde.") for name in names if "backbone." in name}
         if saved and saved <= {name.removeprefix("cde.") for name in model.state_dict()}:
             load_config = replace(load_config, weight_mapping=[])

@@ -67,7 +67,7 @@ def test_every_option_of_the_model_reaches_its_configuration():
         ("imagesize: 48\n", [], "unknown key 'imagesize'; did you mean 'image_size'"),
         ("zzz: 1\n", [], "unknown key 'zzz'; see python train.py --help"),
         ("- 1\n", [], "expected `key: value` lines, found list"),
-        ("", [], "found NoneType"),
+        ("", [], "found nothing"),
         ("image_size: [\n", [], "not plain YAML"),
         ("image_size: !!python/object/apply:os.system ['true']\n", [], "not plain YAML"),
         (
