@@ -15,6 +15,35 @@ from torch import nn
 from transformers import TrainingArguments
 from transformers.trainer_utils import SchedulerType
 
+from .checks_cde import parse_json
+from .distributed import join_processes
+
+_MOST = float("inf")
+_FINITE = 1e30
+# Field -> least and greatest value; NaN lies in no range. What Transformers says of these, if anything, names no field.
+_RANGES: dict[str, tuple[float, float]] = {
+    "per_device_train_batch_size": (1, _MOST),
+    "per_device_eval_batch_size": (1, _MOST),
+    "gradient_accumulation_steps": (1, _MOST),
+    "num_train_epochs": (0, _FINITE),
+    "max_steps": (-1, _MOST),
+    "warmup_steps": (0, _FINITE),
+    "weight_decay": (0, _FINITE),
+    "max_grad_norm": (0, _MOST),
+    "adam_beta1": (0, 1),
+    "adam_beta2": (0, 1),
+    "adam_epsilon": (0, _FINITE),
+    "seed": (0, 2**32 - 1),
+    "data_seed": (0, 2**32 - 1),
+    "save_total_limit": (1, _MOST),
+    "eval_delay": (0, _FINITE),
+    "eval_accumulation_steps": (1, _MOST),
+    "dataloader_num_workers": (0, _MOST),
+    "dataloader_prefetch_factor": (1, _MOST),
+    "logging_steps": (0, _FINITE),
+    "save_steps": (0, _FINITE),
+    "eval_steps": (0, _FINITE),
+}
 _PRECISIONS = ("auto", "float32", "bf16", "fp16")
 _TEST_SPLIT = re.compile(r"(?<![a-z])test(ing|s)?(?![a-z])")
 
@@ -179,7 +208,20 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         default_factory=lambda: ["labels"], metadata={"help": "Inputs of the model that are labels."}
     )
 
+    ddp_find_unused_parameters: bool | None = field(
+        default=False,
+        metadata={"help": "Whether DistributedDataParallel looks, in each step, for weights that had no part in it."},
+    )
+    ddp_timeout: int = field(
+        default=600,
+        metadata={
+            "help": "With several processes: seconds that one waits for the others in an exchange before it gives "
+            "up. A process that is killed is noticed at once; this is for one that hangs."
+        },
+    )
+
     def __post_init__(self) -> None:
+        join_processes(self.use_cpu, self.ddp_timeout)
         self._check_ranges()
         self._choose_precision()
         if self.dataloader_num_workers is None:
@@ -194,8 +236,8 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         self.refuse_selection_on_test(None)
         if self.push_to_hub and "checkpoint" in str(self.hub_strategy.value):
             raise ValueError(
-                f"hub_strategy={self.hub_strategy.value} would publish pickled files (the optimizer's state), which "
-                "can run code where they are loaded: use every_save, or end."
+                f"hub_strategy={self.hub_strategy.value} would publish the state of the training, which tells paths of "
+                "this machine: use every_save, or end, and copy a checkpoint's folder to go on elsewhere."
             )
 
     def refuse_selection_on_test(self, eval_dataset: Any) -> None:
@@ -252,6 +294,18 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         ]
 
     def _check_ranges(self) -> None:
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, (int, float)) and least <= value <= most):
+                kind = "finite number" if most == _FINITE else "number"
+                upper = "" if most in (_FINITE, _MOST) else f" and at most {most}"
+                raise ValueError(f"{name} must be a {kind} of at least {least}{upper}, got {value!r}.")
+        if self.max_steps == 0:
+            raise ValueError("max_steps must be at least 1, or -1 for num_train_epochs; got 0.")
+        for name in self._VALID_DICT_FIELDS:
+            value = getattr(self, name)
+            if isinstance(value, str) and value.startswith("{"):
+                parse_json(value, name)
         for name in ("contrastive_weight", "sparsity_weight", "learning_rate", "backbone_learning_rate"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < float("inf"):

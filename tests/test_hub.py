@@ -351,7 +351,7 @@ def test_a_push_that_fails_is_said_in_a_line_and_training_goes_on(tmp_path, hub,
         ({}, {"/preupload/": 403}, PermissionError, "may not write to org/before"),
         ({}, {"/api/repos/create": Failure(0)}, ConnectionError, "cannot be reached or broke off"),
         ({"hub_model_id": "org/a b"}, {}, ValueError, "is no name for a repository"),
-        ({"hub_strategy": "checkpoint"}, {}, ValueError, "hub_strategy=checkpoint would publish pickled files"),
+        ({"hub_strategy": "checkpoint"}, {}, ValueError, "hub_strategy=checkpoint would publish the state of the"),
     ],
 )
 def test_what_cannot_be_pushed_is_said_before_training(tmp_path, hub, options, failures, kind, sentence):
