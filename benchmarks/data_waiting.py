@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, default=8, help="of the ViT's batch")
     parser.add_argument("--turns", type=int, default=3, help="trainings of each kind; the median share counts")
     parser.add_argument("--quick", action="store_true", help="one tiny model: whether the script runs, nothing more")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the JSON")
+    parser.add_argument("--output", type=Path, help=f"folder of the JSON ({RESULTS.relative_to(ROOT)}; quick: none)")
     options = parser.parse_args(arguments)
     if not options.quick and not options.data.is_dir():
         parser.error(f"{options.data} holds no rendered rooms: run train.py with configs/quickstart.yaml once.")
@@ -149,9 +149,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     measured: list[dict[str, Any]] = []
     for case, pairs, crop, epochs in chosen:
         measured += measure(case, pairs, crop, epochs, options.turns)
-    command = "python -m benchmarks.data_waiting" + (" --quick" if options.quick else "")
-    path = write_result("data_waiting", command, targets(measured), {"trainings": measured}, options.output)
-    print(f"{targets_table(targets(measured))}\n\nWritten to {path}.")
+    found = targets(measured)
+    print(targets_table(found))
+    if folder := options.output or (None if options.quick else RESULTS):
+        command = f"python -m benchmarks.data_waiting --pairs {options.pairs}"
+        print(f"\nWritten to {write_result('data_waiting', command, found, {'trainings': measured}, folder)}.")
 
 
 if __name__ == "__main__":

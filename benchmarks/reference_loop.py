@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=4, help="of each measurement")
     parser.add_argument("--turns", type=int, default=7, help="measurements of each loop; the median ratio counts")
     parser.add_argument("--quick", action="store_true", help="one tiny model: whether the script runs, nothing more")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the JSON")
+    parser.add_argument("--output", type=Path, help=f"folder of the JSON ({RESULTS.relative_to(ROOT)}; quick: none)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     chosen = [
@@ -236,8 +236,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "turns": options.turns,
     }
     found = targets(measured, native_bf16())
-    command = "python -m benchmarks.reference_loop" + (" --quick" if options.quick else "")
-    path = write_result("reference_loop", command, found, details, options.output)
     print(targets_table(found))
     shares = {case["case"]: case["under_bf16"] for case in measured} | details["patch_under_bf16"]
     for name, values in shares.items():
@@ -245,7 +243,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{name}: under bf16 {values['float32_share']:.2%} of the operations stay in float32; where bf16 is "
             f"{FASTER} times as fast they make the step {values['longer_on_paper']:.1%} longer."
         )
-    print(f"\nWritten to {path}.")
+    if folder := options.output or (None if options.quick else RESULTS):
+        command = f"python -m benchmarks.reference_loop --pairs {options.pairs}"
+        print(f"\nWritten to {write_result('reference_loop', command, found, details, folder)}.")
 
 
 if __name__ == "__main__":

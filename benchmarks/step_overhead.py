@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement, one step at the least")
     parser.add_argument("--turns", type=int, default=9, help="measurements of each step; the median ratio counts")
     parser.add_argument("--quick", action="store_true", help="one tiny model: whether the script runs, nothing more")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the JSON")
+    parser.add_argument("--output", type=Path, help=f"folder of the JSON ({RESULTS.relative_to(ROOT)}; quick: none)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     chosen = [Case("tiny ViT, 32 px", TINY, 32, 8)] if options.quick else cases(options.pairs)
@@ -161,14 +161,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for case in chosen:
         measured.append(measure(case, options.seconds, options.turns))
         print(targets_table(targets(measured[-1:])), flush=True)
-    path = write_result(
-        "step_overhead",
-        "python -m benchmarks.step_overhead" + (" --quick" if options.quick else ""),
-        targets(measured),
-        {"cases": measured, "seconds": options.seconds, "turns": options.turns},
-        options.output,
-    )
-    print(f"\n{targets_table(targets(measured))}\n\nWritten to {path}.")
+    found = targets(measured)
+    print(f"\n{targets_table(found)}")
+    if folder := options.output or (None if options.quick else RESULTS):
+        command = f"python -m benchmarks.step_overhead --pairs {options.pairs}"
+        details = {"cases": measured, "seconds": options.seconds, "turns": options.turns}
+        print(f"\nWritten to {write_result('step_overhead', command, found, details, folder)}.")
 
 
 if __name__ == "__main__":

@@ -111,13 +111,16 @@ def training_loss(
     return terms
 
 
-def full_step(model: Any, batch: dict[str, torch.Tensor], bf16: bool | None = None) -> Callable[[], None]:
-    """A function that makes one whole training step.
+def full_step(
+    model: Any, batch: dict[str, torch.Tensor], bf16: bool | None = None, repeats: int = 1
+) -> Callable[[], None]:
+    """A function that makes a whole training step.
 
     Args:
         model: A classifier in training mode.
         batch: What it takes, on its device.
         bf16: Whether the forward runs under bf16 autocast; by default where the hardware has units for it.
+        repeats: Steps that a call makes before it waits for a GPU, which works on while the next is being told to it.
     """
     args = training_arguments()
     low, device = native_bf16() if bf16 is None else bf16, batch["pixel_values"].device
@@ -126,13 +129,14 @@ def full_step(model: Any, batch: dict[str, torch.Tensor], bf16: bool | None = No
     means = TermMeans()
 
     def step() -> None:
-        terms = training_loss(model, batch, low, loss)
-        total = terms.pop("loss")
-        means.add(terms, 1.0)
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for _ in range(repeats):
+            terms = training_loss(model, batch, low, loss)
+            total = terms.pop("loss")
+            means.add(terms, 1.0)
+            total.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         wait(device)
 
     return step

@@ -1,0 +1,106 @@
+"""The speed scripts run on a tiny model, their arithmetic is right, and docs/performance.md holds what was measured."""
+
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import data_waiting, gpu_utilisation, reference_loop, speed_table, step_overhead
+from benchmarks.flops import flops_by_dtype, step_flops
+from benchmarks.measured import Target, write_result
+from benchmarks.training_steps import TINY, Case, full_step
+from modeling_cde.losses import supervised_contrastive_loss
+
+CASE = Case("tiny", TINY, 32, 4)
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "rows"),
+    [
+        (step_overhead, ["--seconds", "0.01", "--turns", "2"], 2),
+        (reference_loop, ["--steps", "1", "--turns", "2"], 1),
+        (data_waiting, ["--turns", "1"], 1),
+    ],
+)
+def test_each_script_runs_on_a_tiny_model(script, options, rows, tmp_path, capsys):
+    script.main(["--quick", *options, "--output", str(tmp_path)])
+    (file,) = tmp_path.iterdir()
+    targets = [Target(**target) for target in json.loads(file.read_text())["targets"]]
+    assert len(targets) == rows and all(target.value > 0 for target in targets)
+    assert all(target.what in capsys.readouterr().out for target in targets[:1])
+
+
+def test_operations_are_counted_by_precision():
+    a, b = torch.ones(3, 4), torch.ones(4, 5)
+    convolution, image = nn.Conv2d(2, 6, 3, padding=1), torch.ones(1, 2, 8, 8)
+
+    def work():
+        a @ b
+        convolution(image)
+        with torch.autocast("cpu", torch.bfloat16):
+            a @ b
+
+    product = 2 * 3 * 4 * 5
+    assert flops_by_dtype(work) == {"float32": product + 2 * 6 * 2 * 9 * 64, "bfloat16": product}
+
+
+def test_attention_is_counted_and_bf16_leaves_only_the_head_in_float32():
+    low, full = step_flops(CASE, bf16=True), step_flops(CASE, bf16=False)
+    assert set(full) == {"float32"} and set(low) == {"float32", "bfloat16"}
+    assert sum(low.values()) == full["float32"]
+    tokens, width, images = 17, 32, 8
+    attention = 2 * 2 * tokens * tokens * width * images  # of one layer, forward: two products
+    layer = 2 * tokens * images * (4 * width * width + 2 * width * 64)
+    embedding = 2 * 16 * images * width * 3 * 8 * 8
+    forward = embedding + 2 * (layer + attention)
+    assert 2.5 * forward < low["bfloat16"] < 3.5 * forward  # backward takes twice as much
+
+
+def test_the_share_of_the_peak_is_operations_over_seconds():
+    run = {"case": "ViT-S/16", "mode": "global", "pairs": 8, "pairs_per_second": 10.0, "operations_per_second": 3e13}
+    (target,) = gpu_utilisation.targets([run], 1e14, "some card")
+    assert (target.value, target.met) == (0.3, True)
+    measured = gpu_utilisation.measure(CASE, torch.device("cpu"), compiled=False, repeats=2, turns=1)
+    rate = gpu_utilisation.operations(CASE) / measured["seconds_a_step"]
+    assert math.isclose(measured["operations_per_second"], rate)
+    assert math.isclose(measured["pairs_per_second"], 4 / measured["seconds_a_step"])
+    assert gpu_utilisation.matmul_peak(torch.device("cpu"), (16,), 2) > 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what to do without a GPU")
+def test_without_a_gpu_one_sentence():
+    with pytest.raises(SystemExit, match="no NVIDIA GPU"):
+        gpu_utilisation.main([])
+
+
+def test_the_written_step_trains():
+    model = CASE.model()
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    full_step(model, CASE.batch())()
+    assert all(not torch.equal(value, before[name]) for name, value in model.named_parameters() if value.requires_grad)
+
+
+def test_the_loop_of_the_reference_has_our_term():
+    delta, labels = torch.randn(9, 5), torch.tensor([0, 0, 1, 1, 1, 2, 0, 3, 3])
+    torch.testing.assert_close(
+        reference_loop.reference_contrastive(delta, labels), supervised_contrastive_loss(delta, labels)
+    )
+
+
+def test_the_document_holds_the_table_of_the_kept_results():
+    document = speed_table.DOCUMENT.read_text(encoding="utf-8")
+    assert speed_table.replaced(document, speed_table.render()) == document, "python -m benchmarks.speed_table --write"
+
+
+def test_the_table_is_rendered_and_a_wrong_file_named(tmp_path):
+    write_result("some", "python -m some", [Target.of("x", "<= 1.0", 2.0, "because")], {}, tmp_path)
+    table = speed_table.render(tmp_path)
+    assert "| x | <= 1.0 | 2 | **missed**; because |" in table and "`python -m some`" in table
+    assert "no NVIDIA GPU" in table
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(ValueError, match="other.json is no result"):
+        speed_table.render(tmp_path)
+    with pytest.raises(ValueError, match="lacks the marker"):
+        speed_table.replaced("no markers", table)
