@@ -22,11 +22,11 @@ _FORMULAS = flop_registry | {
 }
 
 
-class _ByDtype(TorchDispatchMode):
+class _ByDtype(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the operations of matrix products and convolutions by the dtype of what is multiplied."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found: Counter[torch.dtype] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -53,4 +53,4 @@ def flops_by_dtype(step: Callable[[], Any]) -> dict[str, int]:
 def step_flops(case: Case, bf16: bool) -> dict[str, int]:
     """`flops_by_dtype` of forward, loss and backward of a case; with `bf16` as under bf16 autocast on a CPU."""
     model, batch = case.model(), case.batch()
-    return flops_by_dtype(lambda: training_loss(model, batch, bf16)["loss"].backward())
+    return flops_by_dtype(lambda: torch.autograd.backward(training_loss(model, batch, bf16)["loss"]))

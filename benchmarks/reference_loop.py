@@ -154,7 +154,8 @@ def our_loop(case: Case, pairs: datasets.Dataset, workers: int = 1) -> Callable[
 
 def in_turns(loops: dict[str, Callable[[int], float]], steps: int, turns: int) -> dict[str, list[float]]:
     """Seconds of a step of each loop, measured in turns of so many steps; another one comes first each time."""
-    order, found = list(loops), {name: [] for name in loops}
+    order = list(loops)
+    found: dict[str, list[float]] = {name: [] for name in loops}
     for loop in loops.values():
         loop(1)
     for _ in range(turns):

@@ -58,7 +58,11 @@ class Case:
         torch.manual_seed(0)
         names = {i: f"action{i}" for i in range(ACTIONS)}
         config = AutoConfig.for_model(**self.backbone)
-        return CDEForActionClassification.from_backbone(config, id2label=names, **self.options).to(device).train()
+        model: CDEForActionClassification = CDEForActionClassification.from_backbone(
+            config, id2label=names, **self.options
+        )
+        model.to(device).train()
+        return model
 
     def bare_backbone(self, device: torch.device | str = "cpu") -> torch.nn.Module:
         """The backbone by itself, without a pooler, in training mode."""
@@ -133,7 +137,7 @@ def full_step(
             terms = training_loss(model, batch, low, loss)
             total = terms.pop("loss")
             means.add(terms, 1.0)
-            total.backward()
+            torch.autograd.backward(total)
             torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
