@@ -60,7 +60,7 @@ def steps(case: Case, pairs: list[tuple[Any, Any]], batch_size: int) -> dict[str
     processor = CDEImageProcessor(size=case.image_size)
     pipe = ActionClassificationPipeline(model=model, image_processor=processor, device=device)
     prepared = torch.cat([processor(*pair)["pixel_values"] for pair in pairs]).to(device)  # (pairs, 2, 3, H, W)
-    batches = [images.flatten(0, 1) for images in prepared.split(batch_size)]  # (2B, 3, H, W) each
+    batches = [images.flatten(0, 1) for images in torch.split(prepared, batch_size)]  # (2B, 3, H, W) each
 
     @torch.inference_mode()
     def bare() -> None:
