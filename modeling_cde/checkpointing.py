@@ -33,7 +33,7 @@ from .lora import is_adapted, merged
 from .sharded_checkpoints import is_sharded, load_sharded, save_sharded
 from .sharding import ShardingTrainer
 from .training_state import read_state, write_state
-from .whole_files import TEMPORARY, says_what_is_not_written, write_files_whole, write_whole
+from .whole_files import TEMPORARY, check_writable, says_what_is_not_written, write_files_whole, write_whole
 
 logger = logging.get_logger(__name__)
 
@@ -79,6 +79,8 @@ class CheckpointingTrainer(ShardingTrainer):
         run = Path(self.args.output_dir)
         damage, step = None, -1
         if self.is_world_process_zero():
+            if self.args.save_strategy != "no":
+                check_writable(run)
             for path in checkpoint_folder.remove_unfinished(run):
                 logger.warning(f"{path} was not finished when an earlier run was stopped; it is removed.")
             if wanted is True:

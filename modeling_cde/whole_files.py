@@ -6,6 +6,7 @@ with `tmp-` is what a killed process has left.
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +73,18 @@ def write_files_whole(folder: str | Path, last: str) -> Iterator[Path]:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         to_disk(folder)
+
+
+def check_writable(folder: Path) -> None:
+    """Raise where nothing can be written into a folder, which is made if absent.
+
+    Raises:
+        OSError: see `write_whole`.
+    """
+    with says_what_is_not_written(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"anything")
 
 
 def to_disk(path: Path) -> None:

@@ -1,11 +1,13 @@
 """Kill a training anywhere, and it goes on from a whole checkpoint to the same bits; nothing is pickled on the way."""
 
+import errno
 import json
 import os
 import pickle
 import resource
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -259,6 +261,16 @@ def test_a_new_training_does_not_mix_its_checkpoints_with_those_of_another(some)
         check_is_new(args)
     args.resume_from_checkpoint = "true"
     check_is_new(args)
+
+
+def test_a_folder_that_nothing_can_be_written_to_is_said_before_the_first_step(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    began = At(1, lambda: pytest.fail("it trained"))
+    with pytest.raises(NotWritten, match=rf"{tmp_path} could not be written \(Read-only file system\)"):
+        train(tmp_path, began)
 
 
 def test_a_finished_training_that_is_resumed_does_no_further_step(whole):
