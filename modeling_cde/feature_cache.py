@@ -2,8 +2,8 @@
 
 Notable:
 - A cache is a folder whose name is a key of all that its numbers depend on: the backbone's weights and configuration,
-  the transform, the data, precision, device, versions. A cache of anything else is never read; it stays until it is
-  removed. The rows' labels are not kept: they are read from the data.
+  the transform, the data, precision, device, code, versions (description.json in it names them). A cache of anything
+  else is never read; it stays until it is removed. The rows' labels are not kept: they are read from the data.
 - The features are in parts of at most 64 MiB, each whole or absent: what is stopped goes on at the next part, and
   processes share the work part by part. They are mapped into memory, so that a cache may be larger than that.
 """
@@ -30,6 +30,7 @@ from .whole_files import write_whole
 
 PART_BYTES = 64 * 2**20
 _ROW = "row_of_features"
+_CODE = ("backbones_cde", "pictures_cde", "data/pictures", "data/regions", "data/transforms")  # what makes features
 
 
 def check_caching(model: Any, data: Any) -> None:
@@ -218,8 +219,7 @@ def _what_features_depend_on(base: Any, autocast: torch.dtype | None, device: st
     import PIL
     import transformers
 
-    from . import __version__
-
+    code = hashlib.sha256(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in _CODE))
     weights = hashlib.sha256()
     for name, tensor in sorted(base.backbone.state_dict().items()):
         weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -234,7 +234,8 @@ def _what_features_depend_on(base: Any, autocast: torch.dtype | None, device: st
         "num_prefix_tokens": base.reader.num_prefix_tokens,
         "autocast": str(autocast),
         "device": device,
-        "versions": [__version__, torch.__version__, transformers.__version__, PIL.__version__],
+        "code": code.hexdigest(),
+        "versions": {library.__name__: library.__version__ for library in (torch, transformers, PIL)},
     }
 
 
