@@ -219,7 +219,7 @@ def _what_features_depend_on(base: Any, autocast: torch.dtype | None, device: st
     import PIL
     import transformers
 
-    code = hashlib.sha256(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in _CODE))
+    code = hashlib.sha256(b"".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in _CODE))
     weights = hashlib.sha256()
     for name, tensor in sorted(base.backbone.state_dict().items()):
         weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
