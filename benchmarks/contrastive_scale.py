@@ -2,7 +2,7 @@
 
     python -m benchmarks.contrastive_scale [--quick]
 
-Up to 2^20 similarities are held at once, more are taken in chunks of anchors (`modeling_cde/contrastive.py`). Three
+Up to 2^21 similarities are held at once, more are taken in chunks of anchors (`modeling_cde/contrastive.py`). Three
 comparisons with all at once at 4,096 deltas, in turns with it: the chunks at 4,096; the chunks at 16,384, for each of
 the sixteen times as many similarities; and what one of 16 processes has to do where each brings 1,024 of 16,384
 deltas, which is exactly as many similarities. Memory is the peak of a process of its own.
@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     sizes, at_once, seconds, turns = SIZES, AT_ONCE, options.seconds, options.turns
     if options.quick:
-        sizes, at_once, seconds, turns = (256, 1280), 320, 0.01, 2
+        sizes, at_once, seconds, turns = (256, 1536), 384, 0.01, 2
     memory = {
         str(size): memory_of(size, options.dimensions) for size in {*sizes, at_once}
     }  # before anything is computed here

@@ -3,7 +3,7 @@
 All is computed in float32 at least, also inside autocast.
 
 Notable:
-- Up to 2^20 similarities (1,024 deltas against each other) are held at once, in autograd's own operations. Of more, a
+- Up to 2^21 similarities (1,448 deltas against each other) are held at once, in autograd's own operations. Of more, a
   chunk of anchors is taken at a time and its gradient with it, so that memory grows with the number of deltas and not
   with its square. Both forms give the same numbers but for rounding.
 """
@@ -19,7 +19,7 @@ __all__ = ["Gather", "at_least_float32", "contrastive_terms", "supervised_contra
 Gather = Callable[[torch.Tensor], tuple[torch.Tensor, int, int]]
 
 _EPS = 1e-6  # far over the rounding noise of an encoder, far under any difference that means something
-_SCORES = 2**20  # as many similarities as stay in a processor's cache: 4 MB in float32
+_SCORES = 2**21  # as many similarities as stay in a processor's cache: 8 MB in float32
 _ANCHORS = 128  # at the least in a chunk: a matrix product of fewer rows is slow
 
 
@@ -53,7 +53,7 @@ def supervised_contrastive_loss(
             processes, which is what DistributedDataParallel takes of the gradients, is one process's loss.
         eps: a delta of norm ≤ eps has no direction: its cosine with all others is 0, and it gets no gradient.
         chunk: anchors, of the n, that are compared with all N deltas at a time; n or more: all at once. Default: all
-            while n·N ≤ 2^20, else 2^20 / N, at least 128. In chunks, the gradient is made with the loss, and has no
+            while n·N ≤ 2^21, else 2^21 / N, at least 128. In chunks, the gradient is made with the loss, and has no
             gradient itself.
 
     Returns:

@@ -183,8 +183,8 @@ def test_of_many_deltas_no_square_is_held(monkeypatch):
             loss_and_gradient(delta, labels, **options)
         return seen.elements
 
-    assert largest(1024) == 2**20
-    assert largest(1025) <= 2**20 < largest(1025, chunk=1025)
+    assert largest(1448) == 1448**2
+    assert largest(1449) <= 2**21 < largest(1449, chunk=1449)
     monkeypatch.setattr(contrastive, "_SCORES", 2**12)
     monkeypatch.setattr(contrastive, "_ANCHORS", 8)
     assert largest(64) == 2**12

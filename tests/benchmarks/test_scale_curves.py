@@ -60,7 +60,7 @@ def test_the_contrastive_term_is_measured_and_written(tmp_path, monkeypatch):
     monkeypatch.setattr(contrastive_scale, "memory_of", lambda deltas, dimensions, at_once=False: 2.0 * deltas)
     contrastive_scale.main(["--quick", "--dimensions", "4", "--output", str(tmp_path)])
     result = json.loads((tmp_path / "contrastive_scale.json").read_text())
-    assert [row["deltas"] for row in result["curve"]] == [256, 1280] and result["at_once"]["deltas"] == 320
+    assert [row["deltas"] for row in result["curve"]] == [256, 1536] and result["at_once"]["deltas"] == 384
     assert result["targets"][-1]["value"] == 4.0 and result["targets"][-1]["met"]
     assert all(target["value"] > 0 for target in result["targets"])
 
@@ -84,9 +84,9 @@ def test_all_forms_of_the_step_take_the_gradient_of_the_same_loss(monkeypatch):
 
     monkeypatch.setattr(contrastive_scale, "supervised_contrastive_loss", spy)
     for options in ({}, {"at_once": True}, {"processes": 1}):
-        contrastive_scale.contrastive_step(1100, 4, **options)()
+        contrastive_scale.contrastive_step(1500, 4, **options)()
     torch.testing.assert_close(losses[0], losses[1])
-    contrastive_scale.contrastive_step(1100, 4, processes=11)()
+    contrastive_scale.contrastive_step(1500, 4, processes=15)()
     assert losses[-1].item() == pytest.approx(losses[0].item(), rel=0.05)  # 100 anchors stand for all
 
 
