@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 from safetensors import safe_open
 
 from modeling_cde import CDEForActionClassification, CDEImageProcessor, evaluation
+from modeling_cde.data.sampler import seeded
 from modeling_cde.data.shifts import load_shifts
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation import split_metrics
@@ -78,6 +79,15 @@ def test_the_run_leaves_what_it_names(run, data):
     assert f"| test_syst | {metrics['splits']['test_syst']['n']} |" in printed
     for file in ("metrics.json", "deltas.safetensors", "training_curve.png", "README.md", "model.safetensors"):
         assert file in printed and (output / file).is_file()
+
+
+def test_the_same_seed_gives_the_same_bits_also_under_another_launcher(run, data, tmp_path):
+    output, _ = run
+    with seeded(5):  # as if other things had been drawn before
+        train("--data", str(data), "--output_dir", str(tmp_path))
+    assert (tmp_path / "model.safetensors").read_bytes() == (output / "model.safetensors").read_bytes()
+    first, second = (json.loads((folder / "metrics.json").read_text())["splits"] for folder in (output, tmp_path))
+    assert first == second
 
 
 def test_the_card_holds_the_measured_numbers(run):
