@@ -141,3 +141,14 @@ def test_patches_under_autocast_keep_what_bfloat16_can_tell():
     assert (low.patch_delta.norm(dim=-1) - exact.patch_delta.norm(dim=-1)).abs().max() < 2**-5 * exact.patch_delta.norm(
         dim=-1
     ).max()
+
+
+def test_the_number_of_loader_processes_changes_no_bit(tmp_path):
+    trained = []
+    for workers in (0, 1):
+        model = tiny_cde(projector_dropout=0.2)  # its numbers come from the generator that the loaders must leave alone
+        args = quick(tmp_path, max_steps=5, eval_strategy="steps", eval_steps=2, dataloader_num_workers=workers)
+        data = pairs(12, noise=0.5)  # drawn in the transform
+        CDETrainer(model=model, args=args, train_dataset=data, eval_dataset=data).train()
+        trained.append(model.state_dict())
+    assert all(torch.equal(value, trained[1][name]) for name, value in trained[0].items())

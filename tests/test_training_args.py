@@ -166,3 +166,29 @@ def test_frozen_parameters_and_empty_groups_are_left_out(tmp_path):
 
 def test_plain_training_arguments_are_the_base():
     assert issubclass(CDETrainingArguments, TrainingArguments)
+
+
+@pytest.mark.parametrize(
+    ("start", "free", "gpu", "cores", "local", "expected"),
+    [
+        ("fork", 2**33, False, 16, "1", 1),  # it shares the cores that train
+        ("fork", 2**33, True, 16, "1", 8),
+        ("fork", 2**33, True, 16, "4", 3),
+        ("fork", 2**33, True, 1, "1", 1),
+        ("spawn", 2**33, True, 16, "1", 0),  # would import the main script again
+        ("fork", 64 * 2**20, False, 16, "1", 0),  # a container's shared memory, if nobody asks for more
+    ],
+)
+def test_loader_processes_where_they_can_be_started(start, free, gpu, cores, local, expected, monkeypatch):
+    monkeypatch.setattr(training_args.multiprocessing, "get_all_start_methods", lambda: [start, "other"])
+    monkeypatch.setattr(training_args.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr(training_args.torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(training_args.os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", local)
+    assert training_args.loader_processes() == expected
+
+
+def test_a_stated_number_of_loader_processes_stays(tmp_path):
+    assert make(tmp_path, dataloader_num_workers=0).dataloader_num_workers == 0
+    assert make(tmp_path, dataloader_num_workers=3).dataloader_num_workers == 3
+    assert isinstance(make(tmp_path).dataloader_num_workers, int)
