@@ -84,10 +84,12 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
 def main(arguments: list[str], *callbacks: Any) -> None:
     """Train, evaluate, and leave checkpoint, numbers, picture and card in the output folder."""
     started = time.time()
+    from modeling_cde.training_data import bank_of, sentence_of
+
     try:
         trainer, splits, transform, record = prepare(arguments)
     except (ValueError, TypeError, OSError) as error:
-        sys.exit(f"train.py: {error}")
+        sys.exit(f"train.py: {sentence_of(error)}")
 
     from modeling_cde.analysis.curves import plot_training_curve
     from modeling_cde.cards.model_card import write_model_card
@@ -96,7 +98,6 @@ def main(arguments: list[str], *callbacks: Any) -> None:
     from modeling_cde.doctor_callback import DoctorCallback
     from modeling_cde.evaluation import evaluate_splits, results_table
     from modeling_cde.selection import restore_last, selected_epoch
-    from modeling_cde.training_data import bank_of, sentence_of
     from modeling_cde.whole_files import write_whole
 
     if "lora" in record and trainer.is_world_process_zero():
@@ -119,9 +120,8 @@ def main(arguments: list[str], *callbacks: Any) -> None:
     metrics = evaluate_splits(trainer.whole_model(), splits, transform, output, extra={"training": record}, **settings)
     if trainer.args.evaluate_last_checkpoint:
         record["selected"] = restore_last(trainer)
-        evaluate_splits(
-            trainer.whole_model(), splits, transform, output / "last", extra={"training": record}, **settings
-        )
+        last = output / "last"
+        evaluate_splits(trainer.whole_model(), splits, transform, last, extra={"training": record}, **settings)
     if not trainer.is_world_process_zero():
         return
     for manifest in record["manifests"]:
@@ -144,7 +144,8 @@ def main(arguments: list[str], *callbacks: Any) -> None:
 
 
 if __name__ == "__main__":
+    from modeling_cde.distributed import tells_of_lost_processes
     from modeling_cde.stopping import stoppable
 
-    with stoppable("train.py") as stop:
+    with stoppable("train.py") as stop, tells_of_lost_processes("train.py"):
         main(sys.argv[1:], stop)

@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader
 from .checkpointing import CheckpointingTrainer
 from .data.parquet_rows import StreamError
 from .data.streaming import PairStream, StreamedBatches, stream_loader
+from .stopping import GO_ON
 
 
 class StreamingTrainer(CheckpointingTrainer):
@@ -28,10 +29,12 @@ class StreamingTrainer(CheckpointingTrainer):
         """
         try:
             return super().train(*args, **kwargs)
-        except StreamError:  # between two steps: all batches of a step are read before it
+        except StreamError as error:  # between two steps: all batches of a step are read before it
+            kept = f"{self.args.output_dir} keeps its checkpoints"
             if self.args.world_size == 1 and self.state.global_step > 0:
                 self._save_checkpoint(self.model, trial=None)
-            raise
+                kept = f"step {self.state.global_step} is saved"
+            raise StreamError(f"{str(error).rstrip().rstrip('.')}; {kept}: {GO_ON}.") from error
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """See `transformers.Trainer.get_train_dataloader`."""
@@ -39,6 +42,7 @@ class StreamingTrainer(CheckpointingTrainer):
         if not isinstance(self.train_dataset, PairStream):
             return super().get_train_dataloader()  # type: ignore[no-any-return]
         args = self.args
+        loader: DataLoader[Any]
         loader, self._streamed = stream_loader(
             self.train_dataset, self.data_collator, args.device, args, self._train_batch_size
         )

@@ -4,15 +4,16 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from .arguments import DataArguments, ModelArguments
-from .data.shifts import load_shifts
+from .data.augmentation import Augmentation
+from .data.shifts import Shift, load_shifts
 from .data.streaming import PairStream
 from .data.subsets import take_subsets
-from .data.transforms import Augmentation, PairTransform
+from .data.transforms import PairTransform
 from .feature_cache import cache_features
 from .training_args import CDETrainingArguments
 
@@ -30,8 +31,9 @@ def training_splits(data: DataArguments, args: CDETrainingArguments) -> dict[str
     Raises:
         ValueError, OSError: See `load_shifts` and `take_subsets`.
     """
+    shift = cast(Shift, data.shift)
     if not data.streaming:
-        return take_subsets(load_shifts(data.source, data.view, data.shift), seed=args.seed, **data.subsets())
+        return take_subsets(load_shifts(data.source, data.view, shift), seed=args.seed, **data.subsets())
     if args.class_aware_sampling:
         args.class_aware_sampling = False
         warnings.warn(
@@ -39,7 +41,7 @@ def training_splits(data: DataArguments, args: CDETrainingArguments) -> dict[str
             "one without a positive; --class_aware_sampling false says that it is meant.",
             stacklevel=2,
         )
-    return load_shifts(data.source, data.view, data.shift, stream_buffer=data.stream_buffer)
+    return load_shifts(data.source, data.view, shift, stream_buffer=data.stream_buffer)
 
 
 def training_transforms(
@@ -93,6 +95,12 @@ def training_parts(
             args.per_device_eval_batch_size,
             autocast=torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None,
             num_workers=args.dataloader_num_workers,
+        )
+        # Features are read in less time than another process takes to hand them over.
+        args.dataloader_num_workers, args.dataloader_prefetch_factor, args.dataloader_persistent_workers = (
+            0,
+            None,
+            False,
         )
     return parts.pop("train"), parts
 

@@ -13,7 +13,8 @@ import pyarrow.parquet as parquet
 
 Result = TypeVar("Result")
 
-#: Seconds between the attempts to read what is not on this machine: six minutes in all.
+#: Seconds between the attempts to read what is not on this machine: at least five minutes in all. In each of them the
+#: client of the Hub tries some times by itself.
 WAITS: tuple[float, ...] = (1, 2, 5, 10, 20, 40, 60, 60, 60, 60)
 
 # Footers are small, and what their reading takes is the way to the Hub.

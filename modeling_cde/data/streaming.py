@@ -2,8 +2,8 @@
 
 `datasets` streams, too. But what its shuffle buffer holds is lost when a run stops, and processes with unequal shares
 wait for each other for ever. Here the order of an epoch is a function of (seed, epoch) and of the numbers of rows in
-the files, which their footers tell (`stream_order`). So every process knows all shares, they are equal, and any batch is
-found again without reading what came before it.
+the files, which their footers tell (`stream_order`). So every process knows all shares, they are equal, and any batch
+is found again without reading what came before it.
 
 - The row groups of all files are put in a random order, anew in each epoch. Of their rows each process takes an equal
   part that hangs together, and in a process each worker of its loader.
