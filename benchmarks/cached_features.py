@@ -46,8 +46,10 @@ class _Clock(TrainerCallback):  # type: ignore[misc]
         self.times.append(time.perf_counter())
 
 
-def train(case: Case, model: Any, splits: dict[str, Any], epochs: int, folder: str) -> tuple[list[float], list[float]]:
-    """Seconds of each epoch, and the loss of each step."""
+def train(
+    case: Case, model: Any, splits: dict[str, Any], epochs: int, folder: str, **given: Any
+) -> tuple[list[float], list[float]]:
+    """Seconds of each epoch, and the loss of each step; `given` are training arguments."""
     clock = _Clock()
     options = {
         "num_train_epochs": epochs,
@@ -58,7 +60,7 @@ def train(case: Case, model: Any, splits: dict[str, Any], epochs: int, folder: s
     batch = {"per_device_train_batch_size": case.pairs, "per_device_eval_batch_size": case.pairs}
     trainer = CDETrainer(
         model=model,
-        args=training_arguments(folder, warmup_steps=0, **options, **batch),
+        args=training_arguments(folder, warmup_steps=0, **options, **batch, **given),
         train_dataset=splits["train"],
         eval_dataset={"validation": splits["validation"]},
         data_collator=PairCollator(),
@@ -88,7 +90,7 @@ def measure(case: Case, pairs: int, turns: int, folder: Path) -> dict[str, Any]:
         if turn == 0:
             found["filling"] = time.perf_counter() - began
             found["megabytes"] = sum(path.stat().st_size for path in folder.rglob("*")) / 1e6
-        seconds, losses = train(case, other, cached, EPOCHS + 1, str(folder))
+        seconds, losses = train(case, other, cached, EPOCHS + 1, str(folder), dataloader_num_workers=0)
         found["features"].append(statistics.median(seconds[1:]))
         difference = max([difference, *(abs(a - b) / abs(b) for a, b in zip(losses, expected, strict=False))])
     return found | {"difference": difference}

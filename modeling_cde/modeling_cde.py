@@ -429,7 +429,8 @@ class CDEModel(CDEPreTrainedModel):
             output_attentions: Return the backbone's attention maps too; needs `attn_implementation="eager"`.
             return_dict: `False`: a tuple in place of `CDEModelOutput`.
             features: In place of `pixel_values`, what `encode` made of them before: (B, T, D_b), or (B, T, N, D_b)
-                where the configuration reads patches. The backbone is not run, then.
+                where the configuration reads patches. The backbone is not run, then, and in patch mode `states` have
+                no gradient.
 
         Raises:
             ValueError: The shape is not that of clips, the image size does not fit the backbone, `top_k_patches` is
@@ -450,15 +451,21 @@ class CDEModel(CDEPreTrainedModel):
             check_features(features, self.reader.feature_dim, self.reader.feature == "patches")
             batch, frames = features.shape[:2]
             features = features.flatten(0, 1)  # (B*T, D_b) or (B*T, N, D_b)
-        if self.config.delta_mode == "patch":
-            states = self.projector(features.to(self.dtype))  # (B*T, N, D)
+        # Where the backbone is not trained, a patch that is not kept has no gradient to bring back. Dropout would make
+        # the kept ones others than those that were compared.
+        only_kept = outputs is None and self.config.delta_mode == "patch" and self.config.projector_dropout == 0
+        if only_kept:
+            with torch.no_grad():
+                states = self._project(features)
         else:
-            states = full_precision(self.projector, features)  # (B*T, D)
+            states = self._project(features)
         states = states.reshape(batch, frames, *states.shape[1:])  # (B, T, D) or (B, T, N, D)
         delta = states[:, 1:] - states[:, :-1]  # (B, T-1, D) or (B, T-1, N, D)
         patch_delta = patch_indices = None
         if self.config.delta_mode == "patch":
             patch_delta, patch_indices = largest_deltas(delta, self.config.top_k_patches)
+            if only_kept:
+                patch_delta = self._project_kept(features.reshape(batch, frames, *features.shape[1:]), patch_indices)
             delta = patch_delta.mean(dim=2)  # (B, T-1, D)
             states = states.mean(dim=2)  # (B, T, D)
         output = CDEModelOutput(
@@ -470,6 +477,21 @@ class CDEModel(CDEPreTrainedModel):
             attentions=outputs.attentions if output_attentions else None,
         )
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+
+    def _project(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (..., D_b) -> states (..., D)."""
+        if self.config.delta_mode == "patch":
+            projected: torch.Tensor = self.projector(features.to(self.dtype))
+            return projected
+        return full_precision(self.projector, features)
+
+    def _project_kept(self, features: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        """The deltas of kept patches, with gradient: (B, T, N, D_b) and (B, T-1, k) -> (B, T-1, k, D)."""
+        places = indices.unsqueeze(-1).expand(-1, -1, -1, features.shape[-1])  # (B, T-1, k, D_b)
+        kept = torch.stack([part.gather(2, places) for part in (features[:, :-1], features[:, 1:])])
+        before, after = self._project(kept)  # (B, T-1, k, D) each
+        delta: torch.Tensor = after - before
+        return delta
 
 
 class CDEForActionClassification(CDEPreTrainedModel):

@@ -21,7 +21,7 @@ from modeling_cde.data import PairCollator, PairTransform, pair_features
 from modeling_cde.feature_cache import CachedFeatures, cache_features, check_caching
 from modeling_cde.trainer import CDETrainer
 from tests.data.tiny_pairs import ACTIONS, OBJECTS, rows
-from tests.tiny_models import backbone_config, tiny_cde
+from tests.tiny_models import backbone_config, clips, tiny_cde
 from tests.tiny_pairs import quick
 
 LABELS = dict(enumerate(ACTIONS))
@@ -37,7 +37,8 @@ def pairs(number=24, first=0, **options):
 
 def frozen(mode="global", kind=CDEForActionClassification, family="vit", **options):
     if kind is CDEForActionClassification:
-        model = tiny_cde(family, delta_mode=mode, id2label=LABELS, projector_dropout=0.1, **options)
+        dropout = 0.1 if mode == "global" else 0.0  # without it, patches that are not kept take a shorter way
+        model = tiny_cde(family, delta_mode=mode, id2label=LABELS, projector_dropout=dropout, **options)
     else:
         torch.manual_seed(0)
         model = kind.from_backbone(backbone_config(family), id2label=LABELS, delta_dim=16, **options)
@@ -94,6 +95,28 @@ def test_training_on_cached_features_gives_the_numbers_of_training_on_pictures(t
     loaded = CDEForActionClassification.from_pretrained(tmp_path / "saved")
     batch = PairCollator()([splits["train"][0]])
     assert torch.allclose(loaded(**batch).logits, other.eval()(**batch).logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_patches_that_are_not_kept_bring_back_no_gradient(dropout):
+    """So that features need not be projected with one: values, places and gradients are those of pictures."""
+    model = tiny_cde("vit", delta_mode="patch", projector_dropout=dropout).train()
+    model.freeze_backbone()
+    pixels, labels = clips(3, frames=3), torch.tensor([[0, 1], [2, 1], [1, 0]])
+    with torch.no_grad():
+        features = model.cde.encode(pixels)[0].unflatten(0, (3, 3))
+    found = []
+    for inputs in ({"pixel_values": pixels}, {"features": features}):
+        torch.manual_seed(0)
+        model.zero_grad()
+        outputs = model(labels=labels, **inputs)
+        (outputs.loss + outputs.patch_delta.square().sum() + outputs.delta.abs().sum()).backward()
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
+        found.append([outputs.patch_indices, outputs.patch_delta, outputs.states, outputs.logits, *gradients])
+    assert torch.equal(found[0][0], found[1][0])
+    for expected, value in zip(*found, strict=True):
+        assert torch.allclose(value, expected, rtol=1e-4, atol=1e-5)
+    assert outputs.states.requires_grad == (dropout > 0)
 
 
 def test_rows_give_what_encode_gives_and_keep_their_columns(tmp_path):
