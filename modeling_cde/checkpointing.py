@@ -30,6 +30,7 @@ from .adapter_files import ADAPTER_FOLDER, add_description, load_adapter_weights
 from .checkpoint_folder import checkpoints, find_damage, newest_complete, temporary_of
 from .data.sampler import seeded
 from .lora import is_adapted, merged
+from .run_lock import alone_in
 from .sharded_checkpoints import is_sharded, load_sharded, save_sharded
 from .sharding import ShardingTrainer
 from .training_state import read_state, write_state
@@ -65,14 +66,16 @@ class CheckpointingTrainer(ShardingTrainer):
             **kwargs: as for `transformers.Trainer.train`.
 
         Raises:
-            ValueError: the named checkpoint is not complete.
+            ValueError: the named checkpoint is not complete, or another training writes to the same folder.
             OSError: a checkpoint cannot be written.
         """
         self._began = time.monotonic()
         wanted = resume_from_checkpoint or None
         if str(wanted).lower() == "true":
             wanted = True
-        return super().train(self._complete_checkpoint(wanted), **kwargs)
+        saves = self.is_world_process_zero() and self.args.save_strategy != "no"
+        with alone_in(Path(self.args.output_dir)) if saves else nullcontext():
+            return super().train(self._complete_checkpoint(wanted), **kwargs)
 
     def _complete_checkpoint(self, wanted: str | bool | None) -> str | None:
         """The folder to resume from; the first process looks, the others are told the step."""

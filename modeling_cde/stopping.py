@@ -5,6 +5,7 @@ with stoppable("train.py") as stop:
     trainer.train()
 """
 
+import ctypes
 import os
 import signal
 import sys
@@ -89,6 +90,7 @@ def stoppable(program: str) -> Iterator[StopCallback]:
     Args:
         program: its name, with which the sentence begins.
     """
+    _end_with_the_launcher()
     stop = StopCallback(program)
     numbers = [signal.SIGTERM, signal.SIGINT] if threading.current_thread() is threading.main_thread() else []
     before = {number: signal.signal(number, stop.receive) for number in numbers}
@@ -99,6 +101,13 @@ def stoppable(program: str) -> Iterator[StopCallback]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end_with_the_launcher() -> None:
+    """Have Linux send SIGTERM when a launcher dies: it may be killed alone, and its training would go on unseen."""
+    if sys.platform == "linux" and os.environ.keys() & {"ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID"}:
+        set_death_signal = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGTERM)
 
 
 def _say(sentence: str) -> None:

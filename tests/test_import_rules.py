@@ -33,6 +33,7 @@ MAY_IMPORT = {
         "data.sampler",
         "lora",
         "pushing",
+        "run_lock",
         "sharded_checkpoints",
         "sharding",
         "training_state",
@@ -94,7 +95,17 @@ def within(name: str, *allowed: str) -> bool:
 
 @pytest.mark.parametrize(
     "name",
-    ["configuration_cde", "contrastive", "distributed", "metrics", "lora", "hub", "training_state", "whole_files"],
+    [
+        "configuration_cde",
+        "contrastive",
+        "distributed",
+        "metrics",
+        "lora",
+        "hub",
+        "run_lock",
+        "training_state",
+        "whole_files",
+    ],
 )
 def test_imports_nothing_local(name):
     assert local(ROOT / PACKAGE / f"{name}.py") == set()

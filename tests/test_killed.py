@@ -20,6 +20,7 @@ from transformers import TrainerCallback
 from benchmarks import kill_switch
 from modeling_cde import checkpoint_folder
 from modeling_cde.checkpoint_folder import check_is_new, checkpoints, find_damage, newest_complete, rotate
+from modeling_cde.run_lock import alone_in
 from modeling_cde.stopping import stoppable
 from modeling_cde.trainer import CDETrainer
 from modeling_cde.training_state import read_state, write_state
@@ -170,6 +171,45 @@ def test_a_signal_before_and_after_the_training_ends_at_once(tmp_path):
 
     status, said = in_a_child(tmp_path / "x", stopped)
     assert (status, said) == (130, "\ntrain.py: stopped by SIGINT before the training.\n")
+
+
+def test_a_training_ends_with_the_launcher_that_started_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    ready, log = tmp_path / "ready", tmp_path / "x.log"
+
+    def launched():
+        if os.fork() == 0:
+            with stoppable("train.py"):
+                ready.touch()
+                time.sleep(20)
+        while not ready.exists():
+            time.sleep(0.01)
+
+    assert in_a_child(tmp_path / "x", launched)[0] == 0
+    until = time.monotonic() + 15
+    while not log.read_text() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert "train.py: stopped by SIGTERM" in log.read_text()
+
+
+def test_a_second_training_waits_for_the_first_in_the_same_folder(tmp_path, caplog):
+    ready = tmp_path / "ready"
+    if (child := os.fork()) == 0:
+        with alone_in(tmp_path):
+            ready.touch()
+            time.sleep(1)
+        os._exit(0)
+    while not ready.exists():
+        time.sleep(0.01)
+    with pytest.raises(ValueError, match="another training writes to .*: end it, or name another output_dir"):
+        with alone_in(tmp_path, seconds=0.1):
+            pass
+    with alone_in(tmp_path, seconds=10):
+        assert os.waitpid(child, 0)[1] == 0
+        with pytest.raises(ValueError, match="another training"), alone_in(tmp_path, seconds=0):
+            pass
+    with alone_in(tmp_path, seconds=0):
+        pass
 
 
 def test_a_file_that_cannot_be_written_ends_it_in_a_sentence(tmp_path):

@@ -1,0 +1,57 @@
+"""One training to a folder: a second one waits for the first to end, since both would write the same names."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
+WAIT_SECONDS = 60.0
+
+
+@contextmanager
+def alone_in(folder: Path, seconds: float = WAIT_SECONDS) -> Iterator[None]:
+    """Hold a folder while the block runs; the system gives it back when the process ends, however it ends.
+
+    A training that was started by a launcher can outlive it for a moment, so one that resumes it first waits.
+
+    Args:
+        folder: made if absent.
+        seconds: to wait at most.
+
+    Raises:
+        ValueError: another process has held the folder all the time.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such lock
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        until = time.monotonic() + seconds
+        said = False
+        while True:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not said:
+                    logger.warning(f"Another training writes to {folder}: this one waits for it to end.")
+                    said = True
+                if time.monotonic() > until:
+                    raise ValueError(
+                        f"another training writes to {folder}: end it, or name another output_dir."
+                    ) from None
+                time.sleep(0.1)
+            except OSError:  # a file system without locks
+                break
+        yield
+    finally:
+        fcntl.flock(held, fcntl.LOCK_UN)  # closing does not give it back while a forked worker has a copy
+        os.close(held)
