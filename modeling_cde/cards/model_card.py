@@ -4,6 +4,8 @@ Every number in it is read from `config.json`, `metrics.json` and, where they ar
 an estimate and says so.
 """
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from .energy import energy_estimate, is_processor
 from .metadata import base_model, card_metadata, hub_dataset
 from .method_texts import METHODS, NEEDS_MASKS, PATCHES
 from .run_files import RunFiles, read_run
-from .tables import by_action_table, by_object_table, geometry_table, plain, results_table, table
+from .tables import by_action_table, by_object_table, code, geometry_table, one_line, plain, results_table, table
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
 
@@ -48,7 +50,14 @@ def write_model_card(
     """
     files = read_run(run)
     path = files.folder / "README.md"
-    text = render_model_card(files, name, repo_id, dataset)
+    try:
+        text = render_model_card(files, name, repo_id, dataset)
+    except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError, jinja2.TemplateError) as error:
+        # Files that train.py wrote hold what a card needs; of others, it is not known what they lack or hold instead.
+        raise ValueError(
+            f"{files.folder} has a config.json, metrics.json or geometry.json that is not as train.py and the analysis "
+            f"write it, so there is no card ({type(error).__name__}: {one_line(error)[:200]}): restore the file."
+        ) from error
     with write_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
@@ -85,21 +94,21 @@ def render_model_card(
         method_sentence=method.sentence,
         actions=[plain(action) for action in run.actions],
         pipeline=None if config["model_type"] == NEEDS_MASKS else pipeline_snippet(repo_id or PLACEHOLDER),
-        snippet=snippet(method.model, repo_id or PLACEHOLDER, arguments["image_size"]),
+        snippet=snippet(method.model, repo_id or PLACEHOLDER, one_line(arguments["image_size"])),
         patches=patches,
         view=arguments.get("view"),
-        image_size=arguments["image_size"],
+        image_size=plain(arguments["image_size"]),
         results=results_table(splits),
         train_accuracy=metrics.get("train", {}).get("accuracy"),
-        gap=", ".join(f"{value:.3f} on {split}" for split, value in metrics["gap"].items()),
+        gap=", ".join(f"{value:.3f} on {plain(split)}" for split, value in metrics["gap"].items()),
         used_twice=[
-            f"{count} of the {splits[split]['n']} pairs of {split}"
+            f"{count:d} of the {splits[split]['n']:d} pairs of {plain(split)}"
             for split, count in training.get("pairs_used_twice", {}).items()
         ],
         by_action=by_action_table(splits, run.actions),
         by_object=by_object_table(splits),
         never={
-            split: ", ".join(map(plain, values["never_predicted"]))
+            plain(split): ", ".join(map(plain, values["never_predicted"]))
             for split, values in splits.items()
             if values.get("never_predicted")
         },
@@ -111,21 +120,21 @@ def render_model_card(
         base_model=base_model(run),
         rendered=run.rendered,
         rooms=rooms_command(arguments) if run.rendered else "",
-        data=dataset or hub_dataset(run) or Path(training["data"]).name,
-        pairs=", ".join(f"{count} {split}" for split, count in training["pairs"].items()),
-        command=training["command"],
+        data=code(dataset or hub_dataset(run) or Path(training["data"]).name),
+        pairs=", ".join(f"{count:d} {plain(split)}" for split, count in training["pairs"].items()),
+        command=one_line(training["command"]),
         loss=_loss(arguments),
         selected=_selected(training.get("selected")),
         training_table=_rows(
             sorted((k, v) for k, v in arguments.items() if v is not None and k not in {*_TOLD_ELSEWHERE, *_MODEL_KEYS})
         ),
-        minutes=training["minutes"],
-        device=f"CPU ({device})" if is_processor(device) and device != "CPU" else device,
-        cores=environment["cores"],
-        torch=environment["torch"],
-        transformers=environment["transformers"],
+        minutes=plain(training["minutes"]),
+        device=plain(f"CPU ({device})" if is_processor(device) and device != "CPU" else device),
+        cores=plain(environment["cores"]),
+        torch=plain(environment["torch"]),
+        transformers=plain(environment["transformers"]),
         energy=energy,
-        formula=formula,
+        formula=plain(formula),
     )
 
 
@@ -147,31 +156,36 @@ def pipeline_snippet(checkpoint: str) -> str:
         [
             "from transformers import pipeline",
             "",
-            f'pipe = pipeline("action-classification", model="{checkpoint}", trust_remote_code=True)',
+            f'pipe = pipeline("action-classification", model={_quoted(checkpoint)}, trust_remote_code=True)',
             'print(pipe("before.png", "after.png", top_k=3))',
         ]
     )
 
 
-def snippet(model: str, checkpoint: str, size: int) -> str:
+def snippet(model: str, checkpoint: str, size: int | str) -> str:
     """Code that loads the checkpoint by this package and names the action of one pair of pictures."""
     return "\n".join(
         [
             "from PIL import Image",
             f"from modeling_cde import CDEImageProcessor, {model}",
             "",
-            f'model = {model}.from_pretrained("{checkpoint}").eval()',
-            f'processor = CDEImageProcessor.from_pretrained("{checkpoint}")  # resizes to {size} px',
+            f"model = {model}.from_pretrained({_quoted(checkpoint)}).eval()",
+            f"processor = CDEImageProcessor.from_pretrained({_quoted(checkpoint)})  # resizes to {size} px",
             'inputs = processor(Image.open("before.png"), Image.open("after.png"), return_tensors="pt")',
             "print(model.config.id2label[model(**inputs).logits.argmax(-1).item()])",
         ]
     )
 
 
+def _quoted(text: str) -> str:
+    """A text as Python reads it, in double quotes."""
+    return json.dumps(text, ensure_ascii=False)
+
+
 def rooms_command(arguments: Mapping[str, Any]) -> str:
     """The command that renders the rooms of a run again."""
     flags = {"view": "view", "num_pairs": "rooms_pairs", "image_size": "rooms_image_size", "seed": "rooms_seed"}
-    told = [f"--{flag} {arguments[key]}" for flag, key in flags.items() if key in arguments]
+    told = [f"--{flag} {shlex.quote(one_line(arguments[key]))}" for flag, key in flags.items() if key in arguments]
     return " ".join(["python -m data_scripts.rooms --output data/rooms", *told])
 
 
@@ -198,8 +212,8 @@ def _selected(chosen: Mapping[str, Any] | None) -> str:
     """Which epoch the checkpoint is of, and what chose it; empty where that was not recorded."""
     if not chosen:
         return ""
-    why = f"chosen by {chosen['criterion']}" if chosen["criterion"] else "the last one"
-    return f"The checkpoint is that of epoch {chosen['epoch']:g} (step {chosen['step']}), {why}."
+    why = f"chosen by {plain(chosen['criterion'])}" if chosen["criterion"] else "the last one"
+    return f"The checkpoint is that of epoch {chosen['epoch']:g} (step {chosen['step']:d}), {why}."
 
 
 def _rows(rows: Sequence[tuple[str, Any]]) -> str:

@@ -69,12 +69,13 @@ def read_run(run: str | Path) -> RunFiles:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: give the output folder of a finished run.")
     config, metrics = read_json(folder / "config.json"), read_json(folder / "metrics.json")
-    if config.get("model_type") not in METHODS:
+    if str(config.get("model_type")) not in METHODS:
         raise ValueError(
             f"{folder / 'config.json'} is of a {config.get('model_type')!r} model, not of one that train.py trains "
             f"({', '.join(METHODS)}): give the output folder of a run."
         )
-    if "arguments" not in metrics.get("training", {}):
+    training = metrics.get("training")
+    if not isinstance(training, dict) or not isinstance(training.get("arguments"), dict):
         raise ValueError(
             f"{folder / 'metrics.json'} is of an evaluation alone and does not say how the model was trained: give the "
             "output folder of train.py, whose metrics.json does."

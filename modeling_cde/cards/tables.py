@@ -13,6 +13,9 @@ SPLIT_TEXT = {
     "test_syst": "unseen objects",
 }
 
+#: Control characters and halves of surrogate pairs.
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
 # Of what `geometry.json` measures, what tells whether the deltas are as they should be.
 _SHOWN = (
     "cosine of opposite actions",
@@ -63,7 +66,7 @@ def by_object_table(splits: Mapping[str, Mapping[str, Any]], shown: int = 5) -> 
         if split.startswith("test") and found:
             worst = sorted(found.items(), key=lambda item: (item[1], item[0]))[:shown]
             told = ", ".join(f"{plain(name)} {value:.2f}" for name, value in worst)
-            rows.append([split, told, str(len(found))])
+            rows.append([plain(split), told, str(len(found))])
     return table(["split", "objects of lowest accuracy", "of"], rows, 2, escaped=True) if rows else ""
 
 
@@ -82,19 +85,31 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], left: int, *, e
     """A Markdown table.
 
     Args:
-        headers: of the columns.
+        headers: of the columns; plain text.
         rows: as many cells each.
         left: how many first columns are text; the others are numbers.
         escaped: whether the cells are Markdown already.
     """
     rule = "|" + "---|" * left + "---:|" * (len(headers) - left)
     cells = [[cell if escaped else plain(cell) for cell in row] for row in rows]
-    return "\n".join([f"| {' | '.join(headers)} |", rule, *(f"| {' | '.join(row)} |" for row in cells)])
+    return "\n".join([f"| {' | '.join(map(plain, headers))} |", rule, *(f"| {' | '.join(row)} |" for row in cells)])
 
 
 def plain(text: object) -> str:
     """Text that Markdown shows as it is, on one line, also in a table."""
-    return re.sub(r"([\\`*\[\]<>#|~$]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(str(text).split()))
+    return re.sub(r"([\\`*\[\]<>#|~$]|&(?=[#\w])|(?<!\w)_|_(?!\w))", r"\\\1", one_line(text))
+
+
+def one_line(text: object) -> str:
+    """Text without line breaks, and without what neither YAML nor a page can hold; fit to stand in a block of code."""
+    return " ".join(_UNSEEN.sub(" ", str(text)).split())
+
+
+def code(text: object) -> str:
+    """Text as code within a line, whatever backticks are in it."""
+    line = one_line(text)
+    fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    return f"{fence}{line}{fence}" if len(fence) == 1 else f"{fence} {line} {fence}"
 
 
 def _by(splits: Mapping[str, Mapping[str, Any]], key: str, names: Sequence[str], title: str) -> str:

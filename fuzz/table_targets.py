@@ -1,0 +1,148 @@
+"""Tables and folders of pairs: CSV, JSON lines, Parquet, EPIC-KITCHENS annotations, and a built data set's folder."""
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from fuzz.case import Target
+
+_HEADER = "before,after,action,object,group,box,mask_before,mask_after,pair_id"
+_ROW = "a.png,b.png,open,box,one,0 0 3 3,,,p1"
+_TEXT = (
+    b",",
+    b"\n",
+    b'"',
+    b"\r",
+    b"\x00",
+    b"\xff\xfe",
+    b"\xef\xbb\xbf",
+    b"../",
+    b"/etc/passwd",
+    b"http://a/b",
+    b"=1+1",
+    b"NaN",
+)
+
+
+def listing(suffix: str) -> Callable[[bytes, Path], object]:
+    """A table of pairs in one format."""
+
+    def read(data: bytes, folder: Path) -> object:
+        from data_scripts.episodes.listing import class_names, read_listing
+
+        path = folder / f"pairs{suffix}"
+        path.write_bytes(data)
+        found = read_listing(path)
+        class_names(found.listed(), found.name)
+        return found
+
+    return read
+
+
+def source(data: bytes, folder: Path) -> object:
+    """A table of pairs, with the pictures that it names, built as the command does."""
+    from data_scripts.episodes.table import TableSource
+    from fuzz.archive_targets import picture
+
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(picture("PNG"))
+    (folder / "pairs.csv").write_bytes(data)
+    table = TableSource(folder / "pairs.csv", view="multi")
+    return [table.build(unit) for unit in table.units()]
+
+
+def epic(data: bytes, folder: Path) -> object:
+    """EPIC-KITCHENS-100's table of annotations."""
+    from data_scripts.epic_kitchens.tables import read_rows
+
+    path = folder / "EPIC_100_train.csv"
+    path.write_bytes(data)
+    return list(read_rows(path, ("narration_id", "video_id", "verb_class")))
+
+
+def houses(data: bytes, folder: Path) -> object:
+    """A file of ProcTHOR houses, plain or gzip."""
+    from data_scripts.procthor.houses import HouseReader, scan_houses
+
+    path = folder / "houses.jsonl"
+    path.write_bytes(data)
+    found = scan_houses(path)
+    reader = HouseReader(found)
+    try:
+        return [reader.read(number) for number in range(found.count) if number not in found.problems]
+    finally:
+        reader.close()
+
+
+def data_set(data: bytes, folder: Path) -> object:
+    """A folder with a Parquet file of pairs."""
+    import datasets
+
+    from modeling_cde.data import load_pairs
+
+    home = folder / "set" / "single"
+    home.mkdir(parents=True)
+    (home / "train-00000.parquet").write_bytes(data)
+    configs = [{"config_name": "single_comp", "data_files": [{"split": "train", "path": "single/train-*.parquet"}]}]
+    (folder / "set" / "README.md").write_text(f"---\nconfigs: {json.dumps(configs)}\n---\n")
+    datasets.disable_progress_bars()
+    rows = load_pairs(folder / "set", "single_comp", "train", cache_dir=folder / "cache")
+    return [rows[i] for i in range(len(rows))]
+
+
+def _csv() -> Mapping[str, bytes]:
+    return {"row": f"{_HEADER}\n{_ROW}\n".encode(), "two": f"{_HEADER}\n{_ROW}\n{_ROW.replace('p1', 'p2')}\n".encode()}
+
+
+def _tsv() -> Mapping[str, bytes]:
+    return {"row": f"{_HEADER}\n{_ROW}\n".replace(",", "\t").encode()}
+
+
+def _json_lines() -> Mapping[str, bytes]:
+    row = dict(zip(_HEADER.split(","), _ROW.split(","), strict=True))
+    return {"row": json.dumps(row).encode(), "list": json.dumps(row | {"box": [0, 0, 3, 3], "action": 3}).encode()}
+
+
+def _parquet_table() -> Mapping[str, bytes]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = io.BytesIO()
+    values = {name: [value] for name, value in zip(_HEADER.split(","), _ROW.split(","), strict=True)}
+    pq.write_table(pa.table(values), file)
+    return {"row": file.getvalue()}
+
+
+def _epic() -> Mapping[str, bytes]:
+    return {"rows": b'narration_id,video_id,verb_class,x\nP01_01_0,P01_01,3,a\nP01_01_1,P01_01,4,"b\n,c"\n'}
+
+
+def _houses() -> Mapping[str, bytes]:
+    import gzip
+
+    plain = b'{"objects": [{"id": "Fridge|2|0"}], "rooms": []}\n{"objects": [{"id": "Mug|1", "children": []}]}\n'
+    return {"plain": plain, "gzip": gzip.compress(plain, mtime=0), "line": plain.splitlines()[0]}
+
+
+def _data_set() -> Mapping[str, bytes]:
+    from data_scripts.shards import encode_shard
+    from fuzz.archive_targets import picture
+    from modeling_cde.data.schema import pair_features
+
+    content = {"bytes": picture("PNG"), "path": None}
+    row = {"before": content, "after": content, "action": 0, "object": 0, "scene": "s", "pair_id": "p"}
+    row |= {"box": [0, 0, 3, 3], "mask_before": None, "mask_after": None}
+    return {"pairs": encode_shard([row], pair_features(("open", "close"), ("box",)).arrow_schema)}
+
+
+TARGETS = (
+    Target("csv", listing(".csv"), (ValueError,), _csv, _TEXT, 2.0),
+    Target("tsv", listing(".tsv"), (ValueError,), _tsv, _TEXT, 1.0),
+    Target("json_lines", listing(".jsonl"), (ValueError,), _json_lines, _TEXT, 2.0),
+    Target("parquet", listing(".parquet"), (ValueError,), _parquet_table, (b"PAR1", b"ARROW:schema", b"pairs"), 2.0),
+    Target("table_source", source, (ValueError,), _csv, _TEXT, 1.0),
+    Target("epic_table", epic, (ValueError,), _epic, _TEXT, 1.0),
+    Target("houses", houses, (ValueError,), _houses, (b'"objects"', b"|", b"\x1f\x8b", b"[" * 3000), 1.0),
+    Target("data_set", data_set, (ValueError, OSError), _data_set, (b"PAR1", b"huggingface", b"pairs"), 0.2),
+)
