@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import os
+from collections import Counter
 from copy import deepcopy
 from typing import Any, ClassVar
 
@@ -342,7 +343,7 @@ def _labels(owner: str, given: dict[str, Any]) -> dict[str, Any]:
     unnamed = [name for name in names.values() if not isinstance(name, str) or not name]
     if unnamed:
         raise ValueError(f"{owner}: {right}; a name must be text, not {unnamed[0]!r}.")
-    twice = sorted({str(name) for name in names.values() if list(names.values()).count(name) > 1})
+    twice = sorted(name for name, count in Counter(names.values()).items() if count > 1)
     if twice:
         raise ValueError(f"{owner}: {right}; {', '.join(map(repr, twice))} names more than one id.")
     own = {name: index for index, name in names.items()}
