@@ -82,15 +82,21 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
 
 
 def main(arguments: list[str], *callbacks: Any) -> None:
-    """Train, evaluate, and leave checkpoint, numbers, picture and card in the output folder."""
+    """Train and evaluate; end with one sentence where arguments, data or files are of no use."""
     started = time.time()
-    from modeling_cde.training_data import bank_of, sentence_of
+    from modeling_cde.training_data import sentence_of
 
+    known: tuple[type[Exception], ...] = (ValueError, OSError, ImportError, TypeError, RuntimeError)
     try:
-        trainer, splits, transform, record = prepare(arguments)
-    except (ValueError, TypeError, OSError) as error:
+        prepared = prepare(arguments)
+        known = known[:3]  # from here on the other two are faults of the program
+        train(*prepared, started, callbacks)
+    except known as error:
         sys.exit(f"train.py: {sentence_of(error)}")
 
+
+def train(trainer: Any, splits: dict[str, Any], transform: Any, record: Any, started: float, callbacks: Any) -> None:
+    """Train, evaluate, and leave checkpoint, numbers, picture and card in the output folder."""
     from modeling_cde.analysis.curves import plot_training_curve
     from modeling_cde.cards.model_card import write_model_card
     from modeling_cde.cards.publishing import publish_run
@@ -98,6 +104,7 @@ def main(arguments: list[str], *callbacks: Any) -> None:
     from modeling_cde.doctor_callback import DoctorCallback
     from modeling_cde.evaluation import evaluate_splits, results_table
     from modeling_cde.selection import restore_last, selected_epoch
+    from modeling_cde.training_data import bank_of
     from modeling_cde.whole_files import write_whole
 
     if "lora" in record and trainer.is_world_process_zero():
@@ -105,10 +112,7 @@ def main(arguments: list[str], *callbacks: Any) -> None:
     for callback in (doctor := DoctorCallback(), *callbacks):
         trainer.add_callback(callback)
     output = Path(trainer.args.output_dir)
-    try:
-        trainer.train(resume_from_checkpoint=trainer.args.resume_from_checkpoint)
-    except (ValueError, OSError) as error:
-        sys.exit(f"train.py: {sentence_of(error)}")
+    trainer.train(resume_from_checkpoint=trainer.args.resume_from_checkpoint)
     if doctor.stopped:
         sys.exit(f"train.py: stopped ({doctor.stopped.sentence}) and not evaluated; {output} keeps its checkpoints.")
     trainer.save_model(str(output))
@@ -120,8 +124,7 @@ def main(arguments: list[str], *callbacks: Any) -> None:
     metrics = evaluate_splits(trainer.whole_model(), splits, transform, output, extra={"training": record}, **settings)
     if trainer.args.evaluate_last_checkpoint:
         record["selected"] = restore_last(trainer)
-        last = output / "last"
-        evaluate_splits(trainer.whole_model(), splits, transform, last, extra={"training": record}, **settings)
+        evaluate_splits(trainer.whole_model(), splits, transform, output / "last", extra={"training": record}, **settings)
     if not trainer.is_world_process_zero():
         return
     for manifest in record["manifests"]:
@@ -136,11 +139,7 @@ def main(arguments: list[str], *callbacks: Any) -> None:
     if trainer.args.push_to_hub:
         args = trainer.args
         how = {"private": bool(args.hub_private_repo), "token": args.hub_token, "revision": args.hub_revision}
-        try:
-            url = publish_run(output, trainer.hub_model_id, **how)
-        except (ValueError, OSError, ModuleNotFoundError) as error:
-            sys.exit(f"train.py: {error}")
-        print(f"Published at {url}")
+        print(f"Published at {publish_run(output, trainer.hub_model_id, **how)}")
 
 
 if __name__ == "__main__":

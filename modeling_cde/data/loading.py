@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as parquet
+import yaml
 
 from .schema import REQUIRED_COLUMNS, SPLITS
 
@@ -59,8 +60,9 @@ def load_pairs(
     Raises:
         FileNotFoundError: If the source is no folder with data and no repository.
         ConnectionError: If a repository breaks off while its files are read.
-        ValueError: If the configuration or the split does not exist, a column is missing or of the wrong
-            type, the files disagree about the class names, or hold other numbers of pairs than the card says.
+        ValueError: If the configuration or the split does not exist, a file is damaged, a split is empty, a column is
+            missing or of the wrong type, the files disagree about the class names, or hold other numbers of pairs than
+            the card says.
     """
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
@@ -81,9 +83,7 @@ def load_pairs(
     elif Path(source).is_dir():
         where = {"path": "parquet", "data_files": data_files}
     if Path(source).is_dir():
-        check_class_names(
-            str(source), ((path, parquet.read_schema(path)) for paths in data_files.values() for path in paths)
-        )
+        _check_files(str(source), data_files)
     where |= {"name": config, "cache_dir": cache_dir}
     try:
         loaded: Any = datasets.load_dataset(**where, split=split, streaming=streaming)
@@ -93,7 +93,7 @@ def load_pairs(
             raise ConnectionError(f"{source} broke off while it was read ({reason}); load it again.") from error
         raise ValueError(
             f"{source}, {config} cannot be read, or holds other numbers of pairs than its card says; publish or build "
-            f"it again ({type(reason).__name__}: {reason})."
+            f"it again ({type(reason).__name__}: {_first_line(reason)})."
         ) from error
     if not isinstance(loaded, dict):
         return _checked(loaded, f"{source}, {config}, {split}", decode)
@@ -135,10 +135,18 @@ def find_files(
             f"check the name ({error})."
         ) from error
     except ValueError as error:
-        known = datasets.get_dataset_config_names(str(source), revision=revision, token=token)
+        try:
+            known = datasets.get_dataset_config_names(str(source), revision=revision, token=token)
+        except ValueError:  # the same again
+            known = [config]
         if config in known:
-            raise
+            raise ValueError(
+                f"{source}, {config} cannot be read, perhaps files are missing that its README.md names; build or "
+                f"fetch it again ({_first_line(error)})."
+            ) from error
         raise UnknownConfigError(f"{source} has no configuration {config!r}; it has {', '.join(known)}.") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{source}: the head of its README.md is no YAML; build or fetch it again.") from error
     return {str(name): list(paths) for name, paths in (builder.config.data_files or {}).items()}
 
 
@@ -161,6 +169,31 @@ def transform_pairs(pairs: Any, transform: Any, batch_size: int = 32) -> Any:
     if isinstance(pairs, datasets.IterableDataset):
         return pairs.map(transform, batched=True, batch_size=batch_size, remove_columns=pairs.column_names)
     return pairs.with_transform(transform)
+
+
+def _check_files(source: str, data_files: Mapping[str, Sequence[str]]) -> None:
+    """Look at the footers of a folder's files: datasets says of what is wrong there neither file nor column."""
+    schemas: list[tuple[str, pa.Schema]] = []
+    for name, paths in data_files.items():
+        rows = 0
+        for path in paths:
+            try:
+                footer = parquet.read_metadata(path)
+                schemas.append((path, footer.schema.to_arrow_schema()))
+                features = datasets.Features.from_arrow_schema(schemas[-1][1])
+            except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+                raise ValueError(
+                    f"{path} cannot be read as Parquet ({_first_line(error)}); build or fetch it again."
+                ) from error
+            check_columns(features, path)
+            rows += footer.num_rows
+        if rows == 0:
+            raise ValueError(f"{source}: the split {name!r} has no pairs; build the data set with more pairs.")
+    check_class_names(source, schemas)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def check_class_names(source: str, schemas: Iterable[tuple[str, pa.Schema]]) -> None:

@@ -12,7 +12,7 @@ from .. import pictures_cde
 from ..pictures_cde import BadPictureError
 from .regions import Region
 
-__all__ = ["BadPictureError", "cut_region", "open_picture"]
+__all__ = ["BadPictureError", "cut_region", "head_size", "open_picture"]
 
 
 def open_picture(value: Any, column: str, pair_id: str | None) -> Any:
@@ -26,15 +26,19 @@ def open_picture(value: Any, column: str, pair_id: str | None) -> Any:
         BadPictureError: If it is no picture that is taken; the sentence names pair and column.
     """
     name = _name(column, pair_id)
-    if isinstance(value, Mapping):
-        content, path = value.get("bytes"), value.get("path")
-        value = path if content is None else content
-    if value is None:
-        raise BadPictureError(f"{name} cannot be read as an image: there is none; give each pair both pictures.")
-    image = pictures_cde.open_picture(value, name)
+    image = _opened(value, name)
     if image.format == "JPEG" and pictures_cde.orientation(image) == 1:
         return image
     return pictures_cde.upright_rgb(image, name)
+
+
+def head_size(value: Any, column: str, pair_id: str | None) -> tuple[int, int]:
+    """(width, height) as the head of a picture tells it, before it is turned upright; nothing is decoded.
+
+    Args and errors: as `open_picture`.
+    """
+    width, height = _opened(value, _name(column, pair_id)).size
+    return width, height
 
 
 def cut_region(
@@ -71,6 +75,15 @@ def cut_region(
         min(region.bottom * y, image.size[1]),
     )
     return np.asarray(image.resize(size, resample, box=box))
+
+
+def _opened(value: Any, name: str) -> Any:
+    if isinstance(value, Mapping):
+        content, path = value.get("bytes"), value.get("path")
+        value = path if content is None else content
+    if value is None:
+        raise BadPictureError(f"{name} cannot be read as an image: there is none; give each pair both pictures.")
+    return pictures_cde.open_picture(value, name)
 
 
 def _name(column: str, pair_id: str | None) -> str:

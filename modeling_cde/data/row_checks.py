@@ -1,4 +1,4 @@
-"""What is wrong with the rows of a data set, found in its columns before anything long begins; no picture is opened."""
+"""What is wrong with the rows of a data set, found before anything long begins: all columns, and heads of pictures."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .examples import evenly_spaced
+from .pictures import head_size, open_picture
+from .regions import checked_box
+
+#: Pairs of each split whose pictures' heads are looked at, evenly spaced; 20,000 take seconds.
+MOST_HEADS = 20_000
+
 
 def check_splits(splits: Mapping[str, datasets.Dataset], source: str, *, boxes_needed: bool) -> None:
-    """Look at every row of a training's splits, but not into its pictures.
+    """Look at every row of a training's splits, and at the heads of pictures, of which none is decoded.
 
     Args:
         splits: "train" and the parts to validate and test on, as `load_shifts` names them; the columns are there and
@@ -21,7 +28,8 @@ def check_splits(splits: Mapping[str, datasets.Dataset], source: str, *, boxes_n
         boxes_needed: Whether a row without a box is of no use: the model is shown the box.
 
     Raises:
-        ValueError: For a split without pairs; a row whose class, pair_id, picture or box is missing or out of range;
+        ValueError: For a split without pairs; a row whose class, pair_id, picture or box is missing or out of range; a
+            picture that is none, too large, or of another size than its partner, among `MOST_HEADS` pairs of a split;
             a pair_id twice in a split, or in training and in another; splits with other classes than training's; a
             training part of less than two pairs or actions. The sentence names split and pair.
     """
@@ -100,6 +108,35 @@ def check_rows(rows: datasets.Dataset, where: str, *, boxes_needed: bool) -> Non
                 f"{where}: pair {ids[row]} has no box, to which the single view crops; store boxes, or take the whole "
                 "pictures by the view multi."
             )
+    _check_pictures(rows, where, boxes_needed=boxes_needed)
+
+
+def _check_pictures(rows: datasets.Dataset, where: str, *, boxes_needed: bool) -> None:
+    """The heads of both pictures of pairs, and whether the box lies in them."""
+    known = [name for name in ("before", "after", "box", "pair_id") if name in rows.column_names]
+    shown = rows.with_format(None).select_columns(known)
+    for row in evenly_spaced(len(rows), MOST_HEADS):
+        pair = shown[row]
+        try:
+            _check_pair(
+                pair, [head_size(pair[name], name, pair["pair_id"]) for name in ("before", "after")], boxes_needed
+            )
+        except ValueError:
+            try:  # a picture may have to be turned, by a tag that is found when it is decoded
+                images = [open_picture(pair[name], name, pair["pair_id"]) for name in ("before", "after")]
+                _check_pair(pair, [image.size for image in images], boxes_needed)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from error
+
+
+def _check_pair(pair: Mapping[str, Any], sizes: list[tuple[int, int]], boxes_needed: bool) -> None:
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            f"The pictures of pair {pair['pair_id']} have different sizes, {sizes[0]} before and {sizes[1]} after; "
+            "store both in one size."
+        )
+    if boxes_needed and pair["box"] is not None:
+        checked_box(pair["box"], sizes[0], pair["pair_id"])
 
 
 def _check_boxes(boxes: Any, ids: Any, where: str) -> None:
