@@ -124,7 +124,8 @@ def train(trainer: Any, splits: dict[str, Any], transform: Any, record: Any, sta
     metrics = evaluate_splits(trainer.whole_model(), splits, transform, output, extra={"training": record}, **settings)
     if trainer.args.evaluate_last_checkpoint:
         record["selected"] = restore_last(trainer)
-        evaluate_splits(trainer.whole_model(), splits, transform, output / "last", extra={"training": record}, **settings)
+        last = output / "last"
+        evaluate_splits(trainer.whole_model(), splits, transform, last, extra={"training": record}, **settings)
     if not trainer.is_world_process_zero():
         return
     for manifest in record["manifests"]:
@@ -136,8 +137,7 @@ def train(trainer: Any, splits: dict[str, Any], transform: Any, record: Any, sta
     files = "(README.md), metrics.json, deltas.safetensors, training_curve.png and the splits (split_*.json)"
     print(f"{files}. All of it took {(time.time() - started) / 60:.1f} minutes.")
     print(f"For the geometry of the deltas, pictures and a report: python -m modeling_cde.analysis {output}")
-    if trainer.args.push_to_hub:
-        args = trainer.args
+    if (args := trainer.args).push_to_hub:
         how = {"private": bool(args.hub_private_repo), "token": args.hub_token, "revision": args.hub_revision}
         print(f"Published at {publish_run(output, trainer.hub_model_id, **how)}")
 

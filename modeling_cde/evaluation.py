@@ -115,7 +115,8 @@ def evaluate_splits(
         `environment`, with a bank `train` (its metrics), and the entries of `extra`.
 
     Raises:
-        ValueError: if there is no split, or one of them is empty, or one is called "train" beside a bank.
+        ValueError: if there is no split, or one of them is empty or has other actions than the model, or one is called
+            "train" beside a bank.
     """
     parts = dict(splits)
     if not parts:
@@ -127,6 +128,7 @@ def evaluate_splits(
     empty = [name for name, rows in parts.items() if len(rows) == 0]
     if empty:
         raise ValueError(f"the split {empty[0]!r} has no pairs: leave it out or build the data set with more pairs.")
+    check_actions(model, parts)
     accelerator = accelerate.Accelerator()
     metrics: dict[str, Any] = {"splits": {}, "gap": {}, "environment": environment(), **(extra or {})}
     predictions: dict[str, Predictions] = {}
@@ -154,6 +156,18 @@ def evaluate_splits(
             temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     accelerator.wait_for_everyone()
     return metrics
+
+
+def check_actions(model: torch.nn.Module, splits: Mapping[str, datasets.Dataset]) -> None:
+    """Raises ValueError where a split numbers its actions in another way than the model does."""
+    named = getattr(getattr(model, "config", None), "id2label", None)
+    for name, rows in splits.items() if named else ():
+        actions, own = rows.features["action"].names, [named[index] for index in sorted(named)]
+        if actions != own:
+            raise ValueError(
+                f"the split {name!r} has the actions {', '.join(actions)}, and the model {', '.join(own)}: evaluate it "
+                "on data with the classes that it was trained on, in their order."
+            )
 
 
 def _write_deltas(
@@ -250,22 +264,24 @@ def main(arguments: list[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     try:
+        if options.batch_size < 1 or options.bank_rows < 0:
+            raise ValueError("--batch_size must be at least 1 and --bank_rows at least 0.")
         model, processor = load_action_model(options.model)
         splits = load_shifts(options.data, options.view, options.shift)
+        transform = PairTransform.from_processor(
+            processor, crop="box" if options.view == "single" else "none", extras=getattr(model, "extra_inputs", ())
+        )
+        metrics = evaluate_splits(
+            model,
+            reported_splits(splits),
+            transform,
+            options.output,
+            options.batch_size,
+            bank=splits["train"] if options.bank_rows > 0 else None,
+            bank_rows=options.bank_rows,
+        )
     except (ValueError, OSError) as error:
         sys.exit(f"modeling_cde.evaluation: {error}")
-    transform = PairTransform.from_processor(
-        processor, crop="box" if options.view == "single" else "none", extras=getattr(model, "extra_inputs", ())
-    )
-    metrics = evaluate_splits(
-        model,
-        reported_splits(splits),
-        transform,
-        options.output,
-        options.batch_size,
-        bank=splits["train"] if options.bank_rows > 0 else None,
-        bank_rows=options.bank_rows,
-    )
     print(results_table(metrics))
 
 
