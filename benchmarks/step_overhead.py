@@ -85,12 +85,14 @@ def trainer_turns(case: Case, steps: int) -> dict[str, list[float]]:
     def in_memory(rows: dict[str, list[int]]) -> dict[str, list[Any]]:
         return {"pixel_values": [images[i] for i in rows["index"]], "labels": [labels[i] for i in rows["index"]]}
 
-    rows = Dataset.from_dict({"action": labels, "index": list(range(case.pairs))}).with_transform(in_memory)
+    times = steps + 2  # of the same pairs, in one epoch
+    columns = {"action": labels * times, "index": list(range(case.pairs)) * times}
+    rows = Dataset.from_dict(columns).with_transform(in_memory)
     beside = _BesideTraining(bare_step(case.bare_backbone(device), case.batch(device)))
     with tempfile.TemporaryDirectory() as folder:
         args = training_arguments(
             folder,
-            max_steps=steps + 2,
+            max_steps=times,
             per_device_train_batch_size=case.pairs,
             logging_steps=10,
             dataloader_num_workers=0,  # the pairs are there: nothing is to be decoded beside the training
