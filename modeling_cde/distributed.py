@@ -1,6 +1,7 @@
 """Several processes: how they find each other, their tensors as one, and their share of the cores."""
 
 import os
+import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,11 +31,11 @@ def join_processes(use_cpu: bool = False, timeout: float = 600) -> None:
 
 
 @contextmanager
-def tells_of_lost_processes(timeout: float) -> Iterator[None]:
+def tells_of_lost_processes(program: str | None = None) -> Iterator[None]:
     """Turn what torch says when another process is gone or silent into one sentence.
 
     Args:
-        timeout: seconds that a process waits for the others, for the message.
+        program: exit with the sentence after this name, in place of an error.
 
     Raises:
         ConnectionError: an exchange with the other processes failed.
@@ -42,14 +43,17 @@ def tells_of_lost_processes(timeout: float) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        broken = isinstance(error, dist.DistError) or any(name in str(error).lower() for name in ("gloo", "nccl"))
-        if num_processes() == 1 or not broken:
+        known = isinstance(error, dist.DistError) or any(name in str(error).lower() for name in ("gloo", "nccl"))
+        if num_processes() == 1 or not known:
             raise
-        raise ConnectionError(
+        sentence = (
             f"process {dist.get_rank()} of {num_processes()} has lost another one, which ended (see its own message, "
-            f"if it left one) or was silent for {timeout:g} seconds (ddp_timeout); go on from the last checkpoint by "
+            "if it left one) or was silent for longer than ddp_timeout; go on from the last checkpoint by "
             "--resume_from_checkpoint true."
-        ) from error
+        )
+        if program is not None:
+            sys.exit(f"{program}: {sentence}")
+        raise ConnectionError(sentence) from error
 
 
 def check_same_everywhere(values: Mapping[str, Any]) -> None:

@@ -41,8 +41,13 @@ class ShardingTrainer(PushingTrainer):
             raise ValueError("LoRA is trained by one process, or by several with a whole model each: not by shards.")
         if not isinstance(self.model, PreTrainedModel):
             raise ValueError(f"{type(self.model).__name__} cannot be sharded: it is no PreTrainedModel.")
-        if self.is_fsdp_enabled and self.accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap is None:
-            self.accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap = _blocks(self.model)
+        if self.is_fsdp_enabled:
+            plugin = self.accelerator.state.fsdp_plugin
+            if plugin.transformer_cls_names_to_wrap is None:  # what the backbone's library says of other models, too
+                here = {type(module).__name__ for module in self.model.modules()}
+                plugin.transformer_cls_names_to_wrap = sorted(here & set(self.model._no_split_modules or ()))
+            # Accelerate would shard it once more within what is sharded (ViT), or stop where there is none (ResNet).
+            self.model.get_input_embeddings = lambda: None
 
     def create_accelerator_and_postprocess(self) -> None:
         """See `transformers.Trainer.create_accelerator_and_postprocess`."""
@@ -79,7 +84,7 @@ class ShardingTrainer(PushingTrainer):
         """
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         sizes = {"number of parameters": parameters, "number of training samples": _length(self.train_dataset)}
-        with tells_of_lost_processes(self.args.ddp_timeout):
+        with tells_of_lost_processes():
             check_same_everywhere({**self.args.to_dict(), **sizes})
             return super().train(*args, **kwargs)
 
@@ -151,14 +156,3 @@ class ShardingTrainer(PushingTrainer):
 
 def _length(data: Any) -> int | None:
     return len(data) if hasattr(data, "__len__") else None
-
-
-def _blocks(model: PreTrainedModel) -> list[str]:
-    """Classes of the modules that become units of FSDP: what a model does not split, where that is in this model.
-
-    Accelerate makes a unit of the input embedding by itself, so nothing around it can be one.
-    """
-    embedding = model.get_input_embeddings()
-    found = {type(module).__name__: module for module in model.modules()}
-    blocks = sorted(name for name in model._no_split_modules or () if name in found)
-    return [name for name in blocks if all(module is not embedding for module in found[name].modules())]

@@ -53,8 +53,8 @@ class CDETrainer(StreamingTrainer):
         model, args, **kwargs: as for `transformers.Trainer`, args being `CDETrainingArguments`.
 
     Raises:
-        ValueError: if the best model would be selected on a test split, `compute_loss_func` is given, or a model with
-            LoRA would be sharded.
+        ValueError: if the best model would be selected on a test split, `compute_loss_func` is given, the backbone has
+            no gradient checkpointing, or a model with LoRA would be sharded.
     """
 
     def __init__(self, model: Any = None, args: CDETrainingArguments | None = None, **kwargs: Any) -> None:
@@ -62,6 +62,12 @@ class CDETrainer(StreamingTrainer):
         if kwargs.get("compute_loss_func") is not None:
             raise ValueError("CDETrainer: compute_loss_func would replace the loss; override compute_loss instead.")
         args.refuse_selection_on_test(kwargs.get("eval_dataset"))
+        if args.gradient_checkpointing and not getattr(model, "supports_gradient_checkpointing", True):
+            backbone = getattr(getattr(model.config, "backbone_config", None), "model_type", type(model).__name__)
+            raise ValueError(
+                f"gradient_checkpointing is not known for a backbone of the family {backbone}: leave it out, and lower "
+                "per_device_train_batch_size for less memory."
+            )
         super().__init__(model=model, args=args, **kwargs)
         # Every term is a mean over the micro-batch: Trainer is to divide it, once, by the accumulation steps.
         self.model_accepts_loss_kwargs = False

@@ -29,14 +29,13 @@ class ClassAwareBatchSampler(Sampler[list[int]]):
       epoch. So as many samples are left out as came twice, plus N mod batch_size with `drop_last`. Which ones
       changes by epoch.
 
-    The order depends on (labels, batch_size, min_per_class, seed, epoch) alone. Under several processes all
-    build the same batches and Accelerate deals them out in turn: each process's batches keep the rule by
-    themselves. (Without `drop_last` Accelerate evens out the last round with samples of the first batches, to
-    which the rule does not apply.)
+    The order depends on (labels, batch_size, min_per_class, seed, epoch) alone. Several processes make the same batches,
+    each of which they share out: the rule holds for the batch of all, which the contrastive term compares. (Without
+    `drop_last` Accelerate fills the last batch up with samples of the first one, to which the rule does not apply.)
 
     Args:
         labels: the action of each sample: a tensor (N,), array or sequence.
-        batch_size: samples in a batch, per process.
+        batch_size: samples in a batch, of all processes.
         min_per_class: m in [1, batch_size]; with 1 it is a plain shuffled sampler.
         seed: together with the epoch it fixes the order.
         drop_last: leave out the samples that do not fill a batch.
@@ -209,7 +208,7 @@ def training_batches(
 
     Args:
         dataset: a data set of known length.
-        batch_size: samples in a batch, per process.
+        batch_size: samples in a batch, of all processes.
         label_column: the column of the actions; None, or a data set without columns, gives a plain shuffle.
         min_per_class, seed, drop_last: see `ClassAwareBatchSampler`.
 
