@@ -57,7 +57,7 @@ def unpack_job(payload: bytes) -> tuple[Source, pa.Schema]:
         job = json.loads(payload)
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(job["schema"], validate=True)))
         return unpack(job["source"]), schema
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except (ValueError, TypeError, KeyError, OSError, RecursionError, pa.ArrowException) as error:
         if isinstance(error, PackingError):
             raise
         raise PackingError(f"What the worker was sent is no job ({type(error).__name__}: {error}).") from error
@@ -133,15 +133,15 @@ def _name_of(item: Any) -> str:
 def _find(name: str) -> Any:
     module, _, path = name.partition(":")
     if module.partition(".")[0] in sys.stdlib_module_names:
-        raise PackingError(f"{name} is of the standard library, and cannot be sent to a worker.")
+        raise PackingError(f"{name!r} is of the standard library, and cannot be sent to a worker.")
     try:
         found: Any = import_module(module)
         for part in path.split("."):
             found = vars(found)[part]
     except (ImportError, KeyError, TypeError, ValueError) as error:
-        raise PackingError(f"There is no {name} in this process.") from error
+        raise PackingError(f"There is no {name!r} in this process.") from error
     if getattr(found, "__module__", None) != module:
-        raise PackingError(f"{name} is defined elsewhere, and is not looked up there.")
+        raise PackingError(f"{name!r} is defined elsewhere, and is not looked up there.")
     return found
 
 
@@ -153,7 +153,7 @@ def _is_plain_class(kind: type) -> bool:
 def _object(name: str, state: list[tuple[str, Any]]) -> Any:
     kind = _find(name)
     if not (isinstance(kind, type) and _is_plain_class(kind)):
-        raise PackingError(f"{name} is no class whose objects travel.")
+        raise PackingError(f"{name!r} is no class whose objects travel.")
     made: Any = object.__new__(kind)
     vars(made).update((attribute, unpack(item)) for attribute, item in state)
     return made
@@ -162,16 +162,16 @@ def _object(name: str, state: list[tuple[str, Any]]) -> Any:
 def _fields(name: str, items: list[Any]) -> Any:
     kind = _find(name)
     if not (isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")):
-        raise PackingError(f"{name} is no tuple with named fields.")
+        raise PackingError(f"{name!r} is no tuple with named fields.")
     if len(items) != len(kind._fields):
-        raise PackingError(f"{name} has {len(kind._fields)} fields, not {len(items)}.")
+        raise PackingError(f"{name!r} has {len(kind._fields)} fields, not {len(items)}.")
     return tuple.__new__(kind, map(unpack, items))
 
 
 def _function(name: str) -> Any:
     found = _find(name)
     if not isinstance(found, types.FunctionType):
-        raise PackingError(f"{name} is no function.")
+        raise PackingError(f"{name!r} is no function.")
     return found
 
 

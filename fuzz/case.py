@@ -75,8 +75,11 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
         if writes and isinstance(path, (str, bytes)) and not _inside(os.fsdecode(path), folder):
             _watched["seen"].append(f"opened {path!r} for writing")
     elif event in _CHANGING and isinstance(arguments[0], (str, bytes, os.PathLike)):
-        if not _inside(os.fsdecode(arguments[0]), folder):
-            _watched["seen"].append(f"{event} {arguments[0]!r}")
+        path = os.fsdecode(arguments[0])
+        if event in ("os.remove", "os.rmdir", "os.mkdir") and arguments[-1] != -1:  # of a folder that is open
+            path = os.path.join(os.readlink(f"/proc/self/fd/{arguments[-1]}"), path)
+        if not _inside(path, folder):
+            _watched["seen"].append(f"{event} {path!r}")
     elif event in _FORBIDDEN or event == "pickle.find_class":
         _watched["seen"].append(f"{event} {arguments!r}"[:200])
     elif event == "socket.connect" and isinstance(arguments[1], tuple):

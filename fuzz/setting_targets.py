@@ -1,11 +1,14 @@
 """Settings: recipes, configurations of models, values of flags that are JSON, and the job that a worker is sent."""
 
+import contextlib
 import dataclasses
+import hashlib
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from fuzz.case import Target
+from fuzz.case import Finding, Target
 
 ROOT = Path(__file__).resolve().parents[1]
 _YAML = (
@@ -16,12 +19,9 @@ _YAML = (
 
 def recipe(data: bytes, folder: Path) -> object:
     """A recipe of train.py, read into the arguments of model and data."""
-    from modeling_cde.arguments import DataArguments, ModelArguments
-    from modeling_cde.recipe import parse_recipe
-
     path = folder / "recipe.yaml"
     path.write_bytes(data)
-    return parse_recipe((ModelArguments, DataArguments), ["--config", str(path)])
+    return _parsed(["--config", str(path)])
 
 
 def configuration(data: bytes, folder: Path) -> object:
@@ -38,14 +38,22 @@ def configuration(data: bytes, folder: Path) -> object:
 
 def flag(data: bytes, folder: Path) -> object:
     """The value of a flag that holds JSON: `--backbone_config`."""
-    from modeling_cde.arguments import DataArguments, ModelArguments
-    from modeling_cde.recipe import parse_recipe
-
     text = data.decode("utf-8", "surrogateescape")
     if "\0" in text:
         raise ValueError("no command line holds a zero byte.")
-    model, _ = parse_recipe((ModelArguments, DataArguments), [f"--backbone_config={text}"])
-    return model
+    return _parsed([f"--backbone_config={text}"])
+
+
+def _parsed(arguments: list[str]) -> object:
+    from modeling_cde.arguments import DataArguments, ModelArguments
+    from modeling_cde.recipe import parse_recipe
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return parse_recipe((ModelArguments, DataArguments), arguments)
+    except SystemExit as error:  # argparse has said why
+        raise ValueError(said.getvalue().rstrip("\n")) from error
 
 
 def job(data: bytes, folder: Path) -> object:
@@ -53,6 +61,27 @@ def job(data: bytes, folder: Path) -> object:
     from data_scripts.packing import unpack_job
 
     return unpack_job(data)
+
+
+def state(data: bytes, folder: Path) -> object:
+    """The optimizer's state in a checkpoint of a training."""
+    from modeling_cde.training_state import read_state
+
+    (folder / "optimizer.safetensors").write_bytes(data)
+    return read_state(folder / "optimizer.safetensors")
+
+
+def checkpoint(data: bytes, folder: Path) -> object:
+    """The manifest of a checkpoint, by which complete ones are told from others."""
+    from modeling_cde.checkpoint_folder import MANIFEST, newest_complete
+
+    (folder / "checkpoint-3").mkdir()
+    (folder / "checkpoint-3" / "model.safetensors").write_bytes(b"abc")
+    (folder / "checkpoint-3" / MANIFEST).write_bytes(data)
+    step, passed_over = newest_complete(folder)
+    if any(len(sentence.splitlines()) != 1 for sentence in passed_over):
+        raise Finding(f"no one sentence: {passed_over}")
+    return step
 
 
 def _recipes() -> Mapping[str, bytes]:
@@ -87,6 +116,29 @@ def _flags() -> Mapping[str, bytes]:
     return {"resnet": json.dumps(tiny).encode(), "repeated": b'{"model_type": "vit", "model_type": "vit"}'}
 
 
+def _states() -> Mapping[str, bytes]:
+    import tempfile
+
+    import torch
+
+    from modeling_cde.training_state import write_state
+
+    value = {
+        "state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.ones(2, 3)}},
+        "param_groups": [{"betas": (0.9, 1)}],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        write_state(Path(folder, "x"), value)
+        return {"adam": Path(folder, "x").read_bytes()}
+
+
+def _manifests() -> Mapping[str, bytes]:
+    digest = hashlib.sha256(b"abc").hexdigest()
+    return {
+        "one": json.dumps({"files": {"model.safetensors": {"bytes": 3, "sha256": digest}}, "world_size": 1}).encode()
+    }
+
+
 def _jobs() -> Mapping[str, bytes]:
     import pyarrow as pa
 
@@ -97,10 +149,12 @@ def _jobs() -> Mapping[str, bytes]:
 
 
 TARGETS = (
-    Target("recipe", recipe, (ValueError, OSError, SystemExit), _recipes, tuple(_YAML.split(b"|")), 2.0),
+    Target("recipe", recipe, (ValueError, OSError), _recipes, tuple(_YAML.split(b"|")), 0.5),
     Target(
         "configuration", configuration, (ValueError, OSError, TypeError), _configurations, (b"NaN", b"{", b'"'), 1.0
     ),
-    Target("flag", flag, (ValueError, OSError, SystemExit), _flags, (b"{", b"NaN", b"1e999", b"[]"), 1.0),
+    Target("flag", flag, (ValueError, OSError), _flags, (b"{", b"NaN", b"1e999", b"[]"), 0.5),
+    Target("state", state, (ValueError,), _states, (b"<tensor>", b"<tuple>", b"[" * 2000, b"F32", b"data_offsets")),
+    Target("checkpoint", checkpoint, (), _manifests, (b"../", b"/etc/passwd")),
     Target("job", job, (ValueError,), _jobs, (b"object", b"function", b"os:system", b"data_scripts.workers:work")),
 )

@@ -67,16 +67,21 @@ def find_damage(folder: Path) -> str | None:
     """Why a checkpoint cannot be resumed from, in a few words; None if it can."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        listed = {folder / name: (about["bytes"], about["sha256"]) for name, about in manifest["files"].items()}
+        listed = {folder / name: (int(about["bytes"]), about["sha256"]) for name, about in manifest["files"].items()}
+        if any(".." in file.parts or not file.is_relative_to(folder) or not str(file).isprintable() for file in listed):
+            raise ValueError("it names files that no checkpoint has")
     except FileNotFoundError:
         return f"it has no {MANIFEST}, so it was not written to its end, or by an older version"
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return f"its {MANIFEST} cannot be read"
-    for file, (size, _) in listed.items():
-        if not file.is_file():
-            return f"{file.relative_to(folder)} is missing"
-        if file.stat().st_size != size:
-            return f"{file.relative_to(folder)} has {file.stat().st_size} bytes in place of {size}"
+    try:
+        for file, (size, _) in listed.items():
+            if not file.is_file():
+                return f"{file.relative_to(folder)} is missing"
+            if file.stat().st_size != size:
+                return f"{file.relative_to(folder)} has {file.stat().st_size} bytes in place of {size}"
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
     if manifest.get("save_only_model"):
         return "it holds the model without the state of the training (save_only_model)"
     try:
@@ -155,13 +160,14 @@ def remove(folder: Path) -> None:
 
 
 def remove_unfinished(run: Path) -> list[Path]:
-    """Remove what a killed process has left half-written, or half-removed, in the folder of a run; says what."""
-    found = sorted(path for pattern in (f"{TEMPORARY}*", "_push_*") for path in run.glob(pattern))
+    """Remove the folders that a killed process has left half-written, or half-removed, in that of a run; says which.
+
+    A single file that is left is overwritten when it is written again.
+    """
+    ours = re.compile(rf"{TEMPORARY}(old-)?checkpoint-\d+|{TEMPORARY}files|_push_\w{{8}}")
+    found = sorted(path for path in run.glob("*") if ours.fullmatch(path.name) and path.is_dir())
     for path in found:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        shutil.rmtree(path, ignore_errors=True)
     return found
 
 

@@ -59,7 +59,7 @@ def test_a_source_arrives_with_its_schema() -> None:
         (lambda: 0, "<lambda> cannot be|There is no .*<lambda>"),
         (functools.partial(print), "functools.partial cannot be sent"),
         (os.system, "cannot be sent"),
-        (os.path.join, "posixpath:join is of the standard library"),
+        (os.path.join, "'posixpath:join' is of the standard library"),
         (ValueError("x"), "cannot be sent"),
     ],
 )
