@@ -155,7 +155,7 @@ class CheckpointingTrainer(ShardingTrainer):
         for callback in [*self.callback_handler.callbacks, self.control]:
             if isinstance(callback, ExportableState):
                 name, kept = type(callback).__name__, self.state.stateful_callbacks
-                if isinstance(kept[name], list):
+                if isinstance(kept.get(name), list):
                     kept[name].append(callback.state())
                 else:
                     kept[name] = callback.state()
@@ -203,9 +203,6 @@ class CheckpointingTrainer(ShardingTrainer):
                 self.state.save_to_json(str(temporary))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        if self.is_deepspeed_enabled:  # has files of its own for everything
-            super()._save_optimizer_and_scheduler(output_dir)
-            return
         if self.is_fsdp_enabled:
             save_sharded(self.model, self.optimizer, output_dir)
         elif self.args.should_save:
@@ -277,9 +274,6 @@ class CheckpointingTrainer(ShardingTrainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:
-            return
-        if self.is_deepspeed_enabled:
-            super()._load_optimizer_and_scheduler(checkpoint)
             return
         if self.is_fsdp_enabled or is_sharded(checkpoint):
             load_sharded(self.model, self.optimizer, checkpoint)

@@ -295,6 +295,17 @@ def test_rotation_keeps_the_newest_the_best_and_no_other_future(some):
     assert list(checkpoints(some)) == [10]
 
 
+def test_only_what_a_killed_training_has_left_is_removed(some):
+    left = ["tmp-checkpoint-20", "tmp-old-checkpoint-5", "tmp-files", "_push_abc_12de"]
+    others = ["tmp-mine", "tmp-checkpoint-notes", "_push_"]
+    for name in left + others:
+        (some / name).mkdir()
+    (some / "tmp-notes.txt").touch()
+    assert {path.name for path in checkpoint_folder.remove_unfinished(some)} == set(left)
+    kept = {path.name for path in some.iterdir()}
+    assert kept == {*others, "tmp-notes.txt", "checkpoint-5", "checkpoint-10", "checkpoint-15"}
+
+
 def test_a_new_training_does_not_mix_its_checkpoints_with_those_of_another(some):
     args = SimpleNamespace(output_dir=str(some), resume_from_checkpoint=None)
     with pytest.raises(ValueError, match="holds checkpoints of an earlier training .checkpoint-15.: go on with it by"):
