@@ -121,7 +121,7 @@ def test_a_checkpoint_with_other_keys_is_refused(tmp_path, change):
         name = "cde.backbone.something.weight"
         tensors[name] = torch.zeros(3)
     save_file(tensors, file, metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=f"exactly the weights of this model.*{name}"):
+    with pytest.raises((ValueError, OSError), match=f"(lacks the weight|no place .* for the weight) {name}"):
         CDETrainer(tiny_cde("vit"), quick(tmp_path))._load_from_checkpoint(str(tmp_path))
 
 
