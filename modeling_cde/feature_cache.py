@@ -12,8 +12,10 @@ import hashlib
 import inspect
 import json
 import math
+import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,8 @@ def check_caching(model: Any, data: Any) -> None:
         ValueError: `cache_features` is given with flags under which features differ from epoch to epoch.
     """
     if not model.cache_features:
+        if model.features_folder is not None:
+            raise ValueError("features_folder says where features are cached: add --cache_features true.")
         return
     if model.lora_rank:
         raise ValueError("cache_features needs fixed features, which lora_rank changes: leave out one of them.")
@@ -97,6 +101,8 @@ def cache_features(
     same = {cache.folder: name for name, cache in caches.items()}  # two names of one split have one cache
     missing = {name: caches[name].missing() for name in same.values()}
     _say_size(Path(folder), {name: caches[name] for name in missing}, missing)
+    for name in missing if state.is_main_process else ():
+        caches[name].describe()
     state.wait_for_everyone()  # nobody begins to write while another still looks at what is there
     for name, parts in missing.items():
         if own := parts[state.process_index :: state.num_processes]:
@@ -146,11 +152,18 @@ class _Cache:
 
     def write(self, part: range, features: torch.Tensor) -> None:
         """Writes one part, which is there as a whole or not at all."""
-        if not (description := self.folder / "description.json").exists():
-            with write_whole(description) as temporary:
-                temporary.write_text(self.description + "\n", encoding="utf-8")
-        with write_whole(self.path(part)) as temporary:
-            save_file({"features": features}, temporary)
+        self._place(self.path(part), lambda path: save_file({"features": features}, path))
+
+    def describe(self) -> None:
+        """Writes what the name of the folder stands for."""
+        if not (path := self.folder / "description.json").exists():
+            self._place(path, lambda own: own.write_text(self.description + "\n", encoding="utf-8"))
+
+    def _place(self, path: Path, write: Callable[[Path], Any]) -> None:
+        own = path.with_suffix(f".{uuid.uuid4().hex}")  # two runs may fill one cache at the same time
+        with write_whole(own) as temporary:
+            write(temporary)
+        os.replace(own, path)
 
 
 class CachedFeatures:

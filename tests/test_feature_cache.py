@@ -254,11 +254,12 @@ def test_features_that_change_are_refused(tmp_path, monkeypatch):
         ({"streaming": True}, "leave out streaming"),
         ({}, None),
         ({"cache_features": False, "augment": True}, None),
+        ({"cache_features": False, "features_folder": "x"}, "add --cache_features true"),
     ],
 )
 def test_flags_are_looked_at_together(given, sentence):
     flags = {"cache_features": True, "freeze_backbone": True, "lora_rank": 0, "augment": False, "streaming": False}
-    flags = SimpleNamespace(**(flags | given))
+    flags = SimpleNamespace(**({"features_folder": None} | flags | given))
     if sentence is None:
         check_caching(flags, flags)
     else:
