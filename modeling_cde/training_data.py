@@ -94,7 +94,7 @@ def training_parts(
             Path(model_args.features_folder or Path(str(args.output_dir)) / "features"),
             args.per_device_eval_batch_size,
             autocast=torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None,
-            num_workers=args.dataloader_num_workers,
+            num_workers=args.dataloader_num_workers or 0,
         )
         # Features are read in less time than another process takes to hand them over.
         args.dataloader_num_workers, args.dataloader_prefetch_factor, args.dataloader_persistent_workers = (

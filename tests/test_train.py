@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 from safetensors import safe_open
 
 from modeling_cde import CDEForActionClassification, CDEImageProcessor, evaluation
+from modeling_cde.data.parquet_rows import ParquetRows, StreamError
 from modeling_cde.data.sampler import seeded
 from modeling_cde.data.shifts import load_shifts
 from modeling_cde.data.transforms import PairTransform
@@ -159,6 +160,28 @@ def test_every_method_trains_evaluates_and_reloads(data, splits, tmp_path, metho
         assert metrics["splits"][name]["cross_entropy"] == pytest.approx(figures["cross_entropy"], rel=1e-5)
 
 
+def test_a_streamed_run_leaves_what_any_run_leaves(data, splits, tmp_path):
+    with pytest.warns(UserWarning, match="not class-aware"):
+        train("--data", str(data), "--streaming=true", "--stream_buffer=20", *FEW, "--output_dir", str(tmp_path))
+    record = json.loads((tmp_path / "metrics.json").read_text())["training"]
+    assert record["pairs"]["train"] == len(splits["train"])
+    assert record["arguments"]["streaming"] and not record["arguments"]["class_aware_sampling"]
+    for file in ("deltas.safetensors", "gallery.parquet", "README.md", "model.safetensors"):
+        assert (tmp_path / file).is_file()
+
+
+def test_a_stream_that_breaks_off_gets_one_sentence(data, tmp_path, monkeypatch):
+    def broken(self, group, columns, closing=None):
+        raise StreamError(f"{group.path} could not be read (the way is cut).")
+
+    monkeypatch.setattr(ParquetRows, "read", broken)
+    flags = ["--streaming=true", "--class_aware_sampling=false", "--dataloader_num_workers=1", *FEW]
+    with pytest.raises(SystemExit) as stopped:
+        train("--data", str(data), "--output_dir", str(tmp_path), *flags)
+    sentence = r"train\.py: \S*\.parquet could not be read \(the way is cut\); .* --resume_from_checkpoint true\."
+    assert re.fullmatch(sentence, str(stopped.value.code))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -169,6 +192,9 @@ def test_every_method_trains_evaluates_and_reloads(data, splits, tmp_path, metho
         (["--method_options={"], "method_options is not JSON"),
         (['--method_options={"critic": 1}'], "CDEConfig has no field 'critic'"),
         (["--train_objects=99"], "train_objects=99 must lie in [1, "),
+        (["--streaming=true", "--train_objects=3"], "train_objects chooses among all pairs"),
+        (["--streaming=true", "--stream_buffer=0"], "stream_buffer=0 must be at least 1"),
+        (["--cache_features=true"], "cache_features needs a backbone that is not trained"),
         (["--evaluate_last_checkpoint=true", "--save_strategy=best"], "evaluate_last_checkpoint needs save_strategy"),
     ],
 )

@@ -26,11 +26,12 @@ class StreamError(ConnectionError):
 
 
 class RowGroup(NamedTuple):
-    """A part of a Parquet file that is read as a whole: the file, its place in it from 0, and its rows."""
+    """A part of a Parquet file that is read as a whole: the file, its place in it from 0, its rows, and its bytes."""
 
     path: str
-    index: int
+    place: int
     rows: int
+    size: int
 
 
 class ParquetRows:
@@ -55,7 +56,7 @@ class ParquetRows:
             footers = list(pool.map(lambda path: _patiently(path, lambda: self._open(path).metadata), paths))
         self.schemas = [footer.schema.to_arrow_schema() for footer in footers]
         self.groups = [
-            RowGroup(path, index, footer.row_group(index).num_rows)
+            RowGroup(path, index, footer.row_group(index).num_rows, footer.row_group(index).total_byte_size)
             for path, footer in zip(paths, footers, strict=True)
             for index in range(footer.num_row_groups)
         ]
@@ -81,7 +82,7 @@ class ParquetRows:
             if self._file[0] != group.path:
                 self._file = (group.path, self._open(group.path))
             try:
-                return self._file[1].read_row_group(group.index, columns=list(columns))
+                return self._file[1].read_row_group(group.place, columns=list(columns))
             except BaseException:
                 self._file = ("", None)  # the next attempt opens it anew
                 raise
@@ -94,7 +95,7 @@ class ParquetRows:
     def _open(self, path: str) -> parquet.ParquetFile:
         if not _is_remote(path):
             return parquet.ParquetFile(path)
-        import fsspec
+        import fsspec  # type: ignore[import-untyped]
 
         options = {"token": self.token} if path.startswith("hf://") and self.token else {}
         system, name = fsspec.core.url_to_fs(path, **options)

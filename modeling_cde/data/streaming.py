@@ -21,6 +21,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -87,6 +88,12 @@ class PairStream:
         table = pa.concat_tables([self.rows.read(group, list(self.features)) for group in chosen])
         table = table.take(evenly_spaced(len(table), number))
         return datasets.Dataset(table.cast(self.features.arrow_schema))
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the files' names and of rows and bytes of all row groups; where they lie does not count."""
+        groups = [(Path(group.path).name, *group[1:]) for group in self.rows.groups]
+        return hashlib.sha256(repr(groups).encode()).hexdigest()[:16]
 
     @property
     def columns(self) -> list[str]:
@@ -209,15 +216,14 @@ class StreamedBatches(IterableDataset[Any]):
     def set_epoch(self, epoch: int) -> None:
         """Fix the order of the next pass, and what is random in the transform."""
         self._epoch.fill_(epoch)
-        if hasattr(self.stream.transform, "set_epoch"):
-            self.stream.transform.set_epoch(epoch)
+        if callable(tell := getattr(self.stream.transform, "set_epoch", None)):
+            tell(epoch)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint has to keep beside the number of its step; JSON, the same in every process."""
         order = self.order
         return {
-            # Of the numbers of rows: with others, a position in the stream is another pair.
-            "fingerprint": hashlib.sha256(repr(order.rows).encode()).hexdigest()[:16],
+            "fingerprint": self.stream.fingerprint,
             "seed": order.seed,
             "buffer": order.buffer,
             "epoch": self._resumed_epoch,

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 import torch
+from huggingface_hub import HfFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from huggingface_hub import HfFileSystem
 
 from modeling_cde.data import parquet_rows, streaming
 from modeling_cde.data.build import assemble
@@ -24,7 +24,7 @@ from modeling_cde.data.shifts import load_shifts
 from modeling_cde.data.stream_order import Leg, StreamOrder, cut
 from modeling_cde.data.streaming import PairStream, StreamedBatches, stream_pairs
 from modeling_cde.trainer import CDETrainer
-from tests.data.streamed_pairs import batches_of, named, stream_of, write_files
+from tests.data.streamed_pairs import SIZES, batches_of, named, stream_of, write_files
 from tests.data.tiny_pairs import ACTIONS, OBJECTS, write_shards
 from tests.hub_client import spoken_to
 from tests.hub_server import Failure, HubServer, Repository
@@ -326,10 +326,21 @@ def test_damaged_files_and_rows_are_named(tmp_path):
     table = parquet.read_table(path)
     actions = pa.array([0] * 11 + [99], table.schema.field("action").type)
     parquet.write_table(table.set_column(2, table.schema.field("action"), actions), path, row_group_size=6)
-    with pytest.raises(
-        ValueError, match="train-0.parquet: the action of pair pair00011 is 99; it has to be one of the 5"
-    ):
+    with pytest.raises(ValueError, match="train-0.parquet: the action of pair pair00011 is 99; it has to be one"):
         list(StreamedBatches(stream_of([path]), list, 3))
+
+
+def test_the_fingerprint_is_of_what_is_in_the_files_and_not_of_where_they_lie(tmp_path, paths):
+    found = {}
+    for name, sizes in (("same", SIZES), ("other", ((7, 7, 3), (10, 1), (6, 6, 7, 6)))):
+        found[name] = stream_of(write_files(tmp_path / name, sizes)).fingerprint
+    assert found["same"] == stream_of(paths).fingerprint != found["other"]
+    path = write_files(tmp_path / "again")[2]
+    table = parquet.read_table(path)
+    changed = table.set_column(4, table.schema.field("scene"), pa.array(["another scene"] * len(table)))
+    parquet.write_table(changed, path, row_group_size=7)
+    assert stream_of(write_files(tmp_path / "same")).fingerprint == found["same"]
+    assert stream_of([path]).fingerprint != stream_of([paths[2]]).fingerprint
 
 
 def test_what_breaks_off_is_read_again_and_nothing_is_lost(tmp_path, monkeypatch):
