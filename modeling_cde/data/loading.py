@@ -17,6 +17,9 @@ from .schema import REQUIRED_COLUMNS, SPLITS
 
 _IMAGES = ("before", "after", "mask_before", "mask_after")
 
+# Else every load, also of a folder, asks s3.amazonaws.com to count it, and says nothing of that.
+datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
+
 
 class UnknownConfigError(ValueError):
     """A data set has other configurations than the one that is asked for; the message names them."""
