@@ -4,34 +4,27 @@ Notable:
 - A cache is a folder whose name is a key of all that its numbers depend on: the backbone's weights and configuration,
   the transform, the data, precision, device, code, versions (description.json in it names them). A cache of anything
   else is never read; it stays until it is removed. The rows' labels are not kept: they are read from the data.
-- The features are in parts of at most 64 MiB, each whole or absent: what is stopped goes on at the next part, and
-  processes share the work part by part. They are mapped into memory, so that a cache may be larger than that.
+- What is stopped goes on at the part that is missing, and processes share the work part by part: `feature_files.py`.
 """
 
 import hashlib
 import inspect
-import json
 import math
-import os
 import shutil
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
 from .data.collator import PairCollator
 from .data.transforms import PairTransform
+from .feature_files import ROW, CachedFeatures, FeatureFiles
 from .lora import is_adapted
-from .whole_files import write_whole
 
-PART_BYTES = 64 * 2**20
-_ROW = "row_of_features"
 _CODE = ("backbones_cde", "pictures_cde", "data/pictures", "data/regions", "data/transforms")  # what makes features
 
 
@@ -55,7 +48,7 @@ def check_caching(model: Any, data: Any) -> None:
         raise ValueError("cache_features needs a backbone that is not trained: add --freeze_backbone true.")
     if data.augment:
         raise ValueError("cache_features needs the same pictures in every epoch: add --augment false.")
-    if getattr(data, "streaming", False):
+    if data.streaming:
         raise ValueError("cache_features needs rows that can be read in any order: leave out streaming.")
 
 
@@ -97,7 +90,7 @@ def cache_features(
     for name, rows in splits.items():
         transform = _check_rows(name, rows)
         first = _encode(base, PairCollator()([rows[0]])["pixel_values"], autocast)[0]  # (2, D_b) or (2, N, D_b)
-        caches[name] = _Cache(Path(folder), {**common, **_what_rows_depend_on(rows, transform)}, len(rows), first)
+        caches[name] = FeatureFiles(Path(folder), {**common, **_what_rows_depend_on(rows, transform)}, len(rows), first)
     same = {cache.folder: name for name, cache in caches.items()}  # two names of one split have one cache
     missing = {name: caches[name].missing() for name in same.values()}
     _say_size(Path(folder), {name: caches[name] for name in missing}, missing)
@@ -109,92 +102,6 @@ def cache_features(
             _fill(caches[name], own, base, splits[name], batch_size, autocast, num_workers, name)
     state.wait_for_everyone()
     return {name: _with_features(rows, caches[name]) for name, rows in splits.items()}
-
-
-class _Cache:
-    """One folder of parts.
-
-    Args:
-        folder: Of all caches.
-        description: What the numbers depend on; its hash names the folder.
-        rows: Their number.
-        first: The features of one row, which say shape and dtype.
-    """
-
-    def __init__(self, folder: Path, description: Mapping[str, Any], rows: int, first: torch.Tensor) -> None:
-        self.description = json.dumps(description, indent=1, sort_keys=True, default=str)
-        self.folder = folder / hashlib.sha256(self.description.encode()).hexdigest()[:20]
-        self.rows, self.shape, self.dtype = rows, tuple(first.shape), first.dtype
-        self.bytes_per_row = first.numel() * first.element_size()
-        self.rows_per_part = max(1, PART_BYTES // self.bytes_per_row)
-
-    def parts(self) -> list[range]:
-        """The rows of each part."""
-        starts = range(0, self.rows, self.rows_per_part)
-        return [range(start, min(start + self.rows_per_part, self.rows)) for start in starts]
-
-    def path(self, part: range) -> Path:
-        """Where the features of these rows are."""
-        return self.folder / f"{part.start:09d}.safetensors"
-
-    def read(self, part: range) -> torch.Tensor | None:
-        """The features of these rows, mapped into memory; None where the part is absent or damaged."""
-        try:
-            with safe_open(self.path(part), framework="pt") as file:
-                features: torch.Tensor = file.get_tensor("features")
-        except (OSError, SafetensorError):
-            return None
-        return features if features.shape == (len(part), *self.shape) and features.dtype == self.dtype else None
-
-    def missing(self) -> list[range]:
-        """The parts that are not there."""
-        return [part for part in self.parts() if self.read(part) is None]
-
-    def write(self, part: range, features: torch.Tensor) -> None:
-        """Writes one part, which is there as a whole or not at all."""
-        self._place(self.path(part), lambda path: save_file({"features": features}, path))
-
-    def describe(self) -> None:
-        """Writes what the name of the folder stands for."""
-        if not (path := self.folder / "description.json").exists():
-            self._place(path, lambda own: own.write_text(self.description + "\n", encoding="utf-8"))
-
-    def _place(self, path: Path, write: Callable[[Path], Any]) -> None:
-        own = path.with_suffix(f".{uuid.uuid4().hex}")  # two runs may fill one cache at the same time
-        with write_whole(own) as temporary:
-            write(temporary)
-        os.replace(own, path)
-
-
-class CachedFeatures:
-    """The transform of rows whose features are on disk; each process opens the files by itself.
-
-    Args:
-        files: The parts, in order.
-        rows_per_part: Rows in each but the last.
-        objects: Whether the class id of the object is asked for.
-    """
-
-    def __init__(self, files: Sequence[str], rows_per_part: int, objects: bool) -> None:
-        self.files, self.rows_per_part, self.objects = tuple(files), rows_per_part, objects
-        self._open: dict[int, torch.Tensor] = {}
-
-    def __reduce__(self) -> Any:  # the names and not what is mapped: for worker processes, and for fingerprints
-        return type(self), (self.files, self.rows_per_part, self.objects)
-
-    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-        result: dict[str, list[Any]] = {"features": [self._features(row) for row in batch[_ROW]]}
-        result["labels"] = [int(action) for action in batch["action"]]
-        if self.objects:
-            result["objects"] = [int(kind) for kind in batch["object"]]
-        return result
-
-    def _features(self, row: int) -> torch.Tensor:
-        part, place = divmod(row, self.rows_per_part)
-        if part not in self._open:
-            with safe_open(self.files[part], framework="pt") as file:
-                self._open[part] = file.get_tensor("features")
-        return self._open[part][place]
 
 
 def _check_model(model: Any) -> Any:
@@ -271,7 +178,7 @@ def _encode(base: Any, pixel_values: torch.Tensor, autocast: torch.dtype | None)
 
 
 def _fill(
-    cache: _Cache,
+    cache: FeatureFiles,
     parts: Sequence[range],
     base: Any,
     rows: Any,
@@ -291,15 +198,10 @@ def _fill(
         for batch in tqdm(loader, desc=f"features of {name}", leave=False, disable=not PartialState().is_main_process)
     )
     for part in parts:
-        cache.write(part, torch.cat(list(_take(encoded, math.ceil(len(part) / batch_size)))))
+        cache.write(part, torch.cat(list(islice(encoded, math.ceil(len(part) / batch_size)))))
 
 
-def _take(items: Iterator[torch.Tensor], number: int) -> Iterator[torch.Tensor]:
-    for _ in range(number):
-        yield next(items)
-
-
-def _say_size(folder: Path, caches: Mapping[str, _Cache], missing: Mapping[str, list[range]]) -> None:
+def _say_size(folder: Path, caches: Mapping[str, FeatureFiles], missing: Mapping[str, list[range]]) -> None:
     """Prints what the caches take, before they are written.
 
     Raises:
@@ -318,7 +220,7 @@ def _say_size(folder: Path, caches: Mapping[str, _Cache], missing: Mapping[str, 
         )
 
 
-def _with_features(rows: Any, cache: _Cache) -> Any:
+def _with_features(rows: Any, cache: FeatureFiles) -> Any:
     """The rows without their pictures, with a transform that reads the features."""
     import datasets
 
@@ -327,8 +229,8 @@ def _with_features(rows: Any, cache: _Cache) -> Any:
     objects = "objects" in rows.format["format_kwargs"]["transform"].extras
     pictures = [name for name, feature in rows.features.items() if isinstance(feature, datasets.Image)]
     kept = rows.with_format(None).remove_columns(pictures)
-    features = datasets.Features({**kept.features, _ROW: datasets.Value("int64")})
-    columns = {**kept[:], _ROW: list(range(len(rows)))}
+    features = datasets.Features({**kept.features, ROW: datasets.Value("int64")})
+    columns = {**kept[:], ROW: list(range(len(rows)))}
     files = [str(cache.path(part)) for part in cache.parts()]
     made = datasets.Dataset.from_dict(columns, features=features, split=rows.split)
     return made.with_transform(CachedFeatures(files, cache.rows_per_part, objects))

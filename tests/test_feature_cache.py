@@ -16,9 +16,11 @@ from modeling_cde import (
     JointEncoderForActionClassification,
     SMSForActionClassification,
     feature_cache,
+    feature_files,
 )
 from modeling_cde.data import PairCollator, PairTransform, pair_features
-from modeling_cde.feature_cache import CachedFeatures, cache_features, check_caching
+from modeling_cde.feature_cache import cache_features, check_caching
+from modeling_cde.feature_files import ROW, CachedFeatures
 from modeling_cde.trainer import CDETrainer
 from tests.data.tiny_pairs import ACTIONS, OBJECTS, rows
 from tests.tiny_models import backbone_config, clips, tiny_cde
@@ -82,7 +84,7 @@ def count_encodings(monkeypatch):
 @pytest.mark.parametrize(("mode", "family"), [("global", "vit"), ("patch", "vit"), ("global", "resnet")])
 def test_training_on_cached_features_gives_the_numbers_of_training_on_pictures(tmp_path, mode, family, monkeypatch):
     """Up to 1e-5: features are computed in other batches than training reads them in, which may round otherwise."""
-    monkeypatch.setattr(feature_cache, "PART_BYTES", 8 * 1024)  # several parts in both modes
+    monkeypatch.setattr(feature_files, "PART_BYTES", 8 * 1024)  # several parts in both modes
     splits = {"train": pairs(), "validation": pairs(7, first=50)}
     model, other = frozen(mode, family=family), frozen(mode, family=family)
     cached = cache_features(other, splits, tmp_path / "features", batch_size=5)
@@ -178,9 +180,9 @@ def test_what_is_on_disk_is_computed_once_and_never_for_something_else(tmp_path,
 
 
 def test_what_is_stopped_or_damaged_goes_on_at_the_part_that_is_missing(tmp_path, monkeypatch, count_encodings):
-    monkeypatch.setattr(feature_cache, "PART_BYTES", 2 * 32 * 4 * 5)  # five pairs
+    monkeypatch.setattr(feature_files, "PART_BYTES", 2 * 32 * 4 * 5)  # five pairs
     model, split = frozen(), pairs()
-    write, written = feature_cache.save_file, []
+    write, written = feature_files.save_file, []
 
     def stopping(tensors, path):
         write(tensors, path)
@@ -188,7 +190,7 @@ def test_what_is_stopped_or_damaged_goes_on_at_the_part_that_is_missing(tmp_path
         if len(written) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(feature_cache, "save_file", stopping)
+    monkeypatch.setattr(feature_files, "save_file", stopping)
     with pytest.raises(KeyboardInterrupt):
         cache_features(model, {"train": split}, tmp_path)
     parts = sorted(tmp_path.glob("*/*.safetensors"))
@@ -218,9 +220,9 @@ def test_a_run_resumes_on_its_cache(tmp_path):
 def test_worker_processes_get_names_of_files_and_no_numbers(tmp_path):
     cached = cache_features(frozen(), {"train": pairs(3)}, tmp_path)["train"]
     transform = cached.format["format_kwargs"]["transform"]
-    transform({"row_of_features": [0], "action": [0]})
+    transform({ROW: [0], "action": [0]})
     assert len(pickle.dumps(transform)) < 1000
-    (copied,) = CachedFeatures(*transform.__reduce__()[1])({"row_of_features": [2], "action": [0]})["features"]
+    (copied,) = CachedFeatures(*transform.__reduce__()[1])({ROW: [2], "action": [0]})["features"]
     (file,) = tmp_path.glob("*/*.safetensors")
     assert torch.equal(copied, load_file(file)["features"][2])
 
