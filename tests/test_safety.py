@@ -1,9 +1,14 @@
-"""What the project promises in SECURITY.md: nothing is unpickled, nothing is sent unasked, no code runs unasked.
+"""What SECURITY.md promises: nothing is unpickled, nothing is sent unasked, no code runs unasked.
 
-One part reads every source, one part tries: hostile files in every place where a file is read, and a machine without
-a network.
+One part reads every source, one part tries: hostile files in every place where a file is read, a whole run of the
+commands without a network, and what the interpreter reports while they run.
 """
 
+import ast
+import json
+import pickle
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,9 +20,199 @@ from tests.blocked_network import sitecustomize as blocked_network
 from tests.conftest import TRIES
 
 ROOT = Path(__file__).resolve().parents[1]
+PRODUCT = ("modeling_cde", "data_scripts", "benchmarks", "space", "metric", "fuzz", "train.py")
+
+PICKLING = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle"}
+#: Calls that do not stand in the product; those that end in read_pickle, to_pickle and load_from_disk do not, either.
+FORBIDDEN = ("torch.save", "np.load", "numpy.load", "yaml.load", "yaml.full_load", "yaml.unsafe_load", "os.system")
+FORBIDDEN += ("os.popen", "eval", "exec", "compile", "__import__")
+#: What tests may do, by file: they write what a stranger would, and run what the documents show.
+TESTS_MAY = {
+    "test_safety.py": {"import pickle"},
+    "test_fuzz.py": {"import pickle"},
+    "test_feature_cache.py": {"import pickle"},
+    "data_scripts/test_epic_index.py": {"import pickle"},
+    "test_modeling_cde.py": {"torch.save"},
+    "test_wrong_use.py": {"torch.save"},
+    "test_remote_code.py": {"torch.save"},
+    "test_distributed.py": {"torch.load"},
+    "two_processes.py": {"torch.save"},
+    "hub_client.py": {"exec"},
+    "data/test_publishing.py": {"exec"},
+    "docs/reader.py": {"exec", "compile"},
+    "cards/test_model_card.py": {"compile"},
+    "analysis/test_style.py": {"__import__"},
+}
 
 
-def tried() -> str:
+def sources(*names):
+    """Every Python file below these folders, and these files."""
+    found = [
+        path for name in names for path in ([ROOT / name] if name.endswith(".py") else (ROOT / name).rglob("*.py"))
+    ]
+    assert found
+    return sorted(found)
+
+
+def called(node):
+    """The dotted name that is called."""
+    parts = []
+    node = node.func
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([*([node.id] if isinstance(node, ast.Name) else [""]), *parts[::-1]])
+
+
+def unsafe(text):
+    """What of a Python file could run code that a file brings along."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            found |= {f"import {name.split('.')[0]}" for name in names if name.split(".")[0] in PICKLING}
+        elif isinstance(node, ast.Call):
+            name = called(node)
+            given = {word.arg: getattr(word.value, "value", ...) for word in node.keywords}
+            if name in FORBIDDEN or name.split(".")[-1] in ("read_pickle", "to_pickle", "load_from_disk"):
+                found.add(name)
+            if name.endswith("torch.load") and given.get("weights_only") is not True:
+                found.add("torch.load")
+            for word, allowed in (("allow_pickle", False), ("shell", False), ("trust_remote_code", False)):
+                if word in given and given[word] is not allowed and given[word] is not ...:
+                    found.add(f"{word}={given[word]}")
+    return found
+
+
+def test_no_source_can_run_what_a_file_brings_along():
+    for path in sources(*PRODUCT):
+        assert not unsafe(path.read_text()), path
+    for path in sources("tests"):
+        allowed = TESTS_MAY.get(path.relative_to(ROOT / "tests").as_posix(), set())
+        assert unsafe(path.read_text()) <= allowed | {"trust_remote_code=True"}, path
+
+
+def test_the_reading_of_sources_sees_what_it_should():
+    bad = "import pickle", "from joblib import load", "torch.load(x)", "torch.load(x, weights_only=False)", "eval(x)"
+    bad += "yaml.load(x)", "np.load(x, allow_pickle=True)", "subprocess.run(x, shell=True)", "pd.read_pickle(x)"
+    bad += "AutoModel.from_pretrained(x, trust_remote_code=True)", "np.load(x)", "torch.save(x, y)", "__import__(x)"
+    assert all(unsafe(line) for line in bad)
+    good = "yaml.safe_load(x)", "torch.load(x, weights_only=True)", "model.eval()", "f(trust_remote_code=False)"
+    assert not any(unsafe(line) for line in (*good, "re.compile(x)", "torch.compile(x)", "f(trust_remote_code=trust)"))
+
+
+def test_wherever_remote_code_is_shown_the_page_says_to_read_and_pin_it():
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("model_cards/*/README.md")]
+    pages += [*ROOT.glob("modeling_cde/cards/*.md"), *ROOT.glob("space/*.md")]
+    shown = [page for page in pages if "trust_remote_code=True" in page.read_text()]
+    assert len(shown) >= 10
+    for page in shown:
+        assert re.search(r"`?revision`?", page.read_text()), f"{page} shows trust_remote_code=True and no revision"
+
+
+# --- what is tried ----------------------------------------------------------------------------------------------
+
+
+class Bomb:
+    """Makes a folder where it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        import os
+
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.fixture
+def bomb(tmp_path):
+    """Bytes that leave a mark where they are unpickled, as a plain pickle and as `torch.save` writes them."""
+    import io
+
+    import torch
+
+    mark = tmp_path / "mark"
+    file = io.BytesIO()
+    torch.save(Bomb(mark), file)
+    yield pickle.dumps(Bomb(mark)), file.getvalue()
+    assert not mark.exists(), "a hostile pickle was read"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A small checkpoint and its processor."""
+    from modeling_cde import CDEImageProcessor
+    from tests.tiny_models import tiny_cde
+
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tiny_cde("vit").save_pretrained(folder)
+    CDEImageProcessor(size=32).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "adapter_model.bin", "model.safetensors", "training_args.bin"])
+def test_a_pickle_among_a_checkpoints_files_is_never_read(checkpoint, tmp_path, bomb, name):
+    from modeling_cde import CDEForActionClassification
+    from modeling_cde.methods import load_action_model
+
+    folder = tmp_path / "hostile"
+    shutil.copytree(checkpoint, folder)
+    if name == "adapter_model.bin":
+        (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "x"}))
+    if name != "training_args.bin":
+        (folder / "model.safetensors").unlink()
+    for content in bomb:
+        (folder / name).write_bytes(content)
+        for load in (CDEForActionClassification.from_pretrained, load_action_model):
+            try:
+                load(str(folder))
+            except (OSError, ValueError) as error:
+                assert len(str(error).splitlines()) == 1, error
+            else:
+                assert name == "training_args.bin"
+
+
+def test_a_pickle_among_data_files_is_never_read(tmp_path, bomb):
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    from data_scripts.epic_kitchens.tables import read_rows
+    from data_scripts.episodes.listing import read_listing
+    from data_scripts.packing import unpack_job
+    from modeling_cde.data import load_pairs
+    from modeling_cde.training_state import read_state
+
+    for content in bomb:
+        for name in ("a.pkl", "a.npy", "a.npz", "a.pt", "a.csv", "a.parquet", "a.jsonl", "a.h5", "a.joblib"):
+            path = tmp_path / name
+            path.write_bytes(content)
+            for read in (read_listing, lambda path: list(read_rows(path, ("narration_id",))), read_state):
+                with pytest.raises(ValueError):
+                    read(path)
+        with pytest.raises(ValueError):
+            unpack_job(content)
+        folder = tmp_path / "folder"
+        for name in ("train.pkl", "train.pickle", "single/train-00000.parquet", "data.tar"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        with pytest.raises((ValueError, OSError)):
+            load_pairs(folder, "single_comp", cache_dir=tmp_path / "cache")
+        shutil.rmtree(folder)
+
+    # An extension type that older versions of Arrow unpickled when they read a schema.
+    told = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": bomb[0]}
+    schema = pa.schema([pa.field("before", pa.string(), metadata=told)])
+    table = tmp_path / "pairs.parquet"
+    parquet.write_table(pa.table({"before": ["a.png"]}, schema=schema), table)
+    with pytest.raises(ValueError):
+        read_listing(table)
+
+
+# --- the network ------------------------------------------------------------------------------------------------
+
+
+def tried():
     """What was written down of tries to reach another machine; taken away, so that the test does not fail for it."""
     text = TRIES.read_text() if TRIES.exists() else ""
     TRIES.unlink(missing_ok=True)
@@ -43,6 +238,75 @@ def test_the_block_bites_here_and_in_children():
     with socket.create_server(("127.0.0.1", 0)) as server:
         socket.create_connection(server.getsockname()).close()
     assert tried() == ""
-    assert (
-        not blocked_network.reaches_out("::1") and blocked_network.reaches_out("10.0.0.1") and os.environ["PYTHONPATH"]
+    assert not blocked_network.reaches_out("::1") and blocked_network.reaches_out("10.0.0.1")
+
+
+# Everything that a user does in turn, in a process that believes it is online and whose interpreter reports what it
+# loads: `pickle.find_class` is said whenever an unpickled object names a class or a function.
+CHAIN = """
+import json, os, runpy, sys
+from pathlib import Path
+
+here, data = Path(sys.argv[1]), sys.argv[2]
+seen = []
+
+def note(event, args):
+    if event == "pickle.find_class":
+        frame = sys._getframe(1)
+        while frame and frame.f_globals["__name__"] not in ("multiprocessing.queues", "multiprocessing.connection"):
+            frame = frame.f_back
+        if frame is None:  # else from a loader process that this one has started, by a pipe between the two
+            seen.append(args)
+
+sys.addaudithook(note)
+
+def command(module, *arguments):
+    sys.argv = [module, *map(str, arguments)]
+    print("->", *sys.argv, flush=True)
+    try:
+        (runpy.run_path if module.endswith(".py") else runpy.run_module)(module, run_name="__main__")
+    except SystemExit as end:
+        assert not end.code, end.code
+
+run = here / "run"
+training = ["--config", "configs/quickstart.yaml", *json.loads(sys.argv[3]), "--data", data, "--output_dir", run]
+command("train.py", *training, "--max_steps", 2)
+command("train.py", *training, "--max_steps", 4, "--resume_from_checkpoint", "true")
+command("modeling_cde.evaluation", "--model", run, "--data", data, "--output", here / "evaluated")
+command("modeling_cde.analysis", run, "--no_umap")
+command("modeling_cde.cards", run)
+
+sys.path.insert(0, "space")
+import app
+page = app.build(app.Checkpoint.load(str(run), None))
+served = app.launch(page, prevent_thread_lock=True, quiet=True)
+page.close()
+print("unpickled:", json.dumps(sorted({".".join(names[-2:]) for names in seen})), flush=True)
+os._exit(0)
+"""
+TINY = {"model_type": "vit", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "patch_size": 8}
+
+
+def test_the_whole_way_reaches_no_other_machine_and_unpickles_nothing(tmp_path):
+    from tests.drawn_pairs import draw_data_set
+
+    settings = ["--backbone_config", json.dumps(TINY | {"intermediate_size": 32}), "--image_size=32", "--delta_dim=16"]
+    settings += ["--use_cpu=true", "--per_device_train_batch_size=16", "--save_strategy=steps", "--save_steps=2"]
+    settings += ["--eval_strategy=steps", "--eval_steps=2"]
+    data = draw_data_set(tmp_path / "data")
+    import os
+
+    online = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "GRADIO"))}
+    done = subprocess.run(
+        [sys.executable, "-c", CHAIN, str(tmp_path), str(data), json.dumps(settings)],
+        cwd=ROOT,
+        env=online | {"HF_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        timeout=500,
     )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert not TRIES.exists(), TRIES.read_text()
+    assert (tmp_path / "run" / "report.html").is_file() and (tmp_path / "run" / "README.md").is_file()
+    unpickled = json.loads(re.search(r"^unpickled: (.*)$", done.stdout, flags=re.MULTILINE)[1])
+    assert unpickled == [], unpickled

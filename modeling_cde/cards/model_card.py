@@ -116,7 +116,7 @@ def render_model_card(
         paper=paper,
         pictures=run.pictures,
         model_table=_rows([("backbone", _backbone(run)), *((key, config[key]) for key in keys)]),
-        explanation=" ".join([method.explanation, *([PATCHES.format(k=config["top_k_patches"])] if patches else [])]),
+        explanation=" ".join([method.explanation, *([PATCHES.format(k=plain(config["top_k_patches"]))] if patches else [])]),
         base_model=base_model(run),
         rendered=run.rendered,
         rooms=rooms_command(arguments) if run.rendered else "",
