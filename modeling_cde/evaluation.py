@@ -160,7 +160,7 @@ def evaluate_splits(
 
 def check_actions(model: torch.nn.Module, splits: Mapping[str, datasets.Dataset]) -> None:
     """Raises ValueError where a split numbers its actions in another way than the model does."""
-    named = getattr(getattr(model, "config", None), "id2label", None)
+    named: dict[int, str] = getattr(getattr(model, "config", None), "id2label", None) or {}
     for name, rows in splits.items() if named else ():
         actions, own = rows.features["action"].names, [named[index] for index in sorted(named)]
         if actions != own:

@@ -119,6 +119,7 @@ class ICMForActionClassification(ConcatenationForActionClassification):
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
         objects: torch.Tensor | None = None,
+        *,
         features: torch.Tensor | None = None,
     ) -> BaselineOutput | tuple[Any, ...]:
         """Classifies what happened between the frames of clips.
@@ -251,6 +252,7 @@ class SMSForActionClassification(ConcatenationForActionClassification):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
+        *,
         features: torch.Tensor | None = None,
     ) -> BaselineOutput | tuple[Any, ...]:
         """Classifies what happened between the frames of clips; see `ConcatenationForActionClassification.forward`.

@@ -419,6 +419,7 @@ class CDEModel(CDEPreTrainedModel):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
+        *,
         features: torch.Tensor | None = None,
     ) -> CDEModelOutput | tuple[Any, ...]:
         """Encodes clips.
@@ -520,6 +521,7 @@ class CDEForActionClassification(CDEPreTrainedModel):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
+        *,
         features: torch.Tensor | None = None,
     ) -> CDEActionClassifierOutput | tuple[Any, ...]:
         """Classifies what happened between the frames of clips.

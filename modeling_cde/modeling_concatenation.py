@@ -200,6 +200,7 @@ class ConcatenationForActionClassification(BaselinePreTrainedModel):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
+        *,
         features: torch.Tensor | None = None,
     ) -> BaselineOutput | tuple[Any, ...]:
         """Classifies what happened between the frames of clips; arguments as in `CDEForActionClassification`.

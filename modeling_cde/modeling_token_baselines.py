@@ -80,7 +80,7 @@ class OracleMaskForActionClassification(ConcatenationForActionClassification):
     config_class = OracleMaskConfig
     extra_inputs = ("masks",)
 
-    def forward(
+    def forward(  # type: ignore[override]  # masked pictures cannot be replaced by features of whole ones
         self,
         pixel_values: torch.Tensor,
         labels: torch.Tensor | None = None,

@@ -144,7 +144,8 @@ def _is_empty(source: Any) -> bool:
 
 
 def _check_head(image: "Image.Image", name: str) -> None:
-    check_size(*image.size, name)
+    width, height = image.size
+    check_size(width, height, name)
     # A JPEG of several (MPO) is one picture with previews of itself.
     if image.format not in ("JPEG", "MPO") and getattr(image, "is_animated", False):
         raise _because(name, "it holds several pictures, an animation or pages; save the one that is meant by itself")

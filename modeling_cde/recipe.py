@@ -34,7 +34,8 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="*names of other values", problem_mark=self.peek_event().start_mark)
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="*names of other values", problem_mark=event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
@@ -99,7 +100,7 @@ def parse_recipe(
     *parsed, unknown = parser.parse_args_into_dataclasses(from_file + arguments, return_remaining_strings=True)
     if unknown:
         flag = unknown[0].split("=")[0]
-        raise ValueError(f"unknown argument {flag!r}{_nearest(flag.lstrip('-'), known, '--')}")
+        raise ValueError(f"unknown argument {flag!r}{_nearest(flag.lstrip('-'), set(known), '--')}")
     return tuple(parsed)
 
 

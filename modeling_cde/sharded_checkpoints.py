@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from accelerate.optimizer import AcceleratedOptimizer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
+from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -25,6 +26,8 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from .training_state import read_state, write_state
 
@@ -94,7 +97,7 @@ def _load_whole(model: nn.Module, optimizer: torch.optim.Optimizer | None, folde
         state = read_state(folder / "optimizer.safetensors")
         names = {parameter: name for name, parameter in model.named_parameters()}
         order = [names[parameter] for group in _bare(optimizer).param_groups for parameter in group["params"]]
-        named = {
+        named: dict[str, Any] = {
             "state": {order[number]: values for number, values in state["state"].items()},
             "param_groups": [
                 {**group, "params": [order[number] for number in group["params"]]} for group in state["param_groups"]
@@ -121,15 +124,15 @@ def _first() -> bool:
 
 def _write(tensors: dict[str, Any], folder: Path) -> None:
     # What every process holds in full is the first one's to write: buffers may differ (batch norm).
-    planner = dcp.DefaultSavePlanner(dedup_save_to_lowest_rank=True)
-    dcp.save(tensors, storage_writer=dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True), planner=planner)
+    planner = DefaultSavePlanner(dedup_save_to_lowest_rank=True)
+    save(tensors, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True), planner=planner)
 
 
 def _read(tensors: dict[str, Any], folder: Path) -> None:
     """Fill tensors, whole or sharded, from a folder of shards."""
-    reader = dcp.HuggingFaceStorageReader(str(folder))
+    reader = HuggingFaceStorageReader(str(folder))
     try:
-        there = reader.read_metadata().state_dict_metadata
+        there: dict[str, Any] = dict(reader.read_metadata().state_dict_metadata)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ValueError(f"{folder} cannot be read ({error}): resume from another checkpoint.") from error
     _check_names(there, tensors, folder)
@@ -139,7 +142,7 @@ def _read(tensors: dict[str, Any], folder: Path) -> None:
                 f"{folder} holds {name} of the shape {tuple(there[name].size)}, which here is {tuple(tensor.shape)}: "
                 "resume with the settings that it was made with."
             )
-    dcp.load(tensors, storage_reader=reader)
+    load(tensors, storage_reader=reader)
 
 
 def _check_names(saved: Iterable[str], wanted: Iterable[str], place: Path) -> None:

@@ -84,6 +84,7 @@ def render_model_card(
     name = name or (repo_id.rpartition("/")[2] if repo_id else run.folder.resolve().name)
     method = METHODS[config["model_type"]]
     patches = config.get("delta_mode") == "patch"
+    of_patches = [PATCHES.format(k=plain(config["top_k_patches"]))] if patches else []
     keys = [key for key in _MODEL_KEYS if key in config and (patches or "patch" not in key)]
     energy, formula = energy_estimate(training["minutes"], environment)
     device = str(environment["device"])
@@ -116,7 +117,7 @@ def render_model_card(
         paper=paper,
         pictures=run.pictures,
         model_table=_rows([("backbone", _backbone(run)), *((key, config[key]) for key in keys)]),
-        explanation=" ".join([method.explanation, *([PATCHES.format(k=plain(config["top_k_patches"]))] if patches else [])]),
+        explanation=" ".join([method.explanation, *of_patches]),
         base_model=base_model(run),
         rendered=run.rendered,
         rooms=rooms_command(arguments) if run.rendered else "",
