@@ -94,7 +94,7 @@ def _recipes() -> Mapping[str, bytes]:
         seeds[path.stem] = "\n".join([*lines, ""]).encode()
     return {
         **seeds,
-        "json": b'{"method": "cde", "image_size": 96, "lora_rank": 4, "backbone_config": {"model_type": "vit"}}',
+        "json": b'{"method": "cde", "image_size": 96, "backbone_config": {"model_type": "vit"}}',
     }
 
 

@@ -34,7 +34,7 @@ def test_no_case_finds_anything(name):
     for data in target.kept.values():
         check(target, data)
     rng = random.Random(name)
-    for _ in range(3 if name in SLOW else 25):
+    for _ in range(3 if name in SLOW else 15):
         check(target, drawn(rng, list(seeds.values()), target.tokens))
 
 
@@ -94,8 +94,8 @@ def test_what_is_found_is_made_small_kept_and_counted(tmp_path, capsys):
             raise ValueError("There is a C.")
 
     target = Target("tiny", read, (ValueError,), lambda: {"a": b"AAAA"}, (b"B", b"C"), corpus=tmp_path)
-    counts = run(target, 200, 1)
-    assert counts["cases"] >= 200 and counts["found"] and counts["taken"] > 20
+    counts = run(target, 100, 1)
+    assert counts["cases"] >= 100 and counts["found"] and counts["taken"] > 10
     assert b"B" in target.kept.values() and "KeyError" in capsys.readouterr().out
 
 

@@ -25,19 +25,13 @@ PRODUCT = ("modeling_cde", "data_scripts", "benchmarks", "space", "metric", "fuz
 PICKLING = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle"}
 #: Calls that do not stand in the product; those that end in read_pickle, to_pickle and load_from_disk do not, either.
 FORBIDDEN = ("torch.save", "np.load", "numpy.load", "yaml.load", "yaml.full_load", "yaml.unsafe_load", "os.system")
-FORBIDDEN += ("os.popen", "eval", "exec", "compile", "__import__")
-#: What tests may do, by file: they write what a stranger would, and run what the documents show.
-TESTS_MAY = {
-    "test_safety.py": {"import pickle"},
-    "test_fuzz.py": {"import pickle"},
-    "test_feature_cache.py": {"import pickle"},
-    "data_scripts/test_epic_index.py": {"import pickle"},
-    "test_modeling_cde.py": {"torch.save"},
-    "test_wrong_use.py": {"torch.save"},
-    "test_remote_code.py": {"torch.save"},
-    "test_distributed.py": {"torch.load"},
-    "two_processes.py": {"torch.save"},
-    "hub_client.py": {"exec"},
+FORBIDDEN += ("pickle.load", "pickle.loads", "os.popen", "eval", "exec", "compile", "__import__")
+#: Tests write what a stranger would, and load what they have just published; some files may more, and why is in them.
+TESTS_MAY = {"import pickle", "torch.save", "trust_remote_code=True"}
+SOME_TESTS_MAY = {
+    "test_fuzz.py": {"pickle.loads"},  # in a reader that does what none may
+    "test_distributed.py": {"torch.load"},  # what its own processes found
+    "hub_client.py": {"exec"},  # pieces of code for a client of the Hub, and what the documents show
     "data/test_publishing.py": {"exec"},
     "docs/reader.py": {"exec", "compile"},
     "cards/test_model_card.py": {"compile"},
@@ -88,8 +82,8 @@ def test_no_source_can_run_what_a_file_brings_along():
     for path in sources(*PRODUCT):
         assert not unsafe(path.read_text()), path
     for path in sources("tests"):
-        allowed = TESTS_MAY.get(path.relative_to(ROOT / "tests").as_posix(), set())
-        assert unsafe(path.read_text()) <= allowed | {"trust_remote_code=True"}, path
+        allowed = TESTS_MAY | SOME_TESTS_MAY.get(path.relative_to(ROOT / "tests").as_posix(), set())
+        assert unsafe(path.read_text()) <= allowed, path
 
 
 def test_the_reading_of_sources_sees_what_it_should():
@@ -247,7 +241,7 @@ CHAIN = """
 import json, os, runpy, sys
 from pathlib import Path
 
-here, data = Path(sys.argv[1]), sys.argv[2]
+here, data, settings, much = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]), sys.argv[4]
 seen = []
 
 def note(event, args):
@@ -269,11 +263,12 @@ def command(module, *arguments):
         assert not end.code, end.code
 
 run = here / "run"
-training = ["--config", "configs/quickstart.yaml", *json.loads(sys.argv[3]), "--data", data, "--output_dir", run]
+training = ["--config", "configs/quickstart.yaml", *settings, "--data", data, "--output_dir", run]
 command("train.py", *training, "--max_steps", 2)
-command("train.py", *training, "--max_steps", 4, "--resume_from_checkpoint", "true")
-command("modeling_cde.evaluation", "--model", run, "--data", data, "--output", here / "evaluated")
-command("modeling_cde.analysis", run, "--no_umap")
+if much == "whole":
+    command("modeling_cde.evaluation", "--model", run, "--data", data, "--output", here / "evaluated")
+    command("train.py", *training, "--max_steps", 4, "--resume_from_checkpoint", "true")
+    command("modeling_cde.analysis", run)
 command("modeling_cde.cards", run)
 
 sys.path.insert(0, "space")
@@ -287,18 +282,19 @@ os._exit(0)
 TINY = {"model_type": "vit", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "patch_size": 8}
 
 
-def test_the_whole_way_reaches_no_other_machine_and_unpickles_nothing(tmp_path):
+@pytest.mark.parametrize("much", ["part", pytest.param("whole", marks=pytest.mark.slow)])
+def test_the_way_from_training_to_demo_reaches_no_other_machine_and_unpickles_nothing(tmp_path, much):
     from tests.drawn_pairs import draw_data_set
 
     settings = ["--backbone_config", json.dumps(TINY | {"intermediate_size": 32}), "--image_size=32", "--delta_dim=16"]
     settings += ["--use_cpu=true", "--per_device_train_batch_size=16", "--save_strategy=steps", "--save_steps=2"]
-    settings += ["--eval_strategy=steps", "--eval_steps=2"]
+    settings += ["--eval_strategy=no", "--load_best_model_at_end=false"]
     data = draw_data_set(tmp_path / "data")
     import os
 
     online = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "GRADIO"))}
     done = subprocess.run(
-        [sys.executable, "-c", CHAIN, str(tmp_path), str(data), json.dumps(settings)],
+        [sys.executable, "-c", CHAIN, str(tmp_path), str(data), json.dumps(settings), much],
         cwd=ROOT,
         env=online | {"HF_HOME": str(tmp_path / "home")},
         capture_output=True,
@@ -307,6 +303,6 @@ def test_the_whole_way_reaches_no_other_machine_and_unpickles_nothing(tmp_path):
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert not TRIES.exists(), TRIES.read_text()
-    assert (tmp_path / "run" / "report.html").is_file() and (tmp_path / "run" / "README.md").is_file()
+    assert (tmp_path / "run" / "README.md").is_file()
     unpickled = json.loads(re.search(r"^unpickled: (.*)$", done.stdout, flags=re.MULTILINE)[1])
     assert unpickled == [], unpickled
