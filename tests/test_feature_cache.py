@@ -22,6 +22,7 @@ from modeling_cde.data import PairCollator, PairTransform, pair_features
 from modeling_cde.feature_cache import cache_features, check_caching
 from modeling_cde.feature_files import ROW, CachedFeatures
 from modeling_cde.trainer import CDETrainer
+from modeling_cde.training_data import training_parts
 from tests.data.tiny_pairs import ACTIONS, OBJECTS, rows
 from tests.tiny_models import backbone_config, clips, tiny_cde
 from tests.tiny_pairs import quick
@@ -245,6 +246,19 @@ def test_features_that_change_are_refused(tmp_path, monkeypatch):
     refused("split train has no pairs", split=pairs(3).select([]))
     monkeypatch.setattr(feature_cache.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
     refused("features take 0.0 MB, and .* has 0.0 MB left: name a features_folder")
+
+
+@pytest.mark.parametrize("where", [None, "elsewhere"])
+def test_train_py_puts_them_where_its_flags_say_and_reads_them_by_itself(tmp_path, where):
+    whole = pairs(6).with_format(None)
+    splits = {"train": whole, "validation": whole.select([1, 2]), "test": whole}
+    plain = PairTransform((32, 32), crop="none")
+    folder = tmp_path / "run" / "features" if where is None else tmp_path / where
+    flags = SimpleNamespace(cache_features=True, features_folder=where and str(folder))
+    args = quick(tmp_path / "run", dataloader_num_workers=1)
+    train, validation = training_parts(flags, args, frozen(), splits, plain, plain)
+    assert set(train[0]) == {"features", "labels"} and list(validation) == ["validation"]
+    assert len(list(folder.glob("*/*.safetensors"))) == 2 and args.dataloader_num_workers == 0
 
 
 @pytest.mark.parametrize(
