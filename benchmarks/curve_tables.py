@@ -20,18 +20,20 @@ from benchmarks.measured import RESULTS, ROOT
 from benchmarks.speed_table import DOCUMENT, replaced
 
 BEGIN, END = "<!-- curves: python -m benchmarks.curve_tables --write -->", "<!-- end of the curves -->"
+PICTURE = "![Cost of a training step against batch, image side, kept patches, frames and actions](images/step_cost.png)"
 
 
-def render(folder: Path = RESULTS) -> str:
-    """Both tables, each with the command that measured it.
+def render(folder: Path | None = None) -> str:
+    """The table of each result that is there, with the command that measured it, and the picture of the curves.
 
     Raises:
-        OSError: a result is missing.
         ValueError: a file is no result of its benchmark.
     """
-    parts = []
+    folder, parts = folder or RESULTS, []
     for name, table in (("step_cost", step_cost.curves_table), ("contrastive_scale", contrastive_scale.curve_table)):
         path = folder / f"{name}.json"
+        if not path.exists():
+            continue
         try:
             result: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             where = result["environment"]
@@ -39,6 +41,8 @@ def render(folder: Path = RESULTS) -> str:
             parts.append(table(result))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is no result of benchmarks.{name} ({error!r}).") from error
+        if name == "step_cost":
+            parts.append(PICTURE)
     return "\n\n".join(parts)
 
 

@@ -236,7 +236,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seconds, turns = options.seconds, options.turns
     if options.quick:
         plan, seconds, turns = [([Point("tiny", batch=size, image_size=32) for size in (4, 8)], "batch")], 0.01, 2
-    memory = [[memory_of(point) for point in points] for points, _ in plan]  # before anything is computed here
+    backbones()  # read once, for all forks
+    memory = []
+    for points, axis in plan:  # before anything is computed here
+        memory.append([memory_of(point) for point in points])
+        print(f"memory, {points[0].backbone}, {AXES[axis]}: {[round(peak) for peak in memory[-1]]} MiB", flush=True)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     curves = []
     for (points, axis), peaks in zip(plan, memory, strict=True):

@@ -90,11 +90,28 @@ def test_all_forms_of_the_step_take_the_gradient_of_the_same_loss(monkeypatch):
     assert losses[-1].item() == pytest.approx(losses[0].item(), rel=0.05)  # 100 anchors stand for all
 
 
-def test_the_page_holds_the_tables_of_the_kept_results(capsys, monkeypatch, tmp_path):
+def test_the_page_holds_the_tables_of_the_kept_results():
     document = curve_tables.DOCUMENT.read_text(encoding="utf-8")
     assert curve_tables.replaced(document, curve_tables.render(), curve_tables.BEGIN, curve_tables.END) == document
-    curve_tables.main([])
-    assert "grows with" in capsys.readouterr().out
+
+
+def test_tables_of_results(tmp_path, capsys, monkeypatch):
+    curve = {"backbone": "vit", "axis": "frames", "values": [2, 8], "seconds": [1.0, 3.0], "peak_mib": [10.0, 20.0]}
+    curve |= {"time_grows": {"all": 0.79, "end": 0.8}, "memory_grows": {"all": 0.5, "end": 0.5}}
+    where = {"device": "CPU", "cores": 2, "precision": "float32"}
+    result = {"command": "measured so", "environment": where, "curves": [curve]}
+    (tmp_path / "step_cost.json").write_text(json.dumps(result))
+    monkeypatch.setattr(curve_tables, "RESULTS", tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text(f"Before\n\n{curve_tables.BEGIN}\nold\n{curve_tables.END}\nAfter\n")
+    monkeypatch.setattr(curve_tables, "DOCUMENT", page)
+    monkeypatch.setattr(curve_tables, "ROOT", tmp_path)
+    curve_tables.main(["--write"])
+    row = "| frames of a clip (T) | vit | 2, 8 | 3 | 0.79, 0.80 | 2 | 0.50, 0.50 |"
+    assert row in capsys.readouterr().out
+    text = page.read_text()
+    assert row in text and "measured so" in text and "step_cost.png" in text
+    assert text.startswith("Before") and text.endswith("After\n") and "old" not in text
     (tmp_path / "step_cost.json").write_text("{}")
-    with pytest.raises(ValueError, match="step_cost.json is no result"):
-        curve_tables.render(tmp_path)
+    with pytest.raises(SystemExit, match="step_cost.json is no result"):
+        curve_tables.main([])
