@@ -120,7 +120,7 @@ def test_ctrl_c_ends_the_training_and_the_same_command_goes_on(tmp_path, monkeyp
         (
             {"flags": {"delta_dim": "wide"}},
             (),
-            "could not be trained: argument --delta_dim/--delta-dim: invalid int value",
+            "argument --delta_dim/--delta-dim: invalid int value",
         ),
         ({"flags": {"save_strategy": "no"}}, (), "requires the save and eval strategy to match"),
         ({"methods": {"concatenation": {"method": "vanilla"}}}, (), "has method='vanilla'; the methods are cde"),
