@@ -1,9 +1,8 @@
 """Image processor for pairs: two pictures in, `pixel_values` (B, 2, C, H, W) out; PIL and torch only."""
 
-import http.client
 import os
-import urllib.request
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from transformers.image_processing_base import ImageProcessingMixin
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import is_vision_available
 
-from .pictures_cde import BadPictureError, check_size, open_picture, upright_rgb
+from .pictures_cde import load_picture as load_picture  # the pipeline takes it, and with it this file, from here
 
 if is_vision_available():  # this file travels with every model, also to where models are loaded without Pillow
     from PIL import Image
@@ -30,8 +29,8 @@ _SETTINGS = (
     "rescale_factor",
     "do_normalize",
 )
-_URL_SECONDS = 60.0  # that a server may take to answer
-_MOST_BYTES = 256 << 20  # of its answer
+_MOST_STRETCH = 1.02  # between the shapes (width / height) of the two pictures of a pair
+_LARGEST_SIDE = 16_384  # of a processed image, in pixels
 _CALL = "processor(before, after), with two images, or two lists of images of equal length"
 
 
@@ -76,8 +75,14 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
         super().__init__(**kwargs)
         self.size = _size(size, "size")
         self.crop_size = _size(crop_size, "crop_size") if crop_size is not None else None
-        self.image_mean = _channels(image_mean)
-        self.image_std = _channels(image_std)
+        self.image_mean = _channels(image_mean, "image_mean")
+        self.image_std = _channels(image_std, "image_std")
+        if min(self.image_std) <= 0:
+            raise ValueError(f"CDEImageProcessor.image_std must be above 0, not {image_std!r}.")
+        if resample not in range(6):
+            raise ValueError(f"CDEImageProcessor.resample must be PIL's number of a filter, 0 to 5, not {resample!r}.")
+        if not _is_number(rescale_factor) or not 0 < rescale_factor < float("inf"):
+            raise ValueError(f"CDEImageProcessor.rescale_factor must be a number above 0, not {rescale_factor!r}.")
         self.resample = int(resample)
         self.do_resize = do_resize
         self.do_center_crop = do_center_crop
@@ -93,6 +98,20 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
                 f"CDEImageProcessor with size={self.size} keeps the aspect ratio, so that images of a batch may differ "
                 'in shape: add do_center_crop=True and crop_size, or give size a "height" and a "width".'
             )
+
+    @classmethod
+    def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Makes a processor of saved settings; see `transformers.ImageProcessingMixin.from_dict`.
+
+        Raises:
+            ValueError: They are none, or lack what has no default that would fit every model.
+        """
+        if not isinstance(image_processor_dict, dict):
+            raise ValueError("preprocessor_config.json does not hold the settings of a processor.")
+        for name in ("size", "image_mean", "image_std"):
+            if image_processor_dict.get(name) is None and kwargs.get(name) is None:
+                raise ValueError(f"preprocessor_config.json lacks {name}: save the processor again by save_pretrained.")
+        return super().from_dict(image_processor_dict, **kwargs)
 
     @classmethod
     def from_backbone(
@@ -148,7 +167,8 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
         Raises:
             TypeError: `after` is missing, or something is no image.
             ValueError: The two lists differ in length, or an array is no image.
-            OSError: A file or URL is not there or is no image.
+            BadPictureError: A file or URL is not there, or no picture that is taken, see `pictures_cde`; an OSError and
+                a ValueError.
         """
         if after is None:
             raise TypeError(f"CDEImageProcessor got one argument with images and needs two: call {_CALL}.")
@@ -159,10 +179,10 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
                 f"CDEImageProcessor got {len(before_list)} before and {len(after_list)} after images: call {_CALL}."
             )
         pairs = zip(before_list, after_list, strict=True)
-        images = [settings._values(image) for pair in pairs for image in pair]  # 2B of (C, H, W)
+        images = [settings._values(image) for pair in pairs for image in _load_pair(*pair)]  # 2B of (C, H, W)
         if len(shapes := {image.shape for image in images}) > 1:
             raise ValueError(f"The processed images differ in shape, {sorted(shapes)}: use do_resize=True.")
-        pixel_values = torch.from_numpy(np.stack(images)).unflatten(0, (-1, 2))  # (B, 2, C, H, W)
+        pixel_values = torch.from_numpy(np.stack(images)).view(-1, 2, *images[0].shape)  # (B, 2, C, H, W)
         return BatchFeature(data={"pixel_values": pixel_values}, tensor_type=return_tensors)
 
     def process(self, image: Any) -> torch.Tensor:
@@ -180,10 +200,10 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
             picture = _center_crop(picture, crop["height"], crop["width"])
         pixels = np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))  # (H, W, C) -> (C, H, W), bytes
         factor = self.rescale_factor if self.do_rescale else 1.0
-        values = np.multiply(pixels, factor, dtype=np.float32)
+        values: np.ndarray[Any, Any] = np.multiply(pixels, factor, dtype=np.float32)
         if self.do_normalize:
-            values -= np.float32(self.image_mean)[:, None, None]
-            values /= np.float32(self.image_std)[:, None, None]
+            values -= np.array(self.image_mean, dtype=np.float32)[:, None, None]
+            values /= np.array(self.image_std, dtype=np.float32)[:, None, None]
         return values
 
     def original_box(
@@ -224,19 +244,45 @@ def _stretched(first: int, last: int, from_length: int, to_length: int) -> tuple
 
 def _size(size: int | dict[str, int], name: str) -> dict[str, int]:
     """Sides as a dict with `height` and `width`, or with `shortest_edge`."""
+    sides: dict[str, Any] = {}
     if isinstance(size, int):
-        return {"height": size, "width": size}
-    sides = {key: int(size[key]) for key in ("height", "width", "shortest_edge") if size.get(key)}
-    if set(sides) not in ({"height", "width"}, {"shortest_edge"}):
+        sides = {"height": size, "width": size}
+    elif isinstance(size, Mapping):
+        sides = {key: size[key] for key in ("height", "width", "shortest_edge") if size.get(key)}
+    good = set(sides) in ({"height", "width"}, {"shortest_edge"})
+    if not good or not all(
+        _is_number(side) and 1 <= side <= _LARGEST_SIDE and side == int(side) for side in sides.values()
+    ):
         raise ValueError(
-            f'CDEImageProcessor.{name} must be a side, {{"height": h, "width": w}} or {{"shortest_edge": s}}, '
-            f"not {size}."
+            f'CDEImageProcessor.{name} must be a side, {{"height": h, "width": w}} or {{"shortest_edge": s}}, in '
+            f"pixels from 1 to {_LARGEST_SIDE}, not {size}."
         )
-    return sides
+    return {key: int(side) for key, side in sides.items()}
 
 
-def _channels(value: float | Sequence[float]) -> list[float]:
-    return [float(value)] * 3 if isinstance(value, (int, float)) else [float(item) for item in value]
+def _channels(value: float | Sequence[float], name: str) -> list[float]:
+    values: list[Any] = list(value) if isinstance(value, (list, tuple, np.ndarray)) else [value] * 3
+    if len(values) != 3 or not all(_is_number(item) and abs(item) < float("inf") for item in values):
+        raise ValueError(f"CDEImageProcessor.{name} must be a number or three of them, not {value!r}.")
+    return [float(item) for item in values]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def _load_pair(before: Any, after: Any) -> tuple["Image.Image", "Image.Image"]:
+    """Both pictures of a pair; where they cannot show one view, a warning tells."""
+    pictures = load_picture(before), load_picture(after)
+    (width, height), (other_width, other_height) = pictures[0].size, pictures[1].size
+    stretch = (width * other_height) / (height * other_width)
+    if max(stretch, 1 / stretch) > _MOST_STRETCH:
+        warnings.warn(
+            f"The pictures of a pair differ in shape, {width}x{height} pixels before and {other_width}x{other_height} "
+            "after: each is scaled by itself, so places in them do not correspond; take both in one view.",
+            stacklevel=4,
+        )
+    return pictures
 
 
 def _as_list(images: Any) -> list[Any]:
@@ -244,67 +290,6 @@ def _as_list(images: Any) -> list[Any]:
     if isinstance(images, (np.ndarray, torch.Tensor)) and images.ndim == 4:
         return list(images)
     return list(images) if isinstance(images, (list, tuple)) else [images]
-
-
-def load_picture(image: Any) -> "Image.Image":
-    """Makes an upright RGB picture of a path, a URL, a PIL image, an array or a tensor.
-
-    Raises:
-        TypeError: It is none of these.
-        ValueError: An array is no image.
-        BadPictureError: A file or URL is not there or is no image that is taken, see `pictures_cde`; it is an OSError
-            and a ValueError.
-    """
-    if isinstance(image, (str, os.PathLike)):
-        name = str(image)
-        if name.startswith(("http://", "https://")):
-            return upright_rgb(open_picture(_fetched(name), name), name)
-        with open_picture(image, name) as opened:
-            return upright_rgb(opened, name)
-    if isinstance(image, Image.Image):
-        name = str(getattr(image, "filename", "")) or f"A PIL image of mode {image.mode}"
-        return upright_rgb(open_picture(image, name), name)
-    if isinstance(image, torch.Tensor):
-        image = image.detach().cpu().numpy()
-    if not isinstance(image, np.ndarray):
-        raise TypeError(
-            f"CDEImageProcessor got {type(image).__name__} where an image belongs (path, URL, PIL image, array or "
-            f"tensor): call {_CALL}."
-        )
-    if image.ndim == 3 and image.shape[0] in (1, 3, 4) and image.shape[2] not in (1, 3, 4):
-        image = image.transpose(1, 2, 0)  # (H, W, C)
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[:, :, 0]
-    if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] not in (3, 4)):
-        raise ValueError(f"An array of shape {image.shape} is no image: give (H, W, C), (C, H, W) or (H, W).")
-    check_size(image.shape[1], image.shape[0], f"An array of shape {image.shape}")
-    if image.dtype.kind == "f":
-        if image.size and not (image.min() >= 0 and image.max() <= 1):
-            raise ValueError(
-                f"An image of floats must be in [0, 1], this one is in [{image.min()}, {image.max()}]: give bytes "
-                "(uint8), or divide by 255."
-            )
-        image = (image * 255).round().astype(np.uint8)
-    if image.dtype != np.uint8 and (image.dtype.kind not in "iu" or image.min() < 0 or image.max() > 255):
-        raise ValueError(f"An image of {image.dtype} must hold bytes, 0 to 255: scale it and give uint8.")
-    return upright_rgb(Image.fromarray(image.astype(np.uint8)), "An array")
-
-
-def _fetched(address: str) -> bytes:
-    """What a server answers, at most `_MOST_BYTES`."""
-    request = urllib.request.Request(address, headers={"User-Agent": "modeling_cde"})
-    try:
-        with urllib.request.urlopen(request, timeout=_URL_SECONDS) as answer:
-            content: bytes = answer.read(_MOST_BYTES + 1)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise BadPictureError(
-            f"{address} cannot be read as an image: {str(error).rstrip('.') or 'no answer'}."
-        ) from error
-    if len(content) > _MOST_BYTES:
-        raise BadPictureError(f"{address} cannot be read as an image: it has more than {_MOST_BYTES >> 20} MiB.")
-    if content.lstrip()[:1] == b"<":
-        raise BadPictureError(f"{address} cannot be read as an image: it is a page, perhaps the page of an error.")
-    return content
 
 
 def _center_crop(picture: "Image.Image", height: int, width: int) -> "Image.Image":

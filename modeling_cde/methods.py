@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils.hub import cached_file, extract_commit_hash
 
 from .adapter_files import load_lora
@@ -153,21 +153,30 @@ def load_action_model(checkpoint: str, revision: str | None = None) -> tuple[Pre
     except OSError as error:
         raise OSError(str(error).splitlines()[0]) from error  # Transformers adds paragraphs of general advice
     revision = extract_commit_hash(file, None) or revision
-    try:
-        config = AutoConfig.from_pretrained(checkpoint, revision=revision)
-    except OSError as error:
-        raise OSError(f"{checkpoint}: {str(error).splitlines()[0]}") from error
-    except ValueError as error:
-        raise ValueError(f"{checkpoint}: {' '.join(str(error).split())}") from error
-    except (AttributeError, TypeError, KeyError, RecursionError) as error:  # JSON, but no object, or of other types
-        raise ValueError(f"{checkpoint}: its config.json does not hold the fields of a model.") from error
     by_model_type = {method.model.config_class.model_type: method.model for method in METHODS.values()}
-    model_class = by_model_type.get(config.model_type)
-    if model_class is None:
+    options = _read(PreTrainedConfig.get_config_dict, checkpoint, revision, "config.json")[0]
+    model_type = options.get("model_type") if isinstance(options, dict) else None
+    if model_type not in list(by_model_type):
         known = ", ".join(by_model_type)
         raise ValueError(
-            f"{checkpoint} is a {config.model_type!r} checkpoint, not a trained action model ({known}); to train "
+            f"{checkpoint} is a {model_type!r} checkpoint, not a trained action model ({known}); to train "
             f"one on top of it run train.py --backbone {checkpoint}."
         )
-    model = model_class.from_pretrained(checkpoint, revision=revision).eval()
-    return model, CDEImageProcessor.from_pretrained(checkpoint, revision=revision)
+    model = _read(by_model_type[model_type].from_pretrained, checkpoint, revision, "config.json").eval()
+    return model, _read(CDEImageProcessor.from_pretrained, checkpoint, revision, "preprocessor_config.json")
+
+
+def _read(loader: Any, checkpoint: str, revision: str | None, file: str) -> Any:
+    """What a loader of Transformers makes of a checkpoint; where a file is of no use, one sentence that names it."""
+    try:
+        return loader(checkpoint, revision=revision)
+    except (AttributeError, TypeError, KeyError, RecursionError, UnicodeDecodeError) as error:  # no object, other types
+        raise ValueError(f"{checkpoint}: its {file} does not hold what belongs there.") from error
+    except OSError as error:
+        said = str(error).splitlines()[0]
+        if "Can't load image processor" in said:
+            said = f"{checkpoint} has no {file}: save its processor there again."
+        raise OSError(said if str(checkpoint) in said else f"{checkpoint}: {said}") from error
+    except ValueError as error:
+        said = " ".join(str(error).split())
+        raise ValueError(said if str(checkpoint) in said else f"{checkpoint}: {said}") from error

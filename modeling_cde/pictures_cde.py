@@ -12,14 +12,14 @@ of the file, nothing is decoded), sides in a ratio over `MOST_STRETCH`, and numb
 bits). `data_scripts.picture_files` does the same for builds, whose workers import no Transformers.
 """
 
+import http.client
 import io
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import urllib.request
 from typing import Any
 
 import numpy as np
+import torch
 from transformers.utils import is_vision_available
 
 if is_vision_available():  # this file travels with every model, also to where models are loaded without Pillow
@@ -28,13 +28,57 @@ if is_vision_available():  # this file travels with every model, also to where m
 MOST_PIXELS = 64_000_000  # 192 MB as RGB
 MOST_STRETCH = 200  # a longer side of so many shorter ones; more is no view of a scene
 
+_URL_SECONDS = 60.0  # that a server may take to answer
+_MOST_BYTES = 256 << 20  # of its answer
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # no format that needs an outside program
+_UNKNOWN = "it is damaged, or in no picture format that is read (PNG, JPEG, WebP, BMP, GIF, TIFF)"
 _ORIENTATION = 0x0112  # Exif tag: 1 is upright
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # Exif orientation -> number of PIL's transposition
 
 
 class BadPictureError(OSError, ValueError):
     """A picture that is not taken; the message is one sentence that says which and why."""
+
+
+def load_picture(image: Any) -> "Image.Image":
+    """Makes an upright RGB picture of a path, a URL, a PIL image, an array or a tensor.
+
+    Raises:
+        TypeError: It is none of these.
+        ValueError: An array is no image.
+        BadPictureError: A file or URL is not there or is no image that is taken, see `pictures_cde`; it is an OSError
+            and a ValueError.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        name = str(image)
+        if name.startswith(("http://", "https://")):
+            return upright_rgb(open_picture(_fetched(name), name), name)
+        with open_picture(image, name) as opened:
+            return upright_rgb(opened, name)
+    if isinstance(image, Image.Image):
+        name = str(getattr(image, "filename", "")) or f"A PIL image of mode {image.mode}"
+        return upright_rgb(open_picture(image, name), name)
+    if isinstance(image, torch.Tensor):
+        image = image.detach().cpu().numpy()
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"{type(image).__name__} where an image belongs: give a path, URL, PIL image, array or tensor.")
+    if image.ndim == 3 and image.shape[0] in (1, 3, 4) and image.shape[2] not in (1, 3, 4):
+        image = image.transpose(1, 2, 0)  # (H, W, C)
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] not in (3, 4)):
+        raise ValueError(f"An array of shape {image.shape} is no image: give (H, W, C), (C, H, W) or (H, W).")
+    check_size(image.shape[1], image.shape[0], f"An array of shape {image.shape}")
+    if image.dtype.kind == "f":
+        if image.size and not (image.min() >= 0 and image.max() <= 1):
+            raise ValueError(
+                f"An image of floats must be in [0, 1], this one is in [{image.min()}, {image.max()}]: give bytes "
+                "(uint8), or divide by 255."
+            )
+        image = (image * 255).round().astype(np.uint8)
+    if image.dtype != np.uint8 and (image.dtype.kind not in "iu" or image.min() < 0 or image.max() > 255):
+        raise ValueError(f"An image of {image.dtype} must hold bytes, 0 to 255: scale it and give uint8.")
+    return upright_rgb(Image.fromarray(image.astype(np.uint8)), "An array")
 
 
 def open_picture(source: Any, name: str) -> "Image.Image":
@@ -48,14 +92,13 @@ def open_picture(source: Any, name: str) -> "Image.Image":
         BadPictureError: There is no such file, or it is refused; see the head of this file.
     """
     try:
-        with _quiet():
-            if isinstance(source, Image.Image):
-                image = source
-            else:
-                if isinstance(source, (bytes, bytearray, memoryview)):
-                    source = io.BytesIO(source)
-                image = Image.open(source, formats=_FORMATS)
-            _check_head(image, name)
+        if isinstance(source, Image.Image):
+            image = source
+        else:
+            if isinstance(source, (bytes, bytearray, memoryview)):
+                source = io.BytesIO(source)
+            image = Image.open(source, formats=_FORMATS)
+        _check_head(image, name)
     except (BadPictureError, MemoryError):
         raise
     except Exception as error:  # decoders meet hostile bytes with errors of every class
@@ -74,8 +117,7 @@ def upright_rgb(image: "Image.Image", name: str) -> "Image.Image":
         BadPictureError: It is damaged, or holds numbers without a known range.
     """
     try:
-        with _quiet():
-            image.load()
+        image.load()
         turn = _TURNS.get(orientation(image))
         upright = _to_rgb(image, name)
         if turn is not None:
@@ -91,8 +133,7 @@ def upright_rgb(image: "Image.Image", name: str) -> "Image.Image":
 def orientation(image: "Image.Image") -> int:
     """Of the Exif data; 1, upright, where there is none or it is damaged: the picture itself may be whole."""
     try:
-        with _quiet():
-            return int(image.getexif().get(_ORIENTATION, 1))
+        return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:
         return 1
 
@@ -118,19 +159,28 @@ def refused(name: str, error: Exception, source: Any = None) -> BadPictureError:
     if isinstance(error, UnidentifiedImageError):
         if _is_empty(source):
             return _because(name, "it is empty")
-        return _because(name, "it is damaged, or in no picture format that is read (PNG, JPEG, WebP, BMP, GIF, TIFF)")
+        return _because(name, _UNKNOWN)
     if isinstance(error, OSError) and error.strerror:
         return _because(name, error.strerror.lower())
     said = str(error).strip().rstrip(".").splitlines()
     return _because(name, f"it is damaged ({said[0].partition(' at 0x')[0] if said else type(error).__name__})")
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without PIL's warnings, which tell in its words of what is refused here in ours, and of metadata."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        yield
+def _fetched(address: str) -> bytes:
+    """What a server answers, at most `_MOST_BYTES`."""
+    request = urllib.request.Request(address, headers={"User-Agent": "modeling_cde"})
+    try:
+        with urllib.request.urlopen(request, timeout=_URL_SECONDS) as answer:
+            content: bytes = answer.read(_MOST_BYTES + 1)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise BadPictureError(
+            f"{address} cannot be read as an image: {str(error).rstrip('.') or 'no answer'}."
+        ) from error
+    if len(content) > _MOST_BYTES:
+        raise BadPictureError(f"{address} cannot be read as an image: it has more than {_MOST_BYTES >> 20} MiB.")
+    if content.lstrip()[:1] == b"<":
+        raise BadPictureError(f"{address} cannot be read as an image: it is a page, perhaps the page of an error.")
+    return content
 
 
 def _because(name: str, reason: str) -> BadPictureError:
@@ -146,6 +196,9 @@ def _is_empty(source: Any) -> bool:
 def _check_head(image: "Image.Image", name: str) -> None:
     width, height = image.size
     check_size(width, height, name)
+    # One that PIL opened is decoded here, perhaps by an outside program.
+    if image.format not in (None, *_FORMATS, "MPO") and getattr(image, "tile", None):
+        raise _because(name, _UNKNOWN)
     # A JPEG of several (MPO) is one picture with previews of itself.
     if image.format not in ("JPEG", "MPO") and getattr(image, "is_animated", False):
         raise _because(name, "it holds several pictures, an animation or pages; save the one that is meant by itself")

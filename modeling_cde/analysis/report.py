@@ -117,7 +117,7 @@ def _load_metrics(folder: Path) -> dict[str, Any]:
         metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not metrics["splits"] or not all("accuracy" in values for values in metrics["splits"].values()):
             raise KeyError("splits")
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
         raise ValueError(f"{path} holds no results of splits: evaluate the checkpoint again.") from None
     return metrics
 
