@@ -16,6 +16,8 @@ from tests.blocked_network import sitecustomize as blocked_network
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("HF_EVALUATE_OFFLINE", "1")
+# Else evaluate.load, also of a folder, asks a server to count it.
+os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
 # Tests run side by side, one on each core. With more threads than cores they wait for each other, mostly by spinning:
 # tiny models take a multiple of their time. Read where torch is imported, also by child processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
