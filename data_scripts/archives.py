@@ -226,6 +226,8 @@ class Archive(Files):
                         raise ArchiveError(
                             f"{self.path} has a member {name!r} of {size} bytes; {MAX_BYTES} are allowed."
                         )
+                    if not name:
+                        raise ArchiveError(f"{self.path} has a file without a name; such an archive is not read.")
                     if name in rows:
                         raise ArchiveError(f"{self.path} has two members {name!r}, so one hides the other; repack it.")
                     if len(rows) == MAX_MEMBERS:

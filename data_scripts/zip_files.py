@@ -30,7 +30,7 @@ class ZipFiles(Archive):
                 self._check(info, name)  # folders too: a link may call itself one
                 end = info.header_offset + 30 + len(raw) + info.compress_size
                 places.append((info.header_offset, end, name))
-                if not info.is_dir():
+                if not info.filename.endswith("/"):  # `is_dir` ends in an IndexError where there is no name
                     yield name, info.file_size, info.compress_size, info.header_offset, info.compress_type, info.CRC
             places.append((directory.start_dir, directory.start_dir, "the directory"))
         places.sort()

@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = counts[target.name]
         print(f"{target.name}: {found['cases']} cases, {found['taken']} taken, {found['found']} found", flush=True)
     if options.json:
-        _add(options.json, counts, options.seed)
+        only = "".join(f" --target {name}" for name in options.target or [])
+        _add(options.json, f"python -m fuzz --cases {options.cases} --seed {options.seed}{only}", counts)
     return 1 if any(count["found"] for count in counts.values()) else 0
 
 
@@ -157,15 +158,25 @@ def drive(target: Any, seconds: int) -> int:
     with tempfile.TemporaryDirectory(prefix="fuzz-corpus-") as folder:
         for name, data in {**target.seeds(), **target.kept}.items():
             Path(folder, name).write_bytes(data)
-        atheris.Setup([sys.argv[0], f"-max_total_time={seconds}", "-max_len=65536", "-timeout=30", folder], case)
+        atheris.Setup(
+            [
+                sys.argv[0],
+                f"-max_total_time={seconds}",
+                "-max_len=65536",
+                "-timeout=30",
+                f"-artifact_prefix={folder}/",
+                folder,
+            ],
+            case,
+        )
         atheris.Fuzz()
     return 0
 
 
-def _add(path: Path, counts: dict[str, Any], seed: int) -> None:
+def _add(path: Path, command: str, counts: dict[str, Any]) -> None:
     """Add the counts of a run to those of earlier runs in a file."""
     runs = json.loads(path.read_text())["runs"] if path.is_file() else []
-    runs.append({"command": f"python -m fuzz {' '.join(sys.argv[1:])}", "seed": seed, "targets": counts})
+    runs.append({"command": command, "targets": counts})
     total = sum(count["cases"] for run in runs for count in run["targets"].values())
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"cases": total, "runs": runs}, indent=1) + "\n", encoding="utf-8")

@@ -164,6 +164,20 @@ def test_a_zip_member_with_a_zero_byte_in_its_name_is_refused(tmp_path):
         open_files(path).names()
 
 
+@pytest.mark.parametrize("name", ["", ".", "./", ".//."])
+def test_files_without_a_name_are_refused(name, tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as made:
+        made.addfile(tarfile.TarInfo(name))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as made:
+        info = zipfile.ZipInfo("x")
+        info.filename = name
+        made.writestr(info, b"")
+    for kind in ("tar", "zip"):
+        if not (name.endswith("/") and kind == "zip"):  # that is a folder, the root itself
+            with pytest.raises(ArchiveError, match="has a file without a name"):
+                open_files(tmp_path / f"a.{kind}").names()
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 @pytest.mark.parametrize("second", ["a/b.png", "./a//b.png", "a\\b.png"])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
