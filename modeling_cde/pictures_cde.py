@@ -26,6 +26,7 @@ if is_vision_available():  # this file travels with every model, also to where m
     from PIL import Image, UnidentifiedImageError
 
 MOST_PIXELS = 64_000_000  # 192 MB as RGB
+MOST_BYTES = 2**29  # of an encoded picture; so many pixels of 16 bits, not compressed, are less
 MOST_STRETCH = 200  # a longer side of so many shorter ones; more is no view of a scene
 
 _URL_SECONDS = 60.0  # that a server may take to answer
@@ -95,6 +96,8 @@ def open_picture(source: Any, name: str) -> "Image.Image":
         if isinstance(source, Image.Image):
             image = source
         else:
+            if isinstance(source, (str, os.PathLike)):
+                source = _content(source, name)
             if isinstance(source, (bytes, bytearray, memoryview)):
                 source = io.BytesIO(source)
             image = Image.open(source, formats=_FORMATS)
@@ -185,6 +188,15 @@ def _fetched(address: str) -> bytes:
 
 def _because(name: str, reason: str) -> BadPictureError:
     return BadPictureError(f"{name} cannot be read as an image: {reason}.")
+
+
+def _content(path: str | os.PathLike[str], name: str) -> bytes:
+    """A file's bytes. From an open file, decoders ask for as much memory as a damaged length says, up to 4 GB."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MOST_BYTES:
+            raise _because(name, f"it has {size >> 20} MiB, and at most {MOST_BYTES >> 20} are read")
+        return file.read()
 
 
 def _is_empty(source: Any) -> bool:
