@@ -1,4 +1,4 @@
-"""Training with weights, gradients and optimizer state in shards, one to each process (FSDP2)."""
+"""Training with weights, gradients and optimizer state in shards, one to each process: FSDP2, and DeepSpeed's ZeRO."""
 
 import copy
 import os
@@ -10,6 +10,7 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, st
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from transformers import PreTrainedModel
+from transformers.trainer_utils import SaveStrategy
 
 from .data.sampler import seeded
 from .distributed import check_same_everywhere, share_buffers, tells_of_lost_processes
@@ -18,29 +19,34 @@ from .pushing import PushingTrainer
 
 
 class ShardingTrainer(PushingTrainer):
-    """A `Trainer` that shards by FSDP2, on GPUs and on CPUs, and gives back a whole model.
+    """A `Trainer` that shards, on GPUs and on CPUs, and gives back a whole model.
 
-    The numbers are those of DistributedDataParallel: the forward pass is under autocast as there, and the buffers
-    (running statistics of batch norm) are those of the first process.
+    The numbers of FSDP2 are those of DistributedDataParallel: the forward pass is under autocast as there, and the
+    buffers (running statistics of batch norm) are those of the first process. With DeepSpeed a training computes in
+    float32 and cannot be resumed: it would cast all weights, and its checkpoints are pickled.
 
     Args:
         *args, **kwargs: as for `transformers.Trainer`.
 
     Raises:
-        ValueError: if the first version of FSDP is asked for, or what would be sharded has adapters (LoRA) or is no
-            model of Transformers.
+        ValueError: if the first version of FSDP is asked for, what would be sharded has adapters (LoRA) or is no model
+            of Transformers, or DeepSpeed would compute in half precision or write checkpoints of its own.
     """
 
     model: Any
+    is_fsdp_enabled: Any
+    is_deepspeed_enabled: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+        if not self._sharded:
             return
         if is_adapted(self.model):
             raise ValueError("LoRA is trained by one process, or by several with a whole model each: not by shards.")
         if not isinstance(self.model, PreTrainedModel):
             raise ValueError(f"{type(self.model).__name__} cannot be sharded: it is no PreTrainedModel.")
+        if self.is_deepspeed_enabled:
+            self._check_deepspeed()
         if self.is_fsdp_enabled:
             plugin = self.accelerator.state.fsdp_plugin
             if plugin.transformer_cls_names_to_wrap is None:  # what the backbone's library says of other models, too
@@ -48,6 +54,18 @@ class ShardingTrainer(PushingTrainer):
                 plugin.transformer_cls_names_to_wrap = sorted(here & set(self.model._no_split_modules or ()))
             # Accelerate would shard it once more within what is sharded (ViT), or stop where there is none (ResNet).
             self.model.get_input_embeddings = lambda: None
+
+    def _check_deepspeed(self) -> None:
+        args = self.args
+        if args.bf16 or args.fp16:
+            raise ValueError("DeepSpeed would compute small differences in half precision: set --precision float32.")
+        if args.resume_from_checkpoint or not (args.save_only_model or args.save_strategy == SaveStrategy.NO):
+            raise ValueError(
+                "DeepSpeed writes checkpoints with pickle, so with it a training is not resumed: set --save_strategy "
+                "no and --load_best_model_at_end false, or shard by FSDP2 (configs/accelerate/fsdp2.yaml)."
+            )
+        # Of an `auto` in the launcher's file; train.py's evaluation makes an Accelerator, which reads numbers alone.
+        os.environ["ACCELERATE_GRADIENT_ACCUMULATION_STEPS"] = str(args.gradient_accumulation_steps)
 
     def create_accelerator_and_postprocess(self) -> None:
         """See `transformers.Trainer.create_accelerator_and_postprocess`."""
@@ -120,11 +138,18 @@ class ShardingTrainer(PushingTrainer):
         All processes call it together, and each gets the model. Of a model that is whole it is that model itself.
         """
         share_buffers(self.model)
-        if not self.is_fsdp_enabled:
+        if not self._sharded:
             return merged(self.model)
         sharded = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-        weights = get_model_state_dict(sharded, options=StateDictOptions(full_state_dict=True))
-        kind = type(sharded).__bases__[-1]  # FSDP2 gives the model a class of its own, made of the model's
+        kind = type(sharded)
+        if self.is_fsdp_enabled:
+            kind = kind.__bases__[-1]  # FSDP2 gives the model a class of its own, made of the model's
+            weights = get_model_state_dict(sharded, options=StateDictOptions(full_state_dict=True))
+        else:
+            from deepspeed.zero import GatheredParameters
+
+            with GatheredParameters(list(sharded.parameters())):
+                weights = {name: tensor.detach().clone() for name, tensor in sharded.state_dict().items()}
         with seeded():
             whole = kind._from_config(copy.deepcopy(sharded.config))
         whole.load_state_dict(weights)
@@ -136,22 +161,29 @@ class ShardingTrainer(PushingTrainer):
         A checkpoint of a sharded training gets the weights in shards (`save_sharded`), and in one piece beside them
         only where `fsdp_state_dict_type: FULL_STATE_DICT` asks for it.
         """
-        if not self.is_fsdp_enabled:
+        if not self._sharded:
             super().save_model(output_dir, _internal_call)
             return
-        in_one_piece = "FULL" in str(self.accelerator.state.fsdp_plugin.state_dict_type) or self.args.save_only_model
-        if _internal_call and not in_one_piece:
+        if _internal_call and self.is_fsdp_enabled and not self._saves_whole:
             if self.args.should_save:
                 for part in (self.model.config, self.processing_class):
                     if part is not None:
                         part.save_pretrained(output_dir)
             return
-        sharded, self.model = self.model, self.whole_model()
-        self.is_fsdp_enabled = False
+        sharded, engines = self.model, (self.is_fsdp_enabled, self.is_deepspeed_enabled)
+        self.model, self.is_fsdp_enabled, self.is_deepspeed_enabled = self.whole_model(), False, False
         try:
             super().save_model(output_dir, _internal_call)
         finally:
-            self.model, self.is_fsdp_enabled = sharded, True
+            self.model, (self.is_fsdp_enabled, self.is_deepspeed_enabled) = sharded, engines
+
+    @property
+    def _sharded(self) -> bool:
+        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
+
+    @property
+    def _saves_whole(self) -> bool:
+        return self.args.save_only_model or "FULL" in str(self.accelerator.state.fsdp_plugin.state_dict_type)
 
 
 def _length(data: Any) -> int | None:

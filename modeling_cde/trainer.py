@@ -223,6 +223,12 @@ class CDETrainer(StreamingTrainer):
         finally:
             self.args.dataloader_drop_last = drop_last
 
+    def _determine_best_metric(self, *args: Any, **kwargs: Any) -> bool:
+        try:
+            return super()._determine_best_metric(*args, **kwargs)  # type: ignore[no-any-return]
+        except KeyError as error:
+            raise ValueError(error.args[0]) from error  # a sentence of its own
+
     # Optimizer
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
@@ -233,3 +239,14 @@ class CDETrainer(StreamingTrainer):
         if self.optimizer is None and not options.keys() & {"params", "model", "optimizer_dict"}:
             self.optimizer: Any = kind(self.args.parameter_groups(model), **options)
         return super().create_optimizer(model)  # type: ignore[no-any-return]
+
+    def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
+        """See `transformers.Trainer.create_scheduler`.
+
+        Raises:
+            ValueError: if `lr_scheduler_kwargs` holds what the schedule does not take.
+        """
+        try:
+            return super().create_scheduler(*args, **kwargs)
+        except TypeError as error:
+            raise ValueError(f"lr_scheduler_kwargs={self.args.lr_scheduler_kwargs}: {error}.") from error

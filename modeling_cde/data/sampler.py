@@ -29,9 +29,9 @@ class ClassAwareBatchSampler(Sampler[list[int]]):
       epoch. So as many samples are left out as came twice, plus N mod batch_size with `drop_last`. Which ones
       changes by epoch.
 
-    The order depends on (labels, batch_size, min_per_class, seed, epoch) alone. Several processes make the same batches,
-    each of which they share out: the rule holds for the batch of all, which the contrastive term compares. (Without
-    `drop_last` Accelerate fills the last batch up with samples of the first one, to which the rule does not apply.)
+    The order depends on (labels, batch_size, min_per_class, seed, epoch) alone. Several processes make the same
+    batches and share out each of them: the rule holds for the batch of all, which the contrastive term compares.
+    (Without `drop_last` Accelerate fills the last one up with samples of the first, to which the rule does not apply.)
 
     Args:
         labels: the action of each sample: a tensor (N,), array or sequence.
