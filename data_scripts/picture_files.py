@@ -107,7 +107,7 @@ def decode(value: bytes | PIL.Image.Image, name: str) -> tuple[PIL.Image.Image, 
                 image = PIL.Image.open(io.BytesIO(content), formats=_FORMATS)
                 format = "JPEG" if image.format == "MPO" else image.format  # several JPEGs in one
             if image.width * image.height > MAX_PIXELS:
-                raise PIL.Image.DecompressionBombError(by(image.size))
+                raise PIL.Image.DecompressionBombError(f" ({by(image.size)})")
             if max(image.size) > MAX_STRETCH * min(image.size):
                 sentence = f"the {name} has {by(image.size)} pixels; at most {MAX_STRETCH} to 1 is a view of a scene"
                 raise BadPictureError(sentence, "picture too thin")
@@ -119,8 +119,9 @@ def decode(value: bytes | PIL.Image.Image, name: str) -> tuple[PIL.Image.Image, 
     except (MemoryError, BadPictureError):
         raise
     except PIL.Image.DecompressionBombError as error:
+        size = str(error) if str(error).startswith(" (") else ""  # PIL's own sentence tells no sides
         raise BadPictureError(
-            f"the {name} is larger than {MAX_PIXELS // 1_000_000} megapixels ({error}), which no data set here needs",
+            f"the {name} is larger than {MAX_PIXELS // 1_000_000} megapixels{size}, which no data set here needs",
             "picture too large",
         ) from error
     except PIL.UnidentifiedImageError as error:

@@ -241,11 +241,7 @@ class CDETrainer(StreamingTrainer):
         return super().create_optimizer(model)  # type: ignore[no-any-return]
 
     def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
-        """See `transformers.Trainer.create_scheduler`.
-
-        Raises:
-            ValueError: if `lr_scheduler_kwargs` holds what the schedule does not take.
-        """
+        """See `transformers.Trainer.create_scheduler`; ValueError for `lr_scheduler_kwargs` that it does not take."""
         try:
             return super().create_scheduler(*args, **kwargs)
         except TypeError as error:
