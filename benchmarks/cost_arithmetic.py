@@ -137,7 +137,7 @@ def step_of(
     products = 6 * rows * rows * cards * run.delta_dim  # forward and backward of all similarities of own anchors
     return Step(
         compute=compute,
-        optimizer=BYTES_PER_UPDATE * model["weights"] / (card.memory_rate * rates["optimizer"]["share_of_copying"]),
+        optimizer=BYTES_PER_UPDATE * model["weights"] / (card.memory_rate * rates["optimizer"]["share_of_memory"]),
         contrastive=products / (card.float32 * rates["compute"]["contrastive"]["share_of_matmul"]),
         gathering=gathering,
         gradients=gradients,

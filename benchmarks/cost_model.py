@@ -90,16 +90,16 @@ def compute_rates(case: Case, side: int, rows: int, seconds: float, turns: int) 
 
 
 def optimizer_rates(weights: int, seconds: float, turns: int) -> dict[str, float]:
-    """Bytes a second of a fused AdamW step, against those of copying a tensor, in turns."""
+    """Bytes a second of a fused AdamW step, against those of multiplying a tensor in its place, in turns."""
     parameter = torch.nn.Parameter(torch.zeros(weights))
-    gradient, copied_to = torch.ones(weights), torch.zeros(weights)
+    gradient = torch.ones(weights)
     parameter.grad = gradient
     optimizer = torch.optim.AdamW([parameter], fused=True)
-    found = seconds_in_turns({"copy": lambda: copied_to.copy_(gradient), "update": optimizer.step}, seconds, turns)
-    copied, updated = 8 * weights, BYTES_PER_UPDATE * weights  # a copy reads and writes 4 bytes of each
+    found = seconds_in_turns({"scale": lambda: gradient.mul_(1.0), "update": optimizer.step}, seconds, turns)
+    scaled, updated = 8 * weights, BYTES_PER_UPDATE * weights  # scaling reads and writes 4 bytes of each
     return {
-        "copied_bytes_per_second": copied / statistics.median(found["copy"]),
-        "share_of_copying": ratio(found["copy"], found["update"])["median"] * updated / copied,
+        "scaled_bytes_per_second": scaled / statistics.median(found["scale"]),
+        "share_of_memory": ratio(found["scale"], found["update"])["median"] * updated / scaled,
     }
 
 
@@ -207,7 +207,7 @@ def render(result: Mapping[str, Any]) -> str:
         f"Measured by `{result['command']}` on {where['device']}, {where['threads']} threads. A float32 matrix product "
         f"has {compute['matmul_flops'] / 1e9:.0f} GFLOP/s, a training step of ViT-S/16 {step:.2f} of "
         f"that, the contrastive term's products {term:.2f}; AdamW moves its bytes "
-        f"at {optimizer['share_of_copying']:.2f} of the rate of copying; two processes here gather at "
+        f"at {optimizer['share_of_memory']:.2f} of the rate of scaling a tensor; two processes here gather at "
         f"{gathering['bytes_per_second'] / 1e6:.0f} MB/s."
     )
     taken = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())

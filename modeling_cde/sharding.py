@@ -5,7 +5,7 @@ import os
 from contextlib import AbstractContextManager
 from typing import Any
 
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, str_to_bool
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
@@ -74,7 +74,7 @@ class ShardingTrainer(PushingTrainer):
         asked = self.args.fsdp or str_to_bool(os.environ.get("ACCELERATE_USE_FSDP", "false"))
         if asked and state.distributed_type == DistributedType.MULTI_CPU:
             # Accelerate shards on GPUs and the like only; what it does there works on CPUs as it is.
-            state.distributed_type = DistributedType.FSDP
+            state.distributed_type = PartialState().distributed_type = DistributedType.FSDP
             state.fsdp_plugin = FullyShardedDataParallelPlugin(**(self.args.fsdp_plugin_args or {}))
             self.is_fsdp_enabled = True
         if not self.is_fsdp_enabled:
