@@ -16,10 +16,11 @@ __all__ = ["BadPictureError", "cut_region", "head_size", "open_picture"]
 
 
 def open_picture(value: Any, column: str, pair_id: str | None) -> Any:
-    """A PIL picture, upright RGB; an upright JPEG is not decoded yet, `cut_region` may need less of it.
+    """A PIL picture, upright RGB; an encoded upright JPEG is not decoded yet, `cut_region` may need less of it.
 
     Args:
-        value: A PIL picture, encoded bytes, or a dict of `bytes` and `path` as datasets stores it.
+        value: A PIL picture, encoded bytes, or a dict of `bytes` and `path` as datasets stores it. A path alone is
+            refused: it comes out of a data set, perhaps a stranger's, and would name any file of this machine.
         column, pair_id: For the error.
 
     Raises:
@@ -27,7 +28,8 @@ def open_picture(value: Any, column: str, pair_id: str | None) -> Any:
     """
     name = _name(column, pair_id)
     image = _opened(value, name)
-    if image.format == "JPEG" and pictures_cde.orientation(image) == 1:
+    # A picture that the caller holds is decoded whole: one that was decoded in part would stay as small for him.
+    if image.format == "JPEG" and image is not value and pictures_cde.orientation(image) == 1:
         return image
     return pictures_cde.upright_rgb(image, name)
 
@@ -79,8 +81,12 @@ def cut_region(
 
 def _opened(value: Any, name: str) -> Any:
     if isinstance(value, Mapping):
-        content, path = value.get("bytes"), value.get("path")
-        value = path if content is None else content
+        if value.get("bytes") is None and value.get("path") is not None:
+            raise BadPictureError(
+                f"{name} cannot be read as an image: the row names a file in place of holding the picture "
+                f"({str(value['path'])[:100]!r}), and a data set must not choose what is read here; store the bytes."
+            )
+        value = value.get("bytes")
     if value is None:
         raise BadPictureError(f"{name} cannot be read as an image: there is none; give each pair both pictures.")
     return pictures_cde.open_picture(value, name)

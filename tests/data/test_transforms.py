@@ -274,6 +274,17 @@ def test_a_large_jpeg_decoded_at_a_fraction_shows_the_same_region():
     torch.testing.assert_close(small, transform.pixel_values(before, after, box), rtol=0, atol=0.15)
 
 
+def test_a_jpeg_that_the_caller_has_opened_stays_as_large_as_it_is():
+    content, box = jpeg(smooth(640, 480)), [500, 300, 599, 399]
+    transform = PairTransform((32, 32), MEAN, STD)
+    opened = Image.open(io.BytesIO(content))
+    expected = transform.pixel_values(content, content, box)
+    for _ in range(2):  # one picture twice in a pair, and again in the next epoch
+        pixels = transform.pixel_values(opened, opened, box)
+        assert opened.size == (640, 480) and torch.equal(pixels[0], pixels[1])
+        torch.testing.assert_close(pixels, expected, rtol=0, atol=0.15)
+
+
 def test_a_rotated_photograph_is_turned_upright():
     upright = smooth(40, 24)
     exif = Image.Exif()
