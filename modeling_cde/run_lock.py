@@ -33,12 +33,13 @@ def alone_in(folder: Path, seconds: float = WAIT_SECONDS) -> Iterator[None]:
         return
     folder.mkdir(parents=True, exist_ok=True)
     held = os.open(folder, os.O_RDONLY)
+    locked = said = False
     try:
         until = time.monotonic() + seconds
-        said = False
         while True:
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locked = True
                 break
             except BlockingIOError:
                 if not said:
@@ -49,9 +50,10 @@ def alone_in(folder: Path, seconds: float = WAIT_SECONDS) -> Iterator[None]:
                         f"another training writes to {folder}: end it, or name another output_dir."
                     ) from None
                 time.sleep(0.1)
-            except OSError:  # a file system without locks
+            except OSError:  # a file system without locks, which would not know of unlocking either
                 break
         yield
     finally:
-        fcntl.flock(held, fcntl.LOCK_UN)  # closing does not give it back while a forked worker has a copy
+        if locked:
+            fcntl.flock(held, fcntl.LOCK_UN)  # closing does not give it back while a forked worker has a copy
         os.close(held)
