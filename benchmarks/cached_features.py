@@ -23,7 +23,7 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 
 from benchmarks.loading_speed import drawn_pairs
-from benchmarks.measured import RESULTS, Target, ratio, targets_table, write_result
+from benchmarks.measured import RESULTS, ROOT, Target, ratio, targets_table, write_result
 from benchmarks.training_steps import TINY, VIT_S16, Case, training_arguments
 from modeling_cde.data import PairCollator, PairTransform
 from modeling_cde.feature_cache import cache_features
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, default=256, help="training pairs; a quarter as many to validate on")
     parser.add_argument("--turns", type=int, default=3, help="measurements of each; the median of their ratios counts")
     parser.add_argument("--quick", action="store_true", help="a tiny model, to see that the script runs")
-    parser.add_argument("--folder", type=Path, default=RESULTS, help="where the JSON goes")
+    parser.add_argument("--output", type=Path, help=f"folder of the JSON ({RESULTS.relative_to(ROOT)}; quick: none)")
     options = parser.parse_args(arguments)
     name, backbone, side, batch = ("a tiny ViT", TINY, 32, 8) if options.quick else ("ViT-S/16", VIT_S16, 224, 32)
     targets, details = [], {}
@@ -127,8 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(targets_table(targets))
     command = f"python -m benchmarks.cached_features --pairs {options.pairs} --turns {options.turns}"
     command += " --quick" * options.quick
-    path = write_result("cached_features", command, targets, {"batch_size": batch, "modes": details}, options.folder)
-    print(f"\nWritten to {path}.")
+    if folder := options.output or (None if options.quick else RESULTS):
+        details = {"batch_size": batch, "modes": details}
+        print(f"\nWritten to {write_result('cached_features', command, targets, details, folder)}.")
 
 
 if __name__ == "__main__":

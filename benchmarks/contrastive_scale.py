@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measured import RESULTS, Target, ratio, seconds_in_turns, targets_table, write_result
+from benchmarks.measured import RESULTS, ROOT, Target, ratio, seconds_in_turns, targets_table, write_result
 from benchmarks.peak_memory import in_forked_process, peak_over_before
 from modeling_cde.losses import supervised_contrastive_loss
 
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement, one step at the least")
     parser.add_argument("--turns", type=int, default=7, help="measurements of each size; the median ratio counts")
     parser.add_argument("--quick", action="store_true", help="small batches: whether the script runs, nothing more")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the JSON")
+    parser.add_argument("--output", type=Path, help=f"folder of the JSON ({RESULTS.relative_to(ROOT)}; quick: none)")
     options = parser.parse_args(arguments)
     sizes, at_once, seconds, turns = SIZES, AT_ONCE, options.seconds, options.turns
     if options.quick:
@@ -158,14 +158,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     times = measure_times(sizes, at_once, options.dimensions, seconds, turns)
     targets, details = summary(times, memory, sizes, at_once)
     settings = {"dimensions": options.dimensions, "actions": ACTIONS, "seconds": seconds, "turns": turns}
-    path = write_result(
-        "contrastive_scale",
-        "python -m benchmarks.contrastive_scale" + (" --quick" if options.quick else ""),
-        targets,
-        details | settings,
-        options.output,
-    )
-    print(f"{targets_table(targets)}\n\n{curve_table(details)}\n\nWritten to {path}.")
+    print(f"{targets_table(targets)}\n\n{curve_table(details)}")
+    if folder := options.output or (None if options.quick else RESULTS):
+        command = "python -m benchmarks.contrastive_scale" + " --quick" * options.quick
+        print(f"\nWritten to {write_result('contrastive_scale', command, targets, details | settings, folder)}.")
 
 
 if __name__ == "__main__":

@@ -245,6 +245,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help=f"put the tables into {DOCUMENT.relative_to(ROOT)}")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the JSON")
     options = parser.parse_args(arguments)
+    if options.quick and (options.write or options.output == RESULTS):
+        parser.error("--quick measures tiny models, of which nothing is kept: name another folder by --output.")
     path = options.output / "cost_model.json"
     try:
         if not options.kept:

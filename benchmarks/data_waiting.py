@@ -3,8 +3,8 @@
     python -m benchmarks.data_waiting [--data data/rooms] [--quick]
 
 Each training is a `CDETrainer` with the settings of its recipe over two epochs of pairs from disk or memory, encoded as
-data sets have them. The share is that of the wall time, from the first batch to the last step, that Trainer's loop
-spends on getting its next batch, the first one of an epoch included. Every case is measured without loader processes
+data sets have them; the second epoch counts. The share is that of its wall time that Trainer's loop spends on getting
+its next batch, the first one of the epoch included. Every case is measured without loader processes
 and with the default's. Where training runs on the CPU, a loader process takes its share of the same cores: the loop no
 longer waits, but its steps take longer. So the seconds of a step are printed beside, all things included.
 """
@@ -92,17 +92,18 @@ def waiting(case: Case, pairs: datasets.Dataset, crop: str, epochs: int, workers
 
 
 def measure(case: Case, pairs: datasets.Dataset, crop: str, epochs: int, turns: int) -> list[dict[str, Any]]:
-    """Without loader processes and with the default's, in turns; the run with the median share of each."""
+    """Without loader processes and with the default's, in turns; of each the run with the median share."""
     runs: dict[int | None, list[dict[str, Any]]] = {0: [], None: []}
     for _ in range(turns):
         for workers, found in runs.items():
             found.append(waiting(case, pairs, crop, epochs, workers))
     kept = []
     for workers, found in runs.items():
-        middle = statistics.median_low([run["share"] for run in found])
-        run = next(run for run in found if run["share"] == middle)
-        shares = [one["share"] for one in found]
-        kept.append({"case": case.name, "default": workers is None, **run, "shares": shares})
+        share = statistics.median_low([run["share"] for run in found])
+        run = next(run for run in found if run["share"] == share)
+        shares, taken = ([one[key] for one in found] for key in ("share", "seconds_a_step"))
+        middle = {"seconds_a_step": statistics.median(taken), "shares": shares, "all_seconds_a_step": taken}
+        kept.append({"case": case.name, "default": workers is None, **run, **middle})
     return kept
 
 

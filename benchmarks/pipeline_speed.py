@@ -28,7 +28,7 @@ from PIL import Image
 from modeling_cde import ActionClassificationPipeline, CDEImageProcessor
 
 from .loading_speed import RECIPE, draw_picture
-from .measured import RESULTS, Target, ratio, seconds_in_turns, targets_table, write_result
+from .measured import RESULTS, ROOT, Target, ratio, seconds_in_turns, targets_table, write_result
 from .training_steps import TINY, VIT_S16, Case, recipe_case
 
 BOUND = "<= 1.10"
@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--turns", type=int, default=9, help="measurements of each; the median counts")
     parser.add_argument("--quick", action="store_true", help="a tiny model, to see that the script runs")
-    parser.add_argument("--folder", type=Path, default=RESULTS, help="where the JSON goes")
+    parser.add_argument("--output", type=Path, help=f"folder of the JSON ({RESULTS.relative_to(ROOT)}; quick: none)")
     options = parser.parse_args(arguments)
     cases = [Case("ViT-S/16 at 224 px", VIT_S16, 224, 0), recipe_case(RECIPE, "the quickstart's ResNet at 96 px", 0)]
     if options.quick:
@@ -120,7 +120,8 @@ def main(arguments: list[str] | None = None) -> None:
     flags = [f"--{name} {getattr(options, name):g}" for name in ("pairs", "batch_size", "seconds", "turns")]
     details = {"cases": rows, "threads": torch.get_num_threads()}
     command = " ".join(["python -m benchmarks.pipeline_speed", *flags, *["--quick"] * options.quick])
-    print(f"\nWritten to {write_result('pipeline_speed', command, targets, details, options.folder)}.")
+    if folder := options.output or (None if options.quick else RESULTS):
+        print(f"\nWritten to {write_result('pipeline_speed', command, targets, details, folder)}.")
 
 
 if __name__ == "__main__":

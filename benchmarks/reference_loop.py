@@ -140,15 +140,16 @@ def our_loop(case: Case, pairs: datasets.Dataset, workers: int = 1) -> Callable[
 
     def run(steps: int) -> float:
         ahead = loader.prefetch_factor or 0
-        began = 0.0
+        began = taken = 0.0
         for number, loaded in enumerate(loader):
             if number == ahead:
                 began = time.perf_counter()
             batch.update(loaded)
             step()
             if number == ahead + steps - 1:
-                break
-        return time.perf_counter() - began
+                taken = time.perf_counter() - began
+                break  # which ends the worker, and waits for it
+        return taken
 
     return run
 

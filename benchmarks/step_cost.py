@@ -229,8 +229,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement, one step at the least")
     parser.add_argument("--turns", type=int, default=5, help="measurements of each point; the median counts")
     parser.add_argument("--quick", action="store_true", help="a tiny model: whether the script runs, nothing more")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the JSON")
-    parser.add_argument("--pictures", type=Path, default=PICTURES, help="folder of step_cost.png and .svg")
+    parser.add_argument("--output", type=Path, help=f"folder of the JSON ({RESULTS.relative_to(ROOT)}; quick: none)")
+    parser.add_argument("--pictures", type=Path, help="folder of step_cost.png and .svg (docs/images; quick: none)")
     options = parser.parse_args(arguments)
     plan = [(curve_points(name, axis), axis) for name in ("vit", "resnet") for axis in AXES]
     seconds, turns = options.seconds, options.turns
@@ -246,15 +246,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for (points, axis), peaks in zip(plan, memory, strict=True):
         curves.append(measure_curve(points, axis, seconds, turns, peaks))
         print(curves_table({"curves": curves[-1:]}).splitlines()[-1], flush=True)
-    path = write_result(
-        "step_cost",
-        "python -m benchmarks.step_cost" + (" --quick" if options.quick else ""),
-        [],
-        {"curves": curves, "seconds": seconds, "turns": turns},
-        options.output,
-    )
-    picture = draw(curves, options.pictures)
-    print(f"\n{curves_table({'curves': curves})}\n\nWritten to {path} and {picture}.")
+    print(f"\n{curves_table({'curves': curves})}\n")
+    if folder := options.output or (None if options.quick else RESULTS):
+        command = "python -m benchmarks.step_cost" + " --quick" * options.quick
+        details = {"curves": curves, "seconds": seconds, "turns": turns}
+        print(f"Written to {write_result('step_cost', command, [], details, folder)}.")
+    if pictures := options.pictures or (None if options.quick else PICTURES):
+        print(f"Drawn to {draw(curves, pictures)}.")
 
 
 if __name__ == "__main__":

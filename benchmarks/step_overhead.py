@@ -32,6 +32,7 @@ from benchmarks.training_steps import (
     full_step,
     recipe_case,
     training_arguments,
+    wait,
 )
 from modeling_cde.data import PairCollator
 from modeling_cde.trainer import CDETrainer
@@ -52,13 +53,14 @@ def cases(pairs: int) -> list[Case]:
 class _BesideTraining(TrainerCallback):  # type: ignore[misc]
     """Runs the bare step after each step of a training, and times both: neighbours in time."""
 
-    def __init__(self, step: Callable[[], None]) -> None:
-        self.step = step
+    def __init__(self, step: Callable[[], None], device: torch.device) -> None:
+        self.step, self.device = step, device
         self.bare: list[float] = []
         self.trainer: list[float] = []
         self.resumed: float | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        wait(self.device)  # else the bare step would be charged with what is left of the trainer's
         ended = time.perf_counter()
         if self.resumed is not None:  # from after one step to after the next: logging, data and all
             self.trainer.append(ended - self.resumed)
@@ -88,7 +90,7 @@ def trainer_turns(case: Case, steps: int) -> dict[str, list[float]]:
     times = steps + 2  # of the same pairs, in one epoch
     columns = {"action": labels * times, "index": list(range(case.pairs)) * times}
     rows = Dataset.from_dict(columns).with_transform(in_memory)
-    beside = _BesideTraining(bare_step(case.bare_backbone(device), case.batch(device)))
+    beside = _BesideTraining(bare_step(case.bare_backbone(device), case.batch(device)), device)
     with tempfile.TemporaryDirectory() as folder:
         args = training_arguments(
             folder,

@@ -8,7 +8,7 @@ from benchmarks import cached_features, pipeline_speed
 
 
 def written(script, name, folder, *arguments):
-    script.main(["--quick", "--folder", str(folder), *arguments])
+    script.main(["--quick", "--output", str(folder), *arguments])
     return json.loads((folder / f"{name}.json").read_text())
 
 

@@ -54,8 +54,8 @@ def test_attention_is_counted_and_bf16_leaves_only_the_head_in_float32():
     attention = 2 * 2 * tokens * tokens * width * images  # of one layer, forward: two products
     layer = 2 * tokens * images * (4 * width * width + 2 * width * 64)
     embedding = 2 * 16 * images * width * 3 * 8 * 8
-    forward = embedding + 2 * (layer + attention)
-    assert 2.5 * forward < low["bfloat16"] < 3.5 * forward  # backward takes twice as much
+    # Backward takes twice as much; pictures need no gradient, and nothing is counted that a kernel does a second time.
+    assert low["bfloat16"] == 2 * embedding + 3 * 2 * (layer + attention)
 
 
 def test_the_share_of_the_peak_is_operations_over_seconds():
