@@ -93,9 +93,6 @@ def check_markdown(text: str) -> None:
             raise Finding(f"the card has a link or picture that a name brought in: {address[:100]!r}")
 
 
-_OURS = re.compile(r"https://(arxiv\.org|doi\.org|github\.com)/|[\w/]+\.png$")
-
-
 class _Strict(HTMLParser):
     """Raises for elements and attributes that no report has."""
 
