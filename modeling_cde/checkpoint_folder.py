@@ -19,7 +19,8 @@ from typing import Any
 
 from .whole_files import TEMPORARY, to_disk
 
-MANIFEST = "manifest.json"
+MANIFEST, STATE = "manifest.json", "trainer_state.json"
+REPLACED = "replaced-"  # a checkpoint whose step is being written once more
 
 
 def temporary_of(folder: Path) -> Path:
@@ -54,22 +55,27 @@ def complete(folder: Path, **about: Any) -> None:
     manifest.write_text(json.dumps({**about, "files": listed}, indent=1) + "\n", encoding="utf-8")
     for path in (manifest, *(path for path in written.rglob("*") if path.is_dir()), written):
         to_disk(path)
-    old = folder.with_name(f"{TEMPORARY}old-{folder.name}")
+    replaced = folder.with_name(f"{TEMPORARY}{REPLACED}{folder.name}")
     if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        os.rename(folder, old)
+        shutil.rmtree(replaced, ignore_errors=True)
+        os.rename(folder, replaced)  # a process that is killed here leaves no checkpoint-N: see `tidy`
     os.rename(written, folder)
     to_disk(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def find_damage(folder: Path) -> str | None:
     """Why a checkpoint cannot be resumed from, in a few words; None if it can."""
+    if not folder.is_dir():
+        return "there is no such folder"
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        listed = {folder / name: (int(about["bytes"]), about["sha256"]) for name, about in manifest["files"].items()}
-        if any(".." in file.parts or not file.is_relative_to(folder) or not str(file).isprintable() for file in listed):
+        names = manifest["files"]
+        if any(".." in Path(name).parts or Path(name).is_absolute() or not name.isprintable() for name in names):
             raise ValueError("it names files that no checkpoint has")
+        listed = {folder / name: (int(about["bytes"]), about["sha256"]) for name, about in names.items()}
+        if folder / STATE not in listed:
+            return f"its {MANIFEST} does not name {STATE}"
     except FileNotFoundError:
         return f"it has no {MANIFEST}, so it was not written to its end, or by an older version"
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
@@ -95,24 +101,56 @@ def find_damage(folder: Path) -> str | None:
     return None
 
 
+def best_of(folder: Path) -> Path | None:
+    """The best checkpoint so far, as a complete checkpoint tells it; None where none was selected.
+
+    It is looked for beside the checkpoint, since a run may have been moved or copied, and else where it was.
+    """
+    recorded = json.loads((folder / STATE).read_text(encoding="utf-8")).get("best_model_checkpoint")
+    if not recorded:
+        return None
+    beside = folder.parent / Path(recorded).name
+    return beside if beside.is_dir() else Path(recorded)
+
+
+def find_lost_best(folder: Path) -> str | None:
+    """Why the best checkpoint so far cannot be loaded, as a training does in its end; None if it can, or if none is.
+
+    Args:
+        folder: of a complete checkpoint.
+    """
+    best = best_of(folder)
+    if best is None or best == folder or (damage := find_damage(best)) is None:
+        return None
+    return f"the best one by then, {best}, cannot be loaded: {damage}"
+
+
 def checkpoints(run: Path) -> dict[int, Path]:
     """Folders of the checkpoints of a run by step, the newest first."""
     found = {}
     for path in run.glob("checkpoint-*") if run.is_dir() else []:
-        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and path.is_dir():
+        if (match := re.fullmatch(r"checkpoint-(0|[1-9][0-9]*)", path.name)) and path.is_dir():
             found[int(match[1])] = path
     return dict(sorted(found.items(), reverse=True))
 
 
-def newest_complete(run: Path) -> tuple[int | None, list[str]]:
-    """The step of the newest checkpoint of a run that can be resumed from, and a sentence on each newer one."""
+def newest_complete(run: Path, with_best: bool = False) -> tuple[int | None, list[str]]:
+    """The newest checkpoint of a run that can be resumed from.
+
+    Args:
+        run: its output folder.
+        with_best: pass over one whose best checkpoint so far cannot be loaded, unless that leaves none.
+
+    Returns:
+        Its step, or None, and a sentence on each newer one.
+    """
     passed_over: list[str] = []
     for step, folder in checkpoints(run).items():
-        damage = find_damage(folder)
+        damage = find_damage(folder) or (find_lost_best(folder) if with_best else None)
         if damage is None:
             return step, passed_over
         passed_over.append(f"{folder} is passed over: {damage}.")
-    return None, passed_over
+    return newest_complete(run) if with_best else (None, passed_over)
 
 
 def check_is_new(args: Any) -> None:
@@ -159,12 +197,18 @@ def remove(folder: Path) -> None:
     shutil.rmtree(gone, ignore_errors=True)
 
 
-def remove_unfinished(run: Path) -> list[Path]:
-    """Remove the folders that a killed process has left half-written, or half-removed, in that of a run; says which.
+def tidy(run: Path) -> list[Path]:
+    """Clear the folder of a run of what a killed process has left in it, and say what was removed.
 
-    A single file that is left is overwritten when it is written again.
+    A checkpoint that was put aside for a new one of the same step gets its name back if the new one has not come.
+    Folders that are half-written, or half-removed, are removed. A single file that is left is overwritten when it is
+    written again.
     """
-    ours = re.compile(rf"{TEMPORARY}(old-)?checkpoint-\d+|{TEMPORARY}files|_push_\w{{8}}")
+    for path in run.glob(f"{TEMPORARY}{REPLACED}checkpoint-*"):
+        before = path.with_name(path.name.removeprefix(TEMPORARY + REPLACED))
+        if path.is_dir() and not before.exists():
+            os.rename(path, before)
+    ours = re.compile(rf"{TEMPORARY}(old-|{REPLACED})?checkpoint-\d+|{TEMPORARY}files|_push_\w{{8}}")
     found = sorted(path for path in run.glob("*") if ours.fullmatch(path.name) and path.is_dir())
     for path in found:
         shutil.rmtree(path, ignore_errors=True)

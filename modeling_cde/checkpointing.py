@@ -3,7 +3,7 @@
 A checkpoint has the model, or the adapters that LoRA trains in it, and beside it, as safetensors and JSON,
 
     optimizer.safetensors, scheduler.safetensors       see training_state.py; scaler.safetensors where fp16 is trained
-    random_state-0.safetensors, ...                    the random generators of each process
+    random_state-0.safetensors, ...                    of each process its random generators, and sums for the next log
     trainer_state.json, training_args.json             how far the training was, its log, and what it was started with
     manifest.json                                      see checkpoint_folder.py
 """
@@ -27,7 +27,16 @@ from transformers.utils import logging
 
 from . import checkpoint_folder
 from .adapter_files import ADAPTER_FOLDER, add_description, load_adapter_weights, save_adapter
-from .checkpoint_folder import checkpoints, find_damage, newest_complete, temporary_of
+from .checkpoint_folder import (
+    STATE,
+    best_of,
+    check_is_new,
+    checkpoints,
+    find_damage,
+    find_lost_best,
+    newest_complete,
+    temporary_of,
+)
 from .data.sampler import seeded
 from .lora import is_adapted, merged
 from .run_lock import alone_in
@@ -39,7 +48,7 @@ from .whole_files import TEMPORARY, check_writable, says_what_is_not_written, wr
 logger = logging.get_logger(__name__)
 
 OPTIMIZER, SCHEDULER, SCALER = "optimizer.safetensors", "scheduler.safetensors", "scaler.safetensors"
-STATE, WEIGHTS = "trainer_state.json", "model.safetensors"
+WEIGHTS = "model.safetensors"
 
 
 class CheckpointingTrainer(ShardingTrainer):
@@ -55,6 +64,34 @@ class CheckpointingTrainer(ShardingTrainer):
     model: Any
     seconds_before = 0.0  # of the training that was resumed, up to its checkpoint
     _began = 0.0
+    _resumed: str | None = None  # checkpoint that the training goes on from
+    _alone = False
+    _globalstep_last_logged: int
+    _tr_loss: torch.Tensor
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the output folder around `train` and what is written after it: no other training writes there.
+
+        Raises:
+            ValueError: another training writes to the folder, or has left checkpoints in it that this one is not to
+                go on with.
+        """
+        with self._holds_folder():
+            check_is_new(self.args)
+            yield
+
+    @contextmanager
+    def _holds_folder(self) -> Iterator[None]:
+        if self._alone or not self.is_world_process_zero():
+            yield
+            return
+        with alone_in(Path(self.args.output_dir)):
+            self._alone = True
+            try:
+                yield
+            finally:
+                self._alone = False
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """See `transformers.Trainer.train`.
@@ -73,9 +110,9 @@ class CheckpointingTrainer(ShardingTrainer):
         wanted = resume_from_checkpoint or None
         if str(wanted).lower() == "true":
             wanted = True
-        saves = self.is_world_process_zero() and self.args.save_strategy != "no"
-        with alone_in(Path(self.args.output_dir)) if saves else nullcontext():
-            return super().train(self._complete_checkpoint(wanted), **kwargs)
+        with self._holds_folder() if self.args.save_strategy != "no" else nullcontext():
+            self._resumed = self._complete_checkpoint(wanted)
+            return super().train(self._resumed, **kwargs)
 
     def _complete_checkpoint(self, wanted: str | bool | None) -> str | None:
         """The folder to resume from; the first process looks, the others are told the step."""
@@ -84,10 +121,10 @@ class CheckpointingTrainer(ShardingTrainer):
         if self.is_world_process_zero():
             if self.args.save_strategy != "no":
                 check_writable(run)
-            for path in checkpoint_folder.remove_unfinished(run):
+            for path in checkpoint_folder.tidy(run):
                 logger.warning(f"{path} was not finished when an earlier run was stopped; it is removed.")
             if wanted is True:
-                newest, passed_over = newest_complete(run)
+                newest, passed_over = newest_complete(run, with_best=self.args.load_best_model_at_end)
                 for sentence in passed_over:
                     logger.warning(sentence)
                 step = -1 if newest is None else newest
@@ -219,7 +256,15 @@ class CheckpointingTrainer(ShardingTrainer):
         state = {"python": random.getstate(), "numpy": np.random.get_state(), "cpu": torch.random.get_rng_state()}
         if self.args.device.type == "cuda":
             state["cuda"] = [torch.cuda.get_rng_state(device) for device in self._gpus]
-        write_state(self._random_file(output_dir), state)
+        write_state(self._random_file(output_dir), {**state, "since_log": self._since_log()})
+
+    def _since_log(self) -> dict[str, Any]:
+        """What has been added up since the last log: the next one is to tell of all its steps, also after a stop."""
+        return {"processes": self.args.world_size, "step": self._globalstep_last_logged, "loss": self._tr_loss}
+
+    def _go_on_logging(self, since_log: dict[str, Any]) -> None:
+        self._globalstep_last_logged = since_log["step"]
+        self._tr_loss += since_log["loss"].to(self._tr_loss)
 
     # Resuming
 
@@ -227,18 +272,34 @@ class CheckpointingTrainer(ShardingTrainer):
         done: tuple[int, int] = super()._init_training_state(*args, **kwargs)
         state = self.state
         self.seconds_before = float(state.stateful_callbacks.get("seconds", 0.0))
-        if state.best_model_checkpoint is None and state.best_global_step:  # the whole run may lie elsewhere now
-            best = Path(self.args.output_dir) / f"checkpoint-{state.best_global_step}"
-            state.best_model_checkpoint = str(best) if best.is_dir() else None
+        if self._resumed is not None:
+            self._find_best(Path(self._resumed))
         if state.global_step >= state.max_steps:
             logger.warning(f"The training was finished at step {state.global_step}: nothing of it is left to do.")
         return done
+
+    def _find_best(self, resumed: Path) -> None:
+        """Say where the best checkpoint is now; where it is lost, the best of those to come is taken."""
+        state, best = self.state, best_of(resumed)
+        if self.args.load_best_model_at_end and (lost := find_lost_best(resumed)):
+            logger.warning(f"{resumed} goes on without its best checkpoint, and selects among those to come: {lost}.")
+            state.best_model_checkpoint = state.best_global_step = state.best_metric = None
+        elif best is not None and best.is_dir():
+            state.best_model_checkpoint = str(best)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         if self.state.global_step >= self.state.max_steps:  # finished within an epoch, and resumed
             self.control.should_training_stop = True
             return
         super()._run_epoch(*args, **kwargs)
+
+    def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
+        # With a limit of 1 Trainer would remove the last checkpoint, by which a run is known to be finished.
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            return super()._finalize_training(*args, **kwargs)
+        finally:
+            self.args.save_total_limit = limit
 
     def restore(self, checkpoint: str) -> bool:
         """Fills the model from a checkpoint; False where a sharded model needs Trainer's own way.
@@ -300,6 +361,9 @@ class CheckpointingTrainer(ShardingTrainer):
         random.setstate(state["python"])
         np.random.set_state((name, keys.numpy(), *rest))
         torch.random.set_rng_state(state["cpu"])
+        since_log = state.get("since_log", {"processes": 0})  # older versions have none
+        if since_log["processes"] == self.args.world_size:  # others have had other shares of the steps
+            self._go_on_logging(since_log)
         if self.args.device.type == "cuda":
             for device, own in zip(self._gpus, state.get("cuda", []), strict=False):
                 torch.cuda.set_rng_state(own, device)

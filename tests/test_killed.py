@@ -1,6 +1,7 @@
 """Kill a training anywhere, and it goes on from a whole checkpoint to the same bits; nothing is pickled on the way."""
 
 import errno
+import fcntl
 import json
 import os
 import pickle
@@ -21,6 +22,7 @@ from benchmarks import kill_switch
 from modeling_cde import checkpoint_folder
 from modeling_cde.checkpoint_folder import check_is_new, checkpoints, find_damage, newest_complete, rotate
 from modeling_cde.run_lock import alone_in
+from modeling_cde.selection import selected_epoch
 from modeling_cde.stopping import stoppable
 from modeling_cde.trainer import CDETrainer
 from modeling_cde.training_state import read_state, write_state
@@ -163,6 +165,21 @@ def test_a_signal_leaves_a_checkpoint_and_a_sentence(whole, tmp_path, number):
     ).read_bytes()
 
 
+def test_a_signal_in_the_last_step_leaves_out_no_evaluation(tmp_path):
+    """Four steps of three to an epoch: the second epoch ends early, and is evaluated."""
+    folder = tmp_path / "run"
+
+    def stopped():
+        with stoppable("train.py") as stop:
+            by_epoch = {"max_steps": 4, "eval_strategy": "epoch", "save_strategy": "epoch"}
+            train(folder, At(4, lambda: os.kill(os.getpid(), signal.SIGTERM)), stop, **by_epoch)
+
+    status, said = in_a_child(folder, stopped)
+    assert status == 128 + signal.SIGTERM and "at its last step, 4, with a checkpoint" in said
+    state = json.loads((folder / "checkpoint-4" / "trainer_state.json").read_text())
+    assert [log["step"] for log in state["log_history"] if "eval_loss" in log] == [3, 4]
+
+
 def test_a_signal_before_and_after_the_training_ends_at_once(tmp_path):
     def stopped():
         with stoppable("train.py"):
@@ -209,6 +226,25 @@ def test_a_second_training_waits_for_the_first_in_the_same_folder(tmp_path, capl
         with pytest.raises(ValueError, match="another training"), alone_in(tmp_path, seconds=0):
             pass
     with alone_in(tmp_path, seconds=0):
+        pass
+
+
+def test_a_file_system_without_locks_is_trained_on(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with alone_in(tmp_path):
+        pass
+
+
+def test_a_training_holds_its_folder_until_all_is_written(tmp_path):
+    trainer = CDETrainer(tiny_cde("vit"), quick(tmp_path, max_steps=1, save_strategy="steps"), train_dataset=pairs(6))
+    with trainer.alone():
+        trainer.train()
+        with pytest.raises(ValueError, match="another training"), alone_in(tmp_path, seconds=0):
+            pass
+    with pytest.raises(ValueError, match="holds checkpoints of an earlier training"), trainer.alone():
         pass
 
 
@@ -260,6 +296,7 @@ def flip(path):
         (lambda c: (c / "manifest.json").unlink(), "it has no manifest.json, so it was not written to its end"),
         (lambda c: cut(c / "manifest.json") or cut(c / "manifest.json"), "its manifest.json cannot be read"),
         (lambda c: (c / "manifest.json").write_text('{"files": [1]}'), "its manifest.json cannot be read"),
+        (lambda c: (c / "manifest.json").write_text('{"files": {}}'), "its manifest.json does not name trainer_state."),
         (lambda c: [path.unlink() for path in c.iterdir()], "it has no manifest.json"),
     ],
 )
@@ -268,6 +305,44 @@ def test_a_damaged_checkpoint_is_passed_over_by_name(some, damage, words):
     step, passed_over = newest_complete(some)
     assert step == 10 and len(passed_over) == 1
     assert passed_over[0].startswith(f"{some / 'checkpoint-15'} is passed over: {words}")
+
+
+@pytest.mark.parametrize("place", ["../beside", "ideographic\u3000space"])
+def test_a_run_may_lie_anywhere(some, monkeypatch, place):
+    (some / "here").mkdir()
+    monkeypatch.chdir(some / "here")
+    Path(place).mkdir()
+    os.rename(some / "checkpoint-15", Path(place) / "checkpoint-15")
+    (Path(place) / "checkpoint-015").mkdir()  # nobody's
+    assert newest_complete(Path(place)) == (15, [])
+
+
+def test_a_checkpoint_whose_best_one_is_lost_is_passed_over_if_there_is_another(tmp_path):
+    for step, best in ((5, 5), (10, 10), (15, 10), (20, 10)):
+        folder = tmp_path / f"checkpoint-{step}"
+        checkpoint_folder.begin(folder)
+        state = {"best_model_checkpoint": f"elsewhere/checkpoint-{best}"}
+        (checkpoint_folder.temporary_of(folder) / "trainer_state.json").write_text(json.dumps(state))
+        checkpoint_folder.complete(folder, step=step)
+    assert newest_complete(tmp_path, with_best=True) == (20, [])
+    flip(tmp_path / "checkpoint-10" / "trainer_state.json")
+    step, passed_over = newest_complete(tmp_path, with_best=True)
+    assert step == 5 and len(passed_over) == 3
+    assert "checkpoint-20 is passed over: the best one by then, " in passed_over[0]
+    assert "checkpoint-10, cannot be loaded: trainer_state.json was changed" in passed_over[0]
+    assert newest_complete(tmp_path) == (20, [])
+    cut(tmp_path / "checkpoint-5" / "trainer_state.json")
+    assert newest_complete(tmp_path, with_best=True) == (20, [])
+
+
+def test_a_training_does_not_end_with_a_best_checkpoint_that_is_damaged(tmp_path, caplog):
+    assert selected_epoch(train(tmp_path, max_steps=3, save_total_limit=1))["step"] == 1
+    assert checkpoints(tmp_path).keys() == {1, 3}  # the best, and the one by which it is known to be finished
+    flip(tmp_path / "checkpoint-1" / "model.safetensors")
+    caplog.clear()
+    trainer = train(tmp_path, max_steps=5, save_total_limit=1)
+    assert "checkpoint-3 goes on without its best checkpoint, and selects among those to come: the best" in caplog.text
+    assert selected_epoch(trainer)["step"] == trainer.state.best_global_step > 3
 
 
 def test_a_training_passes_damaged_checkpoints_over_and_refuses_a_named_one(whole, tmp_path, caplog):
@@ -296,14 +371,33 @@ def test_rotation_keeps_the_newest_the_best_and_no_other_future(some):
 
 
 def test_only_what_a_killed_training_has_left_is_removed(some):
-    left = ["tmp-checkpoint-20", "tmp-old-checkpoint-5", "tmp-files", "_push_abc_12de"]
+    left = ["tmp-checkpoint-20", "tmp-old-checkpoint-4", "tmp-replaced-checkpoint-5", "tmp-files", "_push_abc_12de"]
     others = ["tmp-mine", "tmp-checkpoint-notes", "_push_"]
     for name in left + others:
         (some / name).mkdir()
     (some / "tmp-notes.txt").touch()
-    assert {path.name for path in checkpoint_folder.remove_unfinished(some)} == set(left)
+    assert {path.name for path in checkpoint_folder.tidy(some)} == set(left)
     kept = {path.name for path in some.iterdir()}
     assert kept == {*others, "tmp-notes.txt", "checkpoint-5", "checkpoint-10", "checkpoint-15"}
+
+
+def test_a_kill_between_the_two_renames_of_a_checkpoint_that_is_written_again_loses_none(some, monkeypatch):
+    checkpoint_folder.begin(some / "checkpoint-15")
+    rename, done = os.rename, []
+
+    def once(*paths):
+        if done:
+            raise KeyboardInterrupt
+        done.append(rename(*paths))
+
+    monkeypatch.setattr(os, "rename", once)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint_folder.complete(some / "checkpoint-15")
+    monkeypatch.undo()
+    assert list(checkpoints(some)) == [10, 5]
+    checkpoint_folder.tidy(some)
+    assert newest_complete(some) == (15, [])
+    assert {path.name for path in some.iterdir()} == {"checkpoint-5", "checkpoint-10", "checkpoint-15"}
 
 
 def test_a_new_training_does_not_mix_its_checkpoints_with_those_of_another(some):
