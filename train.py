@@ -56,7 +56,6 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
         use_all_cores(state.num_processes)
     with state.main_process_first():
         render_rooms(data_args)
-
     from modeling_cde.data.collator import PairCollator
     from modeling_cde.progress import show_progress
     from modeling_cde.selection import selection_metrics
@@ -90,7 +89,8 @@ def main(arguments: list[str], *callbacks: Any) -> None:
     try:
         prepared = prepare(arguments)
         known = known[:3]  # from here on the other two are faults of the program
-        train(*prepared, started, callbacks)
+        with prepared[0].alone():
+            train(*prepared, started, callbacks)
     except known as error:
         sys.exit(f"train.py: {sentence_of(error)}")
 
@@ -109,7 +109,7 @@ def train(trainer: Any, splits: dict[str, Any], transform: Any, record: Any, sta
 
     if "lora" in record and trainer.is_world_process_zero():
         print(record["lora"])
-    for callback in (doctor := DoctorCallback(), *callbacks):
+    for callback in (*callbacks, doctor := DoctorCallback()):  # the doctor has the last word on saving
         trainer.add_callback(callback)
     output = Path(trainer.args.output_dir)
     trainer.train(resume_from_checkpoint=trainer.args.resume_from_checkpoint)

@@ -125,8 +125,12 @@ class TermMeans:
     Kept on the terms' device, so that adding does not wait for it.
     """
 
-    def __init__(self) -> None:
-        self._sums: dict[str, torch.Tensor] = {}  # name -> (2,): sum of weight · value, sum of weights
+    def __init__(self, sums: Mapping[str, torch.Tensor] | None = None) -> None:
+        self._sums = dict(sums or {})  # name -> (2,): sum of weight · value, sum of weights
+
+    def sums(self) -> dict[str, torch.Tensor]:
+        """What has been counted; with it another one goes on."""
+        return dict(self._sums)
 
     def add(self, terms: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor | float] | float) -> None:
         """Count scalars, each with its own weight or all with the same."""

@@ -34,8 +34,9 @@ def selected_epoch(trainer: Trainer) -> dict[str, Any]:
         is simply that of the last step.
     """
     state, args = trainer.state, trainer.args
-    chosen = args.load_best_model_at_end and state.best_global_step is not None
-    step = state.best_global_step if chosen else state.global_step
+    # The best step may be one that was evaluated and not saved.
+    chosen = args.load_best_model_at_end and state.best_model_checkpoint is not None
+    step = int(state.best_model_checkpoint.rpartition("-")[2]) if chosen else state.global_step
     return {
         "step": step,
         "epoch": round(state.epoch * step / state.global_step, 2) if state.global_step else 0.0,

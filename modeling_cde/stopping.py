@@ -51,7 +51,7 @@ class StopCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """See `transformers.TrainerCallback.on_step_end`."""
-        if self._signal is not None:
+        if self._signal is not None and state.global_step < state.max_steps:
             control.should_training_stop = True
             # At the end of an epoch its evaluation comes first, and then the checkpoint.
             control.should_save = control.should_save or not float(state.epoch).is_integer()
@@ -60,7 +60,7 @@ class StopCallback(TrainerCallback):  # type: ignore[misc]
         """See `transformers.TrainerCallback.on_epoch_end`."""
         if self._signal is None:
             return
-        if float(state.epoch).is_integer():
+        if float(state.epoch).is_integer() or state.global_step >= state.max_steps:
             control.should_save = True
         else:  # Trainer takes an epoch that is cut short for a whole one, which it would evaluate
             control.should_log = control.should_evaluate = control.should_save = False

@@ -17,6 +17,8 @@ class StreamingTrainer(CheckpointingTrainer):
         *args, **kwargs: as for `transformers.Trainer`.
     """
 
+    _initial_global_step = 0  # of the checkpoint that was resumed; Trainer sets it
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._streamed: StreamedBatches | None = None
@@ -31,7 +33,8 @@ class StreamingTrainer(CheckpointingTrainer):
             return super().train(*args, **kwargs)
         except StreamError as error:  # between two steps: all batches of a step are read before it
             kept = f"{self.args.output_dir} keeps its checkpoints"
-            if self.args.world_size == 1 and self.state.global_step > 0:
+            # Without a step of its own it has nothing to save, nor yet the random state of the checkpoint.
+            if self.args.world_size == 1 and self.state.global_step > self._initial_global_step:
                 self._save_checkpoint(self.model, trial=None)
                 kept = f"step {self.state.global_step} is saved"
             raise StreamError(f"{str(error).rstrip().rstrip('.')}; {kept}: {GO_ON}.") from error

@@ -135,6 +135,13 @@ class CDETrainer(StreamingTrainer):
             logs |= self._trained.pop(self.accelerator.reduce)
         super().log(logs, start_time)
 
+    def _since_log(self) -> dict[str, Any]:
+        return {**super()._since_log(), "terms": self._trained.sums()}
+
+    def _go_on_logging(self, since_log: dict[str, Any]) -> None:
+        super()._go_on_logging(since_log)
+        self._trained = TermMeans({name: pair.to(self.args.device) for name, pair in since_log["terms"].items()})
+
     # Evaluation
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:

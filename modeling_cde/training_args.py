@@ -227,6 +227,9 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         if self.dataloader_num_workers is None:
             self.dataloader_num_workers = loader_processes(self.use_cpu)
         super().__post_init__()
+        own: Any = self  # the fields of the base class have no types
+        if str(own.resume_from_checkpoint).lower() == "false":  # over a recipe that says true
+            own.resume_from_checkpoint = None
         if not torch.cuda.is_available():
             self.dataloader_pin_memory = False  # it speeds copies to a GPU; without one torch only warns about it
         if self.precision == "float32":

@@ -110,7 +110,7 @@ def test_the_last_epoch_is_evaluated_beside_the_selected_one(data, tmp_path):
     """Validation selects the first of three epochs, because the learning rate of the others ruins the weights."""
     train(
         "--data", str(data), "--output_dir", str(tmp_path), "--num_train_epochs=3", "--learning_rate=3",
-        "--backbone_learning_rate=3", "--warmup_steps=0.7", "--evaluate_last_checkpoint=true",
+        "--backbone_learning_rate=3", "--warmup_steps=0.7", "--evaluate_last_checkpoint=true", "--save_total_limit=1",
     )  # fmt: skip
     selected, last = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("", "last"))
     state = json.loads((tmp_path / "trainer_state.json").read_text())
