@@ -68,7 +68,13 @@ class PairStream:
         return sum(group.rows for group in self.rows.groups)
 
     def __getitem__(self, column: str) -> list[Any]:
-        """A column of all pairs, in the order of the files; for a small one, such as `pair_id`."""
+        """A column of all pairs, in the order of the files; for a small one, such as `pair_id`.
+
+        Raises:
+            TypeError: If it is asked for a pair by its number, as where a stream is given to be evaluated.
+        """
+        if not isinstance(column, str):
+            raise TypeError("A stream has no pair by number: train on it, and load what is evaluated by load_pairs.")
         tables = [self.rows.read(group, [column]) for group in self.rows.groups]
         return list(pa.concat_tables(tables).column(column).to_pylist())
 
