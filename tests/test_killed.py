@@ -248,6 +248,15 @@ def test_a_training_holds_its_folder_until_all_is_written(tmp_path):
         pass
 
 
+def test_a_file_system_without_locks_stops_no_training(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with alone_in(tmp_path, seconds=0):
+        pass
+
+
 def test_a_file_that_cannot_be_written_ends_it_in_a_sentence(tmp_path):
     """A limit on the size of files stands for a disk that is full: it needs no rights."""
     folder = tmp_path / "run"

@@ -310,6 +310,8 @@ def test_what_cannot_be_streamed_gets_one_sentence(built, tmp_path, paths):
         StreamedBatches(stream_of(paths), list, 30, processes=2)
     with pytest.raises(ValueError, match="dataloader_drop_last=True"):
         train(tmp_path, paths, dataloader_drop_last=False)
+    with pytest.raises(TypeError, match="A stream has no pair by number: train on it"):
+        stream_of(paths)[3]
     empty = write_files(tmp_path / "empty", ((),))
     with pytest.raises(ValueError, match="hold no pair"):
         PairStream(ParquetRows(empty), pair_features(ACTIONS, OBJECTS))
