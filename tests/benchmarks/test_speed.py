@@ -1,7 +1,9 @@
 """The speed scripts run on a tiny model, their arithmetic is right, and docs/performance.md holds what was measured."""
 
+import itertools
 import json
 import math
+import time
 
 import pytest
 import torch
@@ -30,6 +32,15 @@ def test_each_script_runs_on_a_tiny_model(script, options, rows, tmp_path, capsy
     targets = [Target(**target) for target in json.loads(file.read_text())["targets"]]
     assert len(targets) == rows and all(target.value > 0 for target in targets)
     assert all(target.what in capsys.readouterr().out for target in targets[:1])
+
+
+def test_each_step_of_the_trainer_is_paired_with_the_bare_step_before_it(monkeypatch):
+    calls = itertools.count()
+    monkeypatch.setattr(step_overhead, "bare_step", lambda *_: lambda: time.sleep(0.03 * next(calls)))
+    found = step_overhead.trainer_turns(CASE, 3)
+    assert len(found["trainer"]) == 3 and all(0 < seconds for seconds in found["trainer"])
+    assert all(seconds >= 0.03 * number for number, seconds in enumerate(found["bare"], 1))  # not the first
+    assert len(found["bare"]) == 3 and not set(found["bare"]) & set(found["trainer"])
 
 
 def test_operations_are_counted_by_precision():
