@@ -40,6 +40,8 @@ def test_the_network_is_slower_and_one_card_sends_nothing():
     slow = Card(**{**vars(CARD), "network": 1e-3})
     assert step_of(slow, RUN, 8, 2, RATES, SHARES).gradients == 0 < step_of(slow, RUN, 9, 2, RATES, SHARES).gradients
     assert step_of(CARD, RUN, 1, 2, RATES, SHARES).gathering == 0
+    # A ring of 9 sends 2 * 8/9 of 16 bytes, of which two thirds of 6 s are hidden.
+    assert step_of(slow, RUN, 9, 2, RATES, SHARES).gradients == pytest.approx(2 * 8 / 9 * 16 / 1e-3 - 4)
 
 
 def test_hours_memory_and_cores_by_hand():

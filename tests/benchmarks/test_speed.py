@@ -12,7 +12,7 @@ from torch import nn
 from benchmarks import data_waiting, gpu_utilisation, reference_loop, speed_table, step_overhead
 from benchmarks.flops import flops_by_dtype, step_flops
 from benchmarks.measured import Target, write_result
-from benchmarks.training_steps import TINY, Case, full_step
+from benchmarks.training_steps import TINY, Case, bare_step, full_step
 from modeling_cde.losses import supervised_contrastive_loss
 
 CASE = Case("tiny", TINY, 32, 4)
@@ -86,11 +86,18 @@ def test_without_a_gpu_one_sentence():
         gpu_utilisation.main([])
 
 
-def test_the_written_step_trains():
-    model = CASE.model()
-    before = {name: value.clone() for name, value in model.named_parameters()}
-    full_step(model, CASE.batch())()
-    assert all(not torch.equal(value, before[name]) for name, value in model.named_parameters() if value.requires_grad)
+@pytest.mark.parametrize(("step", "make"), [(full_step, CASE.model), (bare_step, CASE.bare_backbone)])
+def test_the_written_steps_train(step, make):
+    model = make()
+    before = {name: value.clone() for name, value in model.named_parameters() if value.requires_grad}
+    step(model, CASE.batch())()
+    after = dict(model.named_parameters())
+    assert before and not [name for name, value in before.items() if torch.equal(value, after[name])]
+
+
+def test_the_bare_step_has_the_backbones_products_and_no_fewer():
+    bare = sum(flops_by_dtype(bare_step(CASE.bare_backbone(), CASE.batch(), bf16=True)).values())
+    assert bare == step_flops(CASE, bf16=True)["bfloat16"]  # all but the projector and the classifier
 
 
 def test_the_loop_of_the_reference_has_our_term():
