@@ -33,8 +33,6 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 SHIFTS, VIEWS = ("both", "comp", "syst"), ("single", "multi")
 NOISE = ("camera_cm", "camera_deg", "object_cm", "light_percent")
 # What the runner itself decides; a recipe that set it, too, would say two things.
@@ -132,13 +130,11 @@ def load_recipe(path: Path) -> Recipe:
     """
     if not path.is_file():
         raise ValueError(f"--config {path}: there is no such file; the benchmarks are configs/benchmark_*.yaml.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        raise ValueError(f"{path}{f' at line {where.line + 1}' if where else ''}: not plain YAML.") from error
+    # Here, because what it imports takes seconds that --help should not cost.
+    from modeling_cde.recipe import read_plain_yaml
+
     reader = _Reader(str(path))
-    given = reader.mapping(content, "the file", _KEYS)
+    given = reader.mapping(read_plain_yaml(path), "the file", _KEYS)
     for key in ("name", "title", "train", "methods", "data"):
         if key not in given:
             raise ValueError(f"{path}: the key {key!r} is missing; see benchmarks/benchmark_recipe.py.")

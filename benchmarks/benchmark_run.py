@@ -156,9 +156,9 @@ def settings(run: Run) -> dict[str, Any]:
 
     Equal settings are the same run. What a method brings by itself is not here, but in `training.arguments`.
     """
-    import yaml
+    from modeling_cde.recipe import read_plain_yaml
 
-    recipe = yaml.safe_load(Path(ROOT, run.train).read_text(encoding="utf-8"))
+    recipe = read_plain_yaml(Path(ROOT, run.train))
     parts = {"recipe": recipe, "flags": run.flags, "rooms": asdict(run.rooms) if run.rooms else {}}
     made = {name: {key: value for key, value in part.items() if key not in PLACES} for name, part in parts.items()}
     made["recipe"] = {key: value for key, value in made["recipe"].items() if key not in run.flags}

@@ -191,7 +191,10 @@ def _store_mask(
     image, format, content = decode(value, name)
     if image.size != size:
         raise BadPictureError(f"the {name} has {by(image.size)} pixels, its picture {by(size)}", "mask of another size")
-    grey = np.asarray(image if image.mode in SIXTEEN_BITS else image.convert("L")).astype(np.int64)
+    try:
+        grey = np.asarray(image if image.mode in SIXTEEN_BITS else image.convert("L")).astype(np.int64)
+    except ValueError as error:
+        raise BadPictureError(f"the {name} has colours that are not read ({error})", "broken mask") from error
     on = 2 * grey > grey.max(initial=0)
     if format == "PNG" and image.mode == "L" and region == Region(0, 0, *size) and stored == size:
         if np.array_equal(grey, 255 * on):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ENGINES = ("local", "ray")
 PROBLEMS_SHOWN = 20  # of a report's text
+LONGEST_TIMEOUT = 10**6  # seconds, of a unit; a system waits no infinite time
 _UNIT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 
 
@@ -185,8 +186,11 @@ def check_numbers(workers: int, retries: int, unit_timeout: float | None) -> Non
     for name, value, least in (("workers", workers, 1), ("retries", retries, 0)):
         if value < least:
             raise ValueError(f"The number of {name} is {value}; give at least {least}.")
-    if unit_timeout is not None and not unit_timeout > 0:
-        raise ValueError(f"unit_timeout is {unit_timeout}; give seconds above 0, or nothing to wait for ever.")
+    if unit_timeout is not None and not 0 < unit_timeout <= LONGEST_TIMEOUT:
+        raise ValueError(
+            f"unit_timeout is {unit_timeout}; give seconds above 0 and at most {LONGEST_TIMEOUT}, or nothing to wait "
+            "for ever."
+        )
 
 
 def checked_names(units: Sequence[str]) -> list[str]:

@@ -200,6 +200,7 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
     def _check_names(cls, given: dict[str, Any]) -> None:
         """Raises ValueError for a field that there is none of: Transformers would keep it without a word."""
         known = cls.option_names() | _OF_EVERY_CONFIG
+        check_attention(cls.__name__, given)
         for name, value in given.items():
             if name not in known and not name.startswith("_") and not hasattr(cls, name):
                 near = difflib.get_close_matches(name, sorted(known), n=1)
@@ -300,8 +301,23 @@ def _check_sizes(config: PreTrainedConfig) -> None:
         raise ValueError(f"backbone_config must name as many hidden_sizes as depths, not {widths} and {depths}.")
 
 
+def check_attention(owner: str, given: dict[str, Any]) -> None:
+    """Raises ValueError where a saved configuration names attention or other code that would be fetched and run.
+
+    Transformers takes `ORG/NAME` there for a repository of compiled kernels.
+    """
+    for name, value in given.items():
+        if isinstance(name, str) and name.strip("_").endswith(("implementation", "implementation_internal")):
+            if "/" in str(value):
+                raise ValueError(
+                    f"{owner}.{name} names code of a repository, {str(value)[:100]!r}, which no configuration may "
+                    "choose: take the field out; who wants it calls model.set_attn_implementation."
+                )
+
+
 def _from_fields(options: dict[str, Any]) -> PreTrainedConfig:
     """The configuration of a model of Transformers of its `model_type` and other fields."""
+    check_attention("backbone_config", options)
     model_type = options.pop("model_type", None)
     if model_type is None:
         raise ValueError('backbone_config has no "model_type": add one, for example {"model_type": "vit", ...}.')

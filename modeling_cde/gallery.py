@@ -13,16 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import PIL.Image
 import pyarrow.parquet
 import torch
 
 from .data.examples import spread_rows
+from .data.loading import check_columns
+from .data.pictures import open_picture
+from .data.row_checks import check_rows
 from .data.transforms import PairTransform
 from .predictions import predict
 from .whole_files import write_whole
 
 GALLERY_FILE = "gallery.parquet"
+
+_PICTURES = ("before", "after")
 
 # At 96 pixels a JPEG of this quality has 2 to 4 kB, a PNG of the same rendered room five times as much.
 _JPEG_QUALITY = 88
@@ -98,18 +104,39 @@ def read_gallery(path: str | Path) -> datasets.Dataset:
         A row per pair, in memory; `before` and `after` are decoded to PIL pictures.
 
     Raises:
-        ValueError: If the file is no gallery.
+        ValueError: If the file is no gallery: it comes with a checkpoint, perhaps a stranger's.
     """
+    advice = "evaluate the checkpoint again, that writes it"
     try:
         table = pyarrow.parquet.read_table(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a gallery: evaluate the checkpoint again, that writes it."
-        ) from error
-    wanted = {"before", "after", "action", "object", "pair_id", "delta"}
-    if missing := sorted(wanted - set(table.column_names)):
-        raise ValueError(f"{path} is no gallery, it has no column {missing[0]}: evaluate the checkpoint again.")
-    return datasets.Dataset(table)  # in memory; from_parquet would leave a copy in the user's cache
+        pairs = datasets.Dataset(table)  # in memory; from_parquet would leave a copy in the user's cache
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # Arrow's, and those of class names
+        raise ValueError(f"{path} cannot be read as a gallery: {advice}.") from error
+    if missing := sorted({"before", "after", "action", "object", "pair_id", "delta"} - set(table.column_names)):
+        raise ValueError(f"{path} is no gallery, it has no column {missing[0]}: {advice}.")
+    check_columns(pairs.features, str(path), required=())
+    # Not decoded by datasets, which would open whatever file or address a row names, in any format.
+    encoded = datasets.Features({**pairs.features, **dict.fromkeys(_PICTURES, datasets.Image(decode=False))})
+    pairs = datasets.Dataset(table, info=datasets.DatasetInfo(features=encoded))
+    check_rows(pairs, str(path), boxes_needed=False)
+    try:
+        deltas = np.array(table["delta"].to_pylist())
+    except ValueError:  # of several lengths
+        deltas = np.zeros(())
+    if deltas.ndim != 2 or not deltas.shape[1] or deltas.dtype.kind != "f" or not np.isfinite(deltas).all():
+        raise ValueError(f"{path} is no gallery, its deltas are not lists of as many finite numbers each: {advice}.")
+    return pairs.with_transform(_decoded)
+
+
+def _decoded(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """A batch of rows, or of some columns, with PIL pictures."""
+    ids = batch.get("pair_id")
+    for name in _PICTURES:
+        if name in batch:
+            names = ids or [None] * len(batch[name])
+            read = (open_picture(value, name, pair_id) for value, pair_id in zip(batch[name], names, strict=True))
+            batch[name] = [picture.convert("RGB") for picture in read]
+    return batch
 
 
 def _pictures(pairs: datasets.Dataset, transform: PairTransform, side: int) -> list[tuple[Any, Any]]:

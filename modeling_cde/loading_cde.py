@@ -15,6 +15,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, cached_file
 from transformers.utils.hub import extract_commit_hash, is_offline_mode
 
+from .configuration_cde import check_attention
+
 
 def copy_code(folder: str | os.PathLike[str]) -> None:
     """Writes the code beside a saved configuration: all that loading it without this package needs but weights.
@@ -69,6 +71,7 @@ def read_backbone_config(
         raise OSError(f"{backbone} has no config.json: give the folder or repository of a vision model.")
     revision = extract_commit_hash(file, None) or revision
     options, _ = PreTrainedConfig.get_config_dict(backbone, revision=revision)
+    check_attention(str(backbone), options)
     model_type = str(options.get("model_type", ""))
     if model_type.startswith("cde"):
         raise ValueError(f"{backbone} is a CDE checkpoint: load it by {kind}.from_pretrained.")

@@ -15,6 +15,7 @@ bits). `data_scripts.picture_files` does the same for builds, whose workers impo
 import http.client
 import io
 import os
+import stat
 import urllib.request
 from typing import Any
 
@@ -192,6 +193,8 @@ def _because(name: str, reason: str) -> BadPictureError:
 
 def _content(path: str | os.PathLike[str], name: str) -> bytes:
     """A file's bytes. From an open file, decoders ask for as much memory as a damaged length says, up to 4 GB."""
+    if not stat.S_ISREG(kind := os.stat(path).st_mode) and not stat.S_ISDIR(kind):  # /dev/zero never ends
+        raise _because(name, "it is a device or a pipe and no file")
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > MOST_BYTES:

@@ -118,7 +118,7 @@ def flags_of(path: Path, known: Mapping[str, tuple[Any, Any]]) -> list[str]:
         ValueError: see `parse_recipe`.
     """
     flags: list[str] = []
-    for key, value in _read(path).items():
+    for key, value in read_plain_yaml(path).items():
         if key not in known:
             raise ValueError(f"{path}: unknown key {key!r}{_nearest(str(key), set(known))}")
         field, kind = known[key]
@@ -144,8 +144,12 @@ def flags_of(path: Path, known: Mapping[str, tuple[Any, Any]]) -> list[str]:
     return flags
 
 
-def _read(path: Path) -> dict[Any, Any]:
-    """The mapping that a recipe holds."""
+def read_plain_yaml(path: Path) -> dict[Any, Any]:
+    """The mapping that a recipe holds: plain values, no references, each key once.
+
+    Raises:
+        ValueError: there is no such file, it is too large, in another encoding, or holds anything else.
+    """
     if not path.is_file():
         raise ValueError(f"--config {path}: there is no such file; the recipes are in configs/.")
     if path.stat().st_size > LARGEST_RECIPE:

@@ -1,6 +1,5 @@
 """Any trained checkpoint, from a folder or the Hub, and what is known of it."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,9 @@ from PIL import Image
 from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
+from modeling_cde.cards.tables import code, plain
 from modeling_cde.gallery import GALLERY_FILE, read_gallery
+from modeling_cde.kept_files import as_they_were_written, read_object
 from modeling_cde.methods import load_action_model
 from modeling_cde.pipeline_cde import ActionClassificationPipeline
 
@@ -73,10 +74,13 @@ class Checkpoint:
             name=name,
             commit=commit,
             pipeline=ActionClassificationPipeline(model=model, image_processor=processor),
-            metrics=None if metrics is None else json.loads(metrics.read_text(encoding="utf-8")),
+            metrics=None if metrics is None else read_object(metrics),
             comparison=None if gallery is None else Comparison(read_gallery(gallery)),
         )
         checkpoint._check()
+        if metrics is not None:
+            with as_they_were_written(metrics):
+                checkpoint.description()  # now, and not when the page is built
         return checkpoint
 
     def _check(self) -> None:
@@ -125,13 +129,13 @@ class Checkpoint:
         else:
             kind = "CDE, global: one delta for the whole picture"
         lines = [
-            f"**Checkpoint** `{self.name}` ({where})",
+            f"**Checkpoint** {code(self.name)} ({where})",
             f"**Method** {kind}; backbone `{config.backbone_config.model_type}`; delta of {config.delta_dim} numbers",
-            f"**{len(self.actions)} actions** {', '.join(self.actions)}",
+            f"**{len(self.actions)} actions** {', '.join(map(plain, self.actions))}",
         ]
         splits = {name: values for name, values in (self.metrics or {}).get("splits", {}).items() if "test" in name}
         if splits:
-            measured = ", ".join(f"{name} {values['accuracy']:.3f}" for name, values in splits.items())
+            measured = ", ".join(f"{plain(name)} {values['accuracy']:.3f}" for name, values in splits.items())
             lines.append(f"**Accuracy by its metrics.json** {measured}")
         training = (self.metrics or {}).get("training", {})
         if training.get("arguments", {}).get("view") == "single":

@@ -1,6 +1,7 @@
 """Bad input gets one sentence that names it, before anything long begins; odd but good pictures are read alike."""
 
 import io
+import os
 import resource
 from pathlib import Path
 
@@ -113,6 +114,13 @@ def test_bombs_take_no_memory(tmp_path):
     assert len(bombs) == 3 and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KB
 
 
+def test_what_never_ends_is_no_picture(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in ("/dev/zero", tmp_path / "pipe.png"):
+        with pytest.raises(BadPictureError, match="(zero|pipe.png) cannot be read as an image: it is a device"):
+            load_picture(path)
+
+
 def test_pictures_of_other_shapes_are_told():
     processor = CDEImageProcessor(size=16)
     with pytest.warns(UserWarning, match="differ in shape, 32x24 pixels before and 24x32 after"):
@@ -183,6 +191,11 @@ BAD_CELLS = [
     ({"box": [0, 0, 500, 3]}, "box .* of pair [\\w-]+ does not lie in its picture of 32x32"),
     ({"before": {"bytes": b"text", "path": None}}, "'before' of pair [\\w-]+ cannot be read as an image"),
     (
+        {"before": {"bytes": None, "path": "/dev/zero"}},
+        "names a file in place of holding the picture \\('/dev/zero'\\)",
+    ),
+    ({"after": {"bytes": None, "path": "http://192.0.2.1/a.png"}}, "names a file in place of holding the picture"),
+    (
         {"after": {"bytes": bad_pictures.encoded(Image.new("RGB", (32, 31))), "path": None}},
         "pictures of pair [\\w-]+ have different sizes, \\(32, 32\\) before and \\(32, 31\\) after",
     ),
@@ -214,6 +227,11 @@ def test_splits_of_no_use_are_named(splits):
     check(test=splits["test"].select([0]))  # one pair is enough to evaluate on
 
 
+def with_number_ids(table):
+    numbers = pa.array(range(len(table)))
+    return table.set_column(table.column_names.index("pair_id"), "pair_id", numbers)
+
+
 BAD_FILES = {
     "empty file": (lambda path: path.write_bytes(b""), "cannot be read as Parquet"),
     "text": (lambda path: path.write_text("PAR1 no, text"), "cannot be read as Parquet"),
@@ -225,6 +243,10 @@ BAD_FILES = {
     "no column": (
         lambda path: parquet.write_table(parquet.read_table(path).drop_columns(["after"]), path),
         "train-00000-of-00001.parquet: the column after is missing",
+    ),
+    "ids that are numbers": (
+        lambda path: parquet.write_table(with_number_ids(parquet.read_table(path)), path),
+        "train-00000-of-00001.parquet: the column pair_id is .*int64.* has to be text",
     ),
     "no class names": (
         lambda path: parquet.write_table(parquet.read_table(path).replace_schema_metadata(None), path),

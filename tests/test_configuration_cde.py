@@ -23,6 +23,8 @@ from tests.tiny_models import FAMILY_NAMES, backbone_config
         ({"projector_dropout": 1.0}, "projector_dropout must be in [0, 1)"),
         ({"num_prefix_tokens": -1}, "num_prefix_tokens"),
         ({"backbone_config": {"hidden_size": 8}}, 'no "model_type"'),
+        ({"_attn_implementation": "kernels-community/x"}, "_attn_implementation names code of a repository"),
+        ({"backbone_config": {"model_type": "vit", "attn_implementation": "a/b"}}, "names code of a repository, 'a/b'"),
         ({"backbone_config": {"model_type": "nonesuch"}}, "nonesuch"),
     ],
 )

@@ -3,6 +3,8 @@
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -78,8 +80,30 @@ def test_what_is_no_gallery_is_told(tmp_path):
     (tmp_path / "text.parquet").write_text("no table")
     with pytest.raises(ValueError, match="text.parquet cannot be read as a gallery"):
         read_gallery(tmp_path / "text.parquet")
-    import pyarrow.parquet
-
-    pyarrow.parquet.write_table(pyarrow.table({"before": [b""]}), tmp_path / "other.parquet")
+    pq.write_table(pa.table({"before": [b""]}), tmp_path / "other.parquet")
     with pytest.raises(ValueError, match="other.parquet is no gallery, it has no column action"):
         read_gallery(tmp_path / "other.parquet")
+
+
+def test_a_strangers_gallery_opens_no_file_and_no_address(rows, model, tmp_path):
+    train = rows["train"].select(range(6))
+    table = pq.read_table(write_gallery(model, train, TRANSFORM, tmp_path / "good.parquet", delta=torch.ones(6, 16)))
+
+    def with_column(name, values, kind=None):
+        place = table.column_names.index(name)
+        return table.set_column(place, name, pa.array(values, kind or table.schema.field(name).type))
+
+    picture = table["before"][0].as_py()["bytes"]
+    for changed, words in (
+        (with_column("before", [{"bytes": None, "path": "http://192.0.2.1/a.png"}] * 6), "row names a file"),
+        (with_column("after", [{"bytes": None, "path": str(tmp_path / "good.parquet")}] * 6), "row names a file"),
+        (with_column("after", [{"bytes": b"%!PS-Adobe-3.0 EPSF-3.0", "path": None}] * 6), "no picture format that is"),
+        (with_column("before", [picture] * 6, pa.binary()), "the column before is .* has to be Image"),
+        (with_column("action", [99] * 6), "the action of pair [\\w-]+ is 99"),
+        (with_column("pair_id", [None] * 6), "row 0 has no pair_id"),
+        (with_column("delta", [[1.0] * (2 + i % 2) for i in range(6)]), "its deltas are not lists of as many finite"),
+        (with_column("delta", [[float("nan")] * 16] * 6), "its deltas are not lists of as many finite"),
+    ):
+        pq.write_table(changed, tmp_path / "bad.parquet")
+        with pytest.raises(ValueError, match=f"bad.parquet.*{words}"):
+            read_gallery(tmp_path / "bad.parquet")

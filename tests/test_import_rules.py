@@ -106,6 +106,7 @@ def within(name: str, *allowed: str) -> bool:
         "metrics",
         "lora",
         "hub",
+        "kept_files",
         "run_lock",
         "training_state",
         "whole_files",

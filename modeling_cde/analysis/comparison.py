@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..kept_files import as_they_were_written
 from .agreement import disagreements, provenance, varying_arguments
 from .geometry_table import geometry_splits, geometry_table, split_title
 from .page import Picture, Section, as_data_uri, render_page
@@ -244,23 +245,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--title", help="heading of table and report")
     options = parser.parse_args(arguments)
     try:
-        results = load_results(*options.results)
-        known = list(dict.fromkeys(result.method for result in results))
-        unknown = [method for method in options.methods or () if method not in known]
-        if unknown:
-            raise ValueError(f"--methods {unknown[0]}: no run is of that method; there are {', '.join(known)}.")
-        results = [result for result in results if options.methods is None or result.method in options.methods]
-        output = options.output or default_output(options.results[0])
-        title = options.title or f"Comparison: {', '.join(source.name for source in options.results)}"
-        parts = [*map(str, options.results), "--reference", options.reference]
-        parts += ["--methods", *options.methods] if options.methods else []
-        command = f"python -m modeling_cde.analysis compare {shlex.join(parts)}"
-        report = write_comparison(results, output, options.reference, options.methods, title, command)
+        with as_they_were_written(", ".join(map(str, options.results))):
+            results = load_results(*options.results)
+            known = list(dict.fromkeys(result.method for result in results))
+            unknown = [method for method in options.methods or () if method not in known]
+            if unknown:
+                raise ValueError(f"--methods {unknown[0]}: no run is of that method; there are {', '.join(known)}.")
+            results = [result for result in results if options.methods is None or result.method in options.methods]
+            output = options.output or default_output(options.results[0])
+            title = options.title or f"Comparison: {', '.join(source.name for source in options.results)}"
+            parts = [*map(str, options.results), "--reference", options.reference]
+            parts += ["--methods", *options.methods] if options.methods else []
+            command = f"python -m modeling_cde.analysis compare {shlex.join(parts)}"
+            report = write_comparison(results, output, options.reference, options.methods, title, command)
+            text = to_markdown(compare(results, options.reference, order=options.methods))
     except OSError as error:  # of the system where it has a file's name, else ours
         sys.exit(f"compare: {error}" if error.filename is None else f"compare: {error.filename}: {error.strerror}.")
     except (ValueError, ModuleNotFoundError) as error:
         sys.exit(f"compare: {error}")
-    print(to_markdown(compare(results, options.reference, order=options.methods)))
+    print(text)
     print(f"{report}\n{report.parent}/table.md, table.csv, table.tex and pictures/")
 
 

@@ -6,12 +6,12 @@ reads `trainer_state.json`, which the trainer writes beside the checkpoint, and 
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..kept_files import as_they_were_written, read_object
 from .style import LINES, MARKERS, drawing, save, tidy
 
 STATE_FILE = "trainer_state.json"
@@ -46,10 +46,9 @@ def load_history(run: str | Path) -> list[dict[str, Any]]:
     path = Path(run) / STATE_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: give the output folder of a finished run.")
-    try:
-        history: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["log_history"]
-    except (json.JSONDecodeError, KeyError, TypeError):
-        raise ValueError(f"{path} is no trainer state: train again, or give the folder of another run.") from None
+    history = read_object(path).get("log_history")
+    if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
+        raise ValueError(f"{path} is no trainer state: train again, or give the folder of another run.")
     return history
 
 
@@ -65,10 +64,11 @@ def plot_training_curve(run: str | Path, path: str | Path | None = None) -> Path
 
     Raises:
         FileNotFoundError: if the run has no trainer state.
+        ValueError: if the file is none.
     """
     history = load_history(run)
     path = Path(run) / CURVE_FILE if path is None else Path(path)
-    with drawing(8, 4.3) as figure:
+    with as_they_were_written(Path(run) / STATE_FILE), drawing(8, 4.3) as figure:
         keys = sorted({key for entry in history for key in entry if _is_accuracy(key)})
         left, *others = figure.subplots(1, 2 if keys else 1, sharex=True, squeeze=False)[0]
         for colour, marker, term in zip(LINES, MARKERS, TERMS, strict=False):

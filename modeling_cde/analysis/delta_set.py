@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ..kept_files import as_they_were_written
+
 DELTAS_FILE = "deltas.safetensors"
 TRAIN_SPLIT = "train"
 PICTURES_KEY = "examples/pictures"
@@ -156,15 +158,24 @@ def load_delta_sets(run: str | Path) -> dict[str, DeltaSet]:
     """
     path = deltas_path(run)
     tensors, header = _read(path, leave_out="examples/")
+    with as_they_were_written(path):
+        return _delta_sets(path, tensors, header)
+
+
+def _delta_sets(path: Path, tensors: dict[str, npt.NDArray[Any]], header: dict[str, str]) -> dict[str, DeltaSet]:
+    """`load_delta_sets`, of what the file holds."""
     try:
-        rows: dict[str, Any] = _json(header, "rows")
-        actions: list[str] = _json(header, "actions")
-        object_names: list[str] = _json(header, "objects")
+        rows: dict[str, Any] = _json(path, header, "rows")
+        actions: list[str] = _json(path, header, "actions")
+        object_names: list[str] = _json(path, header, "objects")
     except KeyError as error:
         raise ValueError(
             f"{path}: the header has no {error}; make the file with python -m modeling_cde.evaluation."
         ) from None
-    grid = _json(header, "patch_grid") if "patch_grid" in header else None
+    for key, names in (("actions", actions), ("objects", object_names)):
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{path}: {key} in the header is no list of names; evaluate the checkpoint again.")
+    grid = _json(path, header, "patch_grid") if "patch_grid" in header else None
     sets: dict[str, DeltaSet] = {}
     for split, columns in rows.items():
         part = {
@@ -183,7 +194,7 @@ def load_delta_sets(run: str | Path) -> dict[str, DeltaSet]:
                 objects=_as(np.int64, part["objects"]),
                 actions=actions,
                 object_names=object_names,
-                opposites=_json(header, "opposites") if "opposites" in header else _known_opposites(actions),
+                opposites=_json(path, header, "opposites") if "opposites" in header else _known_opposites(actions),
                 pair_ids=[str(name) for name in columns["pair_id"]],
                 scenes=[str(name) for name in columns["scene"]],
                 patch_delta=_optional(np.float32, part.get("patch_delta")),
@@ -219,7 +230,12 @@ def load_examples(run: str | Path) -> Examples | None:
     if PICTURES_KEY not in tensors:
         return None
     pictures = _as(np.uint8, tensors[PICTURES_KEY])
-    rows: list[dict[str, Any]] = _json(header, "examples") if "examples" in header else []
+    rows: list[dict[str, Any]] = _json(path, header, "examples") if "examples" in header else []
+    if pictures.ndim != 5 or pictures.shape[1] != 2 or pictures.shape[-1] != 3 or 0 in pictures.shape:
+        raise ValueError(f"{path}: example pictures of shape {pictures.shape}, expected (m, 2, H, W, 3).")
+    described = ("split", "row", "pair_id", "action", "object")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.keys() >= set(described) for row in rows):
+        raise ValueError(f"{path}: the header does not say {', '.join(described)} of each example; evaluate again.")
     if len(rows) != len(pictures):
         raise ValueError(f"{path}: {len(pictures)} example pictures but {len(rows)} of them described in the header.")
     return Examples(pictures, rows)
@@ -250,8 +266,11 @@ def _read(path: Path, leave_out: str = "\0", only: str = "") -> tuple[dict[str, 
         raise ValueError(f"{path} is no complete safetensors file; evaluate the checkpoint again.") from None
 
 
-def _json(header: dict[str, str], key: str) -> Any:
-    return json.loads(header[key])
+def _json(path: Path, header: dict[str, str], key: str) -> Any:
+    try:
+        return json.loads(header[key])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: {key} in the header is no JSON; evaluate the checkpoint again.") from error
 
 
 def _as(kind: type[Scalar], array: npt.NDArray[Any]) -> npt.NDArray[Scalar]:

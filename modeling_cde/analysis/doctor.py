@@ -11,7 +11,6 @@ where a run has no validation split of that kind.
 """
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..kept_files import as_they_were_written, read_object
 from . import findings, signs
 from .delta_set import DELTAS_FILE, DeltaSet, load_delta_sets
 from .findings import Finding, Settings
@@ -72,6 +72,14 @@ def examine_run(run: str | Path) -> Examination:
             f"{folder} has no {STATE_FILE}, {METRICS_FILE} or {DELTAS_FILE}: give the output folder of train.py or of "
             "modeling_cde.evaluation."
         )
+    with as_they_were_written(folder):
+        return _examined(state, metrics, sets)
+
+
+def _examined(
+    state: Mapping[str, Any] | None, metrics: Mapping[str, Any] | None, sets: Mapping[str, DeltaSet]
+) -> Examination:
+    """`examine_run`, of what the files hold."""
     settings = settings_of(state, metrics, sets)
     splits: dict[str, Any] = (metrics or {}).get("splits", {})
     result = Examination()
@@ -235,15 +243,7 @@ def _all_finite(array: Any) -> bool:
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     """The object in a file, None if there is no such file."""
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is not the JSON that a run writes: it was cut off or changed; make it again.")
-    return content
+    return read_object(path) if path.exists() else None
 
 
 def _results(paths: list[Path]) -> list[Mapping[str, Any]]:
@@ -288,7 +288,8 @@ def main(arguments: list[str] | None = None) -> None:
             results += _results(kept or [run / METRICS_FILE])
             compared = compared or bool(kept)
         if compared and results:
-            together = Examination(examine_runs(results))
+            with as_they_were_written(", ".join(options.runs)):
+                together = Examination(examine_runs(results))
             few = max(map(len, group_by_seed(results))) < findings.FEWEST_SEEDS
             reason = f"fewer than {findings.FEWEST_SEEDS} seeds of runs that differ in nothing else" if few else ""
             _note(together, findings.SEED_VARIANCE, reason)

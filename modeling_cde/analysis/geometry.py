@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from ..kept_files import as_they_were_written
+from ..whole_files import write_whole
 from .calibration import BINS, measure_calibration
 from .cosines import PERMUTATIONS, measure_cosines, measure_opposites
 from .delta_set import TRAIN_SPLIT, DeltaSet, deltas_path, load_delta_sets
@@ -72,7 +74,8 @@ def measure(run: str | Path) -> dict[str, Any]:
     }
     result = _rounded(result)
     text = json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False)
-    (path.parent / GEOMETRY_FILE).write_text(text + "\n", encoding="utf-8")
+    with write_whole(path.parent / GEOMETRY_FILE) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
     return result
 
 
@@ -250,7 +253,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder with deltas.safetensors")
     for run in parser.parse_args(arguments).runs:
         try:
-            geometry = measure(run)
+            with as_they_were_written(run):
+                geometry = measure(run)
         except (ValueError, OSError) as error:
             sys.exit(f"{parser.prog}: {error}")
         print(f"{summary_table(geometry)}\n")

@@ -3,13 +3,14 @@
 The page is self-contained: it opens in any browser, from a file, without a network.
 """
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..kept_files import as_they_were_written, read_object
+from ..whole_files import write_whole
 from .delta_set import DELTAS_FILE, load_delta_sets, load_examples
 from .doctor import METRICS_FILE, Examination, examine_run
 from .geometry import GEOMETRY_FILE, measure
@@ -76,6 +77,11 @@ def analyse(run: str | Path, with_umap: bool = True) -> WrittenReport:
         ModuleNotFoundError: if a library of the extra "analysis" is not installed.
     """
     folder = Path(run)
+    with as_they_were_written(folder):
+        return _analysed(folder, with_umap)
+
+
+def _analysed(folder: Path, with_umap: bool) -> WrittenReport:
     metrics = _load_metrics(folder)
     sets = load_delta_sets(folder)
     examples = load_examples(folder)
@@ -102,7 +108,8 @@ def analyse(run: str | Path, with_umap: bool = True) -> WrittenReport:
     path = folder / REPORT_FILE
     name = folder.resolve().name
     page = render_page(f"Run {name}", sections, _summary(metrics), "Made by python -m modeling_cde.analysis.")
-    path.write_text(page, encoding="utf-8")
+    with write_whole(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
     return WrittenReport(path, geometry, trouble, pictures, examination)
 
 
@@ -114,10 +121,10 @@ def _load_metrics(folder: Path) -> dict[str, Any]:
                 f"{file} is missing: give the output folder of train.py or of python -m modeling_cde.evaluation."
             )
     try:
-        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        metrics = read_object(path)
         if not metrics["splits"] or not all("accuracy" in values for values in metrics["splits"].values()):
             raise KeyError("splits")
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(f"{path} holds no results of splits: evaluate the checkpoint again.") from None
     return metrics
 

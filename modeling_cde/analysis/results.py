@@ -222,7 +222,7 @@ def _from_run_folder(folder: Path) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is not readable as JSON ({error}): it may have been cut off; make it again."
         ) from error

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from .run_files import read_json
+from ..kept_files import read_object
 
 # Of a run, by patterns that match no deeper than they are written.
 _WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
@@ -30,10 +30,10 @@ def model_files(folder: Path) -> dict[str, Path | bytes]:
     """
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} holds no checkpoint (config.json): give the output folder of a run.")
-    config, processor = read_json(folder / "config.json"), {}
+    config, processor = read_object(folder / "config.json"), {}
     wanted = ["config.json", "preprocessor_config.json"]
     if (folder / "preprocessor_config.json").is_file():
-        processor = read_json(folder / "preprocessor_config.json")
+        processor = read_object(folder / "preprocessor_config.json")
     pipelines = [pipeline["impl"] for pipeline in config.get("custom_pipelines", {}).values()]
     references = [*config.get("auto_map", {}).values(), *processor.get("auto_map", {}).values(), *pipelines]
     code = {f"{reference.rpartition('--')[2].split('.')[0]}.py" for reference in references}
@@ -43,7 +43,7 @@ def model_files(folder: Path) -> dict[str, Path | bytes]:
             text = (folder / name).read_text(encoding="utf-8") if (folder / name).is_file() else ""
             code |= {f"{module}.py" for module in re.findall(r"^\s*from \.(\w+) import", text, flags=re.MULTILINE)}
     if (folder / "model.safetensors.index.json").is_file():
-        index = read_json(folder / "model.safetensors.index.json")
+        index = read_object(folder / "model.safetensors.index.json")
         wanted += ["model.safetensors.index.json", *sorted(set(index["weight_map"].values()))]
     else:
         wanted.append("model.safetensors")

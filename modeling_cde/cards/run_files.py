@@ -1,10 +1,10 @@
 """What a card is made of: the files of a finished run, read and checked."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..kept_files import read_object
 from .method_texts import METHODS
 
 #: Pictures that a card shows where the run has them -> what they show.
@@ -68,7 +68,7 @@ def read_run(run: str | Path) -> RunFiles:
     for name in ("config.json", "metrics.json"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: give the output folder of a finished run.")
-    config, metrics = read_json(folder / "config.json"), read_json(folder / "metrics.json")
+    config, metrics = read_object(folder / "config.json"), read_object(folder / "metrics.json")
     if str(config.get("model_type")) not in METHODS:
         raise ValueError(
             f"{folder / 'config.json'} is of a {config.get('model_type')!r} model, not of one that train.py trains "
@@ -85,21 +85,6 @@ def read_run(run: str | Path) -> RunFiles:
         folder,
         config,
         metrics,
-        read_json(geometry) if geometry.is_file() else None,
+        read_object(geometry) if geometry.is_file() else None,
         {path: text for path, text in PICTURES.items() if (folder / path).is_file()},
     )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
-
-    Raises:
-        ValueError: it holds none.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no JSON ({error}): run train.py again, or restore the file.") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} holds no JSON object: run train.py again, or restore the file.")
-    return found

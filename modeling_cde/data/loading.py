@@ -230,9 +230,9 @@ def check_class_names(source: str, schemas: Iterable[tuple[str, pa.Schema]]) -> 
             )
 
 
-def check_columns(features: datasets.Features, where: str) -> None:
+def check_columns(features: datasets.Features, where: str, required: Sequence[str] = REQUIRED_COLUMNS) -> None:
     """Raise a ValueError where a column of pairs is missing or of the wrong type; `where` says whose."""
-    missing = [name for name in REQUIRED_COLUMNS if name not in features]
+    missing = [name for name in required if name not in features]
     if missing:
         raise ValueError(
             f"{where}: the column {', '.join(missing)} is missing (there are {', '.join(features)}); rename or add it."
@@ -243,6 +243,12 @@ def check_columns(features: datasets.Features, where: str) -> None:
                 raise ValueError(
                     f"{where}: the column {name} is {features[name]} and has to be {kind.__name__}; cast it."
                 )
+    for name in ("action", "object"):
+        if name in features and not all(isinstance(item, str) for item in features[name].names or [None]):
+            raise ValueError(f"{where}: the classes of the column {name} are no names; write text for each.")
+    for name in ("pair_id", "scene"):
+        if name in features and getattr(features[name], "dtype", None) not in ("string", "large_string"):
+            raise ValueError(f"{where}: the column {name} is {features[name]} and has to be text; cast it.")
 
 
 def _checked(dataset: Any, where: str, decode: bool) -> Any:

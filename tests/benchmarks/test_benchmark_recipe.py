@@ -94,8 +94,15 @@ def test_files_that_are_no_recipe(tmp_path):
     with pytest.raises(ValueError, match="bad.yaml at line 1: not plain YAML"):
         load_recipe(tmp_path / "bad.yaml")
     (tmp_path / "list.yaml").write_text("- a")
-    with pytest.raises(ValueError, match="the file must hold `key: value` lines"):
+    with pytest.raises(ValueError, match="list.yaml: expected `key: value` lines"):
         load_recipe(tmp_path / "list.yaml")
+    for text, words in (
+        ("name: a\nname: b", "the key 'name' twice"),
+        ("name: &a b\ntitle: *a", "names of other values"),
+    ):
+        (tmp_path / "bad.yaml").write_text(text)
+        with pytest.raises(ValueError, match=f"bad.yaml at line 2: not plain YAML.*{words}"):
+            load_recipe(tmp_path / "bad.yaml")
 
 
 def test_a_redirected_recipe_has_another_name(tmp_path):

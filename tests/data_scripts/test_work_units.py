@@ -248,6 +248,7 @@ def test_other_settings_are_refused_with_the_differences(tmp_path: Path) -> None
         ({"workers": 0}, "number of workers is 0"),
         ({"retries": -1}, "number of retries is -1"),
         ({"unit_timeout": 0}, "unit_timeout is 0"),
+        ({"unit_timeout": float("inf")}, "unit_timeout is inf"),
         ({"engine": "spark"}, "engine is 'spark'; choose local or ray"),
     ],
 )

@@ -1,7 +1,9 @@
 """What the demo computes and says, without a browser."""
 
+import dataclasses
 import json
 import re
+import shutil
 import socket
 from html.parser import HTMLParser
 
@@ -176,6 +178,17 @@ def test_names_are_text_and_not_html():
     assert "script" not in tags.seen and "table" in tags.seen and "img" in tags.seen
 
 
+def test_names_are_text_and_not_markdown(folder):
+    found = Checkpoint.load(str(folder / "global"))
+    names = {0: "![x](http://192.0.2.1/a.png)", 1: "<b>", 2: "c", 3: "d"}
+    found.pipeline.model.config.id2label = names
+    splits = {"test [a](b)": {"accuracy": 0.5}}
+    text = dataclasses.replace(found, name="a`b", metrics={"splits": splits}).description()
+    assert (
+        "!\\[x\\](http" in text and "\\<b\\>" in text and "``  a`b".replace("  ", " ") in text and "\\[a\\](b)" in text
+    )
+
+
 def test_bars_end_where_their_cosine_says():
     html = drawing.bars({"open": 0.5, "close": -1.0}, 7)
     assert "left:50%;width:25.0%" in html and "right:50%;width:50.0%" in html and "over 7 training pairs" in html
@@ -188,8 +201,12 @@ def test_what_cannot_be_loaded_ends_in_one_sentence(folder, tmp_path, monkeypatc
     for name in ("config.json", "model.safetensors", "preprocessor_config.json"):
         (mixed / name).write_bytes((folder / "global" / name).read_bytes())
     gallery = read_gallery(folder / "global" / GALLERY_FILE)
-    gallery.map(lambda row: {"delta": row["delta"][:3]}).to_parquet(str(mixed / GALLERY_FILE))
+    gallery.with_format(None).map(lambda row: {"delta": row["delta"][:3]}).to_parquet(str(mixed / GALLERY_FILE))
+    odd = tmp_path / "odd"
+    shutil.copytree(folder / "patch", odd)
+    (odd / "metrics.json").write_text('{"splits": {"test": 3}}')
     for arguments, said in (
+        (["--model", str(odd)], "metrics.json cannot be used: a file of the run is not as training, evaluation"),
         ([], "give --model FOLDER or ORG/NAME, or set CDE_MODEL"),
         (["--model", str(tmp_path / "nowhere")], "there is no folder"),
         (["--model", "nowhere"], "there is no folder nowhere"),
