@@ -1,5 +1,6 @@
 """Training on a stream of pairs: its batches, its place in a checkpoint, and what happens when it breaks off."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -27,8 +28,12 @@ class StreamingTrainer(CheckpointingTrainer):
         """See `transformers.Trainer.train`.
 
         Raises:
+            ValueError: a stream is to be evaluated.
             StreamError: a stream broke off for good. A single process has saved a checkpoint of where it was then.
         """
+        given = self.eval_dataset
+        if any(isinstance(part, PairStream) for part in (given.values() if isinstance(given, Mapping) else [given])):
+            raise ValueError("A stream is trained on, and not evaluated: load the parts to validate on by load_pairs.")
         try:
             return super().train(*args, **kwargs)
         except StreamError as error:  # between two steps: all batches of a step are read before it
