@@ -127,9 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(targets_table(targets))
     command = f"python -m benchmarks.cached_features --pairs {options.pairs} --turns {options.turns}"
     command += " --quick" * options.quick
-    if folder := options.output or (None if options.quick else RESULTS):
-        details = {"batch_size": batch, "modes": details}
-        print(f"\nWritten to {write_result('cached_features', command, targets, details, folder)}.")
+    if output := options.output or (None if options.quick else RESULTS):
+        result = {"batch_size": batch, "modes": details}
+        print(f"\nWritten to {write_result('cached_features', command, targets, result, output)}.")
 
 
 if __name__ == "__main__":

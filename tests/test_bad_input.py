@@ -183,6 +183,7 @@ BAD_CELLS = [
     ({"action": -1}, "the action of pair [\\w-]+ is -1"),
     ({"object": 99}, "the object of pair [\\w-]+ is 99; it has to be one of the 10 classes, 0 to 9"),
     ({"pair_id": None}, "row 2 has no pair_id"),
+    ({"pair_id": ""}, "row 2 has no pair_id"),
     ({"before": None}, "the picture 'before' of pair [\\w-]+ is missing"),
     ({"box": None}, "has no box, to which the single view crops"),
     ({"box": [5, 0, 4, 3]}, "the box \\[5, 0, 4, 3\\] of pair [\\w-]+ is none; it has to be four whole numbers"),
@@ -224,6 +225,9 @@ def test_splits_of_no_use_are_named(splits):
         check(test=train.select([0, 1]))
     with pytest.raises(ValueError, match=f"the pair_id {train[0]['pair_id']!r} stands twice"):
         check(train=train.select([0, 0, 1, 2]))
+    turned = datasets.ClassLabel(names=train.features["action"].names[::-1])
+    with pytest.raises(ValueError, match="test and train have different classes of action"):
+        check(test=splits["test"].cast_column("action", turned))
     check(test=splits["test"].select([0]))  # one pair is enough to evaluate on
 
 
@@ -280,6 +284,16 @@ def test_a_head_of_a_readme_that_is_no_yaml(data, tmp_path):
     path = next((data / "single").glob("train-0*.parquet"))
     (tmp_path / path.name).write_bytes(path.read_bytes())
     with pytest.raises(ValueError, match="the head of its README.md is no YAML"):
+        load_shifts(str(tmp_path))
+
+
+@pytest.mark.parametrize("elsewhere", ["../other/train-", "/etc/train-", "http://192.0.2.1/train-", "zip://x::train-"])
+def test_a_readme_that_names_files_elsewhere(data, tmp_path, elsewhere):
+    text = (data / "README.md").read_text().replace("single/train-", elsewhere)
+    (tmp_path / "README.md").write_text(text)
+    path = next((data / "single").glob("train-0*.parquet"))
+    (tmp_path / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(ValueError, match=f"its README.md names '{elsewhere}.*which is not in the folder"):
         load_shifts(str(tmp_path))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 from types import SimpleNamespace
@@ -100,6 +101,8 @@ def test_epochs_differ_in_order_and_in_what_is_left_out():
     assert (
         epochs[1] == positions_of(order, 1, [leg], 0, 0) != positions_of(StreamOrder((10,) * 4, 1, 20), 1, [leg], 0, 0)
     )
+    in_one_group = [positions_of(StreamOrder((40,), seed, 20), 0, [leg], 0, 0) for seed in (0, 1)]
+    assert in_one_group[0] != in_one_group[1]
     neighbours = sum(a[0] == b[0] and abs(a[1] - b[1]) == 1 for a, b in zip(epochs[0], epochs[0][1:], strict=False))
     assert neighbours < 10  # of 34, where files read in order have 32
 
@@ -146,6 +149,11 @@ def test_a_loader_with_workers_and_one_that_has_others_after_a_stop(paths):
     other, _ = batches_of(stream, resumed=(0, 3, state))  # without workers, now
     assert other[3:] != whole[3:]
     assert sorted(sum(whole[:3] + other[3:], [])) == sorted(sum(whole, []))
+    # And once more with two: what each worker had given by then is known again.
+    alone, state = batches_of(stream)
+    pair, state = batches_of(stream, workers=2, resumed=(0, 3, json.loads(json.dumps(state))))
+    again, _ = batches_of(stream, resumed=(0, 8, json.loads(json.dumps(state))))
+    assert sorted(sum(alone[:3] + pair[3:8] + again[8:], [])) == sorted(sum(alone, []))
 
 
 def test_a_resumed_stream_reads_no_more_than_the_block_it_stopped_in(paths, monkeypatch):
@@ -181,6 +189,7 @@ def test_streamed_pairs_are_those_that_are_loaded(built, tmp_path):
     found = [row for batch in StreamedBatches(stream, list, 1) for row in batch]
     key = {row["pair_id"]: row for row in loaded}
     assert len(found) == len(loaded) and all(key[row["pair_id"]] == row for row in found)
+    assert copy.deepcopy(stream.rows).groups == stream.rows.groups  # an open file does not go to a new process
     sample = stream.sample(20)
     assert len(sample) == 20 and all(key[row["pair_id"]] == row for row in sample)
     assert len(stream.sample(10_000)) == len(loaded)
