@@ -128,6 +128,8 @@ def find_files(
     folder = Path(source)
     if folder.is_dir() and not any(path.relative_to(folder).parts[0] != "shards" for path in folder.rglob("*.parquet")):
         raise FileNotFoundError(f"The folder {source} holds no finished data set; build it there first.")
+    if folder.is_dir():
+        _check_named_files(folder)
     try:
         builder = datasets.load_dataset_builder(
             str(source), config, cache_dir=cache_dir, revision=revision, token=token
@@ -150,7 +152,45 @@ def find_files(
         raise UnknownConfigError(f"{source} has no configuration {config!r}; it has {', '.join(known)}.") from error
     except yaml.YAMLError as error:
         raise ValueError(f"{source}: the head of its README.md is no YAML; build or fetch it again.") from error
-    return {str(name): list(paths) for name, paths in (builder.config.data_files or {}).items()}
+    except (TypeError, AttributeError, KeyError, RecursionError) as error:  # of a dataset_infos.json, for one
+        raise ValueError(
+            f"{source} says in README.md or a JSON file beside it what cannot be; fetch it again."
+        ) from error
+    files = {str(name): list(map(str, paths)) for name, paths in (builder.config.data_files or {}).items()}
+    home = f"{folder.absolute()}/" if folder.is_dir() else f"hf://datasets/{source}@"
+    if elsewhere := [path for paths in files.values() for path in paths if not path.startswith(home)]:
+        raise ValueError(f"{source} names {elsewhere[0]}, which is not in it: a data set must hold its files itself.")
+    return files
+
+
+def _check_named_files(folder: Path) -> None:
+    """Raise ValueError where a folder's README.md names files elsewhere: datasets would open them, or ask a server."""
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
+
+    texts = []
+    for name, whole in (("README.md", False), (".huggingface.yaml", True)):
+        if (folder / name).is_file():
+            text = (folder / name).read_text(encoding="utf-8", errors="replace")
+            head = re.search(REGEX_YAML_BLOCK, text)
+            texts.append(text if whole else head[2] if head else "")
+    seen: set[int] = set()
+    try:
+        configs = [item for text in texts for item in (yaml.safe_load(text) or {}).get("configs") or []]
+        waiting: list[Any] = [item.get(key) for item in configs for key in ("data_files", "data_dir")]
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError, RecursionError):
+        return  # datasets says what is wrong with it
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, (dict, list)) and id(item) not in seen:  # references may stand for gigabytes
+            seen.add(id(item))
+            waiting += [*item.values()] if isinstance(item, dict) else item
+        elif isinstance(item, str) and (
+            ":" in item or item[:1] in ("/", "\\", "~") or ".." in re.split(r"[/\\]", item)
+        ):
+            raise ValueError(
+                f"{folder}: its README.md names {item[:200]!r}, which is not in the folder: a data set must hold its "
+                "files itself."
+            )
 
 
 def transform_pairs(pairs: Any, transform: Any, batch_size: int = 32) -> Any:
