@@ -38,7 +38,7 @@ _FLAT = StateDictOptions(flatten_optimizer_state_dict=True)
 
 def is_sharded(folder: str | Path) -> bool:
     """Whether the weights of a checkpoint are in shards, in place of one model.safetensors."""
-    return Path(folder, WEIGHTS).is_dir()
+    return any(Path(folder, WEIGHTS).glob("*.safetensors"))
 
 
 def save_sharded(model: nn.Module, optimizer: torch.optim.Optimizer, folder: str | Path) -> None:

@@ -23,6 +23,7 @@ from modeling_cde import checkpoint_folder
 from modeling_cde.checkpoint_folder import check_is_new, checkpoints, find_damage, newest_complete, rotate
 from modeling_cde.run_lock import alone_in
 from modeling_cde.selection import selected_epoch
+from modeling_cde.sharded_checkpoints import is_sharded
 from modeling_cde.stopping import stoppable
 from modeling_cde.trainer import CDETrainer
 from modeling_cde.training_state import read_state, write_state
@@ -342,6 +343,11 @@ def test_a_checkpoint_whose_best_one_is_lost_is_passed_over_if_there_is_another(
     assert newest_complete(tmp_path) == (20, [])
     cut(tmp_path / "checkpoint-5" / "trainer_state.json")
     assert newest_complete(tmp_path, with_best=True) == (20, [])
+
+
+def test_an_empty_folder_in_a_checkpoint_is_not_taken_for_its_shards(tmp_path):
+    (tmp_path / "weights").mkdir()
+    assert not is_sharded(tmp_path)
 
 
 def test_a_training_does_not_end_with_a_best_checkpoint_that_is_damaged(tmp_path, caplog):
