@@ -22,8 +22,18 @@ def join_processes(use_cpu: bool = False, timeout: float = 600) -> None:
     Args:
         use_cpu: the CPU is asked for, whatever else there is.
         timeout: seconds that a process waits for the others in each exchange, before it gives up.
+
+    Raises:
+        ValueError: the launcher asks for DeepSpeed, which Accelerate would leave out on a CPU without a word.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not (use_cpu or not torch.accelerator.is_available()):
+    if torch.accelerator.is_available() and not use_cpu:
+        return
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
+        raise ValueError(
+            "DeepSpeed is started on GPUs only, and this training runs on the CPU: launch it by "
+            "configs/accelerate/cpu_fsdp2.yaml, which shards there."
+        )
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return
     os.environ["ACCELERATE_USE_CPU"] = "true"
     if not dist.is_initialized():

@@ -1,15 +1,20 @@
 """CDETrainingArguments: defaults, what is refused, precision, parameter groups."""
 
 import dataclasses
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate.commands.config.config_args import load_config_from_file
 from transformers import HfArgumentParser, SchedulerType, TrainingArguments
 
 from modeling_cde import training_args
+from modeling_cde.arguments import DataArguments, ModelArguments
 from modeling_cde.training_args import CDETrainingArguments, is_test_split
 from tests.tiny_models import tiny_cde
+
+LAUNCHER_FILES = sorted((Path(__file__).parent.parent / "configs" / "accelerate").glob("*.yaml"))
 
 
 def make(tmp_path, **options):
@@ -192,3 +197,23 @@ def test_a_stated_number_of_loader_processes_stays(tmp_path):
     assert make(tmp_path, dataloader_num_workers=0).dataloader_num_workers == 0
     assert make(tmp_path, dataloader_num_workers=3).dataloader_num_workers == 3
     assert isinstance(make(tmp_path).dataloader_num_workers, int)
+
+
+def test_deepspeed_without_a_gpu_is_not_left_out_silently(monkeypatch, tmp_path):
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(ValueError, match="DeepSpeed is started on GPUs only.*cpu_fsdp2.yaml"):
+        CDETrainingArguments(str(tmp_path), use_cpu=True)
+
+
+@pytest.mark.parametrize("path", LAUNCHER_FILES, ids=lambda path: path.stem)
+def test_files_for_the_launcher(path):
+    """Accelerate reads each, and the command in its head names it, a recipe that exists and flags that train.py has."""
+    settings = load_config_from_file(str(path))
+    assert (settings.num_processes, settings.mixed_precision) == (2, "no")
+    head = " ".join(line.lstrip("# ").rstrip("\\ ") for line in path.read_text().splitlines() if line.startswith("#"))
+    command = head[head.index("accelerate launch") :].split()
+    assert command[:5] == ["accelerate", "launch", "--config_file", f"configs/accelerate/{path.name}", "train.py"]
+    flags = dict(zip(command[5::2], command[6::2], strict=True))
+    assert (path.parents[2] / flags["--config"]).is_file()
+    known = {f.name for kind in (ModelArguments, DataArguments, CDETrainingArguments) for f in dataclasses.fields(kind)}
+    assert {flag.removeprefix("--") for flag in flags} <= known | {"config"}
