@@ -206,6 +206,10 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
                 near = difflib.get_close_matches(name, sorted(known), n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"its own are {', '.join(sorted(cls.option_names()))}."
                 raise ValueError(f"{cls.__name__} has no field {name!r}; {hint}")
+            if name == "quantization_config" and not (
+                value is None or isinstance(value, dict) or hasattr(value, "to_dict")
+            ):
+                raise ValueError(f"{cls.__name__}.quantization_config must be a mapping or null, not {value!r}.")
             if name in ("dtype", "torch_dtype") and value is not None:
                 dtype = getattr(torch, value.removeprefix("torch."), None) if isinstance(value, str) else value
                 if not isinstance(dtype, torch.dtype):

@@ -24,6 +24,7 @@ from tests.tiny_models import FAMILY_NAMES, backbone_config
         ({"num_prefix_tokens": -1}, "num_prefix_tokens"),
         ({"backbone_config": {"hidden_size": 8}}, 'no "model_type"'),
         ({"_attn_implementation": "kernels-community/x"}, "_attn_implementation names code of a repository"),
+        ({"quantization_config": "x"}, "quantization_config must be a mapping or null"),
         ({"backbone_config": {"model_type": "vit", "attn_implementation": "a/b"}}, "names code of a repository, 'a/b'"),
         ({"backbone_config": {"model_type": "nonesuch"}}, "nonesuch"),
     ],
