@@ -93,12 +93,14 @@ def make_plan(
         The runs in the order in which they are made.
 
     Raises:
-        ValueError: if a method is not in the recipe, or two runs would have one name.
+        ValueError: if a method is not in the recipe, a seed is below 0, or two runs would have one name.
     """
     known = [method.key for method in recipe.methods]
     for key in methods or ():
         if key not in known:
             raise ValueError(f"--methods {key} is not in {recipe.path}{nearest(key, known)}")
+    if wrong := [seed for seed in seeds or () if seed < 0]:
+        raise ValueError(f"--seeds {wrong[0]}: seeds are 0 or more.")
     chosen = [method for method in recipe.methods if methods is None or method.key in methods]
     plan = [
         replace(_run(recipe, method, setting, shift, seed, runs), results=results)

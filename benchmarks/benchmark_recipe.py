@@ -27,6 +27,7 @@ A method with `grid: false` is run once and not for every value, because none of
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -140,6 +141,9 @@ def load_recipe(path: Path) -> Recipe:
             raise ValueError(f"{path}: the key {key!r} is missing; see benchmarks/benchmark_recipe.py.")
     if not _NAME.fullmatch(str(given["name"])):
         raise ValueError(f"{path}: name={given['name']!r} names folders; use letters, digits, dots and underscores.")
+    for key in ("name", "title", "train", "view", "split_seeds", "reference", "hardware"):
+        if not isinstance(given.get(key, ""), str):
+            raise ValueError(f"{path}: {key}={given[key]!r} must be text; in YAML yes and numbers have to be quoted.")
     methods = tuple(reader.method(key, value) for key, value in reader.mapping(given["methods"], "methods").items())
     recipe = Recipe(
         path=str(path),
@@ -232,10 +236,10 @@ class _Reader:
     def number(self, value: Any, key: str) -> float:
         """A number; YAML reads 1e-5 as text."""
         try:
-            if isinstance(value, bool):
+            if isinstance(value, bool) or not math.isfinite(float(value)):
                 raise ValueError
             return float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(f"{self.path}: {key}={value!r} must be a number.") from None
 
     def list_of(self, value: Any, key: str, kind: type) -> list[Any]:

@@ -284,6 +284,8 @@ IMPOSSIBLE = {
     "no training": (small(), "syst", {"test": 0.6, "validation": 0.5}, "leave nothing for train"),
     "no minimum": (small(), "syst", {"min_train_objects": 0}, "min_train_objects is 0"),
     "no cap": (small(), "syst", {"cap": 0.0}, "cap is 0.0"),
+    "endless cap": (small(), "syst", {"cap": float("inf")}, "cap is inf"),
+    "unknown cap": (small(), "syst", {"cap": float("nan")}, "cap is nan"),
     "half of the parts": (
         small(),
         "syst",

@@ -61,7 +61,7 @@ class CleanOptions:
             raise ValueError(
                 f"min_train_objects is {self.min_train_objects}: actions may leave training; give 1 or more."
             )
-        if self.cap is not None and self.cap <= 0:
+        if self.cap is not None and not 0 < self.cap < float("inf"):
             raise ValueError(f"cap is {self.cap}; give a positive multiple of the mean, or None for no limit.")
         if self.ood_objects is not None and set(self.ood_objects) != set(OOD_PARTS):
             names = ", ".join(self.ood_objects) or "nothing"
