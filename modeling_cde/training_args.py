@@ -43,6 +43,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "logging_steps": (0, _FINITE),
     "save_steps": (0, _FINITE),
     "eval_steps": (0, _FINITE),
+    "ddp_timeout": (1, _MOST),
+    "neftune_noise_alpha": (0, _FINITE),
 }
 _PRECISIONS = ("auto", "float32", "bf16", "fp16")
 _TEST_SPLIT = re.compile(r"(?<![a-z])test(ing|s)?(?![a-z])")

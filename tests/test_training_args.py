@@ -1,6 +1,7 @@
 """CDETrainingArguments: defaults, what is refused, precision, parameter groups."""
 
 import dataclasses
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -67,6 +68,14 @@ def test_every_field_of_ours_has_help_and_a_flag(tmp_path):
 def test_what_is_refused(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         make(tmp_path, **options)
+
+
+@pytest.mark.parametrize("name", training_args._RANGES)
+def test_numbers_out_of_range_are_named(tmp_path, name):
+    least, _ = training_args._RANGES[name]
+    for value in (least - 1, math.nan):
+        with pytest.raises(ValueError, match=f"{name} must be a (finite )?number of at least {least}.*got {value}"):
+            make(tmp_path, **{name: value})
 
 
 @pytest.mark.parametrize(
