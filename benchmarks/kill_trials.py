@@ -216,9 +216,10 @@ def main(arguments: list[str] | None = None) -> None:
         whole, trials = measure(options.trials, options.seed, Path(place), {**RECIPE, **data})
     kills = [kill for trial in trials for kill in trial.kills]
     lost = [kill for kill in kills if not kill["loads"] or kill["damaged"]]
+    equal = sum(bool(trial.kills) and not trial.differs for trial in trials)
     targets = [
         Target.of("killed trainings that end bit for bit as if left alone", f">= {len(trials)}",
-                  sum(bool(trial.kills) and not trial.differs for trial in trials), f"{len(kills)} kills in {len(trials)} trials"),
+                  equal, f"{len(kills)} kills in {len(trials)} trials"),
         Target.of("kills after which a checkpoint is damaged or does not load", "<= 0", len(lost)),
     ]  # fmt: skip
     places = {place: sum(kill["place"] == place for kill in kills) for place in PLACES}

@@ -248,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(curves_table({"curves": curves[-1:]}).splitlines()[-1], flush=True)
     print(f"\n{curves_table({'curves': curves})}\n")
     if folder := options.output or (None if options.quick else RESULTS):
-        command = "python -m benchmarks.step_cost" + " --quick" * options.quick
+        command = f"python -m benchmarks.step_cost --turns {turns}" + " --quick" * options.quick
         details = {"curves": curves, "seconds": seconds, "turns": turns}
         print(f"Written to {write_result('step_cost', command, [], details, folder)}.")
     if pictures := options.pictures or (None if options.quick else PICTURES):

@@ -1,7 +1,8 @@
 """The "action-classification" pipeline: two images in, actions with their probabilities out."""
 
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import GeneratorType
 from typing import Any
 
@@ -76,7 +77,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
             **kwargs: `top_k`: number of actions to return (default 5); `return_delta`: return the delta too;
                 `return_patches`: return the patches that a patch-wise model decided by too; `batch_size`: pairs that
                 go through the model at once (default 1); `num_workers`: processes that prepare the pictures of a list
-                or data set (default 0: one thread, which keeps up with a model on the CPU).
+                or data set (default 0: threads, as many as the model computes with).
 
         Returns:
             For one pair a list of `{"label", "score"}`, most probable first; for a list of pairs a list of those, for
@@ -104,12 +105,13 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         return super().__call__(_pair(before), **kwargs)
 
     def get_iterator(self, inputs: Any, num_workers: int, *args: Any) -> Any:
-        """See `transformers.Pipeline.get_iterator`; a batch is prepared while the model computes the one before."""
+        """See `transformers.Pipeline.get_iterator`; threads prepare the pictures of a batch side by side."""
         answers = super().get_iterator(inputs, num_workers, *args)
         # Worker processes prepare ahead by themselves. A generator is not read ahead: what it waits for may be the
         # answer to the last pair.
         if num_workers == 0 and hasattr(inputs, "__len__"):
-            answers.loader.loader = _Ahead(answers.loader.loader)
+            # On a CPU the model has all cores: a thread beside it would make each of its operations wait for one.
+            answers.loader.loader = _InThreads(answers.loader.loader, ahead=0 if self.device.type == "cpu" else 1)
         return answers
 
     def preprocess(self, item: Any) -> dict[str, torch.Tensor]:
@@ -178,26 +180,32 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         return grid
 
 
-class _Ahead:
-    """The batches of a loader; while one is in use, a thread prepares the next.
+class _InThreads:
+    """The batches of a loader, whose items threads prepare side by side.
 
     Args:
-        loader: Of known length.
+        loader: Of a data set of known length, without processes.
+        ahead: How many batches are prepared while one is in use.
     """
 
-    def __init__(self, loader: Any) -> None:
-        self.loader = loader
+    def __init__(self, loader: Any, ahead: int) -> None:
+        self.loader, self.ahead = loader, ahead
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        batches = iter(self.loader)
-        with ThreadPoolExecutor(max_workers=1) as thread:
-            coming = thread.submit(next, batches, None)
-            while (batch := coming.result()) is not None:
-                coming = thread.submit(next, batches, None)
-                yield batch
+        coming: deque[list[Future[Any]]] = deque()
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            for indices in self.loader.batch_sampler:
+                coming.append([threads.submit(self.loader.dataset.__getitem__, index) for index in indices])
+                if len(coming) > self.ahead:
+                    yield self._collated(coming.popleft())
+            while coming:
+                yield self._collated(coming.popleft())
+
+    def _collated(self, items: list[Future[Any]]) -> Any:
+        return self.loader.collate_fn([item.result() for item in items])
 
 
 def _with_classifier(encoder: PreTrainedModel) -> CDEForActionClassification:

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from modeling_cde import (
     CDEImageProcessor,
     ConcatenationForActionClassification,
 )
+from modeling_cde.pipeline_cde import _InThreads
 from tests.tiny_models import backbone_config, tiny_cde
 
 
@@ -113,28 +115,34 @@ def test_a_batch_answers_as_single_pairs_do(pipe):
     assert pipe([]) == []
 
 
-def test_a_list_is_prepared_while_the_model_computes_and_a_generator_is_not(pipe, monkeypatch):
-    prepared, waited, limit = [], [], [10.0]
-    preprocess, forward = pipe.preprocess, pipe.forward
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_a_batch_is_prepared_side_by_side_and_the_next_one_ahead_if_asked(monkeypatch, ahead):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    together, asked = threading.Barrier(2, timeout=10), []
 
-    def noted(item, **options):
-        prepared.append(item)
-        return preprocess(item, **options)
+    class Numbers:
+        def __getitem__(self, index):
+            asked.append(index)
+            together.wait()  # fails unless two are asked for at the same time
+            return index
 
-    def slow(*arguments, **options):  # a model that computes until four pairs are prepared, or for a limit
-        began = time.monotonic()
-        while len(prepared) < 4 and time.monotonic() < began + limit[0]:
+    loader = SimpleNamespace(batch_sampler=[[0, 1], [2, 3], [4, 5]], dataset=Numbers(), collate_fn=list)
+    for number, batch in enumerate(_InThreads(loader, ahead)):
+        assert batch == [2 * number, 2 * number + 1]
+        expected, began = min(6, 2 * (number + 1 + ahead)), time.monotonic()
+        while len(asked) < expected and time.monotonic() < began + 10:  # comes without asking for another batch
             time.sleep(0.001)
-        waited.append(len(prepared))
-        return forward(*arguments, **options)
+        assert len(asked) == expected
 
-    monkeypatch.setattr(pipe, "preprocess", noted)
-    monkeypatch.setattr(pipe, "forward", slow)
+
+def test_neither_a_list_on_the_cpu_nor_a_generator_is_read_ahead(pipe, monkeypatch):
+    prepared, seen = [], []
+    preprocess, forward = pipe.preprocess, pipe.forward
+    monkeypatch.setattr(pipe, "preprocess", lambda item, **more: prepared.append(item) or preprocess(item, **more))
+    monkeypatch.setattr(pipe, "forward", lambda *a, **more: seen.append(len(prepared)) or forward(*a, **more))
     expected = pipe([(X, Y)] * 5, batch_size=2)
-    assert len(expected) == 5 and waited[0] == 4
-    prepared.clear(), waited.clear()
-    limit[0] = 0.05
-    assert close(list(pipe(((X, Y) for _ in range(5)), batch_size=2)), expected) and waited[0] == 2
+    assert close(list(pipe(((X, Y) for _ in range(5)), batch_size=2)), expected)
+    assert len(expected) == 5 and seen == [2, 4, 5, 7, 9, 10]
 
 
 def test_an_error_while_preparing_ends_the_call(pipe, tmp_path):

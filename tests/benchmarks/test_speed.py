@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 import time
 
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 
 from benchmarks import data_waiting, gpu_utilisation, reference_loop, speed_table, step_overhead
 from benchmarks.flops import flops_by_dtype, step_flops
-from benchmarks.measured import Target, write_result
+from benchmarks.measured import RESULTS, Target, write_result
 from benchmarks.training_steps import TINY, Case, bare_step, full_step
 from modeling_cde.losses import supervised_contrastive_loss
 
@@ -110,6 +111,16 @@ def test_the_loop_of_the_reference_has_our_term():
 def test_the_document_holds_the_table_of_the_kept_results():
     document = speed_table.DOCUMENT.read_text(encoding="utf-8")
     assert speed_table.replaced(document, speed_table.render()) == document, "python -m benchmarks.speed_table --write"
+
+
+def test_the_speeds_in_the_readme_are_the_kept_ones():
+    readme = (speed_table.ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+) \| (.+) \| (.+) \| `python -m benchmarks\.(\w+)` \|$", readme, re.MULTILINE)
+    assert len(rows) >= 4
+    for what, bound, value, script in rows:
+        targets = json.loads((RESULTS / f"{script}.json").read_text(encoding="utf-8"))["targets"]
+        kept = next(target for target in targets if target["what"] == what)
+        assert (bound, value) == (kept["bound"], f"{kept['value']:.4g}")
 
 
 def test_the_table_is_rendered_and_a_wrong_file_named(tmp_path):
