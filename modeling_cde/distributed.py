@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 
 
-def join_processes(use_cpu: bool = False, timeout: float = 600) -> None:
+def join_processes(use_cpu: bool = False, timeout: float = 600, deepspeed: bool = False) -> None:
     """Join the processes that a launcher has started on a machine without GPUs; elsewhere nothing is done.
 
     Accelerate makes one group of such processes only if the launcher said that the CPU is meant, which
@@ -22,13 +22,14 @@ def join_processes(use_cpu: bool = False, timeout: float = 600) -> None:
     Args:
         use_cpu: the CPU is asked for, whatever else there is.
         timeout: seconds that a process waits for the others in each exchange, before it gives up.
+        deepspeed: it is asked for; the launcher may ask for it, too.
 
     Raises:
-        ValueError: the launcher asks for DeepSpeed, which Accelerate would leave out on a CPU without a word.
+        ValueError: DeepSpeed is asked for, which Accelerate would leave out on a CPU without a word.
     """
     if torch.accelerator.is_available() and not use_cpu:
         return
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
+    if deepspeed or os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
         raise ValueError(
             "DeepSpeed is started on GPUs only, and this training runs on the CPU: launch it by "
             "configs/accelerate/cpu_fsdp2.yaml, which shards there."

@@ -7,7 +7,8 @@ from torch.utils.data import DataLoader
 
 from .checkpointing import CheckpointingTrainer
 from .data.parquet_rows import StreamError
-from .data.streaming import PairStream, StreamedBatches, stream_loader
+from .data.stream_batches import StreamedBatches, stream_loader
+from .data.streaming import PairStream
 from .stopping import GO_ON
 
 

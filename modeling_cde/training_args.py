@@ -223,7 +223,7 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
     )
 
     def __post_init__(self) -> None:
-        join_processes(self.use_cpu, self.ddp_timeout)
+        join_processes(self.use_cpu, self.ddp_timeout, bool(self.deepspeed))
         self._check_ranges()
         self._choose_precision()
         if self.dataloader_num_workers is None:

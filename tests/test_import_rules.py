@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "sharding": ("data.sampler", "distributed", "lora", "pushing"),
     "stopping": ("whole_files",),
     "losses": ("contrastive",),
-    "stream_training": ("checkpointing", "data.parquet_rows", "data.streaming", "stopping"),
+    "stream_training": ("checkpointing", "data.parquet_rows", "data.stream_batches", "data.streaming", "stopping"),
     "trainer": ("stream_training", "data.sampler", "data.streaming", "distributed", "losses", "training_args"),
     "feature_cache": ("data.collator", "data.transforms", "feature_files", "lora"),
     "feature_files": ("whole_files",),

@@ -208,10 +208,11 @@ def test_a_stated_number_of_loader_processes_stays(tmp_path):
     assert isinstance(make(tmp_path).dataloader_num_workers, int)
 
 
-def test_deepspeed_without_a_gpu_is_not_left_out_silently(monkeypatch, tmp_path):
-    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+@pytest.mark.parametrize("options", [{}, {"deepspeed": "ds.json"}])
+def test_deepspeed_without_a_gpu_is_not_left_out_silently(monkeypatch, tmp_path, options):
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "false" if options else "true")
     with pytest.raises(ValueError, match="DeepSpeed is started on GPUs only.*cpu_fsdp2.yaml"):
-        CDETrainingArguments(str(tmp_path), use_cpu=True)
+        make(tmp_path, **options)
 
 
 @pytest.mark.parametrize("path", LAUNCHER_FILES, ids=lambda path: path.stem)

@@ -22,8 +22,9 @@ from modeling_cde.data.loading import load_pairs
 from modeling_cde.data.parquet_rows import ParquetRows, StreamError
 from modeling_cde.data.schema import SPLITS, pair_features
 from modeling_cde.data.shifts import load_shifts
+from modeling_cde.data.stream_batches import StreamedBatches
 from modeling_cde.data.stream_order import Leg, StreamOrder, cut
-from modeling_cde.data.streaming import PairStream, StreamedBatches, stream_pairs
+from modeling_cde.data.streaming import PairStream, stream_pairs
 from modeling_cde.trainer import CDETrainer
 from tests.data.streamed_pairs import SIZES, batches_of, named, stream_of, write_files
 from tests.data.tiny_pairs import ACTIONS, OBJECTS, write_shards
