@@ -32,15 +32,15 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     from accelerate import PartialState
     from transformers import set_seed
 
-    from modeling_cde.arguments import DataArguments, ModelArguments
-    from modeling_cde.checkpoint_folder import check_is_new
-    from modeling_cde.distributed import use_all_cores
-    from modeling_cde.feature_cache import check_caching
     from modeling_cde.methods import METHODS, make_model
-    from modeling_cde.recipe import parse_recipe
-    from modeling_cde.run_record import run_record
-    from modeling_cde.selection import check_last_is_kept
-    from modeling_cde.training_args import CDETrainingArguments
+    from modeling_cde.training.arguments import DataArguments, ModelArguments
+    from modeling_cde.training.checkpoints.checkpoint_folder import check_is_new
+    from modeling_cde.training.distributed import use_all_cores
+    from modeling_cde.training.feature_cache import check_caching
+    from modeling_cde.training.recipe import parse_recipe
+    from modeling_cde.training.run_record import run_record
+    from modeling_cde.training.selected_epoch import check_last_is_kept
+    from modeling_cde.training.training_args import CDETrainingArguments
 
     brought = {name: method.flags for name, method in METHODS.items()}
     kinds = (ModelArguments, DataArguments, CDETrainingArguments)
@@ -57,10 +57,10 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     with state.main_process_first():
         render_rooms(data_args)
     from modeling_cde.data.collator import PairCollator
-    from modeling_cde.progress import show_progress
-    from modeling_cde.selection import selection_metrics
-    from modeling_cde.trainer import CDETrainer
-    from modeling_cde.training_data import training_parts, training_splits, training_transforms
+    from modeling_cde.training.progress import show_progress
+    from modeling_cde.training.selected_epoch import selection_metrics
+    from modeling_cde.training.trainer import CDETrainer
+    from modeling_cde.training.training_data import training_parts, training_splits, training_transforms
 
     splits = training_splits(data_args, train_args)
     actions = splits["train"].features["action"].names
@@ -83,7 +83,7 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
 def main(arguments: list[str], *callbacks: Any) -> None:
     """Train and evaluate; end with one sentence where arguments, data or files are of no use."""
     started = time.time()
-    from modeling_cde.training_data import sentence_of
+    from modeling_cde.training.training_data import sentence_of
 
     known: tuple[type[Exception], ...] = (ValueError, OSError, ImportError, TypeError, RuntimeError)
     try:
@@ -97,14 +97,14 @@ def main(arguments: list[str], *callbacks: Any) -> None:
 
 def train(trainer: Any, splits: dict[str, Any], transform: Any, record: Any, started: float, callbacks: Any) -> None:
     """Train, evaluate, and leave checkpoint, numbers, picture and card in the output folder."""
-    from modeling_cde.analysis.curves import plot_training_curve
+    from modeling_cde.analysis.plots.curves import plot_training_curve
     from modeling_cde.cards.model_card import write_model_card
     from modeling_cde.cards.publishing import publish_run
-    from modeling_cde.data.shifts import reported_splits
-    from modeling_cde.doctor_callback import DoctorCallback
-    from modeling_cde.evaluation import evaluate_splits, results_table
-    from modeling_cde.selection import restore_last, selected_epoch
-    from modeling_cde.training_data import bank_of
+    from modeling_cde.data.load_splits import reported_splits
+    from modeling_cde.evaluation.evaluate import evaluate_splits, results_table
+    from modeling_cde.training.doctor_callback import DoctorCallback
+    from modeling_cde.training.selected_epoch import restore_last, selected_epoch
+    from modeling_cde.training.training_data import bank_of
     from modeling_cde.whole_files import write_whole
 
     if "lora" in record and trainer.is_world_process_zero():
@@ -143,8 +143,8 @@ def train(trainer: Any, splits: dict[str, Any], transform: Any, record: Any, sta
 
 
 if __name__ == "__main__":
-    from modeling_cde.distributed import tells_of_lost_processes
-    from modeling_cde.stopping import stoppable
+    from modeling_cde.training.distributed import tells_of_lost_processes
+    from modeling_cde.training.stopping import stoppable
 
     with stoppable("train.py") as stop, tells_of_lost_processes("train.py"):
         main(sys.argv[1:], stop)

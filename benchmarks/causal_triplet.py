@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.benchmark_flags import check_flags
-from benchmarks.benchmark_plan import Run, make_plan
-from benchmarks.benchmark_recipe import Recipe, load_recipe, redirect
-from benchmarks.benchmark_run import TRAIN, Outcome, read_result
-from benchmarks.run_engines import ENGINES, LocalEngine, RayEngine, open_engine
+from benchmarks.paper.flags import check_flags
+from benchmarks.paper.plan import Run, make_plan
+from benchmarks.paper.recipe import Recipe, load_recipe, redirect
+from benchmarks.paper.run import TRAIN, Outcome, read_result
+from benchmarks.paper.run_engines import ENGINES, LocalEngine, RayEngine, open_engine
 
 
 def estimate(
@@ -129,7 +129,7 @@ def accuracies(result: dict[str, Any]) -> str:
 
 def show_table(recipe: Recipe, folder: Path) -> None:
     """Print the table of the results and write it with its pictures and report."""
-    from modeling_cde.analysis import comparison
+    from modeling_cde.analysis.compare import comparison
 
     if not any(folder.glob("*.json")):
         print(f"{folder} holds no results yet.")
@@ -171,7 +171,7 @@ def main(arguments: Sequence[str] | None = None, train: Sequence[str] = TRAIN) -
         check_flags(plan)
         done = {run.name: result for run in plan if (result := read_result(run)) is not None}
         show_plan(recipe, plan, done)
-        from benchmarks.benchmark_data import missing_data, prepare_data
+        from benchmarks.paper.data import missing_data, prepare_data
 
         problem = missing_data(recipe)
         if options.dry_run:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from data_scripts.pictures import open_picture
+from data_scripts.stored_views import open_picture
 
 COLOR, MASK, BBOX, ANNOTATIONS = "color", "mask", "bbox", "annotations.csv"
 FIELDS = ("scene", "idx", "figure", "noun", "verb", "xmin", "ymin", "xmax", "ymax")
@@ -68,7 +68,7 @@ def write_houses(shards: Sequence[str | os.PathLike[str]], root: str | os.PathLi
     PNG; PNGs keep their bytes.
 
     Args:
-        shards: Files of `modeling_cde.data.build.write_shard`, of one `pair_features`.
+        shards: Files of `modeling_cde.data.building.build.write_shard`, of one `pair_features`.
         root: Folder of the houses; made if it is not there.
 
     Returns:

@@ -3,7 +3,8 @@
 Pictures in other forms than upright RGB are converted: Exif orientation is applied, palettes, grey and CMYK become RGB,
 transparent parts are put over black (what they hide is not meant to be seen), of 16 bits the upper eight count.
 Colour profiles and other metadata are dropped. Animations and files of several pages are refused: which of the pictures
-is meant is not known. `modeling_cde.pictures_cde` does the same where models see pictures; a test compares the two.
+is meant is not known. `modeling_cde.models.pictures_cde` does the same where models see pictures; a test
+compares the two.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--private", action="store_true", help="only its owners see the repository")
     options = parser.parse_args(arguments)
 
-    from modeling_cde.data.publishing import push_to_hub
+    from modeling_cde.data.building.publishing import push_to_hub
 
     try:
         url = push_to_hub(options.data, options.repo, private=options.private)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_scripts.builds import PROTOCOLS, SHIFTS, VIEWS, plain_errors
+from data_scripts.builds.build_commands import PROTOCOLS, SHIFTS, VIEWS, plain_errors
 
 if TYPE_CHECKING:
     from modeling_cde.data.splits import CausalTripletOptions, CleanOptions
@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def split(options: argparse.Namespace) -> None:
     """Split the shards again and report."""
-    from data_scripts.ledger import locked
-    from modeling_cde.data.build import assemble
+    from data_scripts.builds.ledger import locked
+    from modeling_cde.data.building.build import assemble
 
     protocol = options.protocol or "clean"
     protocol_options = _protocol_options(options, protocol)
@@ -95,7 +95,7 @@ def check(data: Path, view: str, shift: str | None = None) -> None:
         FileNotFoundError: There are no shards, or no manifests.
         ValueError: Something does not fit; the sentence says what.
     """
-    from modeling_cde.data.build import check_files, read_annotations
+    from modeling_cde.data.building.build import check_files, read_annotations
     from modeling_cde.data.splits import SplitManifest
 
     shards = data / "shards" / view

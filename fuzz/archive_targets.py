@@ -25,7 +25,7 @@ def picture(kind: str, mode: str = "RGB") -> bytes:
 
 def archive(data: bytes, folder: Path) -> object:
     """A zip, tar or compressed tar: its list, and every file that the list names."""
-    from data_scripts.archives import ArchiveError, open_files
+    from data_scripts.archives.archive import ArchiveError, open_files
 
     path = folder / "archive"
     path.write_bytes(data)
@@ -48,7 +48,7 @@ def archive(data: bytes, folder: Path) -> object:
 
 def model_picture(data: bytes, folder: Path) -> object:
     """A picture as models, training and the demo take it: from a file and from bytes, both alike."""
-    from modeling_cde.image_processing_cde import load_picture
+    from modeling_cde.models.image_processing_cde import load_picture
 
     path = folder / "picture"
     path.write_bytes(data)
@@ -60,7 +60,7 @@ def model_picture(data: bytes, folder: Path) -> object:
 
 def source_picture(data: bytes, folder: Path) -> object:
     """A picture as builds take it, stored whole and as it is, or encoded anew."""
-    from data_scripts.pictures import store_pair
+    from data_scripts.stored_views import store_pair
 
     whole = store_pair(data, data, None, view="multi", image_size=None)
     small = store_pair(data, data, None, view="multi", image_size=6)

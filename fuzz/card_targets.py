@@ -50,7 +50,7 @@ def page(data: bytes, folder: Path) -> object:
 
 def dataset_card(data: bytes, folder: Path) -> object:
     """Title, licence and the other texts of a data set's card, and its header."""
-    from modeling_cde.data.card import DatasetCard, render_readme
+    from modeling_cde.data.building.card import DatasetCard, render_readme
     from modeling_cde.data.splits import SplitManifest
 
     told = _files(data)

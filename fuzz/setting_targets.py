@@ -45,8 +45,8 @@ def flag(data: bytes, folder: Path) -> object:
 
 
 def _parsed(arguments: list[str]) -> object:
-    from modeling_cde.arguments import DataArguments, ModelArguments
-    from modeling_cde.recipe import parse_recipe
+    from modeling_cde.training.arguments import DataArguments, ModelArguments
+    from modeling_cde.training.recipe import parse_recipe
 
     said = io.StringIO()
     try:
@@ -58,14 +58,14 @@ def _parsed(arguments: list[str]) -> object:
 
 def job(data: bytes, folder: Path) -> object:
     """What a worker is sent."""
-    from data_scripts.packing import unpack_job
+    from data_scripts.builds.packing import unpack_job
 
     return unpack_job(data)
 
 
 def state(data: bytes, folder: Path) -> object:
     """The optimizer's state in a checkpoint of a training."""
-    from modeling_cde.training_state import read_state
+    from modeling_cde.training.checkpoints.state_file import read_state
 
     (folder / "optimizer.safetensors").write_bytes(data)
     return read_state(folder / "optimizer.safetensors")
@@ -73,7 +73,7 @@ def state(data: bytes, folder: Path) -> object:
 
 def checkpoint(data: bytes, folder: Path) -> object:
     """The manifest of a checkpoint, by which complete ones are told from others."""
-    from modeling_cde.checkpoint_folder import MANIFEST, newest_complete
+    from modeling_cde.training.checkpoints.checkpoint_folder import MANIFEST, newest_complete
 
     (folder / "checkpoint-3").mkdir()
     (folder / "checkpoint-3" / "model.safetensors").write_bytes(b"abc")
@@ -85,7 +85,7 @@ def checkpoint(data: bytes, folder: Path) -> object:
 
 
 def _recipes() -> Mapping[str, bytes]:
-    from modeling_cde.arguments import DataArguments, ModelArguments
+    from modeling_cde.training.arguments import DataArguments, ModelArguments
 
     fields = {field.name for kind in (ModelArguments, DataArguments) for field in dataclasses.fields(kind)}
     seeds = {}
@@ -121,7 +121,7 @@ def _states() -> Mapping[str, bytes]:
 
     import torch
 
-    from modeling_cde.training_state import write_state
+    from modeling_cde.training.checkpoints.state_file import write_state
 
     value = {
         "state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.ones(2, 3)}},
@@ -142,7 +142,7 @@ def _manifests() -> Mapping[str, bytes]:
 def _jobs() -> Mapping[str, bytes]:
     import pyarrow as pa
 
-    from data_scripts.packing import pack_job
+    from data_scripts.builds.packing import pack_job
     from data_scripts.rooms.units import RoomsSource, Settings
 
     return {"rooms": pack_job(RoomsSource(Settings("multi", 3, 64, 0, 2)), pa.schema({"a": pa.int32()}))}
@@ -156,5 +156,7 @@ TARGETS = (
     Target("flag", flag, (ValueError, OSError), _flags, (b"{", b"NaN", b"1e999", b"[]"), 0.5),
     Target("state", state, (ValueError,), _states, (b"<tensor>", b"<tuple>", b"[" * 2000, b"F32", b"data_offsets")),
     Target("checkpoint", checkpoint, (), _manifests, (b"../", b"/etc/passwd")),
-    Target("job", job, (ValueError,), _jobs, (b"object", b"function", b"os:system", b"data_scripts.workers:work")),
+    Target(
+        "job", job, (ValueError,), _jobs, (b"object", b"function", b"os:system", b"data_scripts.builds.workers:work")
+    ),
 )

@@ -54,7 +54,7 @@ def source(data: bytes, folder: Path) -> object:
 
 def epic(data: bytes, folder: Path) -> object:
     """EPIC-KITCHENS-100's table of annotations."""
-    from data_scripts.epic_kitchens.tables import read_rows
+    from data_scripts.epic_kitchens.csv_tables import read_rows
 
     path = folder / "EPIC_100_train.csv"
     path.write_bytes(data)
@@ -126,7 +126,7 @@ def _houses() -> Mapping[str, bytes]:
 
 
 def _data_set() -> Mapping[str, bytes]:
-    from data_scripts.shards import encode_shard
+    from data_scripts.builds.shards import encode_shard
     from fuzz.archive_targets import picture
     from modeling_cde.data.schema import pair_features
 

@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .configuration_cde import CDEConfig
-from .image_processing_cde import CDEImageProcessor
-from .modeling_baselines import ICMConfig, ICMForActionClassification, SMSConfig, SMSForActionClassification
-from .modeling_cde import CDEActionClassifierOutput, CDEForActionClassification, CDEModel, CDEModelOutput
-from .modeling_concatenation import BaselineOutput, ConcatenationConfig, ConcatenationForActionClassification
-from .modeling_joint import JointEncoderConfig, JointEncoderForActionClassification
-from .modeling_neighbours import NeighboursConfig, NeighboursForActionClassification
-from .modeling_token_baselines import (
+from .models.configuration_cde import CDEConfig
+from .models.image_processing_cde import CDEImageProcessor
+from .models.modeling_cde import CDEActionClassifierOutput, CDEForActionClassification, CDEModel, CDEModelOutput
+from .models.modeling_concatenation import BaselineOutput, ConcatenationConfig, ConcatenationForActionClassification
+from .models.modeling_icm_sms import ICMConfig, ICMForActionClassification, SMSConfig, SMSForActionClassification
+from .models.modeling_joint import JointEncoderConfig, JointEncoderForActionClassification
+from .models.modeling_neighbours import NeighboursConfig, NeighboursForActionClassification
+from .models.modeling_token_baselines import (
     OracleMaskConfig,
     OracleMaskForActionClassification,
     TokenMatchingConfig,
     TokenMatchingForActionClassification,
 )
-from .pipeline_cde import TASK, ActionClassificationPipeline
+from .models.pipeline_cde import TASK, ActionClassificationPipeline
 
 if TYPE_CHECKING:
-    from .losses import CDELoss, sparsity_loss, supervised_contrastive_loss
-    from .trainer import CDETrainer
-    from .training_args import CDETrainingArguments
+    from .training.losses import CDELoss, sparsity_loss, supervised_contrastive_loss
+    from .training.trainer import CDETrainer
+    from .training.training_args import CDETrainingArguments
 
 __version__ = "0.1.0"
 
@@ -63,11 +63,11 @@ __all__ = [
 ]
 
 _LATER = {
-    "CDELoss": "losses",
-    "sparsity_loss": "losses",
-    "supervised_contrastive_loss": "losses",
-    "CDETrainer": "trainer",
-    "CDETrainingArguments": "training_args",
+    "CDELoss": "training.losses",
+    "sparsity_loss": "training.losses",
+    "supervised_contrastive_loss": "training.losses",
+    "CDETrainer": "training.trainer",
+    "CDETrainingArguments": "training.training_args",
 }
 
 for _config, _model in {

@@ -140,7 +140,7 @@ def quantize_onnx(path: str | Path, output: str | Path, convolutions: bool = Fal
     """Writes an ONNX file with int8 weights; activations are quantised while it runs, without calibration.
 
     It is ONNX Runtime's dynamic quantisation; PyTorch's own (`torch.ao.quantization`) is deprecated. What it does to
-    speed and accuracy is measured by `benchmarks/export_speed.py`.
+    speed and accuracy is measured by `benchmarks/speed/export_speed.py`.
 
     Args:
         path: A float32 file of `export_onnx`.
@@ -286,7 +286,7 @@ def _export(options: argparse.Namespace) -> None:
     if options.int8:
         small = quantize_onnx(path, path.with_name(f"{path.stem}_int8.onnx"), convolutions=options.int8 == "all")
         print(_described(small, differences(model, small, height, width)))
-        print("What int8 does to accuracy and speed: python -m benchmarks.export_speed --help")
+        print("What int8 does to accuracy and speed: python -m benchmarks.speed.export_speed --help")
 
 
 def _described(path: Path, found: Mapping[str, float]) -> str:

@@ -8,18 +8,18 @@ from typing import Any
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils.hub import cached_file, extract_commit_hash
 
-from .adapter_files import load_lora
-from .arguments import ModelArguments
-from .configuration_cde import CDEConfig, vision_config
 from .data.splits import OPPOSITES
-from .image_processing_cde import CDEImageProcessor
-from .lora import add_lora, merged
-from .modeling_baselines import ICMForActionClassification, SMSForActionClassification
-from .modeling_cde import CDEForActionClassification
-from .modeling_concatenation import ConcatenationForActionClassification
-from .modeling_joint import JointEncoderForActionClassification
-from .modeling_neighbours import NeighboursForActionClassification
-from .modeling_token_baselines import OracleMaskForActionClassification, TokenMatchingForActionClassification
+from .models.configuration_cde import CDEConfig, vision_config
+from .models.image_processing_cde import CDEImageProcessor
+from .models.modeling_cde import CDEForActionClassification
+from .models.modeling_concatenation import ConcatenationForActionClassification
+from .models.modeling_icm_sms import ICMForActionClassification, SMSForActionClassification
+from .models.modeling_joint import JointEncoderForActionClassification
+from .models.modeling_neighbours import NeighboursForActionClassification
+from .models.modeling_token_baselines import OracleMaskForActionClassification, TokenMatchingForActionClassification
+from .training.arguments import ModelArguments
+from .training.checkpoints.adapter_files import load_lora
+from .training.lora import add_lora, merged
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 import drawing
 import gradio as gr
 from checkpoint import Checkpoint
-from pictures import WrongPicture, open_pair
+from given_pictures import WrongPicture, open_pair
 
 EXAMPLES = Path(__file__).parent / "examples"
 NEIGHBOURS = 6

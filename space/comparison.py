@@ -31,7 +31,7 @@ class Comparison:
     """Training pairs of a checkpoint, to compare new deltas with.
 
     Args:
-        pairs: From `modeling_cde.gallery.read_gallery`.
+        pairs: From `modeling_cde.evaluation.gallery.read_gallery`.
     """
 
     def __init__(self, pairs: datasets.Dataset) -> None:

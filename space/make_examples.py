@@ -11,8 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.schema import OPPOSITES
-from modeling_cde.data.shifts import load_shifts
 from modeling_cde.data.transforms import PairTransform
 
 SIDE = 128

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from modeling_cde.data.build import assemble, write_shard
+from modeling_cde.data.building.build import assemble, write_shard
 from modeling_cde.data.schema import pair_features
 
 ACTIONS = ["clean", "close", "dirty", "open"]

@@ -16,14 +16,14 @@ from safetensors.torch import load_file, save_file
 
 from data_scripts import picture_files
 from modeling_cde import CDEForActionClassification, CDEImageProcessor, CDEModel
-from modeling_cde.data.pictures import cut_region
-from modeling_cde.data.pictures import open_picture as open_stored
+from modeling_cde.data.crops import cut_region
+from modeling_cde.data.crops import open_picture as open_stored
+from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.regions import Region
 from modeling_cde.data.row_checks import check_splits
-from modeling_cde.data.shifts import load_shifts
 from modeling_cde.data.transforms import PairTransform
-from modeling_cde.evaluation import evaluate_splits
-from modeling_cde.pictures_cde import BadPictureError, load_picture
+from modeling_cde.evaluation.evaluate import evaluate_splits
+from modeling_cde.models.pictures_cde import BadPictureError, load_picture
 from tests import bad_pictures
 from tests.drawn_pairs import draw_data_set
 from tests.tiny_models import tiny_cde
@@ -359,7 +359,7 @@ def test_commands_end_with_one_sentence(data, copy, tmp_path, capsys, monkeypatc
 
     from modeling_cde.analysis.__main__ import main as analyse
     from modeling_cde.cards.__main__ import main as card
-    from modeling_cde.evaluation import main as evaluate
+    from modeling_cde.evaluation.evaluate import main as evaluate
 
     train = runpy.run_path(str(ROOT / "train.py"))["main"]
     bad, output = tmp_path / "bad.yaml", tmp_path / "output"

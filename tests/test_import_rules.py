@@ -10,51 +10,57 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "modeling_cde"
 HUB_FILES = tuple(
-    f"{name}_cde"
+    f"models.{name}_cde"
     for name in "configuration backbones checks loading modeling pictures image_processing pipeline".split()
 )
 BASELINES = tuple(
-    f"modeling_{name}" for name in ("concatenation", "baselines", "joint", "token_baselines", "neighbours")
+    f"models.modeling_{name}" for name in ("concatenation", "icm_sms", "joint", "token_baselines", "neighbours")
 )
 # What a machine has that can load a checkpoint: Transformers brings numpy and safetensors.
 HUB_LIBRARIES = {"torch", "transformers", "numpy", "PIL", "safetensors", *sys.stdlib_module_names}
 
-_MODELS = (*HUB_FILES, *BASELINES, "methods")
-MODELS = {f"{PACKAGE}.{name}" for name in _MODELS}
-# What may be imported of the package, with what is below it.
+MODELS = {f"{PACKAGE}.{name}" for name in (*HUB_FILES, *BASELINES, "methods")}
+# What a module may import of the package, with what is below it.
 MAY_IMPORT = {
-    "methods": (*_MODELS, "arguments", "data.splits", "lora", "adapter_files"),
-    "adapter_files": ("lora",),
-    "pushing": ("hub", "lora", "cards.checkpoint_files"),
-    "checkpoint_folder": ("whole_files",),
-    "checkpointing": (
-        "adapter_files",
-        "checkpoint_folder",
+    "methods": ("models", "training.arguments", "data.splits", "training.lora", "training.checkpoints.adapter_files"),
+    "training.checkpoints.adapter_files": ("training.lora",),
+    "cards.pushing": ("cards.hub", "training.lora", "cards.checkpoint_files"),
+    "training.checkpoints.checkpoint_folder": ("whole_files",),
+    "training.checkpoints.checkpointing": (
+        "cards.pushing",
         "data.sampler",
-        "lora",
-        "pushing",
-        "run_lock",
-        "sharded_checkpoints",
-        "sharding",
-        "training_state",
+        "training.checkpoints",
+        "training.lora",
+        "training.sharding",
         "whole_files",
     ),
-    "sharded_checkpoints": ("training_state",),
-    "sharding": ("data.sampler", "distributed", "lora", "pushing"),
-    "stopping": ("whole_files",),
-    "losses": ("contrastive",),
-    "stream_training": ("checkpointing", "data.parquet_rows", "data.stream_batches", "data.streaming", "stopping"),
-    "trainer": ("stream_training", "data.sampler", "data.streaming", "distributed", "losses", "training_args"),
-    "feature_cache": ("data.collator", "data.transforms", "feature_files", "lora"),
-    "feature_files": ("whole_files",),
-    "training_data": ("arguments", "data", "feature_cache", "training_args"),
-    "selection": ("metrics",),
-    "run_record": ("arguments", "data.shifts", "lora", "training_args"),
-    "predictions": ("data", "metrics"),
-    "gallery": ("data", "predictions", "whole_files"),
-    "evaluation": (*_MODELS, "data", "gallery", "metrics", "predictions", "whole_files"),
+    "training.checkpoints.sharded_checkpoints": ("training.checkpoints.state_file",),
+    "training.sharding": ("data.sampler", "training.distributed", "training.lora", "cards.pushing"),
+    "training.stopping": ("whole_files",),
+    "training.losses": ("training.contrastive",),
+    "training.stream_training": ("training.checkpoints.checkpointing", "data.streaming", "training.stopping"),
+    "training.trainer": (
+        "data.sampler",
+        "data.streaming",
+        "training.distributed",
+        "training.losses",
+        "training.stream_training",
+        "training.training_args",
+    ),
+    "training.feature_cache": ("data.collator", "data.transforms", "training.feature_files", "training.lora"),
+    "training.feature_files": ("whole_files",),
+    "training.training_data": ("data", "training.arguments", "training.feature_cache", "training.training_args"),
+    "training.selected_epoch": ("metrics",),
+    "training.run_record": ("data.load_splits", "training.arguments", "training.lora", "training.training_args"),
+    "evaluation.predictions": ("data", "metrics"),
+    "evaluation.gallery": ("data", "evaluation.predictions", "whole_files"),
+    "evaluation.evaluate": ("methods", "models", "data", "evaluation", "metrics", "whole_files"),
     "export": ("methods",),
 }
+
+
+def file_of(name: str) -> Path:
+    return (ROOT / PACKAGE / name.replace(".", "/")).with_suffix(".py")
 
 
 def module_name(file: Path) -> str:
@@ -100,20 +106,20 @@ def within(name: str, *allowed: str) -> bool:
 @pytest.mark.parametrize(
     "name",
     [
-        "configuration_cde",
-        "contrastive",
-        "distributed",
+        "models.configuration_cde",
+        "training.contrastive",
+        "training.distributed",
         "metrics",
-        "lora",
-        "hub",
+        "training.lora",
+        "cards.hub",
         "kept_files",
-        "run_lock",
-        "training_state",
+        "training.checkpoints.run_lock",
+        "training.checkpoints.state_file",
         "whole_files",
     ],
 )
 def test_imports_nothing_local(name):
-    assert local(ROOT / PACKAGE / f"{name}.py") == set()
+    assert local(file_of(name)) == set()
 
 
 def test_splits_are_pure():
@@ -127,36 +133,37 @@ def test_splits_are_pure():
 
 @pytest.mark.parametrize("name", HUB_FILES)
 def test_hub_files_import_only_each_other(name):
-    file = ROOT / PACKAGE / f"{name}.py"
+    file = file_of(name)
     assert local(file) <= {f"{PACKAGE}.{other}" for other in HUB_FILES}
     assert {item.split(".")[0] for item in imports(file)} <= HUB_LIBRARIES | {PACKAGE}
     # Transformers copies what this expression finds in the text, docstrings included, flat from the same folder.
     copied = re.findall(r"^\s*from\s+\.(\S*)\s+import", file.read_text(), flags=re.MULTILINE)
-    assert set(copied) <= set(HUB_FILES)
+    assert {f"models.{other}" for other in copied} <= set(HUB_FILES)
     assert f"import {PACKAGE}" not in file.read_text() and f"from {PACKAGE}" not in file.read_text()
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_the_other_models_are_built_on_the_hub_files(name):
-    assert local(ROOT / PACKAGE / f"{name}.py") <= MODELS - {f"{PACKAGE}.methods"}
+    assert local(file_of(name)) <= MODELS - {f"{PACKAGE}.methods"}
 
 
 @pytest.mark.parametrize(("name", "allowed"), MAY_IMPORT.items())
 def test_a_module_imports_only_what_it_is_made_of(name, allowed):
-    found = local(ROOT / PACKAGE / f"{name}.py")
+    found = local(file_of(name))
     assert not {item for item in found if not within(item, *(f"{PACKAGE}.{other}" for other in allowed))}
 
 
 @pytest.mark.parametrize("folder", ["analysis", "cards"])
 def test_readers_of_files_import_no_model(folder):
-    forbidden = MODELS | {f"{PACKAGE}.{name}" for name in ("trainer", "evaluation")} | {PACKAGE}
+    forbidden = MODELS | {f"{PACKAGE}.{name}" for name in ("training.trainer", "evaluation.evaluate")} | {PACKAGE}
     for file in sources(f"{PACKAGE}/{folder}"):
         assert not local(file) & forbidden, file
 
 
 def test_data_scripts_import_only_the_data_package_and_the_way_to_the_hub():
     for file in sources("data_scripts"):
-        wrong = {name for name in local(file) if not within(name, f"{PACKAGE}.data", f"{PACKAGE}.hub", "data_scripts")}
+        allowed = (f"{PACKAGE}.data", f"{PACKAGE}.cards.hub", "data_scripts")
+        wrong = {name for name in local(file) if not within(name, *allowed)}
         assert not wrong, (file, wrong)
 
 

@@ -171,11 +171,11 @@ def test_a_pickle_among_data_files_is_never_read(tmp_path, bomb):
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    from data_scripts.epic_kitchens.tables import read_rows
+    from data_scripts.builds.packing import unpack_job
+    from data_scripts.epic_kitchens.csv_tables import read_rows
     from data_scripts.episodes.listing import read_listing
-    from data_scripts.packing import unpack_job
     from modeling_cde.data import load_pairs
-    from modeling_cde.training_state import read_state
+    from modeling_cde.training.checkpoints.state_file import read_state
 
     for content in bomb:
         for name in ("a.pkl", "a.npy", "a.npz", "a.pt", "a.csv", "a.parquet", "a.jsonl", "a.h5", "a.joblib"):

@@ -11,14 +11,15 @@ import pytest
 from huggingface_hub import ModelCard
 from safetensors import safe_open
 
-from modeling_cde import CDEForActionClassification, CDEImageProcessor, evaluation
-from modeling_cde.data.parquet_rows import ParquetRows, StreamError
+from modeling_cde import CDEForActionClassification, CDEImageProcessor
+from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.sampler import seeded
-from modeling_cde.data.shifts import load_shifts
+from modeling_cde.data.streaming.parquet_rows import ParquetRows, StreamError
 from modeling_cde.data.transforms import PairTransform
-from modeling_cde.evaluation import split_metrics
+from modeling_cde.evaluation import evaluate as evaluation
+from modeling_cde.evaluation.evaluate import split_metrics
+from modeling_cde.evaluation.predictions import predict
 from modeling_cde.methods import METHODS, load_action_model
-from modeling_cde.predictions import predict
 from tests.drawn_pairs import draw_data_set
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 
-from modeling_cde.training_args import CDETrainingArguments
+from modeling_cde.training.training_args import CDETrainingArguments
 
 
 def pairs(number: int = 24, noise: float = 0.0, seed: int = 0, frames: int = 2, objects: bool = False) -> Dataset:

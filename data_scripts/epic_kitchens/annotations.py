@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_scripts.epic_kitchens import numbering
-from data_scripts.epic_kitchens.tables import Row, TableError, VideoRow, read_rows
+from data_scripts.epic_kitchens.csv_tables import Row, TableError, VideoRow, read_rows
 
 COLUMNS = (
     "narration_id",

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_scripts.builds import (
+from data_scripts.builds.build_commands import (
     add_build_arguments,
     add_picture_arguments,
     build_data_set,
@@ -60,7 +60,7 @@ def extract(options: argparse.Namespace) -> None:
     """
     publishable = None if options.licence_allows_frames else terms.NOT_PUBLISHABLE
     if options.licence_allows_frames:
-        from modeling_cde.data.publishing import allow_publishing
+        from modeling_cde.data.building.publishing import allow_publishing
 
         allow_publishing(options.output, terms.NOT_PUBLISHABLE)
     check_options(options, publishable)
@@ -82,7 +82,7 @@ def extract(options: argparse.Namespace) -> None:
     print(found_text(source), flush=True)
     check_missing(source, options.skip_missing)
 
-    from modeling_cde.data.card import DatasetCard
+    from modeling_cde.data.building.card import DatasetCard
 
     size = "in their own size" if options.originals else f"scaled down to {options.image_size} pixels at most"
     came = "the official frames" if kind == "frames" else "the videos, by the numbering of the official frames"

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_scripts.builds import plain_errors
+from data_scripts.builds.build_commands import plain_errors
 from data_scripts.epic_kitchens.annotations import Fault, Segment, read_segments
+from data_scripts.epic_kitchens.csv_tables import TableError, read_classes, read_videos
 from data_scripts.epic_kitchens.filters import Choice, choose
 from data_scripts.epic_kitchens.index_card import index_card
 from data_scripts.epic_kitchens.listing import index_csv, sha256, write_text
 from data_scripts.epic_kitchens.scores import FrameScore, ScoreFile
-from data_scripts.epic_kitchens.tables import TableError, read_classes, read_videos
 from data_scripts.epic_kitchens.verbs import CAUSAL_TRIPLET_VERBS, choose_verbs
 
 FAULTS_SHOWN = 20

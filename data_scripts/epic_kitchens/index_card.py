@@ -74,7 +74,7 @@ def _header(index: str) -> str:
     from datasets.info import DatasetInfosDict
     from huggingface_hub import DatasetCardData
 
-    from modeling_cde.data.card_header import size_category
+    from modeling_cde.data.building.card_header import size_category
 
     content = index.encode()
     table = pyarrow.csv.read_csv(io.BytesIO(content))
@@ -112,9 +112,9 @@ def push_index(files: Mapping[str, str], repo_id: str, *, private: bool = False)
 
     Raises:
         ValueError: That is no name, or the repository holds other data.
-        PermissionError, ConnectionError: See `modeling_cde.hub.commit_files`.
+        PermissionError, ConnectionError: See `modeling_cde.cards.hub.commit_files`.
     """
-    from modeling_cde.hub import commit_files
+    from modeling_cde.cards.hub import commit_files
 
     def refuse_pairs(theirs: list[str]) -> list[str]:
         others = [name for name in theirs if name.endswith(".parquet")]

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from data_scripts.epic_kitchens.annotations import NARRATION_ID, Segment, whole_number
+from data_scripts.epic_kitchens.csv_tables import Row, TableError, read_rows
 from data_scripts.epic_kitchens.numbering import VIDEO_ID, nominal_rate
-from data_scripts.epic_kitchens.tables import Row, TableError, read_rows
 
 #: What the columns mean stands on the index's card.
 COLUMNS = (

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from data_scripts.epic_kitchens.annotations import Segment
-from data_scripts.epic_kitchens.tables import TableError, read_rows
+from data_scripts.epic_kitchens.csv_tables import TableError, read_rows
 
 
 class FrameScore(Protocol):

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_scripts.builds.work_units import StopBuildError, UnitRows
 from data_scripts.epic_kitchens.annotations import Segment
 from data_scripts.epic_kitchens.frames import KINDS, FramesError, NoFrameError, Video, find, pictures
 from data_scripts.epic_kitchens.listing import read_index, sha256
-from data_scripts.pictures import BadPictureError, store_pair
-from data_scripts.work_units import StopBuildError, UnitRows
+from data_scripts.stored_views import BadPictureError, store_pair
 
 if TYPE_CHECKING:
     from datasets import Features

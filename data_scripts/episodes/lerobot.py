@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_scripts.builds.work_units import UnitRows
 from data_scripts.episodes import UNLICENSED
 from data_scripts.episodes.frames import EpisodeError, episode_pictures
 from data_scripts.episodes.instruction import Instruction, Unparsed, normalized
 from data_scripts.episodes.readings import Readings, read_known
 from data_scripts.episodes.recording import Episode, Recording, read_recording
 from data_scripts.episodes.verbs import read_verbs
-from data_scripts.pictures import BadPictureError, store_pair
-from data_scripts.work_units import UnitRows
+from data_scripts.stored_views import BadPictureError, store_pair
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -33,7 +33,7 @@ SHOWN = 15
 
 
 class LeRobotSource:
-    """Pairs of first and last frames; a `data_scripts.work_units.Source`.
+    """Pairs of first and last frames; a `data_scripts.builds.work_units.Source`.
 
     Args:
         folder: In the LeRobot format.
@@ -214,7 +214,7 @@ class LeRobotSource:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make before/after pairs of the first and last frame of each episode of a data set in the LeRobot format."""
-    from data_scripts.builds import (
+    from data_scripts.builds.build_commands import (
         add_build_arguments,
         add_picture_arguments,
         build_data_set,
@@ -272,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"How each instruction is read: {options.output / 'instructions.csv'}", flush=True)
         if options.list_instructions:
             return
-        from modeling_cde.data.card import DatasetCard
+        from modeling_cde.data.building.card import DatasetCard
 
         robot = f", robot {source.recording.robot}" if source.recording.robot else ""
         card = DatasetCard(
@@ -293,14 +293,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ),
         )
         if options.license:
-            from modeling_cde.data.publishing import allow_publishing
+            from modeling_cde.data.building.publishing import allow_publishing
 
             allow_publishing(options.output, UNLICENSED)
         build_data_set(source, options, card, publishable=None if options.license else UNLICENSED)
 
 
 def _whole(picture: Any) -> list[int]:
-    from data_scripts.pictures import open_picture
+    from data_scripts.stored_views import open_picture
 
     width, height = open_picture(picture, "before picture").pixels.size
     return [0, 0, width - 1, height - 1]

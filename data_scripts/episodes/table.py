@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_scripts.builds.work_units import StopBuildError, UnitRows
 from data_scripts.episodes import UNLICENSED
 from data_scripts.episodes.folder import list_folder
 from data_scripts.episodes.formats import FORMATS, ListingError
 from data_scripts.episodes.listing import Listed, Listing, Refused, class_names, read_listing
-from data_scripts.pictures import BadPictureError, open_picture, store_pair
-from data_scripts.work_units import StopBuildError, UnitRows
+from data_scripts.stored_views import BadPictureError, open_picture, store_pair
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -41,7 +41,7 @@ class _RowError(ValueError):
 
 
 class TableSource:
-    """Pairs that a table or a folder lists; a `data_scripts.work_units.Source`.
+    """Pairs that a table or a folder lists; a `data_scripts.builds.work_units.Source`.
 
     Args:
         path: Table, folder with a table in it, or folder laid out as `folder` says.
@@ -227,7 +227,7 @@ def _read(path: Path) -> Listing:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make a data set of before/after pairs that a table lists, or that lie in folders named by action and object."""
-    from data_scripts.builds import (
+    from data_scripts.builds.build_commands import (
         add_build_arguments,
         add_picture_arguments,
         build_data_set,
@@ -256,7 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_picture_arguments(parser)
     options = parser.parse_args(arguments)
     with plain_errors():
-        from modeling_cde.data.card import DatasetCard
+        from modeling_cde.data.building.card import DatasetCard
 
         name = options.input.resolve().stem
         if name in ("pairs", "metadata"):
@@ -280,7 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         print(source.summary(), flush=True)
         if options.license:
-            from modeling_cde.data.publishing import allow_publishing
+            from modeling_cde.data.building.publishing import allow_publishing
 
             allow_publishing(options.output, UNLICENSED)
         build_data_set(source, options, card, publishable=None if options.license else UNLICENSED)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_scripts.builds import (
+from data_scripts.builds.build_commands import (
     add_build_arguments,
     add_picture_arguments,
     build_steps,
@@ -25,22 +25,15 @@ from data_scripts.builds import (
     plain_errors,
     stored_size,
 )
+from data_scripts.builds.work_units import StopBuildError, run_units
 from data_scripts.procthor.generator import Quota, candidates, reset_rng
 from data_scripts.procthor.houses import KNOWN_FILES, REVISION, HouseFile, HouseReader, HousesError, scan_houses
-from data_scripts.procthor.simulator import (
-    Camera,
-    HouseError,
-    Machine,
-    Refusal,
-    Simulator,
-    SimulatorError,
-)
+from data_scripts.procthor.simulator import Camera, HouseError, Machine, Refusal, Simulator, SimulatorError
 from data_scripts.procthor.source import GeneratedHouses, start_ai2thor
 from data_scripts.procthor.thor import installed_build
-from data_scripts.work_units import StopBuildError, run_units
 
 if TYPE_CHECKING:
-    from modeling_cde.data.card import DatasetCard
+    from modeling_cde.data.building.card import DatasetCard
 
 #: Seconds after which a house counts as hung: the start with a download of the Unity build included.
 UNIT_TIMEOUT = 1800.0
@@ -266,7 +259,7 @@ def _step(name: str) -> Iterator[list[str]]:
 
 def make_card(source: GeneratedHouses) -> DatasetCard:
     """What the data set's README.md says of its pairs."""
-    from modeling_cde.data.card import DatasetCard
+    from modeling_cde.data.building.card import DatasetCard
 
     renderer = ", ".join(f"{name} {version}" for name, version in source.build_info.items())
     revision = f"revision {source.houses.revision}" if source.houses.revision else "another revision"

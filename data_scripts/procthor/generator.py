@@ -27,14 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_scripts.procthor.acceptance import (
-    MIN_CANDIDATES,
-    Box,
-    changed_pixels,
-    mask_box,
-    refusal,
-    suitable,
-)
+from data_scripts.procthor.acceptance import MIN_CANDIDATES, Box, changed_pixels, mask_box, refusal, suitable
 from data_scripts.procthor.actions import NEVER_TARGETS, Action, actionable, possible_actions
 from data_scripts.procthor.simulator import Refusal, SceneObject, Simulator, View
 

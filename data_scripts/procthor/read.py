@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_scripts.builds import (
+from data_scripts.builds.build_commands import (
     add_build_arguments,
     add_picture_arguments,
     build_data_set,
@@ -49,7 +49,7 @@ def read(options: argparse.Namespace) -> None:
     Raises:
         ValueError: For an input that is refused or holds no pairs.
     """
-    from data_scripts.archives import open_files
+    from data_scripts.archives.archive import open_files
     from data_scripts.procthor.reader import HousesSource
 
     cost = open_files(options.input).cost
@@ -69,7 +69,7 @@ def read(options: argparse.Namespace) -> None:
     if source.without_table:
         print(f"{source.without_table} houses have pictures but no annotations.csv; they give no pairs.", flush=True)
 
-    from modeling_cde.data.card import DatasetCard
+    from modeling_cde.data.building.card import DatasetCard
 
     size = "as they are" if options.originals else f"scaled down to {options.image_size} pixels on their shorter side"
     card = DatasetCard(

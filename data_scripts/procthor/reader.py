@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_scripts.archives import MAX_BYTES, ArchiveError, open_files
+from data_scripts.archives.archive import MAX_BYTES, ArchiveError, open_files
+from data_scripts.builds.work_units import StopBuildError, UnitRows
 from data_scripts.causal_triplet_layout import ANNOTATIONS, COLOR, HOUSE, MASK
 from data_scripts.picture_files import picture_size
-from data_scripts.pictures import BadPictureError, check_box, store_pair
 from data_scripts.procthor.actions import VERBS
 from data_scripts.procthor.annotations import Annotation, House, read_annotations
-from data_scripts.work_units import StopBuildError, UnitRows
+from data_scripts.stored_views import BadPictureError, check_box, store_pair
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -23,7 +23,7 @@ MARGIN = 0.25  # of the single view, as a share of the box's longer side
 
 
 class HousesSource:
-    """Pairs of the houses in a folder, zip or tar; a `data_scripts.work_units.Source`.
+    """Pairs of the houses in a folder, zip or tar; a `data_scripts.builds.work_units.Source`.
 
     Making one looks through the whole list of files and reads every annotations.csv, so that the classes are fixed
     before the first picture is read. Houses may lie below any folder.

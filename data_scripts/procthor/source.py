@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import PIL.Image
 
-from data_scripts.pictures import store_pair
+from data_scripts.builds.work_units import UnitRows
 from data_scripts.procthor.acceptance import rules
 from data_scripts.procthor.actions import VERBS, object_classes
 from data_scripts.procthor.generator import Pair, Quota, generate_house
 from data_scripts.procthor.houses import HouseFile, HouseReader
 from data_scripts.procthor.simulator import Camera, HouseError, Machine, Simulator, SimulatorError
 from data_scripts.procthor.thor import Ai2Thor
-from data_scripts.work_units import UnitRows
+from data_scripts.stored_views import store_pair
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -28,7 +28,7 @@ def start_ai2thor(camera: Camera, machine: Machine) -> Simulator:
 
 @dataclass
 class GeneratedHouses:
-    """A `data_scripts.work_units.Source` that takes pairs in a simulator.
+    """A `data_scripts.builds.work_units.Source` that takes pairs in a simulator.
 
     A simulator that is lost fails its unit, which `run_units` tries again in a fresh process, after killing the
     whole process group of the old one.

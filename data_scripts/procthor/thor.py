@@ -10,7 +10,7 @@ What the library leaves to its callers, read in the source of 5.0.0, and what is
   for the time-out, mostly as TimeoutError after `server_timeout` seconds. After any of them the simulator counts as
   lost: the caller stops it and starts another.
 - Opening and writing the pipes has no time-out at all (a start-up that freezes, a house larger than the pipe's
-  buffer): only a watchdog outside this process ends that, see `data_scripts.work_units`.
+  buffer): only a watchdog outside this process ends that, see `data_scripts.builds.work_units`.
 - `stop()` does not always end Unity, and a constructor that fails leaves it running: what was started is killed here.
 - Frames are read-only views of a message: they are copied. Masks are looked up lazily; an object that is not in the
   picture has none. Boxes are inclusive.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from data_scripts.builds import add_build_arguments, plain_errors
+from data_scripts.builds.build_commands import add_build_arguments, plain_errors
 from data_scripts.rooms.build import LAYOUTS, build_from
 from data_scripts.rooms.pairs import Noise
 from data_scripts.rooms.units import RoomsSource, Settings

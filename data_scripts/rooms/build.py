@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_scripts.builds import build_steps, check_options, default_options, is_split, unfinished
+from data_scripts.builds.build_commands import build_steps, check_options, default_options, is_split, unfinished
 from data_scripts.rooms.opengl import check_opengl
 from data_scripts.rooms.pairs import Noise
 from data_scripts.rooms.units import RoomsSource, Settings
 
 if TYPE_CHECKING:
-    from modeling_cde.data.card import DatasetCard
+    from modeling_cde.data.building.card import DatasetCard
 
 LAYOUTS = ("datasets", "causal_triplet")
 PAIRS_PER_SECOND = 20.0  # of one worker at 128 pixels, for the estimate only
@@ -69,7 +69,7 @@ def build_from(source: RoomsSource, options: argparse.Namespace, layout: str) ->
 
     Args:
         source: Of the options' view and seed.
-        options: Of `data_scripts.builds.add_build_arguments`.
+        options: Of `data_scripts.builds.build_commands.add_build_arguments`.
         layout: "datasets" or "causal_triplet".
 
     Returns:
@@ -101,7 +101,7 @@ def build_from(source: RoomsSource, options: argparse.Namespace, layout: str) ->
 
 def rooms_card(settings: Settings) -> DatasetCard:
     """What the data set's card says besides what its files say."""
-    from modeling_cde.data.card import DatasetCard
+    from modeling_cde.data.building.card import DatasetCard
 
     flags = {key: getattr(settings, key) for key in ("view", "num_pairs", "image_size", "seed")}
     flags |= {key: value for key, value in asdict(settings.noise).items() if value}

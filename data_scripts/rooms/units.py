@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from data_scripts.builds.work_units import UnitRows
 from data_scripts.rooms.objects import ACTION_EFFECTS, ACTIONS, OBJECTS
 from data_scripts.rooms.pairs import Noise, Pair, RejectedError, make_pair
 from data_scripts.rooms.renderer import RoomRenderer
 from data_scripts.rooms.scene import NoRoomError, Scene, furnish
 from data_scripts.rooms.schedule import SceneTask, unit_tasks
 from data_scripts.rooms.writers import pair_row
-from data_scripts.work_units import UnitRows
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -60,7 +60,7 @@ class Settings:
 
 
 class RoomsSource:
-    """Renders pairs of rooms, `unit-00000`, `unit-00001` and so on (see `data_scripts.work_units.Source`).
+    """Renders pairs of rooms, `unit-00000`, `unit-00001` and so on (see `data_scripts.builds.work_units.Source`).
 
     Args:
         choice: The settings.

@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line: see the module's docstring."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["compare"]:
-        from .comparison import main as compare
+        from .compare.comparison import main as compare
 
         compare(arguments[1:])
         return
@@ -37,8 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _analyse(run: str, with_umap: bool) -> bool:
     """Analyse one run and say what was found; whether it could be read."""
-    from .geometry import GEOMETRY_FILE, summary_table
-    from .pictures import PICTURES_FOLDER, shown_splits
+    from .measures.geometry import GEOMETRY_FILE, summary_table
+    from .plots.run_plots import PICTURES_FOLDER, shown_splits
     from .report import analyse
 
     try:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .geometry import notes_by_text
+from .measures.geometry import notes_by_text
 from .page import Cell, Section, Table
-from .pictures import Pictures, tests_first
+from .plots.run_plots import Pictures, tests_first
 
 #: A row of a table: its title, and the path of its number in a split of `geometry.json`.
 Line = tuple[str, tuple[str, ...]]

@@ -12,11 +12,11 @@ from typing import Any
 from ..kept_files import as_they_were_written, read_object
 from ..whole_files import write_whole
 from .delta_set import DELTAS_FILE, load_delta_sets, load_examples
-from .doctor import METRICS_FILE, Examination, examine_run
-from .geometry import GEOMETRY_FILE, measure
+from .doctor.diagnosis import METRICS_FILE, Examination, examine_run
 from .geometry_sections import geometry_sections
+from .measures.geometry import GEOMETRY_FILE, measure
 from .page import Cell, Picture, Section, Table, as_data_uri, render_page
-from .pictures import Pictures, draw_pictures, tests_first, title_of
+from .plots.run_plots import Pictures, draw_pictures, tests_first, title_of
 from .results import METHOD_TITLES
 
 __all__ = [

@@ -19,10 +19,10 @@ from typing import Any
 
 import yaml
 
+from .card_tables import plain, table
 from .metadata import base_metadata, base_model
 from .model_card import pipeline_snippet, render, render_model_card
 from .run_files import RunFiles, read_run
-from .tables import plain, table
 
 CATALOGUE = "model_cards"
 ENTRY = "card.yaml"

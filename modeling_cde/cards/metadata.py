@@ -7,8 +7,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from .card_tables import split_text
 from .run_files import RunFiles
-from .tables import split_text
 
 LICENSE = "apache-2.0"
 # Backbones that pass a licence of their own on to what is made of them, by the beginning of their model_type.

@@ -13,11 +13,11 @@ from typing import Any
 import jinja2
 
 from ..whole_files import write_whole
+from .card_tables import by_action_table, by_object_table, code, geometry_table, one_line, plain, results_table, table
 from .energy import energy_estimate, is_processor
 from .metadata import base_model, card_metadata, hub_dataset
 from .method_texts import METHODS, NEEDS_MASKS, PATCHES
 from .run_files import RunFiles, read_run
-from .tables import by_action_table, by_object_table, code, geometry_table, one_line, plain, results_table, table
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
 

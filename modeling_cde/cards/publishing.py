@@ -17,8 +17,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..hub import check_name, check_readable, commit_files
 from .checkpoint_files import REPORT, model_files, of_an_earlier_upload
+from .hub import check_name, check_readable, commit_files
 from .model_card import write_model_card
 
 PACKAGE = Path(__file__).resolve().parents[1]

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .targets import EXTRAS
+from .masks import EXTRAS
 
 
 class PairCollator:
@@ -15,9 +15,9 @@ class PairCollator:
 
     Called with B items of `pixel_values` (T, 3, H, W) float32 and `labels` (an int; T-1 ints for a clip of
     more than two frames), it returns `pixel_values` (B, T, 3, H, W) float32 and `labels` (B,) or (B, T-1)
-    int64. Where the items have `features` (T, D_b) or (T, N, D_b) (`modeling_cde.feature_cache`), these take the place
-    of `pixel_values`. `labels` is left out where no item has it, and so are the extras of `PairTransform`: `objects`
-    (an int each), stacked to (B,) int64, and `masks` (T, H, W), stacked to (B, T, H, W) float32.
+    int64. Where the items have `features` (T, D_b) or (T, N, D_b) (`training.feature_cache`), these take the
+    place of `pixel_values`. `labels` is left out where no item has it, and so are the extras of `PairTransform`:
+    `objects` (an int each), stacked to (B,) int64, and `masks` (T, H, W), stacked to (B, T, H, W) float32.
 
     Raises:
         ValueError: If an item lacks `pixel_values`, the items differ in shape, or only some have labels or an extra.

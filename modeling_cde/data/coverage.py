@@ -9,9 +9,9 @@ import datasets
 import numpy as np
 from numpy.typing import NDArray
 
-from .pictures import open_picture
+from .crops import open_picture
+from .masks import read_masks
 from .regions import Region, checked_box
-from .targets import read_masks
 from .transforms import PairTransform
 
 

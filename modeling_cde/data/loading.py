@@ -45,7 +45,7 @@ def load_pairs(
     until they are removed.
 
     Args:
-        source: Folder (see `modeling_cde.data.build`) or id of a data set repository.
+        source: Folder (see `modeling_cde.data.building.build`) or id of a data set repository.
         config: For example `"single_syst"`; see `modeling_cde.data.schema.CONFIGS`.
         split: One of the five splits, also with a slice (`"train[:100]"`); None for all that the source has. Splits
             of the causal_triplet protocol have no `validation`. A list of splits gives those of them that the source

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .examples import evenly_spaced
-from .pictures import head_size, open_picture
+from .chosen_rows import evenly_spaced
+from .crops import head_size, open_picture
 from .regions import checked_box
 
 #: Pairs of each split whose pictures' heads are looked at, evenly spaced; 20,000 take seconds.

@@ -23,9 +23,9 @@ import PIL.Image
 import torch
 
 from .augmentation import Augmentation, jitter, random_region
-from .pictures import cut_region, open_picture
+from .crops import cut_region, open_picture
+from .masks import EXTRAS, cut_masks
 from .regions import Region, box_region
-from .targets import EXTRAS, cut_masks
 
 
 class PairTransform:

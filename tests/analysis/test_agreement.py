@@ -2,7 +2,7 @@
 
 import pytest
 
-from modeling_cde.analysis.agreement import describe_machine, disagreements, provenance, varying_arguments
+from modeling_cde.analysis.compare.agreement import describe_machine, disagreements, provenance, varying_arguments
 from modeling_cde.analysis.results import from_record
 from tests.analysis.synthetic_results import record
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax as reference_softmax
 
-from modeling_cde.analysis.calibration import measure_calibration, softmax
+from modeling_cde.analysis.measures.calibration import measure_calibration, softmax
 from tests.analysis.synthetic_deltas import make_set
 
 

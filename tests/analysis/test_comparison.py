@@ -9,10 +9,10 @@ import statistics
 import numpy as np
 import pytest
 
-from modeling_cde.analysis import style
-from modeling_cde.analysis.comparison import default_output, main
-from modeling_cde.analysis.geometry import measure
-from modeling_cde.analysis.geometry_table import MEASURES, geometry_table, look_up
+from modeling_cde.analysis.compare.comparison import default_output, main
+from modeling_cde.analysis.compare.geometry_table import MEASURES, geometry_table, look_up
+from modeling_cde.analysis.measures.geometry import measure
+from modeling_cde.analysis.plots import style
 from modeling_cde.analysis.results import from_record, load_results
 from tests.analysis.drawn_run import drawn_set
 from tests.analysis.synthetic_deltas import save_sets

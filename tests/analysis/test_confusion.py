@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_cde.analysis import confusion
-from modeling_cde.analysis.confusion import Confusion, confusion_by_object, plot_confusion, worst_objects
+from modeling_cde.analysis.plots import confusion
+from modeling_cde.analysis.plots.confusion import Confusion, confusion_by_object, plot_confusion, worst_objects
 from tests.analysis.kept_figures import keep_figures, texts
 from tests.analysis.synthetic_deltas import make_set
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from modeling_cde.analysis.cosines import measure_cosines, measure_opposites
+from modeling_cde.analysis.measures.cosines import measure_cosines, measure_opposites
 from tests.analysis.synthetic_deltas import make_set
 
 SIX = ["open", "close", "dirty", "clean", "break", "slice"]

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from modeling_cde.analysis import curves
-from modeling_cde.analysis.curves import main, plot_training_curve, series
+from modeling_cde.analysis.plots import curves
+from modeling_cde.analysis.plots.curves import main, plot_training_curve, series
 from tests.analysis.kept_figures import keep_figures
 
 HISTORY = [

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_cde.analysis import delta_map
-from modeling_cde.analysis.delta_map import has_umap, pca, plot_delta_map
-from modeling_cde.analysis.style import action_colours
+from modeling_cde.analysis.plots import delta_map
+from modeling_cde.analysis.plots.delta_map import has_umap, pca, plot_delta_map
+from modeling_cde.analysis.plots.style import action_colours
 from tests.analysis.drawn_run import ACTIONS, OPPOSITES, drawn_set
 from tests.analysis.kept_figures import keep_figures, texts
 from tests.analysis.synthetic_deltas import make_set

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from modeling_cde.analysis import findings
-from modeling_cde.analysis.doctor import examine, examine_run, main, shifted_pairs
+from modeling_cde.analysis.doctor import findings
+from modeling_cde.analysis.doctor.diagnosis import examine, examine_run, main, shifted_pairs
 
 ACTIONS = ["open", "close", "dirty", "clean"]
 ARGUMENTS = {

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from modeling_cde.analysis.geometry import main, measure, summary_table
+from modeling_cde.analysis.measures.geometry import main, measure, summary_table
 from tests.analysis.synthetic_deltas import make_set, save_sets
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_cde.analysis.groups import directions, group_means, group_sums
+from modeling_cde.analysis.measures.groups import directions, group_means, group_sums
 
 
 @given(st.lists(st.integers(0, 4), max_size=30), st.integers(0, 2**32 - 1))

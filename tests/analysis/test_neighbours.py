@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from modeling_cde.analysis.neighbours import measure_neighbours, nearest_neighbour_labels, prototype_labels
+from modeling_cde.analysis.measures.neighbours import measure_neighbours, nearest_neighbour_labels, prototype_labels
 from tests.analysis.synthetic_deltas import make_set
 
 

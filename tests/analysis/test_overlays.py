@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_cde.analysis import overlays
 from modeling_cde.analysis.delta_set import Examples
-from modeling_cde.analysis.overlays import IN_BOX, OUTSIDE, patch_squares, plot_examples
+from modeling_cde.analysis.plots import overlays
+from modeling_cde.analysis.plots.overlays import IN_BOX, OUTSIDE, patch_squares, plot_examples
 from tests.analysis.drawn_run import drawn_examples, drawn_set
 from tests.analysis.kept_figures import keep_figures, texts
 

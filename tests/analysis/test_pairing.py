@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_cde.analysis.pairing import compare, interval_note
+from modeling_cde.analysis.compare.pairing import compare, interval_note
 from modeling_cde.analysis.results import from_record
 from tests.analysis.synthetic_results import record
 

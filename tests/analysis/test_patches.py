@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
-from modeling_cde.analysis.patches import measure_patches, measure_place, pairwise_cosines
-from modeling_cde.analysis.sparsity import hoyer
-from modeling_cde.analysis.variance import variance_shares
+from modeling_cde.analysis.measures.patches import measure_patches, measure_place, pairwise_cosines
+from modeling_cde.analysis.measures.sparsity import hoyer
+from modeling_cde.analysis.measures.variance import variance_shares
 from tests.analysis.synthetic_deltas import make_set
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from modeling_cde.analysis.probes import (
+from modeling_cde.analysis.measures.probes import (
     accuracy_within_actions,
     best_guess,
     fit_linear_probe,

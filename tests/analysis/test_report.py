@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from modeling_cde.analysis import geometry_sections, pictures, report
+from modeling_cde.analysis import geometry_sections, report
 from modeling_cde.analysis.__main__ import main
-from modeling_cde.analysis.geometry import measure_split
 from modeling_cde.analysis.geometry_sections import look_up
-from modeling_cde.analysis.pictures import shown_splits, title_of
+from modeling_cde.analysis.measures.geometry import measure_split
+from modeling_cde.analysis.plots import run_plots as pictures
+from modeling_cde.analysis.plots.run_plots import shown_splits, title_of
 from tests.analysis.drawn_run import drawn_run, drawn_set
 from tests.analysis.synthetic_deltas import save_sets
 from tests.analysis.test_page import Reader
@@ -81,7 +82,7 @@ def test_the_report_is_one_file_with_all_pictures_and_says_what_is_not_there(wri
 
 
 def test_each_finding_of_the_doctor_is_on_the_page(written):
-    from modeling_cde.analysis.doctor import examine
+    from modeling_cde.analysis.doctor.diagnosis import examine
 
     page = Reader((written / "report.html").read_text(encoding="utf-8"))
     shown = [row for table in cells(page) for row in table]
@@ -185,7 +186,7 @@ def test_a_folder_that_is_no_run_is_one_sentence_and_the_others_go_on(
 
 
 def test_compare_goes_to_the_comparison(monkeypatch):
-    from modeling_cde.analysis import comparison
+    from modeling_cde.analysis.compare import comparison
 
     asked = []
     monkeypatch.setattr(comparison, "main", asked.append)

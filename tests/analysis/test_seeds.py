@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from modeling_cde.analysis import findings
-from modeling_cde.analysis.doctor import examine_runs
-from modeling_cde.analysis.seeds import as_result, group_by_seed
+from modeling_cde.analysis.doctor import findings
+from modeling_cde.analysis.doctor.diagnosis import examine_runs
+from modeling_cde.analysis.doctor.seeds import as_result, group_by_seed
 
 KEPT = Path(__file__).parents[2] / "benchmarks" / "results" / "rooms"
 

@@ -12,9 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_cde.analysis import findings, signs
-from modeling_cde.analysis.findings import Finding, Settings
-from modeling_cde.losses import supervised_contrastive_loss
+from modeling_cde.analysis.doctor import findings, signs
+from modeling_cde.analysis.doctor.findings import Finding, Settings
+from modeling_cde.training.losses import supervised_contrastive_loss
 
 TEN = Settings(contrastive_weight=2.0, sparsity_weight=0.01, num_actions=10, max_steps=100, learning_rate=1e-3)
 TEN = dataclasses.replace(TEN, contrastive_samples=64)
@@ -63,8 +63,8 @@ def test_numbers_that_are_not_finite_are_named():
 
 
 def test_every_flag_of_the_advice_is_a_flag_of_train():
-    from modeling_cde.arguments import DataArguments, ModelArguments
-    from modeling_cde.training_args import CDETrainingArguments
+    from modeling_cde.training.arguments import DataArguments, ModelArguments
+    from modeling_cde.training.training_args import CDETrainingArguments
 
     known = {field.name for kind in (ModelArguments, DataArguments, CDETrainingArguments) for field in fields(kind)}
     named = set(re.findall(r"--([a-z][a-z0-9_]*)", Path(signs.__file__).read_text(encoding="utf-8")))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_cde.analysis.sparsity import effective_dimensions, hoyer, measure_sparsity, near_zero_share
+from modeling_cde.analysis.measures.sparsity import effective_dimensions, hoyer, measure_sparsity, near_zero_share
 from tests.analysis.synthetic_deltas import make_set
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from modeling_cde.analysis import reliability, sparsity_profile
-from modeling_cde.analysis.geometry import measure_split
+from modeling_cde.analysis.measures.geometry import measure_split
+from modeling_cde.analysis.plots import reliability, sparsity_profile
 from tests.analysis.drawn_run import drawn_set
 from tests.analysis.kept_figures import keep_figures, texts
 from tests.analysis.synthetic_deltas import make_set

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_cde.analysis.statistics import (
+from modeling_cde.analysis.compare.statistics import (
     NORMAL_COVERAGE,
     expected_coverage,
     mean,

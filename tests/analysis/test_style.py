@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_cde.analysis.style import HUES, LINES, OTHER, action_colours, drawing, paired_order, save
+from modeling_cde.analysis.plots.style import HUES, LINES, OTHER, action_colours, drawing, paired_order, save
 from tests.analysis.drawn_run import ACTIONS, OPPOSITES
 
 # What full protanopia, deuteranopia and tritanopia make of linear RGB: Machado, Oliveira and Fernandes, 2009, table 1.

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_cde.analysis import findings
-from modeling_cde.analysis.findings import Settings
-from modeling_cde.analysis.training_log import TrainingLog, examine_log
+from modeling_cde.analysis.doctor import findings
+from modeling_cde.analysis.doctor.findings import Settings
+from modeling_cde.analysis.doctor.training_log import TrainingLog, examine_log
 
 SETTINGS = Settings(contrastive_weight=2.0, sparsity_weight=0.01, num_actions=10, max_steps=100, contrastive_samples=64)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from modeling_cde.analysis.transfer import measure_transfer
+from modeling_cde.analysis.measures.transfer import measure_transfer
 from tests.analysis.synthetic_deltas import make_set
 
 ACTION, OBJECT, _ = (grid.reshape(-1) for grid in np.meshgrid(range(4), range(3), range(6), indexing="ij"))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_cde.analysis.variance import SHARES, shares_by_chance, variance_shares
+from modeling_cde.analysis.measures.variance import SHARES, shares_by_chance, variance_shares
 
 # 3 actions x 4 objects x 5 pairs
 ACTION, OBJECT, _ = (grid.reshape(-1) for grid in np.meshgrid(range(3), range(4), range(5), indexing="ij"))

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.build_costs import GIB, extrapolate, table
-from benchmarks.build_inputs import house_files, sample_pictures
+from benchmarks.speed.build_costs import GIB, extrapolate, table
+from benchmarks.speed.build_inputs import house_files, sample_pictures
 from data_scripts.procthor.reader import HousesSource
 
 MEASURED = {

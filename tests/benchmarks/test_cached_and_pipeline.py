@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import cached_features, pipeline_speed
+from benchmarks.speed import cached_features, pipeline_speed
 
 
 def written(script, name, folder, *arguments):
@@ -30,7 +30,7 @@ def test_cached_features(tmp_path, capsys):
 def test_pipeline_speed(tmp_path, capsys):
     options = ("--pairs", "4", "--batch_size", "2", "--seconds", "0.01", "--turns", "2")
     result = written(pipeline_speed, "pipeline_speed", tmp_path, *options)
-    assert result["command"] == f"python -m benchmarks.pipeline_speed {' '.join(options)} --quick"
+    assert result["command"] == f"python -m benchmarks.speed.pipeline_speed {' '.join(options)} --quick"
     assert [row["pictures"] for row in result["cases"]] == list(pipeline_speed.KINDS)
     for target, row in zip(result["targets"], result["cases"], strict=True):
         assert target["value"] == row["pipeline_to_backbone"]["median"] > 0

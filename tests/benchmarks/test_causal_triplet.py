@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.benchmark_plan import make_plan
-from benchmarks.benchmark_recipe import load_recipe
 from benchmarks.causal_triplet import as_time, estimate, main
-from modeling_cde.analysis import style
-from tests.benchmarks.test_benchmark_recipe import write
+from benchmarks.paper.plan import make_plan
+from benchmarks.paper.recipe import load_recipe
+from modeling_cde.analysis.plots import style
+from tests.benchmarks.test_paper_recipe import write
 from tests.benchmarks.test_run_engines import FAKE
 
 ROOT = Path(__file__).parents[2]

@@ -5,11 +5,21 @@ import json
 import pytest
 import torch
 
-from benchmarks import cost_model
-from benchmarks.cost_arithmetic import CARDS, RUNS, Card, Run, cores_wanted, hours, memory, step_of, steps_per_epoch
-from benchmarks.measured import RESULTS
-from benchmarks.speed_table import replaced
-from benchmarks.training_steps import TINY, Case
+from benchmarks.speed import cost_model
+from benchmarks.speed.cost_arithmetic import (
+    CARDS,
+    RUNS,
+    Card,
+    Run,
+    cores_wanted,
+    hours,
+    memory,
+    step_of,
+    steps_per_epoch,
+)
+from benchmarks.speed.measured import RESULTS
+from benchmarks.speed.speed_table import replaced
+from benchmarks.speed.training_steps import TINY, Case
 
 CARD = Card("card", bf16=1000.0, float32=100.0, memory=1e6, memory_rate=56.0, link=24.0, network=12.0, cores=2)
 RUN = Run("run", "ViT, patches", "PNG", pairs=100, validated=60, tested=30, delta_dim=2, rows=3, epochs=2)

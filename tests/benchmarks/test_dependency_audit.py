@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import dependency_audit
-from benchmarks.dependency_audit import CONSTRAINTS, RESULT, advisories, audit, licence, pins
+from benchmarks.safety import dependency_audit
+from benchmarks.safety.dependency_audit import CONSTRAINTS, RESULT, advisories, audit, licence, pins
 
 
 def test_the_kept_result_is_of_the_pins_of_today():

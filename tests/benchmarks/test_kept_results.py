@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.benchmark_plan import make_plan
-from benchmarks.benchmark_recipe import load_recipe
-from benchmarks.benchmark_run import read_result
-from modeling_cde.analysis.pairing import compare
+from benchmarks.paper.plan import make_plan
+from benchmarks.paper.recipe import load_recipe
+from benchmarks.paper.run import read_result
+from modeling_cde.analysis.compare.comparison_tables import header_and_rows, markdown_table
+from modeling_cde.analysis.compare.pairing import compare
 from modeling_cde.analysis.results import load_results
-from modeling_cde.analysis.tables import header_and_rows, markdown_table
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "benchmarks" / "results" / "rooms"

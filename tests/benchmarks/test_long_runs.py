@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from benchmarks import soak
-from benchmarks.kill_trials import flags, outcome, place_of
+from benchmarks.safety import soak
+from benchmarks.safety.kill_trials import flags, outcome, place_of
 
 
 def readings(mib, files=5):

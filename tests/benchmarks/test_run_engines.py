@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.benchmark_plan import Run, make_plan
-from benchmarks.benchmark_recipe import load_recipe
-from benchmarks.run_engines import LocalEngine, open_engine
-from tests.benchmarks.test_benchmark_recipe import write
+from benchmarks.paper.plan import Run, make_plan
+from benchmarks.paper.recipe import load_recipe
+from benchmarks.paper.run_engines import LocalEngine, open_engine
+from tests.benchmarks.test_paper_recipe import write
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_train.py")))
 

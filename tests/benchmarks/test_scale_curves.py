@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from benchmarks import contrastive_scale, curve_tables, peak_memory, step_cost
-from benchmarks.step_cost import AXES, VALUES, Point, curve_points, exponents
+from benchmarks.speed import contrastive_scale, curve_tables, peak_memory, step_cost
+from benchmarks.speed.step_cost import AXES, VALUES, Point, curve_points, exponents
 
 
 def test_the_peak_of_a_fork_is_what_it_holds_at_most_at_once():

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import data_waiting, gpu_utilisation, reference_loop, speed_table, step_overhead
-from benchmarks.flops import flops_by_dtype, step_flops
-from benchmarks.measured import RESULTS, Target, write_result
-from benchmarks.training_steps import TINY, Case, bare_step, full_step
-from modeling_cde.losses import supervised_contrastive_loss
+from benchmarks.speed import data_waiting, gpu_utilisation, reference_loop, speed_table, step_overhead
+from benchmarks.speed.flops import flops_by_dtype, step_flops
+from benchmarks.speed.measured import RESULTS, Target, write_result
+from benchmarks.speed.training_steps import TINY, Case, bare_step, full_step
+from modeling_cde.training.losses import supervised_contrastive_loss
 
 CASE = Case("tiny", TINY, 32, 4)
 
@@ -110,7 +110,9 @@ def test_the_loop_of_the_reference_has_our_term():
 
 def test_the_document_holds_the_table_of_the_kept_results():
     document = speed_table.DOCUMENT.read_text(encoding="utf-8")
-    assert speed_table.replaced(document, speed_table.render()) == document, "python -m benchmarks.speed_table --write"
+    assert speed_table.replaced(document, speed_table.render()) == document, (
+        "python -m benchmarks.speed.speed_table --write"
+    )
 
 
 def test_the_speeds_in_the_readme_are_the_kept_ones():

@@ -12,7 +12,7 @@ from typing import Any
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from modeling_cde.data.card import LICENSES
+from modeling_cde.data.building.card import LICENSES
 
 TASKS = {"image-classification", "video-classification", "image-feature-extraction", "other"}
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}

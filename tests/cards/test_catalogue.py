@@ -12,12 +12,12 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from data_scripts.procthor.__main__ import main as procthor
 from data_scripts.rooms import __main__ as rooms
-from modeling_cde.arguments import DataArguments, ModelArguments
 from modeling_cde.cards.__main__ import main
 from modeling_cde.cards.catalogue import OF_A_RUN, read_entry, recipe_settings, render_entry, render_list
 from modeling_cde.methods import METHODS
-from modeling_cde.recipe import parse_recipe
-from modeling_cde.training_args import CDETrainingArguments
+from modeling_cde.training.arguments import DataArguments, ModelArguments
+from modeling_cde.training.recipe import parse_recipe
+from modeling_cde.training.training_args import CDETrainingArguments
 from tests.cards.hub_rules import problems
 from tests.cards.test_model_card import run_folder
 

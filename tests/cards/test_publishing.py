@@ -175,7 +175,9 @@ def test_the_demo_is_published_with_the_packages_source(hub, capsys):
     repository = hub.repositories["space", "org/demo"]
     files = repository.files()
     assert len(repository.commits) == 2
-    assert {"app.py", "requirements.txt", "modeling_cde/modeling_cde.py", "modeling_cde/data/loading.py"} <= set(files)
+    assert {"app.py", "requirements.txt", "modeling_cde/models/modeling_cde.py", "modeling_cde/data/loading.py"} <= set(
+        files
+    )
     assert {"modeling_cde/cards/model_card.md", "modeling_cde/analysis/report.html", "modeling_cde/py.typed"} <= set(
         files
     )

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from torch.utils.data import DataLoader
 
-from modeling_cde.data.parquet_rows import ParquetRows
 from modeling_cde.data.schema import pair_features
-from modeling_cde.data.stream_batches import StreamedBatches
-from modeling_cde.data.streaming import PairStream
+from modeling_cde.data.streaming.batches import StreamedBatches
+from modeling_cde.data.streaming.pair_stream import PairStream
+from modeling_cde.data.streaming.parquet_rows import ParquetRows
 from modeling_cde.data.transforms import PairTransform
 from tests.data.tiny_pairs import ACTIONS, OBJECTS, rows
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from data_scripts.rooms.build import rooms_card
 from data_scripts.rooms.pairs import Noise
 from data_scripts.rooms.units import Settings
-from modeling_cde.data.build import assemble, write_shard
-from modeling_cde.data.card import DatasetCard, render_readme
+from modeling_cde.data.building.build import assemble, write_shard
+from modeling_cde.data.building.card import DatasetCard, render_readme
 from modeling_cde.data.schema import SPLITS, pair_features
 from modeling_cde.data.splits import SplitManifest
 from tests.cards.hub_rules import problems

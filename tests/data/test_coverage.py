@@ -14,7 +14,7 @@ from modeling_cde.data.coverage import box_coverage, mask_coverage, target_cover
 from modeling_cde.data.regions import Region
 from modeling_cde.data.schema import pair_features
 from modeling_cde.data.transforms import PairTransform
-from tests.data.test_targets import stored
+from tests.data.test_masks import stored
 from tests.data.tiny_pairs import picture
 
 

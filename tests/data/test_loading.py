@@ -9,7 +9,7 @@ import pyarrow.parquet as parquet
 import pytest
 import torch
 
-from modeling_cde.data.build import assemble
+from modeling_cde.data.building.build import assemble
 from modeling_cde.data.collator import PairCollator
 from modeling_cde.data.loading import load_pairs, transform_pairs
 from modeling_cde.data.schema import SPLITS, pair_features

@@ -9,9 +9,15 @@ from pathlib import Path
 import pytest
 
 from data_scripts import publish
-from modeling_cde.data.build import assemble
+from modeling_cde.data.building.build import assemble
+from modeling_cde.data.building.publishing import (
+    FORBIDDEN,
+    allow_publishing,
+    forbid_publishing,
+    publishable_files,
+    push_to_hub,
+)
 from modeling_cde.data.loading import load_pairs
-from modeling_cde.data.publishing import FORBIDDEN, allow_publishing, forbid_publishing, publishable_files, push_to_hub
 from tests.data.tiny_pairs import write_shards
 from tests.hub_client import ClientHere, HubClient, spoken_to
 from tests.hub_server import HubServer, Repository
@@ -58,7 +64,7 @@ def reader(hub, tmp_path_factory) -> Iterator[HubClient]:
 
 def push(client: ClientHere, folder: Path, name: str, options: str = "") -> dict[str, str]:
     return client.run(
-        "from modeling_cde.data.publishing import push_to_hub\n"
+        "from modeling_cde.data.building.publishing import push_to_hub\n"
         f"result = push_to_hub({str(folder)!r}, {name!r}, {options})"
     )
 
@@ -206,7 +212,7 @@ push_to_hub({str(built)!r}, "org/shared", commit_message="ours")"""
 
 def test_a_hub_out_of_reach_is_said(built, publisher):
     unreachable = 'import huggingface_hub.constants as c\nkept, c.ENDPOINT = c.ENDPOINT, "http://127.0.0.1:9"\n'
-    call = f"from modeling_cde.data.publishing import push_to_hub\npush_to_hub({str(built)!r}, 'org/far')"
+    call = f"from modeling_cde.data.building.publishing import push_to_hub\npush_to_hub({str(built)!r}, 'org/far')"
     answer = publisher.run(f"{unreachable}try:\n  exec({call!r})\nfinally:\n  c.ENDPOINT = kept")
     assert answer["error"] == "ConnectionError" and "cannot be reached or broke off" in answer["message"]
     offline = "import huggingface_hub.constants as c\nc.HF_HUB_OFFLINE = True\n"

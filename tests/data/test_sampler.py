@@ -12,13 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from modeling_cde.data.sampler import (
-    ClassAwareBatchSampler,
-    SeededDataset,
-    read_labels,
-    seeded,
-    training_batches,
-)
+from modeling_cde.data.sampler import ClassAwareBatchSampler, SeededDataset, read_labels, seeded, training_batches
 
 LABELS = st.lists(st.sampled_from("abcdefg"), max_size=120)
 

@@ -10,12 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_cde.data.splits import (
-    PARTS,
-    CausalTripletOptions,
-    SplitManifest,
-    causal_triplet_split,
-)
+from modeling_cde.data.splits import PARTS, CausalTripletOptions, SplitManifest, causal_triplet_split
 from tests.data.tables import epic_table
 
 pandas = pytest.importorskip("pandas")

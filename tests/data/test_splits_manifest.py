@@ -10,13 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_cde.data.splits import (
-    CleanOptions,
-    SplitManifest,
-    causal_triplet_split,
-    clean_split,
-    joint_split,
-)
+from modeling_cde.data.splits import CleanOptions, SplitManifest, causal_triplet_split, clean_split, joint_split
 from tests.data.test_splits import make_table
 
 TABLE = make_table(0)

@@ -15,17 +15,18 @@ from huggingface_hub import HfFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_cde.data import parquet_rows, streaming
-from modeling_cde.data.build import assemble
+from modeling_cde.data.building.build import assemble
 from modeling_cde.data.collator import PairCollator
+from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.loading import load_pairs
-from modeling_cde.data.parquet_rows import ParquetRows, StreamError
 from modeling_cde.data.schema import SPLITS, pair_features
-from modeling_cde.data.shifts import load_shifts
-from modeling_cde.data.stream_batches import StreamedBatches
-from modeling_cde.data.stream_order import Leg, StreamOrder, cut
-from modeling_cde.data.streaming import PairStream, stream_pairs
-from modeling_cde.trainer import CDETrainer
+from modeling_cde.data.streaming import batches as stream_batches
+from modeling_cde.data.streaming import parquet_rows
+from modeling_cde.data.streaming.batches import StreamedBatches
+from modeling_cde.data.streaming.order import Leg, StreamOrder, cut
+from modeling_cde.data.streaming.pair_stream import PairStream, stream_pairs
+from modeling_cde.data.streaming.parquet_rows import ParquetRows, StreamError
+from modeling_cde.training.trainer import CDETrainer
 from tests.data.streamed_pairs import SIZES, batches_of, named, stream_of, write_files
 from tests.data.tiny_pairs import ACTIONS, OBJECTS, write_shards
 from tests.hub_client import spoken_to
@@ -125,7 +126,7 @@ def test_shares_are_equal_and_a_resumed_epoch_goes_on(paths, monkeypatch, proces
             parts = []
             for worker in range(max(1, workers)):
                 info = SimpleNamespace(id=worker, num_workers=workers) if workers else None
-                monkeypatch.setattr(streaming, "get_worker_info", lambda info=info: info)
+                monkeypatch.setattr(stream_batches, "get_worker_info", lambda info=info: info)
                 parts.append(list(batches))
             # As a loader takes batches from its workers in turn.
             found.append([parts[i % len(parts)][i // len(parts)] for i in range(sum(map(len, parts)))])

@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from modeling_cde.data.shifts import load_shifts
+from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.subsets import take_subsets
 from tests.drawn_pairs import draw_data_set
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from modeling_cde.data.build import write_shard
+from modeling_cde.data.building.build import write_shard
 from modeling_cde.data.schema import pair_features
 
 ACTIONS = ["open", "close", "break", "turnon", "turnoff"]

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from data_scripts.work_units import StopBuildError, UnitRows
+from data_scripts.builds.work_units import StopBuildError, UnitRows
 
 ROOT = Path(__file__).parents[2]
 BUILD = """

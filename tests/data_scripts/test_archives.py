@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from data_scripts import archives, tar_files
-from data_scripts.archives import ArchiveError, open_files
-from data_scripts.packing import pack, unpack
-from data_scripts.tar_files import CompressedTarFiles
+from data_scripts.archives import archive as archives
+from data_scripts.archives import tar_files
+from data_scripts.archives.archive import ArchiveError, open_files
+from data_scripts.archives.tar_files import CompressedTarFiles
+from data_scripts.builds.packing import pack, unpack
 
 CONTENT = {
     "data/proc_00000/annotations.csv": b"a,b\n" * 400,

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-import modeling_cde.data.build
-from data_scripts.builds import (
+import modeling_cde.data.building.build
+from data_scripts.builds.build_commands import (
     FailedUnitsError,
     add_build_arguments,
     build_data_set,
@@ -20,9 +20,9 @@ from data_scripts.builds import (
     plain_errors,
     unfinished,
 )
-from data_scripts.ledger import locked
+from data_scripts.builds.ledger import locked
 from modeling_cde.data import load_pairs
-from modeling_cde.data.card import DatasetCard
+from modeling_cde.data.building.card import DatasetCard
 from tests.data_scripts.fake_source import FakeSource, calls
 
 CARD = DatasetCard("Fake pairs", "Noise.")
@@ -42,7 +42,7 @@ def assembled(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         asked.append({"folder": folder, "view": view, **options})
         return {}
 
-    monkeypatch.setattr(modeling_cde.data.build, "assemble", assemble)
+    monkeypatch.setattr(modeling_cde.data.building.build, "assemble", assemble)
     return asked
 
 
@@ -146,7 +146,7 @@ def test_a_finished_build_is_pushed_with_its_card(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    import modeling_cde.data.publishing as publishing
+    import modeling_cde.data.building.publishing as publishing
 
     pushed: list[Any] = []
     monkeypatch.setattr(publishing, "push_to_hub", lambda *args, **how: pushed.append((*args, how)) or "https://hub/x")
@@ -180,7 +180,7 @@ def test_errors_of_users_end_with_a_sentence(error: BaseException, code: object)
 
 def test_the_flags_need_nothing_slow() -> None:
     code = (
-        "import data_scripts.builds, sys; data_scripts.builds.default_options('x'); "
+        "import data_scripts.builds.build_commands, sys; data_scripts.builds.build_commands.default_options('x'); "
         "print(sorted({'torch', 'datasets', 'pyarrow', 'ray', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

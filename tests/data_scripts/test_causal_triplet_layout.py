@@ -9,7 +9,7 @@ from PIL import Image
 
 from data_scripts.causal_triplet_layout import FIELDS, first_of, write_houses
 from data_scripts.procthor.reader import HousesSource
-from modeling_cde.data.build import write_shard
+from modeling_cde.data.building.build import write_shard
 from modeling_cde.data.schema import pair_features
 from tests.data_scripts.drawn_houses import NOUNS, VERBS, draw_houses, draw_pair, png
 from tests.real_data import real_data

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from data_scripts.engines import EngineUnavailableError, start_ray
-from data_scripts.work_units import StopBuildError, run_units
+from data_scripts.builds.engines import EngineUnavailableError, start_ray
+from data_scripts.builds.work_units import StopBuildError, run_units
 from tests.data_scripts.fake_source import FakeSource, calls, shards, start, survivors
 
 

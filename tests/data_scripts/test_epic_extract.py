@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_scripts.archives import MAX_BYTES
+from data_scripts.archives.archive import MAX_BYTES
+from data_scripts.builds.packing import pack, unpack
+from data_scripts.builds.work_units import StopBuildError
 from data_scripts.epic_kitchens import terms
 from data_scripts.epic_kitchens.__main__ import main
 from data_scripts.epic_kitchens.frames import FramesError, Video, check_rate
@@ -21,8 +23,6 @@ from data_scripts.epic_kitchens.index import build_index
 from data_scripts.epic_kitchens.listing import index_csv
 from data_scripts.epic_kitchens.numbering import frame_time, nominal_rate
 from data_scripts.epic_kitchens.source import EpicSource
-from data_scripts.packing import pack, unpack
-from data_scripts.work_units import StopBuildError
 from tests.data_scripts.tiny_epic import NOUNS, frame, row, write_frames, write_tables, write_tar
 
 NTSC = Fraction(60000, 1001)
@@ -362,7 +362,7 @@ def test_command_line(tmp_path, kitchens, capsys, monkeypatch):
     shards = {path.name: path.read_bytes() for path in (output / "shards" / "multi").glob("*.parquet")}
     assert len(shards) == 12
     # What is published by hand later is refused too, and why stands there.
-    from modeling_cde.data.publishing import check_publishable
+    from modeling_cde.data.building.publishing import check_publishable
 
     with pytest.raises(PermissionError, match="CC BY-NC"):
         check_publishable(output)
@@ -373,7 +373,9 @@ def test_command_line(tmp_path, kitchens, capsys, monkeypatch):
     assert {path.name: path.read_bytes() for path in (output / "shards" / "multi").glob("*.parquet")} == shards
     # The user's statement takes the mark away again, also where the same command publishes.
     published = []
-    monkeypatch.setattr("modeling_cde.data.publishing.push_to_hub", lambda folder, name, **_: published.append(name))
+    monkeypatch.setattr(
+        "modeling_cde.data.building.publishing.push_to_hub", lambda folder, name, **_: published.append(name)
+    )
     main(command(index, output, "--frames", str(root), "--licence_allows_frames", "--push_to_hub", "a/b"))
     check_publishable(output)
     assert published == ["a/b"]

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from data_scripts.epic_kitchens.__main__ import main
 from data_scripts.epic_kitchens.annotations import Segment, read_segments
+from data_scripts.epic_kitchens.csv_tables import TableError, read_classes, read_rows
 from data_scripts.epic_kitchens.filters import overlap_shares
 from data_scripts.epic_kitchens.index import build_index
 from data_scripts.epic_kitchens.listing import index_csv, read_index
 from data_scripts.epic_kitchens.numbering import nominal_rate, start_frame, stop_frame, timestamp_seconds
 from data_scripts.epic_kitchens.scores import ScoreFile
-from data_scripts.epic_kitchens.tables import TableError, read_classes, read_rows
 from data_scripts.epic_kitchens.verbs import CAUSAL_TRIPLET_VERBS, choose_verbs
 from tests.cards.hub_rules import problems
 from tests.data_scripts.tiny_epic import HEADER, flags, row, write_csv, write_tables
@@ -443,7 +443,7 @@ def test_no_byte_changed_in_real_tables_gets_past_unnamed(tmp_path_factory, data
     path = tmp_path_factory.mktemp("changed") / "changed.csv"
     path.write_bytes(bytes(content))
     verbs, nouns = read_classes(tables["verb_classes"]), read_classes(tables["noun_classes"])
-    from data_scripts.epic_kitchens.tables import read_videos
+    from data_scripts.epic_kitchens.csv_tables import read_videos
 
     videos = read_videos(tables["video_info"])
     try:

@@ -11,11 +11,11 @@ import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
+from data_scripts.builds.packing import pack, unpack
 from data_scripts.episodes import lerobot
 from data_scripts.episodes.__main__ import main
 from data_scripts.episodes.lerobot import LeRobotSource
 from data_scripts.episodes.readings import Readings
-from data_scripts.packing import pack, unpack
 from modeling_cde.data.loading import load_pairs
 from tests.data_scripts.tiny_lerobot import CAMERA, write_recording
 from tests.data_scripts.tiny_video import number_of

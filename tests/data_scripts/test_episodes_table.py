@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_scripts.builds.packing import pack, unpack
+from data_scripts.builds.work_units import StopBuildError
 from data_scripts.episodes import table
 from data_scripts.episodes.__main__ import main
 from data_scripts.episodes.listing import Listed, Refused, parse_box, read_listing
 from data_scripts.episodes.table import TableSource
-from data_scripts.packing import pack, unpack
-from data_scripts.work_units import StopBuildError
-from modeling_cde.data.build import read_annotations
+from modeling_cde.data.building.build import read_annotations
 from modeling_cde.data.loading import load_pairs
 from tests.data.tiny_pairs import picture
 from tests.drawn_pairs import ACTIONS, OBJECTS, draw_data_set

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_scripts import gzip_reader
-from data_scripts.gzip_reader import GzipReader
+from data_scripts.archives import gzip_reader
+from data_scripts.archives.gzip_reader import GzipReader
 
 
 def plain_data(size: int, seed: int) -> bytes:

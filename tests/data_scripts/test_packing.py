@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_scripts.packing import PackingError, pack, pack_job, unpack, unpack_job
+from data_scripts.builds.packing import PackingError, pack, pack_job, unpack, unpack_job
 from data_scripts.rooms.pairs import Noise
 from data_scripts.rooms.units import RoomsSource, Settings
 from tests.data_scripts.fake_source import FakeSource, plain_schema
@@ -75,11 +75,11 @@ def test_what_cannot_travel_is_named_before_a_worker_starts(tmp_path: Path, held
     "text",
     [
         ["function", "os:system"],
-        ["function", "data_scripts.workers:os.system"],
-        ["function", "data_scripts.workers:encode_shard"],  # defined elsewhere
+        ["function", "data_scripts.builds.workers:os.system"],
+        ["function", "data_scripts.builds.workers:encode_shard"],  # defined elsewhere
         ["object", "subprocess:Popen", [["args", "touch mark"]]],
-        ["object", "data_scripts.packing:pack", []],
-        ["object", "data_scripts.packing:PackingError", []],
+        ["object", "data_scripts.builds.packing:pack", []],
+        ["object", "data_scripts.builds.packing:PackingError", []],
         ["object", "no.such.module:Name", []],
         ["fields", "data_scripts.rooms.units:Settings", []],
         ["fields", "data_scripts.rooms.units:RoomsSource", [1]],

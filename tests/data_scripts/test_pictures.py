@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_scripts.picture_files import MAX_PIXELS, open_picture
-from data_scripts.pictures import BadPictureError, Region, scale_box, single_region, store_pair, stored_size
+from data_scripts.stored_views import BadPictureError, Region, scale_box, single_region, store_pair, stored_size
 from modeling_cde.data.transforms import PairTransform, box_region
 
 

@@ -15,7 +15,8 @@ import PIL.Image
 import pyarrow.parquet as pq
 import pytest
 
-from data_scripts.packing import pack, unpack
+from data_scripts.builds.packing import pack, unpack
+from data_scripts.builds.work_units import BuildReport, run_units
 from data_scripts.procthor import generate
 from data_scripts.procthor.__main__ import main as dispatch
 from data_scripts.procthor.actions import VERBS
@@ -23,7 +24,6 @@ from data_scripts.procthor.generator import Quota, generate_house
 from data_scripts.procthor.houses import HouseFile, scan_houses
 from data_scripts.procthor.simulator import Camera, Machine, SimulatorError
 from data_scripts.procthor.source import GeneratedHouses
-from data_scripts.work_units import BuildReport, run_units
 from tests.data_scripts.fake_ai2thor import FakeStart, Faults, make_house
 from tests.data_scripts.test_procthor_simulator import leftovers
 
@@ -328,7 +328,8 @@ def test_the_card_names_origin_and_licence(houses: HouseFile) -> None:
 def test_whole_builds_end_as_data_sets(run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
     monkeypatch.setattr(
-        "data_scripts.builds.split", lambda options, card, rows: calls.append((options.view, card.title, rows))
+        "data_scripts.builds.build_commands.split",
+        lambda options, card, rows: calls.append((options.view, card.title, rows)),
     )
     run("--last", "0")
     assert calls == [("single", "Before/after pairs in ProcTHOR houses", 2)]

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_scripts import packing
-from data_scripts.archives import ArchiveError
+from data_scripts.archives.archive import ArchiveError
+from data_scripts.builds import packing
+from data_scripts.builds.work_units import StopBuildError
 from data_scripts.procthor.__main__ import main
 from data_scripts.procthor.annotations import read_annotations
 from data_scripts.procthor.reader import HousesSource
-from data_scripts.work_units import StopBuildError
-from modeling_cde.data.build import write_shard
+from modeling_cde.data.building.build import write_shard
 from modeling_cde.data.transforms import PairTransform
 from tests.data_scripts.drawn_houses import NOUNS, VERBS, draw_houses, png
 from tests.data_scripts.test_causal_triplet_layout import original_rows

@@ -15,13 +15,13 @@ import pytest
 from datasets import Features
 from PIL import Image
 
-import modeling_cde.data.build
+import modeling_cde.data.building.build
+from data_scripts.builds.shards import encode_shard
 from data_scripts.rooms import units
 from data_scripts.rooms.build import build_rooms
 from data_scripts.rooms.objects import ACTIONS, OBJECTS, objects_of
 from data_scripts.rooms.pairs import REASONS, RejectedError, bounding_box
 from data_scripts.rooms.schedule import combination, unit_tasks
-from data_scripts.shards import encode_shard
 from modeling_cde.data.schema import pair_features
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def no_splits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Twenty pairs are too few for splits; note what the builder is asked for instead."""
     calls: list[tuple[Any, ...]] = []
     monkeypatch.setattr(
-        modeling_cde.data.build, "assemble", lambda *args, **options: calls.append((*args, options)) or {}
+        modeling_cde.data.building.build, "assemble", lambda *args, **options: calls.append((*args, options)) or {}
     )
     return calls
 
@@ -41,7 +41,7 @@ def no_splits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 @pytest.fixture(scope="module")
 def built(opengl: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(modeling_cde.data.build, "assemble", lambda *args, **options: {})
+        patch.setattr(modeling_cde.data.building.build, "assemble", lambda *args, **options: {})
         return build_rooms(tmp_path_factory.mktemp("rooms"), workers=2, **SMALL)
 
 
@@ -111,7 +111,7 @@ def test_a_finished_data_set_is_left_alone(
 def test_a_finished_data_set_costs_no_imports(built: Path) -> None:
     code = (
         "import sys\n"
-        "from data_scripts.builds import default_options, unfinished\n"
+        "from data_scripts.builds.build_commands import default_options, unfinished\n"
         "from data_scripts.rooms.build import RoomsSource, Settings\n"
         f"options = default_options({str(built)!r})\n"
         "assert unfinished(RoomsSource(Settings('single', 20, 64, 0, 8)), options) == []\n"

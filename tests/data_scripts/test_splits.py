@@ -10,12 +10,12 @@ import pyarrow.parquet as parquet
 import pytest
 
 from data_scripts import splits
+from data_scripts.builds.work_units import BuildReport
 from data_scripts.rooms.build import build_rooms
 from data_scripts.rooms.schedule import unit_tasks
-from data_scripts.work_units import BuildReport
-from modeling_cde.data import build
-from modeling_cde.data.build import assemble
-from modeling_cde.data.card import DatasetCard
+from modeling_cde.data.building import build
+from modeling_cde.data.building.build import assemble
+from modeling_cde.data.building.card import DatasetCard
 from modeling_cde.data.splits import SplitManifest, joint_split
 from tests.data.tiny_pairs import write_shards
 
@@ -107,7 +107,9 @@ def test_the_split_of_the_published_rooms_stays(tmp_path, monkeypatch):
                     column.append(value)
     asked: dict[str, Any] = {}
     monkeypatch.setattr("data_scripts.rooms.build.check_opengl", lambda: None)
-    monkeypatch.setattr("data_scripts.builds.run_units", lambda *_, **__: BuildReport(units=84, rows=5000))
+    monkeypatch.setattr(
+        "data_scripts.builds.build_commands.run_units", lambda *_, **__: BuildReport(units=84, rows=5000)
+    )
     monkeypatch.setattr(build, "assemble", lambda *_, **keywords: asked.update(keywords) or {})
     build_rooms(tmp_path, num_pairs=5000)
     manifests = joint_split(table, asked["seed"], asked["options"])

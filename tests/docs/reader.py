@@ -216,10 +216,10 @@ def _launched(words: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _check_train(arguments: Sequence[str]) -> None:
-    from modeling_cde.arguments import DataArguments, ModelArguments
     from modeling_cde.methods import METHODS
-    from modeling_cde.recipe import parse_recipe
-    from modeling_cde.training_args import CDETrainingArguments
+    from modeling_cde.training.arguments import DataArguments, ModelArguments
+    from modeling_cde.training.recipe import parse_recipe
+    from modeling_cde.training.training_args import CDETrainingArguments
 
     brought = {name: method.flags for name, method in METHODS.items()}
     here = ["--use_cpu=true"] if "--fp16" not in " ".join(arguments) else []

@@ -13,13 +13,13 @@ import pytest
 import torch
 from app import configured, main, run
 from checkpoint import Checkpoint
-from pictures import WrongPicture, open_pair
+from given_pictures import WrongPicture, open_pair
 from PIL import Image
 
 from modeling_cde import CDEImageProcessor
-from modeling_cde.gallery import GALLERY_FILE, read_gallery
+from modeling_cde.evaluation.gallery import GALLERY_FILE, read_gallery
 from modeling_cde.methods import METHODS, options_from_data
-from modeling_cde.pictures_cde import MOST_PIXELS
+from modeling_cde.models.pictures_cde import MOST_PIXELS
 from tests.drawn_pairs import ACTIONS, OBJECTS
 from tests.space.tiny_checkpoints import draw_pair, save_sure_model, train_rows
 from tests.tiny_models import IMAGE, backbone_config

@@ -7,9 +7,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from modeling_cde import CDEForActionClassification, CDEImageProcessor
-from modeling_cde.data.shifts import load_shifts
+from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.transforms import PairTransform
-from modeling_cde.gallery import GALLERY_FILE, write_gallery
+from modeling_cde.evaluation.gallery import GALLERY_FILE, write_gallery
 from tests.drawn_pairs import ACTIONS, draw_data_set
 from tests.tiny_models import IMAGE, backbone_config
 

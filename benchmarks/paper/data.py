@@ -1,0 +1,135 @@
+"""The data sets of a benchmark: rendered where they are absent, split again where each seed has its own split."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.paper.plan import Run
+from benchmarks.paper.recipe import NOISE, Recipe, Rooms
+
+
+def missing_data(recipe: Recipe) -> str | None:
+    """What keeps a benchmark from starting, as a sentence, or None: a folder that only its user can build."""
+    data = recipe.data
+    if data.rooms is not None or not data.is_folder:
+        return None
+    shifts = {name for shift in recipe.shifts for name in (("comp", "syst") if shift == "both" else (shift,))}
+    for shift in sorted(shifts):
+        if not Path(data.source, "manifests", f"{recipe.view}_{shift}.json").is_file():
+            advice = f"build it with `{data.build}`" if data.build else "build it first (docs/data.md)"
+            return f"{data.source} holds no pairs of the view {recipe.view} split for the shift {shift}: {advice}."
+    return None
+
+
+def prepare_data(plan: Iterable[Run]) -> None:
+    """Render and split what the runs need and what is not there yet.
+
+    Raises:
+        ValueError: if a folder holds rooms of other settings, or a folder's split cannot be made anew.
+        OSError: if the renderer is missing, or a file cannot be read or written.
+    """
+    rendered: set[str] = set()
+    split: set[tuple[str, str]] = set()
+    for run in plan:
+        if run.rooms is not None and run.base not in rendered:
+            render(run.rooms, run.view)
+            rendered.add(run.base)
+        if run.split_seed is not None and (run.source, run.shift) not in split:
+            split_again(Path(run.base), Path(run.source), run.view, run.shift, run.split_seed)
+            split.add((run.source, run.shift))
+
+
+def render(rooms: Rooms, view: str) -> None:
+    """Render what is missing of a data set of rooms; see `data_scripts.rooms.build.build_rooms`."""
+    from data_scripts.rooms.build import build_rooms
+    from data_scripts.rooms.pairs import Noise
+
+    build_rooms(
+        rooms.folder,
+        view=view,
+        num_pairs=rooms.num_pairs,
+        image_size=rooms.image_size,
+        seed=rooms.seed,
+        workers=rooms.workers,
+        noise=Noise(**{name: getattr(rooms, name) for name in NOISE}),
+    )
+
+
+def split_again(base: Path, folder: Path, view: str, shift: str, seed: int) -> None:
+    """Make a folder with the pairs of `base`, divided as `base` is, by another seed.
+
+    The shards are hard links where the file system has them, so that pictures are stored once.
+
+    Args:
+        base: a built data set with its shards.
+        folder: the data set to make; left alone if its splits are of this seed.
+        view: "single" or "multi".
+        shift: of the runs: "both", "comp" or "syst".
+        seed: of the split.
+
+    Raises:
+        ValueError: if `base` has no shards or no manifest of the shift.
+    """
+    from data_scripts.builds.ledger import locked
+    from modeling_cde.data.building.build import assemble
+    from modeling_cde.data.splits import CausalTripletOptions, CleanOptions
+
+    shifts = ("comp", "syst") if shift == "both" else (shift,)
+    manifest = _manifest(base, view, shifts[0])
+    shards = base / "shards" / view
+    if manifest is None or not shards.is_dir():
+        raise ValueError(
+            f"{base} has no shards of the view {view}, or no manifest of the shift {shifts[0]}, which a split of "
+            "another seed is made from: build the data set there, or set split_seeds: fixed."
+        )
+    if all(_is_that_split(_manifest(base, view, name), _manifest(folder, view, name), seed) for name in shifts):
+        return
+    kind: Any = CleanOptions if manifest["protocol"] == "clean" else CausalTripletOptions
+    names = {item.name for item in dataclasses.fields(kind)}
+    given = {key: value for key, value in manifest["options"].items() if key in names}
+    if "left_out" in given:
+        given["left_out"] = tuple(given["left_out"])
+    joint = len(manifest["options"].get("shifts", ())) > 1
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / ".lock"):
+        for source in sorted([*shards.iterdir(), base / "shards" / "card.json"]):
+            _link(source, folder / source.relative_to(base))
+        for name in ("joint",) if joint else shifts:
+            assemble(folder, view, seed, protocol=manifest["protocol"], shift=name, options=kind(**given))
+
+
+def _is_that_split(base: dict[str, Any] | None, other: dict[str, Any] | None, seed: int) -> bool:
+    """Whether a manifest is of the same pairs and options as the base's, with this seed."""
+    if base is None or other is None:
+        return False
+    same = all(base[key] == other[key] for key in ("protocol", "options", "annotations_sha256"))
+    return bool(same and other["seed"] == seed)
+
+
+def _manifest(folder: Path, view: str, shift: str) -> dict[str, Any] | None:
+    try:
+        content = json.loads((folder / "manifests" / f"{view}_{shift}.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _link(source: Path, target: Path) -> None:
+    if not source.is_file():
+        return
+    if target.exists():
+        old, new = target.stat(), source.stat()
+        if (old.st_size, old.st_mtime_ns) == (new.st_size, new.st_mtime_ns):
+            return
+        target.unlink()  # a shard that was built again since
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copy2(source, target)

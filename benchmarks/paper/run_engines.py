@@ -1,0 +1,155 @@
+"""Where runs are made: one after another here, or as many at once as a Ray cluster has room for."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.paper.plan import Run
+from benchmarks.paper.recipe import Rooms
+from benchmarks.paper.run import END_SECONDS, ROOT, TRAIN, Outcome, execute
+
+ENGINES = ("local", "ray")
+Tick = Callable[[list[str]], None]
+
+
+class LocalEngine:
+    """Makes runs one after another on this machine."""
+
+    slots = 1
+
+    def outcomes(self, runs: Sequence[Run], tick: Tick, train: Sequence[str] = TRAIN) -> Iterator[Outcome]:
+        """Make runs.
+
+        Args:
+            runs: to make.
+            tick: called about once a second with the names of what is running.
+            train: the command that takes the arguments of train.py.
+
+        Yields:
+            The outcome of each, as it ends.
+        """
+        for run in runs:
+            yield execute(run, train, lambda name=run.name: tick([name]))  # type: ignore[misc]
+
+    def close(self) -> None:
+        """Nothing is left to end."""
+
+
+class RayEngine:
+    """Makes runs as tasks of a Ray cluster, one run a task; a run whose machine is lost goes on on another one.
+
+    The checkout, the data and the folders of runs and results must lie on storage that all machines share, under the
+    same paths.
+
+    Args:
+        resources: of one run, such as {"CPU": 8, "GPU": 1}.
+        address: of a running cluster, such as "auto"; None starts Ray on this machine.
+
+    Raises:
+        OSError: Ray is not installed, or the cluster cannot be reached.
+        ValueError: no machine of the cluster has the resources of one run.
+    """
+
+    def __init__(self, resources: Mapping[str, float], address: str | None = None) -> None:
+        from data_scripts.builds.engines import check_engine, start_ray
+
+        check_engine("ray", address)
+        import ray
+
+        self._ray: Any = ray
+        self.resources = dict(resources)
+        self._ours = not ray.is_initialized()
+        if self._ours:
+            start_ray(ray, address, log_to_driver=False)
+        self.slots = sum(_fit(node["Resources"], self.resources) for node in ray.nodes() if node["Alive"])
+        if not self.slots and address is None:
+            self.close()
+            wanted = ", ".join(f"{name}: {value:g}" for name, value in self.resources.items())
+            raise ValueError(f"This machine has not the resources of one run ({wanted}); lower them in the recipe.")
+
+    def outcomes(self, runs: Sequence[Run], tick: Tick, train: Sequence[str] = TRAIN) -> Iterator[Outcome]:
+        """See `LocalEngine.outcomes`; the outcomes come in the order in which the runs end."""
+        ray = self._ray
+        others = {name: value for name, value in self.resources.items() if name not in ("CPU", "GPU")}
+        task = ray.remote(_make_task()).options(
+            num_cpus=self.resources.get("CPU", 1),
+            num_gpus=self.resources.get("GPU", 0),
+            resources=others,
+            max_retries=2,
+        )
+        running = {task.remote(str(ROOT), run_text(run, train)): run for run in runs}
+        try:
+            while running:
+                ended, _ = ray.wait(list(running), timeout=1.0)
+                # Tasks start in the order in which they were given, as far as there is room.
+                tick([run.name for run in list(running.values())[: max(1, self.slots)]])
+                for reference in ended:
+                    name = running.pop(reference).name
+                    try:
+                        yield Outcome(name, *ray.get(reference))
+                    except ray.exceptions.RayError as error:
+                        yield Outcome(name, error=f"its Ray task was lost: {' '.join(str(error).split())[-300:]}")
+        finally:
+            for reference in running:
+                ray.cancel(reference)  # as Ctrl-C: the task ends its training, and what is there can be resumed
+            if running:
+                ray.wait(list(running), num_returns=len(running), timeout=2 * END_SECONDS)
+
+    def close(self) -> None:
+        """Leave the cluster, and end it if it was started here."""
+        if self._ours:
+            self._ray.shutdown()
+
+
+def open_engine(engine: str, resources: Mapping[str, float], address: str | None = None) -> LocalEngine | RayEngine:
+    """The engine of a name.
+
+    Raises:
+        ValueError: an address is given to the engine local; see `RayEngine`.
+        OSError: see `RayEngine`.
+    """
+    if engine == "ray":
+        return RayEngine(resources, address)
+    if address is not None:
+        raise ValueError("--ray_address belongs to --engine ray: give both or none.")
+    return LocalEngine()
+
+
+def _make_task() -> Callable[[str, str], tuple[float, str]]:
+    def task(root: str, text: str) -> tuple[float, str]:
+        # A function of no module, so that it arrives also where the checkout does not; there it can say so.
+        if not Path(root, "benchmarks").is_dir():
+            return 0.0, f"{root} is not on this machine: put checkout, data, runs and results on shared storage."
+        os.chdir(root)
+        sys.path.insert(0, root)
+        from benchmarks.paper.run import execute
+        from benchmarks.paper.run_engines import read_run
+
+        outcome = execute(*read_run(text))
+        return outcome.minutes, outcome.error
+
+    return task
+
+
+def run_text(run: Run, train: Sequence[str]) -> str:
+    """A run and the command that trains it, as JSON for another process."""
+    return json.dumps({"run": dataclasses.asdict(run), "train": list(train)})
+
+
+def read_run(text: str) -> tuple[Run, tuple[str, ...]]:
+    """The run and the command of `run_text`."""
+    found = json.loads(text)
+    rooms = found["run"].pop("rooms")
+    return Run(**found["run"], rooms=None if rooms is None else Rooms(**rooms)), tuple(found["train"])
+
+
+def _fit(has: Mapping[str, float], needs: Mapping[str, float]) -> int:
+    """How many runs a machine has room for."""
+    rooms = [has.get(name, 0.0) // amount for name, amount in needs.items() if amount > 0]
+    return int(min(rooms, default=1))

@@ -1,0 +1,1 @@
+"""Kills, long runs and dependencies."""

@@ -1,0 +1,1 @@
+"""Speed, memory and scale, each as a ratio measured in one run."""

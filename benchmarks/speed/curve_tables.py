@@ -1,0 +1,68 @@
+"""The tables of docs/performance.md, section "Curves", from the results that are kept.
+
+    python -m benchmarks.speed.curve_tables [--write]
+
+Reads what `step_cost` and `contrastive_scale` wrote. `--write` puts the tables between
+the markers of docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed import contrastive_scale, step_cost
+from benchmarks.speed.measured import RESULTS, ROOT
+from benchmarks.speed.speed_table import DOCUMENT, replaced
+
+BEGIN, END = "<!-- curves: python -m benchmarks.speed.curve_tables --write -->", "<!-- end of the curves -->"
+PICTURE = "![Cost of a training step against batch, image side, kept patches, frames and actions](images/step_cost.png)"
+
+
+def render(folder: Path | None = None) -> str:
+    """The table of each result that is there, with the command that measured it, and the picture of the curves.
+
+    Raises:
+        ValueError: a file is no result of its benchmark.
+    """
+    folder, parts = folder or RESULTS, []
+    for name, table in (("step_cost", step_cost.curves_table), ("contrastive_scale", contrastive_scale.curve_table)):
+        path = folder / f"{name}.json"
+        if not path.exists():
+            continue
+        try:
+            result: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            where = result["environment"]
+            parts.append(f"`{result['command']}`, {where['device']}, {where['cores']} cores, {where['precision']}:")
+            parts.append(table(result))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is no result of benchmarks.{name} ({error!r}).") from error
+        if name == "step_cost":
+            parts.append(PICTURE)
+    return "\n\n".join(parts)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables; with --write put them into docs/performance.md."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed.curve_tables",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--write", action="store_true", help=f"put them into {DOCUMENT.relative_to(ROOT)}")
+    options = parser.parse_args(arguments)
+    try:
+        tables = render()
+        print(tables)
+        if options.write:
+            DOCUMENT.write_text(replaced(DOCUMENT.read_text(encoding="utf-8"), tables, BEGIN, END), encoding="utf-8")
+    except (ValueError, OSError) as error:
+        sys.exit(f"benchmarks.speed.curve_tables: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""How long training waits for its batches, measured inside a training.
+
+    python -m benchmarks.speed.data_waiting [--data data/rooms] [--quick]
+
+Each training is a `CDETrainer` with the settings of its recipe over two epochs of pairs from disk or memory, encoded as
+data sets have them; the second epoch counts. The share is that of its wall time that Trainer's loop spends on getting
+its next batch, the first one of the epoch included. Every case is measured without loader processes
+and with the default's. Where training runs on the CPU, a loader process takes its share of the same cores: the loop no
+longer waits, but its steps take longer. So the seconds of a step are printed beside, all things included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+
+from benchmarks.speed.loading_speed import drawn_pairs
+from benchmarks.speed.measured import RESULTS, Target, targets_table, write_result
+from benchmarks.speed.training_steps import ROOT, TINY, VIT_S16, Case, recipe_case, training_arguments
+from modeling_cde.data import PairCollator, PairTransform, load_pairs
+from modeling_cde.training.trainer import CDETrainer
+
+BOUND = "<= 0.03"
+
+
+class WaitingTrainer(CDETrainer):
+    """A trainer that notes when it asked for each batch, and when it had it.
+
+    Attributes:
+        waits: (asked, had) by `time.perf_counter`, one each time that Trainer's loop gets its batches.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.waits: list[tuple[float, float]] = []
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """See `transformers.Trainer.get_batch_samples`."""
+        asked = time.perf_counter()
+        batches = super().get_batch_samples(*args, **kwargs)
+        self.waits.append((asked, time.perf_counter()))
+        return batches
+
+
+def waiting(case: Case, pairs: datasets.Dataset, crop: str, epochs: int, workers: int | None) -> dict[str, Any]:
+    """One training.
+
+    Args:
+        case: What is trained, and on how many pairs at once.
+        pairs: The training data, encoded.
+        crop: As of `PairTransform`.
+        epochs: To train; the first is not counted, in which everything is allocated.
+        workers: Loader processes; None for the default's.
+
+    Returns:
+        The share of the time that was waited, that of a step's seconds, and the number of steps.
+    """
+    size = (case.image_size, case.image_size)
+    options = {} if workers is None else {"dataloader_num_workers": workers}
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = WaitingTrainer(
+            model=case.model(),
+            args=training_arguments(
+                folder, num_train_epochs=epochs, per_device_train_batch_size=case.pairs, logging_steps=10, **options
+            ),
+            train_dataset=pairs.with_transform(PairTransform(size, crop=crop, augment=True)),
+            data_collator=PairCollator(),
+        )
+        trainer.train()
+        ended = time.perf_counter()
+        used = trainer.args.dataloader_num_workers
+    steps = len(trainer.waits) // epochs
+    counted = trainer.waits[steps:]
+    wall = ended - counted[0][0]
+    waits = [had - asked for asked, had in counted]
+    return {
+        "workers": used,
+        "share": round(sum(waits) / wall, 5),
+        "longest_wait": round(max(waits), 4),
+        "seconds_a_step": round(wall / len(counted), 4),
+        "steps": len(counted),
+    }
+
+
+def measure(case: Case, pairs: datasets.Dataset, crop: str, epochs: int, turns: int) -> list[dict[str, Any]]:
+    """Without loader processes and with the default's, in turns; of each the run with the median share."""
+    runs: dict[int | None, list[dict[str, Any]]] = {0: [], None: []}
+    for _ in range(turns):
+        for workers, found in runs.items():
+            found.append(waiting(case, pairs, crop, epochs, workers))
+    kept = []
+    for workers, found in runs.items():
+        share = statistics.median_low([run["share"] for run in found])
+        run = next(run for run in found if run["share"] == share)
+        shares, taken = ([one[key] for one in found] for key in ("share", "seconds_a_step"))
+        middle = {"seconds_a_step": statistics.median(taken), "shares": shares, "all_seconds_a_step": taken}
+        kept.append({"case": case.name, "default": workers is None, **run, **middle})
+    return kept
+
+
+def targets(measured: Sequence[dict[str, Any]]) -> list[Target]:
+    """One for each case with the default's loader processes."""
+    found = []
+    for run in measured:
+        if run["default"]:
+            without = next(other for other in measured if other["case"] == run["case"] and not other["default"])
+            processes = f"{run['workers']} loader process" + ("" if run["workers"] == 1 else "es")
+            limit = (
+                f"{processes}, {run['seconds_a_step']:.3g} s a step; without any it is {without['share']:.3f} and "
+                f"{without['seconds_a_step']:.3g} s"
+            )
+            what = f"share of the time that training waits for data: {run['case']}"
+            found.append(Target.of(what, BOUND, run["share"], limit))
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print the table and write the JSON."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed.data_waiting",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, default=ROOT / "data" / "rooms", help="rendered rooms (%(default)s)")
+    parser.add_argument("--pairs", type=int, default=8, help="of the ViT's batch")
+    parser.add_argument("--turns", type=int, default=3, help="trainings of each kind; the median share counts")
+    parser.add_argument("--quick", action="store_true", help="one tiny model: whether the script runs, nothing more")
+    parser.add_argument("--output", type=Path, help=f"folder of the JSON ({RESULTS.relative_to(ROOT)}; quick: none)")
+    options = parser.parse_args(arguments)
+    if not options.quick and not options.data.is_dir():
+        parser.error(f"{options.data} holds no rendered rooms: run train.py with configs/quickstart.yaml once.")
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    chosen: list[tuple[Case, datasets.Dataset, str, int]]
+    if options.quick:
+        chosen = [(Case("tiny ViT, PNGs of 64 px", TINY, 32, 8), drawn_pairs(64, "PNG", 24), "none", 2)]
+    else:
+        quickstart = recipe_case(ROOT / "configs" / "quickstart.yaml", "quickstart, rooms of 128 px at 96 px")
+        rooms = load_pairs(options.data, "single_syst", "train")
+        vit = Case("ViT-S/16 at 224 px, JPEGs of 480 px", VIT_S16, 224, options.pairs)
+        chosen = [(quickstart, rooms, "box", 2), (vit, drawn_pairs(480, "JPEG", 16 * options.pairs), "none", 2)]
+    measured: list[dict[str, Any]] = []
+    for case, pairs, crop, epochs in chosen:
+        measured += measure(case, pairs, crop, epochs, options.turns)
+    found = targets(measured)
+    print(targets_table(found))
+    if folder := options.output or (None if options.quick else RESULTS):
+        command = f"python -m benchmarks.speed.data_waiting --pairs {options.pairs}"
+        print(f"\nWritten to {write_result('data_waiting', command, found, {'trainings': measured}, folder)}.")
+
+
+if __name__ == "__main__":
+    main()

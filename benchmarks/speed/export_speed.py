@@ -1,0 +1,238 @@
+"""What ONNX Runtime and int8 do to a model's speed and accuracy on the CPU, all measured in one run.
+
+    python -m benchmarks.speed.export_speed --model runs/quickstart --data data/rooms
+    python -m benchmarks.speed.export_speed --untrained
+
+The same pairs go through PyTorch (eager, float32) and three ONNX files: float32, int8 in the linear layers, and int8 in
+the convolutions too. Speed: pairs per second on pictures that are loaded already, each engine on the same number of
+threads, in turns, so that all meet the machine in the same state; the median of the turns counts. Accuracy: all pairs
+of each test split; beside it the share of pairs that an engine answers otherwise than PyTorch does.
+
+`--untrained` measures the speed alone, of a ViT-S/16 at 224 px with random weights. What int8 gains depends on the
+processor: those with VNNI multiply int8 faster. The result says whether this one has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import onnxruntime
+import torch
+from torch.utils.data import DataLoader
+from transformers import AutoConfig
+
+from benchmarks.speed.loading_speed import ACTIONS, VIT_S16
+from modeling_cde import CDEForActionClassification
+from modeling_cde.data import PairCollator, PairTransform
+from modeling_cde.data.load_splits import load_shifts, reported_splits
+from modeling_cde.evaluation.evaluate import environment
+from modeling_cde.export import PairOutputs, export_onnx, quantize_onnx, run_session, start_session
+from modeling_cde.methods import load_action_model
+
+RESULTS = Path(__file__).parents[1] / "results" / "export"
+EAGER = "PyTorch float32"
+Engine = Callable[[torch.Tensor], Mapping[str, torch.Tensor]]
+
+
+def make_engines(model: torch.nn.Module, size: tuple[int, int], folder: Path, threads: int) -> dict[str, Engine]:
+    """PyTorch and the three ONNX files, by name.
+
+    Args:
+        model: A classifier, float32, on the CPU, in evaluation mode.
+        size: Height and width of the pictures in pixels.
+        folder: Where the ONNX files go.
+        threads: Of each engine.
+    """
+    torch.set_num_threads(threads)
+    eager = PairOutputs(model)
+    exported = export_onnx(model, folder / "float32.onnx", *size)
+    files = {
+        "ONNX float32": exported,
+        "ONNX int8, linear layers": quantize_onnx(exported, folder / "linear.onnx"),
+        "ONNX int8, convolutions too": quantize_onnx(exported, folder / "all.onnx", convolutions=True),
+    }
+    engines: dict[str, Engine] = {EAGER: eager}
+    for name, path in files.items():
+        engines[name] = _runner(start_session(path, threads))
+    return engines
+
+
+def _runner(session: Any) -> Engine:
+    return lambda pixel_values: run_session(session, pixel_values)
+
+
+def speeds(engines: Mapping[str, Engine], batch: torch.Tensor, seconds: float, turns: int) -> dict[str, Any]:
+    """Pairs per second of each engine on one batch (B, 2, C, H, W), measured in turns; the medians and their ratios."""
+    rates: dict[str, list[float]] = {name: [] for name in engines}
+    order = list(engines)
+    for _ in range(turns):
+        for name in order:
+            engines[name](batch)  # warms up, and waits for what threads of the engine before still do
+            pairs, began = 0, time.perf_counter()
+            while pairs == 0 or time.perf_counter() - began < seconds:
+                engines[name](batch)
+                pairs += len(batch)
+            rates[name].append(pairs / (time.perf_counter() - began))
+        order.append(order.pop(0))  # each engine takes each place
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    return {
+        name: {"pairs_per_second": round(value, 2), "ratio": round(value / medians[EAGER], 3)}
+        for name, value in medians.items()
+    }
+
+
+def accuracies(engines: Mapping[str, Engine], rows: datasets.Dataset, transform: PairTransform) -> dict[str, Any]:
+    """Accuracy of each engine on one split, and how it differs from PyTorch's."""
+    loader = DataLoader(rows.with_transform(transform), batch_size=64, collate_fn=PairCollator())
+    answers: dict[str, list[torch.Tensor]] = {name: [] for name in engines}
+    labels, furthest = [], dict.fromkeys(engines, 0.0)
+    for batch in loader:
+        labels.append(batch["labels"])
+        expected = engines[EAGER](batch["pixel_values"])["logits"]
+        for name, engine in engines.items():
+            logits = expected if name == EAGER else engine(batch["pixel_values"])["logits"]  # (b, A)
+            answers[name].append(logits.argmax(dim=-1))
+            furthest[name] = max(furthest[name], float((logits - expected).abs().max()))
+    truth, eager = torch.cat(labels), torch.cat(answers[EAGER])
+    result = {}
+    for name, parts in answers.items():
+        found = torch.cat(parts)
+        result[name] = {
+            "accuracy": float((found == truth).float().mean()),
+            "other_answers": float((found != eager).float().mean()),
+            "largest_logit_difference": furthest[name],
+        }
+    return {"pairs": len(truth), "engines": result}
+
+
+@torch.no_grad()
+def measure(
+    model: torch.nn.Module,
+    transform: PairTransform,
+    splits: Mapping[str, datasets.Dataset],
+    batch_sizes: Sequence[int],
+    seconds: float,
+    turns: int,
+) -> dict[str, Any]:
+    """All of it for one model.
+
+    Args:
+        model: A classifier, float32, on the CPU, in evaluation mode.
+        transform: Makes its pictures; says their size.
+        splits: To measure the accuracy on, by name; may be empty.
+        batch_sizes: Pairs per call, for the speed.
+        seconds: Of each measurement of speed.
+        turns: Measurements of each engine.
+
+    Returns:
+        What the JSON holds.
+    """
+    size = transform.size
+    load = os.getloadavg()[0]  # over the last minute: well over 0, and others took part of the machine
+    threads = len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as folder:
+        engines = make_engines(model, size, Path(folder), threads)
+        sizes = {file.stem: round(file.stat().st_size / 1e6, 2) for file in sorted(Path(folder).iterdir())}
+    generator = torch.Generator().manual_seed(0)
+    pairs = {batch: torch.randn(batch, 2, 3, *size, generator=generator) for batch in batch_sizes}
+    cpu = Path("/proc/cpuinfo")
+    return {
+        "backbone": model.config.backbone_config.model_type,  # type: ignore[union-attr]
+        "delta_mode": model.config.delta_mode,  # type: ignore[union-attr]
+        "image_size": size,
+        "threads": threads,
+        "megabytes": sizes,
+        "speed": {str(batch): speeds(engines, values, seconds, turns) for batch, values in pairs.items()},
+        "splits": {name: accuracies(engines, rows, transform) for name, rows in splits.items()},
+        "seconds": seconds,
+        "turns": turns,
+        "environment": environment()
+        | {
+            "onnxruntime": onnxruntime.__version__,
+            "vnni": cpu.exists() and "vnni" in cpu.read_text(),
+            "load_before": round(load, 2),
+        },
+    }
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """The result as Markdown: a row for each engine."""
+    batches, splits = list(result["speed"]), list(result["splits"])
+    heads = [f"pairs/s, batch {batch} (ratio)" for batch in batches]
+    heads += [f"accuracy {name} (other answers)" for name in splits]
+    lines = ["| engine | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
+    for engine in result["speed"][batches[0]]:
+        cells = [
+            f"{found['pairs_per_second']:.1f} ({found['ratio']:.2f})"
+            for found in (result["speed"][batch][engine] for batch in batches)
+        ]
+        cells += [
+            f"{found['accuracy']:.3f} ({found['other_answers']:.3f})"
+            for found in (result["splits"][name]["engines"][engine] for name in splits)
+        ]
+        lines.append(f"| {engine} | " + " | ".join(cells) + " |")
+    sizes = ", ".join(f"{name} {size} MB" for name, size in result["megabytes"].items())
+    vnni = "with" if result["environment"]["vnni"] else "without"
+    title = (
+        f"{result['model']} ({result['backbone']}, {result['delta_mode']}), {result['threads']} threads, {vnni} VNNI"
+    )
+    load = f"Load average before: {result['environment']['load_before']}."
+    return "\n".join([title, "", *lines, "", f"Files: {sizes}. {load}"])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print the table and write the JSON."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed.export_speed",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", help="folder or repository of a trained checkpoint")
+    which.add_argument("--untrained", action="store_true", help="a ViT-S/16 with random weights, speed alone")
+    parser.add_argument("--data", default="data/rooms", help="folder or repository of a data set of pairs")
+    parser.add_argument("--view", default="single", choices=("single", "multi"), help="crops, or whole views")
+    parser.add_argument("--shift", default="both", choices=("comp", "syst", "both"), help="which shifts to test")
+    parser.add_argument("--batch_sizes", type=int, nargs="+", default=[1, 32], help="pairs per call, for the speed")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement of speed")
+    parser.add_argument("--turns", type=int, default=4, help="measurements of each engine; the median counts")
+    parser.add_argument("--output", type=Path, help="where the JSON goes; default: in benchmarks/results/export")
+    options = parser.parse_args(arguments)
+    model: torch.nn.Module
+    splits: dict[str, datasets.Dataset] = {}
+    if options.untrained:
+        torch.manual_seed(0)
+        name = "vit_s16_untrained"
+        labels = {i: f"action {i}" for i in range(ACTIONS)}
+        model = CDEForActionClassification.from_backbone(AutoConfig.for_model(**VIT_S16), id2label=labels).eval()
+        transform = PairTransform((224, 224))
+    else:
+        try:
+            model, processor = load_action_model(options.model)
+            found = reported_splits(load_shifts(options.data, options.view, options.shift))
+        except (ValueError, OSError) as error:
+            sys.exit(f"benchmarks.speed.export_speed: {error}")
+        name = Path(options.model).name
+        splits = {split: rows for split, rows in found.items() if split.startswith("test")}
+        transform = PairTransform.from_processor(processor, crop="box" if options.view == "single" else "none")
+    measured = measure(model.float(), transform, splits, options.batch_sizes, options.seconds, options.turns)
+    result = {"model": name} | measured
+    print(table(result))
+    path = options.output or RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"\nWritten to {path}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""How the benchmarks measure: alternatives in turns, ratios between neighbours in time, results as JSON.
+
+Absolute times do not hold on shared machines, whose speed drifts by the minute. So whatever is compared is run in
+turns within one process, a ratio is taken within each turn, and the median of the turns' ratios counts; the quartiles
+beside it say how quiet the machine was.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from modeling_cde.evaluation.evaluate import environment
+from modeling_cde.training.training_args import native_bf16
+
+ROOT = Path(__file__).parents[2]
+RESULTS = Path(__file__).parents[1] / "results" / "speed"
+
+
+@dataclass
+class Target:
+    """One figure that has to hold.
+
+    Attributes:
+        what: What is measured, in words.
+        bound: For example "<= 1.05", ">= 50" or "exactly 3".
+        value: What was measured; None where it cannot be measured here.
+        met: Whether it holds; None where it was not measured.
+        limit: What limits the value, or why it could not be measured.
+    """
+
+    what: str
+    bound: str
+    value: float | None
+    met: bool | None
+    limit: str = ""
+
+    @classmethod
+    def of(cls, what: str, bound: str, value: float | None, limit: str = "") -> Target:
+        """A target whose `met` follows from the bound and the value."""
+        comparison, number = bound.split()
+        met = None
+        if value is not None:
+            limits = {"<=": value <= float(number), ">=": value >= float(number), "exactly": value == float(number)}
+            met = limits[comparison]
+        return cls(what, bound, value, met, limit)
+
+
+def seconds_in_turns(
+    steps: Mapping[str, Callable[[], Any]], seconds: float = 1.0, turns: int = 9
+) -> dict[str, list[float]]:
+    """Seconds of one call of each step, measured in turns.
+
+    Args:
+        steps: Name -> function of no arguments; on a GPU it has to wait for its result.
+        seconds: At least so long each step is repeated in each turn; one call at the least.
+        turns: Measurements of each step. In each turn another step comes first.
+
+    Returns:
+        Name -> the mean seconds of a call in each turn, (turns,).
+    """
+    order = list(steps)
+    found: dict[str, list[float]] = {name: [] for name in steps}
+    for name in order:
+        steps[name]()  # allocates, compiles, fills caches
+    for _ in range(turns):
+        for name in order:
+            calls, began = 0, time.perf_counter()
+            while calls == 0 or time.perf_counter() - began < seconds:
+                steps[name]()
+                calls += 1
+            found[name].append((time.perf_counter() - began) / calls)
+        order.append(order.pop(0))
+    return found
+
+
+def ratio(of: Sequence[float], to: Sequence[float]) -> dict[str, float]:
+    """The ratios of two lists of equal length, turn by turn: `median`, and the quartiles `low` and `high`."""
+    ratios = [a / b for a, b in zip(of, to, strict=True)]
+    low, median, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [ratios[0]] * 3
+    return {"median": round(median, 4), "low": round(low, 4), "high": round(high, 4)}
+
+
+def write_result(
+    name: str, command: str, targets: Sequence[Target], details: Mapping[str, Any], folder: Path = RESULTS
+) -> Path:
+    """Write `<folder>/<name>.json`: the command, its targets, details, and what it was measured on."""
+    commit = ["git", "rev-parse", "--short", "HEAD"]
+    where = environment() | {
+        "precision": "bf16" if native_bf16() else "float32",
+        "commit": subprocess.run(commit, cwd=ROOT, capture_output=True, text=True).stdout.strip(),
+    }
+    result = {"command": command, "targets": [asdict(target) for target in targets], **details, "environment": where}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def targets_table(targets: Sequence[Target]) -> str:
+    """The targets as a Markdown table."""
+    lines = ["| what | target | measured | |", "|---|---|---:|---|"]
+    for target in targets:
+        value = "not measured" if target.value is None else f"{target.value:.4g}"
+        verdict = {True: "met", False: "**missed**", None: ""}[target.met]
+        remark = "; ".join(filter(None, (verdict, target.limit)))
+        lines.append(f"| {target.what} | {target.bound} | {value} | {remark} |")
+    return "\n".join(lines)

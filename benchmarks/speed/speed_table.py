@@ -1,0 +1,78 @@
+"""The table of all speed targets, from the results that are kept; docs/performance.md holds it.
+
+    python -m benchmarks.speed.speed_table [--write]
+
+Reads `benchmarks/results/speed/*.json`. `--write` puts the table between the markers of docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.speed.gpu_utilisation import BOUNDS
+from benchmarks.speed.measured import RESULTS, ROOT, Target, targets_table
+
+DOCUMENT = ROOT / "docs" / "performance.md"
+BEGIN, END = "<!-- speed table: python -m benchmarks.speed.speed_table --write -->", "<!-- end of the speed table -->"
+
+
+def render(folder: Path = RESULTS) -> str:
+    """All targets of a folder's results as one Markdown table, and below it the commands that measured them.
+
+    Raises:
+        ValueError: A file is no result of `benchmarks.speed.measured.write_result`.
+    """
+    targets: list[Target] = []
+    commands = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            result = json.loads(path.read_text(encoding="utf-8"))
+            targets += [Target(**target) for target in result["targets"]]
+            command, where = result["command"], result["environment"]
+            place = f"{where['device']}, {where['cores']} cores, {where['precision']}, commit {where['commit']}"
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is no result of benchmarks.speed.measured.write_result ({error!r}).") from error
+        commands.append(f"- `{command}` ({place})")
+    if not (folder / "gpu_utilisation.json").exists():
+        what, limit = "share of the bf16 matmul peak: {} at 224 px, compiled", "no NVIDIA GPU at hand"
+        targets += [Target(what.format(name), bound, None, None, limit) for name, bound in BOUNDS.items()]
+    return "\n".join([targets_table(targets), "", "Measured by", "", *commands])
+
+
+def replaced(document: str, table: str, begin: str = BEGIN, end: str = END) -> str:
+    """The document with the table between its markers.
+
+    Raises:
+        ValueError: A marker is missing.
+    """
+    before, found, rest = document.partition(begin)
+    _, also, after = rest.partition(end)
+    if not (found and also):
+        raise ValueError(f"The document lacks the marker {end if found else begin!r}.")
+    return f"{before}{begin}\n\n{table}\n\n{end}{after}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table; with --write put it into docs/performance.md."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed.speed_table",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--write", action="store_true", help=f"put it into {DOCUMENT.relative_to(ROOT)}")
+    options = parser.parse_args(arguments)
+    try:
+        table = render()
+        print(table)
+        if options.write:
+            DOCUMENT.write_text(replaced(DOCUMENT.read_text(encoding="utf-8"), table), encoding="utf-8")
+    except (ValueError, OSError) as error:
+        sys.exit(f"benchmarks.speed.speed_table: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Files inside zips and tars, read where they lie."""

@@ -1,0 +1,280 @@
+"""The flags and the steps that all sources share: build the units, report, divide into splits, publish if asked.
+
+A command's `main` is
+
+    with plain_errors():
+        options = parser.parse_args(arguments)      # add_build_arguments(parser) and the source's own flags
+        build_data_set(Source(...), options, card)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_scripts.builds.work_units import ENGINES, BuildReport, Source, check_numbers, checked_names, run_units
+
+if TYPE_CHECKING:
+    from modeling_cde.data.building.card import DatasetCard
+    from modeling_cde.data.splits import CleanOptions
+
+VIEWS = ("single", "multi")
+PROTOCOLS = ("clean", "causal_triplet")
+SHIFTS = ("joint", "comp", "syst")
+
+#: Of a stored single view, the square of the box with a margin, 80 % is shown to a model: 230 pixels of 288, so that
+#: one of 224 pixels is shown no more than was stored.
+IMAGE_SIZE = 288
+
+
+class FailedUnitsError(ValueError):
+    """Units failed, so that there is no whole data set to divide into splits."""
+
+
+def add_build_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of every build."""
+    add = parser.add_argument_group("build").add_argument
+    add("--output", type=Path, required=True, help="folder of the data set")
+    add("--view", choices=VIEWS, default="single", help="pictures of the target alone, or whole views")
+    add("--seed", type=int, default=0, help="of everything that is drawn, the splits included")
+    add("--workers", type=int, default=2, help="processes that build at the same time")
+    add("--engine", choices=ENGINES, default="local", help="run them on this machine, or on Ray")
+    add("--ray_address", help="of a running Ray cluster, such as auto or HOST:6379; none starts Ray here")
+    add("--unit_timeout", type=float, metavar="SECONDS", help="after which a unit counts as hung (%(default)s)")
+    add("--retries", type=int, default=2, help="how often a unit that fails is tried again")
+    add("--allow_failures", action="store_true", help="divide what there is into splits, though units failed")
+
+    add = parser.add_argument_group("splits").add_argument
+    add("--protocol", choices=PROTOCOLS, default="clean", help="how pairs are divided into splits")
+    add("--shift", choices=SHIFTS, default="joint", help="what the out-of-distribution parts hold out")
+    add("--group_by", choices=("scene", "none"), default="scene", help="what must not stand on both sides of a split")
+    add(
+        "--share_evaluation_groups",
+        action=argparse.BooleanOptionalAction,
+        help="larger out-of-distribution parts, which may share groups with validation, test and each other",
+    )
+    add("--no_split", action="store_true", help="write the shards only")
+
+    add = parser.add_argument_group("publishing").add_argument
+    add("--push_to_hub", metavar="ORG/NAME", help="upload the data set and its card to this repository")
+    add("--private", action="store_true", help="make that repository private")
+
+
+def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of how given pictures are stored."""
+    add = parser.add_argument_group("stored pictures").add_argument
+    size = "shorter side; larger pictures are scaled down, none is scaled up (%(default)s)"
+    add("--image_size", type=int, default=IMAGE_SIZE, metavar="PIXELS", help=size)
+    add("--originals", action="store_true", help="store the pictures as they came, neither cut nor scaled")
+
+
+def stored_size(options: argparse.Namespace) -> int | None:
+    """Shorter side of the stored pictures in pixels, or None for the originals.
+
+    Raises:
+        ValueError: It is not positive.
+    """
+    if options.image_size < 1:
+        raise ValueError(f"--image_size is {options.image_size}; give at least 1 pixel, or --originals.")
+    return None if options.originals else int(options.image_size)
+
+
+def build_data_set(
+    source: Source, options: argparse.Namespace, card: DatasetCard, *, publishable: str | None = None
+) -> BuildReport:
+    """Run every step that the flags ask for; any error ends the program with one sentence.
+
+    Args:
+        source: What to build.
+        options: Of `add_build_arguments`.
+        card: What the data set's README.md says of its pairs.
+        publishable: Why this build may not be pushed, as a sentence; None if it may.
+    """
+    with plain_errors():
+        return build_steps(source, options, card, publishable=publishable)
+
+
+def build_steps(
+    source: Source, options: argparse.Namespace, card: DatasetCard, *, publishable: str | None = None
+) -> BuildReport:
+    """As `build_data_set`, for those who call it from Python.
+
+    Raises:
+        FailedUnitsError: Units failed, and `allow_failures` is not set.
+        ValueError: Options that do not go together; what `run_units` and `assemble` raise.
+    """
+    check_options(options, publishable)
+    if publishable is not None:
+        from modeling_cde.data.building.publishing import forbid_publishing
+
+        forbid_publishing(options.output, publishable)  # also for `data_scripts.publish`, later
+    folder = options.output / "shards" / options.view
+    report = run_units(
+        source,
+        folder,
+        workers=options.workers,
+        engine=options.engine,
+        ray_address=options.ray_address,
+        retries=options.retries,
+        unit_timeout=options.unit_timeout,
+    )
+    print(f"{report.text()}\nShards: {folder}", flush=True)
+    if report.failed and not options.allow_failures:
+        raise FailedUnitsError(
+            f"{len(report.failed)} of {report.units} units failed, so nothing was divided into splits: run the same "
+            "command to try them again, or add --allow_failures to go on without them."
+        )
+    if not options.no_split:
+        split(options, card, report.rows)
+    if options.push_to_hub:
+        from modeling_cde.data.building.publishing import push_to_hub
+
+        print(f"Published: {push_to_hub(options.output, options.push_to_hub, private=options.private)}", flush=True)
+    return report
+
+
+def unfinished(source: Source, options: argparse.Namespace) -> list[str]:
+    """Units that a build would have to build; writes nothing and imports nothing slow.
+
+    Raises:
+        ValueError: The folder belongs to other settings.
+    """
+    from data_scripts.builds.ledger import Ledger
+
+    ledger = Ledger(options.output / "shards" / options.view, checked_names(source.units()))
+    ledger.compare(source.settings())
+    return ledger.unfinished()
+
+
+def split(options: argparse.Namespace, card: DatasetCard, rows: int) -> None:
+    """Divide the shards into splits, unless that was done already with these options, and report on them."""
+    if is_split(options, rows) and has_card(options.output, card):
+        print(f"The splits of {options.output} are there already.", flush=True)
+        return
+    from data_scripts.builds.ledger import locked
+    from modeling_cde.data.building.build import assemble
+
+    with locked(options.output / ".lock"):
+        manifests = assemble(
+            options.output,
+            options.view,
+            seed=options.seed,
+            protocol=options.protocol,
+            shift=options.shift,
+            options=_clean_options(options) if options.protocol == "clean" else None,
+            card=card,
+        )
+    for manifest in manifests.values():
+        print(manifest.report())
+    print(f"Data set: {options.output} (load_pairs(folder, config, split)); manifests: {options.output / 'manifests'}")
+
+
+def is_split(options: argparse.Namespace, rows: int) -> bool:
+    """Whether the manifests say that these many pairs were divided as the options ask, and the files are there.
+
+    Reads no pairs and imports nothing slow: every training that renders its own rooms asks.
+    """
+    home = options.output / (options.view if options.shift == "joint" else f"{options.view}_{options.shift}")
+    for shift in SHIFTS[1:] if options.shift == "joint" else (options.shift,):
+        try:
+            files = [line.partition("  ")[2] for line in (home / "SHA256SUMS").read_text().splitlines()]
+            manifest = json.loads((options.output / "manifests" / f"{options.view}_{shift}.json").read_text())
+            # A set: in the causal_triplet protocol a pair may be in two parts.
+            found = len({i for ids in (*manifest["parts"].values(), *manifest["unused"].values()) for i in ids})
+            same = manifest["protocol"] == options.protocol and manifest["seed"] == options.seed
+            if options.protocol == "clean":
+                made = manifest["options"]
+                shared = made.get("share_evaluation_groups", True)  # as it was before there was the option
+                same = (
+                    same and made["group_by"] == _group_by(options) and shared == bool(options.share_evaluation_groups)
+                )
+                same = same and (len(made["shifts"]) > 1) == (options.shift == "joint")
+        except (FileNotFoundError, ValueError, KeyError):
+            return False
+        if not same or found != rows or not all((home / name).exists() for name in files):
+            return False
+    return True
+
+
+def has_card(folder: Path, card: DatasetCard) -> bool:
+    """Whether the folder was assembled with this card: one with a licence or credit given later is written anew."""
+    try:
+        stored = json.loads((folder / "shards" / "card.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return stored == json.loads(json.dumps(asdict(card)))  # type: ignore[no-any-return]
+
+
+def check_options(options: argparse.Namespace, publishable: str | None = None) -> None:
+    """Refuse what cannot end well before long work starts.
+
+    Raises:
+        ValueError: Says what and why.
+    """
+    check_numbers(options.workers, options.retries, options.unit_timeout)
+    if options.push_to_hub:
+        if publishable is not None:
+            raise ValueError(publishable)
+        if options.no_split:
+            raise ValueError("--push_to_hub uploads the splits, which --no_split leaves out: give one of them.")
+        if len([part for part in options.push_to_hub.split("/") if part]) != 2:
+            raise ValueError(f"--push_to_hub is {options.push_to_hub!r}; give ORG/NAME.")
+        from modeling_cde.data.building.publishing import check_publishable
+
+        check_publishable(options.output)
+    if options.ray_address and options.engine != "ray":
+        raise ValueError("--ray_address belongs to --engine ray: give both or none.")
+    if options.protocol == "causal_triplet" and options.shift == "joint" and not options.no_split:
+        raise ValueError(
+            "--protocol causal_triplet has no joint split: name --shift comp or --shift syst, and make the other by "
+            "`python -m data_scripts.splits` afterwards, without building anything again."
+        )
+    if options.protocol != "clean" and options.share_evaluation_groups:
+        raise ValueError("--share_evaluation_groups belongs to --protocol clean: the other protocols know no groups.")
+    if options.protocol != "clean" and options.group_by == "none":
+        raise ValueError("--group_by belongs to --protocol clean: the other protocols know no groups.")
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """End the program with the error's sentence, where a user can do something about it."""
+    try:
+        yield
+    except OSError as error:
+        sys.exit(f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error))
+    except ValueError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        print("Stopped. Run the same command to go on where it stopped.", file=sys.stderr)
+        sys.exit(130)
+
+
+def default_options(output: str | Path, **changes: Any) -> argparse.Namespace:
+    """The options of a build that no command line asked for.
+
+    Args:
+        output: Folder of the data set.
+        changes: Values other than the flags' defaults.
+    """
+    parser = argparse.ArgumentParser()
+    add_build_arguments(parser)
+    options = parser.parse_args(["--output", str(output)])
+    vars(options).update(changes)
+    return options
+
+
+def _clean_options(options: argparse.Namespace) -> CleanOptions:
+    from modeling_cde.data.splits import CleanOptions
+
+    shared = bool(options.share_evaluation_groups)
+    return CleanOptions(group_by=_group_by(options), share_evaluation_groups=shared)
+
+
+def _group_by(options: argparse.Namespace) -> str | None:
+    return None if options.group_by == "none" else str(options.group_by)

@@ -1,0 +1,192 @@
+"""The folder of a build: its settings, its lock, and for each unit the shard and the entry that says how it went."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_scripts.builds.work_units import BuildReport
+
+if TYPE_CHECKING:
+    from data_scripts.builds.workers import Outcome
+
+LOCK = ".lock"
+
+
+class BuildingElsewhereError(ValueError):
+    """Another process builds in the same folder."""
+
+
+class Ledger:
+    """What is finished in a folder, and the only one that writes there.
+
+    Args:
+        folder: Of the shards; made by `lock`.
+        units: Names of all units, sorted.
+    """
+
+    def __init__(self, folder: Path, units: list[str]) -> None:
+        self.folder, self.units = folder, units
+        self.failed: dict[str, str] = {}
+        self.rows = 0
+        self._entries: dict[str, dict[str, Any]] = {}
+        self._built = 0
+
+    def shard(self, unit: str) -> Path:
+        """Where a unit's pairs lie."""
+        return self.folder / f"{unit}.parquet"
+
+    def entry(self, unit: str) -> Path:
+        """Where a unit's entry lies."""
+        return self.folder / f"{unit}.json"
+
+    def compare(self, settings: dict[str, Any]) -> None:
+        """Compare with the settings that the folder was built with, if it was.
+
+        Raises:
+            ValueError: They differ; says in what. Or the folder holds shards without settings, or of other units.
+        """
+        path = self.folder / "settings.json"
+        if not path.exists():
+            if next(self.folder.glob("*.parquet"), None) is not None:
+                raise ValueError(f"{self.folder} holds shards of unknown settings: delete it or choose another folder.")
+            return
+        stored, wanted = _read_json(path), json.loads(json.dumps(settings))
+        if not isinstance(stored, dict):
+            raise ValueError(f"{path} is damaged: delete {self.folder} or choose another folder.")
+        unlike = sorted(key for key in wanted.keys() | stored.keys() if wanted.get(key) != stored.get(key))
+        if unlike:
+            listed = ", ".join(f"{key} {stored.get(key)} there, {wanted.get(key)} asked for" for key in unlike)
+            raise ValueError(
+                f"{self.folder} was built with other settings ({listed}): delete it or choose another folder."
+            )
+        if strange := sorted({path.stem for path in self.folder.glob("*.parquet")} - set(self.units)):
+            raise ValueError(
+                f"{self.folder} holds {strange[0]}.parquet, which is none of this source's {len(self.units)} units: "
+                "take it away or choose another folder."
+            )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep every other build out of the folder; the lock ends with the process, however that ends.
+
+        Raises:
+            BuildingElsewhereError: Another build has it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder / LOCK):
+            yield
+
+    def claim(self, settings: dict[str, Any]) -> None:
+        """Compare the settings again, now that no one else writes, and store them."""
+        self.compare(settings)
+        text = json.dumps(settings, indent=2, sort_keys=True)
+        _write(self.folder / "settings.json", text.encode() + b"\n")
+
+    def remove_leftovers(self) -> None:
+        """Remove what a killed run left half written."""
+        for path in self.folder.glob(".*.tmp"):
+            path.unlink()
+
+    def unfinished(self) -> list[str]:
+        """Read all entries; the units that are not done, those that failed before included."""
+        self._entries = {}
+        for unit in self.units:
+            entry = _read_json(self.entry(unit))
+            if not isinstance(entry, dict) or entry.get("state") != "done":
+                continue
+            try:
+                whole = self.shard(unit).stat().st_size == entry["bytes"]
+            except FileNotFoundError:
+                whole = False
+            if whole:
+                self._entries[unit] = entry
+        self.rows = sum(entry["rows"] for entry in self._entries.values())
+        return [unit for unit in self.units if unit not in self._entries]
+
+    def record(self, outcome: Outcome) -> None:
+        """Store a unit's shard and then its entry; what cannot be stored makes a failed unit and no half file."""
+        unit, error = outcome.unit, outcome.error
+        if error is None:
+            done = {
+                "state": "done",
+                "rows": outcome.rows,
+                "bytes": len(outcome.shard),
+                "rejected": dict(sorted(outcome.rejected.items())),
+                "problems": outcome.problems,
+            }
+            try:
+                _write(self.shard(unit), outcome.shard)
+                _write(self.entry(unit), _json_bytes(done))
+            except OSError as failure:
+                error = f"its shard of {len(outcome.shard)} bytes cannot be written: {failure.strerror or failure}"
+            else:
+                self._entries[unit] = done
+                self._built += 1
+                self.rows += outcome.rows
+                return
+        self.failed[unit] = error
+        self.shard(unit).unlink(missing_ok=True)  # of an earlier run: a failed unit has no pairs
+        try:
+            _write(self.entry(unit), _json_bytes({"state": "failed", "error": error, "attempts": outcome.attempts}))
+        except OSError:
+            self.entry(unit).unlink(missing_ok=True)  # no entry is as good: the next run builds the unit
+
+    def report(self) -> BuildReport:
+        """On everything that stands in the folder, and the failures of this run."""
+        rejected: Counter[str] = Counter()
+        problems: list[str] = []
+        for unit in self.units:
+            entry = self._entries.get(unit, {})
+            rejected.update(entry.get("rejected", {}))
+            problems += entry.get("problems", [])
+        return BuildReport(
+            len(self.units), len(self._entries), self.rows, dict(self.failed), rejected, problems, self._built
+        )
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file that is made for it.
+
+    Raises:
+        BuildingElsewhereError: Another process holds it.
+    """
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BuildingElsewhereError(
+                f"Another process builds in {path.parent}: wait until it has ended, or choose another folder."
+            ) from None
+        yield
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # room for the next one
+        raise
+
+
+def _json_bytes(entry: dict[str, Any]) -> bytes:
+    return json.dumps(entry, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+
+
+def _read_json(path: Path) -> Any:
+    """The file's content, or None if it is not there or damaged."""
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None

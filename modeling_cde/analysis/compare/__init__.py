@@ -1,0 +1,1 @@
+"""Runs side by side: agreement, paired differences, tables and their report."""

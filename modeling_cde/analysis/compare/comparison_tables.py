@@ -1,0 +1,221 @@
+"""A comparison as Markdown, CSV and LaTeX: figures in percent for readers, in [0, 1] at full precision for programs."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ..results import RULES, setting_value
+from .pairing import Cell, Column, Row, Table, interval_note
+
+_METRICS = {"accuracy": "Accuracy", "macro_accuracy": "Mean accuracy over actions", "gap": "Accuracy lost against IID"}
+
+
+def header_and_rows(table: Table, differences: bool = False) -> tuple[list[str], list[list[str]]]:
+    """The cells of a table as text.
+
+    Args:
+        table: from `compare`.
+        differences: paired differences to the reference instead of the figures themselves.
+
+    Returns:
+        The headers and as many texts for each row.
+    """
+    rules = list(dict.fromkeys(column.rule for column in table.columns))
+    headers = ["method", *table.setting_names, "seeds"]
+    headers += [column.title + (f", {RULES[column.rule]}" if len(rules) > 1 else "") for column in table.columns]
+    rows = []
+    for row in table.rows:
+        settings = [setting_value(row.setting[name]) if name in row.setting else "–" for name in table.setting_names]
+        show = _difference if differences else _figure
+        rows.append([row.title, *settings, str(len(row.seeds)), *(show(row, row.cells.get(c)) for c in table.columns)])
+    return headers, rows
+
+
+def captions(table: Table) -> tuple[str, str]:
+    """What the table of figures and that of differences show, each in one sentence."""
+    name = _METRICS.get(table.metric, table.metric.replace("_", " "))
+    rules = [RULES[rule] for rule in RULES if any(column.rule == rule for column in table.columns)]
+    chosen = f"checkpoint: {' and '.join(rules)}"
+    reference = next((row.title for row in table.rows if row.is_reference), table.reference)
+    return (
+        f"{name} in percent, mean ± sample standard deviation over seeds; {chosen}.",
+        f"Difference to {reference} in percentage points, paired by seed: mean [interval]; {chosen}.",
+    )
+
+
+def notes(table: Table) -> list[str]:
+    """All that a reader has to be told below the table."""
+    about_intervals = interval_note(table)
+    return [*([about_intervals] if about_intervals else []), *table.notes]
+
+
+def to_markdown(table: Table) -> str:
+    """Two Markdown tables, figures and paired differences, and the notes below."""
+    figures, differences = captions(table)
+    parts = [figures, markdown_table(*header_and_rows(table))]
+    if table.reference is not None:
+        parts += [plain_markdown(differences), markdown_table(*header_and_rows(table, differences=True))]
+    parts += ["\n".join(f"- {plain_markdown(note)}" for note in notes(table))]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first column is text, the others are numbers."""
+    ruler = ["---", *["---:"] * (len(headers) - 1)]
+    first, *others = [[plain_markdown(text) for text in row] for row in [headers, *rows]]
+    lines = [first, ruler, *others]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plain_markdown(text: str) -> str:
+    """Text as Markdown on one line: what would be markup, or end a cell, stands for itself."""
+    escaped = re.sub(r"[\\|*`]", r"\\\g<0>", " ".join(text.split()))
+    return escaped.replace("<", "&lt;").replace("](", "]\\(")
+
+
+def to_csv(*tables: Table) -> str:
+    """One line per row, column and metric: everything in the tables, at full precision.
+
+    The columns: method, title, one `setting.<name>` for each setting, view, shift, split, selection, metric, runs,
+    seeds ("seed" or "seed/split seed", separated by blanks), mean, std, reference, pairs, difference_mean,
+    difference_low, difference_high, level, unpaired_seeds. Empty: not measured.
+    """
+    names = sorted({name for table in tables for name in table.setting_names})
+    fields = [
+        "method",
+        "title",
+        *(f"setting.{name}" for name in names),
+        "view",
+        "shift",
+        "split",
+        "selection",
+        "metric",
+    ]
+    fields += ["runs", "seeds", "mean", "std", "reference", "pairs", "difference_mean", "difference_low"]
+    fields += ["difference_high", "level", "unpaired_seeds"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer.writeheader()
+    for table in tables:
+        for row in table.rows:
+            for column, cell in row.cells.items():
+                settings = {f"setting.{name}": setting_value(value) for name, value in row.setting.items()}
+                writer.writerow({"method": row.method, "title": row.title, **settings, **_line(table, column, cell)})
+    return text.getvalue()
+
+
+def _line(table: Table, column: Column, cell: Cell) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "view": column.view,
+        "shift": column.shift,
+        "split": column.split,
+        "selection": column.rule,
+        "metric": table.metric,
+        "runs": len(cell.by_seed),
+        "seeds": _seeds(list(cell.by_seed)),
+        "mean": cell.mean,
+        "std": cell.std,
+    }
+    if cell.difference is not None:
+        interval = cell.difference.interval
+        line |= {
+            "reference": table.reference,
+            "pairs": len(cell.difference.by_seed),
+            "difference_mean": cell.difference.mean,
+            "unpaired_seeds": _seeds(cell.difference.missing),
+        }
+        if interval is not None:
+            line |= {"difference_low": interval.low, "difference_high": interval.high, "level": interval.level}
+    return line
+
+
+def _seeds(seeds: Sequence[tuple[int, int]]) -> str:
+    return " ".join(f"{seed}/{split}" if split else str(seed) for seed, split in seeds)
+
+
+def to_latex(table: Table) -> str:
+    """Two LaTeX tables for the package booktabs, each split over the rules; the notes follow as comments."""
+    parts = [_latex(table, captions(table)[0], differences=False)]
+    if table.reference is not None:
+        parts.append(_latex(table, captions(table)[1], differences=True))
+    comments = [f"% {' '.join(note.split())}" for note in notes(table)]
+    return "\n\n".join(["% needs \\usepackage{booktabs}", *parts, *comments]) + "\n"
+
+
+def _latex(table: Table, caption: str, differences: bool) -> str:
+    _, rows = header_and_rows(table, differences)
+    first = ["method", *table.setting_names, "seeds"]
+    titles = list(dict.fromkeys((column.view, column.shift, column.title) for column in table.columns))
+    above = [""] * len(first)
+    rules = []
+    place = len(first) + 1
+    for view, shift, title in titles:
+        width = sum((column.view, column.shift, column.title) == (view, shift, title) for column in table.columns)
+        above.append(f"\\multicolumn{{{width}}}{{c}}{{{_escape(title)}}}")
+        rules.append(f"\\cmidrule(lr){{{place}-{place + width - 1}}}")
+        place += width
+    below = [_escape(name) for name in first] + [_escape(RULES[column.rule]) for column in table.columns]
+    lines = [
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{_escape(caption)}}}",
+        f"\\begin{{tabular}}{{l{'r' * (len(below) - 1)}}}",
+        "\\toprule",
+        f"{' & '.join(above)} \\\\",
+        "".join(rules),
+        f"{' & '.join(below)} \\\\",
+        "\\midrule",
+        *(f"{_first(row[0])} & {' & '.join(map(_escape, row[1:]))} \\\\" for row in rows),
+        "\\bottomrule",
+        "\\end{tabular}",
+        "\\end{table}",
+    ]
+    return "\n".join(lines)
+
+
+_SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "\\": "\\textbackslash{}",
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+    "±": "$\\pm$",
+    "−": "$-$",
+    "–": "--",
+}
+
+
+def _escape(text: str) -> str:
+    return "".join(_SPECIAL.get(character, character) for character in " ".join(text.split()))
+
+
+def _first(text: str) -> str:
+    """The first cell of a row; a bracket or a star there would be an argument of the command before it."""
+    escaped = _escape(text)
+    return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped
+
+
+def signed(value: float) -> str:
+    """A share as percentage points with its sign, "+1.5" or "−1.5"; nothing but "0.0" is without one."""
+    text = f"{abs(100 * value):.1f}"
+    return text if float(text) == 0 else ("+" if value > 0 else "−") + text
+
+
+def _figure(row: Row, cell: Cell | None) -> str:
+    if cell is None:
+        return "–"
+    text = f"{100 * cell.mean:.1f}" + ("" if cell.std is None else f" ± {100 * cell.std:.1f}")
+    return text + ("" if len(cell.by_seed) == len(row.seeds) else f" ({len(cell.by_seed)} of {len(row.seeds)} seeds)")
+
+
+def _difference(row: Row, cell: Cell | None) -> str:
+    if row.is_reference:
+        return "reference"
+    if cell is None or cell.difference is None:
+        return "–"
+    found = cell.difference
+    text = signed(found.mean)
+    text += (
+        " [one pair]" if found.interval is None else f" [{signed(found.interval.low)}, {signed(found.interval.high)}]"
+    )
+    return text + (f" ({len(found.by_seed)} of {len(cell.by_seed)} seeds)" if found.missing else "")

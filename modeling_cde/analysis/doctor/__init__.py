@@ -1,0 +1,1 @@
+"""The doctor: signs of trouble while a training runs and after it."""

@@ -1,0 +1,52 @@
+"""Calibration: whether a prediction of confidence 0.8 is right eight times out of ten."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..delta_set import DeltaSet
+from .groups import Rows
+
+BINS = 15
+
+
+def softmax(logits: npt.NDArray[Any]) -> Rows:
+    """(n, A) scores -> (n, A) probabilities in float64; a score of -inf is a probability of 0."""
+    exact = logits.astype(np.float64)
+    weights = np.exp(exact - exact.max(axis=1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def measure_calibration(part: DeltaSet, bins: int = BINS) -> dict[str, Any]:
+    """Expected calibration error (Naeini et al., 2015; 15 equal bins as in Guo et al., 2017).
+
+        ECE = Σ_b n_b / n · |accuracy_b - confidence_b|
+
+    The confidence of a pair is its largest probability; bin b holds the confidences in (low_b, high_b].
+
+    Args:
+        part: the split, of at least one pair.
+        bins: equal bins of [0, 1].
+
+    Returns:
+        "ece" in [0, 1], 0 is calibrated; "bins": for each {"low", "high", "n", "confidence" and "accuracy": means, None
+        in an empty bin}.
+    """
+    probabilities = softmax(part.logits)
+    confidence = probabilities.max(axis=1)
+    right = part.predictions == part.labels
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    table: list[dict[str, Any]] = []
+    error = 0.0
+    for i in range(bins):
+        rows = place == i
+        n = int(rows.sum())
+        mean, accuracy = (float(confidence[rows].mean()), float(right[rows].mean())) if n else (None, None)
+        if mean is not None and accuracy is not None:
+            error += n / len(part) * abs(accuracy - mean)
+        table.append(
+            {"low": float(edges[i]), "high": float(edges[i + 1]), "n": n, "confidence": mean, "accuracy": accuracy}
+        )
+    return {"ece": error, "bins": table}

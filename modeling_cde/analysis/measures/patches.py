@@ -1,0 +1,148 @@
+"""Patch mode: where the selected patches lie, and the properties of the deltas patch by patch.
+
+The aggregated delta is the mean of the k kept patches, so the centroid of an action is the same per patch and
+aggregated, and a mean can be tidy where its parts are not. The figures here are therefore of single patches.
+"""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..delta_set import DeltaSet
+from .groups import Ids, directions, group_means, group_sums
+from .probes import FOLDS, accuracy_within_actions, best_guess, combinations, rows_within_actions, stratified_folds
+from .sparsity import hoyer
+from .variance import variance_shares
+
+
+def measure_place(indices: Ids, coverage: npt.NDArray[Any]) -> dict[str, float | int] | None:
+    """How much of the selected patches lies in a region, such as the target's box.
+
+    Args:
+        indices: (n, k) the selected patches of each pair.
+        coverage: (n, N) share in [0, 1] of each patch that lies in the region. Pairs without a region (all 0, or not
+            finite) are left out.
+
+    Returns:
+        "share": mean coverage of the selected patches, in [0, 1], which is how often a random point of a selected
+        patch lies in the region; "by_chance": the same for k patches drawn at random, which is the mean coverage of
+        all patches; "at_best": the same for the k patches that the region covers most, which a region smaller than k
+        patches keeps below 1; "hit": share of pairs with a selected patch that the region touches; "hit_by_chance":
+        1 - C(N - t, k) / C(N, k), with t touched patches; "n": pairs with a region. None where there is no pair.
+    """
+    exact = coverage.astype(np.float64)
+    used = np.isfinite(exact).all(axis=1) & (exact > 0).any(axis=1)
+    if not used.any():
+        return None
+    exact, indices = exact[used], indices[used]
+    selected = np.take_along_axis(exact, indices, axis=1)  # (n, k)
+    k, patches = indices.shape[1], exact.shape[1]
+    touched = (exact > 0).sum(axis=1)
+    # C(N - t, k) / C(N, k) = Π_j (N - t - j) / (N - j), which reaches 0 before a factor turns negative.
+    steps = np.arange(k)
+    missed = np.prod(np.maximum(patches - touched[:, None] - steps, 0) / (patches - steps), axis=1)
+    return {
+        "share": float(selected.mean()),
+        "by_chance": float(exact.mean()),
+        "at_best": float(np.sort(exact, axis=1)[:, -k:].mean()),
+        "hit": float((selected > 0).any(axis=1).mean()),
+        "hit_by_chance": float(1 - missed.mean()),
+        "n": int(used.sum()),
+    }
+
+
+def pairwise_cosines(part: DeltaSet, rows: npt.NDArray[Any], labels: Ids, pairs: Ids) -> dict[str, float | None]:
+    """Mean cosine between two single patch deltas, by how their actions are related.
+
+    For actions a ≠ b the mean over all patches of a and all of b is m_a · m_b, where m is the mean of the unit
+    deltas. Within an action the patches of one and the same pair are not compared with each other. Each action, or
+    pair of actions, counts once. A patch delta of 0 has the cosine 0 with every other.
+
+    Args:
+        part: the split, for its opposites.
+        rows: (r, D) patch deltas.
+        labels: (r,) action ids.
+        pairs: (r,) the pair that each patch is from.
+
+    Returns:
+        "opposites", "others" (different actions that are no opposites) and "same_action": means in [-1, 1], None where
+        the split has no such two patches.
+    """
+    unit = directions(rows)
+    means, sizes = group_means(unit, labels, len(part.actions))
+    present = {part.actions[i]: means[i] for i in np.flatnonzero(sizes)}
+    opposite = {frozenset(pair) for pair in part.opposite_pairs()}
+    groups: dict[str, list[float]] = {"opposites": [], "others": [], "same_action": []}
+    for a, b in itertools.combinations(present, 2):
+        groups["opposites" if frozenset((a, b)) in opposite else "others"].append(float(present[a] @ present[b]))
+    sums_of_pairs, patches_of_pairs = group_sums(unit, pairs, int(pairs.max()) + 1)
+    for action in np.flatnonzero(sizes):
+        own = np.unique(pairs[labels == action])
+        # All ordered products of an action's patches, less those within one pair, themselves included.
+        between = (means[action] * sizes[action]) @ (means[action] * sizes[action]) - (sums_of_pairs[own] ** 2).sum()
+        number = int(sizes[action]) ** 2 - int((patches_of_pairs[own] ** 2).sum())
+        if number:
+            groups["same_action"].append(float(between) / number)
+    return {name: float(np.mean(values)) if values else None for name, values in groups.items()}
+
+
+def measure_patches(part: DeltaSet, folds: int = FOLDS, seed: int = 0) -> dict[str, Any] | None:
+    """Place and properties of the kept patches.
+
+    Args:
+        part: the split.
+        folds: folds of the object probe; the patches of a pair stay in one.
+        seed: of the folds.
+
+    Returns:
+        None in global mode. Else "k"; "in_box", "in_box_by_chance", "in_mask", "in_mask_by_chance": `measure_place`'s
+        "share" and "by_chance"; "box" and "mask": all that it says; and, of the single patch deltas:
+        sparsity: "hoyer", the mean, in [0, 1];
+        invariance: "variance_action" and "variance_object", shares of variance (`measures.variance`);
+        "opposites_mean", "others_mean" and "same_action_mean", mean cosines of two patches (`pairwise_cosines`);
+        independence: "object_probe", accuracy of reading the object from one patch delta and the true action, and
+        "object_chance", that of the action alone (`modeling_cde.analysis.measures.probes`, "within_action").
+        What was not, or cannot be, measured is None.
+    """
+    if part.patch_indices is None:
+        return None
+    nothing = {"share": None, "by_chance": None}
+    box = None if part.box_coverage is None else measure_place(part.patch_indices, part.box_coverage)
+    mask = None if part.mask_coverage is None else measure_place(part.patch_indices, part.mask_coverage)
+    return {
+        "k": part.patch_indices.shape[1],
+        "in_box": (box or nothing)["share"],
+        "in_box_by_chance": (box or nothing)["by_chance"],
+        "in_mask": (mask or nothing)["share"],
+        "in_mask_by_chance": (mask or nothing)["by_chance"],
+        "box": box,
+        "mask": mask,
+        **_properties(part, folds, seed),
+    }
+
+
+def _properties(part: DeltaSet, folds: int, seed: int) -> dict[str, float | None]:
+    names = ("hoyer", "variance_action", "variance_object", "object_probe", "object_chance")
+    cosines = ("opposites_mean", "others_mean", "same_action_mean")
+    values: dict[str, float | None] = dict.fromkeys((*names, *cosines))
+    if part.patch_delta is None:
+        return values
+    n, k, dimensions = part.patch_delta.shape
+    rows = part.patch_delta.reshape(n * k, dimensions)
+    labels, objects, pairs = (np.repeat(ids, k) for ids in (part.labels, part.objects, np.arange(n)))
+    moved = np.abs(rows).max(axis=1, initial=0.0) > 0
+    if moved.any() and dimensions > 1:
+        values["hoyer"] = float(hoyer(rows[moved]).mean())
+    shares = variance_shares(rows[objects >= 0], labels[objects >= 0], objects[objects >= 0])
+    if shares is not None:
+        values |= {"variance_action": shares["action"], "variance_object": shares["object"]}
+    values |= {f"{name}_mean": value for name, value in pairwise_cosines(part, rows, labels, pairs).items()}
+    used = rows_within_actions(part.labels, part.objects)
+    if used.any():
+        fold = stratified_folds(combinations(part.labels[used], part.objects[used])[1], folds, seed)
+        own, repeated = np.repeat(used, k), np.repeat(fold, k)
+        values["object_probe"] = accuracy_within_actions(rows[own], labels[own], objects[own], repeated)
+        values["object_chance"] = best_guess(part.objects[used], part.labels[used])
+    return values

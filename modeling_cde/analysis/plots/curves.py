@@ -1,0 +1,128 @@
+"""The training curve: each loss term and the validation accuracy over the steps of a run.
+
+    python -m modeling_cde.analysis.plots.curves runs/quickstart
+
+reads `trainer_state.json`, which the trainer writes beside the checkpoint, and writes `training_curve.png` and `.svg`.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...kept_files import as_they_were_written, read_object
+from .style import LINES, MARKERS, drawing, save, tidy
+
+STATE_FILE = "trainer_state.json"
+CURVE_FILE = "training_curve.png"
+
+# The terms of the loss, then the size of the deltas, which says whether they collapse.
+TERMS = ("cross_entropy", "contrastive", "sparsity", "auxiliary", "delta_norm")
+_LABELS = {"cross_entropy": "cross-entropy", "delta_norm": "norm of the deltas"}
+
+
+def series(history: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:
+    """Steps and values at which a key was logged.
+
+    Args:
+        history: `log_history` of a trainer state.
+        key: the name of a logged value.
+
+    Returns:
+        Two lists of equal length, empty if the key was never logged.
+    """
+    points = [(entry["step"], float(entry[key])) for entry in history if key in entry]
+    return [step for step, _ in points], [value for _, value in points]
+
+
+def load_history(run: str | Path) -> list[dict[str, Any]]:
+    """What a run logged, in the order of the steps.
+
+    Raises:
+        FileNotFoundError: if the run has no trainer state.
+        ValueError: if the file is none.
+    """
+    path = Path(run) / STATE_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: give the output folder of a finished run.")
+    history = read_object(path).get("log_history")
+    if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
+        raise ValueError(f"{path} is no trainer state: train again, or give the folder of another run.")
+    return history
+
+
+def plot_training_curve(run: str | Path, path: str | Path | None = None) -> Path:
+    """Draw the terms of the loss, without their weights, and the accuracy on the validation splits.
+
+    Args:
+        run: folder of a run, holding `trainer_state.json`.
+        path: the picture's name, ending in .png; `training_curve.png` in the run's folder when None.
+
+    Returns:
+        The path of the PNG; an SVG lies beside it.
+
+    Raises:
+        FileNotFoundError: if the run has no trainer state.
+        ValueError: if the file is none.
+    """
+    history = load_history(run)
+    path = Path(run) / CURVE_FILE if path is None else Path(path)
+    with as_they_were_written(Path(run) / STATE_FILE), drawing(8, 4.3) as figure:
+        keys = sorted({key for entry in history for key in entry if _is_accuracy(key)})
+        left, *others = figure.subplots(1, 2 if keys else 1, sharex=True, squeeze=False)[0]
+        for colour, marker, term in zip(LINES, MARKERS, TERMS, strict=False):
+            steps, values = series(history, term)
+            if not steps:
+                continue
+            label = _LABELS.get(term, term)
+            every = max(len(steps) // 12, 1)
+            left.plot(steps, values, color=colour, marker=marker, markersize=4.5, markevery=every, label=label)
+        # An auxiliary term may be negative, and any may be 0 throughout: a logarithm shows neither.
+        positive = all(value > 0 for line in left.lines for value in line.get_ydata())
+        scale = "log" if left.lines and positive else "symlog"
+        left.set(xlabel="step", ylabel="value, without its weight", yscale=scale, title="terms of the loss, training")
+        _write_numbers(left.yaxis)
+
+        for colour, marker, key in zip(LINES, MARKERS, keys, strict=False):
+            steps, values = series(history, key)
+            name = key.removeprefix("eval_").removesuffix("_accuracy").replace("accuracy", "") or "validation"
+            others[0].plot(steps, values, color=colour, marker=marker, markersize=4, label=name)
+            others[0].set(xlabel="step", ylabel="accuracy", ylim=(0, 1.02), title="validation")
+        for axes in (left, *others):
+            if axes.lines:  # below the axes, where no curve can run
+                axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=2, columnspacing=1.0)
+            tidy(axes)
+        return save(figure, path.parent, path.name.removesuffix(".png"))
+
+
+def _write_numbers(axis: Any) -> None:
+    """Label a logarithmic axis by 0.1, 1 and 10, where Matplotlib would write powers in its mathematical markup."""
+    from matplotlib.ticker import LogFormatter
+
+    class Numbers(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    axis.set_major_formatter(Numbers())
+    if axis.get_scale() == "log":  # the numbers between, where the axis spans less than a power of ten
+        axis.set_minor_formatter(Numbers())
+
+
+def _is_accuracy(key: str) -> bool:
+    return key.startswith("eval_") and key.endswith("accuracy") and "macro" not in key
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line: see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="python -m modeling_cde.analysis.plots.curves", description=__doc__)
+    parser.add_argument("run", help="output folder of a run")
+    options = parser.parse_args(arguments)
+    try:
+        print(plot_training_curve(options.run))
+    except (OSError, ValueError, ModuleNotFoundError) as error:
+        sys.exit(f"python -m modeling_cde.analysis.plots.curves: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""A map of the deltas in two dimensions: colour says the action, the mark says the object.
+
+PCA keeps the lengths and the directions that vary most, and shows where "no change" lies. UMAP keeps neighbourhoods
+and no distances: gaps and sizes of its groups mean nothing. It is drawn where umap-learn is installed.
+"""
+
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..delta_set import DeltaSet
+from ..results import SPLIT_TITLES
+from .style import HUES, MARKERS, OTHER, action_colours, drawing, paired_order, save
+
+METHODS = ("pca", "umap")
+#: Rows that a map shows at most, evenly spaced: more would lie on top of each other.
+MOST_ROWS = 2000
+
+Points = npt.NDArray[np.floating[Any]]
+
+
+def has_umap() -> bool:
+    """Whether umap-learn is installed."""
+    return find_spec("umap") is not None
+
+
+def pca(delta: Points) -> tuple[Points, Points, Points]:
+    """The two directions in which deltas vary most.
+
+    Args:
+        delta: (n, D).
+
+    Returns:
+        The (n, 2) projections of the centred rows; (2,) where the delta 0 comes to lie; the (2,) shares of the variance
+        along them, in [0, 1]. Where rows vary along fewer than two directions, the rest is 0. Signs are fixed: of each
+        direction, the component of largest size is positive.
+    """
+    mean = delta.mean(axis=0)
+    centred = (delta - mean).astype(np.float64)
+    _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
+    kept = np.zeros((2, delta.shape[1]))
+    kept[: min(2, len(directions))] = directions[:2]
+    largest = kept[np.arange(2), np.abs(kept).argmax(axis=1)]
+    kept *= np.where(largest < 0, -1, 1)[:, None]
+    total = float((sizes**2).sum())
+    shares = np.zeros(2)
+    if total > 0:
+        shares[: min(2, len(sizes))] = sizes[:2] ** 2 / total
+    return centred @ kept.T, -mean.astype(np.float64) @ kept.T, shares
+
+
+def umap(delta: Points) -> Points:
+    """UMAP of (n, D) deltas, by cosine distance, seeded: (n, 2). Needs umap-learn, and four rows."""
+    import warnings
+
+    from umap import UMAP
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says that a seed costs parallelism, and that few rows are few
+        reducer = UMAP(
+            n_neighbors=min(15, len(delta) - 1), min_dist=0.1, metric="cosine", init="random", random_state=0
+        )
+        points: Points = np.asarray(reducer.fit_transform(delta), dtype=np.float64)
+    return points
+
+
+def plot_delta_map(deltas: DeltaSet, path: str | Path, method: str = "pca") -> Path:
+    """Draw the map of one split.
+
+    Args:
+        deltas: the split, n pairs.
+        path: name of the picture, ending in .png.
+        method: "pca" or "umap".
+
+    Returns:
+        The path of the PNG; an SVG lies beside it.
+
+    Raises:
+        ValueError: if the method is unknown, a delta is not finite, or there are too few rows (2; 4 for UMAP).
+    """
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} is not known; choose one of: {', '.join(METHODS)}.")
+    fewest = 2 if method == "pca" else 4
+    if len(deltas) < fewest:
+        raise ValueError(f"split {deltas.split!r} has {len(deltas)} pairs; a map by {method} needs {fewest}.")
+    if not np.isfinite(deltas.delta).all():
+        raise ValueError(f"split {deltas.split!r} has deltas that are not finite: there is no map of them.")
+    rows = np.unique(np.linspace(0, len(deltas) - 1, min(len(deltas), MOST_ROWS)).round().astype(int))
+    origin = None
+    if method == "pca":
+        points, origin, shares = pca(deltas.delta[rows])
+        labels = [f"direction {i + 1}: {share:.0%} of the variance" for i, share in enumerate(shares)]
+    else:
+        points, labels = umap(deltas.delta[rows]), ["", ""]
+    path = Path(path)
+    with drawing(8.0, 6.6) as figure:
+        axes = figure.subplots()
+        actions, objects = _draw_points(axes, points, deltas, rows)
+        if origin is not None:
+            axes.scatter(*origin, marker="+", s=260, color="black", linewidth=2.2, zorder=5)
+            axes.set(xlabel=labels[0], ylabel=labels[1])
+            axes.spines[["top", "right"]].set_visible(False)
+        else:
+            axes.set(xticks=[], yticks=[], xlabel="who is near whom means something here, distances do not")
+            axes.spines[:].set_color("#c8c8c8")
+        title = f"{SPLIT_TITLES.get(deltas.split, deltas.split)}: {len(rows)} deltas by {method.upper()}"
+        axes.set_title(title if origin is None else f"{title}; the cross is no change (δ = 0)")
+        figure.legend(handles=actions, loc="outside lower left", ncol=2, title="action", alignment="left")
+        figure.legend(handles=objects, loc="outside lower right", ncol=3, title="object", alignment="left")
+        return save(figure, path.parent, path.name.removesuffix(".png"))
+
+
+def _draw_points(axes: Any, points: Points, deltas: DeltaSet, rows: Any) -> tuple[list[Any], list[Any]]:
+    """Scatter the points; the handles of the two legends."""
+    from matplotlib.lines import Line2D
+
+    actions = np.array(deltas.action_labels())[rows].tolist()
+    objects = np.array(deltas.object_labels())[rows].tolist()
+    shown = paired_order([name for name in deltas.actions if name in set(actions)], deltas.opposites)
+    # All actions of the model, so that an action has one colour in the maps of all splits, as long as colours suffice.
+    coloured = (
+        deltas.actions if len(deltas.actions) <= 2 * len(HUES) else [name for name, _ in Counter(actions).most_common()]
+    )
+    colours = action_colours(coloured, deltas.opposites)
+    counts = Counter(objects)
+    frequent = sorted(counts, key=lambda name: (-counts[name], name))
+    # As many marks as can be told apart; every other object is a small dot.
+    fits = len(frequent) <= len(MARKERS)
+    markers = dict(zip(sorted(frequent) if fits else frequent[: len(MARKERS) - 1], MARKERS, strict=False))
+    for action in shown:
+        for object_name in frequent:
+            chosen = [i for i, pair in enumerate(zip(actions, objects, strict=True)) if pair == (action, object_name)]
+            if not chosen:
+                continue
+            marker, size = (markers[object_name], 44) if object_name in markers else (".", 50)
+            axes.scatter(
+                *points[chosen].T,
+                marker=marker,
+                s=size,
+                color=colours[action],
+                edgecolor=_edge(colours[action]),
+                linewidth=0.5,
+                alpha=0.9,
+            )
+    plain: dict[str, Any] = {"linestyle": "", "markeredgewidth": 0.5}
+    first = [
+        Line2D([], [], marker="s", markersize=9, color=colours[n], markeredgecolor=_edge(colours[n]), label=n, **plain)
+        for n in shown
+    ]
+    second = [
+        Line2D([], [], marker=m, markersize=7, color="#404040", label=name, **plain) for name, m in markers.items()
+    ]
+    if not fits:
+        left = len(frequent) - len(markers)
+        second.append(Line2D([], [], marker=".", markersize=7, color="#404040", label=f"{left} others", **plain))
+    return first, second
+
+
+def _edge(colour: str) -> str:
+    """The line around a mark: dark around a light colour, so that it stands out from the paper."""
+    lights = {light for _, light in HUES} | {OTHER}
+    return "#303030" if colour in lights else "white"

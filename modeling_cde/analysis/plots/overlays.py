@@ -1,0 +1,134 @@
+"""Some pairs as the model saw them: before, after, and in patch mode the patches that it kept."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..delta_set import DeltaSet, Examples
+from .style import LINES, drawing, save
+
+#: Examples in one picture.
+MOST_EXAMPLES = 12
+IN_BOX, OUTSIDE = LINES[4], LINES[1]
+
+
+def examples_of(examples: Examples, split: str) -> list[int]:
+    """Positions of a split's examples."""
+    return [i for i, row in enumerate(examples.rows) if row["split"] == split]
+
+
+def patch_squares(indices: Sequence[int], grid: tuple[int, int], size: tuple[int, int]) -> list[tuple[float, ...]]:
+    """The squares of patches in a picture.
+
+    Args:
+        indices: places in the row-major grid.
+        grid: rows and columns of the grid.
+        size: height and width of the picture in pixels.
+
+    Returns:
+        For each patch left, top, width and height in pixels.
+    """
+    height, width = size[0] / grid[0], size[1] / grid[1]
+    return [(i % grid[1] * width, i // grid[1] * height, width, height) for i in indices]
+
+
+def plot_examples(examples: Examples, deltas: Mapping[str, DeltaSet], split: str, path: str | Path) -> Path:
+    """Draw the examples of one split: before | after, and in patch mode | the kept patches; wrong ones bold, "→ said".
+
+    A kept patch is framed solid where it touches the target's box and dashed where it does not; the rest is dimmed.
+
+    Args:
+        examples: the examples of a run.
+        deltas: its splits by name, from which come what was predicted and which patches were kept.
+        split: the split to show.
+        path: name of the picture, ending in .png.
+
+    Returns:
+        The path of the PNG; an SVG lies beside it.
+
+    Raises:
+        ValueError: if the split has no example.
+    """
+    shown = examples_of(examples, split)[:MOST_EXAMPLES]
+    if not shown:
+        raise ValueError(f"split {split!r} has no example pictures.")
+    part = deltas[split]
+    with_patches = part.patch_indices is not None and part.patch_grid is not None
+    columns, wide = (2, 3) if with_patches else (3, 2)
+    lines = -(-len(shown) // columns)
+    path = Path(path)
+    cell = 8.0 / (columns * wide + 0.4)
+    with drawing(8.0, lines * (cell + 0.42) + (0.65 if with_patches else 0.3)) as figure:
+        parts = figure.subfigures(lines, columns, wspace=0.04, squeeze=False)
+        for place, position in enumerate(shown):
+            box = parts[place // columns, place % columns]
+            row = examples.rows[position]
+            _draw_example(box, examples.pictures[position], row, part, with_patches, headed=place < columns)
+        if with_patches:
+            _draw_legend(figure, part)
+        return save(figure, path.parent, path.name.removesuffix(".png"))
+
+
+def _draw_example(
+    box: Any, pictures: Any, row: Mapping[str, Any], part: DeltaSet, with_patches: bool, headed: bool
+) -> None:
+    predicted = part.actions[part.predictions[row["row"]]]
+    right = predicted == row["action"]
+    said = "" if right else f" → {predicted}"
+    box.suptitle(f"{row['action']} {row['object']}{said}", fontsize=9.5, fontweight="normal" if right else "bold")
+    axes = box.subplots(1, 3 if with_patches else 2)
+    for one, picture, name in zip(
+        axes, [pictures[0], pictures[1], pictures[1]], ("before", "after", "patches"), strict=False
+    ):
+        one.imshow(picture, interpolation="none")  # an SVG then holds the pixels as they are
+        one.set(xticks=[], yticks=[])
+        one.spines[:].set_visible(False)
+        if headed:
+            one.set_xlabel(name, fontsize=9)
+            one.xaxis.set_label_position("top")
+    if with_patches:
+        _draw_patches(axes[2], pictures[1], part, row["row"])
+
+
+def _draw_patches(axes: Any, picture: Any, part: DeltaSet, row: int) -> None:
+    from matplotlib.patches import Rectangle
+
+    assert part.patch_indices is not None and part.patch_grid is not None
+    height, width = picture.shape[:2]
+    kept = part.patch_indices[row].tolist()
+    veil = np.zeros((height, width, 4))
+    veil[..., :3], veil[..., 3] = 1.0, 0.55
+    for left, top, across, down in patch_squares(kept, part.patch_grid, (height, width)):
+        veil[round(top) : round(top + down), round(left) : round(left + across), 3] = 0
+    axes.imshow(veil, interpolation="none")
+    for index, (left, top, across, down) in zip(
+        kept, patch_squares(kept, part.patch_grid, (height, width)), strict=True
+    ):
+        inside = part.box_coverage is None or part.box_coverage[row, index] > 0
+        # Half a pixel: pixel 0 reaches from -0.5 to 0.5.
+        axes.add_patch(
+            Rectangle(
+                (left - 0.5, top - 0.5),
+                across,
+                down,
+                fill=False,
+                edgecolor=IN_BOX if inside else OUTSIDE,
+                linestyle="-" if inside else (0, (2, 1.2)),
+                linewidth=1.6,
+            )
+        )
+
+
+def _draw_legend(figure: Any, part: DeltaSet) -> None:
+    from matplotlib.patches import Patch
+
+    if part.box_coverage is None:
+        handles = [Patch(fill=False, edgecolor=IN_BOX, linewidth=1.6, label="kept patch")]
+    else:
+        handles = [
+            Patch(fill=False, edgecolor=IN_BOX, linewidth=1.6, label="kept patch, touches the target's box"),
+            Patch(fill=False, edgecolor=OUTSIDE, linewidth=1.6, linestyle="--", label="kept patch, outside of it"),
+        ]
+    figure.legend(handles=handles, loc="outside lower center", ncol=2)

@@ -1,0 +1,206 @@
+"""All pictures of a run, as files and as parts of its report.
+
+A picture that cannot be drawn (too few pairs, deltas that are not finite) does not cost the others: its reason is kept
+and shown in its place.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ..delta_set import DeltaSet, Examples
+from ..page import Picture, as_data_uri
+from ..results import SPLIT_TITLES
+from .confusion import plot_confusion
+from .cosine_matrix import plot_cosines
+from .curves import STATE_FILE, plot_training_curve
+from .delta_map import has_umap, plot_delta_map
+from .overlays import examples_of, plot_examples
+from .reliability import plot_reliability
+from .sparsity_profile import plot_sparsity
+
+PICTURES_FOLDER = "pictures"
+#: Larger than this, a page holds the PNG and not the SVG.
+LARGEST_SVG = 500_000
+
+_OF_EXAMPLES = "Pairs as the model saw them. Bold: taken for the action behind the arrow."
+_OF_CONFUSION = "How each action was taken, object by object, in % of the row's pairs. Framed: right."
+_OF_PCA = (
+    "Projection on the two directions of most variance. Colour: action, opposites share a hue. Mark: object. Groups by "
+    "colour mean invariance; groups by mark mean that the object shows in the delta."
+)
+_OF_UMAP = "Neighbourhoods among the same deltas. Distances between groups, and their sizes, mean nothing."
+_OF_SPARSITY = (
+    "Left: mean size of each dimension, sorted; the faster it falls, the fewer dimensions the split uses. Right: how "
+    "many dimensions carry each action (participation ratio)."
+)
+
+
+@dataclass
+class Pictures:
+    """What was drawn of a run.
+
+    Attributes:
+        of: topic -> its pictures; topics are "training", "examples", "confusion", "cosines", "map", "sparsity" and
+            "reliability".
+        paths: the PNG files.
+        missing: topic -> why pictures of it are not there.
+        progress: a bar that counts the pictures, or None.
+    """
+
+    of: dict[str, list[Picture]] = field(default_factory=dict)
+    paths: list[Path] = field(default_factory=list)
+    missing: dict[str, list[str]] = field(default_factory=dict)
+    progress: Any = None
+
+    def draw(self, topic: str, alternative: str, caption: str, plot: Callable[[], Path]) -> None:
+        """Draw one picture and keep it, or keep why it could not be drawn."""
+        try:
+            path = plot()
+        except ValueError as error:
+            self.leave_out(topic, str(error))
+            return
+        if self.progress is not None:
+            self.progress.update()
+        self.paths.append(path)
+        self.of.setdefault(topic, []).append(Picture(_embedded(path), alternative, caption))
+
+    def leave_out(self, topic: str, reason: str) -> None:
+        """Keep why a picture is not there; a reason counts once."""
+        if reason not in self.missing.setdefault(topic, []):
+            self.missing[topic].append(reason)
+
+
+def shown_splits(names: Mapping[str, Any]) -> list[str]:
+    """The splits that get pictures: the tests, or all but the training pairs where there is no test."""
+    tests = [name for name in names if name.startswith("test")]
+    return tests or [name for name in names if name != "train"]
+
+
+def tests_first(names: Iterable[str]) -> list[str]:
+    """The splits in the order in which a reader looks for them."""
+    return sorted(names, key=lambda name: not name.startswith("test"))
+
+
+def draw_pictures(
+    run: str | Path,
+    sets: Mapping[str, DeltaSet],
+    examples: Examples | None,
+    geometry: Mapping[str, Any] | None,
+    with_umap: bool = True,
+) -> Pictures:
+    """Draw all pictures of a run into its folder `pictures`, as PNG and SVG.
+
+    Args:
+        run: folder of the run.
+        sets: its splits by name.
+        examples: its example pairs, or None.
+        geometry: what `geometry.json` holds, or None where it could not be measured.
+        with_umap: whether to draw the maps by UMAP, too, where umap-learn is installed. They take longest.
+
+    Returns:
+        The pictures, ready for a page, and what is missing.
+    """
+    folder = Path(run) / PICTURES_FOLDER
+    pictures = Pictures(progress=tqdm(desc=f"drawing {run}", unit=" pictures", leave=False))
+    if (Path(run) / STATE_FILE).is_file():
+        alternative = "Terms of the loss over the training steps, and accuracy on the validation splits."
+        pictures.draw("training", alternative, "", lambda: plot_training_curve(run, folder / "training_curve.png"))
+    else:
+        pictures.leave_out("training", f"There is no {STATE_FILE}, so there is no training curve.")
+    measured = {} if geometry is None else geometry["splits"]
+    for split in shown_splits(sets):
+        _draw_split(pictures, folder, split, sets, examples, measured.get(split), with_umap)
+    shown = {name: measured[name] for name in shown_splits(measured)}
+    if shown:
+        alternative = f"Sparsity profiles and effective dimensions by action, of {', '.join(shown)}."
+        pictures.draw("sparsity", alternative, _OF_SPARSITY, lambda: plot_sparsity(shown, folder / "sparsity.png"))
+        errors = ", ".join(f"{name} {values['calibration']['ece']:.3f}" for name, values in shown.items())
+        alternative = f"Accuracy against confidence. Expected calibration errors: {errors}."
+        caption = "On the dotted line confidence is accuracy; below it the model is too sure, above it not sure enough."
+        pictures.draw("reliability", alternative, caption, lambda: plot_reliability(shown, folder / "reliability.png"))
+    pictures.progress.close()
+    return pictures
+
+
+def _draw_split(
+    pictures: Pictures,
+    folder: Path,
+    split: str,
+    sets: Mapping[str, DeltaSet],
+    examples: Examples | None,
+    measured: Mapping[str, Any] | None,
+    with_umap: bool,
+) -> None:
+    part, title = sets[split], title_of(split)
+    if examples is not None and examples_of(examples, split):
+        alternative = f"{title}: {_describe_examples(examples, part)}"
+        path = folder / f"examples_{split}.png"
+        pictures.draw(
+            "examples", alternative, f"{title}. {_OF_EXAMPLES}", lambda: plot_examples(examples, sets, split, path)
+        )
+    alternative = f"{title}: {_describe_errors(part)}"
+    caption = f"{title}. {_OF_CONFUSION}"
+    pictures.draw("confusion", alternative, caption, lambda: plot_confusion(part, folder / f"confusion_{split}.png"))
+    if measured is not None:
+        caption = f"{title}. Every pair of actions, as a number and as a mark."
+        alternative = f"{title}: {_describe_cosines(measured)}"
+        path = folder / f"cosines_{split}.png"
+        pictures.draw("cosines", alternative, caption, lambda: plot_cosines(measured, path))
+    alternative = f"{title}: deltas in the plane, coloured by action, marked by object; the numbers are in the tables."
+    pictures.draw(
+        "map", alternative, f"{title}, PCA. {_OF_PCA}", lambda: plot_delta_map(part, folder / f"map_pca_{split}.png")
+    )
+    if not with_umap:
+        pictures.leave_out("map", "Maps by UMAP were not asked for.")
+    elif not has_umap():
+        pictures.leave_out("map", "Maps by UMAP need umap-learn: pip install 'modeling-cde[umap]'.")
+    else:
+        path = folder / f"map_umap_{split}.png"
+        pictures.draw(
+            "map", alternative, f"{title}, UMAP. {_OF_UMAP}", lambda: plot_delta_map(part, path, method="umap")
+        )
+
+
+def title_of(split: str) -> str:
+    """A split as readers know it, with its name: "OOD systematic (test_syst)"."""
+    return f"{SPLIT_TITLES[split]} ({split})" if split in SPLIT_TITLES else split
+
+
+def _embedded(path: Path) -> str:
+    """The SVG of a picture, sharp at any size; its PNG where the SVG is large."""
+    svg = path.with_suffix(".svg")
+    return as_data_uri(svg if svg.stat().st_size <= LARGEST_SVG else path)
+
+
+def _describe_examples(examples: Examples, part: DeltaSet) -> str:
+    rows = [examples.rows[i] for i in examples_of(examples, part.split)]
+    right = sum(part.actions[part.predictions[row["row"]]] == row["action"] for row in rows)
+    named = ", ".join(f"{row['action']} {row['object']}" for row in rows)
+    return f"{len(rows)} pairs before and after, {right} of them recognised: {named}."
+
+
+def _describe_errors(part: DeltaSet) -> str:
+    wrong = np.flatnonzero(part.predictions != part.labels)
+    if not len(wrong):
+        return f"confusion by object; all {len(part)} pairs are right."
+    kinds: dict[tuple[str, str, str], int] = {}
+    objects = part.object_labels()
+    for i in wrong:
+        kind = (part.actions[part.labels[i]], objects[i], part.actions[part.predictions[i]])
+        kinds[kind] = kinds.get(kind, 0) + 1
+    worst = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))[:3]
+    named = "; ".join(f"{action} {thing} taken for {said}, {count} times" for (action, thing, said), count in worst)
+    return f"confusion by object; {len(wrong)} of {len(part)} pairs are wrong. Most often: {named}."
+
+
+def _describe_cosines(measured: Mapping[str, Any]) -> str:
+    opposites = measured["opposites"]
+    if opposites is None:
+        return "cosines between the mean deltas of all pairs of actions; no two opposites occur."
+    pairs = ", ".join(f"{row['action']} and {row['opposite']} {row['cosine']:.2f}" for row in opposites["pairs"])
+    return f"cosines between the mean deltas of all pairs of actions. Opposites: {pairs}."

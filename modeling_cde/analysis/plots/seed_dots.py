@@ -1,0 +1,101 @@
+"""The main picture of a comparison: every run as a dot, so that means of three seeds are not taken for more."""
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from ..compare.pairing import Column, Row, Table, describe_setting
+from ..results import RULES
+from .style import LINES, drawing, save, tidy
+
+# The rules side by side within a row: filled above for the validation-selected checkpoint, hollow below for the last.
+_STYLE = {
+    "selected": {"marker": "o", "facecolors": LINES[0], "edgecolors": LINES[0], "offset": -0.14},
+    "last": {"marker": "o", "facecolors": "white", "edgecolors": LINES[1], "offset": 0.14},
+}
+_LABEL_WIDTH = 24  # characters of a row's name in one line
+
+
+def plot_seeds(table: Table, folder: str | Path, name: str = "accuracy") -> Path:
+    """A panel for each split, a row for each method and setting, a dot for each run, a bar at the mean.
+
+    Args:
+        table: from `compare`, with at least one column.
+        folder: where `<name>.png` and `<name>.svg` go.
+        name: of the files.
+
+    Returns:
+        The path of the PNG.
+    """
+    return _plot(table, folder, name, differences=False)
+
+
+def plot_differences(table: Table, folder: str | Path, name: str = "differences") -> Path | None:
+    """The same for the paired differences to the reference, with their intervals and a line at zero.
+
+    Returns:
+        The path of the PNG, or None where the table has no difference.
+    """
+    found = any(cell.difference is not None for row in table.rows for cell in row.cells.values())
+    return _plot(table, folder, name, differences=True) if found else None
+
+
+def row_label(row: Row) -> str:
+    """The name of a row, in short lines."""
+    lines = textwrap.wrap(row.title, _LABEL_WIDTH, break_on_hyphens=False)
+    return "\n".join(lines + textwrap.wrap(describe_setting(row.setting), _LABEL_WIDTH + 4, break_on_hyphens=False))
+
+
+def _plot(table: Table, folder: str | Path, name: str, differences: bool) -> Path:
+    rows = [row for row in table.rows if not (differences and row.is_reference)]
+    titles = list(dict.fromkeys((column.view, column.shift, column.title) for column in table.columns))
+    labels = [row_label(row) for row in rows]
+    height = sum(0.34 + 0.17 * label.count("\n") for label in labels) + 1.5
+    with drawing(width=max(8.0, 2.2 + 2.0 * len(titles)), height=height) as figure:
+        panels = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
+        for panel, title in zip(panels, titles, strict=True):
+            columns = [column for column in table.columns if (column.view, column.shift, column.title) == title]
+            for column in columns:
+                for place, row in enumerate(rows):
+                    _draw(panel, row, column, place, differences)
+            if differences:
+                panel.axvline(0, color="#57606a", linewidth=1)
+            panel.set_title(textwrap.fill(title[2], 20))
+            tidy(panel, "x")
+        panels[0].set_yticks(range(len(rows)), labels)
+        panels[0].set_ylim(len(rows) - 0.5, -0.5)  # the first row on top
+        unit = "percentage points above the reference" if differences else "accuracy in percent"
+        figure.supxlabel(
+            unit if table.metric == "accuracy" else f"{unit} ({table.metric.replace('_', ' ')})", fontsize=11
+        )
+        _legend(figure, panels[0], table, differences)
+        return save(figure, folder, name)
+
+
+def _draw(panel: Any, row: Row, column: Column, place: int, differences: bool) -> None:
+    cell = row.cells.get(column)
+    if cell is None or (differences and cell.difference is None):
+        return
+    style = dict(_STYLE[column.rule])
+    height = place + float(style.pop("offset"))  # type: ignore[arg-type]
+    values = cell.difference.by_seed if differences and cell.difference is not None else cell.by_seed
+    centre = cell.difference.mean if differences and cell.difference is not None else cell.mean
+    colour = style["edgecolors"]
+    if differences and cell.difference is not None and cell.difference.interval is not None:
+        interval = cell.difference.interval
+        panel.plot([100 * interval.low, 100 * interval.high], [height, height], color=colour, linewidth=1.5)
+    panel.plot([100 * centre] * 2, [height - 0.12, height + 0.12], color=colour, linewidth=2.2)
+    panel.scatter(
+        [100 * value for value in values.values()], [height] * len(values), s=22, linewidths=1.2, zorder=3, **style
+    )
+
+
+def _legend(figure: Any, panel: Any, table: Table, differences: bool) -> None:
+    handles = []
+    for rule in dict.fromkeys(column.rule for column in table.columns):
+        style = {key: value for key, value in _STYLE[rule].items() if key != "offset"}
+        handles.append(panel.scatter([], [], s=22, linewidths=1.2, label=f"{RULES[rule]}, one seed", **style))
+    handles += panel.plot([], [], color="#57606a", linewidth=2.2, marker="|", linestyle="none", label="mean over seeds")
+    if differences:
+        handles += panel.plot([], [], color="#57606a", linewidth=1.5, label="bootstrap interval")
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), columnspacing=1.2)

@@ -1,0 +1,126 @@
+"""The tables of a card, as Markdown: accuracy by split, by action and by object, and the geometry of the deltas."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..analysis.compare.geometry_table import MEASURES, measured
+
+#: What the evaluated splits hold; `validation_comp` holds what `test_comp` does.
+SPLIT_TEXT = {
+    "test": "in distribution",
+    "test_comp": "unseen action-object combinations",
+    "test_syst": "unseen objects",
+}
+
+#: Control characters and halves of surrogate pairs.
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+# Of what `geometry.json` measures, what tells whether the deltas are as they should be.
+_SHOWN = (
+    "cosine of opposite actions",
+    "cosine of other actions",
+    "p of opposites by chance",
+    "variance by action",
+    "variance by object",
+    "action on an object held out",
+    "object read from delta and action",
+    "object read from the action alone",
+    "sparsity (Hoyer)",
+    "k-NN on deltas",
+    "calibration error (ECE)",
+    "selected patches in the box",
+    "patches in the box by chance",
+)
+
+
+def split_text(split: str) -> str:
+    """What an evaluated split holds; empty where that is not known."""
+    return SPLIT_TEXT.get(split.replace("validation", "test"), "")
+
+
+def results_table(splits: Mapping[str, Mapping[str, Any]]) -> str:
+    """Accuracy by split, a row for each.
+
+    Args:
+        splits: of `metrics.json`: split -> `n`, `accuracy`, `macro_accuracy` and perhaps `opposite_error_share`.
+    """
+    rows = []
+    for name, values in splits.items():
+        share = values.get("opposite_error_share")
+        figures = ["–" if x is None else f"{x:.3f}" for x in (values["accuracy"], values["macro_accuracy"], share)]
+        rows.append([name, split_text(name), str(values["n"]), *figures])
+    return table(["split", "what", "pairs", "accuracy", "macro accuracy", "errors that name the opposite"], rows, 2)
+
+
+def by_action_table(splits: Mapping[str, Mapping[str, Any]], actions: Sequence[str]) -> str:
+    """Accuracy by action on the test splits; "–" where a split has no such pair; empty without such figures."""
+    return _by(splits, "accuracy_by_action", actions, "action")
+
+
+def by_object_table(splits: Mapping[str, Mapping[str, Any]], shown: int = 5) -> str:
+    """The objects of lowest accuracy, at most `shown` of each test split; empty without such figures."""
+    rows = []
+    for split, values in splits.items():
+        found = values.get("accuracy_by_object") or {}
+        if split.startswith("test") and found:
+            worst = sorted(found.items(), key=lambda item: (item[1], item[0]))[:shown]
+            told = ", ".join(f"{plain(name)} {value:.2f}" for name, value in worst)
+            rows.append([plain(split), told, str(len(found))])
+    return table(["split", "objects of lowest accuracy", "of"], rows, 2, escaped=True) if rows else ""
+
+
+def geometry_table(geometry: Mapping[str, Any]) -> str:
+    """What `geometry.json` measures on the test splits, a row for each measure that is there."""
+    splits = [name for name in geometry["splits"] if name.startswith("test")]
+    rows = []
+    for title in _SHOWN:
+        values = [measured(geometry["splits"][name], MEASURES[title]) for name in splits]
+        if any(value is not None for value in values):
+            rows.append([title, *("–" if value is None else _number(value) for value in values)])
+    return table(["measure", *splits], rows, 1) if rows else ""
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], left: int, *, escaped: bool = False) -> str:
+    """A Markdown table.
+
+    Args:
+        headers: of the columns; plain text.
+        rows: as many cells each.
+        left: how many first columns are text; the others are numbers.
+        escaped: whether the cells are Markdown already.
+    """
+    rule = "|" + "---|" * left + "---:|" * (len(headers) - left)
+    cells = [[cell if escaped else plain(cell) for cell in row] for row in rows]
+    return "\n".join([f"| {' | '.join(map(plain, headers))} |", rule, *(f"| {' | '.join(row)} |" for row in cells)])
+
+
+def plain(text: object) -> str:
+    """Text that Markdown shows as it is, on one line, also in a table."""
+    return re.sub(r"([\\`*\[\]<>#|~$]|&(?=[#\w])|(?<!\w)_|_(?!\w))", r"\\\1", one_line(text))
+
+
+def one_line(text: object) -> str:
+    """Text without line breaks, and without what neither YAML nor a page can hold; fit to stand in a block of code."""
+    return " ".join(_UNSEEN.sub(" ", str(text)).split())
+
+
+def code(text: object) -> str:
+    """Text as code within a line, whatever backticks are in it."""
+    line = one_line(text)
+    fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    return f"{fence}{line}{fence}" if len(fence) == 1 else f"{fence} {line} {fence}"
+
+
+def _by(splits: Mapping[str, Mapping[str, Any]], key: str, names: Sequence[str], title: str) -> str:
+    tests = {split: values[key] for split, values in splits.items() if split.startswith("test") and values.get(key)}
+    rows = [
+        [name, *(f"{found[name]:.3f}" if name in found else "–" for found in tests.values())]
+        for name in names
+        if any(name in found for found in tests.values())
+    ]
+    return table([title, *tests], rows, 1) if rows else ""
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if 0 < abs(value) < 0.0005 else f"{value:.3f}"  # a small p is not 0

@@ -1,0 +1,168 @@
+"""From a finished build to a data set repository of the Hub, in one commit.
+
+Notable:
+
+- One commit (see `modeling_cde.cards.hub`) is enough for any build: pairs come thousands to a file, so a terabyte is
+  some hundred files.
+- Only what belongs to a data set is sent: README.md, the views' files, the manifests. Shards and temporary files stay.
+- Files that the repository has of an older build of the same views go in the same commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from ...cards.hub import check_name, commit_files
+from ..schema import CONFIGS, VIEWS, data_folder, parse_config
+from ..splits import SplitManifest
+from .card import CHECKSUMS, PLACEHOLDER
+
+_HOMES = (*VIEWS, *CONFIGS)  # folders of files; see `data_folder`
+
+#: A file beside README.md that says why the build must not be published; it is never removed by itself.
+FORBIDDEN = "NOT_FOR_PUBLISHING.txt"
+
+
+def forbid_publishing(folder: str | os.PathLike[str], reason: str) -> None:
+    """Note in a build's folder why it must not be published; `push_to_hub` then refuses it with this reason."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    Path(folder, FORBIDDEN).write_text(" ".join(reason.split()) + "\n", encoding="utf-8")
+
+
+def allow_publishing(folder: str | os.PathLike[str], reason: str) -> None:
+    """Take back what `forbid_publishing` noted for this reason; a note of another reason stays."""
+    mark = Path(folder, FORBIDDEN)
+    if mark.exists() and mark.read_text(encoding="utf-8").split() == reason.split():
+        mark.unlink()
+
+
+def check_publishable(folder: str | os.PathLike[str]) -> None:
+    """Refuse a folder that `forbid_publishing` has marked.
+
+    Raises:
+        PermissionError: With the reason.
+    """
+    mark = Path(folder, FORBIDDEN)
+    if mark.exists():
+        raise PermissionError(
+            f"{folder} is not for publishing: {mark.read_text(encoding='utf-8').strip()} "
+            f"(Delete {mark} if that no longer holds.)"
+        )
+
+
+def push_to_hub(
+    folder: str | os.PathLike[str],
+    repo_id: str,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    commit_message: str = "Upload before/after pairs",
+) -> str:
+    """Publish a build as a data set repository, or bring the repository up to date with it.
+
+    Args:
+        folder: Made by `modeling_cde.data.building.build.assemble`.
+        repo_id: `"ORG/NAME"` or `"USER/NAME"`; created where it does not exist.
+        private: Only its owners see the new repository; otherwise it is as the organization's settings have it. A
+            public one that exists is not made private, but refused.
+        token: With the right to write; None for the one of `hf auth login` or of `HF_TOKEN`.
+        commit_message: Of the commit.
+
+    Returns:
+        The repository's address.
+
+    Raises:
+        FileNotFoundError: If the folder holds no finished data set.
+        PermissionError: If the folder says that it is not for publishing, or the Hub refuses the token.
+        ValueError: If the name is none that the Hub takes, files are not those that were built, or the repository has
+            what would be lost.
+        ConnectionError: If the Hub cannot be reached or fails; nothing became visible then.
+    """
+    check_name(repo_id)
+    folder = Path(folder)
+    files: dict[str, Path | bytes] = {**publishable_files(folder)}
+    readme = Path(folder, "README.md").read_text(encoding="utf-8").replace(PLACEHOLDER, repo_id)
+    files["README.md"] = readme.encode()
+    return commit_files(
+        repo_id,
+        files,
+        repo_type="dataset",
+        private=private,
+        token=token,
+        message=commit_message,
+        delete=lambda theirs: _stale(theirs, files, repo_id),
+    )
+
+
+def publishable_files(folder: Path) -> dict[str, Path]:
+    """What of a folder is published, by its name in the repository, after it was checked.
+
+    Raises:
+        FileNotFoundError, PermissionError, ValueError: See `push_to_hub`.
+    """
+    from huggingface_hub import DatasetCard
+
+    check_publishable(folder)
+    manifests = sorted((folder / "manifests").glob("*.json"))
+    readme = folder / "README.md"
+    if not manifests or not readme.is_file():
+        raise FileNotFoundError(f"{folder} holds no finished data set (README.md, manifests/); build it there first.")
+    configs = [path.stem for path in manifests]
+    homes = sorted({data_folder(path.stem, SplitManifest.load(path).joint) for path in manifests})
+    unfinished = [home for home in _HOMES if home not in homes and (folder / home).exists()]
+    described = [config["config_name"] for config in DatasetCard.load(readme).data.get("configs") or []]
+    if unfinished or sorted(described) != configs:
+        what = f"the folder {unfinished[0]} has no manifest" if unfinished else "README.md and manifests/ do not agree"
+        raise ValueError(f"{folder} was left half assembled: {what}; run its build again.")
+    files = {"README.md": readme} | {f"manifests/{path.name}": path for path in manifests}
+    for home in homes:
+        files |= _checked_files(folder / home)
+    return files
+
+
+def _checked_files(view: Path) -> dict[str, Path]:
+    """The files of a view and their checksums, which have to be right."""
+    sums = view / CHECKSUMS
+    if not sums.is_file():
+        raise ValueError(f"{sums} is missing, so the files of the view cannot be checked; run the build again.")
+    lines = (line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines())
+    wanted = {name: digest for digest, name in lines}
+    present = {path.name for path in view.glob("*.parquet")}
+    unlike = sorted(wanted.keys() ^ present)
+    if unlike:
+        what = "is not there" if unlike[0] in wanted else "is not of the build"
+        raise ValueError(f"{view / unlike[0]} {what}, says {sums}; run the build again.")
+    for name, digest in wanted.items():
+        with (view / name).open("rb") as file:
+            found = hashlib.sha256()
+            while block := file.read(1 << 20):
+                found.update(block)
+        if found.hexdigest() != digest:
+            raise ValueError(f"{view / name} was changed or damaged since it was built; run the build again.")
+    return {f"{view.name}/{name}": view / name for name in [*wanted, CHECKSUMS]}
+
+
+def _stale(theirs: list[str], files: Mapping[str, object], repo_id: str) -> list[str]:
+    """What the repository has of an older build of these views."""
+    built = [home for home in _HOMES if f"{home}/{CHECKSUMS}" in files]
+    lost = [home for home in _HOMES if _in_folder(theirs, home) and not _replaced(home, built)]
+    if lost:
+        raise ValueError(
+            f"{repo_id} has the splits {lost[0]}, which this build lacks and which the new card would hide; build it "
+            "into the same folder, or publish to another repository."
+        )
+    return _in_folder(theirs, *_HOMES, "manifests")
+
+
+def _replaced(home: str, built: list[str]) -> bool:
+    """Whether a build has these splits, or others in their place: both shifts at once for one, or the reverse."""
+    if home in VIEWS:
+        return home in built or any(name.startswith(f"{home}_") for name in built)
+    return home in built or parse_config(home)[0] in built
+
+
+def _in_folder(names: list[str], *folders: str) -> list[str]:
+    return [name for name in names if PurePosixPath(name).parts[0] in folders]

@@ -1,0 +1,1 @@
+"""Training on pairs that are read on the way."""

@@ -1,0 +1,166 @@
+"""The pairs of one split, read on the way: what is in which file, and how it is read (`stream_batches` has the order).
+
+`datasets` streams, too. But what its shuffle buffer holds is lost when a run stops, and processes with unequal shares
+wait for each other for ever. Here the footers of the files tell the numbers of rows, from which every process knows all
+shares, they are equal, and any batch is found again without reading what came before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+
+from ..chosen_rows import evenly_spaced
+from ..loading import check_class_names, check_columns, find_files
+from .order import Piece
+from .parquet_rows import ParquetRows
+
+
+class PairStream:
+    """The pairs of one split, as they lie in their files; nothing is read but what `StreamedBatches` asks for.
+
+    Args:
+        rows: The files.
+        features: Of their columns.
+        transform: As for `transform_pairs`; None gives the columns.
+        buffer: Pairs of a block, at least one; it is rounded up to whole batches.
+
+    Attributes:
+        features: See Args.
+
+    Raises:
+        ValueError: If buffer is below 1, or there is no pair.
+    """
+
+    def __init__(
+        self,
+        rows: ParquetRows,
+        features: datasets.Features,
+        transform: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+        buffer: int = 512,
+    ) -> None:
+        if buffer < 1:
+            raise ValueError(f"stream_buffer={buffer} must be at least 1: so many pairs are put in a random order.")
+        if not any(group.rows for group in rows.groups):
+            raise ValueError("The files of the training part hold no pair; build the data set with more pairs.")
+        self.rows, self.features, self.transform, self.buffer = rows, features, transform, buffer
+
+    def __len__(self) -> int:
+        return sum(group.rows for group in self.rows.groups)
+
+    def __getitem__(self, column: str) -> list[Any]:
+        """A column of all pairs, in the order of the files; for a small one, such as `pair_id`.
+
+        Raises:
+            TypeError: If it is asked for a pair by its number, as where a stream is given to be evaluated.
+        """
+        if not isinstance(column, str):
+            raise TypeError("A stream has no pair by number: train on it, and load what is evaluated by load_pairs.")
+        tables = [self.rows.read(group, [column]) for group in self.rows.groups]
+        return list(pa.concat_tables(tables).column(column).to_pylist())
+
+    def with_transform(self, transform: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> PairStream:
+        """The same pairs with a transform."""
+        return PairStream(self.rows, self.features, transform, self.buffer)
+
+    def sample(self, number: int) -> datasets.Dataset:
+        """About as many pairs, in memory, out of row groups that lie evenly in the files.
+
+        Args:
+            number: At most so many pairs; row groups are read as a whole.
+        """
+        groups = [group for group in self.rows.groups if group.rows]
+        largest = max(group.rows for group in groups)
+        chosen = [groups[i] for i in evenly_spaced(len(groups), math.ceil(number / largest))]
+        table = pa.concat_tables([self.rows.read(group, list(self.features)) for group in chosen])
+        table = table.take(evenly_spaced(len(table), number))
+        return datasets.Dataset(table.cast(self.features.arrow_schema))
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the files' names and of rows and bytes of all row groups; where they lie does not count."""
+        groups = [(Path(group.path).name, *group[1:]) for group in self.rows.groups]
+        return hashlib.sha256(repr(groups).encode()).hexdigest()[:16]
+
+    @property
+    def columns(self) -> list[str]:
+        """What has to be read: all columns, but for those that the transform has no use for."""
+        extras = getattr(self.transform, "extras", None)
+        if extras is None:
+            return list(self.features)
+        wanted = {"before", "after", "action", "pair_id", "box"}
+        wanted |= {"object"} if "objects" in extras else set()
+        wanted |= {"mask_before", "mask_after"} if "masks" in extras else set()
+        return [name for name in self.features if name in wanted]
+
+    def read(self, pieces: Sequence[Piece], closing: threading.Event | None = None) -> list[dict[str, Any]]:
+        """The rows of some pieces as they are stored.
+
+        Raises:
+            ValueError: If an action is missing or out of range; see also `ParquetRows.read`.
+        """
+        rows: list[dict[str, Any]] = []
+        known = range(len(self.features["action"].names))
+        for number, first, behind in pieces:
+            group = self.rows.groups[number]
+            table = self.rows.read(group, self.columns, closing)
+            rows += table.slice(first, behind - first).to_pylist()
+            if wrong := [row for row in rows[first - behind :] if row["action"] not in known]:
+                raise ValueError(
+                    f"{group.path}: the action of pair {wrong[0]['pair_id']} is {wrong[0]['action']}; it has to be one "
+                    f"of the {len(known)} classes, 0 to {len(known) - 1}."
+                )
+        return rows
+
+    def transformed(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Some rows with the transform."""
+        if self.transform is None:
+            return list(rows)
+        result = self.transform({name: [row[name] for row in rows] for name in rows[0]})
+        return [dict(zip(result, values, strict=True)) for values in zip(*result.values(), strict=True)]
+
+
+def stream_pairs(
+    source: str | os.PathLike[str],
+    config: str,
+    split: str = "train",
+    buffer: int = 512,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+) -> PairStream:
+    """The pairs of one split of a folder or of a repository, as a stream.
+
+    Args:
+        source, config, revision, token: See `modeling_cde.data.loading.load_pairs`.
+        split: Its name, without a slice.
+        buffer: See `PairStream`.
+
+    Raises:
+        FileNotFoundError: If the source is no folder with data and no repository.
+        ValueError: If the configuration or the split does not exist, is not of Parquet files or has a damaged one, or
+            the columns are wrong, or the files disagree about the class names.
+        StreamError: If a file cannot be reached.
+    """
+    data_files = find_files(source, config, revision=revision, token=token)
+    if split not in data_files:
+        raise ValueError(f"{source}, {config} has no split {split!r}; it has {', '.join(data_files)}.")
+    paths = data_files[split]
+    if other := [path for path in paths if not path.endswith(".parquet")]:
+        raise ValueError(
+            f"{source}: {other[0]} is no Parquet file, and only those can be streamed; leave out --streaming."
+        )
+    rows = ParquetRows(paths, token)
+    check_class_names(str(source), zip(paths, rows.schemas, strict=True))
+    features = datasets.Features.from_arrow_schema(rows.schemas[0])
+    check_columns(features, f"{source}, {config}, {split}")
+    images = {name: datasets.Image(decode=False) for name, kind in features.items() if isinstance(kind, datasets.Image)}
+    return PairStream(rows, datasets.Features({**features, **images}), buffer=buffer)

@@ -1,0 +1,289 @@
+"""Evaluate a checkpoint on named splits: one call, two files of numbers.
+
+    python -m modeling_cde.evaluation --model runs/quickstart --data data/rooms --output runs/quickstart
+
+writes `metrics.json` (accuracy per split, action and object; the gap to the in-distribution split) and
+`deltas.safetensors` (delta, states, logits and labels of every pair, of pairs of the training part to compare with, and
+some pictures). Everything that comes after, pictures, geometry, cards, reads those two files and needs no model. A
+third, `gallery.parquet`, travels with the checkpoint: some training pairs as small pictures, for who lacks the data.
+Under `accelerate launch` the splits are divided among the processes and every pair is still counted exactly once.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import datasets
+import torch
+import transformers
+from safetensors.torch import save_file
+from torch.nn.functional import cross_entropy
+
+from ..data.chosen_rows import evenly_spaced, spread_rows
+from ..data.coverage import target_coverage
+from ..data.schema import OPPOSITES
+from ..data.transforms import PairTransform
+from ..metrics import ActionMetrics, accuracy_gap
+from ..whole_files import write_whole
+from .gallery import GALLERY_FILE, write_gallery
+from .predictions import Predictions, patch_grid, predict
+
+METRICS_FILE = "metrics.json"
+DELTAS_FILE = "deltas.safetensors"
+
+# How many splits give pictures to look at: those of the in-distribution test and of the shifts.
+_SPLITS_WITH_EXAMPLES = 4
+
+
+def split_metrics(predictions: Predictions, dataset: datasets.Dataset) -> dict[str, Any]:
+    """The metrics of one split.
+
+    Args:
+        predictions: of the n pairs of the split.
+        dataset: the split.
+
+    Returns:
+        What `compute_action_metrics` gives, and `cross_entropy`, its mean in nats.
+    """
+    action_names = dataset.features["action"].names
+    object_feature = dataset.features["object"]
+    objects = [object_feature.int2str(i) for i in dataset.with_format(None)["object"]]
+    result: dict[str, Any] = ActionMetrics(keep_in_memory=True).compute(
+        predictions=predictions.logits.argmax(dim=-1).tolist(),
+        references=predictions.labels.tolist(),
+        objects=objects,
+        action_names=action_names,
+        opposites=OPPOSITES,
+    )
+    result["cross_entropy"] = cross_entropy(predictions.logits, predictions.labels).item()
+    return result
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware, so that a number can be traced to what produced it."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU"
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+    }
+
+
+def evaluate_splits(
+    model: torch.nn.Module,
+    splits: Mapping[str, datasets.Dataset],
+    transform: PairTransform,
+    output: str | Path,
+    batch_size: int = 64,
+    extra: Mapping[str, Any] | None = None,
+    bank: datasets.Dataset | None = None,
+    bank_rows: int = 10_000,
+    examples: int = 12,
+) -> dict[str, Any]:
+    """Evaluate a model on named splits; write `metrics.json`, `deltas.safetensors`, with a bank also `gallery.parquet`.
+
+    `deltas.safetensors` holds, for each split and for the bank under the name "train": what `Predictions` has,
+    `objects` (n,) int64, and of a patch-wise model what `target_coverage` gives; for example `test/delta`. Beside
+    them `examples/pictures` (m, 2, H, W, 3) uint8: pictures of test splits as the model sees them. Its header has JSON
+    strings: `actions` and `objects` (names by class id), `opposites` (action -> opposite), `rows` (split -> `pair_id`
+    and `scene` of each row), `examples` (split, row, pair_id, action and object of each example), and of a
+    patch-wise model `patch_grid` (rows and columns).
+
+    Args:
+        model: see `predict`.
+        splits: name -> rows; "test" is the in-distribution one that the gap of every other "test_*" refers to.
+        transform: see `predict`.
+        output: folder for the files; made if absent.
+        batch_size: pairs per forward pass and process.
+        extra: further entries of `metrics.json`, such as the command and the duration of the training.
+        bank: the training part, to compare with (nearest neighbours, prototypes); its metrics are not among those of
+            the splits.
+        bank_rows: at most so many rows of the bank, evenly spaced.
+        examples: pictures of at most so many pairs of each test split, spread over actions and objects.
+
+    Returns:
+        What `metrics.json` holds: `splits` (name -> metrics), `gap` (name -> accuracy lost against "test"),
+        `environment`, with a bank `train` (its metrics), and the entries of `extra`.
+
+    Raises:
+        ValueError: if there is no split, or one of them is empty or has other actions than the model, or one is called
+            "train" beside a bank.
+    """
+    parts = dict(splits)
+    if not parts:
+        raise ValueError("splits is empty: name at least one split to evaluate.")
+    if bank is not None:
+        if "train" in parts:
+            raise ValueError("splits has a split 'train', the name of the bank: pass the training part once.")
+        parts["train"] = bank.select(evenly_spaced(len(bank), bank_rows))
+    empty = [name for name, rows in parts.items() if len(rows) == 0]
+    if empty:
+        raise ValueError(f"the split {empty[0]!r} has no pairs: leave it out or build the data set with more pairs.")
+    check_actions(model, parts)
+    accelerator = accelerate.Accelerator()
+    metrics: dict[str, Any] = {"splits": {}, "gap": {}, "environment": environment(), **(extra or {})}
+    predictions: dict[str, Predictions] = {}
+    for name, rows in parts.items():
+        predictions[name] = predict(model, rows, transform, batch_size, f"evaluating {name}", accelerator)
+        found = split_metrics(predictions[name], rows)
+        if name in splits:
+            metrics["splits"][name] = found
+        else:
+            metrics[name] = found
+    if "test" in metrics["splits"]:
+        in_distribution = metrics["splits"]["test"]["accuracy"]
+        metrics["gap"] = {
+            name: accuracy_gap(in_distribution, values["accuracy"])
+            for name, values in metrics["splits"].items()
+            if name.startswith("test_")
+        }
+    if accelerator.is_main_process:
+        folder = Path(output)
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_deltas(folder / DELTAS_FILE, predictions, parts, transform, patch_grid(model, transform.size), examples)
+        if bank is not None:
+            write_gallery(model, parts["train"], transform, folder / GALLERY_FILE, delta=predictions["train"].delta)
+        with write_whole(folder / METRICS_FILE) as temporary:
+            temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    accelerator.wait_for_everyone()
+    return metrics
+
+
+def check_actions(model: torch.nn.Module, splits: Mapping[str, datasets.Dataset]) -> None:
+    """Raises ValueError where a split numbers its actions in another way than the model does."""
+    named: dict[int, str] = getattr(getattr(model, "config", None), "id2label", None) or {}
+    for name, rows in splits.items() if named else ():
+        actions, own = rows.features["action"].names, [named[index] for index in sorted(named)]
+        if actions != own:
+            raise ValueError(
+                f"the split {name!r} has the actions {', '.join(actions)}, and the model {', '.join(own)}: evaluate it "
+                "on data with the classes that it was trained on, in their order."
+            )
+
+
+def _write_deltas(
+    path: Path,
+    predictions: Mapping[str, Predictions],
+    parts: Mapping[str, datasets.Dataset],
+    transform: PairTransform,
+    grid: tuple[int, int] | None,
+    examples: int,
+) -> None:
+    """Write `deltas.safetensors`; see `evaluate_splits` for what is in it."""
+    tensors: dict[str, torch.Tensor] = {}
+    row_names: dict[str, Any] = {}
+    for name, rows in parts.items():
+        columns = rows.with_format(None)
+        found = predictions[name].tensors() | {"objects": torch.tensor(columns["object"][:])}
+        if grid is not None:
+            shares = target_coverage(rows, transform, grid)
+            found |= {key: torch.from_numpy(value) for key, value in shares.items()}
+        tensors |= {f"{name}/{key}": value.contiguous() for key, value in found.items()}
+        row_names[name] = {"pair_id": columns["pair_id"][:], "scene": columns["scene"][:]}
+    features = next(iter(parts.values())).features
+    actions, objects = features["action"].names, features["object"].names
+    header: dict[str, Any] = {
+        "actions": actions,
+        "objects": objects,
+        "opposites": {name: OPPOSITES[name] for name in actions if OPPOSITES.get(name) in actions},
+        "rows": row_names,
+        "examples": [],
+    }
+    if grid is not None:
+        header["patch_grid"] = grid
+    tests = [name for name in parts if name.startswith("test")][:_SPLITS_WITH_EXAMPLES]
+    shown = {name: _examples(name, parts[name], transform, examples) for name in tests if examples > 0}
+    if shown:
+        tensors["examples/pictures"] = torch.cat([pictures for pictures, _ in shown.values()])
+        header["examples"] = [row for _, rows_shown in shown.values() for row in rows_shown]
+    with write_whole(path) as temporary:
+        save_file(tensors, temporary, metadata={key: json.dumps(value) for key, value in header.items()})
+
+
+def _examples(
+    split: str, rows: datasets.Dataset, transform: PairTransform, number: int
+) -> tuple[torch.Tensor, list[dict[str, Any]]]:
+    """Pictures (m, 2, H, W, 3) uint8 of some pairs of a split as the model sees them, and which pairs they are."""
+    columns = rows.with_format(None)
+    actions, objects = rows.features["action"].names, rows.features["object"].names
+    action_ids, object_ids, pair_ids = columns["action"][:], columns["object"][:], columns["pair_id"][:]
+    chosen = spread_rows(action_ids, object_ids, number)
+    batch = rows.with_transform(transform)[chosen]
+    pictures = transform.pictures(torch.stack(batch["pixel_values"]))  # (m, 2, 3, H, W) -> (m, 2, H, W, 3)
+    described = [
+        {
+            "split": split,
+            "row": row,
+            "pair_id": pair_ids[row],
+            "action": actions[action_ids[row]],
+            "object": objects[object_ids[row]],
+        }
+        for row in chosen
+    ]
+    return pictures, described
+
+
+def results_table(metrics: Mapping[str, Any]) -> str:
+    """A small Markdown table of `metrics.json`: a row per split."""
+    lines = [
+        "| split | pairs | accuracy | macro | errors that are the opposite |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, values in metrics["splits"].items():
+        share = values["opposite_error_share"]
+        opposite = "–" if share is None else f"{share:.2f}"
+        lines.append(
+            f"| {name} | {values['n']} | {values['accuracy']:.3f} | {values['macro_accuracy']:.3f} | {opposite} |"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line: see the module's docstring."""
+    from ..data.load_splits import load_shifts, reported_splits
+    from ..methods import load_action_model
+
+    parser = argparse.ArgumentParser(prog="python -m modeling_cde.evaluation", description=__doc__)
+    parser.add_argument("--model", required=True, help="folder or repository of a trained checkpoint")
+    parser.add_argument("--data", required=True, help="folder or repository of a data set of pairs")
+    parser.add_argument("--view", default="single", choices=("single", "multi"), help="crops, or whole views")
+    parser.add_argument("--shift", default="both", choices=("comp", "syst", "both"), help="which shifts to test")
+    parser.add_argument("--output", required=True, help="folder for metrics.json and deltas.safetensors")
+    parser.add_argument("--batch_size", type=int, default=64, help="pairs per forward pass")
+    parser.add_argument(
+        "--bank_rows", type=int, default=10_000, help="at most so many training pairs to compare with; 0 for none"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        if options.batch_size < 1 or options.bank_rows < 0:
+            raise ValueError("--batch_size must be at least 1 and --bank_rows at least 0.")
+        model, processor = load_action_model(options.model)
+        splits = load_shifts(options.data, options.view, options.shift)
+        transform = PairTransform.from_processor(
+            processor, crop="box" if options.view == "single" else "none", extras=getattr(model, "extra_inputs", ())
+        )
+        metrics = evaluate_splits(
+            model,
+            reported_splits(splits),
+            transform,
+            options.output,
+            options.batch_size,
+            bank=splits["train"] if options.bank_rows > 0 else None,
+            bank_rows=options.bank_rows,
+        )
+    except (ValueError, OSError) as error:
+        sys.exit(f"modeling_cde.evaluation: {error}")
+    print(results_table(metrics))
+
+
+if __name__ == "__main__":
+    main()

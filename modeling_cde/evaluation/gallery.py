@@ -1,0 +1,159 @@
+"""Some training pairs that travel with a checkpoint: small pictures, what was done to what, and their deltas.
+
+    before, after  small JPEGs of what the model saw of the pair
+    action, object class ids with names
+    pair_id        in the data set that the model was trained on
+    delta          list of D float32
+
+A demo, or anyone who has the checkpoint and not the data, compares a new delta with these.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import PIL.Image
+import pyarrow.parquet
+import torch
+
+from ..data.chosen_rows import spread_rows
+from ..data.crops import open_picture
+from ..data.loading import check_columns
+from ..data.row_checks import check_rows
+from ..data.transforms import PairTransform
+from ..whole_files import write_whole
+from .predictions import predict
+
+GALLERY_FILE = "gallery.parquet"
+
+_PICTURES = ("before", "after")
+
+# At 96 pixels a JPEG of this quality has 2 to 4 kB, a PNG of the same rendered room five times as much.
+_JPEG_QUALITY = 88
+
+
+def write_gallery(
+    model: torch.nn.Module,
+    pairs: datasets.Dataset,
+    transform: PairTransform,
+    path: str | Path,
+    pairs_kept: int = 400,
+    side: int = 96,
+    delta: torch.Tensor | None = None,
+) -> Path:
+    """Write training pairs, spread evenly over actions and objects, with their deltas; nothing is random.
+
+    Args:
+        model: See `modeling_cde.evaluation.predictions.predict`.
+        pairs: The n rows of the training part.
+        transform: See `modeling_cde.evaluation.predictions.predict`.
+        path: Of the file, by custom `gallery.parquet` beside the checkpoint.
+        pairs_kept: At most so many pairs; 400 of them take 2 to 4 MB.
+        side: Longer side of the pictures in pixels.
+        delta: The deltas of all rows of `pairs`, (n, D), where they are known; otherwise the model is run.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: If there is no pair to keep, a number is below 1, or the deltas are not those of the pairs.
+    """
+    if len(pairs) == 0 or pairs_kept < 1 or side < 1:
+        raise ValueError(f"A gallery of {pairs_kept} of {len(pairs)} pairs at {side} pixels: give at least one each.")
+    if delta is not None and len(delta) != len(pairs):
+        raise ValueError(f"delta has {len(delta)} rows, but there are {len(pairs)} pairs; give one to each.")
+    columns = pairs.with_format(None)
+    chosen = sorted(spread_rows(columns["action"][:], columns["object"][:], pairs_kept))
+    kept = pairs.select(chosen)
+    found = predict(model, kept, transform, description="gallery").delta if delta is None else delta[chosen]
+    pictures = _pictures(kept, transform, side)
+    values = kept.with_format(None)
+    features = datasets.Features(
+        {
+            "before": datasets.Image(),
+            "after": datasets.Image(),
+            "action": pairs.features["action"],
+            "object": pairs.features["object"],
+            "pair_id": datasets.Value("string"),
+            "delta": datasets.List(datasets.Value("float32")),
+        }
+    )
+    rows = {
+        "before": [before for before, _ in pictures],
+        "after": [after for _, after in pictures],
+        "action": values["action"][:],
+        "object": values["object"][:],
+        "pair_id": values["pair_id"][:],
+        "delta": found.float().cpu().numpy(),
+    }
+    table = datasets.Dataset.from_dict(rows, features=features).with_format("arrow")[:]
+    with write_whole(path) as temporary:
+        pyarrow.parquet.write_table(table, temporary)
+    return Path(path)
+
+
+def read_gallery(path: str | Path) -> datasets.Dataset:
+    """Read what `write_gallery` wrote.
+
+    Args:
+        path: Of the file.
+
+    Returns:
+        A row per pair, in memory; `before` and `after` are decoded to PIL pictures.
+
+    Raises:
+        ValueError: If the file is no gallery: it comes with a checkpoint, perhaps a stranger's.
+    """
+    advice = "evaluate the checkpoint again, that writes it"
+    try:
+        table = pyarrow.parquet.read_table(path)
+        pairs = datasets.Dataset(table)  # in memory; from_parquet would leave a copy in the user's cache
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # Arrow's, and those of class names
+        raise ValueError(f"{path} cannot be read as a gallery: {advice}.") from error
+    if missing := sorted({"before", "after", "action", "object", "pair_id", "delta"} - set(table.column_names)):
+        raise ValueError(f"{path} is no gallery, it has no column {missing[0]}: {advice}.")
+    check_columns(pairs.features, str(path), required=())
+    # Not decoded by datasets, which would open whatever file or address a row names, in any format.
+    encoded = datasets.Features({**pairs.features, **dict.fromkeys(_PICTURES, datasets.Image(decode=False))})
+    pairs = datasets.Dataset(table, info=datasets.DatasetInfo(features=encoded))
+    check_rows(pairs, str(path), boxes_needed=False)
+    try:
+        deltas = np.array(table["delta"].to_pylist())
+    except ValueError:  # of several lengths
+        deltas = np.zeros(())
+    if deltas.ndim != 2 or not deltas.shape[1] or deltas.dtype.kind != "f" or not np.isfinite(deltas).all():
+        raise ValueError(f"{path} is no gallery, its deltas are not lists of as many finite numbers each: {advice}.")
+    return pairs.with_transform(_decoded)
+
+
+def _decoded(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """A batch of rows, or of some columns, with PIL pictures."""
+    ids = batch.get("pair_id")
+    for name in _PICTURES:
+        if name in batch:
+            names = ids or [None] * len(batch[name])
+            read = (open_picture(value, name, pair_id) for value, pair_id in zip(batch[name], names, strict=True))
+            batch[name] = [picture.convert("RGB") for picture in read]
+    return batch
+
+
+def _pictures(pairs: datasets.Dataset, transform: PairTransform, side: int) -> list[tuple[Any, Any]]:
+    """Both pictures of each pair as encoded JPEGs of the region that the model saw."""
+    height, width = transform.size
+    scale = side / max(height, width)
+    small = PairTransform(
+        size=(max(1, round(height * scale)), max(1, round(width * scale))),
+        crop=transform.crop,
+        crop_margin=transform.crop_margin,
+    )
+    shown = [small.pictures(row["pixel_values"]).numpy() for row in pairs.with_transform(small)]  # (2, H, W, 3) each
+    return [(_jpeg(before), _jpeg(after)) for before, after in shown]
+
+
+def _jpeg(picture: Any) -> dict[str, Any]:
+    """A (H, W, 3) uint8 array as `datasets.Image` stores it."""
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(picture).save(buffer, format="JPEG", quality=_JPEG_QUALITY)
+    return {"bytes": buffer.getvalue(), "path": None}

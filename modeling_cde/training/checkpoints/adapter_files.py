@@ -1,0 +1,148 @@
+"""The files of LoRA adapters: what was trained, without the backbone, and how it comes onto its base again.
+
+save_adapter(model, "adapter")   # adapter_config.json, adapter_model.safetensors, config.json, README.md
+model = load_lora("adapter")     # or load_lora("adapter", base)
+"""
+
+import re
+import sys
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from transformers import AutoConfig, PreTrainedModel
+from transformers.utils.hub import cached_file
+
+from ..lora import base_of, description, peft, wrap
+
+ADAPTER_FOLDER = "adapter"  # of a run, beside the merged model
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+def save_adapter(model: Any, folder: str | Path) -> None:
+    """Write the adapters, the projector and the heads, without the backbone.
+
+    The folder gets adapter_config.json and adapter_model.safetensors, which PEFT reads, config.json, which says what
+    the adapters belong into, and a README.md.
+
+    Args:
+        model: of `add_lora`.
+        folder: made if absent.
+    """
+    folder = Path(folder)
+    model.save_pretrained(folder)
+    add_description(model, folder)
+
+
+def add_description(model: Any, folder: str | Path) -> None:
+    """Write config.json and README.md to the files that PEFT has written into a folder."""
+    config = deepcopy(model.config)
+    config.architectures = [type(model.get_base_model()).__name__]
+    for field in ("auto_map", "custom_pipelines"):  # name files that are not in this folder
+        config.__dict__.pop(field, None)
+    config.to_json_file(Path(folder) / "config.json")
+    lora = model.peft_config[model.active_adapter]
+    base = f"`{lora.base_model_name_or_path}`" if lora.base_model_name_or_path else "weights without a name"
+    if lora.revision:
+        base += f" at the revision `{lora.revision}`"
+    (Path(folder) / "README.md").write_text(
+        f"# LoRA adapters of a {config.architectures[0]}\n\n"
+        f"{description(model)}\n\n"
+        f"They belong onto {base}. The projector and the heads are in this folder too, the rest of the backbone is "
+        "not.\n\n"
+        "```python\n"
+        "from modeling_cde.training.checkpoints.adapter_files import load_lora\n"
+        "from modeling_cde.training.lora import merged\n\n"
+        "model = load_lora(FOLDER)  # a PeftModel; load_lora(FOLDER, base) if the base is not on the Hub\n"
+        "plain = merged(model)  # without adapters\n"
+        "```\n",
+        encoding="utf-8",
+    )
+
+
+def load_adapter_weights(model: Any, folder: str | Path) -> None:
+    """Fill an adapted model from the safetensors file of a folder; nothing of it may be missing or left over.
+
+    Raises:
+        ValueError: there is no such file, or it does not hold exactly the tensors of this model's adapters.
+    """
+    file = Path(folder) / _WEIGHTS
+    if not file.is_file():
+        raise ValueError(f"{folder} holds no {_WEIGHTS}: give a folder that save_adapter or train.py has written.")
+    saved, own = load_file(file), peft().get_peft_model_state_dict(model, save_embedding_layers=False)
+    wrong = sorted(saved.keys() ^ own.keys())
+    wrong += [name for name in sorted(saved.keys() & own.keys()) if saved[name].shape != own[name].shape]
+    if wrong:
+        raise ValueError(
+            f"{file} does not hold exactly the adapters, projector and heads of this model: {wrong[0]} and "
+            f"{len(wrong) - 1} others differ in name or shape."
+        )
+    peft().set_peft_model_state_dict(model, saved)
+
+
+def load_lora(
+    adapter: str | Path,
+    base: PreTrainedModel | None = None,
+    *,
+    revision: str | None = None,
+    trainable: bool = False,
+) -> Any:
+    """Load adapters onto their base.
+
+    Args:
+        adapter: the folder of `save_adapter`, a checkpoint of a training with LoRA, or a run of train.py that holds it
+            as adapter/; a run can also be named by its repository on the Hub.
+        base: the model that was adapted, before it was; default: built again from the backbone, or from the CDE
+            checkpoint, that the adapter names.
+        revision: branch, tag or commit of a repository on the Hub.
+        trainable: whether training is to go on.
+
+    Returns:
+        A `peft.PeftModel`, in evaluation mode unless `trainable`.
+
+    Raises:
+        ValueError: there is no adapter, or the base is another one, or it has no name that it could be loaded by.
+        OSError: a repository, of the adapter or of its base, cannot be read.
+    """
+    folder = Path(adapter)
+    if not folder.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(adapter)):
+        files = [
+            cached_file(str(adapter), name, subfolder=ADAPTER_FOLDER, revision=revision)
+            for name in (_CONFIG, _WEIGHTS, "config.json")
+        ]
+        folder = Path(files[0]).parent
+    folder = folder / ADAPTER_FOLDER if (folder / ADAPTER_FOLDER / _CONFIG).is_file() else folder
+    if not (folder / _CONFIG).is_file():
+        raise ValueError(f"{adapter} holds no adapter ({_CONFIG}): give a folder of save_adapter, or a run with LoRA.")
+    config = peft().LoraConfig.from_pretrained(str(folder))
+    name, commit = config.base_model_name_or_path, config.revision
+    model = _build_base(folder, name, commit) if base is None else base
+    own = base_of(model)[0]
+    if name and own and name.split("/")[-1] != own.split("/")[-1]:  # a folder can hold a copy of a repository
+        raise ValueError(f"{folder} belongs onto {name}, not onto {own}.")
+    config.inference_mode = not trainable
+    adapted = wrap(model, config, name, commit)
+    load_adapter_weights(adapted, folder)
+    return adapted.train(trainable)
+
+
+def _build_base(folder: Path, name: str | None, revision: str | None) -> PreTrainedModel:
+    config = AutoConfig.from_pretrained(folder)
+    # Of all models here, by name: to import them would be a circle.
+    kind: Any = getattr(sys.modules[__package__], (config.architectures or [""])[0], None)
+    if kind is None:
+        raise ValueError(f"{folder / 'config.json'} names no model of this package: give a folder of save_adapter.")
+    if not name or ("/" not in name and not Path(name).is_dir()):
+        raise ValueError(
+            f"{folder} does not say where its base {name or ''!r} is found: build it and pass it as load_lora(folder, "
+            "base)."
+        )
+    options = {field: getattr(config, field) for field in config.option_names()}
+    if AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False).model_type.startswith("cde"):
+        checkpoint: PreTrainedModel = kind.from_pretrained(name, revision=revision)
+        return checkpoint
+    with torch.random.fork_rng(devices=[]):  # the projector's first values are replaced at once
+        model: PreTrainedModel = kind.from_backbone(name, revision=revision, id2label=config.id2label, **options)
+    return model

@@ -1,0 +1,223 @@
+"""Checkpoints of a training: folders that are complete or absent, and that can be told apart from damaged ones.
+
+    OUTPUT_DIR/checkpoint-60/manifest.json       written last: every file of the checkpoint with its size and SHA-256
+    OUTPUT_DIR/tmp-checkpoint-90/                is being written, or was when the process was killed
+
+A checkpoint is written under its temporary name, brought to the disk, described by its manifest and then renamed. One
+that is to go is first renamed, too. So whatever is called checkpoint-N was complete once; the manifest tells whether it
+still is.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ...whole_files import TEMPORARY, to_disk
+
+MANIFEST, STATE = "manifest.json", "trainer_state.json"
+REPLACED = "replaced-"  # a checkpoint whose step is being written once more
+
+
+def temporary_of(folder: Path) -> Path:
+    """Where a checkpoint is written before it gets its name."""
+    return folder.with_name(TEMPORARY + folder.name)
+
+
+def begin(folder: Path) -> None:
+    """Make the empty temporary folder of a checkpoint."""
+    shutil.rmtree(temporary_of(folder), ignore_errors=True)
+    temporary_of(folder).mkdir(parents=True)
+
+
+def complete(folder: Path, **about: Any) -> None:
+    """Turn the temporary folder of a checkpoint, in which all its files are, into the checkpoint.
+
+    Args:
+        folder: of the checkpoint; one of that name is replaced.
+        **about: plain values that the manifest tells beside the files.
+    """
+    written = temporary_of(folder)
+    files = sorted(path for path in written.rglob("*") if path.is_file())
+    for file in files:
+        to_disk(file)
+    with ThreadPoolExecutor() as readers:
+        sums = readers.map(_sha256, files)
+    listed = {
+        file.relative_to(written).as_posix(): {"bytes": file.stat().st_size, "sha256": digest}
+        for file, digest in zip(files, sums, strict=True)
+    }
+    manifest = written / MANIFEST
+    manifest.write_text(json.dumps({**about, "files": listed}, indent=1) + "\n", encoding="utf-8")
+    for path in (manifest, *(path for path in written.rglob("*") if path.is_dir()), written):
+        to_disk(path)
+    replaced = folder.with_name(f"{TEMPORARY}{REPLACED}{folder.name}")
+    if folder.exists():
+        shutil.rmtree(replaced, ignore_errors=True)
+        os.rename(folder, replaced)  # a process that is killed here leaves no checkpoint-N: see `tidy`
+    os.rename(written, folder)
+    to_disk(folder.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def find_damage(folder: Path) -> str | None:
+    """Why a checkpoint cannot be resumed from, in a few words; None if it can."""
+    if not folder.is_dir():
+        return "there is no such folder"
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        names = manifest["files"]
+        if any(".." in Path(name).parts or Path(name).is_absolute() or not name.isprintable() for name in names):
+            raise ValueError("it names files that no checkpoint has")
+        listed = {folder / name: (int(about["bytes"]), about["sha256"]) for name, about in names.items()}
+        if folder / STATE not in listed:
+            return f"its {MANIFEST} does not name {STATE}"
+    except FileNotFoundError:
+        return f"it has no {MANIFEST}, so it was not written to its end, or by an older version"
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        return f"its {MANIFEST} cannot be read"
+    try:
+        for file, (size, _) in listed.items():
+            if not file.is_file():
+                return f"{file.relative_to(folder)} is missing"
+            if file.stat().st_size != size:
+                return f"{file.relative_to(folder)} has {file.stat().st_size} bytes in place of {size}"
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+    if manifest.get("save_only_model"):
+        return "it holds the model without the state of the training (save_only_model)"
+    try:
+        with ThreadPoolExecutor() as readers:
+            sums = list(readers.map(_sha256, listed))
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+    for (file, (_, wanted)), found in zip(listed.items(), sums, strict=True):
+        if found != wanted:
+            return f"{file.relative_to(folder)} was changed after it was written"
+    return None
+
+
+def best_of(folder: Path) -> Path | None:
+    """The best checkpoint so far, as a complete checkpoint tells it; None where none was selected.
+
+    It is looked for beside the checkpoint, since a run may have been moved or copied, and else where it was.
+    """
+    recorded = json.loads((folder / STATE).read_text(encoding="utf-8")).get("best_model_checkpoint")
+    if not recorded:
+        return None
+    beside = folder.parent / Path(recorded).name
+    return beside if beside.is_dir() else Path(recorded)
+
+
+def find_lost_best(folder: Path) -> str | None:
+    """Why the best checkpoint so far cannot be loaded, as a training does in its end; None if it can, or if none is.
+
+    Args:
+        folder: of a complete checkpoint.
+    """
+    best = best_of(folder)
+    if best is None or best == folder or (damage := find_damage(best)) is None:
+        return None
+    return f"the best one by then, {best}, cannot be loaded: {damage}"
+
+
+def checkpoints(run: Path) -> dict[int, Path]:
+    """Folders of the checkpoints of a run by step, the newest first."""
+    found = {}
+    for path in run.glob("checkpoint-*") if run.is_dir() else []:
+        if (match := re.fullmatch(r"checkpoint-(0|[1-9][0-9]*)", path.name)) and path.is_dir():
+            found[int(match[1])] = path
+    return dict(sorted(found.items(), reverse=True))
+
+
+def newest_complete(run: Path, with_best: bool = False) -> tuple[int | None, list[str]]:
+    """The newest checkpoint of a run that can be resumed from.
+
+    Args:
+        run: its output folder.
+        with_best: pass over one whose best checkpoint so far cannot be loaded, unless that leaves none.
+
+    Returns:
+        Its step, or None, and a sentence on each newer one.
+    """
+    passed_over: list[str] = []
+    for step, folder in checkpoints(run).items():
+        damage = find_damage(folder) or (find_lost_best(folder) if with_best else None)
+        if damage is None:
+            return step, passed_over
+        passed_over.append(f"{folder} is passed over: {damage}.")
+    return newest_complete(run) if with_best else (None, passed_over)
+
+
+def check_is_new(args: Any) -> None:
+    """Raise where a training that starts at its beginning would mix its checkpoints with those of another.
+
+    Args:
+        args: of the training.
+
+    Raises:
+        ValueError: nothing is to be resumed, and the output folder has checkpoints.
+    """
+    run = Path(args.output_dir)
+    if args.resume_from_checkpoint is None and (there := list(checkpoints(run).values())):
+        raise ValueError(
+            f"{run} holds checkpoints of an earlier training ({there[0].name}): go on with it by "
+            "--resume_from_checkpoint true, remove it, or name another output_dir."
+        )
+
+
+def rotate(written: Path, limit: int | None, best: str | None) -> None:
+    """Remove the oldest checkpoints of a run until `limit` are left.
+
+    Args:
+        written: the checkpoint that has just become complete, which stays.
+        limit: how many may stay, at least those that have to; None, or 0, for all.
+        best: the best checkpoint, which stays.
+    """
+    if not limit or limit < 0:
+        return
+    own = int(written.name.rpartition("-")[2])
+    there = checkpoints(written.parent)
+    kept = [path for path in there.values() if path == written or (best and path.resolve() == Path(best).resolve())]
+    # What lies ahead of this step is what a resumed training has passed over: that first, then the oldest.
+    others = sorted((step < own, step) for step, path in there.items() if path not in kept)
+    for _, step in others[: max(0, len(there) - max(limit, len(kept)))]:
+        remove(there[step])
+
+
+def remove(folder: Path) -> None:
+    """Remove a checkpoint: half removed it has no checkpoint's name any more."""
+    gone = folder.with_name(f"{TEMPORARY}old-{folder.name}")
+    shutil.rmtree(gone, ignore_errors=True)
+    os.rename(folder, gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def tidy(run: Path) -> list[Path]:
+    """Clear the folder of a run of what a killed process has left in it, and say what was removed.
+
+    A checkpoint that was put aside for a new one of the same step gets its name back if the new one has not come.
+    Folders that are half-written, or half-removed, are removed. A single file that is left is overwritten when it is
+    written again.
+    """
+    for path in run.glob(f"{TEMPORARY}{REPLACED}checkpoint-*"):
+        before = path.with_name(path.name.removeprefix(TEMPORARY + REPLACED))
+        if path.is_dir() and not before.exists():
+            os.rename(path, before)
+    ours = re.compile(rf"{TEMPORARY}(old-|{REPLACED})?checkpoint-\d+|{TEMPORARY}files|_push_\w{{8}}")
+    found = sorted(path for path in run.glob("*") if ours.fullmatch(path.name) and path.is_dir())
+    for path in found:
+        shutil.rmtree(path, ignore_errors=True)
+    return found
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,152 @@
+"""Checkpoints of which every process writes its own shards, and that any number of processes reads.
+
+    checkpoint-60/weights/shard-00001-...safetensors     what the first process holds of the weights, and its places
+    checkpoint-60/optimizer/shard-00001-...safetensors   the same of the optimizer's tensors, by names of parameters
+    checkpoint-60/optimizer_numbers.safetensors          learning rates and the like, which are no tensors
+
+torch.distributed.checkpoint does it, with its storage for safetensors: its own format has pickles.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from accelerate.optimizer import AcceleratedOptimizer
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from .state_file import read_state, write_state
+
+WEIGHTS, OPTIMIZER, NUMBERS = "weights", "optimizer", "optimizer_numbers.safetensors"
+_FULL = StateDictOptions(full_state_dict=True)
+_FLAT = StateDictOptions(flatten_optimizer_state_dict=True)
+
+
+def is_sharded(folder: str | Path) -> bool:
+    """Whether the weights of a checkpoint are in shards, in place of one model.safetensors."""
+    return any(Path(folder, WEIGHTS).glob("*.safetensors"))
+
+
+def save_sharded(model: nn.Module, optimizer: torch.optim.Optimizer, folder: str | Path) -> None:
+    """Write the weights and the optimizer's state; all processes call it together.
+
+    Args:
+        model: sharded by FSDP2.
+        optimizer: of its parameters.
+        folder: one that all processes see; made if absent.
+    """
+    _write(get_model_state_dict(model), Path(folder, WEIGHTS))
+    tensors, numbers = _optimizer_state(model, optimizer)
+    if tensors:  # plain gradient descent has none
+        _write(tensors, Path(folder, OPTIMIZER))
+    if _first():
+        write_state(Path(folder, NUMBERS), numbers)
+
+
+def load_sharded(model: nn.Module, optimizer: torch.optim.Optimizer | None, folder: str | Path) -> None:
+    """Read a checkpoint where it, or the model, is in shards; all processes call it together.
+
+    Args:
+        model: sharded over any number of processes, or whole.
+        optimizer: of its parameters, of the kind that was saved; None to read the weights alone.
+        folder: of the checkpoint: one of `save_sharded`, of which each process reads what it needs, or one with
+            whole weights and a whole optimizer.
+
+    Raises:
+        ValueError: the folder does not hold exactly the weights of this model, or the state of this optimizer.
+    """
+    if not is_sharded(folder):
+        _load_whole(model, optimizer, Path(folder))
+        return
+    if optimizer is not None:  # before the weights: to make its tensors, torch has the optimizer take an empty step
+        tensors, numbers = _optimizer_state(model, optimizer)
+        if tensors:
+            _read(tensors, Path(folder, OPTIMIZER))
+        saved = read_state(Path(folder, NUMBERS))
+        _check_names(saved, numbers, Path(folder, NUMBERS))
+        set_optimizer_state_dict(model, _bare(optimizer), {**tensors, **saved}, options=_FLAT)
+    weights = get_model_state_dict(model)
+    _read(weights, Path(folder, WEIGHTS))
+    set_model_state_dict(model, weights)
+
+
+def _load_whole(model: nn.Module, optimizer: torch.optim.Optimizer | None, folder: Path) -> None:
+    """Read what one process, or several with a whole model each, have written into a model in shards."""
+    try:
+        weights = load_file(folder / "model.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"{folder} holds no weights that can be read ({error}): resume from another checkpoint."
+        ) from error
+    _check_names(weights, get_model_state_dict(model), folder / "model.safetensors")
+    if optimizer is not None:
+        state = read_state(folder / "optimizer.safetensors")
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        order = [names[parameter] for group in _bare(optimizer).param_groups for parameter in group["params"]]
+        named: dict[str, Any] = {
+            "state": {order[number]: values for number, values in state["state"].items()},
+            "param_groups": [
+                {**group, "params": [order[number] for number in group["params"]]} for group in state["param_groups"]
+            ],
+        }
+        set_optimizer_state_dict(model, _bare(optimizer), named, options=_FULL)
+    set_model_state_dict(model, weights, options=_FULL)
+
+
+def _optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What an optimizer holds by names such as state.classifier.weight.exp_avg: its tensors, and all else."""
+    state = get_optimizer_state_dict(model, _bare(optimizer), options=_FLAT)
+    tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    return tensors, {name: value for name, value in state.items() if name not in tensors}
+
+
+def _bare(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    return optimizer.optimizer if isinstance(optimizer, AcceleratedOptimizer) else optimizer
+
+
+def _first() -> bool:
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def _write(tensors: dict[str, Any], folder: Path) -> None:
+    # What every process holds in full is the first one's to write: buffers may differ (batch norm).
+    planner = DefaultSavePlanner(dedup_save_to_lowest_rank=True)
+    save(tensors, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True), planner=planner)
+
+
+def _read(tensors: dict[str, Any], folder: Path) -> None:
+    """Fill tensors, whole or sharded, from a folder of shards."""
+    reader = HuggingFaceStorageReader(str(folder))
+    try:
+        there: dict[str, Any] = dict(reader.read_metadata().state_dict_metadata)
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"{folder} cannot be read ({error}): resume from another checkpoint.") from error
+    _check_names(there, tensors, folder)
+    for name, tensor in tensors.items():
+        if there[name].size != tensor.shape:
+            raise ValueError(
+                f"{folder} holds {name} of the shape {tuple(there[name].size)}, which here is {tuple(tensor.shape)}: "
+                "resume with the settings that it was made with."
+            )
+    load(tensors, storage_reader=reader)
+
+
+def _check_names(saved: Iterable[str], wanted: Iterable[str], place: Path) -> None:
+    missing, unexpected = sorted(set(wanted) - set(saved)), sorted(set(saved) - set(wanted))
+    if missing or unexpected:
+        what = f"misses {missing[0]}" if missing else f"holds {unexpected[0]}, which is not known here"
+        raise ValueError(f"{place} {what}: resume with the model and the optimizer that it was made of.")

@@ -1,0 +1,106 @@
+"""The doctor while a model trains: says a sign of trouble once the log shows it, and stops a training that is lost.
+
+    trainer.add_callback(DoctorCallback())
+
+`train.py` adds it to every training.
+"""
+
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+from transformers import TrainerCallback
+
+from ..analysis.doctor.findings import NOT_FINITE, Finding, Settings
+from ..analysis.doctor.signs import not_finite
+from ..analysis.doctor.training_log import examine_log
+
+
+class DoctorCallback(TrainerCallback):  # type: ignore[misc]
+    """Writes one line above the progress bar for each sign of trouble; see docs/doctor.md.
+
+    Each sign is said once, and again only when it got much worse (`Finding.much_worse_than`). Training goes on as if
+    nothing had been said, but for numbers that are not finite: then it stops, and the ruined weights are neither
+    evaluated nor saved, so that the checkpoints of before stay. The weights themselves are looked at whenever they are
+    to be evaluated or saved; not where they are sharded over processes, which could then disagree on stopping.
+
+    Attributes:
+        findings: what was said, in order.
+        stopped: the finding for which the training was stopped, or None.
+    """
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        self.stopped: Finding | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start anew; see `transformers.TrainerCallback.on_train_begin`."""
+        self.findings, self.stopped = [], None
+
+    def on_log(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Look for signs in the log so far; see `transformers.TrainerCallback.on_log`."""
+        if self.stopped is not None:
+            return
+        for finding in examine_log(state.log_history, settings_of(args, state, model)):
+            self._say(finding, state)
+            if finding.sign == NOT_FINITE and finding.step == state.global_step:
+                self._stop(finding, state, control)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Keep ruined weights from being saved; see `transformers.TrainerCallback.on_step_end`."""
+        self._guard(args, state, control, model)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Keep ruined weights from being saved; see `transformers.TrainerCallback.on_epoch_end`."""
+        self._guard(args, state, control, model)
+
+    def _guard(self, args: Any, state: Any, control: Any, model: Any) -> None:
+        sharded = bool(getattr(args, "fsdp", None) or getattr(args, "deepspeed", None))
+        due = control.should_save or control.should_evaluate
+        if self.stopped is None and due and model is not None and not sharded and not has_finite_weights(model):
+            finding = not_finite(["weights"], "in the model", state.global_step)
+            assert finding is not None
+            self._say(finding, state)
+            self._stop(finding, state, control)
+        if self.stopped is not None:
+            self._stop(self.stopped, state, control)  # the end of the epoch asks for another checkpoint
+
+    def _say(self, finding: Finding, state: Any) -> None:
+        """Write it, unless it was said and has not got much worse."""
+        said = [old for old in self.findings if (old.sign, old.subject) == (finding.sign, finding.subject)]
+        if said and not finding.much_worse_than(said[-1]):
+            return
+        self.findings.append(finding)
+        if state.is_world_process_zero:
+            tqdm.write(f"doctor: {finding.line()}")
+
+    def _stop(self, finding: Finding, state: Any, control: Any) -> None:
+        if self.stopped is None and state.is_world_process_zero:
+            tqdm.write("doctor: the training stops here; the checkpoints that were saved before stay as they are.")
+        self.stopped = finding
+        control.should_training_stop = True
+        control.should_save = control.should_evaluate = False
+
+
+def has_finite_weights(model: torch.nn.Module) -> bool:
+    """Whether no parameter and no running statistic is NaN or infinite."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors if tensor.is_floating_point())
+
+
+def settings_of(args: Any, state: Any, model: Any) -> Settings:
+    """What the arguments, the trainer's state and the model say of the training."""
+    config = getattr(model, "config", None)
+    per_patch = getattr(config, "delta_mode", "") == "patch" and getattr(config, "patch_loss", "") == "per_patch"
+    in_a_batch = args.per_device_train_batch_size * max(1, args.world_size)
+    return Settings(
+        contrastive_weight=getattr(args, "contrastive_weight", None),
+        sparsity_weight=getattr(args, "sparsity_weight", None),
+        sparsity_warmup_ratio=getattr(args, "sparsity_warmup_ratio", 0.0),
+        num_actions=getattr(config, "num_labels", None),
+        max_steps=state.max_steps,
+        learning_rate=args.learning_rate,
+        class_aware=getattr(args, "class_aware_sampling", None),
+        contrastive_samples=in_a_batch * (config.top_k_patches if config is not None and per_patch else 1),
+        half_precision=args.fp16,
+    )

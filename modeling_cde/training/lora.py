@@ -1,0 +1,201 @@
+"""LoRA: fine-tune a backbone through small adapters, and merge them into a plain model.
+
+    model = add_lora(CDEForActionClassification.from_backbone("facebook/dino-vits16", id2label=...), rank=8)
+    ...                                     # train `model` by CDETrainer, or by a loop of your own
+    plain = merged(model)                   # a CDEForActionClassification again, with equal outputs
+
+A linear layer W of the backbone becomes W + (alpha / rank) B A with A (rank, in), B (out, rank) and B = 0 at the start
+(Hu et al., 2022, https://arxiv.org/abs/2106.09685). The projector and the heads are new and train in full; everything
+else keeps the values that it has. Adapters are made and merged by PEFT, the extra `lora`; their files are written and
+read in adapter_files.py.
+"""
+
+import importlib
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.utils.hub import extract_commit_hash
+
+# Query and value, as in the LoRA paper: their names in the backbones of today, and in older code.
+_QUERY_AND_VALUE = (("q_proj", "v_proj"), ("query", "value"), ("q", "v"))
+
+
+def peft() -> Any:
+    """The library PEFT.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        return importlib.import_module("peft")
+    except ImportError as error:
+        raise ValueError("LoRA needs PEFT, which is not installed: pip install 'modeling-cde[lora]'.") from error
+
+
+def add_lora(
+    model: PreTrainedModel,
+    rank: int = 8,
+    alpha: float | None = None,
+    dropout: float = 0.0,
+    targets: Sequence[str] | None = None,
+) -> Any:
+    """Put adapters into a model's backbone, in place; they, the projector and the heads are trained, nothing else.
+
+    Args:
+        model: a CDE model or a baseline, not yet adapted.
+        rank: columns of B and rows of A, at least 1.
+        alpha: the scale of the adapters is alpha / rank; default: 2 * rank.
+        dropout: on the inputs of the adapters, in [0, 1).
+        targets: last parts of the names of the backbone's linear layers that get an adapter; default: query and value
+            of every attention layer.
+
+    Returns:
+        A `peft.PeftModel` around the model, with the same inputs and outputs; the outputs are unchanged until it is
+        trained.
+
+    Raises:
+        ValueError: a value is out of range, the backbone has no such layer or no attention, the model has values of
+            its own that an adapter cannot hold, or PEFT is not installed.
+    """
+    alpha = 2 * rank if alpha is None else alpha
+    if rank < 1:
+        raise ValueError(f"lora_rank={rank} must be at least 1.")
+    if not alpha > 0:
+        raise ValueError(f"lora_alpha={alpha} must be over 0.")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"lora_dropout={dropout} must be in [0, 1).")
+    if is_adapted(model):
+        raise ValueError(
+            "this model has adapters already: train those, or merge them first (modeling_cde.training.lora.merged)."
+        )
+    names = _target_names(model, targets)
+    config = peft().LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=rf"(.*\.)?backbone\.(.*\.)?({'|'.join(names)})",
+        modules_to_save=list(_head_modules(model)),
+    )
+    return wrap(model, config, *base_of(model))
+
+
+def is_adapted(model: Any) -> bool:
+    """Whether a model is wrapped by PEFT; does not import it."""
+    imported = sys.modules.get("peft")
+    return imported is not None and isinstance(model, imported.PeftModel)
+
+
+def merged(model: Any) -> PreTrainedModel:
+    """The plain model that an adapted one amounts to, as a copy; a plain model is returned as it is.
+
+    Args:
+        model: of `add_lora`; it is left as it is.
+
+    Returns:
+        A model of the class that was adapted, on the same device and in the same mode, with equal outputs up to
+        rounding. Nothing of it needs PEFT.
+    """
+    if not is_adapted(model):
+        plain: PreTrainedModel = model
+        return plain
+    plain = deepcopy(model).merge_and_unload(safe_merge=True)
+    plain.requires_grad_(True)
+    plain.base_model.reader.freeze_unused(plain.base_model.backbone)
+    return plain
+
+
+def base_of(model: PreTrainedModel) -> tuple[str, str | None]:
+    """Name and revision of the weights under the adapters: a CDE checkpoint, else the backbone; "" if they have none.
+
+    Of a folder only its own name is told: its path means nothing on another machine.
+    """
+    name, revision = str(model.name_or_path or ""), extract_commit_hash(f"{model.loaded_from}/config.json", None)
+    if not name:
+        name, revision = str(model.config.backbone_config._name_or_path or ""), model.config.backbone_revision
+    if name and Path(name).is_dir():
+        return Path(name).resolve().name, None
+    return name, revision
+
+
+def description(model: Any) -> str:
+    """One line on an adapted model: rank, layers and how many parameters are trained."""
+    lora = model.peft_config[model.active_adapter]
+    layers = [name for name, module in model.named_modules() if hasattr(module, "lora_A")]
+    kinds = ", ".join(sorted({name.split(".")[-1] for name in layers}))
+    sizes = {name: p.numel() for name, p in model.named_parameters() if ".original_module." not in name}
+    adapters = sum(size for name, size in sizes.items() if ".lora_" in name)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return (
+        f"LoRA of rank {lora.r} on {len(layers)} linear layers of the backbone ({kinds}): {trained:,} of "
+        f"{sum(sizes.values()):,} parameters are trained, {adapters:,} in adapters, the others in projector and heads."
+    )
+
+
+def _target_names(model: PreTrainedModel, targets: Sequence[str] | None) -> list[str]:
+    """Last parts of the names of the layers to adapt, each of which the backbone has."""
+    backbone = model.base_model.backbone
+    kind = backbone.config.model_type
+    linear = {name.split(".")[-1] for name, module in backbone.named_modules() if isinstance(module, nn.Linear)}
+    if targets is None:
+        for names in _QUERY_AND_VALUE:
+            if linear.issuperset(names):
+                return list(names)
+        named = f"; name some of its linear layers: {', '.join(sorted(linear))}" if linear else ""
+        raise ValueError(
+            f"LoRA adapts query and value of attention layers, which the backbone {kind!r} does not have: fine-tune "
+            f"all of it (no lora_rank) or take a transformer as backbone{named}."
+        )
+    wrong = next((name for name in targets or [""] if name not in linear), None)
+    if wrong is not None:
+        raise ValueError(
+            f"lora_targets={','.join(targets)}: the backbone {kind!r} has no linear layer named {wrong!r}; it has "
+            f"{', '.join(sorted(linear)) or 'none'}."
+        )
+    return list(targets)
+
+
+def _head_modules(module: nn.Module, path: str = "") -> Iterator[str]:
+    """Names of the layers outside of the backbone; of each layer, since a model may index a sequence of them.
+
+    Raises:
+        ValueError: the model has parameters or buffers of its own, outside of layers that could be saved whole.
+    """
+    own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+    children = dict(module.named_children())
+    if own and (not path or "backbone" in children):
+        raise ValueError(
+            f"{type(module).__name__} keeps {own[0][0]}, which belongs to no layer and is not saved with adapters: use "
+            "it without LoRA."
+        )
+    if not own:
+        for name, child in children.items():
+            if name != "backbone":
+                yield from _head_modules(child, f"{path}.{name}" if path else name)
+    elif any(tensor.requires_grad for _, tensor in own) or not list(module.parameters()):
+        yield path
+
+
+def wrap(model: PreTrainedModel, config: Any, name: str | None, revision: str | None) -> Any:
+    """A `peft.PeftModel` around a model, in the model's mode.
+
+    Args:
+        model: a plain model, which gets adapters in place.
+        config: a `peft.LoraConfig`.
+        name, revision: of the base, as the files of the adapters are to tell it.
+    """
+    config.base_model_name_or_path = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks by a name that Transformers is about to change
+        adapted = peft().get_peft_model(model, config)
+    # PEFT writes the name that the model was loaded by, which can be a folder of this machine.
+    config.base_model_name_or_path, config.revision = name, revision
+    # Left to decide by itself, PEFT looks on the Hub, at every checkpoint, whether a vocabulary has grown.
+    adapted.save_pretrained = partial(type(adapted).save_pretrained, adapted, save_embedding_layers=False)
+    return adapted.train(model.training)

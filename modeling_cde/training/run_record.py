@@ -1,0 +1,64 @@
+"""What `metrics.json` and the card keep of a training beside its results: the command, the data, the settings."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..data.load_splits import pairs_used_twice, reported_splits
+from .arguments import DataArguments, ModelArguments
+from .lora import description, is_adapted
+from .training_args import CDETrainingArguments
+
+# The training arguments that decide the result.
+RECORDED = (
+    "seed", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate",
+    "backbone_learning_rate", "weight_decay", "contrastive_weight", "sparsity_weight", "sparsity_warmup_ratio",
+    "temperature", "class_aware_sampling", "min_samples_per_class", "bf16", "fp16", "metric_for_best_model",
+)  # fmt: skip
+
+
+def run_record(
+    command: Sequence[str],
+    arguments: tuple[ModelArguments, DataArguments, CDETrainingArguments],
+    splits: Mapping[str, Any],
+    model: Any,
+) -> dict[str, Any]:
+    """The record of a run that is about to start; all of it is JSON.
+
+    Args:
+        command: Arguments of train.py, as they were given.
+        arguments: What they mean.
+        splits: All splits by name, "train" among them.
+        model: What is trained.
+
+    Returns:
+        `command`, `data` (folder or repository), `manifests` (paths of the splits' files), `pairs` (number by split),
+        `pairs_used_twice`, `arguments` (by name), and `lora` where the model has adapters.
+    """
+    model_args, data_args, train_args = arguments
+    record = {
+        "command": command_line(command),
+        "data": data_args.source,
+        "manifests": [str(path) for path in sorted(Path(data_args.source).glob(f"manifests/{data_args.view}_*.json"))],
+        "pairs": {name: len(rows) for name, rows in {"train": splits["train"], **reported_splits(splits)}.items()},
+        "pairs_used_twice": pairs_used_twice(splits),
+        "arguments": vars(model_args) | vars(data_args) | {name: getattr(train_args, name) for name in RECORDED},
+    }
+    return record | ({"lora": description(model)} if is_adapted(model) else {})
+
+
+def command_line(command: Sequence[str]) -> str:
+    """The command as a shell reads it; a value such as a JSON text is quoted, and a token is left out."""
+    return f"accelerate launch train.py {shlex.join(_without_token(command))}".rstrip()
+
+
+def _without_token(command: Sequence[str]) -> list[str]:
+    """The command without `--hub_token`: metrics.json and the card are published."""
+    kept: list[str] = []
+    for argument in command:
+        if kept and kept[-1] == "--hub_token":
+            kept[-1] = "--hub_token=..."
+        else:
+            kept.append("--hub_token=..." if argument.startswith("--hub_token=") else argument)
+    return kept

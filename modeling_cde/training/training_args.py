@@ -1,0 +1,354 @@
+"""Arguments of `CDETrainer`: those of Transformers' `TrainingArguments`, with our own and our defaults."""
+
+import multiprocessing
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate.utils import str_to_bool
+from torch import nn
+from transformers import TrainingArguments
+from transformers.trainer_utils import SchedulerType
+
+from ..models.checks_cde import parse_json
+from .distributed import join_processes
+
+_MOST = float("inf")
+_FINITE = 1e30
+# Field -> least and greatest value; NaN lies in no range. What Transformers says of these, if anything, names no field.
+_RANGES: dict[str, tuple[float, float]] = {
+    "per_device_train_batch_size": (1, _MOST),
+    "per_device_eval_batch_size": (1, _MOST),
+    "gradient_accumulation_steps": (1, _MOST),
+    "num_train_epochs": (0, _FINITE),
+    "max_steps": (-1, _MOST),
+    "warmup_steps": (0, _FINITE),
+    "weight_decay": (0, _FINITE),
+    "max_grad_norm": (0, _MOST),
+    "adam_beta1": (0, 1),
+    "adam_beta2": (0, 1),
+    "adam_epsilon": (0, _FINITE),
+    "seed": (0, 2**32 - 1),
+    "data_seed": (0, 2**32 - 1),
+    "save_total_limit": (1, _MOST),
+    "eval_delay": (0, _FINITE),
+    "eval_accumulation_steps": (1, _MOST),
+    "dataloader_num_workers": (0, _MOST),
+    "dataloader_prefetch_factor": (1, _MOST),
+    "logging_steps": (0, _FINITE),
+    "save_steps": (0, _FINITE),
+    "eval_steps": (0, _FINITE),
+    "ddp_timeout": (1, _MOST),
+    "neftune_noise_alpha": (0, _FINITE),
+}
+_PRECISIONS = ("auto", "float32", "bf16", "fp16")
+_TEST_SPLIT = re.compile(r"(?<![a-z])test(ing|s)?(?![a-z])")
+
+
+def is_test_split(name: str) -> bool:
+    """Whether a split's or a metric's name has the word test in it: "test", "test_ood", "eval_test_loss"."""
+    return _TEST_SPLIT.search(name.lower()) is not None
+
+
+def native_bf16(use_cpu: bool = False) -> bool:
+    """Whether the device that training will use computes in bf16 natively; emulation is many times slower."""
+    use_cpu = use_cpu or str_to_bool(os.environ.get("ACCELERATE_USE_CPU", "false")) == 1
+    if torch.cuda.is_available() and not use_cpu:
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if torch.accelerator.is_available() and not use_cpu:
+        return False  # of other accelerators nothing is known here
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def loader_processes(use_cpu: bool = False) -> int:
+    """How many processes read pictures for each process that trains, if nobody says.
+
+    Without any the model waits while pictures are decoded. None are started where that could fail: on systems whose
+    processes start anew and import the main script again, and where shared memory, through which batches come, is as
+    small as containers have it unless told otherwise (64 MiB).
+    """
+    shared = Path("/dev/shm")
+    if multiprocessing.get_all_start_methods()[0] != "fork" or not shared.is_dir():
+        return 0
+    if shutil.disk_usage(shared).free < 2**30:
+        return 0
+    if use_cpu or not torch.cuda.is_available():
+        return 1
+    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(8, cores - 1))
+
+
+@dataclass
+class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
+    """What `CDETrainer` needs to know beside the model and the data.
+
+    All fields of `transformers.TrainingArguments` can be given too. Those repeated here have another default.
+    None of the defaults is the paper's, but for the two loss weights and the sum over dimensions of the
+    sparsity term.
+
+    Raises:
+        ValueError: if a value is out of range, two contradict each other, or the best model would be selected
+            on a test split; the message names the field.
+    """
+
+    # Loss
+    contrastive_weight: float = field(
+        default=2.0,
+        metadata={"help": "Weight of the supervised contrastive term (as published); 0 leaves it out."},
+    )
+    sparsity_weight: float = field(
+        default=1.0, metadata={"help": "Weight of the L1 norm of the deltas (as published); 0 leaves it out."}
+    )
+    temperature: float = field(
+        default=0.1,
+        metadata={"help": "Temperature of the contrastive term. The default is ours: none is published."},
+    )
+    sparsity_reduction: Literal["sum", "mean"] = field(
+        default="sum",
+        metadata={
+            "help": "L1 norm of a delta as the sum over its dimensions (as published), or as their mean, "
+            "which does not grow with delta_dim."
+        },
+    )
+    sparsity_warmup_ratio: float = field(
+        default=0.0,
+        metadata={
+            "help": "Share of all training steps, 0 to 1, over which the sparsity weight grows linearly "
+            "from 0. 0 (as published) applies it from the first step, which an encoder trained from scratch "
+            "does not survive well."
+        },
+    )
+
+    # Optimization
+    learning_rate: float = field(
+        default=3e-4,
+        metadata={"help": "Peak learning rate of everything but the backbone. The default is ours."},
+    )
+    backbone_learning_rate: float | None = field(
+        default=None,
+        metadata={
+            "help": "Peak learning rate of the backbone. Default: a tenth of learning_rate, meant for a "
+            "pretrained backbone (the factor is ours); set it to learning_rate for one trained from scratch."
+        },
+    )
+    weight_decay: float = field(
+        default=0.05,
+        metadata={"help": "Weight decay of matrices and kernels; never of biases, norms, class tokens and positions."},
+    )
+    lr_scheduler_type: SchedulerType | str = field(
+        default="cosine",
+        metadata={"help": "Shape of both learning rates over time: cosine, linear, constant, ..."},
+    )
+    warmup_steps: float = field(
+        default=0.05,
+        metadata={"help": "Steps over which both learning rates grow from 0; below 1 it is a share of all steps."},
+    )
+    precision: Literal["auto", "float32", "bf16", "fp16"] = field(
+        default="auto",
+        metadata={
+            "help": "Precision of the forward pass; losses and weights stay float32. auto: bf16 where the "
+            "GPU or CPU has units for it, else float32. fp16 needs a GPU. Sets the flags bf16 and fp16."
+        },
+    )
+
+    # Batches
+    class_aware_sampling: bool = field(
+        default=True,
+        metadata={
+            "help": "Give each action that is present in a batch at least min_samples_per_class samples, so "
+            "that it has positives. Needs a data set with columns; streams and plain torch data sets are "
+            "shuffled as usual."
+        },
+    )
+    min_samples_per_class: int = field(
+        default=2,
+        metadata={"help": "At least so many samples of each action present in a batch; at most the batch size."},
+    )
+    label_column: str = field(
+        default="action",
+        metadata={"help": "Column of the training data that holds the action, for the batch sampler."},
+    )
+    dataloader_drop_last: bool = field(
+        default=True,
+        metadata={
+            "help": "Leave out the training samples that do not fill the last batch of an epoch. Evaluation "
+            "always counts every sample once."
+        },
+    )
+    dataloader_num_workers: int | None = field(
+        default=None,
+        metadata={
+            "help": "Processes that read and transform pictures while the model trains. Default: 1 where training "
+            "runs on CPU cores, which it shares; beside a GPU the cores of each process less one, at most 8; 0 where a "
+            "process cannot be forked or has too little shared memory. Batches are the same with any number."
+        },
+    )
+    logging_nan_inf_filter: bool = field(
+        default=False,
+        metadata={
+            "help": "Log the mean of the earlier losses in place of one that is NaN or infinite. Needs a look at each "
+            "step's loss, for which a GPU is waited for, and hides what the doctor looks for."
+        },
+    )
+    remove_unused_columns: bool = field(
+        default=False,
+        metadata={"help": "Must stay false where images are read by a transform of the data set."},
+    )
+    evaluate_last_checkpoint: bool = field(
+        default=False,
+        metadata={
+            "help": "train.py: evaluate the last epoch too, into the folder last/, not only the one that "
+            "validation selects."
+        },
+    )
+    label_names: list[str] | None = field(
+        default_factory=lambda: ["labels"], metadata={"help": "Inputs of the model that are labels."}
+    )
+
+    ddp_find_unused_parameters: bool | None = field(
+        default=False,
+        metadata={"help": "Whether DistributedDataParallel looks, in each step, for weights that had no part in it."},
+    )
+    ddp_timeout: int = field(
+        default=600,
+        metadata={
+            "help": "With several processes: seconds that one waits for the others in an exchange before it gives "
+            "up. A process that is killed is noticed at once; this is for one that hangs."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        join_processes(self.use_cpu, self.ddp_timeout, bool(self.deepspeed))
+        self._check_ranges()
+        self._choose_precision()
+        if self.dataloader_num_workers is None:
+            self.dataloader_num_workers = loader_processes(self.use_cpu)
+        super().__post_init__()
+        own: Any = self  # the fields of the base class have no types
+        if str(own.resume_from_checkpoint).lower() == "false":  # over a recipe that says true
+            own.resume_from_checkpoint = None
+        if not torch.cuda.is_available():
+            self.dataloader_pin_memory = False  # it speeds copies to a GPU; without one torch only warns about it
+        if self.precision == "float32":
+            self.mixed_precision = "no"  # whatever `accelerate launch` has put into the environment
+        if self.backbone_learning_rate is None:
+            self.backbone_learning_rate = self.learning_rate / 10
+        self.refuse_selection_on_test(None)
+        if self.push_to_hub and "checkpoint" in str(self.hub_strategy.value):
+            raise ValueError(
+                f"hub_strategy={self.hub_strategy.value} would publish the state of the training, which tells paths of "
+                "this machine: use every_save, or end, and copy a checkpoint's folder to go on elsewhere."
+            )
+
+    def refuse_selection_on_test(self, eval_dataset: Any) -> None:
+        """Check that the best model, early stopping and the like are decided on a validation split.
+
+        Args:
+            eval_dataset: one data set or a mapping from split to data set, as `Trainer` takes it; None checks
+                the metric's name alone.
+
+        Raises:
+            ValueError: if the metric, the key that it begins with, or the data set's own `split` says test.
+        """
+        metric = self.metric_for_best_model
+        if metric is None:
+            return
+        named = dict(eval_dataset) if isinstance(eval_dataset, Mapping) else {"": eval_dataset}
+        bare = metric.removeprefix("eval_")
+        key = max((key for key in named if not key or bare.startswith(f"{key}_")), key=len, default="")
+        split = str(getattr(named.get(key), "split", None) or "")
+        if any(is_test_split(name) for name in (metric, key, split)):
+            raise ValueError(
+                f"metric_for_best_model={metric!r} would select the model on a test split "
+                f"({split or key or metric}); name a metric of a validation split."
+            )
+
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """The trainable parameters by learning rate and weight decay, for an optimizer.
+
+        The backbone is everything under a module named `backbone`, but for LoRA's adapters: they start from nothing
+        and take the learning rate of the head. Decayed are the weights of linear and convolution layers; not biases,
+        norms, embeddings and bare parameters (class and register tokens, positions, layer scales).
+
+        Args:
+            model: the model or a wrapper of it; parameters that need no gradient are left out.
+
+        Returns:
+            Up to four groups with "name", "params", "lr" and "weight_decay", those of the head first.
+        """
+        embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                decay = name.endswith("weight") and parameter.ndim > 1 and id(parameter) not in embeddings
+                pretrained = "backbone" in name.split(".") and ".lora_" not in name
+                groups.setdefault((pretrained, decay), []).append(parameter)
+        return [
+            {
+                "name": ("backbone" if backbone else "head") + ("" if decay else ", no decay"),
+                "params": parameters,
+                "lr": self.backbone_learning_rate if backbone else self.learning_rate,
+                "weight_decay": self.weight_decay if decay else 0.0,
+            }
+            for (backbone, decay), parameters in sorted(groups.items())
+        ]
+
+    def _check_ranges(self) -> None:
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, (int, float)) and least <= value <= most):
+                kind = "finite number" if most == _FINITE else "number"
+                upper = "" if most in (_FINITE, _MOST) else f" and at most {most}"
+                raise ValueError(f"{name} must be a {kind} of at least {least}{upper}, got {value!r}.")
+        if self.max_steps == 0:
+            raise ValueError("max_steps must be at least 1, or -1 for num_train_epochs; got 0.")
+        for name in self._VALID_DICT_FIELDS:
+            value = getattr(self, name)
+            if isinstance(value, str) and value.startswith("{"):
+                parse_json(value, name)
+        for name in ("contrastive_weight", "sparsity_weight", "learning_rate", "backbone_learning_rate"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < float("inf"):
+                raise ValueError(f"{name} must be a number of at least 0, got {value}.")
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"temperature must be over 0, got {self.temperature}.")
+        if not 0 <= self.sparsity_warmup_ratio <= 1:
+            raise ValueError(
+                f"sparsity_warmup_ratio is a share of all steps between 0 and 1, got {self.sparsity_warmup_ratio}."
+            )
+        for name, known in (("sparsity_reduction", ("sum", "mean")), ("precision", _PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
+        if self.min_samples_per_class < 1:
+            raise ValueError(f"min_samples_per_class must be at least 1, got {self.min_samples_per_class}.")
+        if self.class_aware_sampling and self.min_samples_per_class > self.per_device_train_batch_size:
+            raise ValueError(
+                f"min_samples_per_class={self.min_samples_per_class} does not fit in "
+                f"per_device_train_batch_size={self.per_device_train_batch_size}; lower the one, raise the "
+                "other, or set class_aware_sampling=False."
+            )
+        if self.label_smoothing_factor:
+            raise ValueError(
+                "label_smoothing_factor must be 0: the cross-entropy is the model's own and is not smoothed."
+            )
+
+    def _choose_precision(self) -> None:
+        """Sets bf16 and fp16 from `precision`; auto leaves a flag or the launcher's choice as it is."""
+        own: Any = self  # the fields of the base class have no types
+        if self.precision == "auto":
+            if not (own.bf16 or own.fp16 or os.environ.get("ACCELERATE_MIXED_PRECISION", "no") != "no"):
+                own.bf16 = native_bf16(own.use_cpu)
+        else:
+            for flag in ("bf16", "fp16"):
+                if getattr(own, flag) and self.precision != flag:
+                    raise ValueError(f"precision={self.precision!r} contradicts {flag}=True; give one of them.")
+            own.bf16, own.fp16 = self.precision == "bf16", self.precision == "fp16"
+        if own.fp16 and (own.use_cpu or not torch.accelerator.is_available()):
+            raise ValueError("precision='fp16' needs a GPU; use auto, bf16 or float32 on a CPU.")
+        if own.bf16 and not torch.accelerator.is_available():
+            own.use_cpu = True  # TrainingArguments accepts bf16 without a GPU only if the CPU was asked for

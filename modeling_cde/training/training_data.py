@@ -1,0 +1,118 @@
+"""What train.py trains and validates on, as its arguments say: loaded as a whole, streamed, or as cached features."""
+
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from ..data.augmentation import Augmentation
+from ..data.load_splits import Shift, load_shifts
+from ..data.streaming.pair_stream import PairStream
+from ..data.subsets import take_subsets
+from ..data.transforms import PairTransform
+from .arguments import DataArguments, ModelArguments
+from .feature_cache import cache_features
+from .training_args import CDETrainingArguments
+
+# Of a streamed training part, which may be larger than memory; a loaded one is compared with as a whole.
+_STREAMED_BANK_PAIRS = 1000
+
+
+def training_splits(data: DataArguments, args: CDETrainingArguments) -> dict[str, Any]:
+    """The splits under the names of `load_shifts`; a streamed "train" is a `PairStream`.
+
+    Args:
+        data: Which pairs.
+        args: For the seed. What a stream cannot give is switched off in it, with a warning.
+
+    Raises:
+        ValueError, OSError: See `load_shifts` and `take_subsets`.
+    """
+    shift = cast(Shift, data.shift)
+    if not data.streaming:
+        return take_subsets(load_shifts(data.source, data.view, shift), seed=args.seed, **data.subsets())
+    if args.class_aware_sampling:
+        args.class_aware_sampling = False
+        warnings.warn(
+            "Streamed pairs are shuffled within blocks, and their batches are not class-aware: an action may stand in "
+            "one without a positive; --class_aware_sampling false says that it is meant.",
+            stacklevel=2,
+        )
+    return load_shifts(data.source, data.view, shift, stream_buffer=data.stream_buffer)
+
+
+def training_transforms(
+    data: DataArguments, model: Any, processor: Any, actions: list[str], seed: int
+) -> tuple[PairTransform, PairTransform]:
+    """How pictures are shown in evaluation, and how in training.
+
+    Args:
+        data: The view, and whether to augment.
+        model: For what it takes beside the pictures.
+        processor: For size and colours.
+        actions: Names of the classes; where they tell sides, no picture is mirrored.
+        seed: Of the augmentation.
+    """
+    seen = {"crop": "box" if data.view == "single" else "none", "extras": model.extra_inputs}
+    augment = data.augment and Augmentation.for_actions(actions)
+    augmented = PairTransform.from_processor(processor, **seen, augment=augment, seed=seed)
+    return PairTransform.from_processor(processor, **seen), augmented
+
+
+def training_parts(
+    model_args: ModelArguments,
+    args: CDETrainingArguments,
+    model: Any,
+    splits: Mapping[str, Any],
+    plain: PairTransform,
+    augmented: PairTransform,
+) -> tuple[Any, dict[str, Any]]:
+    """The training part and those to validate on, ready for the trainer.
+
+    Args:
+        model_args: Whether features are cached, and where.
+        args: Of the training.
+        model: What is trained.
+        splits: From `training_splits`.
+        plain, augmented: From `training_transforms`.
+
+    Returns:
+        The training part, and name -> validation part.
+
+    Raises:
+        ValueError, OSError: See `cache_features`.
+    """
+    parts = {name: rows.with_transform(plain) for name, rows in splits.items() if name.startswith("validation")}
+    parts["train"] = splits["train"].with_transform(augmented)
+    if model_args.cache_features:
+        parts = cache_features(
+            model,
+            parts,
+            Path(model_args.features_folder or Path(str(args.output_dir)) / "features"),
+            args.per_device_eval_batch_size,
+            autocast=torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None,
+            num_workers=args.dataloader_num_workers or 0,
+        )
+        # Features are read in less time than another process takes to hand them over.
+        args.dataloader_num_workers, args.dataloader_prefetch_factor, args.dataloader_persistent_workers = (
+            0,
+            None,
+            False,
+        )
+    return parts.pop("train"), parts
+
+
+def bank_of(train: Any) -> Any:
+    """The training pairs that others are compared with: all, or some of a stream."""
+    return train.sample(_STREAMED_BANK_PAIRS) if isinstance(train, PairStream) else train
+
+
+def sentence_of(error: BaseException) -> str:
+    """What an error says; of one that a worker of a data loader raised, without the worker's traceback."""
+    text = str(error)
+    if "\nOriginal Traceback" in text:
+        text = re.split(r"\n[\w.]+: ", text)[-1]
+    return " ".join(text.split())

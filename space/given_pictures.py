@@ -1,0 +1,45 @@
+"""The two pictures that a person gives: opened, checked, and refused in one sentence where they do not do."""
+
+from PIL import Image
+
+from modeling_cde.models.pictures_cde import BadPictureError, open_picture, upright_rgb
+
+#: Two shapes (width / height) that differ by more than this factor are not two pictures of one view.
+MOST_STRETCH = 1.02
+
+
+class WrongPicture(ValueError):
+    """What is wrong with a picture, in a sentence for the person who gave it."""
+
+
+def open_pair(before: str | None, after: str | None) -> tuple[Image.Image, Image.Image, str | None]:
+    """Opens the pictures before and after the action.
+
+    Args:
+        before, after: Paths, or None where no picture was given.
+
+    Returns:
+        Both pictures, RGB and upright, and a sentence that the person should read, or None.
+
+    Raises:
+        WrongPicture: One is missing, is no picture, is broken or too large, or they are not of one shape.
+    """
+    missing = [name for name, path in (("before", before), ("after", after)) if path is None]
+    if before is None or after is None:
+        told = " is" if len(missing) == 1 else " and the picture after are"
+        raise WrongPicture(f"The picture {missing[0]}{told} missing: give two pictures, then run.")
+    first, second = _open(before, "before"), _open(after, "after")
+    stretch = (first.width * second.height) / (first.height * second.width)
+    sizes = f"before has {first.width} x {first.height} pixels, after {second.width} x {second.height}"
+    if max(stretch, 1 / stretch) > MOST_STRETCH:
+        raise WrongPicture(f"The pictures differ in shape: {sizes}. Take both from one place with one camera.")
+    note = f"The pictures differ in size: {sizes}. Both were scaled to what the model sees."
+    return first, second, note if first.size != second.size else None
+
+
+def _open(path: str, name: str) -> Image.Image:
+    try:
+        with open_picture(path, f"The picture {name}") as opened:
+            return upright_rgb(opened, f"The picture {name}")
+    except BadPictureError as error:
+        raise WrongPicture(f"{error} Choose another picture.") from error

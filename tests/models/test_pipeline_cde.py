@@ -1,0 +1,226 @@
+"""pipeline("action-classification"): kinds of input, scores, errors."""
+
+import functools
+import json
+import threading
+import time
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, pipeline
+
+from modeling_cde import (
+    ActionClassificationPipeline,
+    CDEForActionClassification,
+    CDEImageProcessor,
+    ConcatenationForActionClassification,
+)
+from modeling_cde.models.pipeline_cde import _InThreads
+from tests.tiny_models import backbone_config, tiny_cde
+
+
+def picture(seed: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 50, 3), dtype=np.uint8))
+
+
+X, Y = picture(0), picture(1)
+AUTO_CLASSES = (AutoConfig, AutoModel, AutoImageProcessor)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoint")
+    tiny_cde("vit", delta_mode="patch").save_pretrained(path)
+    CDEImageProcessor(size=32).save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pipe(folder):
+    return pipeline("action-classification", model=str(folder), device="cpu")
+
+
+def test_scores_are_the_models(pipe, folder):
+    assert type(pipe.model) is CDEForActionClassification
+    model = CDEForActionClassification.from_pretrained(folder)
+    with torch.no_grad():
+        scores = model(**CDEImageProcessor.from_pretrained(folder)(X, Y)).logits.softmax(dim=-1)[0]
+    found = pipe(X, Y)
+    assert {item["label"] for item in found} == {"open", "close", "break"}
+    for item in found:
+        assert item["score"] == pytest.approx(scores[model.config.label2id[item["label"]]].item(), abs=1e-5)
+    assert [item["score"] for item in found] == sorted((item["score"] for item in found), reverse=True)
+    assert pipe(X, Y, top_k=1) == found[:1]
+
+
+def test_kinds_of_input(pipe, tmp_path):
+    X.save(tmp_path / "x.png")
+    Y.save(tmp_path / "y.png")
+    single = pipe(X, Y)
+    other = pipe(Y, X)
+    assert pipe(str(tmp_path / "x.png"), str(tmp_path / "y.png")) == single
+    assert pipe(np.array(X), np.array(Y)) == single
+    assert pipe((X, Y)) == pipe({"before": X, "after": Y}) == single
+    size = X.size
+    stacks = [np.stack([np.array(image.resize(size)) for image in images]) for images in ((X, Y), (Y, X))]
+    assert len(pipe(*stacks)) == len(pipe(*map(torch.from_numpy, stacks))) == 2
+    for several in (pipe([(X, Y), (Y, X)]), pipe([X, Y], [Y, X]), pipe([(X, Y), (Y, X)], batch_size=2)):
+        for found, expected in zip(several, [single, other], strict=True):
+            assert [item["label"] for item in found] == [item["label"] for item in expected]
+            assert [i["score"] for i in found] == pytest.approx([i["score"] for i in expected], abs=1e-5)
+
+
+def close(found, expected):
+    """Compares answers of any nesting; numbers to five places, as batches round in another order."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        return all(close(found[key], expected[key]) for key in expected)
+    if isinstance(expected, list):
+        return len(found) == len(expected) and all(map(close, found, expected))
+    return found == (pytest.approx(expected, abs=1e-5) if isinstance(expected, float) else expected)
+
+
+def test_deltas_and_patches_are_the_models(pipe, folder):
+    model = CDEForActionClassification.from_pretrained(folder)
+    with torch.no_grad():
+        outputs = model(**CDEImageProcessor.from_pretrained(folder)(X, Y))
+    plain, found = pipe(X, Y), pipe(X, Y, return_delta=True, return_patches=True)
+    assert close(found["actions"], plain)
+    assert close(found["delta"], outputs.delta[0, 0].tolist())
+    assert close([item["norm"] for item in found["patches"]], outputs.patch_delta[0, 0].norm(dim=-1).tolist())
+    for item, index in zip(found["patches"], outputs.patch_indices[0, 0].tolist(), strict=True):
+        row, column = divmod(index, 4)  # 4x4 patches of an image of 50x40 pixels
+        assert item["box"] == [column * 50 // 4, row * 10, -(-(column + 1) * 50 // 4) - 1, row * 10 + 9]
+        assert set(item) == {"box", "norm"}
+    assert set(pipe(X, Y, return_delta=True)) == {"actions", "delta"}
+    assert set(pipe(X, Y, return_patches=True, top_k=1)) == {"actions", "patches"}
+    small = Y.resize((25, 20))
+    for item in pipe(X, small, return_patches=True)["patches"]:
+        assert 0 <= item["box"][0] <= item["box"][2] < 25 and item["before_box"][2] > item["box"][2]
+
+
+def test_a_batch_answers_as_single_pairs_do(pipe):
+    sizes = [(50, 40), (33, 64), (32, 32)]
+    pairs = [(picture(i).resize(size), picture(i + 9).resize(sizes[i - 1])) for i, size in enumerate(sizes)]
+    rows = [{"before": before, "after": after, "pair_id": "x"} for before, after in pairs]
+    options = {"return_delta": True, "return_patches": True, "top_k": 2}
+    single = [pipe(*pair, **options) for pair in pairs]
+    assert close(pipe(pairs, batch_size=2, **options), single)
+    assert close(pipe(rows, batch_size=3, **options), single)
+    assert close(list(pipe((row for row in rows), batch_size=2, **options)), single)
+    assert pipe([]) == []
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_a_batch_is_prepared_side_by_side_and_the_next_one_ahead_if_asked(monkeypatch, ahead):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    together, asked = threading.Barrier(2, timeout=10), []
+
+    class Numbers:
+        def __getitem__(self, index):
+            asked.append(index)
+            together.wait()  # fails unless two are asked for at the same time
+            return index
+
+    loader = SimpleNamespace(batch_sampler=[[0, 1], [2, 3], [4, 5]], dataset=Numbers(), collate_fn=list)
+    for number, batch in enumerate(_InThreads(loader, ahead)):
+        assert batch == [2 * number, 2 * number + 1]
+        expected, began = min(6, 2 * (number + 1 + ahead)), time.monotonic()
+        while len(asked) < expected and time.monotonic() < began + 10:  # comes without asking for another batch
+            time.sleep(0.001)
+        assert len(asked) == expected
+
+
+def test_neither_a_list_on_the_cpu_nor_a_generator_is_read_ahead(pipe, monkeypatch):
+    prepared, seen = [], []
+    preprocess, forward = pipe.preprocess, pipe.forward
+    monkeypatch.setattr(pipe, "preprocess", lambda item, **more: prepared.append(item) or preprocess(item, **more))
+    monkeypatch.setattr(pipe, "forward", lambda *a, **more: seen.append(len(prepared)) or forward(*a, **more))
+    expected = pipe([(X, Y)] * 5, batch_size=2)
+    assert close(list(pipe(((X, Y) for _ in range(5)), batch_size=2)), expected)
+    assert len(expected) == 5 and seen == [2, 4, 5, 7, 9, 10]
+
+
+def test_an_error_while_preparing_ends_the_call(pipe, tmp_path):
+    threads = threading.active_count()
+    with pytest.raises(OSError, match="gone.png cannot be read as an image: there is no such file"):
+        pipe([(X, Y)] * 4 + [(X, str(tmp_path / "gone.png"))] + [(X, Y)] * 4, batch_size=2)
+    assert threading.active_count() == threads
+
+
+def test_an_image_is_fetched_by_its_url(pipe, tmp_path):
+    X.save(tmp_path / "x.png")
+    (tmp_path / "page.png").write_text("<html>no picture</html>")
+    handler = functools.partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        assert pipe(f"{address}/x.png", Y) == pipe(X, Y)
+        with pytest.raises(OSError, match=r"page.png cannot be read as an image: .*, perhaps the page of an error"):
+            pipe(f"{address}/page.png", Y)
+        server.shutdown()
+    with pytest.raises(OSError, match=r"x.png cannot be read as an image: .*refused"):
+        pipe(f"{address}/x.png", Y)
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves the files of a folder."""
+
+    def log_message(self, *_):
+        pass
+
+
+def test_the_installed_package_runs_its_own_code(folder):
+    """Also where remote code is allowed, and though the folder says that it has a pipeline of its own."""
+    assert "custom_pipelines" in json.loads((folder / "config.json").read_text())
+    for trust in (None, True):
+        pipe = pipeline("action-classification", model=str(folder), device="cpu", trust_remote_code=trust)
+        parts = {type(pipe), type(pipe.model), type(pipe.model.config), type(pipe.image_processor)}
+        parts |= {type(loader.from_pretrained(folder, trust_remote_code=trust)) for loader in AUTO_CLASSES}
+        assert all(part.__module__.startswith("modeling_cde.") for part in parts), parts
+
+
+def test_the_whole_model_is_read_from_the_files_of_the_encoder(folder, tmp_path):
+    """An encoder without a classifier beside it gets none out of thin air."""
+    encoder = AutoModel.from_pretrained(folder)
+    processor = CDEImageProcessor(size=32)
+    pipe = ActionClassificationPipeline(model=encoder, image_processor=processor, device="cpu")
+    assert type(pipe.model) is CDEForActionClassification and pipe.model.name_or_path == str(folder)
+    encoder.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    for model in (str(tmp_path), tiny_cde("vit").cde):
+        with pytest.raises(ValueError, match="is an encoder without an action classifier: give the pipeline a"):
+            pipeline("action-classification", model=model, image_processor=processor, device="cpu")
+
+
+def test_wrong_calls_are_answered(pipe):
+    for one in (X, "x.png", np.array(X), {"before": X}, [X, Y], (X,)):
+        with pytest.raises(TypeError, match=r"where a pair of images belongs: call pipe\(before, after\), or pipe\(\["):
+            pipe(one)
+    for top_k in (0, True):
+        with pytest.raises(ValueError, match=f"top_k must be a whole number of at least 1, not {top_k}"):
+            pipe(X, Y, top_k=top_k)
+    with pytest.raises(ValueError, match=r"shape \(0, 4, 3\) is no image"):
+        pipe(np.zeros((0, 4, 3), np.uint8), Y)
+    with pytest.raises(TypeError, match=r"call pipe\(before, after\)"):
+        pipe(X)
+    with pytest.raises(TypeError, match="as many after as before"):
+        pipe([X, Y], [Y])
+    with pytest.raises(TypeError, match="no argument 'topk'"):
+        pipe(X, Y, topk=3)
+
+
+def test_the_baseline_has_a_pipeline_too(tmp_path):
+    labels = {0: "open", 1: "close", 2: "break"}
+    model = ConcatenationForActionClassification.from_backbone(backbone_config("vit"), id2label=labels, delta_dim=8)
+    model.save_pretrained(tmp_path)
+    CDEImageProcessor(size=32).save_pretrained(tmp_path)
+    pipe = pipeline("action-classification", model=str(tmp_path), device="cpu")
+    assert type(pipe.model) is ConcatenationForActionClassification
+    assert len(pipe(X, Y)) == 3 and len(pipe(X, Y, return_delta=True)["delta"]) == 8
+    with pytest.raises(ValueError, match=r'return_patches=True needs a patch-wise model.* with delta_mode="patch"'):
+        pipe(X, Y, return_patches=True)

@@ -1,0 +1,378 @@
+"""The loss terms against references written from the formulas, closed forms and values computed by hand."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from modeling_cde.training import contrastive
+from modeling_cde.training.losses import CDELoss, TermMeans, flatten_deltas, sparsity_loss, supervised_contrastive_loss
+
+TEMPERATURES = (0.05, 0.1, 0.5, 1.0)
+
+
+def naive_contrastive(delta, labels, temperature):
+    """The formula in Python floats: (loss, share of anchors without a positive)."""
+    rows = [[float(x) for x in row] for row in delta]
+    labels = [int(label) for label in labels]
+
+    def cosine(a, b):
+        norm_a, norm_b = math.sqrt(sum(x * x for x in a)), math.sqrt(sum(x * x for x in b))
+        return sum(x * y for x, y in zip(a, b, strict=True)) / (norm_a * norm_b)
+
+    losses = []
+    for i, anchor in enumerate(rows):
+        positives = [p for p in range(len(rows)) if p != i and labels[p] == labels[i]]
+        if not positives:
+            continue
+        denominator = sum(math.exp(cosine(anchor, rows[j]) / temperature) for j in range(len(rows)) if j != i)
+        terms = [-math.log(math.exp(cosine(anchor, rows[p]) / temperature) / denominator) for p in positives]
+        losses.append(sum(terms) / len(terms))
+    return (sum(losses) / len(losses) if losses else 0.0), 1 - len(losses) / len(rows)
+
+
+def draw(n, dimensions, classes, seed, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    delta = torch.randn(n, dimensions, generator=generator, dtype=dtype)
+    return delta, torch.randint(classes, (n,), generator=generator)
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+@pytest.mark.parametrize(("n", "classes"), [(2, 1), (5, 2), (12, 4), (9, 20)])
+def test_contrastive_equals_the_formula(n, classes, temperature):
+    for seed in range(3):
+        delta, labels = draw(n, 6, classes, seed)
+        expected, lonely = naive_contrastive(delta, labels, temperature)
+        for chunk in (None, 1, n // 2, n - 1):
+            loss = supervised_contrastive_loss(delta, labels, temperature, chunk=chunk)
+            assert loss.item() == pytest.approx(expected, abs=1e-12)
+        terms = CDELoss(temperature=temperature)(torch.tensor(0.0), delta, labels)
+        assert terms["contrastive"].item() == pytest.approx(expected, abs=1e-12)
+        assert terms["anchors_without_positive"].item() == pytest.approx(lonely, abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 50])
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_equal_deltas_of_one_class_give_log_n_minus_1(n, temperature):
+    delta = torch.tensor([0.3, -2.0, 0.5]).expand(n, 3)
+    loss = supervised_contrastive_loss(delta, torch.zeros(n, dtype=torch.long), temperature)
+    assert loss.item() == pytest.approx(math.log(n - 1), abs=1e-5)
+
+
+def test_closed_form_of_two_opposite_classes():
+    # c classes of m equal deltas in orthogonal directions: (m-1) e^(1/τ) and (c-1)m e^0 in the denominator.
+    for m, c, temperature in ((2, 3, 1.0), (4, 2, 0.5)):
+        delta = torch.eye(c, dtype=torch.float64).repeat_interleave(m, 0)
+        labels = torch.arange(c).repeat_interleave(m)
+        expected = math.log((m - 1) * math.exp(1 / temperature) + (c - 1) * m) - 1 / temperature
+        assert supervised_contrastive_loss(delta, labels, temperature).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_pinned_values():
+    # By hand, τ = 1. Rows: a = (1, 0), b = (0, 2), c = (3, 0), d = (-1, 0); cosines: ab 0, ac 1, ad -1, bc 0,
+    # bd 0, cd -1. Labels 0 0 1 2: a and b are positives of each other, c and d have none and are left out.
+    #   l_a = -log(e^0 / (e^0 + e^1 + e^-1)) = log(1 + 2.7182818 + 0.3678794) = 1.4076060
+    #   l_b = -log(e^0 / (e^0 + e^0 + e^0))  = log 3                          = 1.0986123
+    delta = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0], [-1.0, 0.0]])
+    labels = torch.tensor([0, 0, 1, 2])
+    assert supervised_contrastive_loss(delta, labels, 1.0).item() == pytest.approx(1.2531091, abs=1e-6)
+    # Labels 0 0 0 1: three anchors; the mean over two positives is taken outside of the logarithm.
+    #   l_a = log(4.0861613) - (0 + 1)/2 = 0.9076060,  l_b = log 3 - 0 = 1.0986123
+    #   l_c = log(e^1 + e^0 + e^-1) - (1 + 0)/2 = 0.9076060
+    labels = torch.tensor([0, 0, 0, 1])
+    assert supervised_contrastive_loss(delta, labels, 1.0).item() == pytest.approx(0.9712748, abs=1e-6)
+    # L1: (1 + 2 + 3 + 1) / 4
+    assert sparsity_loss(delta).item() == 1.75
+    assert sparsity_loss(delta, "mean").item() == 0.875
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    n=st.integers(1, 16),
+    dimensions=st.integers(1, 8),
+    classes=st.integers(1, 6),
+    seed=st.integers(0, 2**31),
+    scale=st.floats(1e-3, 1e4),
+    temperature=st.sampled_from(TEMPERATURES),
+)
+def test_contrastive_properties(n, dimensions, classes, seed, scale, temperature):
+    delta, labels = draw(n, dimensions, classes, seed, torch.float32)
+    loss = supervised_contrastive_loss(delta, labels, temperature)
+    assert loss.isfinite() and loss >= -1e-6
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    close = {"rtol": 1e-4, "atol": 1e-5}
+    torch.testing.assert_close(supervised_contrastive_loss(delta[order], labels[order], temperature), loss, **close)
+    torch.testing.assert_close(supervised_contrastive_loss(delta * scale, labels, temperature), loss, **close)
+    torch.testing.assert_close(supervised_contrastive_loss(delta, labels * 7 + 3, temperature), loss, **close)
+
+
+def loss_and_gradient(delta, labels, temperature=0.1, weight=1.0, **options):
+    delta = delta.clone().requires_grad_()
+    loss = supervised_contrastive_loss(delta, labels, temperature, **options)
+    (loss * weight).backward()
+    return loss.detach(), delta.grad
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    n=st.integers(2, 40),
+    chunk=st.integers(1, 39),
+    dimensions=st.integers(1, 8),
+    classes=st.integers(1, 30),
+    zeros=st.integers(0, 3),
+    seed=st.integers(0, 2**31),
+    temperature=st.sampled_from(TEMPERATURES),
+    dtype=st.sampled_from([torch.float64, torch.float32, torch.bfloat16]),
+)
+def test_chunks_give_the_loss_and_the_gradient_of_all_at_once(
+    n, chunk, dimensions, classes, zeros, seed, temperature, dtype
+):
+    delta, labels = draw(n, dimensions, classes, seed, dtype)
+    delta[:zeros] = 0.0
+    expected = loss_and_gradient(delta, labels, temperature, weight=3.0, chunk=n)
+    got = loss_and_gradient(delta, labels, temperature, weight=3.0, chunk=chunk)
+    close = {torch.float64: 1e-12, torch.float32: 1e-4, torch.bfloat16: 2e-2}[dtype]
+    for value, reference in zip(got, expected, strict=True):
+        assert value.dtype == reference.dtype
+        torch.testing.assert_close(value, reference, rtol=close, atol=close)
+    with torch.no_grad():
+        torch.testing.assert_close(supervised_contrastive_loss(delta, labels, temperature, chunk=chunk), got[0])
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 4])
+def test_the_shares_of_processes_add_up_to_the_whole(chunk):
+    delta, labels = draw(14, 5, 4, 6)
+    loss, gradient = loss_and_gradient(delta, labels, 0.3)
+    shares, total = [0, 3, 9, 14], delta.clone().requires_grad_()
+    parts = []
+    for first, end in pairwise(shares):  # three processes, each with its own number of rows
+
+        def gather(rows, first=first):
+            # The directions of all the others come from where ours come from, so their gradient can be looked at.
+            everyone = torch.nn.functional.normalize(total) if rows.is_floating_point() else labels
+            return everyone, first, len(shares) - 1
+
+        parts.append(supervised_contrastive_loss(total[first:end], labels[first:end], 0.3, gather=gather, chunk=chunk))
+    mean = torch.stack(parts).mean()  # what DistributedDataParallel makes of them
+    mean.backward()
+    torch.testing.assert_close(mean, loss)
+    torch.testing.assert_close(total.grad, gradient)
+
+
+class Largest(TorchDispatchMode):
+    """Keeps the number of elements of the largest tensor that any operation makes."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for x in result if isinstance(result, (list, tuple)) else [result]:
+            if isinstance(x, torch.Tensor):
+                self.elements = max(self.elements, x.numel())
+        return result
+
+
+def test_of_many_deltas_no_square_is_held(monkeypatch):
+    def largest(n, **options):
+        delta, labels = draw(n, 2, 7, n, torch.float32)
+        with Largest() as seen:
+            loss_and_gradient(delta, labels, **options)
+        return seen.elements
+
+    assert largest(1448) == 1448**2
+    assert largest(1449) <= 2**21 < largest(1449, chunk=1449)
+    monkeypatch.setattr(contrastive, "_SCORES", 2**12)
+    monkeypatch.setattr(contrastive, "_ANCHORS", 8)
+    assert largest(64) == 2**12
+    assert largest(500) <= 2**12
+    assert largest(1000) == 8 * 1000
+
+
+def test_chunks_of_a_large_batch_give_the_terms_of_all_at_once():
+    delta, labels = draw(1500, 16, 40, 7, torch.float32)
+    labels[:3] = torch.tensor([90, 91, 92])  # three anchors without a positive
+    terms = CDELoss()(torch.tensor(0.0), delta, labels)
+    expected, gradient = loss_and_gradient(delta.double(), labels, chunk=1500)
+    torch.testing.assert_close(terms["contrastive"].double(), expected, rtol=1e-6, atol=0)
+    assert terms["anchors_without_positive"].item() == pytest.approx(3 / 1500, abs=1e-6)
+    _, got = loss_and_gradient(delta, labels)
+    torch.testing.assert_close(got.double(), gradient, rtol=1e-4, atol=1e-8)
+
+
+def test_the_loss_in_chunks_compiles_in_one_graph():
+    delta, labels = draw(10, 3, 3, 8)
+    x = delta.clone().requires_grad_()
+    loss = torch.compile(supervised_contrastive_loss, backend="eager", fullgraph=True)(x, labels, chunk=4)
+    loss.backward()
+    expected, gradient = loss_and_gradient(delta, labels)
+    torch.testing.assert_close(loss.detach(), expected)
+    torch.testing.assert_close(x.grad, gradient)
+
+
+@pytest.mark.parametrize("labels", [[], [0], [0, 1], [3, 1, 2, 0]])
+def test_no_positive_gives_zero_and_no_gradient(labels):
+    delta = torch.randn(len(labels), 4, requires_grad=True)
+    loss = supervised_contrastive_loss(delta, torch.tensor(labels, dtype=torch.long))
+    assert loss.item() == 0.0 and loss.requires_grad
+    loss.backward()
+    assert torch.equal(delta.grad, torch.zeros_like(delta))
+
+
+def test_zero_deltas_are_harmless():
+    delta = torch.randn(6, 4)
+    delta[[0, 3]] = 0.0
+    delta.requires_grad_()
+    labels = torch.tensor([0, 0, 1, 1, 0, 1])
+    loss = supervised_contrastive_loss(delta, labels)
+    loss.backward()
+    assert loss.isfinite() and delta.grad.isfinite().all()
+    assert torch.equal(delta.grad[[0, 3]], torch.zeros(2, 4))  # no direction, so none that is better
+    assert delta.grad.abs().max() < 100
+    all_zero = torch.zeros(4, 3, requires_grad=True)
+    loss = supervised_contrastive_loss(all_zero, torch.tensor([0, 0, 1, 1]))
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(3))
+    assert torch.equal(all_zero.grad, torch.zeros(4, 3))
+
+
+def test_gradients_are_those_of_the_formula():
+    delta, labels = draw(6, 3, 2, 0)
+    delta.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: supervised_contrastive_loss(x, labels, 0.3), (delta,))
+    assert torch.autograd.gradcheck(lambda x: CDELoss()(x.sum(), x, labels)["loss"], (delta,))
+    assert torch.autograd.gradcheck(lambda x: supervised_contrastive_loss(x, labels, 0.3, chunk=4), (delta,))
+    loss = supervised_contrastive_loss(delta, labels, 0.3, chunk=4)
+    with pytest.raises(RuntimeError, match="chunk=6"):  # and no wrong second derivative
+        torch.autograd.grad(loss, delta, create_graph=True)
+
+
+def test_stable_at_low_temperature_and_extreme_scale():
+    delta, labels = draw(8, 4, 2, 1, torch.float32)
+    for factor, temperature in ((1.0, 1e-3), (1e15, 0.1), (1e-4, 0.1)):
+        for chunk in (8, 3):
+            loss, gradient = loss_and_gradient(delta * factor, labels, temperature, chunk=chunk)
+            assert loss.isfinite() and gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_float32_inside_autocast_and_for_half_input(dtype):
+    delta, labels = draw(16, 32, 3, 2, torch.float32)
+    expected = supervised_contrastive_loss(delta, labels), sparsity_loss(delta)
+    with torch.autocast("cpu", dtype=dtype):
+        got = supervised_contrastive_loss(delta, labels), sparsity_loss(delta)
+    assert [x.dtype for x in got] == [torch.float32] * 2
+    assert torch.equal(torch.stack(got), torch.stack(expected))
+    half = delta.to(dtype)
+    assert torch.equal(supervised_contrastive_loss(half, labels), supervised_contrastive_loss(half.float(), labels))
+    big = torch.full((2, 256), 300.0, dtype=dtype)  # the sum is over the range of float16
+    assert sparsity_loss(big).item() == pytest.approx(256 * 300, rel=1e-2)
+
+
+def test_sparsity_equals_the_formula():
+    delta, _ = draw(5, 7, 2, 3)
+    expected = sum(sum(abs(float(x)) for x in row) for row in delta) / 5
+    assert sparsity_loss(delta).item() == pytest.approx(expected, abs=1e-12)
+    assert sparsity_loss(delta, "mean").item() == pytest.approx(expected / 7, abs=1e-12)
+    assert sparsity_loss(torch.zeros(0, 7)).item() == 0.0
+
+
+def test_all_terms_by_name_and_their_sum():
+    delta, labels = draw(8, 4, 3, 4, torch.float32)
+    terms = CDELoss(2.0, 0.5, 0.2)(torch.tensor(0.7), delta, labels, sparsity_scale=0.25)
+    assert list(terms) == ["cross_entropy", "contrastive", "sparsity", "loss", "anchors_without_positive", "delta_norm"]
+    assert terms["sparsity"] == sparsity_loss(delta)
+    assert terms["contrastive"] == supervised_contrastive_loss(delta, labels, 0.2)
+    expected = 0.7 + 2.0 * terms["contrastive"] + 0.5 * 0.25 * terms["sparsity"]
+    torch.testing.assert_close(terms["loss"], expected)
+    norms = [math.sqrt(sum(float(x) ** 2 for x in row)) for row in delta]
+    assert terms["delta_norm"].item() == pytest.approx(sum(norms) / 8, rel=1e-6)
+
+
+def test_the_norm_of_deltas_tells_of_collapse_and_has_no_gradient():
+    delta = torch.zeros(4, 3, requires_grad=True)
+    assert CDELoss()(delta.sum(), delta, torch.zeros(4, dtype=torch.long))["delta_norm"].item() == 0.0
+    rows = torch.tensor([[3.0, 4.0], [0.0, 1.0]], dtype=torch.bfloat16, requires_grad=True)
+    norm = CDELoss()(rows.float().sum(), rows, torch.tensor([0, 1]))["delta_norm"]
+    assert norm.item() == 3.0 and norm.dtype == torch.float32 and not norm.requires_grad
+
+
+def test_a_term_of_weight_zero_is_measured_without_gradient():
+    delta, labels = draw(8, 4, 3, 5, torch.float32)
+    delta.requires_grad_()
+    cross_entropy = (delta**2).mean()
+    terms = CDELoss(contrastive_weight=0.0, sparsity_weight=0.0)(cross_entropy, delta, labels)
+    assert terms["loss"] is cross_entropy
+    assert terms["contrastive"] > 0 and not terms["contrastive"].requires_grad
+    assert terms["sparsity"] > 0 and not terms["sparsity"].requires_grad
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_per_patch_is_the_loss_of_every_patch_with_its_samples_label(clip):
+    batch, k, dimensions = 4, 3, 5
+    patches = torch.randn(batch, 1, k, dimensions) if clip else torch.randn(batch, k, dimensions)
+    labels = torch.tensor([0, 1, 0, 2])
+    rows, actions = flatten_deltas(patches.mean(-2), labels, patches)
+    assert actions.tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0, 2, 2, 2]
+    assert torch.equal(rows, torch.stack([p for sample in patches.reshape(batch, k, -1) for p in sample]))
+    terms = CDELoss(temperature=0.5)(torch.tensor(0.0), patches.mean(-2), labels, patches)
+    expected, _ = naive_contrastive(rows, actions, 0.5)
+    assert terms["contrastive"].item() == pytest.approx(expected, abs=1e-5)
+    # Sample 3 is alone with its action, but its patches are positives of each other.
+    assert terms["anchors_without_positive"].item() == 0.0
+    assert CDELoss()(torch.tensor(0.0), patches.mean(-2), labels)["anchors_without_positive"].item() == 0.5
+
+
+def test_every_delta_of_a_sequence_counts():
+    delta, labels = torch.randn(3, 4, 6), torch.randint(3, (3, 4))
+    terms = CDELoss(temperature=0.5)(torch.tensor(0.0), delta, labels)
+    expected, lonely = naive_contrastive(delta.reshape(12, 6), labels.reshape(12), 0.5)
+    assert terms["contrastive"].item() == pytest.approx(expected, abs=1e-5)
+    assert terms["anchors_without_positive"].item() == pytest.approx(lonely, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: supervised_contrastive_loss(torch.zeros(3, 2, 2), torch.zeros(3)), r"shape \(n, D\)"),
+        (lambda: supervised_contrastive_loss(torch.zeros(3, 2), torch.zeros(2)), r"labels \(n,\)"),
+        (lambda: supervised_contrastive_loss(torch.zeros(3, 2), torch.zeros(3), 0.0), "temperature"),
+        (lambda: supervised_contrastive_loss(torch.zeros(3, 2), torch.zeros(3), math.nan), "temperature"),
+        (lambda: supervised_contrastive_loss(torch.zeros(3, 2), torch.zeros(3), chunk=0), "chunk"),
+        (lambda: sparsity_loss(torch.zeros(3)), r"shape \(n, D\)"),
+        (lambda: sparsity_loss(torch.zeros(3, 2), "max"), "reduction"),
+        (lambda: CDELoss()(torch.tensor(0.0), torch.zeros(3, 4, 2), torch.zeros(3)), "one label per delta"),
+        (
+            lambda: CDELoss()(torch.tensor(0.0), torch.zeros(3, 2), torch.zeros(3), torch.zeros(2, 4, 2)),
+            "one label per delta",
+        ),
+    ],
+)
+def test_wrong_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_term_means_are_weighted_and_start_anew():
+    means = TermMeans()
+    assert means.pop() == {}
+    means.add({"a": torch.tensor(1.0), "b": torch.tensor(5.0)}, 1.0)
+    means.add({"a": torch.tensor(4.0), "b": torch.tensor(9.0)}, {"a": 2.0, "b": torch.tensor(0.0)})
+    assert means.pop() == {"a": 3.0, "b": 5.0}
+    assert means.pop() == {}
+    means.add({"a": torch.tensor(4.0)}, 0.0)
+    assert means.pop() == {"a": 0.0}
+
+
+def test_lower_loss_the_better_the_classes_are_separated():
+    labels = torch.tensor([0, 0, 1, 1])
+    angles = torch.tensor([0.0, 0.2, 0.0, 0.2])
+    losses = []
+    for apart in (0.0, 1.0, 2.0, 3.0):
+        turned = angles + apart * labels
+        delta = torch.stack([turned.cos(), turned.sin()], 1)
+        losses.append(supervised_contrastive_loss(delta, labels, 0.5).item())
+    assert all(a > b for a, b in pairwise(losses))

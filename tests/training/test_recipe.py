@@ -1,0 +1,107 @@
+"""Recipes: precedence, types, and errors that name the nearest known key."""
+
+import pytest
+
+from modeling_cde import CDEConfig
+from modeling_cde.training.arguments import DataArguments, ModelArguments
+from modeling_cde.training.recipe import parse_recipe
+
+KINDS = (ModelArguments, DataArguments)
+
+
+def parse(tmp_path, text, *flags):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return parse_recipe(KINDS, ["--config", str(path), *flags])
+
+
+def test_values_reach_their_dataclass_with_their_type(tmp_path):
+    model, data = parse(
+        tmp_path,
+        "backbone_config: {model_type: vit, hidden_size: 32}\nimage_size: 48\naugment: false\nprojector_dropout: 0.5\n"
+        "backbone_revision: null\n",
+    )
+    assert model.parsed_backbone_config() == {"model_type": "vit", "hidden_size": 32}
+    assert (data.image_size, data.augment, model.projector_dropout) == (48, False, 0.5)
+    assert model.backbone_revision is None
+
+
+def test_flags_win_over_the_file(tmp_path):
+    model, data = parse(tmp_path, "backbone: org/a\nimage_size: 48\n", "--image_size", "64", "--backbone=org/b")
+    assert (model.backbone, data.image_size) == ("org/b", 64)
+
+
+def test_a_later_file_wins_over_an_earlier_one(tmp_path):
+    second = tmp_path / "second.yaml"
+    second.write_text("image_size: 32\n", encoding="utf-8")
+    _, data = parse(tmp_path, "backbone: org/a\nimage_size: 48\n", "--config", str(second))
+    assert data.image_size == 32
+
+
+def test_a_method_brings_values_that_what_is_said_beside_it_overrides(tmp_path):
+    brought = {"concatenation": {"delta_dim": 7, "image_size": 8}}
+    path = tmp_path / "recipe.yaml"
+    for text, flags, expected in (
+        ("backbone: org/a\nmethod: cde\ndelta_dim: 3\n", ["--method", "concatenation"], (7, 8)),
+        ("backbone: org/a\nmethod: cde\ndelta_dim: 3\n", ["--delta_dim=4", "--method=concatenation"], (4, 8)),
+        ("backbone: org/a\nmethod: concatenation\ndelta_dim: 3\n", [], (3, 8)),
+        ("backbone: org/a\nmethod: concatenation\ndelta_dim: 3\n", ["--method", "cde", "--image_size=5"], (3, 5)),
+        ("backbone: org/a\ndelta_dim: 3\nimage_size: 4\n", [], (3, 4)),
+    ):
+        path.write_text(text, encoding="utf-8")
+        model, data = parse_recipe(KINDS, ["--config", str(path), *flags], brought)
+        assert (model.delta_dim, data.image_size) == expected, (text, flags)
+
+
+def test_every_option_of_the_model_reaches_its_configuration():
+    model = ModelArguments(backbone="org/a", delta_mode="patch", num_prefix_tokens=1)
+    assert set(model.cde_options()) <= CDEConfig.option_names()
+    filled_in = {"projector_input_norm", "backbone_revision"}  # by the backbone's family, and by the commit it is of
+    assert CDEConfig.option_names() - set(model.cde_options()) == filled_in
+    assert model.cde_options()["num_prefix_tokens"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "message"),
+    [
+        ("imagesize: 48\n", [], "unknown key 'imagesize'; did you mean 'image_size'"),
+        ("zzz: 1\n", [], "unknown key 'zzz'; see python train.py --help"),
+        ("- 1\n", [], "expected `key: value` lines, found list"),
+        ("", [], "found nothing"),
+        ("image_size: [\n", [], "not plain YAML"),
+        ("image_size: !!python/object/apply:os.system ['true']\n", [], "not plain YAML"),
+        (
+            "backbone: org/a\n",
+            ["--imag_size", "3"],
+            "unknown argument '--imag_size'; did you mean '--image_size'",
+        ),
+        ("image_size: 48\n", [], "no backbone"),
+        (
+            "backbone: org/a\nview: sideways\n",
+            [],
+            "view='sideways' is not known; choose one of: single, multi",
+        ),
+        ("backbone: org/a\nimage_size: 0\n", [], "image_size=0 must be at least 1"),
+        (
+            "backbone: org/a\nmethod: concatenation\ndelta_mode: patch\n",
+            [],
+            "'concatenation' has no delta_mode='patch'",
+        ),
+        ("backbone_config: {hidden_size: 3}\n", [], "backbone_config needs a model_type"),
+        ("backbone_config: 'vit'\n", [], "backbone_config is not JSON"),
+    ],
+)
+def test_bad_recipes_are_named(tmp_path, text, flags, message):
+    with pytest.raises(ValueError, match=message):
+        parse(tmp_path, text, *flags)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match="there is no such file"):
+        parse_recipe(KINDS, ["--config", str(tmp_path / "none.yaml")])
+
+
+def test_a_value_of_the_wrong_type_stops_with_the_flag(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        parse(tmp_path, "backbone: org/a\nimage_size: large\n")
+    assert "--image_size" in capsys.readouterr().err
