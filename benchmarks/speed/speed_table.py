@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.speed.gpu_utilisation import BOUNDS
 from benchmarks.speed.measured import RESULTS, ROOT, Target, targets_table
 
 DOCUMENT = ROOT / "docs" / "performance.md"
@@ -37,9 +36,6 @@ def render(folder: Path = RESULTS) -> str:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is no result of benchmarks.speed.measured.write_result ({error!r}).") from error
         commands.append(f"- `{command}` ({place})")
-    if not (folder / "gpu_utilisation.json").exists():
-        what, limit = "share of the bf16 matmul peak: {} at 224 px, compiled", "no NVIDIA GPU at hand"
-        targets += [Target(what.format(name), bound, None, None, limit) for name, bound in BOUNDS.items()]
     return "\n".join([targets_table(targets), "", "Measured by", "", *commands])
 
 
