@@ -193,7 +193,7 @@ def test_a_commit_of_someone_else_meanwhile_is_not_written_over(built, copy, hub
     answer = publisher.run(
         f"""
 from huggingface_hub import CommitOperationAdd, HfApi
-from modeling_cde.data.publishing import push_to_hub
+from modeling_cde.data.building.publishing import push_to_hub
 asked = HfApi.dataset_info
 def slow(self, *arguments, **options):
     answer = asked(self, *arguments, **options)

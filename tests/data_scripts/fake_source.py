@@ -25,7 +25,7 @@ BUILD = """
 import signal
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, and so its child, ignores it
-from data_scripts.work_units import run_units
+from data_scripts.builds.work_units import run_units
 from tests.data_scripts.fake_source import FakeSource
 run_units(FakeSource(Path({log!r}), **{options!r}), {folder!r}, workers=2, engine={engine!r}, progress=False)
 """
