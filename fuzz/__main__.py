@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.dont_write_bytecode = True
     unknown = [name for name in [*(options.target or []), *filter(None, [options.atheris])] if name not in TARGETS]
     if unknown:
-        sys.exit(f"There is no target {unknown[0]!r}; there are {', '.join(TARGETS)}.")
+        sys.exit(f"Unknown target {unknown[0]!r}; choose from {', '.join(TARGETS)}.")
     if options.cases < 1 or options.seconds < 1:
         sys.exit(f"--cases {options.cases} --seconds {options.seconds}: give at least 1 of each.")
     if options.atheris:

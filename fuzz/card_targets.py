@@ -73,13 +73,13 @@ def dataset_card(data: bytes, folder: Path) -> object:
 
 
 def check_markdown(text: str) -> None:
-    """Raise where a card's header is no YAML mapping, or its body has markup that the templates have not."""
+    """Raise if a card's header is not a YAML mapping, or its body has markup that the templates lack."""
     import yaml
     from markdown_it import MarkdownIt
 
     match = re.match(r"---\n(.*?)\n---\n", text, flags=re.DOTALL)
     if match is None or not isinstance(yaml.safe_load(match[1]), dict):
-        raise Finding("the card's header is no YAML mapping")
+        raise Finding("the card's header is not a YAML mapping")
     stack = list(MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text[match.end() :]))
     while stack:
         token = stack.pop()
@@ -108,9 +108,9 @@ def _files(data: bytes) -> dict[str, Any]:
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ValueError("the case is no JSON.") from error
+        raise ValueError("the case is not JSON.") from error
     if not isinstance(found, dict):
-        raise ValueError("the case is no JSON object.")
+        raise ValueError("the case is not a JSON object.")
     return found
 
 

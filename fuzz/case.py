@@ -19,7 +19,7 @@ from typing import Any
 
 SECONDS = 10.0
 MEMORY = 3 * 2**30
-LONGEST_MESSAGE = 2000  # characters: a sentence that repeats a hostile text whole is none
+LONGEST_MESSAGE = 2000  # characters: a message that repeats a whole hostile text is not a sentence
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _run(target: Target, data: bytes, folder: Path) -> bool:
         if not isinstance(text, str) or not text.strip():
             raise Finding(f"{target.name}: {type(error).__name__} says nothing ({text!r})") from error
         if len(text.splitlines()) > 1 or len(text) > LONGEST_MESSAGE:
-            raise Finding(f"{target.name}: {type(error).__name__} is no one sentence: {text[:300]!r}") from error
+            raise Finding(f"{target.name}: {type(error).__name__} is not one sentence: {text[:300]!r}") from error
         return False
     except (TooLong, Finding):
         raise

@@ -1,4 +1,4 @@
-"""A trained model without Python: `torch.export` and ONNX, for pairs in any batch size.
+"""Export a trained model: `torch.export` and ONNX, for pairs in any batch size.
 
     python -m modeling_cde.export runs/quickstart --int8
 
@@ -53,7 +53,7 @@ class PairOutputs(nn.Module):
         found = self.model(pixel_values=pixel_values)
         if not hasattr(found, "logits"):
             name = type(self.model).__name__
-            raise ValueError(f"{name} gives no logits: export a classifier, such as CDEForActionClassification.")
+            raise ValueError(f"{name} returns no logits: export a classifier such as CDEForActionClassification.")
         outputs = {"logits": found.logits, "delta": found.delta[:, 0]}  # (B, 1, D) -> (B, D)
         if getattr(found, "patch_indices", None) is not None:
             outputs["patch_indices"] = found.patch_indices[:, 0]  # (B, 1, k) -> (B, k)
@@ -272,7 +272,7 @@ def _export(options: argparse.Namespace) -> None:
     folder = checkpoint_folder(options.run)
     path = options.output or (folder and folder / "onnx" / "model.onnx")
     if path is None:
-        raise ValueError(f"{options.run} is no folder here: say by --output which file to write.")
+        raise ValueError(f"{options.run} is not a local folder: name the file to write with --output.")
     model, processor = load_action_model(options.run, options.revision)
     model = model.float()
     picture = Image.new("RGB", (64, 64))
@@ -281,7 +281,7 @@ def _export(options: argparse.Namespace) -> None:
     found = differences(model, path, height, width)
     if max(found.values()) > TOLERANCE:
         path.unlink()
-        raise ValueError(f"ONNX Runtime gives other results than PyTorch ({found}): {path} was deleted.")
+        raise ValueError(f"ONNX Runtime and PyTorch disagree ({found}): {path} was deleted.")
     print(_described(path, found))
     if options.int8:
         small = quantize_onnx(path, path.with_name(f"{path.stem}_int8.onnx"), convolutions=options.int8 == "all")

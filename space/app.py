@@ -48,7 +48,7 @@ def run(checkpoint: Checkpoint, before: str | None, after: str | None) -> list[A
 
 
 def cleared(text: str | None = None) -> list[Any]:
-    """The page without results: message, and nothing for the four others."""
+    """The page without results: the message and four empty panels."""
     return [drawing.message(text), None, "", "", ""]
 
 
@@ -196,7 +196,7 @@ def main(arguments: list[str] | None = None) -> None:
         launch(build(checkpoint), options.port)
     except (OSError, OverflowError):  # of the socket, under many words of advice
         what = f"port {options.port}" if options.port is not None else "every port from 7860 on"
-        sys.exit(f"space/app.py: {what} is taken or none of this machine's: give a free one by --port.")
+        sys.exit(f"space/app.py: {what} is in use or not available: choose a free one with --port.")
 
 
 if __name__ == "__main__":

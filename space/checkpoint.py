@@ -61,13 +61,13 @@ class Checkpoint:
 
         Raises:
             OSError: There is no such folder or repository, or the Hub cannot be reached.
-            ValueError: It is no checkpoint of ours, its method needs more than two pictures, or a file beside it does
-                not fit.
+            ValueError: It is not a checkpoint of this package, its method needs more than two pictures, or a file
+                beside it does not match.
         """
         model, processor = load_action_model(name, revision)
         commit = extract_commit_hash(f"{model.loaded_from}/config.json", None)
         if "masks" in getattr(model, "extra_inputs", ()):
-            raise ValueError(f"{name} needs masks of the target beside the pictures, which nobody has here.")
+            raise ValueError(f"{name} needs masks of the target beside the pictures, which this page cannot provide.")
         metrics = _beside(name, "metrics.json", commit)
         gallery = _beside(name, GALLERY_FILE, commit)
         checkpoint = cls(
@@ -92,7 +92,7 @@ class Checkpoint:
         stored = self.comparison.deltas.shape[1]
         if given != stored or self.comparison.action_names != self.actions:
             raise ValueError(
-                f"the {GALLERY_FILE} of {self.name} is of another model ({stored} numbers a delta, this one gives "
+                f"the {GALLERY_FILE} of {self.name} belongs to another model ({stored} numbers per delta, this one gives "
                 f"{given}; actions {', '.join(self.comparison.action_names)}): evaluate the checkpoint again."
             )
 
@@ -136,10 +136,10 @@ class Checkpoint:
         splits = {name: values for name, values in (self.metrics or {}).get("splits", {}).items() if "test" in name}
         if splits:
             measured = ", ".join(f"{plain(name)} {values['accuracy']:.3f}" for name, values in splits.items())
-            lines.append(f"**Accuracy by its metrics.json** {measured}")
+            lines.append(f"**Accuracy in its metrics.json** {measured}")
         training = (self.metrics or {}).get("training", {})
         if training.get("arguments", {}).get("view") == "single":
-            lines.append("It was trained on pictures that the object fills: crop yours to the object.")
+            lines.append("It was trained on crops filled by the object: crop your pictures to the object.")
         return "  \n".join(lines)
 
 

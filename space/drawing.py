@@ -66,7 +66,7 @@ def patches(before: Image.Image, after: Image.Image, kept: Sequence[Mapping[str,
     """
     if kept is None:
         return (
-            '<div class="cde"><p>This checkpoint gives one delta for the whole picture, so there are no selected '
+            '<div class="cde"><p>This checkpoint computes one delta for the whole picture, so there are no selected '
             "patches; a patch-wise one shows here where it looked.</p></div>"
         )
     figures = "".join(

@@ -136,7 +136,7 @@ def test_wrong_use_gets_one_sentence(checkpoint, tmp_path, monkeypatch):
         export.main([str(checkpoint), "--output", str(tmp_path)])
     with pytest.raises(ValueError, match="resize it to multiples of the patch size"):
         export_program(tiny_cde("vit"), IMAGE, IMAGE + 3)
-    with pytest.raises(ValueError, match="CDEModel gives no logits"):
+    with pytest.raises(ValueError, match="CDEModel returns no logits"):
         export_program(CDEModel(CDEConfig(backbone_config("resnet"))), IMAGE, IMAGE)
     oracle = OracleMaskForActionClassification.from_backbone(backbone_config("vit"), id2label={0: "open", 1: "close"})
     with pytest.raises(ValueError, match="needs `masks`"):

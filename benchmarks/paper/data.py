@@ -23,7 +23,7 @@ def missing_data(recipe: Recipe) -> str | None:
     for shift in sorted(shifts):
         if not Path(data.source, "manifests", f"{recipe.view}_{shift}.json").is_file():
             advice = f"build it with `{data.build}`" if data.build else "build it first (docs/data.md)"
-            return f"{data.source} holds no pairs of the view {recipe.view} split for the shift {shift}: {advice}."
+            return f"{data.source} contains no pairs of view {recipe.view} split for shift {shift}: {advice}."
     return None
 
 
@@ -85,7 +85,7 @@ def split_again(base: Path, folder: Path, view: str, shift: str, seed: int) -> N
     shards = base / "shards" / view
     if manifest is None or not shards.is_dir():
         raise ValueError(
-            f"{base} has no shards of the view {view}, or no manifest of the shift {shifts[0]}, which a split of "
+            f"{base} has no shards of view {view} or no manifest of shift {shifts[0]}, which a split of "
             "another seed is made from: build the data set there, or set split_seeds: fixed."
         )
     if all(_is_that_split(_manifest(base, view, name), _manifest(folder, view, name), seed) for name in shifts):

@@ -130,7 +130,7 @@ def load_recipe(path: Path) -> Recipe:
             the key and, for an unknown one, the nearest that is known.
     """
     if not path.is_file():
-        raise ValueError(f"--config {path}: there is no such file; the benchmarks are configs/benchmark_*.yaml.")
+        raise ValueError(f"--config {path}: the file does not exist; the benchmarks are configs/benchmark_*.yaml.")
     # Here, because what it imports takes seconds that --help should not cost.
     from modeling_cde.training.recipe import read_plain_yaml
 
@@ -210,7 +210,7 @@ def _check(recipe: Recipe) -> None:
     if min(recipe.seeds) < 0:
         raise ValueError(f"{recipe.path}: seeds must be 0 or more.")
     if not Path(recipe.train).is_file():
-        raise ValueError(f"{recipe.path}: train={recipe.train!r} is no file; name a recipe of train.py in configs/.")
+        raise ValueError(f"{recipe.path}: train={recipe.train!r} does not exist; name a recipe of train.py in configs/.")
     changed = {flag for values in recipe.axes.values() for flags in values.values() for flag in flags}
     if recipe.data.rooms is None and any(flag.startswith("rooms.") for flag in changed):
         raise ValueError(f"{recipe.path}: a grid over rooms.* needs data: {{rooms: ...}}.")

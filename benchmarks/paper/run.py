@@ -61,7 +61,7 @@ def read_result(run: Run) -> dict[str, Any] | None:
     try:
         result: dict[str, Any] = json.loads(run.result.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{run.result} is no JSON ({error}): delete it, and the run is made again.") from error
+        raise ValueError(f"{run.result} is not valid JSON ({error}): delete it to make the run again.") from error
     _compare(run, result.get("settings", {}), str(run.result))
     return result
 

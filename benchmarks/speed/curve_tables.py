@@ -27,7 +27,7 @@ def render(folder: Path | None = None) -> str:
     """The table of each result that is there, with the command that measured it, and the picture of the curves.
 
     Raises:
-        ValueError: a file is no result of its benchmark.
+        ValueError: a file is not a result of its benchmark.
     """
     folder, parts = folder or RESULTS, []
     for name, table in (("step_cost", step_cost.curves_table), ("contrastive_scale", contrastive_scale.curve_table)):
@@ -40,7 +40,7 @@ def render(folder: Path | None = None) -> str:
             parts.append(f"`{result['command']}`, {where['device']}, {where['cores']} cores, {where['precision']}:")
             parts.append(table(result))
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is no result of benchmarks.{name} ({error!r}).") from error
+            raise ValueError(f"{path} is not a result of benchmarks.speed.{name} ({error!r}).") from error
         if name == "step_cost":
             parts.append(PICTURE)
     return "\n\n".join(parts)

@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, help=f"folder of the JSON ({RESULTS.relative_to(ROOT)}; quick: none)")
     options = parser.parse_args(arguments)
     if not options.quick and not options.data.is_dir():
-        parser.error(f"{options.data} holds no rendered rooms: run train.py with configs/quickstart.yaml once.")
+        parser.error(f"{options.data} contains no rendered rooms: run train.py with configs/quickstart.yaml once.")
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     chosen: list[tuple[Case, datasets.Dataset, str, int]]
     if options.quick:

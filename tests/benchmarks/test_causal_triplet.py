@@ -39,7 +39,7 @@ def test_every_recipe_is_sound_and_says_what_it_costs(path, tmp_path, capsys, mo
     recipe = load_recipe(path)
     plan = make_plan(recipe)
     assert f"{len(plan)} runs, 0 done, {len(plan)} to do" in said
-    assert "nothing was run" in said or "Before it can run: data/procthor holds no pairs" in said
+    assert "nothing was run" in said or "Before it can run: data/procthor contains no pairs" in said
     header = path.read_text().partition("\nname:")[0]
     assert f"# Command:   python -m benchmarks.causal_triplet --config configs/{path.name}" in header
     assert "# Hardware:" in header and "# Cost:" in header
@@ -124,7 +124,7 @@ def test_ctrl_c_ends_the_training_and_the_same_command_goes_on(tmp_path, monkeyp
         ),
         ({"flags": {"save_strategy": "no"}}, (), "requires the save and eval strategy to match"),
         ({"methods": {"concatenation": {"method": "vanilla"}}}, (), "has method='vanilla'; the methods are cde"),
-        ({"data": {"folder": "nowhere"}}, (), "nowhere holds no pairs of the view single"),
+        ({"data": {"folder": "nowhere"}}, (), "nowhere contains no pairs of view single"),
         ({}, ("--ray_address", "auto"), "--ray_address belongs to --engine ray"),
         ({}, ("--methods", "cdee"), "--methods cdee is not in"),
     ],

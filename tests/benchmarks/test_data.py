@@ -77,7 +77,7 @@ def test_only_folders_can_be_missing(tmp_path, base):
     data = {"folder": str(tmp_path / "none"), "build": "python -m data_scripts.procthor read"}
     recipe = load_recipe(write(tmp_path, data=data, shifts=["syst"]))
     assert missing_data(recipe) == (
-        f"{tmp_path / 'none'} holds no pairs of the view single split for the shift syst: build it with "
+        f"{tmp_path / 'none'} contains no pairs of view single split for shift syst: build it with "
         "`python -m data_scripts.procthor read`."
     )
     assert missing_data(load_recipe(write(tmp_path, data={"folder": str(base)}))) is None

@@ -52,7 +52,7 @@ def test_grid_and_variants_become_axes_with_flags(tmp_path):
         ({"methds": 1}, "unknown key 'methds' in the file; did you mean 'methods'?"),
         ({"title": None}, "the key 'title' is missing"),
         ({"name": "a/b"}, "name='a/b' names folders"),
-        ({"train": "configs/none.yaml"}, "train='configs/none.yaml' is no file"),
+        ({"train": "configs/none.yaml"}, "train='configs/none.yaml' does not exist"),
         ({"methods": {"cde": {"titel": "x"}}}, "unknown key 'titel' in methods.cde; did you mean 'title'?"),
         ({"methods": {"concatenation": {"grid": "no"}}}, "methods.concatenation.grid='no' must be true or false"),
         ({"methods": {"a b": {}}}, "the method 'a b' names files"),
@@ -91,7 +91,7 @@ def test_what_is_wrong_is_said_in_one_sentence(tmp_path, changes, sentence):
 
 
 def test_files_that_are_no_recipe(tmp_path):
-    with pytest.raises(ValueError, match="there is no such file"):
+    with pytest.raises(ValueError, match="the file does not exist"):
         load_recipe(tmp_path / "none.yaml")
     (tmp_path / "bad.yaml").write_text("a: [")
     with pytest.raises(ValueError, match="bad.yaml at line 1: not plain YAML"):

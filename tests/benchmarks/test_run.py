@@ -69,7 +69,7 @@ def test_a_result_is_read_only_if_it_answers_the_same_question(tmp_path):
         read_result(replace(run, flags={**run.flags, "temperature": 0.3}))
     assert "\n" not in str(caught.value)
     run.result.write_text("{")
-    with pytest.raises(ValueError, match="is no JSON"):
+    with pytest.raises(ValueError, match="is not valid JSON"):
         read_result(run)
 
 

@@ -113,5 +113,5 @@ def test_tables_of_results(tmp_path, capsys, monkeypatch):
     assert row in text and "measured so" in text and "step_cost.png" in text
     assert text.startswith("Before") and text.endswith("After\n") and "old" not in text
     (tmp_path / "step_cost.json").write_text("{}")
-    with pytest.raises(SystemExit, match="step_cost.json is no result"):
+    with pytest.raises(SystemExit, match="step_cost.json is not a result"):
         curve_tables.main([])

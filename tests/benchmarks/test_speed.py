@@ -101,7 +101,7 @@ def test_the_table_is_rendered_and_a_wrong_file_named(tmp_path):
     table = speed_table.render(tmp_path)
     assert "| x | <= 1.0 | 2 | **missed**; because |" in table and "`python -m some`" in table
     (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(ValueError, match="other.json is no result"):
+    with pytest.raises(ValueError, match="other.json is not a result"):
         speed_table.render(tmp_path)
     with pytest.raises(ValueError, match="lacks the marker"):
         speed_table.replaced("no markers", table)

@@ -210,7 +210,7 @@ def test_what_cannot_be_loaded_ends_in_one_sentence(folder, tmp_path, monkeypatc
         ([], "give --model FOLDER or ORG/NAME, or set CDE_MODEL"),
         (["--model", str(tmp_path / "nowhere")], "there is no folder"),
         (["--model", "nowhere"], "there is no folder nowhere"),
-        (["--model", str(mixed)], "is of another model (3 numbers a delta, this one gives 16"),
+        (["--model", str(mixed)], "belongs to another model (3 numbers per delta, this one gives 16"),
     ):
         with pytest.raises(SystemExit) as stopped:
             main(arguments)
@@ -220,7 +220,7 @@ def test_what_cannot_be_loaded_ends_in_one_sentence(folder, tmp_path, monkeypatc
 def test_a_port_that_cannot_be_had_ends_in_one_sentence(folder):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         for port in (taken.getsockname()[1], 70_000):
-            with pytest.raises(SystemExit, match=f"^space/app.py: port {port} is taken or none of this machine's"):
+            with pytest.raises(SystemExit, match=f"^space/app.py: port {port} is in use or not available"):
                 main(["--model", str(folder / "global"), "--port", str(port)])
 
 
