@@ -34,7 +34,9 @@ def render(folder: Path = RESULTS) -> str:
             command, where = result["command"], result["environment"]
             place = f"{where['device']}, {where['cores']} cores, {where['precision']}, commit {where['commit']}"
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is not a result of benchmarks.speed.measured.write_result ({error!r}).") from error
+            raise ValueError(
+                f"{path} is not a result of benchmarks.speed.measured.write_result ({error!r})."
+            ) from error
         commands.append(f"- `{command}` ({place})")
     return "\n".join([targets_table(targets), "", "Measured by", "", *commands])
 

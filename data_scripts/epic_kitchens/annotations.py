@@ -1,7 +1,7 @@
 """Segments of EPIC_100_train.csv and EPIC_100_validation.csv, every row checked.
 
 A row that fails a check gives a `Fault`, which names file, row and segment, and no segment. Frame numbers are taken as
-the table has them, and compared with its time stamps by the rule of `numbering`.
+the table has them, and compared with its time stamps by the rule of `frame_numbers`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_scripts.epic_kitchens import numbering
+from data_scripts.epic_kitchens import frame_numbers
 from data_scripts.epic_kitchens.csv_tables import Row, TableError, VideoRow, read_rows
 
 COLUMNS = (
@@ -130,17 +130,17 @@ def _segment(row: Row, verbs: Mapping[int, str], nouns: Mapping[int, str], video
         raise _FaultyRowError("wrong video", f"the video_id is {_short(values['video_id'])}, not {video_id}")
     if values["participant_id"] != match["participant"]:
         raise _FaultyRowError("wrong participant", f"the participant_id is {_short(values['participant_id'])}")
-    rate = numbering.nominal_rate(video_id)
+    rate = frame_numbers.nominal_rate(video_id)
     before, after = (whole_number(values, column) for column in ("start_frame", "stop_frame"))
     if before < 1:
         raise _FaultyRowError("frame below 1", "frames count from 1, and start_frame is 0")
     if before >= after:
         raise _FaultyRowError("start not before stop", f"start_frame {before} is not before stop_frame {after}")
     try:
-        start, stop = (numbering.timestamp_seconds(values[f"{end}_timestamp"]) for end in ("start", "stop"))
+        start, stop = (frame_numbers.timestamp_seconds(values[f"{end}_timestamp"]) for end in ("start", "stop"))
     except ValueError as error:
         raise _FaultyRowError("bad time stamp", str(error)) from error
-    expected = numbering.start_frame(start, rate), numbering.stop_frame(stop, rate)
+    expected = frame_numbers.start_frame(start, rate), frame_numbers.stop_frame(stop, rate)
     if (before, after) != expected:
         raise _FaultyRowError(
             "frames and times disagree",

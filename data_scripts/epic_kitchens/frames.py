@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_scripts.archives.archive import ArchiveError, open_files
-from data_scripts.epic_kitchens.numbering import frame_time
+from data_scripts.epic_kitchens.frame_numbers import frame_time
 from data_scripts.video import VideoError, iterate_frames, video_info
 
 if TYPE_CHECKING:

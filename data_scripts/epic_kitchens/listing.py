@@ -12,7 +12,7 @@ from pathlib import Path
 
 from data_scripts.epic_kitchens.annotations import NARRATION_ID, Segment, whole_number
 from data_scripts.epic_kitchens.csv_tables import Row, TableError, read_rows
-from data_scripts.epic_kitchens.numbering import VIDEO_ID, nominal_rate
+from data_scripts.epic_kitchens.frame_numbers import VIDEO_ID, nominal_rate
 
 #: What the columns mean stands on the index's card.
 COLUMNS = (

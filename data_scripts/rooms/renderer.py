@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_scripts.rooms.camera import FAR, NEAR, Camera
+from data_scripts.rooms.lighting import Sun
 from data_scripts.rooms.materials import MATERIALS, textures
 from data_scripts.rooms.meshes import FloatArray
 from data_scripts.rooms.opengl import load_mujoco
@@ -24,27 +25,6 @@ from data_scripts.rooms.shapes import PointLight, Shape
 MAX_SHAPES = 1500
 MAX_LIGHTS = 8  # what OpenGL's fixed pipeline lights with
 SAMPLES = 4  # of a pixel, against jagged edges
-
-
-@dataclass
-class Sun:
-    """The room's main light, of parallel rays, which casts shadows; and a fill light against the dark side.
-
-    Attributes:
-        direction: `(3,)` unit vector in which the rays go.
-        color: strength in red, green and blue.
-        ambient: light that comes from everywhere.
-        fill: strength of the fill light, which casts no shadow.
-    """
-
-    direction: FloatArray
-    color: FloatArray
-    ambient: FloatArray
-    fill: FloatArray
-
-    def scaled(self, factor: float) -> Sun:
-        """The same light, brighter or darker."""
-        return Sun(self.direction, self.color * factor, self.ambient * factor, self.fill * factor)
 
 
 @dataclass

@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from data_scripts.rooms import materials as m
+from data_scripts.rooms.lighting import Sun, draw_sun
 from data_scripts.rooms.meshes import FloatArray
 from data_scripts.rooms.objects import AMOUNTS, OBJECT_TYPES, Build, ObjectType
 from data_scripts.rooms.objects.furniture import legged_table
-from data_scripts.rooms.renderer import Sun
 from data_scripts.rooms.shapes import Part, turn_x, turn_z
 
 WALL_HEIGHT = 2.8
@@ -117,7 +117,7 @@ def furnish(rng: np.random.Generator, targets: Sequence[tuple[str, str]]) -> Sce
     room.attach(table)
     _decorate(rng, room, half_x, half_y)
     items = [places_found[k] for k in range(len(pieces)) if k in places_found]
-    return Scene(room, items, _sun(rng), (half_x, half_y))
+    return Scene(room, items, draw_sun(rng), (half_x, half_y))
 
 
 @dataclass
@@ -272,13 +272,3 @@ def _decorate(rng: np.random.Generator, room: Part, half_x: float, half_y: float
         color = m.pick(rng, m.CLOTH + m.COVER)
         room.add("sheet", (x, y, 0.004), size, tuple(0.75 * c for c in color), "carpet")
         room.add("sheet", (x, y, 0.007), (size[0] - 0.2, size[1] - 0.2, 1.0), color, "carpet")
-
-
-def _sun(rng: np.random.Generator) -> Sun:
-    """Light from above and the front, from one side or the other, warmer or colder, brighter or darker."""
-    azimuth, height = np.radians(rng.uniform(-55, 55)), np.radians(rng.uniform(42, 68))
-    direction = np.array([np.sin(azimuth) * np.cos(height), np.cos(azimuth) * np.cos(height), -np.sin(height)])
-    warmth = rng.uniform(-0.08, 0.1)
-    tint = np.array([1 + warmth, 1.0, 1 - warmth])
-    strength = rng.uniform(0.45, 0.7)
-    return Sun(direction, tint * strength, tint[::-1] * rng.uniform(0.3, 0.4), np.full(3, rng.uniform(0.12, 0.2)))

@@ -18,10 +18,10 @@ from data_scripts.builds.packing import pack, unpack
 from data_scripts.builds.work_units import StopBuildError
 from data_scripts.epic_kitchens import terms
 from data_scripts.epic_kitchens.__main__ import main
+from data_scripts.epic_kitchens.frame_numbers import frame_time, nominal_rate
 from data_scripts.epic_kitchens.frames import FramesError, Video, check_rate
 from data_scripts.epic_kitchens.index import build_index
 from data_scripts.epic_kitchens.listing import index_csv
-from data_scripts.epic_kitchens.numbering import frame_time, nominal_rate
 from data_scripts.epic_kitchens.source import EpicSource
 from tests.data_scripts.tiny_epic import NOUNS, frame, row, write_frames, write_tables, write_tar
 

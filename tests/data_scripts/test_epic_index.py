@@ -16,9 +16,9 @@ from data_scripts.epic_kitchens.__main__ import main
 from data_scripts.epic_kitchens.annotations import Segment, read_segments
 from data_scripts.epic_kitchens.csv_tables import TableError, read_classes, read_rows
 from data_scripts.epic_kitchens.filters import overlap_shares
+from data_scripts.epic_kitchens.frame_numbers import nominal_rate, start_frame, stop_frame, timestamp_seconds
 from data_scripts.epic_kitchens.index import build_index
 from data_scripts.epic_kitchens.listing import index_csv, read_index
-from data_scripts.epic_kitchens.numbering import nominal_rate, start_frame, stop_frame, timestamp_seconds
 from data_scripts.epic_kitchens.scores import ScoreFile
 from data_scripts.epic_kitchens.verbs import CAUSAL_TRIPLET_VERBS, choose_verbs
 from tests.cards.hub_rules import problems

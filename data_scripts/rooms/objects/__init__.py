@@ -1,6 +1,6 @@
 """The object types, one module a family; importing this package fills `registry.OBJECT_TYPES`."""
 
-from data_scripts.rooms.objects import bathroom, containers, food, fragile, furniture, lights, tableware
+from data_scripts.rooms.objects import bathroom, containers, food, fragile, furniture, lamps, tableware
 from data_scripts.rooms.objects.registry import (
     ACTION_EFFECTS,
     ACTIONS,
@@ -28,7 +28,7 @@ __all__ = [
     "food",
     "fragile",
     "furniture",
-    "lights",
+    "lamps",
     "objects_of",
     "tableware",
 ]
