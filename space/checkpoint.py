@@ -92,7 +92,7 @@ class Checkpoint:
         stored = self.comparison.deltas.shape[1]
         if given != stored or self.comparison.action_names != self.actions:
             raise ValueError(
-                f"the {GALLERY_FILE} of {self.name} belongs to another model ({stored} numbers per delta, this one gives "
+                f"the {GALLERY_FILE} of {self.name} belongs to another model ({stored} numbers per delta, here "
                 f"{given}; actions {', '.join(self.comparison.action_names)}): evaluate the checkpoint again."
             )
 

@@ -210,9 +210,7 @@ def _check(recipe: Recipe) -> None:
     if min(recipe.seeds) < 0:
         raise ValueError(f"{recipe.path}: seeds must be 0 or more.")
     if not Path(recipe.train).is_file():
-        raise ValueError(
-            f"{recipe.path}: train={recipe.train!r} does not exist; name a recipe of train.py in configs/."
-        )
+        raise ValueError(f"{recipe.path}: train={recipe.train!r} does not exist; name a recipe in configs/.")
     changed = {flag for values in recipe.axes.values() for flags in values.values() for flag in flags}
     if recipe.data.rooms is None and any(flag.startswith("rooms.") for flag in changed):
         raise ValueError(f"{recipe.path}: a grid over rooms.* needs data: {{rooms: ...}}.")

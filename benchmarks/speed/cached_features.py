@@ -11,7 +11,6 @@ first epoch can be compared step by step.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -23,7 +22,7 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 
 from benchmarks.speed.loading_speed import drawn_pairs
-from benchmarks.speed.measured import RESULTS, ROOT, Target, ratio, targets_table, write_result
+from benchmarks.speed.measured import Target, keep_result, ratio, script_parser, targets_table
 from benchmarks.speed.training_steps import TINY, VIT_S16, Case, training_arguments
 from modeling_cde.data import PairCollator, PairTransform
 from modeling_cde.training.feature_cache import cache_features
@@ -103,11 +102,12 @@ def autocast() -> torch.dtype | None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=256, help="training pairs; a quarter as many to validate on")
-    parser.add_argument("--turns", type=int, default=3, help="measurements of each; the median of their ratios counts")
-    parser.add_argument("--quick", action="store_true", help="a tiny model, to see that the script runs")
-    parser.add_argument("--output", type=Path, help=f"folder of the JSON ({RESULTS.relative_to(ROOT)}; quick: none)")
+    parser = script_parser(
+        "cached_features",
+        __doc__,
+        pairs=(256, "training pairs; a quarter as many to validate on"),
+        turns=(3, "measurements of each; the median of their ratios counts"),
+    )
     options = parser.parse_args(arguments)
     name, backbone, side, batch = ("a tiny ViT", TINY, 32, 8) if options.quick else ("ViT-S/16", VIT_S16, 224, 32)
     targets, details = [], {}
@@ -127,9 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(targets_table(targets))
     command = f"python -m benchmarks.speed.cached_features --pairs {options.pairs} --turns {options.turns}"
     command += " --quick" * options.quick
-    if output := options.output or (None if options.quick else RESULTS):
-        result = {"batch_size": batch, "modes": details}
-        print(f"\nWritten to {write_result('cached_features', command, targets, result, output)}.")
+    result = {"batch_size": batch, "modes": details}
+    keep_result(options, "cached_features", command, targets, result)
 
 
 if __name__ == "__main__":

@@ -10,16 +10,14 @@ deltas, which is exactly as many similarities. Memory is the peak of a process o
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 
-from benchmarks.speed.measured import RESULTS, ROOT, Target, ratio, seconds_in_turns, targets_table, write_result
+from benchmarks.speed.measured import Target, keep_result, ratio, script_parser, seconds_in_turns, targets_table
 from benchmarks.speed.peak_memory import in_forked_process, peak_over_before
 from modeling_cde.training.losses import supervised_contrastive_loss
 
@@ -136,16 +134,13 @@ def curve_table(details: Mapping[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the tables and write the JSON."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed.contrastive_scale",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = script_parser(
+        "contrastive_scale",
+        __doc__,
+        dimensions=(256, "of a delta"),
+        seconds=(1.0, "of each measurement, one step at the least"),
+        turns=(7, "measurements of each size; the median ratio counts"),
     )
-    parser.add_argument("--dimensions", type=int, default=256, help="of a delta")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement, one step at the least")
-    parser.add_argument("--turns", type=int, default=7, help="measurements of each size; the median ratio counts")
-    parser.add_argument("--quick", action="store_true", help="small batches: whether the script runs, nothing more")
-    parser.add_argument("--output", type=Path, help=f"folder of the JSON ({RESULTS.relative_to(ROOT)}; quick: none)")
     options = parser.parse_args(arguments)
     sizes, at_once, seconds, turns = SIZES, AT_ONCE, options.seconds, options.turns
     if options.quick:
@@ -159,9 +154,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     targets, details = summary(times, memory, sizes, at_once)
     settings = {"dimensions": options.dimensions, "actions": ACTIONS, "seconds": seconds, "turns": turns}
     print(f"{targets_table(targets)}\n\n{curve_table(details)}")
-    if folder := options.output or (None if options.quick else RESULTS):
-        command = "python -m benchmarks.speed.contrastive_scale" + " --quick" * options.quick
-        print(f"\nWritten to {write_result('contrastive_scale', command, targets, details | settings, folder)}.")
+    command = "python -m benchmarks.speed.contrastive_scale" + " --quick" * options.quick
+    keep_result(options, "contrastive_scale", command, targets, details | settings)
 
 
 if __name__ == "__main__":

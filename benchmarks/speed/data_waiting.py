@@ -11,7 +11,6 @@ longer waits, but its steps take longer. So the seconds of a step are printed be
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import tempfile
@@ -24,7 +23,7 @@ import datasets
 import torch
 
 from benchmarks.speed.loading_speed import drawn_pairs
-from benchmarks.speed.measured import RESULTS, Target, targets_table, write_result
+from benchmarks.speed.measured import Target, keep_result, script_parser, targets_table
 from benchmarks.speed.training_steps import ROOT, TINY, VIT_S16, Case, recipe_case, training_arguments
 from modeling_cde.data import PairCollator, PairTransform, load_pairs
 from modeling_cde.training.trainer import CDETrainer
@@ -125,16 +124,13 @@ def targets(measured: Sequence[dict[str, Any]]) -> list[Target]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table and write the JSON."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed.data_waiting",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = script_parser(
+        "data_waiting",
+        __doc__,
+        pairs=(8, "of the ViT's batch"),
+        turns=(3, "trainings of each kind; the median share counts"),
     )
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "rooms", help="rendered rooms (%(default)s)")
-    parser.add_argument("--pairs", type=int, default=8, help="of the ViT's batch")
-    parser.add_argument("--turns", type=int, default=3, help="trainings of each kind; the median share counts")
-    parser.add_argument("--quick", action="store_true", help="one tiny model: whether the script runs, nothing more")
-    parser.add_argument("--output", type=Path, help=f"folder of the JSON ({RESULTS.relative_to(ROOT)}; quick: none)")
     options = parser.parse_args(arguments)
     if not options.quick and not options.data.is_dir():
         parser.error(f"{options.data} contains no rendered rooms: run train.py with configs/quickstart.yaml once.")
@@ -152,9 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         measured += measure(case, pairs, crop, epochs, options.turns)
     found = targets(measured)
     print(targets_table(found))
-    if folder := options.output or (None if options.quick else RESULTS):
-        command = f"python -m benchmarks.speed.data_waiting --pairs {options.pairs}"
-        print(f"\nWritten to {write_result('data_waiting', command, found, {'trainings': measured}, folder)}.")
+    command = f"python -m benchmarks.speed.data_waiting --pairs {options.pairs}"
+    keep_result(options, "data_waiting", command, found, {"trainings": measured})
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ beside it say how quiet the machine was.
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import subprocess
@@ -112,3 +113,29 @@ def targets_table(targets: Sequence[Target]) -> str:
         remark = "; ".join(filter(None, (verdict, target.limit)))
         lines.append(f"| {target.what} | {target.bound} | {value} | {remark} |")
     return "\n".join(lines)
+
+
+def script_parser(name: str, description: str | None, **defaults: tuple[float, str]) -> argparse.ArgumentParser:
+    """The command line that all speed scripts share: some numbers, `--quick` and `--output`.
+
+    Args:
+        name: Of the script in `benchmarks.speed`.
+        description: Its docstring.
+        **defaults: Flag -> default and help; the default's type is the flag's.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.speed.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for flag, (default, meaning) in defaults.items():
+        parser.add_argument(f"--{flag}", type=type(default), default=default, help=f"{meaning} (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="a tiny model: only shows that the script runs")
+    parser.add_argument("--output", type=Path, help=f"folder of the JSON ({RESULTS.relative_to(ROOT)}; quick: none)")
+    return parser
+
+
+def keep_result(options: argparse.Namespace, name: str, command: str, targets: Sequence[Target], details: Any) -> None:
+    """Write the result where `script_parser`'s options say, and print where that is."""
+    if folder := options.output or (None if options.quick else RESULTS):
+        print(f"\nWritten to {write_result(name, command, targets, details, folder)}.")

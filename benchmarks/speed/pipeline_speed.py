@@ -14,7 +14,6 @@ more than the backbone takes, no pipeline can hold the target with one core to p
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from PIL import Image
 from modeling_cde import ActionClassificationPipeline, CDEImageProcessor
 
 from .loading_speed import RECIPE, draw_picture
-from .measured import RESULTS, ROOT, Target, ratio, seconds_in_turns, targets_table, write_result
+from .measured import Target, keep_result, ratio, script_parser, seconds_in_turns, targets_table
 from .training_steps import TINY, VIT_S16, Case, recipe_case
 
 BOUND = "<= 1.10"
@@ -104,13 +103,14 @@ def measure(
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print the table and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=32, help="pairs of a call")
-    parser.add_argument("--batch_size", type=int, default=8, help="pairs that go through the model at once")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
-    parser.add_argument("--turns", type=int, default=9, help="measurements of each; the median counts")
-    parser.add_argument("--quick", action="store_true", help="a tiny model, to see that the script runs")
-    parser.add_argument("--output", type=Path, help=f"folder of the JSON ({RESULTS.relative_to(ROOT)}; quick: none)")
+    parser = script_parser(
+        "pipeline_speed",
+        __doc__,
+        pairs=(32, "pairs of a call"),
+        batch_size=(8, "pairs that go through the model at once"),
+        seconds=(2.0, "of each measurement"),
+        turns=(9, "measurements of each; the median counts"),
+    )
     options = parser.parse_args(arguments)
     cases = [Case("ViT-S/16 at 224 px", VIT_S16, 224, 0), recipe_case(RECIPE, "the quickstart's ResNet at 96 px", 0)]
     if options.quick:
@@ -120,8 +120,7 @@ def main(arguments: list[str] | None = None) -> None:
     flags = [f"--{name} {getattr(options, name):g}" for name in ("pairs", "batch_size", "seconds", "turns")]
     details = {"cases": rows, "threads": torch.get_num_threads()}
     command = " ".join(["python -m benchmarks.speed.pipeline_speed", *flags, *["--quick"] * options.quick])
-    if folder := options.output or (None if options.quick else RESULTS):
-        print(f"\nWritten to {write_result('pipeline_speed', command, targets, details, folder)}.")
+    keep_result(options, "pipeline_speed", command, targets, details)
 
 
 if __name__ == "__main__":

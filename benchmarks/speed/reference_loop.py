@@ -14,14 +14,12 @@ timed, and what the share in float32 would cost where bf16 is eight times as fas
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import datasets
@@ -34,7 +32,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.speed.flops import step_flops
 from benchmarks.speed.loading_speed import drawn_pairs
-from benchmarks.speed.measured import RESULTS, Target, ratio, targets_table, write_result
+from benchmarks.speed.measured import Target, keep_result, ratio, script_parser, targets_table
 from benchmarks.speed.training_steps import ROOT, TINY, VIT_S16, Case, full_step, recipe_case
 from modeling_cde.data import PairCollator, PairTransform
 from modeling_cde.training.training_args import native_bf16
@@ -195,16 +193,13 @@ def targets(measured: Sequence[dict[str, Any]], bf16: bool) -> list[Target]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table and write the JSON."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed.reference_loop",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = script_parser(
+        "reference_loop",
+        __doc__,
+        pairs=(8, "of the ViT's batch"),
+        steps=(4, "of each measurement"),
+        turns=(7, "measurements of each loop; the median ratio counts"),
     )
-    parser.add_argument("--pairs", type=int, default=8, help="of the ViT's batch")
-    parser.add_argument("--steps", type=int, default=4, help="of each measurement")
-    parser.add_argument("--turns", type=int, default=7, help="measurements of each loop; the median ratio counts")
-    parser.add_argument("--quick", action="store_true", help="one tiny model: whether the script runs, nothing more")
-    parser.add_argument("--output", type=Path, help=f"folder of the JSON ({RESULTS.relative_to(ROOT)}; quick: none)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     chosen = [
@@ -247,9 +242,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{name}: under bf16 {values['float32_share']:.2%} of the operations stay in float32; where bf16 is "
             f"{FASTER} times as fast they make the step {values['longer_on_paper']:.1%} longer."
         )
-    if folder := options.output or (None if options.quick else RESULTS):
-        command = f"python -m benchmarks.speed.reference_loop --pairs {options.pairs}"
-        print(f"\nWritten to {write_result('reference_loop', command, found, details, folder)}.")
+    command = f"python -m benchmarks.speed.reference_loop --pairs {options.pairs}"
+    keep_result(options, "reference_loop", command, found, details)
 
 
 if __name__ == "__main__":

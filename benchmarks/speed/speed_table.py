@@ -23,7 +23,7 @@ def render(folder: Path = RESULTS) -> str:
     """All targets of a folder's results as one Markdown table, and below it the commands that measured them.
 
     Raises:
-        ValueError: A file was not written by `benchmarks.speed.measured.write_result`.
+        ValueError: A file is not a result of a benchmark.
     """
     targets: list[Target] = []
     commands = []
@@ -34,9 +34,7 @@ def render(folder: Path = RESULTS) -> str:
             command, where = result["command"], result["environment"]
             place = f"{where['device']}, {where['cores']} cores, {where['precision']}, commit {where['commit']}"
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path} is not a result of benchmarks.speed.measured.write_result ({error!r})."
-            ) from error
+            raise ValueError(f"{path} is not a result of a benchmark ({error!r}).") from error
         commands.append(f"- `{command}` ({place})")
     return "\n".join([targets_table(targets), "", "Measured by", "", *commands])
 

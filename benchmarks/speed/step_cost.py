@@ -10,7 +10,6 @@ largest sizes is stated beside it, since a fixed part hides the growth at the sm
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +22,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig
 
-from benchmarks.speed.measured import RESULTS, ROOT, seconds_in_turns, write_result
+from benchmarks.speed.measured import ROOT, keep_result, script_parser, seconds_in_turns
 from benchmarks.speed.peak_memory import in_forked_process, peak_over_before
 from benchmarks.speed.training_steps import TINY, full_step, recipe_case
 from modeling_cde import CDEForActionClassification
@@ -221,15 +220,12 @@ def draw(curves: Sequence[Mapping[str, Any]], folder: Path) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table, draw the picture and write the JSON."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed.step_cost",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = script_parser(
+        "step_cost",
+        __doc__,
+        seconds=(1.0, "of each measurement, one step at the least"),
+        turns=(5, "measurements of each point; the median counts"),
     )
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement, one step at the least")
-    parser.add_argument("--turns", type=int, default=5, help="measurements of each point; the median counts")
-    parser.add_argument("--quick", action="store_true", help="a tiny model: whether the script runs, nothing more")
-    parser.add_argument("--output", type=Path, help=f"folder of the JSON ({RESULTS.relative_to(ROOT)}; quick: none)")
     parser.add_argument("--pictures", type=Path, help="folder of step_cost.png and .svg (docs/images; quick: none)")
     options = parser.parse_args(arguments)
     plan = [(curve_points(name, axis), axis) for name in ("vit", "resnet") for axis in AXES]
@@ -247,10 +243,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         curves.append(measure_curve(points, axis, seconds, turns, peaks))
         print(curves_table({"curves": curves[-1:]}).splitlines()[-1], flush=True)
     print(f"\n{curves_table({'curves': curves})}\n")
-    if folder := options.output or (None if options.quick else RESULTS):
-        command = f"python -m benchmarks.speed.step_cost --turns {turns}" + " --quick" * options.quick
-        details = {"curves": curves, "seconds": seconds, "turns": turns}
-        print(f"Written to {write_result('step_cost', command, [], details, folder)}.")
+    command = f"python -m benchmarks.speed.step_cost --turns {turns}" + " --quick" * options.quick
+    details = {"curves": curves, "seconds": seconds, "turns": turns}
+    keep_result(options, "step_cost", command, [], details)
     if pictures := options.pictures or (None if options.quick else PICTURES):
         print(f"Drawn to {draw(curves, pictures)}.")
 

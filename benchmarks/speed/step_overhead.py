@@ -11,19 +11,17 @@ optimizer.
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from transformers import TrainerCallback
 
-from benchmarks.speed.measured import RESULTS, Target, ratio, seconds_in_turns, targets_table, write_result
+from benchmarks.speed.measured import Target, keep_result, ratio, script_parser, seconds_in_turns, targets_table
 from benchmarks.speed.training_steps import (
     ROOT,
     TINY,
@@ -149,16 +147,13 @@ def targets(measured: Sequence[dict[str, Any]]) -> list[Target]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table and write the JSON."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed.step_overhead",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = script_parser(
+        "step_overhead",
+        __doc__,
+        pairs=(64 if torch.cuda.is_available() else 8, "of the ViT's batch"),
+        seconds=(2.0, "of each measurement, one step at the least"),
+        turns=(9, "measurements of each step; the median ratio counts"),
     )
-    parser.add_argument("--pairs", type=int, default=64 if torch.cuda.is_available() else 8, help="of the ViT's batch")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement, one step at the least")
-    parser.add_argument("--turns", type=int, default=9, help="measurements of each step; the median ratio counts")
-    parser.add_argument("--quick", action="store_true", help="one tiny model: whether the script runs, nothing more")
-    parser.add_argument("--output", type=Path, help=f"folder of the JSON ({RESULTS.relative_to(ROOT)}; quick: none)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     chosen = [Case("tiny ViT, 32 px", TINY, 32, 8)] if options.quick else cases(options.pairs)
@@ -168,10 +163,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(targets_table(targets(measured[-1:])), flush=True)
     found = targets(measured)
     print(f"\n{targets_table(found)}")
-    if folder := options.output or (None if options.quick else RESULTS):
-        command = f"python -m benchmarks.speed.step_overhead --pairs {options.pairs}"
-        details = {"cases": measured, "seconds": options.seconds, "turns": options.turns}
-        print(f"\nWritten to {write_result('step_overhead', command, found, details, folder)}.")
+    command = f"python -m benchmarks.speed.step_overhead --pairs {options.pairs}"
+    details = {"cases": measured, "seconds": options.seconds, "turns": options.turns}
+    keep_result(options, "step_overhead", command, found, details)
 
 
 if __name__ == "__main__":

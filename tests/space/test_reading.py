@@ -89,7 +89,7 @@ def test_every_method_loads_but_the_one_that_needs_masks(tmp_path, pair):
 def test_the_description_says_what_was_loaded(folder):
     text = Checkpoint.load(str(folder / "patch")).description()
     assert "keeps the 4 patches" in text and "local folder" in text and "clean, close, dirty, open" in text
-    assert "test 0.750" in text and "0.500" not in text and "crop yours" in text
+    assert "test 0.750" in text and "0.500" not in text and "crop your pictures" in text
     plain = Checkpoint.load(str(folder / "global")).description()
     assert "one delta for the whole picture" in plain and "metrics.json" not in plain
 
@@ -210,7 +210,7 @@ def test_what_cannot_be_loaded_ends_in_one_sentence(folder, tmp_path, monkeypatc
         ([], "give --model FOLDER or ORG/NAME, or set CDE_MODEL"),
         (["--model", str(tmp_path / "nowhere")], "there is no folder"),
         (["--model", "nowhere"], "there is no folder nowhere"),
-        (["--model", str(mixed)], "belongs to another model (3 numbers per delta, this one gives 16"),
+        (["--model", str(mixed)], "belongs to another model (3 numbers per delta, here 16"),
     ):
         with pytest.raises(SystemExit) as stopped:
             main(arguments)
