@@ -109,6 +109,8 @@ def train(trainer: Any, splits: dict[str, Any], transform: Any, record: Any, sta
 
     if "lora" in record and trainer.is_world_process_zero():
         print(record["lora"])
+    if trainer.is_world_process_zero():
+        print(f"Training, and validation during it, in {record['precision']}; final scores in float32.")
     for callback in (*callbacks, doctor := DoctorCallback()):  # the doctor has the last word on saving
         trainer.add_callback(callback)
     output = Path(trainer.args.output_dir)

@@ -23,6 +23,10 @@ os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# `--precision auto` asks the hardware; the tests state the answer, so that they check the same on every processor. Both
+# answers hold: CDE_NATIVE_BF16=1 pytest. Where precision matters, a test states it.
+os.environ.setdefault("CDE_NATIVE_BF16", "0")
+
 # Children are kept off the network, too; every pytest process has a list of its own of what was tried.
 BLOCKED = str(Path(__file__).with_name("blocked_network"))
 if BLOCKED not in os.environ.get("PYTHONPATH", "").split(os.pathsep):

@@ -1,15 +1,19 @@
 """The main job on drawn pairs: what it leaves behind, and what it says of wrong arguments."""
 
+import io
 import json
+import os
 import re
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import PIL.Image
 import pytest
 from huggingface_hub import ModelCard
 from safetensors import safe_open
+from transformers import pipeline
 
 from modeling_cde import CDEForActionClassification, CDEImageProcessor
 from modeling_cde.data.load_splits import load_shifts
@@ -18,7 +22,7 @@ from modeling_cde.data.streaming.parquet_rows import ParquetRows, StreamError
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation import evaluate as evaluation
 from modeling_cde.evaluation.evaluate import split_metrics
-from modeling_cde.evaluation.predictions import predict
+from modeling_cde.evaluation.predictions import PRECISIONS, predict
 from modeling_cde.methods import METHODS, load_action_model
 from tests.drawn_pairs import draw_data_set
 
@@ -33,6 +37,7 @@ BACKBONE = {
 }
 TINY = ["--image_size", "32", "--backbone_config", json.dumps(BACKBONE), "--delta_dim", "16", "--use_cpu", "true"]
 TINY += ["--num_train_epochs", "1", "--per_device_train_batch_size", "16"]
+BASELINES = sorted(set(METHODS) - {"cde"})
 FEW = ["--max_steps=3", "--eval_strategy=no", "--save_strategy=no", "--load_best_model_at_end=false"]
 
 
@@ -54,11 +59,12 @@ def splits(data):
 
 @pytest.fixture(scope="module")
 def run(data, tmp_path_factory):
-    """The command that README names, with its launcher, which the other tests here do without."""
+    """The command that README names, with its launcher, which the other tests here do without; as on bf16 units."""
     output = tmp_path_factory.mktemp("run")
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes=1", "train.py"]
     command = [*launch, "--config", "configs/quickstart.yaml", *TINY, "--data", str(data), "--output_dir", str(output)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    environment = os.environ | {"CDE_NATIVE_BF16": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     return output, done.stdout
 
@@ -83,10 +89,39 @@ def test_the_run_leaves_what_it_names(run, data):
         assert file in printed and (output / file).is_file()
 
 
+def test_scores_are_float32_also_of_a_training_in_bf16(run, splits):
+    output, printed = run
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert (metrics["precision"], metrics["training"]["precision"]) == ("float32", "bf16")
+    assert "Training, and validation during it, in bf16; final scores in float32." in printed
+    logged = json.loads((output / "trainer_state.json").read_text())["log_history"]
+    during = next(log["eval_validation_cross_entropy"] for log in logged if "eval_validation_cross_entropy" in log)
+    model, processor = load_action_model(str(output))
+    transform, rows = PairTransform.from_processor(processor), splits["validation"]
+    scores = {
+        precision: split_metrics(predict(model, rows, transform, precision=precision), rows)["cross_entropy"]
+        for precision in PRECISIONS
+    }
+    final = metrics["splits"]["validation"]["cross_entropy"]
+    assert scores["float32"] == pytest.approx(final, rel=1e-6) != scores["bf16"]
+    assert scores["bf16"] == pytest.approx(during, rel=1e-6) != scores["float32"]
+
+
+def test_the_pipeline_computes_what_evaluation_computes(run, splits):
+    model, processor = load_action_model(str(run[0]))
+    rows = splits["test"].select(range(4))
+    logits = predict(model, rows, PairTransform.from_processor(processor, crop="none")).logits
+    pipe = pipeline("action-classification", model=str(run[0]), device="cpu")
+    for row, expected in zip(rows.with_format(None), logits.softmax(-1), strict=True):
+        pictures = (PIL.Image.open(io.BytesIO(row[name]["bytes"])) for name in ("before", "after"))
+        found = {answer["label"]: answer["score"] for answer in pipe(*pictures, top_k=4)}
+        assert found == pytest.approx(dict(zip(model.config.id2label.values(), expected.tolist(), strict=True)))
+
+
 def test_the_same_seed_gives_the_same_bits_also_under_another_launcher(run, data, tmp_path):
     output, _ = run
     with seeded(5):  # as if other things had been drawn before
-        train("--data", str(data), "--output_dir", str(tmp_path))
+        train("--data", str(data), "--precision=bf16", "--output_dir", str(tmp_path))
     assert (tmp_path / "model.safetensors").read_bytes() == (output / "model.safetensors").read_bytes()
     first, second = (json.loads((folder / "metrics.json").read_text())["splits"] for folder in (output, tmp_path))
     assert first == second
@@ -112,6 +147,7 @@ def test_the_last_epoch_is_evaluated_beside_the_selected_one(data, tmp_path):
     train(
         "--data", str(data), "--output_dir", str(tmp_path), "--num_train_epochs=3", "--learning_rate=3",
         "--backbone_learning_rate=3", "--warmup_steps=0.7", "--evaluate_last_checkpoint=true", "--save_total_limit=1",
+        "--precision=float32",  # else validation and final scores differ by rounding
     )  # fmt: skip
     selected, last = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("", "last"))
     state = json.loads((tmp_path / "trainer_state.json").read_text())
@@ -140,15 +176,19 @@ def test_a_training_that_is_lost_stops_with_an_error(data, tmp_path):
     assert not (tmp_path / "metrics.json").exists()
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"cde"}))
-def test_every_method_trains_evaluates_and_reloads(data, splits, tmp_path, method):
-    train("--data", str(data), "--method", method, *FEW, "--output_dir", str(tmp_path))
+@pytest.mark.parametrize(
+    ("method", "precision"),
+    [*((name, "bf16") for name in BASELINES), ("difference", "float32"), ("oracle_mask", "float32")],
+)
+def test_every_method_trains_evaluates_and_reloads(data, splits, tmp_path, method, precision):
+    train("--data", str(data), "--method", method, "--precision", precision, *FEW, "--output_dir", str(tmp_path))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["precision"], metrics["training"]["precision"]) == ("float32", precision)
     given = metrics["training"]["arguments"]
     assert (given["contrastive_weight"], given["sparsity_weight"]) == (0, 0)  # brought by the method
     model, processor = load_action_model(str(tmp_path))
     assert type(model) is METHODS[method].model and model.config.num_labels == 4
-    if method == "oracle_mask":  # once by the command, with a method that takes more than pictures
+    if method == "oracle_mask":  # by the command, with a method that takes more than pictures
         evaluation.main(["--model", str(tmp_path), "--data", str(data), "--output", str(tmp_path / "again")])
         again = json.loads((tmp_path / "again" / "metrics.json").read_text())["splits"]
         assert again.keys() == metrics["splits"].keys()

@@ -32,7 +32,7 @@ from ..data.transforms import PairTransform
 from ..metrics import ActionMetrics, accuracy_gap
 from ..whole_files import write_whole
 from .gallery import GALLERY_FILE, write_gallery
-from .predictions import Predictions, patch_grid, predict
+from .predictions import PRECISIONS, Precision, Predictions, patch_grid, predict
 
 METRICS_FILE = "metrics.json"
 DELTAS_FILE = "deltas.safetensors"
@@ -88,6 +88,7 @@ def evaluate_splits(
     bank: datasets.Dataset | None = None,
     bank_rows: int = 10_000,
     examples: int = 12,
+    precision: Precision = "float32",
 ) -> dict[str, Any]:
     """Evaluate a model on named splits; write `metrics.json`, `deltas.safetensors`, with a bank also `gallery.parquet`.
 
@@ -109,10 +110,11 @@ def evaluate_splits(
             the splits.
         bank_rows: at most so many rows of the bank, evenly spaced.
         examples: pictures of at most so many pairs of each test split, spread over actions and objects.
+        precision: in which the scores are computed; see `predict`. Weights in half precision stay so.
 
     Returns:
         What `metrics.json` holds: `splits` (name -> metrics), `gap` (name -> accuracy lost against "test"),
-        `environment`, with a bank `train` (its metrics), and the entries of `extra`.
+        `precision` of the scores, `environment`, with a bank `train` (its metrics), and the entries of `extra`.
 
     Raises:
         ValueError: if there is no split, or one of them is empty or has other actions than the model, or one is called
@@ -130,10 +132,17 @@ def evaluate_splits(
         raise ValueError(f"the split {empty[0]!r} has no pairs: leave it out or build the data set with more pairs.")
     check_actions(model, parts)
     accelerator = accelerate.Accelerator()
-    metrics: dict[str, Any] = {"splits": {}, "gap": {}, "environment": environment(), **(extra or {})}
+    weights = str(next(model.parameters()).dtype).removeprefix("torch.")
+    metrics: dict[str, Any] = {
+        "splits": {},
+        "gap": {},
+        "precision": precision if weights == "float32" else weights,
+        "environment": environment(),
+        **(extra or {}),
+    }
     predictions: dict[str, Predictions] = {}
     for name, rows in parts.items():
-        predictions[name] = predict(model, rows, transform, batch_size, f"evaluating {name}", accelerator)
+        predictions[name] = predict(model, rows, transform, batch_size, f"evaluating {name}", accelerator, precision)
         found = split_metrics(predictions[name], rows)
         if name in splits:
             metrics["splits"][name] = found
@@ -262,11 +271,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--bank_rows", type=int, default=10_000, help="at most so many training pairs to compare with; 0 for none"
     )
+    parser.add_argument(
+        "--precision", default="float32", choices=PRECISIONS, help="of the scores; published ones are float32"
+    )
     options = parser.parse_args(arguments)
     try:
         if options.batch_size < 1 or options.bank_rows < 0:
             raise ValueError("--batch_size must be at least 1 and --bank_rows at least 0.")
         model, processor = load_action_model(options.model)
+        model.float()  # also the weights of a checkpoint that was saved in half precision
         splits = load_shifts(options.data, options.view, options.shift)
         transform = PairTransform.from_processor(
             processor, crop="box" if options.view == "single" else "none", extras=getattr(model, "extra_inputs", ())
@@ -279,6 +292,7 @@ def main(arguments: list[str] | None = None) -> None:
             options.batch_size,
             bank=splits["train"] if options.bank_rows > 0 else None,
             bank_rows=options.bank_rows,
+            precision=options.precision,
         )
     except (ValueError, OSError) as error:
         sys.exit(f"modeling_cde.evaluation: {error}")

@@ -1,7 +1,9 @@
-"""Run a trained model over a split: what it says of every pair."""
+"""Run a trained model over a split, in float32 unless asked otherwise."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import accelerate
 import datasets
@@ -12,10 +14,13 @@ from torch.utils.data import DataLoader
 from ..data.collator import PairCollator
 from ..data.transforms import PairTransform
 
+Precision = Literal["float32", "bf16"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+
 
 @dataclass
 class Predictions:
-    """What a model says of one split, in the split's row order, on the CPU in float32.
+    """A model's outputs for one split, in the split's row order, on the CPU in float32.
 
     Attributes:
         logits: (n, A).
@@ -46,28 +51,30 @@ def predict(
     batch_size: int = 64,
     description: str = "evaluating",
     accelerator: accelerate.Accelerator | None = None,
+    precision: Precision = "float32",
 ) -> Predictions:
     """Run a model over every pair of a split.
 
     Args:
-        model: any model whose outputs have `logits`, `delta` and `states` for two frames. What it names in
-            `extra_inputs` is passed beside the pictures.
+        model: any model whose outputs have `logits`, `delta` and `states` for two frames. The inputs that it names in
+            `extra_inputs` are passed with the pictures.
         dataset: n rows with the columns of `modeling_cde.data.schema`.
         transform: turns rows into pixel values; must not augment, and has the model's extra inputs as `extras`.
         batch_size: pairs per forward pass and process.
-        description: what the progress bar says.
-        accelerator: the processes to share the work with; made when None.
+        description: text of the progress bar.
+        accelerator: the processes that share the work; created if None.
+        precision: of the forward pass, whatever a training of this model has set up; see `computing_in`.
 
     Returns:
         The predictions of all n pairs, the same on every process.
 
     Raises:
-        ValueError: if the transform augments or does not give an input that the model takes.
+        ValueError: if the transform augments or lacks an input that the model takes, or the precision is unknown.
     """
     extra_inputs: tuple[str, ...] = tuple(getattr(model, "extra_inputs", ()))
     if missing := [name for name in extra_inputs if name not in transform.extras]:
         raise ValueError(
-            f"{type(model).__name__} takes {', '.join(missing)} beside the pictures: make the PairTransform with "
+            f"{type(model).__name__} takes {', '.join(missing)} with the pictures: make the PairTransform with "
             f"extras={extra_inputs}."
         )
     if transform.augment is not None:
@@ -82,7 +89,8 @@ def predict(
     model.eval()
     chunks: list[dict[str, torch.Tensor]] = []
     for batch in tqdm(loader, desc=description, leave=False, disable=not accelerator.is_main_process):
-        outputs = model(pixel_values=batch["pixel_values"], **{name: batch[name] for name in extra_inputs})
+        with computing_in(precision, model, accelerator.device.type):
+            outputs = model(pixel_values=batch["pixel_values"], **{name: batch[name] for name in extra_inputs})
         chunk = {
             "logits": outputs.logits.float(),  # (b, A)
             "delta": outputs.delta[:, 0].float(),  # (b, 1, D) -> (b, D)
@@ -92,7 +100,7 @@ def predict(
         if getattr(outputs, "patch_indices", None) is not None:
             chunk["patch_indices"] = outputs.patch_indices[:, 0].contiguous()  # (b, 1, k) -> (b, k)
             chunk["patch_delta"] = outputs.patch_delta[:, 0].float().contiguous()  # (b, 1, k, D) -> (b, k, D)
-        # The last batch is padded with repeats so that all processes take part; this drops the repeats again.
+        # The last batch is padded with repeats so that all processes take part; this drops the repeats.
         chunks.append({name: value.cpu() for name, value in accelerator.gather_for_metrics(chunk).items()})
     model.train(was_training)
     joined: dict[str, Any] = {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
@@ -100,8 +108,48 @@ def predict(
     return Predictions(**joined, **patches)
 
 
+@contextmanager
+def computing_in(precision: Precision, model: torch.nn.Module, device: str) -> Iterator[None]:
+    """Fix the precision of a model's forward pass.
+
+    Three things would change it otherwise: the autocast that Accelerate leaves around the `forward` of a model that was
+    trained in half precision, an autocast around the caller, and TF32, which `torch.compile` in training switches on.
+
+    Args:
+        precision: "float32", exactly, or "bf16", under autocast. A model with half-precision weights keeps them.
+        model: the model; it and its parts get their `forward` back at the end.
+        device: type of its device.
+
+    Raises:
+        ValueError: if the precision is unknown.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}.")
+    changes: list[tuple[Any, str, Any]] = [
+        (part, "forward", part._original_forward) for part in model.modules() if "_original_forward" in vars(part)
+    ]
+    backends: Any = torch.backends
+    products = torch.get_float32_matmul_precision()
+    if precision == "float32" and hasattr(backends.cudnn, "conv"):  # since torch 2.9
+        parts = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+        changes += [(part, "fp32_precision", "ieee") for part in parts]
+    elif precision == "float32":
+        changes += [(backends.cudnn, "allow_tf32", False)]
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    try:
+        torch.set_float32_matmul_precision("highest")  # torch refuses to work where it contradicts `fp32_precision`
+        for owner, name, value in changes:
+            setattr(owner, name, value)
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        for owner, name, value in before:
+            setattr(owner, name, value)
+
+
 def patch_grid(model: torch.nn.Module, size: tuple[int, int]) -> tuple[int, int] | None:
-    """How a patch-wise model divides its pictures; asked of the model by one black picture.
+    """How a patch-wise model divides its pictures, found by running it on one black picture.
 
     Args:
         model: any model.

@@ -34,7 +34,8 @@ def run_record(
 
     Returns:
         `command`, `data` (folder or repository), `manifests` (paths of the splits' files), `pairs` (number by split),
-        `pairs_used_twice`, `arguments` (by name), and `lora` where the model has adapters.
+        `pairs_used_twice`, `precision` (of training and of the validation during it), `arguments` (by name), and
+        `lora` where the model has adapters.
     """
     model_args, data_args, train_args = arguments
     record = {
@@ -43,6 +44,7 @@ def run_record(
         "manifests": [str(path) for path in sorted(Path(data_args.source).glob(f"manifests/{data_args.view}_*.json"))],
         "pairs": {name: len(rows) for name, rows in {"train": splits["train"], **reported_splits(splits)}.items()},
         "pairs_used_twice": pairs_used_twice(splits),
+        "precision": "float32" if train_args.mixed_precision == "no" else train_args.mixed_precision,
         "arguments": vars(model_args) | vars(data_args) | {name: getattr(train_args, name) for name in RECORDED},
     }
     return record | ({"lora": description(model)} if is_adapted(model) else {})

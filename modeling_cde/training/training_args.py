@@ -56,12 +56,17 @@ def is_test_split(name: str) -> bool:
 
 
 def native_bf16(use_cpu: bool = False) -> bool:
-    """Whether the device that training will use computes in bf16 natively; emulation is many times slower."""
+    """Whether the device that training will use computes in bf16 natively; emulation is many times slower.
+
+    `CDE_NATIVE_BF16=0` or `=1` in the environment answers in place of the hardware.
+    """
+    if answer := os.environ.get("CDE_NATIVE_BF16"):
+        return bool(str_to_bool(answer))
     use_cpu = use_cpu or str_to_bool(os.environ.get("ACCELERATE_USE_CPU", "false")) == 1
     if torch.cuda.is_available() and not use_cpu:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if torch.accelerator.is_available() and not use_cpu:
-        return False  # of other accelerators nothing is known here
+        return False  # nothing is known here about other accelerators
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
@@ -151,8 +156,9 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
     precision: Literal["auto", "float32", "bf16", "fp16"] = field(
         default="auto",
         metadata={
-            "help": "Precision of the forward pass; losses and weights stay float32. auto: bf16 where the "
-            "GPU or CPU has units for it, else float32. fp16 needs a GPU. Sets the flags bf16 and fp16."
+            "help": "Precision of the forward pass in training and in the validation during training; losses and "
+            "weights stay float32, and so do the final scores. auto: bf16 where the GPU or CPU has units for it, "
+            "else float32. fp16 needs a GPU. Sets the flags bf16 and fp16."
         },
     )
 
@@ -338,11 +344,13 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
             )
 
     def _choose_precision(self) -> None:
-        """Sets bf16 and fp16 from `precision`; auto leaves a flag or the launcher's choice as it is."""
+        """Sets bf16 and fp16 from `precision`; auto follows a flag, then the launcher, then the hardware."""
         own: Any = self  # the fields of the base class have no types
+        launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
         if self.precision == "auto":
-            if not (own.bf16 or own.fp16 or os.environ.get("ACCELERATE_MIXED_PRECISION", "no") != "no"):
-                own.bf16 = native_bf16(own.use_cpu)
+            if not (own.bf16 or own.fp16):
+                own.bf16 = launched == "bf16" or launched == "no" and native_bf16(own.use_cpu)
+                own.fp16 = launched == "fp16"
         else:
             for flag in ("bf16", "fp16"):
                 if getattr(own, flag) and self.precision != flag:

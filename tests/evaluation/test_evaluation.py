@@ -1,6 +1,7 @@
 """Evaluation: the two files say what a naive pass over the pairs says, and every pair is counted once."""
 
 import json
+from copy import deepcopy
 
 import pytest
 import torch
@@ -13,11 +14,13 @@ from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.regions import box_region
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation.evaluate import evaluate_splits, main, results_table
-from modeling_cde.evaluation.predictions import patch_grid, predict
+from modeling_cde.evaluation.predictions import computing_in, patch_grid, predict
 from modeling_cde.models.modeling_token_baselines import TokenMatchingForActionClassification
+from modeling_cde.training.trainer import CDETrainer
 from tests.drawn_pairs import ACTIONS, OBJECTS, draw_data_set
 from tests.models.auxiliary_model import tiny_auxiliary
 from tests.tiny_models import FAMILY_NAMES, GRIDS, backbone_config, tiny_cde
+from tests.tiny_pairs import pairs, quick
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +175,50 @@ def test_the_batch_size_changes_nothing(data, model, tmp_path):
     one, many = (evaluate_splits(model, rows, TRANSFORM, tmp_path / str(n), batch_size=n) for n in (1, 7))
     assert one["splits"]["test"]["accuracy_by_object"] == many["splits"]["test"]["accuracy_by_object"]
     assert one["splits"]["test"]["cross_entropy"] == pytest.approx(many["splits"]["test"]["cross_entropy"], rel=1e-5)
+
+
+def test_the_precision_is_the_one_asked_for_whatever_training_left_behind(data, tmp_path):
+    rows = load_shifts(str(data))["test"]
+    trained = tiny_cde("vit", id2label=dict(enumerate(ACTIONS)))
+    expected = predict(deepcopy(trained), rows, TRANSFORM).logits
+    arguments = quick(tmp_path, precision="bf16", max_steps=1, learning_rate=0.0)
+    CDETrainer(trained, arguments, train_dataset=pairs(6)).train()
+    wrapped = trained.forward
+    assert torch.equal(predict(trained, rows, TRANSFORM).logits, expected)
+    assert trained.forward is wrapped  # a training that goes on stays in bf16
+    in_bf16 = predict(trained, rows, TRANSFORM, precision="bf16").logits
+    assert not torch.equal(in_bf16, expected) and torch.allclose(in_bf16, expected, atol=0.1)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(predict(trained, rows, TRANSFORM).logits, expected)
+        with computing_in("float32", trained, "cpu"):
+            assert torch.get_float32_matmul_precision() == "highest" and not torch.is_autocast_enabled("cpu")
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    with pytest.raises(ValueError, match="precision must be one of float32, bf16, got 'half'"):
+        predict(trained, rows, TRANSFORM, precision="half")
+
+
+def test_the_command_computes_in_float32_also_weights_saved_in_half_precision(data, tmp_path):
+    model = tiny_cde("vit", id2label=dict(enumerate(ACTIONS))).to(torch.bfloat16)
+    model.save_pretrained(tmp_path / "model")
+    CDEImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "model")
+    found = {}
+    for precision in ("float32", "bf16"):
+        options = ["--model", str(tmp_path / "model"), "--data", str(data), "--output", str(tmp_path / precision)]
+        main([*options, "--bank_rows=0", *([] if precision == "float32" else ["--precision", precision])])
+        found[precision] = json.loads((tmp_path / precision / "metrics.json").read_text())
+        assert found[precision]["precision"] == precision
+    rows = {"test": load_shifts(str(data))["test"]}
+    halved = evaluate_splits(model, rows, TRANSFORM, tmp_path / "halved")
+    whole = evaluate_splits(model.float(), rows, TRANSFORM, tmp_path / "whole")
+    assert (halved["precision"], whole["precision"]) == ("bfloat16", "float32")
+    computed = (found["float32"], whole, found["bf16"], halved)
+    scores = [metrics["splits"]["test"]["cross_entropy"] for metrics in computed]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-6) and len(set(scores[1:])) == 3
 
 
 def test_training_mode_is_given_back(data, model, tmp_path):

@@ -126,8 +126,11 @@ def test_precision(tmp_path, monkeypatch, native):
     assert make(tmp_path, precision="bf16").mixed_precision == "bf16"
     assert make(tmp_path, bf16=True).mixed_precision == "bf16"
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
-    assert make(tmp_path).mixed_precision == "bf16"
+    assert make(tmp_path).bf16 and make(tmp_path).mixed_precision == "bf16"
     assert make(tmp_path, precision="float32").mixed_precision == "no"
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    with pytest.raises(ValueError, match="precision='fp16' needs a GPU"):
+        make(tmp_path)
 
 
 def test_arguments_survive_being_written_and_read(tmp_path):
@@ -143,6 +146,7 @@ def test_bf16_without_a_gpu_means_the_cpu(tmp_path):
 
 
 def test_native_bf16_is_what_the_cpu_says(monkeypatch):
+    monkeypatch.delenv("CDE_NATIVE_BF16")
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     assert training_args.native_bf16(use_cpu=True) is True
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -152,6 +156,8 @@ def test_native_bf16_is_what_the_cpu_says(monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     assert training_args.native_bf16(use_cpu=True) is training_args.native_bf16() is False
+    monkeypatch.setenv("CDE_NATIVE_BF16", "1")
+    assert training_args.native_bf16() is True
 
 
 @pytest.mark.parametrize(
