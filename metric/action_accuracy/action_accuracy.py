@@ -1,7 +1,7 @@
 """Accuracy of predicted actions: overall, macro, by action, by object, and how often an error is the opposite action.
 
-Every figure is a ratio of two counts over the whole split, never a mean of per-batch means, so it does not depend on
-the batch size. `ActionMetrics` offers the same as an `evaluate.Metric`; being a local class it needs no network.
+Every figure is a ratio of two counts over the whole split, not a mean of batch means, so it does not depend on the
+batch size. `ActionMetrics` offers the same figures as an `evaluate.Metric`, without the network.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ _INPUTS = """
 Args:
     predictions: list of int, predicted action ids.
     references: list of int, true action ids, as many as predictions.
-    objects: list of str, the object of each pair (empty strings where it is not known).
+    objects: list of str, the object of each pair (an empty string if unknown).
     action_names: list of str, the name of action id i at position i.
-    opposites: dict of str to str, the opposite of an action by name; actions without one are absent.
+    opposites: dict of str to str, action name to the name of its opposite; actions without one are absent.
 Returns:
     n, accuracy, macro_accuracy, accuracy_by_action, accuracy_by_object, opposite_error_share, never_predicted.
 """
@@ -30,10 +30,10 @@ def accuracy_by(groups: Sequence[str], correct: Sequence[bool]) -> dict[str, flo
 
     Args:
         groups: n group names.
-        correct: n flags, whether the prediction was right.
+        correct: n flags, whether the prediction is correct.
 
     Returns:
-        Group name -> share of right predictions in [0, 1], groups in alphabetical order.
+        Group name -> share of correct predictions in [0, 1], groups in alphabetical order.
     """
     hits: dict[str, int] = {}
     totals: dict[str, int] = {}
@@ -57,23 +57,23 @@ def compute_action_metrics(
         references: n true action ids, each in [0, len(action_names)).
         action_names: name of each action id.
         objects: n object names; None leaves `accuracy_by_object` empty.
-        opposites: action name -> name of its opposite; actions that have none are absent.
+        opposites: action name -> name of its opposite; actions without one are absent.
 
     Returns:
-        `n` (int); `accuracy` = right / n; `macro_accuracy` = mean of the accuracies of the actions that occur in
+        `n` (int); `accuracy` = correct / n; `macro_accuracy` = mean of the accuracies of the actions that occur in
         `references`; `accuracy_by_action` and `accuracy_by_object` (dicts); `opposite_error_share` = errors that name
-        the opposite of the true action / all errors, None where there is no error; `never_predicted` (list): actions
-        that occur in `references` and that no prediction names, in the order of their ids.
+        the opposite of the true action / all errors, None without errors; `never_predicted` (list): actions that occur
+        in `references` and in no prediction, in the order of their ids.
 
     Raises:
         ValueError: if the split is empty, the lengths differ or an id has no name.
     """
     n = len(references)
     if n == 0:
-        raise ValueError("references is empty: a split without pairs has no accuracy; check the split's name.")
+        raise ValueError("references is empty, so there is no accuracy: check the split's name.")
     if len(predictions) != n or (objects is not None and len(objects) != n):
         lengths = f"{len(predictions)} predictions, {n} references, {n if objects is None else len(objects)} objects"
-        raise ValueError(f"{lengths}: pass as many of each.")
+        raise ValueError(f"{lengths}: pass equally many of each.")
     highest = max(max(predictions), max(references))
     if min(min(predictions), min(references)) < 0 or highest >= len(action_names):
         raise ValueError(f"action ids must lie in [0, {len(action_names)}), one for each of action_names.")
@@ -95,14 +95,14 @@ def compute_action_metrics(
 
 
 def accuracy_gap(in_distribution: float, out_of_distribution: float) -> float:
-    """How much accuracy is lost under a shift.
+    """The accuracy that a shift costs.
 
     Args:
         in_distribution: accuracy on the in-distribution test split, in [0, 1].
         out_of_distribution: accuracy on the shifted test split, in [0, 1].
 
     Returns:
-        The difference, in [-1, 1]; 0 means that nothing is lost.
+        The difference, in [-1, 1]; 0 means no loss.
     """
     return in_distribution - out_of_distribution
 

@@ -3,10 +3,11 @@
     python -m modeling_cde.evaluation --model runs/quickstart --data data/rooms --output runs/quickstart
 
 writes `metrics.json` (accuracy per split, action and object; the gap to the in-distribution split) and
-`deltas.safetensors` (delta, states, logits and labels of every pair, of pairs of the training part to compare with, and
-some pictures). Everything that comes after, pictures, geometry, cards, reads those two files and needs no model. A
-third, `gallery.parquet`, travels with the checkpoint: some training pairs as small pictures, for who lacks the data.
-Under `accelerate launch` the splits are divided among the processes and every pair is still counted exactly once.
+`deltas.safetensors` (delta, states, logits and labels of every pair and of some training pairs to compare with; some
+pictures). All later steps (plots, geometry, cards) read these two files and need no model. A third file,
+`gallery.parquet`, travels with the checkpoint: some training pairs as small pictures, for readers without the data.
+Scores are computed in float32 unless `--precision bf16` is given, whatever precision the training used.
+`accelerate launch` divides the splits among processes and still counts every pair exactly once.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from ..data.chosen_rows import evenly_spaced, spread_rows
 from ..data.coverage import target_coverage
 from ..data.schema import OPPOSITES
 from ..data.transforms import PairTransform
-from ..metrics import ActionMetrics, accuracy_gap
+from ..metrics import accuracy_gap, compute_action_metrics
 from ..whole_files import write_whole
 from .gallery import GALLERY_FILE, write_gallery
 from .predictions import PRECISIONS, Precision, Predictions, patch_grid, predict
@@ -37,7 +38,7 @@ from .predictions import PRECISIONS, Precision, Predictions, patch_grid, predict
 METRICS_FILE = "metrics.json"
 DELTAS_FILE = "deltas.safetensors"
 
-# How many splits give pictures to look at: those of the in-distribution test and of the shifts.
+# How many splits have example pictures: the in-distribution test and the shifts.
 _SPLITS_WITH_EXAMPLES = 4
 
 
@@ -49,24 +50,18 @@ def split_metrics(predictions: Predictions, dataset: datasets.Dataset) -> dict[s
         dataset: the split.
 
     Returns:
-        What `compute_action_metrics` gives, and `cross_entropy`, its mean in nats.
+        The result of `compute_action_metrics`, and the mean `cross_entropy` in nats.
     """
     action_names = dataset.features["action"].names
-    object_feature = dataset.features["object"]
-    objects = [object_feature.int2str(i) for i in dataset.with_format(None)["object"]]
-    result: dict[str, Any] = ActionMetrics(keep_in_memory=True).compute(
-        predictions=predictions.logits.argmax(dim=-1).tolist(),
-        references=predictions.labels.tolist(),
-        objects=objects,
-        action_names=action_names,
-        opposites=OPPOSITES,
-    )
-    result["cross_entropy"] = cross_entropy(predictions.logits, predictions.labels).item()
-    return result
+    object_names = dataset.features["object"].names
+    objects = [object_names[i] for i in dataset.with_format(None)["object"]]
+    predicted, labels = predictions.logits.argmax(dim=-1).tolist(), predictions.labels.tolist()
+    result = compute_action_metrics(predicted, labels, action_names, objects, OPPOSITES)
+    return result | {"cross_entropy": cross_entropy(predictions.logits, predictions.labels).item()}
 
 
 def environment() -> dict[str, Any]:
-    """Versions and hardware, so that a number can be traced to what produced it."""
+    """Versions and hardware, to trace a number to its source."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU"
     return {
         "python": platform.python_version(),
@@ -90,42 +85,42 @@ def evaluate_splits(
     examples: int = 12,
     precision: Precision = "float32",
 ) -> dict[str, Any]:
-    """Evaluate a model on named splits; write `metrics.json`, `deltas.safetensors`, with a bank also `gallery.parquet`.
+    """Evaluate a model on named splits; write `metrics.json`, `deltas.safetensors`, and with a bank `gallery.parquet`.
 
-    `deltas.safetensors` holds, for each split and for the bank under the name "train": what `Predictions` has,
-    `objects` (n,) int64, and of a patch-wise model what `target_coverage` gives; for example `test/delta`. Beside
-    them `examples/pictures` (m, 2, H, W, 3) uint8: pictures of test splits as the model sees them. Its header has JSON
+    `deltas.safetensors` has, for each split and for the bank under the name "train", the fields of `Predictions`,
+    `objects` (n,) int64, and for a patch-wise model the result of `target_coverage`; for example `test/delta`. It also
+    has `examples/pictures` (m, 2, H, W, 3) uint8: pictures of test splits as the model sees them. Its header has JSON
     strings: `actions` and `objects` (names by class id), `opposites` (action -> opposite), `rows` (split -> `pair_id`
-    and `scene` of each row), `examples` (split, row, pair_id, action and object of each example), and of a
-    patch-wise model `patch_grid` (rows and columns).
+    and `scene` of each row), `examples` (split, row, pair_id, action and object of each example), and for a patch-wise
+    model `patch_grid` (rows and columns).
 
     Args:
         model: see `predict`.
-        splits: name -> rows; "test" is the in-distribution one that the gap of every other "test_*" refers to.
+        splits: name -> rows; "test" is the in-distribution split, against which each "test_*" has its gap.
         transform: see `predict`.
-        output: folder for the files; made if absent.
+        output: folder for the files; created if absent.
         batch_size: pairs per forward pass and process.
         extra: further entries of `metrics.json`, such as the command and the duration of the training.
-        bank: the training part, to compare with (nearest neighbours, prototypes); its metrics are not among those of
-            the splits.
-        bank_rows: at most so many rows of the bank, evenly spaced.
-        examples: pictures of at most so many pairs of each test split, spread over actions and objects.
-        precision: in which the scores are computed; see `predict`. Weights in half precision stay so.
+        bank: the training part, to compare with (nearest neighbours, prototypes); its metrics are kept apart from those
+            of the splits.
+        bank_rows: largest number of rows taken from the bank, evenly spaced.
+        examples: largest number of pairs with pictures per test split, spread over actions and objects.
+        precision: of the scores; see `predict`. A model with half-precision weights keeps them.
 
     Returns:
-        What `metrics.json` holds: `splits` (name -> metrics), `gap` (name -> accuracy lost against "test"),
+        The content of `metrics.json`: `splits` (name -> metrics), `gap` (name -> accuracy lost against "test"),
         `precision` of the scores, `environment`, with a bank `train` (its metrics), and the entries of `extra`.
 
     Raises:
-        ValueError: if there is no split, or one of them is empty or has other actions than the model, or one is called
-            "train" beside a bank.
+        ValueError: if there is no split, a split is empty or has other actions than the model, or there is both a bank
+            and a split "train".
     """
     parts = dict(splits)
     if not parts:
         raise ValueError("splits is empty: name at least one split to evaluate.")
     if bank is not None:
         if "train" in parts:
-            raise ValueError("splits has a split 'train', the name of the bank: pass the training part once.")
+            raise ValueError("splits has a split 'train', which is the bank's name: pass the training part only once.")
         parts["train"] = bank.select(evenly_spaced(len(bank), bank_rows))
     empty = [name for name, rows in parts.items() if len(rows) == 0]
     if empty:
@@ -168,14 +163,14 @@ def evaluate_splits(
 
 
 def check_actions(model: torch.nn.Module, splits: Mapping[str, datasets.Dataset]) -> None:
-    """Raises ValueError where a split numbers its actions in another way than the model does."""
+    """Raise ValueError if a split numbers its actions differently from the model."""
     named: dict[int, str] = getattr(getattr(model, "config", None), "id2label", None) or {}
     for name, rows in splits.items() if named else ():
         actions, own = rows.features["action"].names, [named[index] for index in sorted(named)]
         if actions != own:
             raise ValueError(
-                f"the split {name!r} has the actions {', '.join(actions)}, and the model {', '.join(own)}: evaluate it "
-                "on data with the classes that it was trained on, in their order."
+                f"the split {name!r} has the actions {', '.join(actions)}, but the model has {', '.join(own)}: use "
+                "data with the classes of its training, in the same order."
             )
 
 
@@ -187,7 +182,7 @@ def _write_deltas(
     grid: tuple[int, int] | None,
     examples: int,
 ) -> None:
-    """Write `deltas.safetensors`; see `evaluate_splits` for what is in it."""
+    """Write `deltas.safetensors`; see `evaluate_splits` for its content."""
     tensors: dict[str, torch.Tensor] = {}
     row_names: dict[str, Any] = {}
     for name, rows in parts.items():
@@ -221,7 +216,7 @@ def _write_deltas(
 def _examples(
     split: str, rows: datasets.Dataset, transform: PairTransform, number: int
 ) -> tuple[torch.Tensor, list[dict[str, Any]]]:
-    """Pictures (m, 2, H, W, 3) uint8 of some pairs of a split as the model sees them, and which pairs they are."""
+    """Pictures (m, 2, H, W, 3) uint8 of some pairs of a split as the model sees them, and a description of each."""
     columns = rows.with_format(None)
     actions, objects = rows.features["action"].names, rows.features["object"].names
     action_ids, object_ids, pair_ids = columns["action"][:], columns["object"][:], columns["pair_id"][:]
@@ -257,29 +252,27 @@ def results_table(metrics: Mapping[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line: see the module's docstring."""
+    """The command line; see the module's docstring."""
     from ..data.load_splits import load_shifts, reported_splits
     from ..methods import load_action_model
 
     parser = argparse.ArgumentParser(prog="python -m modeling_cde.evaluation", description=__doc__)
     parser.add_argument("--model", required=True, help="folder or repository of a trained checkpoint")
     parser.add_argument("--data", required=True, help="folder or repository of a data set of pairs")
-    parser.add_argument("--view", default="single", choices=("single", "multi"), help="crops, or whole views")
+    parser.add_argument(
+        "--view", default="single", choices=("single", "multi"), help="single: crops; multi: whole views"
+    )
     parser.add_argument("--shift", default="both", choices=("comp", "syst", "both"), help="which shifts to test")
     parser.add_argument("--output", required=True, help="folder for metrics.json and deltas.safetensors")
     parser.add_argument("--batch_size", type=int, default=64, help="pairs per forward pass")
-    parser.add_argument(
-        "--bank_rows", type=int, default=10_000, help="at most so many training pairs to compare with; 0 for none"
-    )
-    parser.add_argument(
-        "--precision", default="float32", choices=PRECISIONS, help="of the scores; published ones are float32"
-    )
+    parser.add_argument("--bank_rows", type=int, default=10_000, help="training pairs to compare with at most; 0: none")
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS, help="of the scores; publish float32")
     options = parser.parse_args(arguments)
     try:
         if options.batch_size < 1 or options.bank_rows < 0:
             raise ValueError("--batch_size must be at least 1 and --bank_rows at least 0.")
         model, processor = load_action_model(options.model)
-        model.float()  # also the weights of a checkpoint that was saved in half precision
+        model.float()  # the checkpoint may have been saved in half precision
         splits = load_shifts(options.data, options.view, options.shift)
         transform = PairTransform.from_processor(
             processor, crop="box" if options.view == "single" else "none", extras=getattr(model, "extra_inputs", ())

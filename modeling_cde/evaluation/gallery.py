@@ -1,11 +1,11 @@
-"""Some training pairs that travel with a checkpoint: small pictures, what was done to what, and their deltas.
+"""Some training pairs that travel with a checkpoint: small pictures, action and object, and their deltas.
 
-    before, after  small JPEGs of what the model saw of the pair
+    before, after  small JPEGs of the part that the model saw
     action, object class ids with names
-    pair_id        in the data set that the model was trained on
+    pair_id        in the training data set
     delta          list of D float32
 
-A demo, or anyone who has the checkpoint and not the data, compares a new delta with these.
+A demo, or anyone with the checkpoint but without the data, compares a new delta with these.
 """
 
 import io
@@ -30,7 +30,7 @@ GALLERY_FILE = "gallery.parquet"
 
 _PICTURES = ("before", "after")
 
-# At 96 pixels a JPEG of this quality has 2 to 4 kB, a PNG of the same rendered room five times as much.
+# At 96 pixels a JPEG of this quality takes 2 to 4 kB, a PNG of the same rendered room five times as much.
 _JPEG_QUALITY = 88
 
 
@@ -43,27 +43,27 @@ def write_gallery(
     side: int = 96,
     delta: torch.Tensor | None = None,
 ) -> Path:
-    """Write training pairs, spread evenly over actions and objects, with their deltas; nothing is random.
+    """Write training pairs with their deltas, spread evenly over actions and objects, without randomness.
 
     Args:
         model: See `modeling_cde.evaluation.predictions.predict`.
         pairs: The n rows of the training part.
         transform: See `modeling_cde.evaluation.predictions.predict`.
-        path: Of the file, by custom `gallery.parquet` beside the checkpoint.
-        pairs_kept: At most so many pairs; 400 of them take 2 to 4 MB.
+        path: Of the file, normally `gallery.parquet` in the checkpoint's folder.
+        pairs_kept: Largest number of pairs; 400 take 2 to 4 MB.
         side: Longer side of the pictures in pixels.
-        delta: The deltas of all rows of `pairs`, (n, D), where they are known; otherwise the model is run.
+        delta: The deltas of all rows of `pairs`, (n, D), if known; otherwise the model computes them.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: If there is no pair to keep, a number is below 1, or the deltas are not those of the pairs.
+        ValueError: If there is no pair, a number is below 1, or there is not one delta for each pair.
     """
     if len(pairs) == 0 or pairs_kept < 1 or side < 1:
-        raise ValueError(f"A gallery of {pairs_kept} of {len(pairs)} pairs at {side} pixels: give at least one each.")
+        raise ValueError(f"A gallery of {pairs_kept} of {len(pairs)} pairs at {side} pixels: each must be at least 1.")
     if delta is not None and len(delta) != len(pairs):
-        raise ValueError(f"delta has {len(delta)} rows, but there are {len(pairs)} pairs; give one to each.")
+        raise ValueError(f"delta has {len(delta)} rows for {len(pairs)} pairs: pass one row per pair.")
     columns = pairs.with_format(None)
     chosen = sorted(spread_rows(columns["action"][:], columns["object"][:], pairs_kept))
     kept = pairs.select(chosen)
@@ -95,27 +95,27 @@ def write_gallery(
 
 
 def read_gallery(path: str | Path) -> datasets.Dataset:
-    """Read what `write_gallery` wrote.
+    """Read a file of `write_gallery`.
 
     Args:
         path: Of the file.
 
     Returns:
-        A row per pair, in memory; `before` and `after` are decoded to PIL pictures.
+        One row per pair, in memory; `before` and `after` are decoded to PIL pictures.
 
     Raises:
-        ValueError: If the file is no gallery: it comes with a checkpoint, perhaps a stranger's.
+        ValueError: If the file is not a gallery. It comes with a checkpoint, which may be a stranger's.
     """
-    advice = "evaluate the checkpoint again, that writes it"
+    advice = "evaluate the checkpoint again to write it"
     try:
         table = pyarrow.parquet.read_table(path)
         pairs = datasets.Dataset(table)  # in memory; from_parquet would leave a copy in the user's cache
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # Arrow's, and those of class names
         raise ValueError(f"{path} cannot be read as a gallery: {advice}.") from error
     if missing := sorted({"before", "after", "action", "object", "pair_id", "delta"} - set(table.column_names)):
-        raise ValueError(f"{path} is no gallery, it has no column {missing[0]}: {advice}.")
+        raise ValueError(f"{path} is not a gallery, the column {missing[0]} is missing: {advice}.")
     check_columns(pairs.features, str(path), required=())
-    # Not decoded by datasets, which would open whatever file or address a row names, in any format.
+    # datasets must not decode: it would open any file or address that a row names, in any format.
     encoded = datasets.Features({**pairs.features, **dict.fromkeys(_PICTURES, datasets.Image(decode=False))})
     pairs = datasets.Dataset(table, info=datasets.DatasetInfo(features=encoded))
     check_rows(pairs, str(path), boxes_needed=False)
@@ -124,12 +124,12 @@ def read_gallery(path: str | Path) -> datasets.Dataset:
     except ValueError:  # of several lengths
         deltas = np.zeros(())
     if deltas.ndim != 2 or not deltas.shape[1] or deltas.dtype.kind != "f" or not np.isfinite(deltas).all():
-        raise ValueError(f"{path} is no gallery, its deltas are not lists of as many finite numbers each: {advice}.")
+        raise ValueError(f"{path} is not a gallery, its deltas are not finite numbers, equally many in each: {advice}.")
     return pairs.with_transform(_decoded)
 
 
 def _decoded(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """A batch of rows, or of some columns, with PIL pictures."""
+    """A batch of rows, or of some of their columns, with PIL pictures."""
     ids = batch.get("pair_id")
     for name in _PICTURES:
         if name in batch:

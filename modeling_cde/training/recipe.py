@@ -1,7 +1,7 @@
 """Recipes: YAML files whose keys are the fields of the argument dataclasses, with command-line flags on top.
 
-A recipe is turned into the command line that it stands for, and the real flags follow it, so a value is checked in one
-place, whichever way it came, and the last one wins.
+A recipe becomes the command line that it stands for, and the real flags follow it. So one place checks a value from
+either source, and the last one wins.
 """
 
 import argparse
@@ -17,38 +17,38 @@ import yaml
 from transformers import HfArgumentParser
 
 LARGEST_RECIPE = 2**20  # bytes
-# Fields of text that take true, too.
+# Text fields that also accept true.
 _TEXT_OR_TRUE = ("resume_from_checkpoint", "include_num_input_tokens_seen")
 
 
 class _Parser(HfArgumentParser):  # type: ignore[misc]
-    """A parser that says what is wrong in one sentence, without the list of all flags."""
+    """A parser that reports an error in one sentence, without the list of all flags."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message.rstrip('.')}.\n")
-        raise AssertionError  # exit does not come back
+        raise AssertionError  # exit does not return
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values only: no tags of Python's, no anchors (ten lines of them can make gigabytes), no key twice."""
+    """Plain values only: no Python tags, no aliases (ten lines of them can expand to gigabytes), no key twice."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem="*names of other values", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem="an alias such as *name", problem_mark=event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
         except ValueError as error:  # a number of thousands of digits, a 99th of January
-            raise yaml.MarkedYAMLError(problem="no such number or date", problem_mark=node.start_mark) from error
+            raise yaml.MarkedYAMLError(problem="an impossible number or date", problem_mark=node.start_mark) from error
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
-                raise yaml.MarkedYAMLError(problem="keys that are no words", problem_mark=key_node.start_mark)
+                raise yaml.MarkedYAMLError(problem="a key that is not plain text", problem_mark=key_node.start_mark)
             if key_node.value in seen:
                 problem = f"the key {key_node.value!r} twice"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
@@ -63,22 +63,22 @@ def parse_recipe(
 ) -> tuple[Any, ...]:
     """Read `--config FILE` and flags into dataclasses.
 
-    A method may bring values of its own. They win over a recipe that names another method, and never over what is
-    said together with the method: the other keys of the recipe that names it, or the flags beside `--method`.
+    A method can have defaults of its own. They override a recipe that names another method, but never the values that
+    are given together with the method: the other keys of the recipe that names it, or the flags next to `--method`.
 
     Args:
         dataclass_types: the argument dataclasses; their field names are the keys and the flags.
         arguments: the command line without the program's name, for example
             ["--config", "configs/quickstart.yaml", "--seed", "1"].
-        brought_by_method: the value of `--method` -> flag -> value.
+        brought_by_method: the defaults of each method: value of `--method` -> flag -> value.
 
     Returns:
         One instance of each dataclass, in their order.
 
     Raises:
-        ValueError: if the file is missing, is no mapping or has an unknown key (the nearest known one is named); also
-            for an unknown flag.
-        SystemExit: if a value has the wrong type; a sentence that says which is then printed.
+        ValueError: if the file is missing or not a mapping, or for an unknown key or flag; the message suggests the
+            nearest known one.
+        SystemExit: if a value has the wrong type, after printing a sentence that names it.
     """
     parser = _Parser(list(dataclass_types), allow_abbrev=False)
     known = {
@@ -93,7 +93,7 @@ def parse_recipe(
     while "--config" in arguments:
         at = arguments.index("--config")
         if at + 1 >= len(arguments):
-            raise ValueError("--config needs a file: for example --config configs/quickstart.yaml.")
+            raise ValueError("--config needs a file, for example --config configs/quickstart.yaml.")
         from_file += _with_brought(flags_of(Path(arguments[at + 1]), known), brought)
         del arguments[at : at + 2]
     arguments = _with_brought(arguments, brought)
@@ -108,8 +108,8 @@ def flags_of(path: Path, known: Mapping[str, tuple[Any, Any]]) -> list[str]:
     """The command-line flags that a recipe stands for.
 
     Args:
-        path: a YAML file holding one mapping.
-        known: the keys that it may have, each with its dataclass field and that field's type.
+        path: a YAML file with one mapping.
+        known: the allowed keys, each with its dataclass field and the field's type.
 
     Returns:
         Flags and values, ready for argparse; mappings are written as JSON.
@@ -124,7 +124,7 @@ def flags_of(path: Path, known: Mapping[str, tuple[Any, Any]]) -> list[str]:
         field, kind = known[key]
         if value is None:
             if field.default not in (None, dataclasses.MISSING):
-                raise ValueError(f"{path}: {key} has no value; give one, or leave the line out for {field.default!r}.")
+                raise ValueError(f"{path}: {key} has no value: give one, or remove the line to use {field.default!r}.")
         elif isinstance(value, list):
             if "list" not in str(kind):
                 raise ValueError(f"{path}: {key} takes one value, not the list {value!r}.")
@@ -135,34 +135,38 @@ def flags_of(path: Path, known: Mapping[str, tuple[Any, Any]]) -> list[str]:
             try:
                 flags.append(f"--{key}={json.dumps(value)}")
             except (TypeError, ValueError) as error:
-                raise ValueError(f"{path}: {key} holds a value that JSON does not have ({error}).") from error
+                raise ValueError(f"{path}: {key} has a value that JSON cannot express ({error}).") from error
         elif isinstance(value, bool) and kind in (str, str | None) and key not in _TEXT_OR_TRUE:
-            raise ValueError(f"{path}: {key} takes text; in YAML yes, no, on and off are true and false: quote it.")
+            raise ValueError(
+                f"{path}: {key} takes text, but YAML reads yes, no, on and off as true and false: quote it."
+            )
         else:
-            # One token, so that a negative number or a leading dash is a value and not a flag.
+            # One token, so that argparse takes a leading dash for a value and not for a flag.
             flags.append(f"--{key}={_word(path, key, value)}")
     return flags
 
 
 def read_plain_yaml(path: Path) -> dict[Any, Any]:
-    """The mapping that a recipe holds: plain values, no references, each key once.
+    """Read a recipe: a mapping of plain values, without aliases, each key once.
 
     Raises:
-        ValueError: there is no such file, it is too large, in another encoding, or holds anything else.
+        ValueError: the file is missing, too large, in another encoding, or not such a mapping.
     """
     if not path.is_file():
-        raise ValueError(f"--config {path}: there is no such file; the recipes are in configs/.")
+        raise ValueError(f"--config {path}: there is no such file. The recipes are in configs/.")
     if path.stat().st_size > LARGEST_RECIPE:
-        raise ValueError(f"--config {path}: a recipe has at most {LARGEST_RECIPE >> 20} MiB, this file has more.")
+        raise ValueError(
+            f"--config {path}: the file is larger than {LARGEST_RECIPE >> 20} MiB, the limit for a recipe."
+        )
     try:
         recipe = _Loader(path.read_text(encoding="utf-8-sig")).get_single_data()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8 (byte {error.start}); save it as UTF-8.") from error
+        raise ValueError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8.") from error
     except (yaml.YAMLError, RecursionError) as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         line = f" at line {mark.line + 1}" if mark else ""
         what = f" ({problem})" if problem else ""
-        raise ValueError(f"{path}{line}: not plain YAML{what}; a recipe holds `key: value` lines only.") from error
+        raise ValueError(f"{path}{line}: not plain YAML{what}. A recipe has only `key: value` lines.") from error
     if not isinstance(recipe, dict):
         found = "nothing" if recipe is None else type(recipe).__name__
         raise ValueError(f"{path}: expected `key: value` lines, found {found}.")
@@ -170,14 +174,14 @@ def read_plain_yaml(path: Path) -> dict[Any, Any]:
 
 
 def _word(path: Path, key: str, value: Any) -> str:
-    """A single value as it is written on the command line."""
+    """A single value as written on the command line."""
     if not isinstance(value, (str, int, float, datetime.date)):
-        raise ValueError(f"{path}: {key} holds {value!r}, which is no text, number, true or false.")
+        raise ValueError(f"{path}: {key} has the value {value!r}: give text, a number, true or false.")
     return str(value)
 
 
 def _with_brought(flags: list[str], brought: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The flags, after those that the method among them brings."""
+    """The flags, preceded by the defaults of the method that they name."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, argument_default=None, exit_on_error=False)
     parser.add_argument("--method", nargs="?")
     method = parser.parse_known_args(flags)[0].method

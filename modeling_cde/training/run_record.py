@@ -1,4 +1,4 @@
-"""What `metrics.json` and the card keep of a training beside its results: the command, the data, the settings."""
+"""The record of a training in `metrics.json` and on the card: its command, data and settings."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -24,18 +24,18 @@ def run_record(
     splits: Mapping[str, Any],
     model: Any,
 ) -> dict[str, Any]:
-    """The record of a run that is about to start; all of it is JSON.
+    """The record of a run that is about to start, in JSON types.
 
     Args:
-        command: Arguments of train.py, as they were given.
-        arguments: What they mean.
-        splits: All splits by name, "train" among them.
-        model: What is trained.
+        command: Arguments of train.py, as given.
+        arguments: The same, parsed.
+        splits: All splits by name, including "train".
+        model: The model to train.
 
     Returns:
         `command`, `data` (folder or repository), `manifests` (paths of the splits' files), `pairs` (number by split),
-        `pairs_used_twice`, `precision` (of training and of the validation during it), `arguments` (by name), and
-        `lora` where the model has adapters.
+        `pairs_used_twice`, `precision` (of training and of validation during training), `arguments` (by name), and
+        `lora` if the model has adapters.
     """
     model_args, data_args, train_args = arguments
     record = {
@@ -51,12 +51,12 @@ def run_record(
 
 
 def command_line(command: Sequence[str]) -> str:
-    """The command as a shell reads it; a value such as a JSON text is quoted, and a token is left out."""
+    """The command, quoted for a shell, and without its token."""
     return f"accelerate launch train.py {shlex.join(_without_token(command))}".rstrip()
 
 
 def _without_token(command: Sequence[str]) -> list[str]:
-    """The command without `--hub_token`: metrics.json and the card are published."""
+    """The command with `--hub_token` hidden, because metrics.json and the card are published."""
     kept: list[str] = []
     for argument in command:
         if kept and kept[-1] == "--hub_token":

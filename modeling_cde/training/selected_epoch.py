@@ -1,4 +1,4 @@
-"""Which epoch a run ended with: the one that validation selected, and the last one beside it."""
+"""The epoch that a run ends with: the one that validation selected, and optionally the last one."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,31 +10,31 @@ from ..metrics import compute_action_metrics
 
 
 def check_last_is_kept(args: Any) -> None:
-    """Raise where `evaluate_last_checkpoint` asks for a checkpoint that training will not leave.
+    """Refuse `evaluate_last_checkpoint` where training will not save the last epoch.
 
     Raises:
-        ValueError: the best epoch is loaded at the end, and the last one would not be saved.
+        ValueError: the best epoch is loaded at the end, and the last one might not be saved.
     """
     kept = ("epoch", "steps")  # Transformers saves the last step with either
     if args.evaluate_last_checkpoint and args.load_best_model_at_end and args.save_strategy not in kept:
         raise ValueError(
-            f"evaluate_last_checkpoint needs save_strategy=epoch or steps, not {args.save_strategy.value}: only then "
-            "has the last epoch a checkpoint for sure."
+            f"evaluate_last_checkpoint needs save_strategy=epoch or steps, not {args.save_strategy.value}: only these "
+            "always save the last epoch."
         )
 
 
 def selected_epoch(trainer: Trainer) -> dict[str, Any]:
-    """The step, the epoch and the criterion of the model that training ended with.
+    """The step and the epoch of the model that training ended with, and the criterion that selected it.
 
     Args:
         trainer: after `train`.
 
     Returns:
-        `step` (int), `epoch` (float), and `criterion`: the metric of `metric_for_best_model`, or None where the model
-        is simply that of the last step.
+        `step` (int), `epoch` (float), and `criterion`: the metric of `metric_for_best_model`, or None if the model is
+        that of the last step.
     """
     state, args = trainer.state, trainer.args
-    # The best step may be one that was evaluated and not saved.
+    # The best step may have been evaluated but not saved.
     chosen = args.load_best_model_at_end and state.best_model_checkpoint is not None
     step = int(state.best_model_checkpoint.rpartition("-")[2]) if chosen else state.global_step
     return {
@@ -45,27 +45,27 @@ def selected_epoch(trainer: Trainer) -> dict[str, Any]:
 
 
 def restore_last(trainer: Any) -> dict[str, Any]:
-    """Put the weights of the last step into the model of a trainer that has loaded the best ones.
+    """Load the weights of the last step into a trainer that has loaded the best ones.
 
     Args:
         trainer: a `CDETrainer` after `train`.
 
     Returns:
-        What `selected_epoch` says of a model that nothing has selected: the last step.
+        The last step and epoch, as `selected_epoch` gives them.
 
     Raises:
-        ValueError: the model is sharded, so that its checkpoints cannot simply be read, or the checkpoint is damaged.
+        ValueError: the model is sharded, so that its checkpoints cannot be read here, or the checkpoint is damaged.
     """
     state = trainer.state
     if selected_epoch(trainer)["step"] != state.global_step:
         last = Path(trainer.args.output_dir) / f"checkpoint-{state.global_step}"
         if not trainer.restore(str(last)):
-            raise ValueError(f"{last} is sharded: evaluate it by python -m modeling_cde.evaluation.")
+            raise ValueError(f"{last} is sharded: evaluate it with python -m modeling_cde.evaluation.")
     return {"step": state.global_step, "epoch": round(state.epoch, 2), "criterion": None}
 
 
 def selection_metrics(actions: Sequence[str]) -> Callable[[Any], dict[str, float]]:
-    """What is computed of each validation part while training goes on.
+    """The metrics of each validation part during training, in the precision of training; final scores are float32.
 
     Args:
         actions: names of the classes, by their ids.

@@ -1,11 +1,11 @@
-"""Arguments of `CDETrainer`: those of Transformers' `TrainingArguments`, with our own and our defaults."""
+"""Arguments of `CDETrainer`: Transformers' `TrainingArguments` with other defaults and fields of our own."""
 
 import multiprocessing
 import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ import torch
 from accelerate.utils import str_to_bool
 from torch import nn
 from transformers import TrainingArguments
+from transformers.hf_argparser import HfArg
 from transformers.trainer_utils import SchedulerType
 
 from ..models.checks_cde import parse_json
@@ -20,8 +21,14 @@ from .distributed import join_processes
 
 _MOST = float("inf")
 _FINITE = 1e30
-# Field -> least and greatest value; NaN lies in no range. What Transformers says of these, if anything, names no field.
+# Field -> least and greatest value; NaN is outside every range. Transformers' own errors do not name the field.
 _RANGES: dict[str, tuple[float, float]] = {
+    "contrastive_weight": (0, _FINITE),
+    "sparsity_weight": (0, _FINITE),
+    "sparsity_warmup_ratio": (0, 1),
+    "learning_rate": (0, _FINITE),
+    "backbone_learning_rate": (0, _FINITE),
+    "min_samples_per_class": (1, _MOST),
     "per_device_train_batch_size": (1, _MOST),
     "per_device_eval_batch_size": (1, _MOST),
     "gradient_accumulation_steps": (1, _MOST),
@@ -51,7 +58,7 @@ _TEST_SPLIT = re.compile(r"(?<![a-z])test(ing|s)?(?![a-z])")
 
 
 def is_test_split(name: str) -> bool:
-    """Whether a split's or a metric's name has the word test in it: "test", "test_ood", "eval_test_loss"."""
+    """Whether the name of a split or a metric contains the word test: "test", "test_ood", "eval_test_loss"."""
     return _TEST_SPLIT.search(name.lower()) is not None
 
 
@@ -71,11 +78,11 @@ def native_bf16(use_cpu: bool = False) -> bool:
 
 
 def loader_processes(use_cpu: bool = False) -> int:
-    """How many processes read pictures for each process that trains, if nobody says.
+    """The default number of loader processes for each training process.
 
-    Without any the model waits while pictures are decoded. None are started where that could fail: on systems whose
-    processes start anew and import the main script again, and where shared memory, through which batches come, is as
-    small as containers have it unless told otherwise (64 MiB).
+    Without any, the model waits while pictures are decoded. It is 0 where loaders could fail: on systems where a new
+    process imports the main script again, and where the shared memory that batches pass through is as small as in a
+    container with default settings (64 MiB).
     """
     shared = Path("/dev/shm")
     if multiprocessing.get_all_start_methods()[0] != "fork" or not shared.is_dir():
@@ -90,142 +97,109 @@ def loader_processes(use_cpu: bool = False) -> int:
 
 @dataclass
 class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
-    """What `CDETrainer` needs to know beside the model and the data.
+    """Everything that `CDETrainer` needs besides the model and the data.
 
-    All fields of `transformers.TrainingArguments` can be given too. Those repeated here have another default.
-    None of the defaults is the paper's, but for the two loss weights and the sum over dimensions of the
-    sparsity term.
+    All fields of `transformers.TrainingArguments` are accepted, too; those repeated here have another default. Only
+    three defaults come from the paper: the two loss weights, and the sparsity term as a sum over dimensions.
 
     Raises:
-        ValueError: if a value is out of range, two contradict each other, or the best model would be selected
-            on a test split; the message names the field.
+        ValueError: if a value is out of range, two values contradict each other, or a test split would select the best
+            model; the message names the field.
     """
 
     # Loss
-    contrastive_weight: float = field(
-        default=2.0,
-        metadata={"help": "Weight of the supervised contrastive term (as published); 0 leaves it out."},
+    contrastive_weight: float = HfArg(
+        default=2.0, help="Weight of the supervised contrastive term (as published); 0 drops the term."
     )
-    sparsity_weight: float = field(
-        default=1.0, metadata={"help": "Weight of the L1 norm of the deltas (as published); 0 leaves it out."}
+    sparsity_weight: float = HfArg(
+        default=1.0, help="Weight of the L1 norm of the deltas (as published); 0 drops the term."
     )
-    temperature: float = field(
-        default=0.1,
-        metadata={"help": "Temperature of the contrastive term. The default is ours: none is published."},
+    temperature: float = HfArg(
+        default=0.1, help="Temperature of the contrastive term. The paper states none; the default is ours."
     )
-    sparsity_reduction: Literal["sum", "mean"] = field(
+    sparsity_reduction: Literal["sum", "mean"] = HfArg(
         default="sum",
-        metadata={
-            "help": "L1 norm of a delta as the sum over its dimensions (as published), or as their mean, "
-            "which does not grow with delta_dim."
-        },
+        help="L1 norm of a delta as the sum over its dimensions (as published), or as their mean, which does not grow "
+        "with delta_dim.",
     )
-    sparsity_warmup_ratio: float = field(
+    sparsity_warmup_ratio: float = HfArg(
         default=0.0,
-        metadata={
-            "help": "Share of all training steps, 0 to 1, over which the sparsity weight grows linearly "
-            "from 0. 0 (as published) applies it from the first step, which an encoder trained from scratch "
-            "does not survive well."
-        },
+        help="Share of all training steps, 0 to 1, over which the sparsity weight grows linearly from 0. 0 (as "
+        "published) applies it in full from the first step, which can collapse an encoder trained from scratch.",
     )
 
     # Optimization
-    learning_rate: float = field(
-        default=3e-4,
-        metadata={"help": "Peak learning rate of everything but the backbone. The default is ours."},
+    learning_rate: float = HfArg(
+        default=3e-4, help="Peak learning rate of everything but the backbone. The default is ours."
     )
-    backbone_learning_rate: float | None = field(
+    backbone_learning_rate: float | None = HfArg(
         default=None,
-        metadata={
-            "help": "Peak learning rate of the backbone. Default: a tenth of learning_rate, meant for a "
-            "pretrained backbone (the factor is ours); set it to learning_rate for one trained from scratch."
-        },
+        help="Peak learning rate of the backbone. Default: a tenth of learning_rate, meant for a pretrained backbone "
+        "(the factor is ours); set it to learning_rate for one trained from scratch.",
     )
-    weight_decay: float = field(
-        default=0.05,
-        metadata={"help": "Weight decay of matrices and kernels; never of biases, norms, class tokens and positions."},
+    weight_decay: float = HfArg(
+        default=0.05, help="Weight decay of matrices and kernels; biases, norms, class tokens and positions have none."
     )
-    lr_scheduler_type: SchedulerType | str = field(
-        default="cosine",
-        metadata={"help": "Shape of both learning rates over time: cosine, linear, constant, ..."},
+    lr_scheduler_type: SchedulerType | str = HfArg(
+        default="cosine", help="Shape of both learning rates over time: cosine, linear, constant, ..."
     )
-    warmup_steps: float = field(
-        default=0.05,
-        metadata={"help": "Steps over which both learning rates grow from 0; below 1 it is a share of all steps."},
+    warmup_steps: float = HfArg(
+        default=0.05, help="Steps over which both learning rates grow from 0; a value below 1 is a share of all steps."
     )
-    precision: Literal["auto", "float32", "bf16", "fp16"] = field(
+    precision: Literal["auto", "float32", "bf16", "fp16"] = HfArg(
         default="auto",
-        metadata={
-            "help": "Precision of the forward pass in training and in the validation during training; losses and "
-            "weights stay float32, and so do the final scores. auto: bf16 where the GPU or CPU has units for it, "
-            "else float32. fp16 needs a GPU. Sets the flags bf16 and fp16."
-        },
+        help="Precision of the forward pass in training and in the validation during training; losses and weights "
+        "stay float32, and so do the final scores. auto: bf16 where the GPU or CPU has units for it, else float32. "
+        "fp16 needs a GPU. Sets the flags bf16 and fp16.",
     )
 
     # Batches
-    class_aware_sampling: bool = field(
+    class_aware_sampling: bool = HfArg(
         default=True,
-        metadata={
-            "help": "Give each action that is present in a batch at least min_samples_per_class samples, so "
-            "that it has positives. Needs a data set with columns; streams and plain torch data sets are "
-            "shuffled as usual."
-        },
+        help="Give each action in a batch at least min_samples_per_class samples, so that every sample has a positive. "
+        "Needs a data set with columns; streams and plain torch data sets are shuffled as usual.",
     )
-    min_samples_per_class: int = field(
-        default=2,
-        metadata={"help": "At least so many samples of each action present in a batch; at most the batch size."},
+    min_samples_per_class: int = HfArg(
+        default=2, help="Least number of samples of each action in a batch; at most the batch size."
     )
-    label_column: str = field(
-        default="action",
-        metadata={"help": "Column of the training data that holds the action, for the batch sampler."},
+    label_column: str = HfArg(
+        default="action", help="Column of the training data that holds the action, for the batch sampler."
     )
-    dataloader_drop_last: bool = field(
+    dataloader_drop_last: bool = HfArg(
         default=True,
-        metadata={
-            "help": "Leave out the training samples that do not fill the last batch of an epoch. Evaluation "
-            "always counts every sample once."
-        },
+        help="Drop the training samples that do not fill the last batch of an epoch. Evaluation always counts every "
+        "sample once.",
     )
-    dataloader_num_workers: int | None = field(
+    dataloader_num_workers: int | None = HfArg(
         default=None,
-        metadata={
-            "help": "Processes that read and transform pictures while the model trains. Default: 1 where training "
-            "runs on CPU cores, which it shares; beside a GPU the cores of each process less one, at most 8; 0 where a "
-            "process cannot be forked or has too little shared memory. Batches are the same with any number."
-        },
+        help="Processes that read and transform pictures while the model trains. Default: 1 on a CPU, whose cores it "
+        "shares with training; with a GPU the cores of each process minus one, at most 8; 0 where processes cannot be "
+        "forked or shared memory is too small. The number does not change the batches.",
     )
-    logging_nan_inf_filter: bool = field(
+    logging_nan_inf_filter: bool = HfArg(
         default=False,
-        metadata={
-            "help": "Log the mean of the earlier losses in place of one that is NaN or infinite. Needs a look at each "
-            "step's loss, for which a GPU is waited for, and hides what the doctor looks for."
-        },
+        help="Replace a NaN or infinite loss in the log by the mean of the earlier losses. This waits for the GPU at "
+        "each step, and hides the signs that the doctor looks for.",
     )
-    remove_unused_columns: bool = field(
+    remove_unused_columns: bool = HfArg(
+        default=False, help="Must stay false if a transform of the data set reads the images."
+    )
+    evaluate_last_checkpoint: bool = HfArg(
         default=False,
-        metadata={"help": "Must stay false where images are read by a transform of the data set."},
+        help="train.py: evaluate the last epoch, too, into the folder last/, and not only the one that validation "
+        "selects.",
     )
-    evaluate_last_checkpoint: bool = field(
-        default=False,
-        metadata={
-            "help": "train.py: evaluate the last epoch too, into the folder last/, not only the one that "
-            "validation selects."
-        },
-    )
-    label_names: list[str] | None = field(
-        default_factory=lambda: ["labels"], metadata={"help": "Inputs of the model that are labels."}
+    label_names: list[str] | None = HfArg(
+        default_factory=lambda: ["labels"], help="Inputs of the model that are labels."
     )
 
-    ddp_find_unused_parameters: bool | None = field(
-        default=False,
-        metadata={"help": "Whether DistributedDataParallel looks, in each step, for weights that had no part in it."},
+    ddp_find_unused_parameters: bool | None = HfArg(
+        default=False, help="Whether DistributedDataParallel searches each step for weights that it did not use."
     )
-    ddp_timeout: int = field(
+    ddp_timeout: int = HfArg(
         default=600,
-        metadata={
-            "help": "With several processes: seconds that one waits for the others in an exchange before it gives "
-            "up. A process that is killed is noticed at once; this is for one that hangs."
-        },
+        help="With several processes: seconds that one waits for the others before it gives up. A killed process is "
+        "noticed at once; this is for one that hangs.",
     )
 
     def __post_init__(self) -> None:
@@ -239,7 +213,7 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         if str(own.resume_from_checkpoint).lower() == "false":  # over a recipe that says true
             own.resume_from_checkpoint = None
         if not torch.cuda.is_available():
-            self.dataloader_pin_memory = False  # it speeds copies to a GPU; without one torch only warns about it
+            self.dataloader_pin_memory = False  # speeds up copies to a GPU; without one torch only warns
         if self.precision == "float32":
             self.mixed_precision = "no"  # whatever `accelerate launch` has put into the environment
         if self.backbone_learning_rate is None:
@@ -247,19 +221,19 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         self.refuse_selection_on_test(None)
         if self.push_to_hub and "checkpoint" in str(self.hub_strategy.value):
             raise ValueError(
-                f"hub_strategy={self.hub_strategy.value} would publish the state of the training, which tells paths of "
-                "this machine: use every_save, or end, and copy a checkpoint's folder to go on elsewhere."
+                f"hub_strategy={self.hub_strategy.value} would publish the state of the training, which contains paths "
+                "of this machine: use every_save or end. To go on elsewhere, copy a checkpoint's folder."
             )
 
     def refuse_selection_on_test(self, eval_dataset: Any) -> None:
-        """Check that the best model, early stopping and the like are decided on a validation split.
+        """Check that a validation split decides about the best model and early stopping.
 
         Args:
-            eval_dataset: one data set or a mapping from split to data set, as `Trainer` takes it; None checks
-                the metric's name alone.
+            eval_dataset: one data set or a mapping from split to data set, as `Trainer` takes it; None checks only the
+                metric's name.
 
         Raises:
-            ValueError: if the metric, the key that it begins with, or the data set's own `split` says test.
+            ValueError: if the metric, the key that it begins with, or the data set's own `split` contains "test".
         """
         metric = self.metric_for_best_model
         if metric is None:
@@ -277,15 +251,15 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """The trainable parameters by learning rate and weight decay, for an optimizer.
 
-        The backbone is everything under a module named `backbone`, but for LoRA's adapters: they start from nothing
-        and take the learning rate of the head. Decayed are the weights of linear and convolution layers; not biases,
-        norms, embeddings and bare parameters (class and register tokens, positions, layer scales).
+        The backbone is everything under a module named `backbone`, except LoRA's adapters: they start from zero and
+        take the learning rate of the head. Weight decay applies to the weights of linear and convolution layers, but
+        not to biases, norms, embeddings and bare parameters (class and register tokens, positions, layer scales).
 
         Args:
-            model: the model or a wrapper of it; parameters that need no gradient are left out.
+            model: the model or a wrapper of it; frozen parameters are left out.
 
         Returns:
-            Up to four groups with "name", "params", "lr" and "weight_decay", those of the head first.
+            Up to four groups with "name", "params", "lr" and "weight_decay"; the head's come first.
         """
         embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
@@ -317,31 +291,19 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
             value = getattr(self, name)
             if isinstance(value, str) and value.startswith("{"):
                 parse_json(value, name)
-        for name in ("contrastive_weight", "sparsity_weight", "learning_rate", "backbone_learning_rate"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < float("inf"):
-                raise ValueError(f"{name} must be a number of at least 0, got {value}.")
         if not 0 < self.temperature < float("inf"):
-            raise ValueError(f"temperature must be over 0, got {self.temperature}.")
-        if not 0 <= self.sparsity_warmup_ratio <= 1:
-            raise ValueError(
-                f"sparsity_warmup_ratio is a share of all steps between 0 and 1, got {self.sparsity_warmup_ratio}."
-            )
+            raise ValueError(f"temperature must be a finite number greater than 0, got {self.temperature}.")
         for name, known in (("sparsity_reduction", ("sum", "mean")), ("precision", _PRECISIONS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
-        if self.min_samples_per_class < 1:
-            raise ValueError(f"min_samples_per_class must be at least 1, got {self.min_samples_per_class}.")
         if self.class_aware_sampling and self.min_samples_per_class > self.per_device_train_batch_size:
             raise ValueError(
                 f"min_samples_per_class={self.min_samples_per_class} does not fit in "
-                f"per_device_train_batch_size={self.per_device_train_batch_size}; lower the one, raise the "
-                "other, or set class_aware_sampling=False."
+                f"per_device_train_batch_size={self.per_device_train_batch_size}: lower the first, raise the second, "
+                "or set class_aware_sampling=False."
             )
         if self.label_smoothing_factor:
-            raise ValueError(
-                "label_smoothing_factor must be 0: the cross-entropy is the model's own and is not smoothed."
-            )
+            raise ValueError("label_smoothing_factor must be 0: the model computes its own cross-entropy, unsmoothed.")
 
     def _choose_precision(self) -> None:
         """Sets bf16 and fp16 from `precision`; auto follows a flag, then the launcher, then the hardware."""
@@ -354,7 +316,7 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         else:
             for flag in ("bf16", "fp16"):
                 if getattr(own, flag) and self.precision != flag:
-                    raise ValueError(f"precision={self.precision!r} contradicts {flag}=True; give one of them.")
+                    raise ValueError(f"precision={self.precision!r} contradicts {flag}=True: give only one of them.")
             own.bf16, own.fp16 = self.precision == "bf16", self.precision == "fp16"
         if own.fp16 and (own.use_cpu or not torch.accelerator.is_available()):
             raise ValueError("precision='fp16' needs a GPU; use auto, bf16 or float32 on a CPU.")

@@ -1,4 +1,4 @@
-"""What train.py trains and validates on, as its arguments say: loaded as a whole, streamed, or as cached features."""
+"""The training and validation parts of train.py: loaded as a whole, streamed, or as cached features."""
 
 import re
 import warnings
@@ -17,7 +17,7 @@ from .arguments import DataArguments, ModelArguments
 from .feature_cache import cache_features
 from .training_args import CDETrainingArguments
 
-# Of a streamed training part, which may be larger than memory; a loaded one is compared with as a whole.
+# Size of the bank from a streamed training part, which may be larger than memory; a loaded part is used as a whole.
 _STREAMED_BANK_PAIRS = 1000
 
 
@@ -26,7 +26,7 @@ def training_splits(data: DataArguments, args: CDETrainingArguments) -> dict[str
 
     Args:
         data: Which pairs.
-        args: For the seed. What a stream cannot give is switched off in it, with a warning.
+        args: Gives the seed. Options that a stream does not support are switched off in it, with a warning.
 
     Raises:
         ValueError, OSError: See `load_shifts` and `take_subsets`.
@@ -37,8 +37,8 @@ def training_splits(data: DataArguments, args: CDETrainingArguments) -> dict[str
     if args.class_aware_sampling:
         args.class_aware_sampling = False
         warnings.warn(
-            "Streamed pairs are shuffled within blocks, and their batches are not class-aware: an action may stand in "
-            "one without a positive; --class_aware_sampling false says that it is meant.",
+            "Streamed pairs are shuffled within blocks, and their batches are not class-aware: an action may appear in "
+            "one without a positive. --class_aware_sampling false silences this warning.",
             stacklevel=2,
         )
     return load_shifts(data.source, data.view, shift, stream_buffer=data.stream_buffer)
@@ -47,13 +47,13 @@ def training_splits(data: DataArguments, args: CDETrainingArguments) -> dict[str
 def training_transforms(
     data: DataArguments, model: Any, processor: Any, actions: list[str], seed: int
 ) -> tuple[PairTransform, PairTransform]:
-    """How pictures are shown in evaluation, and how in training.
+    """The transforms of evaluation and of training.
 
     Args:
         data: The view, and whether to augment.
-        model: For what it takes beside the pictures.
-        processor: For size and colours.
-        actions: Names of the classes; where they tell sides, no picture is mirrored.
+        model: Names the inputs that it takes with the pictures.
+        processor: Gives size and colours.
+        actions: Names of the classes; if they distinguish left and right, no picture is mirrored.
         seed: Of the augmentation.
     """
     seen = {"crop": "box" if data.view == "single" else "none", "extras": model.extra_inputs}
@@ -70,12 +70,12 @@ def training_parts(
     plain: PairTransform,
     augmented: PairTransform,
 ) -> tuple[Any, dict[str, Any]]:
-    """The training part and those to validate on, ready for the trainer.
+    """The training part and the validation parts, ready for the trainer.
 
     Args:
         model_args: Whether features are cached, and where.
         args: Of the training.
-        model: What is trained.
+        model: The model to train.
         splits: From `training_splits`.
         plain, augmented: From `training_transforms`.
 
@@ -96,22 +96,19 @@ def training_parts(
             autocast=torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None,
             num_workers=args.dataloader_num_workers or 0,
         )
-        # Features are read in less time than another process takes to hand them over.
-        args.dataloader_num_workers, args.dataloader_prefetch_factor, args.dataloader_persistent_workers = (
-            0,
-            None,
-            False,
-        )
+        # Reading features takes less time than receiving them from another process.
+        args.dataloader_num_workers, args.dataloader_prefetch_factor = 0, None
+        args.dataloader_persistent_workers = False
     return parts.pop("train"), parts
 
 
 def bank_of(train: Any) -> Any:
-    """The training pairs that others are compared with: all, or some of a stream."""
+    """The training pairs that other pairs are compared with: all of them, or a sample of a stream."""
     return train.sample(_STREAMED_BANK_PAIRS) if isinstance(train, PairStream) else train
 
 
 def sentence_of(error: BaseException) -> str:
-    """What an error says; of one that a worker of a data loader raised, without the worker's traceback."""
+    """The message of an error; without the traceback that a worker of a data loader adds."""
     text = str(error)
     if "\nOriginal Traceback" in text:
         text = re.split(r"\n[\w.]+: ", text)[-1]

@@ -116,7 +116,7 @@ def test_ctrl_c_ends_the_training_and_the_same_command_goes_on(tmp_path, monkeyp
     ("changes", "arguments", "sentence"),
     [
         ({"flags": {"temprature": 1}}, (), "unknown argument '--temprature'; did you mean '--temperature'?"),
-        ({"flags": {"temperature": -1}}, (), "temperature must be over 0"),
+        ({"flags": {"temperature": -1}}, (), "temperature must be a finite number greater than 0"),
         (
             {"flags": {"delta_dim": "wide"}},
             (),

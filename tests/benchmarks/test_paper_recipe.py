@@ -101,7 +101,7 @@ def test_files_that_are_no_recipe(tmp_path):
         load_recipe(tmp_path / "list.yaml")
     for text, words in (
         ("name: a\nname: b", "the key 'name' twice"),
-        ("name: &a b\ntitle: *a", "names of other values"),
+        ("name: &a b\ntitle: *a", "an alias such as"),
     ):
         (tmp_path / "bad.yaml").write_text(text)
         with pytest.raises(ValueError, match=f"bad.yaml at line 2: not plain YAML.*{words}"):
