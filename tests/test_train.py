@@ -139,6 +139,7 @@ def test_the_card_holds_the_measured_numbers(run):
     for name, values in metrics["splits"].items():
         assert f"| {name} |" in card.text and f"{values['accuracy']:.3f}" in card.text
     assert metrics["training"]["command"] in card.text
+    assert "Scores were computed in float32; training ran in bf16." in card.text
     assert "rendered rooms" not in card.text  # these pairs were not rendered
 
 
@@ -233,7 +234,7 @@ def test_a_stream_that_breaks_off_gets_one_sentence(data, tmp_path, monkeypatch)
         (["--method_options={"], "method_options is not JSON"),
         (['--method_options={"critic": 1}'], "CDEConfig has no field 'critic'"),
         (["--train_objects=99"], "train_objects=99 must lie in [1, "),
-        (["--streaming=true", "--train_objects=3"], "train_objects chooses among all pairs"),
+        (["--streaming=true", "--train_objects=3"], "train_objects needs a list of all pairs"),
         (["--streaming=true", "--stream_buffer=0"], "stream_buffer=0 must be at least 1"),
         (["--cache_features=true"], "cache_features needs a backbone that is not trained"),
         (["--evaluate_last_checkpoint=true", "--save_strategy=best"], "evaluate_last_checkpoint needs save_strategy"),

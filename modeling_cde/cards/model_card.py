@@ -100,6 +100,8 @@ def render_model_card(
         view=arguments.get("view"),
         image_size=plain(arguments["image_size"]),
         results=results_table(splits),
+        precision=plain(metrics.get("precision", "")),  # older runs have none
+        trained_in=plain(training.get("precision", "")),
         train_accuracy=metrics.get("train", {}).get("accuracy"),
         gap=", ".join(f"{value:.3f} on {plain(split)}" for split, value in metrics["gap"].items()),
         used_twice=[

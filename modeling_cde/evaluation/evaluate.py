@@ -290,7 +290,3 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         sys.exit(f"modeling_cde.evaluation: {error}")
     print(results_table(metrics))
-
-
-if __name__ == "__main__":
-    main()
