@@ -18,7 +18,7 @@ from transformers import TrainerCallback
 from modeling_cde.data.collator import PairCollator
 from modeling_cde.models.modeling_neighbours import NeighboursForActionClassification
 from modeling_cde.training.distributed import check_same_everywhere, gather_rows, tells_of_lost_processes
-from modeling_cde.training.losses import CDELoss
+from modeling_cde.training.losses import CDELoss, weighted_sum
 from modeling_cde.training.trainer import CDETrainer
 from modeling_cde.training.training_args import CDETrainingArguments
 from tests.data.streamed_pairs import stream_of, write_files
@@ -61,7 +61,8 @@ def global_gradients(accumulate: int) -> list[torch.Tensor]:
     model = encoder()
     for x, labels in zip(inputs().chunk(accumulate), LABELS.chunk(accumulate), strict=True):
         delta = model(x)
-        (CDELoss()((delta**2).mean(), delta, labels)["loss"] / accumulate).backward()
+        terms = CDELoss()({"loss": (delta**2).mean(), "delta": delta}, labels)
+        (weighted_sum(terms, CDELoss().weights) / accumulate).backward()
     return [p.grad for p in model.parameters()]
 
 
@@ -73,8 +74,8 @@ def ddp_gradients(accumulate: int) -> tuple[list[torch.Tensor], list[float]]:
         own = slice(len(x) // 2 * dist.get_rank(), len(x) // 2 * (dist.get_rank() + 1))
         model.require_backward_grad_sync = step == accumulate - 1
         delta = model(x[own])
-        terms = CDELoss()((delta**2).mean(), delta, labels[own], gather=gather_rows)
-        (terms["loss"] / accumulate).backward()
+        terms = CDELoss()({"loss": (delta**2).mean(), "delta": delta}, labels[own])
+        (weighted_sum(terms, CDELoss().weights) / accumulate).backward()
         logged += [terms["contrastive"].item(), terms["anchors_without_positive"].item()]
     return [p.grad for p in model.parameters()], logged
 
