@@ -68,7 +68,9 @@ class CDETrainer(StreamingTrainer):
     ) -> None:
         args = CDETrainingArguments() if args is None else args
         if kwargs.get("compute_loss_func") is not None:
-            raise ValueError("CDETrainer: compute_loss_func is not used; pass a function of (outputs, labels) as loss=.")
+            raise ValueError(
+                "CDETrainer: compute_loss_func is not used; pass a function of (outputs, labels) as loss=."
+            )
         args.refuse_selection_on_test(kwargs.get("eval_dataset"))
         if args.gradient_checkpointing and not getattr(model, "supports_gradient_checkpointing", True):
             backbone = getattr(getattr(model.config, "backbone_config", None), "model_type", type(model).__name__)
@@ -179,7 +181,9 @@ class CDETrainer(StreamingTrainer):
             if getattr(self.compute_loss, "__func__", None) is CDETrainer.compute_loss:
                 # Not the mean of the batches' sums: a term may be a mean over something else than samples.
                 loss = sum(weight * means[name] for name, weight in self._weights_of(means).items())
-            output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in {**means, "loss": loss}.items()})
+            output.metrics.update(
+                {f"{metric_key_prefix}_{name}": value for name, value in {**means, "loss": loss}.items()}
+            )
         return output
 
     def prediction_step(

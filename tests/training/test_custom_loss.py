@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
 from transformers import TrainerCallback
 
 from modeling_cde.training.losses import CDELoss
@@ -10,6 +9,7 @@ from modeling_cde.training.trainer import CDETrainer
 from tests.models.auxiliary_model import tiny_auxiliary
 from tests.tiny_models import tiny_cde
 from tests.tiny_pairs import pairs, quick
+from tests.training.own_losses import OwnTrainer, Scaled
 
 RAGGED = {"per_device_eval_batch_size": 5}  # of 13 samples: batches of 5, 5 and 3
 
@@ -20,15 +20,6 @@ class PlusHundred(CDETrainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
         loss = loss + 100 + 7 * len(inputs["labels"])
-        return (loss, outputs) if return_outputs else loss
-
-
-class Own(CDETrainer):
-    """Knows nothing of the terms."""
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        outputs = model(**inputs)
-        loss = outputs.loss + outputs.delta.square().mean()
         return (loss, outputs) if return_outputs else loss
 
 
@@ -45,7 +36,7 @@ def mean_of_batches(trainer, data, sizes=(5, 5, 3)):
     return total / sum(sizes)
 
 
-@pytest.mark.parametrize("kind", [PlusHundred, Own])
+@pytest.mark.parametrize("kind", [PlusHundred, OwnTrainer])
 def test_an_overridden_compute_loss_is_evaluated_as_its_own_mean_over_samples(tmp_path, kind):
     args = quick(tmp_path, **RAGGED)
     data = pairs(13)
@@ -207,20 +198,6 @@ def test_what_a_loss_must_not_return_is_named(tmp_path, terms, weights, message)
 
 
 # A loss with parameters
-
-
-class Scaled(nn.Module):
-    """Logits divided by a temperature that is learned, and a count of the batches seen."""
-
-    def __init__(self):
-        super().__init__()
-        self.log_temperature = nn.Parameter(torch.zeros(()))
-        self.register_buffer("batches", torch.zeros((), dtype=torch.long))
-
-    def forward(self, outputs, labels):
-        if self.training:
-            self.batches += 1
-        return {"scaled": nn.functional.cross_entropy(outputs.logits / self.log_temperature.exp(), labels)}
 
 
 def train_scaled(folder, **options):
