@@ -34,7 +34,7 @@ LOSS = "loss.safetensors"
 class CDETrainer(StreamingTrainer):
     """Trainer of `CDEForActionClassification` and of every model with its inputs and outputs.
 
-    The trainer minimises the weighted sum of the loss's terms. The default loss is `CDELoss`: the model's `outputs.loss`
+    The trainer minimises the weighted sum of the loss's terms. The default is `CDELoss`: the model's `outputs.loss`
     plus the contrastive and the sparsity term on `outputs.delta`, or on every patch of `outputs.patch_delta` if the
     model's config says `patch_loss="per_patch"`. Train a model without `delta` with both weights 0.
 
@@ -69,7 +69,7 @@ class CDETrainer(StreamingTrainer):
         args = CDETrainingArguments() if args is None else args
         if kwargs.get("compute_loss_func") is not None:
             raise ValueError(
-                "CDETrainer: compute_loss_func is not used; pass a function of (outputs, labels) as loss=."
+                "CDETrainer: compute_loss_func is not used: pass loss=, a function of (outputs, labels)."
             )
         args.refuse_selection_on_test(kwargs.get("eval_dataset"))
         if args.gradient_checkpointing and not getattr(model, "supports_gradient_checkpointing", True):
