@@ -44,5 +44,6 @@ def loss_weights(kept: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[
     """
     if (weights := kept.get("loss_weights")) is not None:
         return dict(weights)
-    own = {name: arguments.get(f"{name}_weight") for name in ("contrastive", "sparsity")}
-    return None if None in own.values() else {"cross_entropy": 1.0, "auxiliary": 1.0, **own}
+    named = {name: arguments.get(f"{name}_weight") for name in ("contrastive", "sparsity")}
+    own = {name: weight for name, weight in named.items() if weight is not None}
+    return {"cross_entropy": 1.0, "auxiliary": 1.0, **own} if own else None
