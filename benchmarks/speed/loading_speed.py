@@ -132,7 +132,7 @@ def train_step(config: dict[str, Any], image_size: int, batch_size: int, recipe:
         with torch.autocast(device.type, torch.bfloat16, enabled=low):
             outputs = model(pixel_values=pixels, labels=labels)
             total = weighted_sum(loss(outputs, labels), loss.weights)
-        total.backward()
+        torch.autograd.backward(total)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if device.type == "cuda":

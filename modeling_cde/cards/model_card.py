@@ -212,7 +212,9 @@ def _loss(run: RunFiles) -> str:
         "sparsity": "L1 of the delta",
     }
     names = [name for name in logged_terms([weights]) if weights[name] and name != "auxiliary"]
-    parts = [("" if weights[name] == 1 and name == "cross_entropy" else f"{weights[name]:g} · ", name) for name in names]
+    parts = [
+        ("" if weights[name] == 1 and name == "cross_entropy" else f"{weights[name]:g} · ", name) for name in names
+    ]
     return " + ".join(f"{weight}{titles.get(name) or plain(title(name))}" for weight, name in parts)
 
 

@@ -9,6 +9,7 @@ Notable:
 """
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,7 @@ class CDETrainer(StreamingTrainer):
     ) -> None:
         args = CDETrainingArguments() if args is None else args
         if kwargs.get("compute_loss_func") is not None:
-            raise ValueError(
-                "CDETrainer: compute_loss_func is not used: pass loss=, a function of (outputs, labels)."
-            )
+            raise ValueError("CDETrainer: compute_loss_func is not used: pass loss=, a function of (outputs, labels).")
         args.refuse_selection_on_test(kwargs.get("eval_dataset"))
         if args.gradient_checkpointing and not getattr(model, "supports_gradient_checkpointing", True):
             backbone = getattr(getattr(model.config, "backbone_config", None), "model_type", type(model).__name__)
@@ -82,7 +81,7 @@ class CDETrainer(StreamingTrainer):
         # Every term is a mean over the micro-batch: Trainer is to divide it, once, by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = False
-        self.loss = CDELoss.from_args(args, getattr(self.model, "config", None)) if loss is None else loss
+        self.loss: Any = CDELoss.from_args(args, getattr(self.model, "config", None)) if loss is None else loss
         self._train_along(self.loss)
         self._trained, self._evaluated = TermMeans(), TermMeans()
         self._batch_counts = True
@@ -139,19 +138,20 @@ class CDETrainer(StreamingTrainer):
         for parameter in own:
             if self.args.world_size > 1:
                 broadcast(parameter.data)
-                parameter.register_hook(lambda gradient: self.accelerator.reduce(gradient, "mean"))
+                mean = partial(self.accelerator.reduce, reduction="mean")
+                parameter.register_hook(mean)  # type: ignore[no-untyped-call]
         if own:
             self.add_callback(_ClearGradients)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save and _has_state(self.loss):
-            write_state(Path(output_dir, LOSS), self.loss.state_dict())  # type: ignore[attr-defined]
+            write_state(Path(output_dir, LOSS), self.loss.state_dict())
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None and _has_state(self.loss):
-            self.loss.load_state_dict(read_state(Path(checkpoint, LOSS)))  # type: ignore[attr-defined]
+            self.loss.load_state_dict(read_state(Path(checkpoint, LOSS)))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the averaged terms to the training logs; see `transformers.Trainer.log`."""
