@@ -14,7 +14,6 @@ from transformers import TrainerCallback
 from ..analysis.doctor.findings import NOT_FINITE, Finding, Settings
 from ..analysis.doctor.signs import not_finite
 from ..analysis.doctor.training_log import examine_log
-from ..analysis.loss_terms import loss_weights
 
 
 class DoctorCallback(TrainerCallback):  # type: ignore[misc]
@@ -87,15 +86,6 @@ def has_finite_weights(model: torch.nn.Module) -> bool:
 def settings_of(args: Any, state: Any, model: Any) -> Settings:
     """What the arguments, the trainer's state and the model say about the training."""
     config = getattr(model, "config", None)
-    per_patch = getattr(config, "delta_mode", "") == "patch" and getattr(config, "patch_loss", "") == "per_patch"
-    in_a_batch = args.per_device_train_batch_size * max(1, args.world_size)
-    return Settings(
-        weights=loss_weights(state.stateful_callbacks, vars(args)),
-        sparsity_warmup_ratio=getattr(args, "sparsity_warmup_ratio", 0.0),
-        num_actions=getattr(config, "num_labels", None),
-        max_steps=state.max_steps,
-        learning_rate=args.learning_rate,
-        class_aware=getattr(args, "class_aware_sampling", None),
-        contrastive_samples=in_a_batch * (config.top_k_patches if config is not None and per_patch else 1),
-        half_precision=args.fp16,
-    )
+    of_model = {name: getattr(config, name, None) for name in ("delta_mode", "patch_loss", "top_k_patches")}
+    known = {"num_actions": getattr(config, "num_labels", None), "max_steps": state.max_steps}
+    return Settings.of({**vars(args), **of_model}, state.stateful_callbacks, max(1, args.world_size), **known)

@@ -20,7 +20,6 @@ from typing import Any
 
 from ...kept_files import as_they_were_written, read_object
 from ..delta_set import DELTAS_FILE, DeltaSet, load_delta_sets
-from ..loss_terms import loss_weights
 from . import findings, signs
 from .findings import Finding, Settings
 from .seeds import as_result, examine_runs, group_by_seed
@@ -85,7 +84,7 @@ def _examined(
     broken = _not_finite(splits, sets)
     found += broken
     _note(result, findings.NOT_FINITE)
-    usable = {name: values for name, values in sets.items() if _is_finite(values)}
+    usable = {name: values for name, values in sets.items() if len(values) and not _broken_arrays(values)}
     iid = next((name for name in ("validation", "test") if name in usable), None)
     if iid is not None:
         found += _of_arrays(usable[iid], settings)
@@ -144,23 +143,8 @@ def settings_of(
     splits: dict[str, Any] = (metrics or {}).get("splits", {})
     named = {name for split in splits.values() for name in split.get("accuracy_by_action", {})}
     actions = next((len(values.actions) for values in sets.values()), None) or len(named) or None
-    return Settings(
-        weights=loss_weights((state or {}).get("stateful_callbacks", {}), arguments),
-        sparsity_warmup_ratio=arguments.get("sparsity_warmup_ratio") or 0.0,
-        num_actions=actions,
-        max_steps=(state or {}).get("max_steps"),
-        learning_rate=arguments.get("learning_rate"),
-        class_aware=arguments.get("class_aware_sampling"),
-        contrastive_samples=_contrastive_samples(arguments),
-        half_precision=bool(arguments.get("fp16")),
-    )
-
-
-def _contrastive_samples(arguments: Mapping[str, Any]) -> int | None:
-    """See `Settings.contrastive_samples`; for one process, because the number of processes is not recorded."""
-    batch = arguments.get("per_device_train_batch_size")
-    per_patch = arguments.get("delta_mode") == "patch" and arguments.get("patch_loss") == "per_patch"
-    return None if batch is None else int(batch) * (int(arguments.get("top_k_patches", 1)) if per_patch else 1)
+    kept, max_steps = (state or {}).get("stateful_callbacks", {}), (state or {}).get("max_steps")
+    return Settings.of(arguments, kept, num_actions=actions, max_steps=max_steps)  # of one process, as far as is known
 
 
 def shifted_pairs(splits: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -178,13 +162,18 @@ def _not_finite(splits: Mapping[str, Any], sets: Mapping[str, DeltaSet]) -> list
     """One finding for all splits that have the same trouble."""
     where: dict[tuple[str, ...], list[str]] = {}
     for name in dict.fromkeys([*sets, *splits]):
-        kinds = ("delta", "states", "logits")
-        broken = [kind for kind in kinds if name in sets and not _all_finite(getattr(sets[name], kind))]
+        broken = _broken_arrays(sets[name]) if name in sets else []
         if not math.isfinite(splits.get(name, {}).get("cross_entropy") or 0.0):
             broken.append("cross_entropy")
         if broken:
             where.setdefault(tuple(broken), []).append(name)
     return [signs.not_finite(broken, f"in {', '.join(names)}") for broken, names in where.items()]
+
+
+def _broken_arrays(values: DeltaSet) -> list[str]:
+    import numpy as np
+
+    return [kind for kind in ("delta", "states", "logits") if not np.isfinite(getattr(values, kind)).all()]
 
 
 def _of_arrays(values: DeltaSet, settings: Settings) -> list[Finding | None]:
@@ -228,16 +217,6 @@ def _note(result: Examination, sign: str, reason: str = "") -> None:
     elif sign not in result.checked:
         result.skipped.pop(sign, None)
         result.checked.append(sign)
-
-
-def _is_finite(values: DeltaSet) -> bool:
-    return len(values) > 0 and all(_all_finite(array) for array in (values.delta, values.states, values.logits))
-
-
-def _all_finite(array: Any) -> bool:
-    import numpy as np
-
-    return bool(np.isfinite(array).all())
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

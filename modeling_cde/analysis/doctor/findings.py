@@ -8,7 +8,9 @@ ResNets whose trouble was provoked. Nothing was measured with a pretrained backb
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from ..loss_terms import loss_weights
 
 NOT_FINITE = "numbers that are not finite"
 COLLAPSED = "collapsed deltas"
@@ -123,6 +125,30 @@ class Settings:
     class_aware: bool | None = None
     contrastive_samples: int | None = None
     half_precision: bool = False
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any], kept: Mapping[str, Any], processes: int = 1, **known: Any) -> "Settings":
+        """What the arguments of a training, those of its model among them, and its trainer state say.
+
+        Args:
+            arguments: by name.
+            kept: `stateful_callbacks` of the trainer state.
+            processes: that train together.
+            **known: the other attributes.
+        """
+        samples = arguments.get("per_device_train_batch_size")
+        if samples is not None:
+            per_patch = arguments.get("delta_mode") == "patch" and arguments.get("patch_loss") == "per_patch"
+            samples = int(samples) * processes * (int(arguments.get("top_k_patches", 1)) if per_patch else 1)
+        return cls(
+            weights=loss_weights(kept, arguments),
+            sparsity_warmup_ratio=arguments.get("sparsity_warmup_ratio") or 0.0,
+            learning_rate=arguments.get("learning_rate"),
+            class_aware=arguments.get("class_aware_sampling"),
+            contrastive_samples=samples,
+            half_precision=bool(arguments.get("fp16")),
+            **known,
+        )
 
     def chance(self) -> float | None:
         """Cross-entropy, in nats, of guessing evenly among the actions; None if their number is not known."""

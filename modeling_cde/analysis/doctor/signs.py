@@ -27,7 +27,6 @@ def not_finite(names: Sequence[str], where: str, step: int | None = None) -> Fin
     Args:
         names: what is not finite, such as ["loss", "grad_norm"].
         where: the place, for the sentence, such as "in the training log".
-        step: see above.
     """
     if not names:
         return None
@@ -52,7 +51,6 @@ def collapsed(
         reference: "start": the largest value that `length` had in training; "states": the mean length of a state.
         kind: what `reference` is.
         cross_entropy: None if it is not known.
-        settings, step, split: see above.
     """
     limit = findings.SHRUNKEN if kind == "start" else findings.TINY
     ratio = length / reference if reference > findings.ZERO and length > findings.ZERO else 0.0
@@ -84,7 +82,6 @@ def vanished(
         lengths: mean length of the deltas by action.
         accuracy: share of right predictions by action.
         pairs: number of pairs by action.
-        split, settings: see above.
     """
     known = sorted(length for action, length in lengths.items() if pairs[action] >= findings.FEWEST_PAIRS)
     if len(known) < 3:
@@ -123,7 +120,6 @@ def divergence(
         iid: accuracy on the in-distribution split.
         ood: accuracy on the shifted split.
         names: the names of the two splits.
-        settings, step: see above.
         best_before: the highest accuracy on the shifted split at an earlier evaluation of the same training.
     """
     gap = iid - ood
@@ -162,7 +158,6 @@ def dead_classes(
     Args:
         number: how many.
         total: how many actions there are, if known.
-        split, step: see above.
         names: which, if known.
     """
     if number <= 0:
@@ -185,7 +180,6 @@ def dominant(
     Args:
         sums: each weighted term, summed or averaged over the training so far; without terms of weight 0.
         cross_entropy: as it is now; None if the loss has no such term.
-        settings, step: see above.
     """
     sizes = {name: abs(value) for name, value in sums.items() if value != 0}
     whole = sum(sizes.values())
@@ -219,7 +213,6 @@ def idle_contrastive(
     Args:
         contrastive: the term as it is now, without its weight.
         cross_entropy: as it is now.
-        settings, step: see above.
     """
     samples = settings.contrastive_samples
     if settings.weight("contrastive") == 0 or samples is None or samples < 3:
