@@ -37,7 +37,7 @@ from torch.utils.data import DataLoader
 from modeling_cde import CDEForActionClassification
 from modeling_cde.data import PairCollator, PairTransform, load_pairs, pair_features
 from modeling_cde.training.arguments import DataArguments, ModelArguments
-from modeling_cde.training.losses import CDELoss
+from modeling_cde.training.losses import CDELoss, weighted_sum
 from modeling_cde.training.recipe import parse_recipe
 from modeling_cde.training.training_args import CDETrainingArguments, native_bf16
 
@@ -131,8 +131,8 @@ def train_step(config: dict[str, Any], image_size: int, batch_size: int, recipe:
     def step() -> int:
         with torch.autocast(device.type, torch.bfloat16, enabled=low):
             outputs = model(pixel_values=pixels, labels=labels)
-            terms = loss(outputs.loss, outputs.delta, labels)
-        terms["loss"].backward()
+            total = weighted_sum(loss(outputs, labels), loss.weights)
+        torch.autograd.backward(total)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if device.type == "cuda":

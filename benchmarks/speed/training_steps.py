@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModel
 
 from modeling_cde import CDEForActionClassification
 from modeling_cde.training.arguments import DataArguments, ModelArguments
-from modeling_cde.training.losses import CDELoss, TermMeans
+from modeling_cde.training.losses import CDELoss, TermMeans, weighted_sum
 from modeling_cde.training.recipe import parse_recipe
 from modeling_cde.training.training_args import CDETrainingArguments, native_bf16
 
@@ -107,12 +107,10 @@ def training_loss(
         bf16: Whether the forward runs under bf16 autocast.
         loss: The terms' weights; by default those of the paper.
     """
-    per_patch = model.config.delta_mode == "patch" and model.config.patch_loss == "per_patch"
+    loss = loss or CDELoss(patch_loss=model.config.patch_loss)
     with torch.autocast(batch["pixel_values"].device.type, torch.bfloat16, enabled=bf16):
-        outputs = model(**batch)
-        patches = outputs.patch_delta if per_patch else None
-        terms: dict[str, torch.Tensor] = (loss or CDELoss())(outputs.loss, outputs.delta, batch["labels"], patches)
-    return terms
+        terms: dict[str, torch.Tensor] = loss(model(**batch), batch["labels"])
+    return {**terms, "loss": weighted_sum(terms, loss.weights)}
 
 
 def full_step(
@@ -129,7 +127,7 @@ def full_step(
     args = training_arguments()
     low, device = native_bf16() if bf16 is None else bf16, batch["pixel_values"].device
     optimizer = torch.optim.AdamW(args.parameter_groups(model), fused=True)
-    loss = CDELoss(args.contrastive_weight, args.sparsity_weight, args.temperature, args.sparsity_reduction)
+    loss = CDELoss.from_args(args, model.config)
     means = TermMeans()
 
     def step() -> None:

@@ -5,6 +5,7 @@ an estimate and says so.
 """
 
 import json
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 
 import jinja2
 
+from ..analysis.loss_terms import logged_terms, loss_weights, title
+from ..kept_files import read_object
 from ..whole_files import write_whole
 from .card_tables import by_action_table, by_object_table, code, geometry_table, one_line, plain, results_table, table
 from .energy import energy_estimate, is_processor
@@ -126,7 +129,7 @@ def render_model_card(
         data=code(dataset or hub_dataset(run) or Path(training["data"]).name),
         pairs=", ".join(f"{count:d} {plain(split)}" for split, count in training["pairs"].items()),
         command=one_line(training["command"]),
-        loss=_loss(arguments),
+        loss=_loss(run),
         selected=_selected(training.get("selected")),
         training_table=_rows(
             sorted((k, v) for k, v in arguments.items() if v is not None and k not in {*_TOLD_ELSEWHERE, *_MODEL_KEYS})
@@ -201,14 +204,20 @@ def _backbone(run: RunFiles) -> str:
     return f"{shown}, commit {revision}" if revision else shown
 
 
-def _loss(arguments: Mapping[str, Any]) -> str:
-    """The terms that training minimised; a baseline's own term stands in its explanation."""
-    terms = ["cross-entropy"]
-    if contrastive := arguments.get("contrastive_weight"):
-        terms.append(f"{contrastive:g} · supervised contrastive (temperature {arguments['temperature']:g})")
-    if sparsity := arguments.get("sparsity_weight"):
-        terms.append(f"{sparsity:g} · L1 of the delta")
-    return " + ".join(terms)
+def _loss(run: RunFiles) -> str:
+    """The terms that training minimised; the explanation of a baseline describes its own term."""
+    arguments, state = run.training["arguments"], run.folder / "trainer_state.json"
+    kept = read_object(state).get("stateful_callbacks", {}) if state.is_file() else {}
+    weights = loss_weights(kept, arguments) or {"cross_entropy": 1.0}
+    titles = {
+        "contrastive": f"supervised contrastive (temperature {arguments.get('temperature', math.nan):g})",
+        "sparsity": "L1 of the delta",
+    }
+    names = [name for name in logged_terms([weights]) if weights[name] and name != "auxiliary"]
+    parts = [
+        ("" if weights[name] == 1 and name == "cross_entropy" else f"{weights[name]:g} · ", name) for name in names
+    ]
+    return " + ".join(f"{weight}{titles.get(name) or plain(title(name))}" for weight, name in parts)
 
 
 def _selected(chosen: Mapping[str, Any] | None) -> str:

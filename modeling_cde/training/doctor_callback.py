@@ -1,4 +1,4 @@
-"""The doctor while a model trains: says a sign of trouble once the log shows it, and stops a training that is lost.
+"""The doctor while a model trains: reports a sign of trouble once the log shows it, and stops a ruined training.
 
     trainer.add_callback(DoctorCallback())
 
@@ -19,13 +19,13 @@ from ..analysis.doctor.training_log import examine_log
 class DoctorCallback(TrainerCallback):  # type: ignore[misc]
     """Writes one line above the progress bar for each sign of trouble; see docs/doctor.md.
 
-    Each sign is said once, and again only when it got much worse (`Finding.much_worse_than`). Training goes on as if
-    nothing had been said, but for numbers that are not finite: then it stops, and the ruined weights are neither
-    evaluated nor saved, so that the checkpoints of before stay. The weights themselves are looked at whenever they are
-    to be evaluated or saved; not where they are sharded over processes, which could then disagree on stopping.
+    It reports each sign once, and again only when it gets much worse (`Finding.much_worse_than`). Training goes on
+    regardless, unless numbers are not finite: then it stops, and the ruined weights are neither evaluated nor saved, so
+    that the earlier checkpoints stay. The weights themselves are checked whenever they are to be evaluated or saved;
+    not if they are sharded over processes, which could then disagree on stopping.
 
     Attributes:
-        findings: what was said, in order.
+        findings: what was reported, in order.
         stopped: the finding for which the training was stopped, or None.
     """
 
@@ -48,13 +48,6 @@ class DoctorCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Keep ruined weights from being saved; see `transformers.TrainerCallback.on_step_end`."""
-        self._guard(args, state, control, model)
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Keep ruined weights from being saved; see `transformers.TrainerCallback.on_epoch_end`."""
-        self._guard(args, state, control, model)
-
-    def _guard(self, args: Any, state: Any, control: Any, model: Any) -> None:
         sharded = bool(getattr(args, "fsdp", None) or getattr(args, "deepspeed", None))
         due = control.should_save or control.should_evaluate
         if self.stopped is None and due and model is not None and not sharded and not has_finite_weights(model):
@@ -65,8 +58,10 @@ class DoctorCallback(TrainerCallback):  # type: ignore[misc]
         if self.stopped is not None:
             self._stop(self.stopped, state, control)  # the end of the epoch asks for another checkpoint
 
+    on_epoch_end = on_step_end
+
     def _say(self, finding: Finding, state: Any) -> None:
-        """Write it, unless it was said and has not got much worse."""
+        """Write it, unless it was reported and has not got much worse."""
         said = [old for old in self.findings if (old.sign, old.subject) == (finding.sign, finding.subject)]
         if said and not finding.much_worse_than(said[-1]):
             return
@@ -89,18 +84,8 @@ def has_finite_weights(model: torch.nn.Module) -> bool:
 
 
 def settings_of(args: Any, state: Any, model: Any) -> Settings:
-    """What the arguments, the trainer's state and the model say of the training."""
+    """What the arguments, the trainer's state and the model say about the training."""
     config = getattr(model, "config", None)
-    per_patch = getattr(config, "delta_mode", "") == "patch" and getattr(config, "patch_loss", "") == "per_patch"
-    in_a_batch = args.per_device_train_batch_size * max(1, args.world_size)
-    return Settings(
-        contrastive_weight=getattr(args, "contrastive_weight", None),
-        sparsity_weight=getattr(args, "sparsity_weight", None),
-        sparsity_warmup_ratio=getattr(args, "sparsity_warmup_ratio", 0.0),
-        num_actions=getattr(config, "num_labels", None),
-        max_steps=state.max_steps,
-        learning_rate=args.learning_rate,
-        class_aware=getattr(args, "class_aware_sampling", None),
-        contrastive_samples=in_a_batch * (config.top_k_patches if config is not None and per_patch else 1),
-        half_precision=args.fp16,
-    )
+    of_model = {name: getattr(config, name, None) for name in ("delta_mode", "patch_loss", "top_k_patches")}
+    known = {"num_actions": getattr(config, "num_labels", None), "max_steps": state.max_steps}
+    return Settings.of({**vars(args), **of_model}, state.stateful_callbacks, max(1, args.world_size), **known)

@@ -1,19 +1,26 @@
-"""The terms of the training loss: tensors in, named scalars out. No model is known here.
+"""The training loss: named terms, and the weight of each.
 
     L = cross-entropy + α_contrast · L_contrast + α_sparsity · L_sparsity
 
-All is computed in float32 at least, also inside autocast. With several processes pass `gather`: the
-contrastive term then compares the samples of all of them.
+`CDETrainer(loss=...)` takes `CDELoss`, which is the default, or any other module or function of (outputs, labels) that
+returns its terms by name and has their `weights`; see "Add a loss term" in docs/extend.md.
+
+Everything is computed in float32 or better, also inside autocast.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from .contrastive import Gather, at_least_float32, contrastive_terms, supervised_contrastive_loss
+from .distributed import gather_rows
 
-__all__ = ["CDELoss", "TermMeans", "flatten_deltas", "sparsity_loss", "supervised_contrastive_loss"]
+__all__ = ["CDELoss", "TermMeans", "flatten_deltas", "sparsity_loss", "supervised_contrastive_loss", "weighted_sum"]
+
+#: Terms by name, each a scalar or one value per sample.
+Loss = Callable[[Any, torch.Tensor], Mapping[str, torch.Tensor]]
 
 
 def sparsity_loss(delta: torch.Tensor, reduction: str = "sum") -> torch.Tensor:
@@ -39,18 +46,25 @@ def sparsity_loss(delta: torch.Tensor, reduction: str = "sum") -> torch.Tensor:
 
 
 class CDELoss(nn.Module):
-    """The loss of the method as a dict of named terms.
+    """The loss of the method: a model's outputs and labels in, a dict of named terms out.
 
-    The terms are taken on the deltas (B, D) or, if `patch_delta` is passed, on every kept patch of every
-    sample, with the sample's label on all of them. In that case the patches of one sample are positives of
-    each other, no sample is without a positive as long as it keeps two patches, and the sparsity term is the
-    mean over all kept patches.
+    The contrastive and the sparsity term are taken on the deltas or, with `patch_loss="per_patch"` and a model that
+    selects patches, on every selected patch, which takes the label of its sample. The patches of one sample are then
+    positives of each other, so that no sample with two patches is without a positive, and the sparsity term is the mean
+    over all selected patches.
+
+    In training mode the contrastive term compares the samples of all processes, in evaluation mode those of this one.
 
     Args:
         contrastive_weight: α_contrast ≥ 0; 2.0 as published.
         sparsity_weight: α_sparsity ≥ 0; 1.0 as published.
         temperature: τ > 0 of the contrastive term; the default is ours.
         sparsity_reduction: "sum" over dimensions, as published, or "mean".
+        patch_loss: "per_patch" or "aggregated", as in the model's configuration.
+        gather: see `supervised_contrastive_loss`; None compares the samples of this process alone.
+
+    Attributes:
+        weights: the weight of each term in the loss. What `forward` returns besides is logged and not minimised.
     """
 
     def __init__(
@@ -59,64 +73,128 @@ class CDELoss(nn.Module):
         sparsity_weight: float = 1.0,
         temperature: float = 0.1,
         sparsity_reduction: str = "sum",
+        patch_loss: Literal["per_patch", "aggregated"] = "per_patch",
+        *,
+        gather: Gather | None = gather_rows,
     ) -> None:
         super().__init__()
-        self.contrastive_weight = contrastive_weight
-        self.sparsity_weight = sparsity_weight
+        own = {"contrastive": contrastive_weight, "sparsity": sparsity_weight}
+        self.weights: dict[str, float] = {"cross_entropy": 1.0, "auxiliary": 1.0, **own}
         self.temperature = temperature
         self.sparsity_reduction = sparsity_reduction
+        self.patch_loss = patch_loss
+        self.gather = gather
 
-    def forward(
-        self,
-        cross_entropy: torch.Tensor,
-        delta: torch.Tensor,
-        labels: torch.Tensor,
-        patch_delta: torch.Tensor | None = None,
-        *,
-        gather: Gather | None = None,
-        sparsity_scale: float = 1.0,
-    ) -> dict[str, torch.Tensor]:
+    @classmethod
+    def from_args(cls, args: Any, config: Any = None, **options: Any) -> "CDELoss":
+        """The loss that `CDETrainingArguments` and a model's configuration ask for.
+
+        Args:
+            args: `CDETrainingArguments`.
+            config: the model's configuration, for its `patch_loss`.
+            **options: further arguments of a subclass.
+        """
+        return cls(
+            contrastive_weight=args.contrastive_weight,
+            sparsity_weight=args.sparsity_weight,
+            temperature=args.temperature,
+            sparsity_reduction=args.sparsity_reduction,
+            patch_loss=getattr(config, "patch_loss", "per_patch"),
+            **options,
+        )
+
+    def forward(self, outputs: Any, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """Compute all terms.
 
         Args:
-            cross_entropy: scalar, the model's own loss.
-            delta: (B, D) or (B, T-1, D).
+            outputs: a model's outputs, or a dict: `loss`, `delta` (B, D) or (B, T-1, D), and optionally `patch_delta`
+                (B, k, D) or (B, T-1, k, D) and `auxiliary_loss`, a part of `loss`.
             labels: (B,) or (B, T-1), one action per delta.
-            patch_delta: (B, k, D) or (B, T-1, k, D), the kept patches, for the loss per patch; None for the
-                loss on `delta`.
-            gather: see `supervised_contrastive_loss`.
-            sparsity_scale: factor in [0, 1] on the sparsity weight, for a warm-up.
 
         Returns:
-            Scalars: "cross_entropy", "contrastive" and "sparsity" without their weights, "loss" with them,
+            Scalars without their weights: "cross_entropy", "auxiliary" if the model has such a term, "contrastive" and
+            "sparsity". A term of weight 0 is measured without gradient. Two measures, which never have one:
             "anchors_without_positive", the share in [0, 1] of anchors that the contrastive mean leaves out, and
-            "delta_norm", the mean Euclidean norm (1/n) Σ_i ‖δ_i‖₂ ≥ 0 of the deltas that the terms are taken on,
-            which tells when they collapse. A term of weight 0 is still measured, without gradient; the last two
-            never have one.
+            "delta_norm", the mean Euclidean norm (1/n) Σ_i ‖δ_i‖₂ ≥ 0 of the deltas that the terms are taken on, which
+            shows when they collapse.
 
         Raises:
-            ValueError: if there is not one label per delta.
+            ValueError: if there is not one label per delta, or the model gives no loss, or no delta for terms that have
+                a weight.
         """
-        features, actions = flatten_deltas(delta, labels, patch_delta)
-        sparsity_weight = self.sparsity_weight * sparsity_scale
+        own_loss = outputs.get("loss")
+        if own_loss is None:
+            raise ValueError("CDELoss: the model's outputs have no `loss`; pass the model `labels`.")
+        own_loss = own_loss.mean()  # a vector under DataParallel
+        terms = {"cross_entropy": own_loss}
+        if outputs.get("auxiliary_loss") is not None:
+            auxiliary = outputs["auxiliary_loss"].mean().to(own_loss)
+            terms = {"cross_entropy": own_loss - auxiliary, "auxiliary": auxiliary}
+        contrastive_weight, sparsity_weight = self.weights["contrastive"], self.weights["sparsity"]
+        if outputs.get("delta") is None:
+            if contrastive_weight or sparsity_weight:
+                raise ValueError(
+                    "CDELoss: the model's outputs have no `delta`; set contrastive_weight=0 and sparsity_weight=0."
+                )
+            return terms
+        patches = outputs.get("patch_delta") if self.patch_loss == "per_patch" else None
+        features, actions = flatten_deltas(outputs["delta"], labels, patches)
         grad = torch.is_grad_enabled()
-        with torch.set_grad_enabled(grad and self.contrastive_weight != 0):
+        with torch.set_grad_enabled(grad and contrastive_weight != 0):
+            gather = self.gather if self.training else None
             contrastive, lonely = contrastive_terms(features, actions, self.temperature, gather)
         with torch.set_grad_enabled(grad and sparsity_weight != 0):
             sparsity = sparsity_loss(features, self.sparsity_reduction)
-        loss = cross_entropy
-        if self.contrastive_weight != 0:
-            loss = loss + self.contrastive_weight * contrastive
-        if sparsity_weight != 0:
-            loss = loss + sparsity_weight * sparsity
-        return {
-            "cross_entropy": cross_entropy,
-            "contrastive": contrastive,
-            "sparsity": sparsity,
-            "loss": loss,
-            "anchors_without_positive": lonely,
-            "delta_norm": _mean_norm(features),
-        }
+        measures = {"anchors_without_positive": lonely, "delta_norm": _mean_norm(features)}
+        return {**terms, "contrastive": contrastive, "sparsity": sparsity, **measures}
+
+    def counts(self, terms: Mapping[str, torch.Tensor], samples: int) -> dict[str, torch.Tensor]:
+        """Of how many each term of a batch is the mean, for those that are not the mean of all `samples`."""
+        # A sample is one anchor, or k with patches: the same number in every batch.
+        return {"contrastive": samples * (1 - terms["anchors_without_positive"])} if "contrastive" in terms else {}
+
+
+def named_terms(returned: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What a loss returned as scalars by name.
+
+    Raises:
+        ValueError: if it is not a mapping, or takes a name that the trainer logs.
+    """
+    if not isinstance(returned, Mapping):
+        raise ValueError(
+            f"CDETrainer: a loss must return its terms by name, such as {{'cross_entropy': outputs.loss}}; got "
+            f"{type(returned).__name__}."
+        )
+    if "loss" in returned:
+        raise ValueError(
+            "CDETrainer: 'loss' is the name of the weighted sum, which the trainer computes; return its terms alone."
+        )
+    return {name: term.mean() if term.ndim else term for name, term in returned.items()}
+
+
+def weighted_sum(terms: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> torch.Tensor:
+    """Σ weight · term, in the order of the terms; a term of weight 0 has no part in it.
+
+    Args:
+        terms: scalars by name.
+        weights: of those that count; the others must have no gradient.
+
+    Raises:
+        ValueError: if a term that would be trained has no weight, or no term has one.
+    """
+    total = None
+    for name, term in terms.items():
+        if name not in weights and term.requires_grad:
+            raise ValueError(
+                f"CDETrainer: the term {name!r} has a gradient and no weight: add it to the loss's `weights`, or "
+                "detach it to log it alone."
+            )
+        if weight := weights.get(name, 0.0):
+            part = term if weight == 1 else weight * term
+            total = part if total is None else total + part
+    if total is None:
+        raise ValueError(f"CDETrainer: no term of the loss has a weight over 0: {', '.join(terms) or 'it has none'}.")
+    return total
 
 
 class TermMeans:
@@ -129,13 +207,14 @@ class TermMeans:
         self._sums = dict(sums or {})  # name -> (2,): sum of weight · value, sum of weights
 
     def sums(self) -> dict[str, torch.Tensor]:
-        """What has been counted; with it another one goes on."""
+        """What has been counted; another `TermMeans` can go on from it."""
         return dict(self._sums)
 
     def add(self, terms: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor | float] | float) -> None:
         """Count scalars, each with its own weight or all with the same."""
         for name, value in terms.items():
-            value, weight = value.detach(), weights[name] if isinstance(weights, Mapping) else weights
+            value = at_least_float32(value.detach())
+            weight = weights[name] if isinstance(weights, Mapping) else weights
             # Made where the value is: to copy a number to a GPU would wait until it has done all it was given.
             weight = weight.to(value) if isinstance(weight, torch.Tensor) else torch.full_like(value, weight)
             pair = torch.stack([weight * value, weight])  # (2,)
@@ -174,22 +253,16 @@ def flatten_deltas(
     Raises:
         ValueError: if there is not one label per delta.
     """
-    rows = delta.reshape(-1, delta.shape[-1])  # (B·(T-1), D)
     actions = labels.reshape(-1)  # (B·(T-1),)
-    if rows.shape[0] != actions.shape[0]:
-        raise ValueError(
-            f"CDELoss: one label per delta is needed, got labels {tuple(labels.shape)} for delta {tuple(delta.shape)}."
-        )
-    if patch_delta is None:
-        return rows, actions
-    k, dimensions = patch_delta.shape[-2:]
-    rows = patch_delta.reshape(-1, dimensions)  # (B·(T-1)·k, D)
-    if rows.shape[0] != actions.shape[0] * k:
-        raise ValueError(
-            f"CDELoss: one label per delta is needed, got labels {tuple(labels.shape)} for patch_delta "
-            f"{tuple(patch_delta.shape)}."
-        )
-    return rows, actions.repeat_interleave(k)  # (B·(T-1)·k,)
+    k, dimensions = (1, delta.shape[-1]) if patch_delta is None else patch_delta.shape[-2:]
+    for name, given, per_label in (("delta", delta, 1), ("patch_delta", patch_delta, k)):
+        if given is not None and given.numel() != len(actions) * per_label * given.shape[-1]:
+            raise ValueError(
+                f"CDELoss: one label per delta is needed, got labels {tuple(labels.shape)} for {name} "
+                f"{tuple(given.shape)}."
+            )
+    rows = (delta if patch_delta is None else patch_delta).reshape(-1, dimensions)  # (B·(T-1)·k, D)
+    return rows, actions if patch_delta is None else actions.repeat_interleave(k)
 
 
 def _mean_norm(delta: torch.Tensor) -> torch.Tensor:

@@ -5,12 +5,7 @@ from typing import Any
 from transformers import ProgressCallback, Trainer
 from transformers.trainer_callback import PrinterCallback
 
-_TERMS = {
-    "loss": "loss",
-    "cross_entropy": "cross-entropy",
-    "contrastive": "contrastive",
-    "sparsity": "sparsity",
-}
+from ..analysis.loss_terms import MEASURES, logged_terms, title
 
 
 class CDEProgressCallback(ProgressCallback):  # type: ignore[misc]
@@ -26,13 +21,14 @@ class CDEProgressCallback(ProgressCallback):  # type: ignore[misc]
 
 
 def format_log(logs: dict[str, Any]) -> str:
-    """The line for one log, empty for logs that hold neither loss terms nor accuracies.
+    """The line for one log; empty if it has neither loss terms nor accuracies.
 
     Args:
         logs: as `transformers.Trainer` passes it to callbacks.
     """
     if "loss" in logs:
-        parts = [f"{shown} {logs[name]:.3f}" for name, shown in _TERMS.items() if name in logs]
+        terms = ["loss", *(name for name in logged_terms([logs]) if name not in MEASURES)]
+        parts = [f"{title(name)} {logs[name]:.3f}" for name in terms]
         lonely = logs.get("anchors_without_positive", 0.0)
         return "  ".join(parts + ([f"anchors without positive {lonely:.0%}"] if lonely > 0 else []))
     return "  ".join(

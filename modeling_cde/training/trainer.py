@@ -1,66 +1,75 @@
 """Training of CDE models and of the methods that they are compared with.
 
 Notable:
-- The model's forward gives the cross-entropy, and a term of its own where the method has one (`auxiliary_loss`); the
-  contrastive and the sparsity term are taken from its outputs, over all processes.
-- Each term is logged by itself, in training and in evaluation.
+- The loss is a module or function of (outputs, labels) that names its terms; see `losses.py`. Each term is logged by
+  itself, in training and in evaluation.
 - Batches are class-aware, and with the transforms' randomness a function of seed and epoch: a run resumes bit for
   bit.
 - What is saved and restored, also of LoRA: `checkpointing.py`. What is pushed to the Hub during training: `pushing.py`.
 """
 
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import find_batch_size, recursively_apply
+from accelerate.utils import broadcast, find_batch_size, recursively_apply
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
+from transformers import TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
 
 from ..data.sampler import seeded, training_batches
 from ..data.streaming.pair_stream import PairStream
-from .distributed import gather_rows
-from .losses import CDELoss, TermMeans
+from .checkpoints.state_file import read_state, write_state
+from .losses import CDELoss, Loss, TermMeans, named_terms, weighted_sum
 from .stream_training import StreamingTrainer
 from .training_args import CDETrainingArguments
 
 # Outputs that are not handed to compute_metrics, which gets the logits alone.
 _NOT_PREDICTIONS = "delta states patch_delta patch_indices patch_logits auxiliary_loss hidden_states attentions".split()
+LOSS = "loss.safetensors"
 
 
 class CDETrainer(StreamingTrainer):
     """Trainer of `CDEForActionClassification` and of every model with its inputs and outputs.
 
-    The loss is the model's `outputs.loss` plus the contrastive and the sparsity term on `outputs.delta`, or
-    on every patch of `outputs.patch_delta` where the model's config says `patch_loss="per_patch"`. A model
-    without `delta` is trained with both weights 0.
+    The trainer minimises the weighted sum of the loss's terms. The default is `CDELoss`: the model's `outputs.loss`
+    plus the contrastive and the sparsity term on `outputs.delta`, or on every patch of `outputs.patch_delta` if the
+    model's config says `patch_loss="per_patch"`. Train a model without `delta` with both weights 0.
 
-    Logged in training, averaged since the last log: `loss`, `cross_entropy`, `contrastive`, `sparsity`
-    (without their weights), `anchors_without_positive` (a share), `delta_norm` (mean Euclidean norm of the deltas
-    that the terms are taken on) and, where `outputs.auxiliary_loss` is a scalar, `auxiliary`: the part of
-    `outputs.loss`, already weighted, that is no cross-entropy. In evaluation the same after `eval_` or
-    `eval_<split>_`: all are averaged over samples, but the contrastive term over the
-    anchors that have a positive in their own evaluation batch of one process, whatever the number of
-    processes, and `loss` has the full weights, also during a warm-up.
+    Logged in training, averaged since the last log: `loss`, and everything that the loss returns, terms without their
+    weights. In evaluation the same after `eval_` or `eval_<split>_`, averaged over samples (for the contrastive term:
+    over the anchors that have a positive in their own evaluation batch of one process, whatever the number of
+    processes); `loss` is their sum with full weights, also during a warm-up. If `compute_loss` is overridden,
+    `eval_loss` is the mean over all samples of what it returns.
 
     Further columns of a batch (`objects`, `masks`: see `PairTransform`) are passed to the model as they are.
 
     Training batches: a data set with columns (`datasets.Dataset`) is sampled class-aware by
     `args.label_column`; any other one of known length is shuffled; a `PairStream` is read in shares, see
-    `data/streaming.py`, and any other stream as `Trainer` reads it.
+    `data/streaming`, and any other stream as `Trainer` reads it.
 
     Args:
         model, args, **kwargs: as for `transformers.Trainer`, args being `CDETrainingArguments`.
+        loss: a module or function of (outputs, labels) that returns {name: tensor}, each a scalar or one value per
+            sample. Its attribute `weights`, {name: float}, says what counts how much, and what it leaves out is only
+            logged; without the attribute each term counts once. Parameters of a module are trained along. None takes
+            `CDELoss.from_args(args, model.config)`; any other loss has weights of its own, and of those in `args` only
+            `sparsity_warmup_ratio` is used, for a term named "sparsity".
 
     Raises:
         ValueError: if the best model would be selected on a test split, `compute_loss_func` is given, the backbone has
-            no gradient checkpointing, or a model with LoRA would be sharded.
+            no gradient checkpointing, or a model with LoRA or a loss with parameters would be sharded.
     """
 
-    def __init__(self, model: Any = None, args: CDETrainingArguments | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, model: Any = None, args: CDETrainingArguments | None = None, *, loss: Loss | None = None, **kwargs: Any
+    ) -> None:
         args = CDETrainingArguments() if args is None else args
         if kwargs.get("compute_loss_func") is not None:
-            raise ValueError("CDETrainer: compute_loss_func would replace the loss; override compute_loss instead.")
+            raise ValueError("CDETrainer: compute_loss_func is not used: pass loss=, a function of (outputs, labels).")
         args.refuse_selection_on_test(kwargs.get("eval_dataset"))
         if args.gradient_checkpointing and not getattr(model, "supports_gradient_checkpointing", True):
             backbone = getattr(getattr(model.config, "backbone_config", None), "model_type", type(model).__name__)
@@ -72,7 +81,8 @@ class CDETrainer(StreamingTrainer):
         # Every term is a mean over the micro-batch: Trainer is to divide it, once, by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = False
-        self.loss = CDELoss(args.contrastive_weight, args.sparsity_weight, args.temperature, args.sparsity_reduction)
+        self.loss: Any = CDELoss.from_args(args, getattr(self.model, "config", None)) if loss is None else loss
+        self._train_along(self.loss)
         self._trained, self._evaluated = TermMeans(), TermMeans()
         self._batch_counts = True
 
@@ -92,47 +102,63 @@ class CDETrainer(StreamingTrainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """The weighted sum of the terms, a mean over the micro-batch; on request with the model's outputs."""
+        labels = inputs.get("labels")
+        if labels is None:
+            raise ValueError("CDETrainer: a batch must hold `labels`, one action per delta.")
         outputs = model(**inputs)
-        terms = self._terms(outputs, inputs.get("labels"), model.training)
-        loss = terms.pop("loss")
+        if isinstance(self.loss, nn.Module):
+            self.loss.train(model.training)
+        terms = named_terms(self.loss(outputs, labels))
         if model.training:
             self._trained.add(terms, 1 / getattr(self, "current_gradient_accumulation_steps", 1))
         else:
-            samples = inputs["labels"].numel() if self._batch_counts else 0
-            # A sample is one anchor, or k with patches: the same number in every batch.
-            anchors = samples * (1 - terms.get("anchors_without_positive", 0.0))
-            self._evaluated.add(terms, dict.fromkeys(terms, samples) | {"contrastive": anchors})
+            samples = labels.numel() if self._batch_counts else 0
+            counts = self.loss.counts(terms, samples) if isinstance(self.loss, CDELoss) else {}
+            self._evaluated.add(terms, dict.fromkeys(terms, samples) | counts)
+        loss = weighted_sum(terms, self._weights_of(terms, model.training))
         return (loss, outputs) if return_outputs else loss
 
-    def _terms(self, outputs: Any, labels: torch.Tensor | None, training: bool) -> dict[str, torch.Tensor]:
-        if labels is None or outputs.get("loss") is None:
-            raise ValueError("CDETrainer: the model gave no loss; a batch must hold `labels`, one action per delta.")
-        own_loss = outputs["loss"].mean()  # a vector under DataParallel
-        parts = {"cross_entropy": own_loss}
-        if outputs.get("auxiliary_loss") is not None:
-            auxiliary = outputs["auxiliary_loss"].mean().to(own_loss)
-            parts = {"cross_entropy": own_loss - auxiliary, "auxiliary": auxiliary}
-        if outputs.get("delta") is None:
-            if self.loss.contrastive_weight or self.loss.sparsity_weight:
-                name = type(self.model).__name__
-                raise ValueError(f"{name} returns no `delta`: set contrastive_weight=0 and sparsity_weight=0 for it.")
-            return {**parts, "loss": own_loss}
-        per_patch = getattr(getattr(self.model, "config", None), "patch_loss", None) == "per_patch"
-        steps = self.args.sparsity_warmup_ratio * self.state.max_steps if training else 0
-        terms: dict[str, torch.Tensor] = self.loss(
-            own_loss,
-            outputs["delta"],
-            labels,
-            outputs.get("patch_delta") if per_patch else None,
-            gather=gather_rows if training else None,
-            sparsity_scale=min(1.0, self.state.global_step / steps) if steps > 0 else 1.0,
-        )
-        return {**terms, **parts}
+    def _weights_of(self, terms: Iterable[str], warming_up: bool = False) -> dict[str, float]:
+        """The weights by name of those terms that have one."""
+        given = getattr(self.loss, "weights", None)
+        weights = {name: 1.0 if given is None else given[name] for name in terms if given is None or name in given}
+        steps = self.args.sparsity_warmup_ratio * self.state.max_steps if warming_up else 0
+        if "sparsity" in weights and steps > 0:
+            weights["sparsity"] *= min(1.0, self.state.global_step / steps)
+        return weights
+
+    def _train_along(self, loss: Loss) -> None:
+        """Have the parameters of a loss trained as the model's are: on its device, alike in all processes."""
+        if not isinstance(loss, nn.Module):
+            return
+        loss.to(self.args.device)
+        own = _trainable(loss)
+        if own and self.is_fsdp_enabled:
+            raise ValueError("CDETrainer: a loss with parameters cannot be trained in shards: leave out fsdp.")
+        for parameter in own:
+            if self.args.world_size > 1:
+                broadcast(parameter.data)
+                mean = partial(self.accelerator.reduce, reduction="mean")
+                parameter.register_hook(mean)  # type: ignore[no-untyped-call]
+        if own:
+            self.add_callback(_ClearGradients)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save and _has_state(self.loss):
+            write_state(Path(output_dir, LOSS), self.loss.state_dict())
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None and _has_state(self.loss):
+            self.loss.load_state_dict(read_state(Path(checkpoint, LOSS)))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the averaged terms to the training logs; see `transformers.Trainer.log`."""
-        if "loss" in logs:
-            logs |= self._trained.pop(self.accelerator.reduce)
+        if "loss" in logs and (terms := self._trained.pop(self.accelerator.reduce)):
+            logs |= terms
+            # With the log it goes into trainer_state.json, where the doctor and the card read it.
+            self.state.stateful_callbacks["loss_weights"] = {n: float(w) for n, w in self._weights_of(terms).items()}
         super().log(logs, start_time)
 
     def _since_log(self) -> dict[str, Any]:
@@ -149,11 +175,15 @@ class CDETrainer(StreamingTrainer):
         self._evaluated = TermMeans()
         with seeded():  # training goes on as if there had been no evaluation
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
-        if terms := self._evaluated.pop(self.accelerator.reduce):
-            weights = {"cross_entropy": 1.0, "auxiliary": 1.0, "contrastive": self.loss.contrastive_weight}
-            weights["sparsity"] = self.loss.sparsity_weight
-            terms["loss"] = sum(weights.get(name, 0.0) * value for name, value in terms.items())
-            output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in terms.items()})
+        means = self._evaluated.pop(self.accelerator.reduce)
+        if means:  # of batches with labels
+            loss = means.pop("loss")
+            if getattr(self.compute_loss, "__func__", None) is CDETrainer.compute_loss:
+                # Not the mean of the batches' sums: a term may be a mean over something else than samples.
+                loss = sum(weight * means[name] for name, weight in self._weights_of(means).items())
+            output.metrics.update(
+                {f"{metric_key_prefix}_{name}": value for name, value in {**means, "loss": loss}.items()}
+            )
         return output
 
     def prediction_step(
@@ -172,6 +202,8 @@ class CDETrainer(StreamingTrainer):
         if kept < rows:
             inputs = recursively_apply(lambda x: x[:kept], inputs)
         loss, *rest = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        if loss is not None:
+            self._evaluated.add({"loss": loss}, new)
         if kept == rows:
             return loss, *rest
         # All processes gather equally many rows, of which those over the remainder are then cut off.
@@ -244,7 +276,10 @@ class CDETrainer(StreamingTrainer):
         kind, options = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(self.args, model)
         # Some optimizers form groups of their own.
         if self.optimizer is None and not options.keys() & {"params", "model", "optimizer_dict"}:
-            self.optimizer: Any = kind(self.args.parameter_groups(model), **options)
+            groups = self.args.parameter_groups(model)
+            if own := _trainable(self.loss):
+                groups.append({"name": "loss", "params": own, "lr": self.args.learning_rate, "weight_decay": 0.0})
+            self.optimizer: Any = kind(groups, **options)
         return super().create_optimizer(model)  # type: ignore[no-any-return]
 
     def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
@@ -253,3 +288,19 @@ class CDETrainer(StreamingTrainer):
             return super().create_scheduler(*args, **kwargs)
         except TypeError as error:
             raise ValueError(f"lr_scheduler_kwargs={self.args.lr_scheduler_kwargs}: {error}.") from error
+
+
+class _ClearGradients(TrainerCallback):  # type: ignore[misc]
+    """Clears the gradients of a loss's parameters after each step; Trainer clears those of the model alone."""
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, optimizer: Any = None, **kwargs: Any) -> None:
+        optimizer.zero_grad()
+
+
+def _trainable(loss: Loss) -> list[nn.Parameter]:
+    """The parameters of a loss that are trained; a function has none."""
+    return [p for p in loss.parameters() if p.requires_grad] if isinstance(loss, nn.Module) else []
+
+
+def _has_state(loss: Loss) -> bool:
+    return isinstance(loss, nn.Module) and bool(loss.state_dict())

@@ -71,3 +71,14 @@ def test_a_file_that_is_no_log_is_one_sentence(tmp_path, capsys):
 def test_a_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="trainer_state.json is missing: give the output folder"):
         plot_training_curve(tmp_path)
+
+
+def test_every_term_that_a_run_has_logged_is_drawn(tmp_path, monkeypatch):
+    figures = keep_figures(monkeypatch, curves)
+    own = {f"own_{i}": 1.0 + i for i in range(len(curves.LINES))}
+    trainers = {"loss": 3.0, "grad_norm": 1.0, "learning_rate": 0.1, "epoch": 0.5, "anchors_without_positive": 0.0}
+    summary = {"step": 2, "train_loss": 3.0, "train_runtime": 1.0, "total_flos": 0.0}
+    write(tmp_path, [{"step": i, **trainers, "cross_entropy": 1.0, **own} for i in (1, 2)] + [summary])
+    plot_training_curve(tmp_path)
+    drawn = [line.get_label() for line in figures[0].axes[0].lines]
+    assert drawn == ["cross-entropy", *(name.replace("_", " ") for name in own)]

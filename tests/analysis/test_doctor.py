@@ -199,10 +199,22 @@ def test_what_cannot_be_checked_is_named_with_the_reason(run):
     }
     assert skipped[findings.NOT_LEARNING] == "no trainer_state.json"
     skipped = examine_run(run("b", without=("deltas", "metrics"))).skipped
-    assert skipped[findings.DOMINANT] == "the loss weights are not in metrics.json"
+    assert skipped[findings.DOMINANT] == "the weights of the loss are not in metrics.json"
     assert findings.COLLAPSED not in skipped and findings.VANISHED in skipped
     short = examine_run(run("c", log=history()[:2])).skipped
     assert short[findings.NOT_LEARNING] == "fewer than 3 logs of training"
+
+
+def test_the_weights_that_the_trainer_kept_come_before_the_arguments(run):
+    folder = run(log=history((1.4,) * 4), metrics=metrics_of(HEALTHY, ARGUMENTS | {"sparsity_weight": 10.0}))
+    assert findings.DOMINANT in signs_of(folder)
+    path = folder / "trainer_state.json"
+    kept = {"loss_weights": {"cross_entropy": 1.0, "margin": 1.0}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"stateful_callbacks": kept}))
+    examination = examine_run(folder)
+    assert findings.DOMINANT in examination.checked and findings.DOMINANT not in signs_of(folder)
+    for sign in (findings.NO_POSITIVES, findings.IDLE_CONTRASTIVE):
+        assert examination.skipped[sign] == "the loss has no contrastive term"
 
 
 def test_a_run_that_was_cut_off_is_examined_by_its_evaluations(run):

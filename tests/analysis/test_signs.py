@@ -16,7 +16,8 @@ from modeling_cde.analysis.doctor import findings, signs
 from modeling_cde.analysis.doctor.findings import Finding, Settings
 from modeling_cde.training.losses import supervised_contrastive_loss
 
-TEN = Settings(contrastive_weight=2.0, sparsity_weight=0.01, num_actions=10, max_steps=100, learning_rate=1e-3)
+WEIGHTS = {"cross_entropy": 1.0, "contrastive": 2.0, "sparsity": 0.01, "auxiliary": 1.0}
+TEN = Settings(weights=WEIGHTS, num_actions=10, max_steps=100, learning_rate=1e-3)
 TEN = dataclasses.replace(TEN, contrastive_samples=64)
 GUESSING = math.log(10)
 SHARES = st.floats(0, 1)
@@ -80,23 +81,25 @@ def test_collapsed_deltas_are_small_and_tell_no_actions_apart():
     assert signs.collapsed(0.1, 5.0, "start", 0.4 * GUESSING, TEN) is None  # small, and they do their work
     unknown = signs.collapsed(0.1, 5.0, "start", GUESSING, Settings())
     assert unknown is not None and "guessing" not in unknown.sentence
-    no_weight = dataclasses.replace(TEN, sparsity_weight=0.0)
+    no_weight = dataclasses.replace(TEN, weights={**WEIGHTS, "sparsity": 0.0})
     assert "a higher --learning_rate (now 0.001)" in signs.collapsed(0.1, 5.0, "start", None, no_weight).advice
     for length, reference in ((0.0, 0.0), (0.0, 3.0), (1e-7, 1e-7)):  # nothing left of deltas, or of states too
-        assert signs.collapsed(length, reference, "states", GUESSING, TEN, where="test").value == 0.0
+        assert signs.collapsed(length, reference, "states", GUESSING, TEN, split="test").value == 0.0
 
 
 def test_a_vanished_action_is_short_beside_the_others_and_not_recognised():
     lengths = {"open": 5.0, "close": 6.0, "dirty": 0.1, "clean": 4.0}
     accuracy = {"open": 1.0, "close": 1.0, "dirty": 0.2, "clean": 1.0}
     pairs = dict.fromkeys(lengths, 20)
-    finding = signs.vanished(lengths, accuracy, pairs, "validation")
+    finding = signs.vanished(lengths, accuracy, pairs, "validation", TEN)
     assert finding.value == pytest.approx(0.1 / 5.0) and finding.subject == "validation"
     assert finding.sentence.startswith("In validation the deltas of dirty are 2% as long")
-    assert signs.vanished(lengths, accuracy | {"dirty": 0.9}, pairs, "validation") is None
-    assert signs.vanished(lengths | {"dirty": 0.6}, accuracy, pairs, "validation") is None
-    assert signs.vanished(lengths, accuracy, pairs | {"dirty": 4}, "validation") is None
-    both = signs.vanished(lengths | {"clean": 0.2}, accuracy | {"clean": 0.0}, pairs, "validation")
+    assert signs.vanished(lengths, accuracy | {"dirty": 0.9}, pairs, "validation", TEN) is None
+    assert signs.vanished(lengths | {"dirty": 0.6}, accuracy, pairs, "validation", TEN) is None
+    assert signs.vanished(lengths, accuracy, pairs | {"dirty": 4}, "validation", TEN) is None
+    no_sparsity = signs.vanished(lengths, accuracy, pairs, "validation", Settings(weights={"cross_entropy": 1.0}))
+    assert "--sparsity_weight" in finding.advice and "--sparsity_weight" not in no_sparsity.advice
+    both = signs.vanished(lengths | {"clean": 0.2}, accuracy | {"clean": 0.0}, pairs, "validation", TEN)
     assert "dirty (and clean)" in both.sentence
 
 
@@ -109,7 +112,22 @@ def test_divergence_is_a_large_gap_under_a_high_accuracy():
     )
     assert signs.divergence(0.95, 0.74, names, TEN) is None  # the gap that the paper reports for its method
     assert signs.divergence(0.5, 0.1, names, TEN) is None  # the training has trouble of another kind
-    assert "it is 0" in signs.divergence(0.9, 0.1, names, dataclasses.replace(TEN, contrastive_weight=0.0)).advice
+    assert (
+        "it is 0"
+        in signs.divergence(0.9, 0.1, names, dataclasses.replace(TEN, weights={**WEIGHTS, "contrastive": 0.0})).advice
+    )
+
+
+def test_no_advice_names_a_term_that_the_loss_does_not_have():
+    own = dataclasses.replace(TEN, weights={"cross_entropy": 1.0, "margin": 1.0})
+    found = [
+        signs.collapsed(0.1, 5.0, "start", GUESSING, own),
+        signs.divergence(0.9, 0.1, ("validation", "validation_syst"), own),
+        signs.dominant({"cross_entropy": 2.3, "margin": 0.1}, 2.3, own),
+    ]
+    assert not re.search("sparsity_weight|contrastive", " ".join(finding.advice for finding in found))
+    assert found[2].advice == "a higher weight of margin."
+    assert signs.no_positives(1.0, own) is signs.idle_contrastive(4.0, 0.2, own) is None
 
 
 def test_samples_without_positives_count_where_there_is_a_contrastive_term():
@@ -119,7 +137,7 @@ def test_samples_without_positives_count_where_there_is_a_contrastive_term():
     assert some.sentence.startswith("40% of the samples") and "is 0 throughout" in none.sentence
     assert "--class_aware_sampling" in some.advice
     assert "--class_aware" not in signs.no_positives(0.4, dataclasses.replace(TEN, class_aware=True)).advice
-    assert signs.no_positives(1.0, dataclasses.replace(TEN, contrastive_weight=0.0)) is None
+    assert signs.no_positives(1.0, dataclasses.replace(TEN, weights={**WEIGHTS, "contrastive": 0.0})) is None
 
 
 def test_dead_classes_are_counted_and_named():
@@ -162,7 +180,7 @@ def test_an_idle_contrastive_term_is_that_of_random_directions_though_the_rest_i
     assert finding.value == pytest.approx(4.0 / math.log(63)) and "random directions give 4.14" in finding.sentence
     assert signs.idle_contrastive(3.6, 0.2, TEN) is None
     assert signs.idle_contrastive(4.0, 2.0, TEN) is None
-    assert signs.idle_contrastive(4.0, 0.2, dataclasses.replace(TEN, contrastive_weight=0.0)) is None
+    assert signs.idle_contrastive(4.0, 0.2, dataclasses.replace(TEN, weights={**WEIGHTS, "contrastive": 0.0})) is None
     assert signs.idle_contrastive(4.0, 0.2, dataclasses.replace(TEN, contrastive_samples=None)) is None
     # Two perfectly separated actions, the hardest case: of the 63 others 31 are positives.
     assert signs.idle_contrastive(math.log(31), 0.01, dataclasses.replace(TEN, num_actions=2)) is None

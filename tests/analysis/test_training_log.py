@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 from modeling_cde.analysis.doctor import findings
 from modeling_cde.analysis.doctor.findings import Settings
 from modeling_cde.analysis.doctor.training_log import TrainingLog, examine_log
+from modeling_cde.analysis.loss_terms import loss_weights
 
-SETTINGS = Settings(contrastive_weight=2.0, sparsity_weight=0.01, num_actions=10, max_steps=100, contrastive_samples=64)
+
+def weights(contrastive, sparsity):
+    """Of the default loss."""
+    return loss_weights({}, {"contrastive_weight": contrastive, "sparsity_weight": sparsity})
+
+
+SETTINGS = Settings(weights=weights(2.0, 0.01), num_actions=10, max_steps=100, contrastive_samples=64)
 
 
 def training(step, cross_entropy, contrastive=4.0, sparsity=100.0, lonely=0.0, **more):
@@ -72,11 +79,11 @@ def test_samples_without_positives_are_averaged_over_the_training():
 
 def test_shares_of_the_loss_are_weighted_and_follow_the_warm_up():
     history = [training(step, 2.3, 4.0, 100.0) for step in (10, 20, 30)]
-    heavy = Settings(contrastive_weight=2.0, sparsity_weight=2.0, num_actions=10, max_steps=100)
+    heavy = Settings(weights=weights(2.0, 2.0), num_actions=10, max_steps=100)
     finding = examine_log(history, heavy)[0]
     assert finding.sign == findings.DOMINANT and finding.subject == "sparsity"
     assert finding.value == pytest.approx(600 / (3 * 2.3 + 3 * 8 + 600))
-    warmed = Settings(**{**vars(heavy), "sparsity_warmup_ratio": 1.0, "sparsity_weight": 20.0})
+    warmed = Settings(**{**vars(heavy), "sparsity_warmup_ratio": 1.0, "weights": weights(2.0, 20.0)})
     finding = examine_log(history, warmed)[0]
     assert finding.value == pytest.approx(20 * 100 * 0.6 / (3 * 2.3 + 3 * 8 + 20 * 100 * 0.6))
     assert signs_of(history, Settings(num_actions=10, max_steps=100)) == []  # weights that are not known
@@ -128,6 +135,29 @@ def test_an_infinite_gradient_counts_unless_it_is_scaled_or_did_no_harm():
     assert signs_of(last) == [findings.NOT_FINITE]
     assert signs_of(last, Settings(**{**vars(SETTINGS), "half_precision": True})) == []
     assert signs_of([*last, training(70, 0.2, 2.3)]) == []
+
+
+def test_a_loss_of_ones_own_is_judged_by_its_terms_and_weights():
+    own = Settings(weights={"cross_entropy": 1.0, "margin": 50.0}, num_actions=10, max_steps=100)
+    history = [{"step": step, "loss": 9.0, "cross_entropy": 2.3, "margin": 1.0} for step in (10, 20, 30)]
+    finding = examine_log(history, own)[0]
+    assert finding.sign == findings.DOMINANT and finding.subject == "margin"
+    assert finding.sentence == (
+        "The margin term makes up 96% of the loss while the cross-entropy is at 2.30 (guessing: 2.30)."
+    )
+    assert finding.advice == "a lower weight of margin."
+    broken = [*history, {"step": 40, "loss": 1.0, "cross_entropy": 2.3, "margin": math.nan}]
+    assert examine_log(broken, own)[0].sentence == "NaN or infinity in the log: margin."
+    assert signs_of([*history, {"step": 30, "eval_validation_margin": math.inf}], own)[0] == findings.NOT_FINITE
+
+
+def test_signs_of_the_default_losss_terms_need_these_terms():
+    """Terms of the same names in another loss, which shrink and stay as they like."""
+    own = Settings(weights={"contrastive": 1.0, "sparsity": 1.0}, num_actions=10, max_steps=30, contrastive_samples=4)
+    history = [{"step": 10 * i, "loss": 3.0, "contrastive": 9.0, "sparsity": 9.0 / 100**i} for i in (1, 2, 3)]
+    found = examine_log(history, own)
+    assert [finding.sign for finding in found] == [findings.DOMINANT]  # no cross-entropy that could be learned or not
+    assert found[0].sentence.endswith("of the loss; sparsity hardly counts.")
 
 
 NUMBERS = st.floats(-5, 200) | st.sampled_from([math.nan, math.inf, 0.0])

@@ -247,3 +247,11 @@ def test_the_rules_find_what_the_hub_refuses():
         },
     ):
         assert problems(good | wrong), wrong
+
+
+def test_the_loss_is_that_of_the_terms_that_the_trainer_kept(tmp_path):
+    weights = {"auxiliary": 1.0, "contrastive": 0.0, "cross_entropy": 1.0, "own|term": 0.5, "sparsity": 2.0}
+    state = {"log_history": [], "stateful_callbacks": {"loss_weights": weights}}
+    (run_folder(tmp_path) / "trainer_state.json").write_text(json.dumps(state))
+    text = write_model_card(tmp_path).read_text()
+    assert "Loss: cross-entropy + 0.5 · own\\|term + 2 · L1 of the delta. The checkpoint" in text

@@ -104,6 +104,13 @@ def test_trainer_on_two_processes_is_trainer_on_one(found, tmp_path, run):
     assert change > 1e-2  # far over the tolerance
 
 
+def test_own_losses_are_trained_and_evaluated_as_on_one(found, tmp_path):
+    one = two_processes.own_losses(tmp_path, 8)
+    assert abs(one["learned"]) > 1e-3
+    for result in found:
+        assert result["own losses"] == pytest.approx(one, rel=1e-4)
+
+
 def test_two_processes_resume_bit_for_bit(found):
     for result in found:
         assert result["resume"] and all(result["resume"].values()), result["resume"]

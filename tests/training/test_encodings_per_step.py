@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import pipeline
 
 from modeling_cde import CDEImageProcessor
-from modeling_cde.training.losses import CDELoss, TermMeans
+from modeling_cde.training.losses import CDELoss, TermMeans, weighted_sum
 from modeling_cde.training.trainer import CDETrainer
 from tests.tiny_models import clips, tiny_cde
 from tests.tiny_pairs import pairs, quick
@@ -71,8 +71,7 @@ def train_blindly(monkeypatch):
             weights = {name: blind.from_tensor(value) for name, value in model.state_dict(keep_vars=True).items()}
             x, labels = torch.empty(4, 2, 3, 32, 32), torch.empty(4, dtype=torch.int64)
             outputs = torch.func.functional_call(model, weights, (x, labels))
-            terms = loss(outputs.loss, outputs.delta, labels, outputs.patch_delta)
-            terms["loss"].backward()
+            weighted_sum(loss(outputs, labels), loss.weights).backward()
             return torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
 
     return train
@@ -86,8 +85,8 @@ def test_nothing_in_a_step_waits_for_a_value(family, mode, train_blindly):
 
 def test_a_wait_would_be_seen(train_blindly):
     class Waiting(CDELoss):
-        def forward(self, cross_entropy, *args, **kwargs):
-            return super().forward(cross_entropy * float(cross_entropy.detach()), *args, **kwargs)
+        def forward(self, outputs, labels):
+            return super().forward({**outputs, "loss": outputs.loss * float(outputs.loss.detach())}, labels)
 
     with pytest.raises(DataDependentOutputException):
         train_blindly("vit", "global", Waiting())
@@ -117,7 +116,7 @@ def test_forward_and_loss_are_one_graph_that_is_compiled_once():
 
     def step(x, labels):
         outputs = model(x, labels=labels)
-        return loss(outputs.loss, outputs.delta, labels, outputs.patch_delta)["loss"]
+        return weighted_sum(loss(outputs, labels), loss.weights)
 
     def backend(graph, inputs):
         graphs.append(graph)

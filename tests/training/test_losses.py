@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from modeling_cde.training import contrastive
-from modeling_cde.training.losses import CDELoss, TermMeans, flatten_deltas, sparsity_loss, supervised_contrastive_loss
+from modeling_cde.training.losses import (
+    CDELoss,
+    TermMeans,
+    flatten_deltas,
+    named_terms,
+    sparsity_loss,
+    supervised_contrastive_loss,
+    weighted_sum,
+)
 
 TEMPERATURES = (0.05, 0.1, 0.5, 1.0)
 
@@ -35,6 +43,11 @@ def naive_contrastive(delta, labels, temperature):
     return (sum(losses) / len(losses) if losses else 0.0), 1 - len(losses) / len(rows)
 
 
+def terms_of(cross_entropy, delta, labels, patch_delta=None, loss=None):
+    """The terms of a model's outputs; by default with the published weights."""
+    return (loss or CDELoss())({"loss": cross_entropy, "delta": delta, "patch_delta": patch_delta}, labels)
+
+
 def draw(n, dimensions, classes, seed, dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
     delta = torch.randn(n, dimensions, generator=generator, dtype=dtype)
@@ -50,7 +63,7 @@ def test_contrastive_equals_the_formula(n, classes, temperature):
         for chunk in (None, 1, n // 2, n - 1):
             loss = supervised_contrastive_loss(delta, labels, temperature, chunk=chunk)
             assert loss.item() == pytest.approx(expected, abs=1e-12)
-        terms = CDELoss(temperature=temperature)(torch.tensor(0.0), delta, labels)
+        terms = terms_of(torch.tensor(0.0), delta, labels, loss=CDELoss(temperature=temperature))
         assert terms["contrastive"].item() == pytest.approx(expected, abs=1e-12)
         assert terms["anchors_without_positive"].item() == pytest.approx(lonely, abs=1e-6)
 
@@ -195,7 +208,7 @@ def test_of_many_deltas_no_square_is_held(monkeypatch):
 def test_chunks_of_a_large_batch_give_the_terms_of_all_at_once():
     delta, labels = draw(1500, 16, 40, 7, torch.float32)
     labels[:3] = torch.tensor([90, 91, 92])  # three anchors without a positive
-    terms = CDELoss()(torch.tensor(0.0), delta, labels)
+    terms = terms_of(torch.tensor(0.0), delta, labels)
     expected, gradient = loss_and_gradient(delta.double(), labels, chunk=1500)
     torch.testing.assert_close(terms["contrastive"].double(), expected, rtol=1e-6, atol=0)
     assert terms["anchors_without_positive"].item() == pytest.approx(3 / 1500, abs=1e-6)
@@ -243,7 +256,8 @@ def test_gradients_are_those_of_the_formula():
     delta, labels = draw(6, 3, 2, 0)
     delta.requires_grad_()
     assert torch.autograd.gradcheck(lambda x: supervised_contrastive_loss(x, labels, 0.3), (delta,))
-    assert torch.autograd.gradcheck(lambda x: CDELoss()(x.sum(), x, labels)["loss"], (delta,))
+    weights = CDELoss().weights
+    assert torch.autograd.gradcheck(lambda x: weighted_sum(terms_of(x.sum(), x, labels), weights), (delta,))
     assert torch.autograd.gradcheck(lambda x: supervised_contrastive_loss(x, labels, 0.3, chunk=4), (delta,))
     loss = supervised_contrastive_loss(delta, labels, 0.3, chunk=4)
     with pytest.raises(RuntimeError, match="chunk=6"):  # and no wrong second derivative
@@ -282,21 +296,23 @@ def test_sparsity_equals_the_formula():
 
 def test_all_terms_by_name_and_their_sum():
     delta, labels = draw(8, 4, 3, 4, torch.float32)
-    terms = CDELoss(2.0, 0.5, 0.2)(torch.tensor(0.7), delta, labels, sparsity_scale=0.25)
-    assert list(terms) == ["cross_entropy", "contrastive", "sparsity", "loss", "anchors_without_positive", "delta_norm"]
+    loss = CDELoss(2.0, 0.5, 0.2)
+    terms = terms_of(torch.tensor(0.7), delta, labels, loss=loss)
+    assert list(terms) == ["cross_entropy", "contrastive", "sparsity", "anchors_without_positive", "delta_norm"]
+    assert loss.weights == {"cross_entropy": 1.0, "auxiliary": 1.0, "contrastive": 2.0, "sparsity": 0.5}
     assert terms["sparsity"] == sparsity_loss(delta)
     assert terms["contrastive"] == supervised_contrastive_loss(delta, labels, 0.2)
-    expected = 0.7 + 2.0 * terms["contrastive"] + 0.5 * 0.25 * terms["sparsity"]
-    torch.testing.assert_close(terms["loss"], expected)
+    expected = 0.7 + 2.0 * terms["contrastive"] + 0.5 * terms["sparsity"]
+    torch.testing.assert_close(weighted_sum(terms, loss.weights), expected)
     norms = [math.sqrt(sum(float(x) ** 2 for x in row)) for row in delta]
     assert terms["delta_norm"].item() == pytest.approx(sum(norms) / 8, rel=1e-6)
 
 
 def test_the_norm_of_deltas_tells_of_collapse_and_has_no_gradient():
     delta = torch.zeros(4, 3, requires_grad=True)
-    assert CDELoss()(delta.sum(), delta, torch.zeros(4, dtype=torch.long))["delta_norm"].item() == 0.0
+    assert terms_of(delta.sum(), delta, torch.zeros(4, dtype=torch.long))["delta_norm"].item() == 0.0
     rows = torch.tensor([[3.0, 4.0], [0.0, 1.0]], dtype=torch.bfloat16, requires_grad=True)
-    norm = CDELoss()(rows.float().sum(), rows, torch.tensor([0, 1]))["delta_norm"]
+    norm = terms_of(rows.float().sum(), rows, torch.tensor([0, 1]))["delta_norm"]
     assert norm.item() == 3.0 and norm.dtype == torch.float32 and not norm.requires_grad
 
 
@@ -304,8 +320,9 @@ def test_a_term_of_weight_zero_is_measured_without_gradient():
     delta, labels = draw(8, 4, 3, 5, torch.float32)
     delta.requires_grad_()
     cross_entropy = (delta**2).mean()
-    terms = CDELoss(contrastive_weight=0.0, sparsity_weight=0.0)(cross_entropy, delta, labels)
-    assert terms["loss"] is cross_entropy
+    loss = CDELoss(contrastive_weight=0.0, sparsity_weight=0.0)
+    terms = terms_of(cross_entropy, delta, labels, loss=loss)
+    assert weighted_sum(terms, loss.weights) is terms["cross_entropy"]
     assert terms["contrastive"] > 0 and not terms["contrastive"].requires_grad
     assert terms["sparsity"] > 0 and not terms["sparsity"].requires_grad
 
@@ -318,17 +335,18 @@ def test_per_patch_is_the_loss_of_every_patch_with_its_samples_label(clip):
     rows, actions = flatten_deltas(patches.mean(-2), labels, patches)
     assert actions.tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0, 2, 2, 2]
     assert torch.equal(rows, torch.stack([p for sample in patches.reshape(batch, k, -1) for p in sample]))
-    terms = CDELoss(temperature=0.5)(torch.tensor(0.0), patches.mean(-2), labels, patches)
+    terms = terms_of(torch.tensor(0.0), patches.mean(-2), labels, patches, CDELoss(temperature=0.5))
     expected, _ = naive_contrastive(rows, actions, 0.5)
     assert terms["contrastive"].item() == pytest.approx(expected, abs=1e-5)
     # Sample 3 is alone with its action, but its patches are positives of each other.
     assert terms["anchors_without_positive"].item() == 0.0
-    assert CDELoss()(torch.tensor(0.0), patches.mean(-2), labels)["anchors_without_positive"].item() == 0.5
+    aggregated = terms_of(torch.tensor(0.0), patches.mean(-2), labels, patches, CDELoss(patch_loss="aggregated"))
+    assert aggregated["anchors_without_positive"].item() == 0.5
 
 
 def test_every_delta_of_a_sequence_counts():
     delta, labels = torch.randn(3, 4, 6), torch.randint(3, (3, 4))
-    terms = CDELoss(temperature=0.5)(torch.tensor(0.0), delta, labels)
+    terms = terms_of(torch.tensor(0.0), delta, labels, loss=CDELoss(temperature=0.5))
     expected, lonely = naive_contrastive(delta.reshape(12, 6), labels.reshape(12), 0.5)
     assert terms["contrastive"].item() == pytest.approx(expected, abs=1e-5)
     assert terms["anchors_without_positive"].item() == pytest.approx(lonely, abs=1e-6)
@@ -344,11 +362,15 @@ def test_every_delta_of_a_sequence_counts():
         (lambda: supervised_contrastive_loss(torch.zeros(3, 2), torch.zeros(3), chunk=0), "chunk"),
         (lambda: sparsity_loss(torch.zeros(3)), r"shape \(n, D\)"),
         (lambda: sparsity_loss(torch.zeros(3, 2), "max"), "reduction"),
-        (lambda: CDELoss()(torch.tensor(0.0), torch.zeros(3, 4, 2), torch.zeros(3)), "one label per delta"),
+        (lambda: terms_of(torch.tensor(0.0), torch.zeros(3, 4, 2), torch.zeros(3)), "one label per delta"),
         (
-            lambda: CDELoss()(torch.tensor(0.0), torch.zeros(3, 2), torch.zeros(3), torch.zeros(2, 4, 2)),
+            lambda: terms_of(torch.tensor(0.0), torch.zeros(3, 2), torch.zeros(3), torch.zeros(2, 4, 2)),
             "one label per delta",
         ),
+        (lambda: terms_of(None, torch.zeros(3, 2), torch.zeros(3)), "no `loss`"),
+        (lambda: terms_of(torch.tensor(0.0), None, torch.zeros(3)), "no `delta`"),
+        (lambda: weighted_sum({"a": torch.tensor(0.0)}, {}), "no term of the loss has a weight over 0: a"),
+        (lambda: named_terms({"loss": torch.tensor(0.0)}), "the weighted sum"),
     ],
 )
 def test_wrong_input_is_named(call, message):
@@ -365,6 +387,9 @@ def test_term_means_are_weighted_and_start_anew():
     assert means.pop() == {}
     means.add({"a": torch.tensor(4.0)}, 0.0)
     assert means.pop() == {"a": 0.0}
+    for _ in range(300):  # more ones than bfloat16 can count
+        means.add({"a": torch.tensor(1.0, dtype=torch.bfloat16)}, 1.0)
+    assert means.sums()["a"].tolist() == [300.0, 300.0]
 
 
 def test_lower_loss_the_better_the_classes_are_separated():

@@ -9,7 +9,7 @@ from torch import nn
 from transformers import TrainerCallback, ViTConfig, ViTForImageClassification
 from transformers.utils import ModelOutput
 
-from modeling_cde.training.losses import CDELoss
+from modeling_cde.training.losses import CDELoss, weighted_sum
 from modeling_cde.training.trainer import CDETrainer
 from tests.models.auxiliary_model import tiny_auxiliary
 from tests.tiny_models import tiny_cde
@@ -65,11 +65,9 @@ def test_the_loss_is_that_of_the_terms(tmp_path):
         trainer = CDETrainer(model, args)
         batch = batch_of(pairs(), range(8))
         loss, outputs = trainer.compute_loss(model, batch, return_outputs=True)
-        per_patch = options.get("delta_mode") == "patch" and "patch_loss" not in options
-        terms = CDELoss(0.7, 0.3, 0.4, "mean")(
-            outputs.loss, outputs.delta, batch["labels"], outputs.patch_delta if per_patch else None
-        )
-        assert loss.item() == pytest.approx(terms["loss"].item(), rel=1e-6)
+        terms = CDELoss(0.7, 0.3, 0.4, "mean", options.get("patch_loss", "per_patch"))(outputs, batch["labels"])
+        expected = terms["cross_entropy"] + 0.7 * terms["contrastive"] + 0.3 * terms["sparsity"]
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_logs_are_means_over_the_window_and_over_accumulation(tmp_path):
@@ -134,8 +132,7 @@ def test_accumulated_gradient_is_the_mean_over_micro_batches(tmp_path, rows):
     for indices in (range(6), range(6, rows)):
         batch = batch_of(data, indices)
         outputs = model(**batch)
-        terms = CDELoss()(outputs.loss, outputs.delta, batch["labels"])
-        (terms["loss"] / 2).backward()
+        (weighted_sum(CDELoss()(outputs, batch["labels"]), CDELoss().weights) / 2).backward()
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             torch.testing.assert_close(got[name], parameter.grad, rtol=1e-4, atol=1e-6)
@@ -172,7 +169,8 @@ def test_evaluation_counts_every_sample_once_and_gives_the_logits_alone(tmp_path
     batch = batch_of(data, range(13))
     with torch.no_grad():
         outputs = model.eval()(**batch)
-        parts = [CDELoss()(outputs.loss, outputs.delta[i : i + 5], batch["labels"][i : i + 5]) for i in (0, 5, 10)]
+        of_batch = [{"loss": outputs.loss, "delta": outputs.delta[i : i + 5]} for i in (0, 5, 10)]
+        parts = [CDELoss()(part, batch["labels"][5 * i : 5 * i + 5]) for i, part in enumerate(of_batch)]
     contrastive = lonely = 0.0
     for part, size in zip(parts, (5, 5, 3), strict=True):
         share = part["anchors_without_positive"].item()
@@ -294,7 +292,8 @@ def test_the_models_own_term_has_its_gradient(tmp_path):
             loss = CDETrainer(model, quick(tmp_path)).compute_loss(model, batch)
         else:
             outputs = model(**batch)
-            loss = CDELoss()(outputs.loss, outputs.delta, batch["labels"])["loss"]
+            terms = CDELoss()({"loss": outputs.loss, "delta": outputs.delta}, batch["labels"])
+            loss = weighted_sum(terms, CDELoss().weights)
         loss.backward()
         gradients += [p.grad for p in model.parameters() if p.grad is not None]
     assert got and len(got) == len(want)
@@ -309,7 +308,7 @@ def test_the_norm_is_that_of_the_deltas_in_the_loss(tmp_path):
         model = tiny_cde("vit", delta_mode="patch", **options)
         trainer = CDETrainer(model, quick(tmp_path))
         with torch.no_grad():
-            terms = trainer._terms(model(**batch), batch["labels"], training=False)
+            terms = trainer.loss(model(**batch), batch["labels"])
             expected = model(**batch)[name].norm(dim=-1).mean()
         torch.testing.assert_close(terms["delta_norm"], expected)
         assert not terms["delta_norm"].requires_grad
@@ -335,7 +334,7 @@ def test_a_model_without_deltas_is_trained_on_cross_entropy(tmp_path):
     log, evaluation = trainer.state.log_history[0], trainer.evaluate()
     assert log["loss"] == pytest.approx(log["cross_entropy"]) and "contrastive" not in log
     assert evaluation["eval_loss"] == evaluation["eval_cross_entropy"]
-    with pytest.raises(ValueError, match="Plain returns no `delta`"):
+    with pytest.raises(ValueError, match="the model's outputs have no `delta`; set contrastive_weight=0"):
         CDETrainer(Plain(), quick(tmp_path), train_dataset=pairs()).train()
 
 
@@ -362,8 +361,8 @@ def test_bf16_on_the_cpu(tmp_path):
     dtypes = {}
     compute = trainer.loss.forward
 
-    def spy(cross_entropy, delta, *args, **kwargs):
-        terms = compute(cross_entropy, delta, *args, **kwargs)
+    def spy(outputs, labels):
+        terms = compute(outputs, labels)
         dtypes.update({name: value.dtype for name, value in terms.items()})
         return terms
 

@@ -18,7 +18,7 @@ from transformers import TrainerCallback
 from modeling_cde.data.collator import PairCollator
 from modeling_cde.models.modeling_neighbours import NeighboursForActionClassification
 from modeling_cde.training.distributed import check_same_everywhere, gather_rows, tells_of_lost_processes
-from modeling_cde.training.losses import CDELoss
+from modeling_cde.training.losses import CDELoss, weighted_sum
 from modeling_cde.training.trainer import CDETrainer
 from modeling_cde.training.training_args import CDETrainingArguments
 from tests.data.streamed_pairs import stream_of, write_files
@@ -26,6 +26,7 @@ from tests.data.tiny_pairs import ACTIONS
 from tests.models.auxiliary_model import tiny_auxiliary
 from tests.tiny_models import backbone_config, clips, tiny_cde
 from tests.tiny_pairs import pairs, quick
+from tests.training.own_losses import OwnTrainer, Scaled
 
 # Gradients are compared, so plain SGD; the batches are the data in order, so that both runs have the same global ones.
 SGD = {"optim": "sgd", "lr_scheduler_type": "constant", "warmup_steps": 0, "max_grad_norm": 0.0, "weight_decay": 0.0}
@@ -61,7 +62,8 @@ def global_gradients(accumulate: int) -> list[torch.Tensor]:
     model = encoder()
     for x, labels in zip(inputs().chunk(accumulate), LABELS.chunk(accumulate), strict=True):
         delta = model(x)
-        (CDELoss()((delta**2).mean(), delta, labels)["loss"] / accumulate).backward()
+        terms = CDELoss()({"loss": (delta**2).mean(), "delta": delta}, labels)
+        (weighted_sum(terms, CDELoss().weights) / accumulate).backward()
     return [p.grad for p in model.parameters()]
 
 
@@ -73,8 +75,8 @@ def ddp_gradients(accumulate: int) -> tuple[list[torch.Tensor], list[float]]:
         own = slice(len(x) // 2 * dist.get_rank(), len(x) // 2 * (dist.get_rank() + 1))
         model.require_backward_grad_sync = step == accumulate - 1
         delta = model(x[own])
-        terms = CDELoss()((delta**2).mean(), delta, labels[own], gather=gather_rows)
-        (terms["loss"] / accumulate).backward()
+        terms = CDELoss()({"loss": (delta**2).mean(), "delta": delta}, labels[own])
+        (weighted_sum(terms, CDELoss().weights) / accumulate).backward()
         logged += [terms["contrastive"].item(), terms["anchors_without_positive"].item()]
     return [p.grad for p in model.parameters()], logged
 
@@ -147,6 +149,21 @@ def train(folder: Path, batch: int, run: str) -> dict[str, Any]:
         "metrics": metrics,
         "logits": collected[0],
     }
+
+
+def own_losses(folder: Path, batch: int) -> dict[str, float]:
+    """An overridden loss evaluated to a ragged end, and a loss's own parameter after two steps on global batches."""
+    options = {"max_steps": 2, "per_device_train_batch_size": batch, "per_device_eval_batch_size": 4, **SGD, **IN_ORDER}
+    loss = Scaled(0.5 * int(os.environ.get("RANK", "0")))  # the first process's value counts
+    args = arguments(folder, learning_rate=0.1, backbone_learning_rate=0.1, **options)
+    trainer = CDETrainer(tiny_cde("vit", **MODEL_OPTIONS), args, loss=loss, train_dataset=pairs(40))
+    trainer.train()
+    found = {"learned": loss.log_temperature.item()}
+    overridden = OwnTrainer(tiny_cde("vit", **MODEL_OPTIONS), args)
+    for number in (13, 3):  # of 3 samples the second process gets none
+        found[f"term {number}"] = trainer.evaluate(pairs(number))["eval_loss"]
+        found[f"overridden {number}"] = overridden.evaluate(pairs(number))["eval_loss"]
+    return found
 
 
 def resume(folder: Path) -> dict[str, bool]:
@@ -281,6 +298,7 @@ def main(folder: Path) -> None:
         found[f"ddp {accumulate}"] = ddp_gradients(accumulate)
     for run in TRAINER_RUNS:
         found[run] = train(folder / run, 4, run)
+    found["own losses"] = own_losses(folder / "own", 4)
     found["neighbours"] = neighbours(rank, 2)
     found["resume"] = resume(folder / "resume")
     found["streamed"] = streamed(folder / "streamed")

@@ -2,12 +2,12 @@
 
     python -m modeling_cde.analysis.doctor runs/quickstart [runs/another ...]
 
-reads `trainer_state.json`, `metrics.json` and `deltas.safetensors`, as many of them as there are. Several runs that
-differ in their seed alone, or a folder of result files of a benchmark, are also compared with each other. The exit code
-is 1 if something makes a result worthless, 2 if a folder cannot be read. What each sign means: docs/doctor.md.
+reads `trainer_state.json`, `metrics.json` and `deltas.safetensors`, as many of them as there are. It also compares
+several runs that differ only in their seed, or a folder of result files of a benchmark. The exit code is 1 if something
+makes a result worthless, 2 if a folder cannot be read. What each sign means: docs/doctor.md.
 
-It looks at validation splits, so that whoever follows its advice selects nothing on a test split; at a test split only
-where a run has no validation split of that kind.
+It looks at validation splits, so that following its advice selects nothing on a test split; at a test split only if a
+run has no validation split of that kind.
 """
 
 import argparse
@@ -28,12 +28,10 @@ from .training_log import FEWEST_LOGS, TrainingLog, examine_log
 STATE_FILE = "trainer_state.json"
 METRICS_FILE = "metrics.json"
 
-_FROM_LOG = (findings.NO_POSITIVES, findings.DOMINANT, findings.IDLE_CONTRASTIVE, findings.NOT_LEARNING)
-
 
 @dataclass
 class Examination:
-    """What was found in a run and what was looked for.
+    """What was found in a run.
 
     Attributes:
         findings: the signs of trouble, errors first.
@@ -57,9 +55,6 @@ def examine_run(run: str | Path) -> Examination:
     Args:
         run: output folder of train.py or of modeling_cde.evaluation.
 
-    Returns:
-        The findings, and what was and what could not be checked.
-
     Raises:
         FileNotFoundError: if the folder has none of the three files.
         ValueError: if one of them cannot be read.
@@ -79,7 +74,7 @@ def examine_run(run: str | Path) -> Examination:
 def _examined(
     state: Mapping[str, Any] | None, metrics: Mapping[str, Any] | None, sets: Mapping[str, DeltaSet]
 ) -> Examination:
-    """`examine_run`, of what the files hold."""
+    """`examine_run`, given the contents of the files."""
     settings = settings_of(state, metrics, sets)
     splits: dict[str, Any] = (metrics or {}).get("splits", {})
     result = Examination()
@@ -89,7 +84,7 @@ def _examined(
     broken = _not_finite(splits, sets)
     found += broken
     _note(result, findings.NOT_FINITE)
-    usable = {name: values for name, values in sets.items() if _is_finite(values)}
+    usable = {name: values for name, values in sets.items() if len(values) and not _broken_arrays(values)}
     iid = next((name for name in ("validation", "test") if name in usable), None)
     if iid is not None:
         found += _of_arrays(usable[iid], settings)
@@ -118,19 +113,23 @@ def _examined(
     reason = f"no {STATE_FILE}" if state is None else reason
     if not reason:
         _note(result, findings.COLLAPSED)
+    own = "" if settings.has("contrastive") else "the loss has no contrastive term"
     unknown = {
-        findings.DOMINANT: "" if settings.weights() else f"the loss weights are not in {METRICS_FILE}",
-        findings.IDLE_CONTRASTIVE: "" if settings.contrastive_samples else f"the batch size is not in {METRICS_FILE}",
+        findings.DOMINANT: "" if settings.weights else f"the weights of the loss are not in {METRICS_FILE}",
+        findings.NO_POSITIVES: own,
+        findings.IDLE_CONTRASTIVE: own
+        or ("" if settings.contrastive_samples else f"the batch size is not in {METRICS_FILE}"),
+        findings.NOT_LEARNING: "" if log.values("cross_entropy") else "the loss has no cross-entropy",
     }
-    for sign in _FROM_LOG:
-        _note(result, sign, reason or unknown.get(sign, ""))
+    for sign, unknown_reason in unknown.items():
+        _note(result, sign, reason or unknown_reason)
     for sign in (findings.DEAD_CLASSES, findings.DIVERGENCE):
         if not splits and log.evaluations:  # a run that was stopped before it was evaluated
             _note(result, sign)
 
     seen: set[tuple[str, str]] = set()
     for finding in sorted((item for item in found if item), key=lambda item: item.severity != "error"):
-        if (finding.sign, finding.subject) not in seen:  # what results and log both show is said once
+        if (finding.sign, finding.subject) not in seen:  # what results and log both show is reported once
             seen.add((finding.sign, finding.subject))
             result.findings.append(finding)
     return result
@@ -139,33 +138,17 @@ def _examined(
 def settings_of(
     state: Mapping[str, Any] | None, metrics: Mapping[str, Any] | None, sets: Mapping[str, DeltaSet]
 ) -> Settings:
-    """What a run's files say of its training."""
+    """What a run's files say about its training."""
     arguments: dict[str, Any] = ((metrics or {}).get("training") or {}).get("arguments", {})
     splits: dict[str, Any] = (metrics or {}).get("splits", {})
     named = {name for split in splits.values() for name in split.get("accuracy_by_action", {})}
     actions = next((len(values.actions) for values in sets.values()), None) or len(named) or None
-    return Settings(
-        contrastive_weight=arguments.get("contrastive_weight"),
-        sparsity_weight=arguments.get("sparsity_weight"),
-        sparsity_warmup_ratio=arguments.get("sparsity_warmup_ratio") or 0.0,
-        num_actions=actions,
-        max_steps=(state or {}).get("max_steps"),
-        learning_rate=arguments.get("learning_rate"),
-        class_aware=arguments.get("class_aware_sampling"),
-        contrastive_samples=_contrastive_samples(arguments),
-        half_precision=bool(arguments.get("fp16")),
-    )
-
-
-def _contrastive_samples(arguments: Mapping[str, Any]) -> int | None:
-    """See `Settings.contrastive_samples`; of one process, as the number of processes is not recorded."""
-    batch = arguments.get("per_device_train_batch_size")
-    per_patch = arguments.get("delta_mode") == "patch" and arguments.get("patch_loss") == "per_patch"
-    return None if batch is None else int(batch) * (int(arguments.get("top_k_patches", 1)) if per_patch else 1)
+    kept, max_steps = (state or {}).get("stateful_callbacks", {}), (state or {}).get("max_steps")
+    return Settings.of(arguments, kept, num_actions=actions, max_steps=max_steps)  # of one process, as far as is known
 
 
 def shifted_pairs(splits: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(in-distribution split, shifted split): of each shift the validation split, the test split where it has none."""
+    """(in-distribution split, shifted split) by shift: its validation split, or its test split if it has no other."""
     iid = next((name for name in ("validation", "test") if "accuracy" in splits.get(name, {})), None)
     pairs = []
     for name in (name for name, values in splits.items() if "accuracy" in values):
@@ -179,13 +162,18 @@ def _not_finite(splits: Mapping[str, Any], sets: Mapping[str, DeltaSet]) -> list
     """One finding for all splits that have the same trouble."""
     where: dict[tuple[str, ...], list[str]] = {}
     for name in dict.fromkeys([*sets, *splits]):
-        kinds = ("delta", "states", "logits")
-        broken = [kind for kind in kinds if name in sets and not _all_finite(getattr(sets[name], kind))]
+        broken = _broken_arrays(sets[name]) if name in sets else []
         if not math.isfinite(splits.get(name, {}).get("cross_entropy") or 0.0):
             broken.append("cross_entropy")
         if broken:
             where.setdefault(tuple(broken), []).append(name)
     return [signs.not_finite(broken, f"in {', '.join(names)}") for broken, names in where.items()]
+
+
+def _broken_arrays(values: DeltaSet) -> list[str]:
+    import numpy as np
+
+    return [kind for kind in ("delta", "states", "logits") if not np.isfinite(getattr(values, kind)).all()]
 
 
 def _of_arrays(values: DeltaSet, settings: Settings) -> list[Finding | None]:
@@ -195,21 +183,21 @@ def _of_arrays(values: DeltaSet, settings: Settings) -> list[Finding | None]:
     lengths = np.linalg.norm(values.delta, axis=1)  # (n,)
     right = values.predictions == values.labels  # (n,)
     scores = values.logits.astype(np.float64)  # (n, A)
-    top = scores.max(axis=1)  # (n,)
     of_label = scores[np.arange(len(scores)), values.labels]  # (n,)
-    cross_entropy = float((np.log(np.exp(scores - top[:, None]).sum(axis=1)) + top - of_label).mean())
+    cross_entropy = float((np.logaddexp.reduce(scores, axis=1) - of_label).mean())
     rows = {values.actions[i]: values.labels == i for i in np.unique(values.labels)}
     pairs = {name: int(chosen.sum()) for name, chosen in rows.items()}
     predicted = {values.actions[i] for i in np.unique(values.predictions)}
     dead = [name for name in rows if name not in predicted and pairs[name] >= findings.FEWEST_PAIRS]
     length_of_states = float(np.linalg.norm(values.states, axis=-1).mean())
     return [
-        signs.collapsed(float(lengths.mean()), length_of_states, "states", cross_entropy, settings, where=values.split),
+        signs.collapsed(float(lengths.mean()), length_of_states, "states", cross_entropy, settings, split=values.split),
         signs.vanished(
             {name: float(lengths[chosen].mean()) for name, chosen in rows.items()},
             {name: float(right[chosen].mean()) for name, chosen in rows.items()},
             pairs,
             values.split,
+            settings,
         ),
         signs.dead_classes(len(dead), len(rows), values.split, [f"{name} ({pairs[name]} pairs)" for name in dead]),
     ]
@@ -231,23 +219,13 @@ def _note(result: Examination, sign: str, reason: str = "") -> None:
         result.checked.append(sign)
 
 
-def _is_finite(values: DeltaSet) -> bool:
-    return len(values) > 0 and all(_all_finite(array) for array in (values.delta, values.states, values.logits))
-
-
-def _all_finite(array: Any) -> bool:
-    import numpy as np
-
-    return bool(np.isfinite(array).all())
-
-
 def _read_json(path: Path) -> dict[str, Any] | None:
     """The object in a file, None if there is no such file."""
     return read_object(path) if path.exists() else None
 
 
 def _results(paths: list[Path]) -> list[Mapping[str, Any]]:
-    """The results of training in files; a run of the evaluation alone has none to compare."""
+    """The results of training in files; a run of the evaluation alone has nothing to compare."""
     results = []
     for path in paths:
         content = _read_json(path)

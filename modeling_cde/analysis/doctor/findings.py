@@ -1,13 +1,16 @@
-"""What the doctor finds and from which number on it is a sign of trouble.
+"""What the doctor finds, and the number from which it is a sign of trouble.
 
-Why each threshold has its value stands beside it; docs/doctor.md shows all of them. They are ours, none is the paper's.
+The reason for each threshold stands beside it; docs/doctor.md shows all of them. They are ours, none is the paper's.
 "Measured" below means: on `configs/quickstart.yaml` (rooms, a ResNet from scratch, ten actions) and on tiny ViTs and
-ResNets whose trouble was provoked. With a pretrained backbone nothing was measured.
+ResNets whose trouble was provoked. Nothing was measured with a pretrained backbone.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from ..loss_terms import loss_weights
 
 NOT_FINITE = "numbers that are not finite"
 COLLAPSED = "collapsed deltas"
@@ -64,13 +67,13 @@ class Finding:
 
     Attributes:
         sign: one of the names above.
-        severity: "error" where the result is worthless as it is, else "warning".
+        severity: "error" if the result is worthless as it is, else "warning".
         sentence: what was seen, with its number.
         value: the number.
-        threshold: the number from which on it is a sign.
+        threshold: the number from which it is a sign.
         advice: what to try.
         step: the training step at which it was seen; None for a finished run's results.
-        subject: what tells two findings of one sign apart, such as a split; empty where there is one only.
+        subject: what distinguishes two findings of one sign, such as a split; empty if there is only one.
     """
 
     sign: str
@@ -88,9 +91,9 @@ class Finding:
         return f"{self.severity}{when}, {self.sign}: {self.sentence} Try: {self.advice}"
 
     def much_worse_than(self, said: "Finding") -> bool:
-        """Whether it is worth saying again after `said`, a finding of the same sign and subject.
+        """Whether to report it again after `said`, a finding of the same sign and subject.
 
-        It is, if it became an error, or is at least twice as far from the threshold and has moved by half of it.
+        Yes, if it became an error, or is at least twice as far from the threshold and has moved by half of it.
         """
         if self.severity != said.severity:
             return self.severity == "error"
@@ -100,23 +103,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Settings:
-    """What is known of a training beside its numbers; None where it is not.
+    """What is known about a training besides its numbers; None if unknown.
 
     Attributes:
-        contrastive_weight: weight of the contrastive term.
-        sparsity_weight: weight of the sparsity term.
+        weights: the weight of each term of the loss, by name.
         sparsity_warmup_ratio: share of the steps over which the sparsity weight grows from 0.
         num_actions: number of action classes.
         max_steps: steps of the whole training.
         learning_rate: peak learning rate of everything but the backbone.
         class_aware: whether batches are class-aware.
-        contrastive_samples: how many deltas are compared in a batch: over all processes and, where the loss is taken
-            per patch, all kept patches.
+        contrastive_samples: how many deltas are compared in a batch: of all processes and, if the loss is taken per
+            patch, all selected patches.
         half_precision: whether gradients are scaled (fp16), which overflow now and then by design.
     """
 
-    contrastive_weight: float | None = None
-    sparsity_weight: float | None = None
+    weights: Mapping[str, float] | None = None
     sparsity_warmup_ratio: float = 0.0
     num_actions: int | None = None
     max_steps: int | None = None
@@ -125,13 +126,43 @@ class Settings:
     contrastive_samples: int | None = None
     half_precision: bool = False
 
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any], kept: Mapping[str, Any], processes: int = 1, **known: Any) -> "Settings":
+        """What the arguments of a training, those of its model among them, and its trainer state say.
+
+        Args:
+            arguments: by name.
+            kept: `stateful_callbacks` of the trainer state.
+            processes: that train together.
+            **known: the other attributes.
+        """
+        samples = arguments.get("per_device_train_batch_size")
+        if samples is not None:
+            per_patch = arguments.get("delta_mode") == "patch" and arguments.get("patch_loss") == "per_patch"
+            samples = int(samples) * processes * (int(arguments.get("top_k_patches", 1)) if per_patch else 1)
+        return cls(
+            weights=loss_weights(kept, arguments),
+            sparsity_warmup_ratio=arguments.get("sparsity_warmup_ratio") or 0.0,
+            learning_rate=arguments.get("learning_rate"),
+            class_aware=arguments.get("class_aware_sampling"),
+            contrastive_samples=samples,
+            half_precision=bool(arguments.get("fp16")),
+            **known,
+        )
+
     def chance(self) -> float | None:
-        """Cross-entropy, in nats, of guessing evenly among the actions; None where their number is not known."""
+        """Cross-entropy, in nats, of guessing evenly among the actions; None if their number is not known."""
         return math.log(self.num_actions) if self.num_actions and self.num_actions > 1 else None
 
-    def weights(self) -> dict[str, float] | None:
-        """The weight of each term of the loss, or None where one is not known; `auxiliary` comes weighted."""
-        if self.contrastive_weight is None or self.sparsity_weight is None:
-            return None
-        own = {"contrastive": self.contrastive_weight, "sparsity": self.sparsity_weight}
-        return {"cross_entropy": 1.0, **own, "auxiliary": 1.0}
+    def is_learned(self, cross_entropy: float | None) -> bool:
+        """Whether a cross-entropy is far below that of guessing; False if one of them is not known."""
+        chance = self.chance()
+        return chance is not None and cross_entropy is not None and cross_entropy < LEARNED * chance
+
+    def has(self, term: str) -> bool:
+        """Whether the loss has a term, or may have it."""
+        return self.weights is None or term in self.weights
+
+    def weight(self, term: str) -> float | None:
+        """The weight of a term, 0 for one that the loss does not have."""
+        return None if self.weights is None else self.weights.get(term, 0.0)

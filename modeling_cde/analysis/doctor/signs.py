@@ -1,41 +1,24 @@
-"""Signs of trouble: each a function from plain numbers to a finding, or to None where there is no such trouble.
+"""Signs of trouble: each a function from plain numbers to a finding, or to None if there is no such trouble.
 
-Nothing is read and no library is needed here. `training_log` takes the numbers from a training's log, `doctor` from the
-files of a finished run. The thresholds, and the reason of each, are in `findings`.
+Nothing is read here, and no library is needed. `training_log` takes the numbers from a training's log, `diagnosis` from
+the files of a finished run. The thresholds and the reasons for them are in `findings`.
+
+In all functions `settings` is what is known of the training (for chance level, weights and advice), `step` the training
+step at which the numbers were seen, None for results, `split` the split that they are of, cross-entropies are in nats
+and accuracies and shares in [0, 1].
 """
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from .findings import (
-    COLLAPSED,
-    DEAD_CLASSES,
-    DIVERGENCE,
-    DOMINANT,
-    DOMINANT_SHARE,
-    FEWEST_PAIRS,
-    FEWEST_SEEDS,
-    GAP,
-    HIGH_ACCURACY,
-    IDLE,
-    IDLE_CONTRASTIVE,
-    LEARNED,
-    LONELY,
-    NO_POSITIVES,
-    NOT_FINITE,
-    NOT_LEARNING,
-    SEED_SPREAD,
-    SEED_VARIANCE,
-    SHRUNKEN,
-    TINY,
-    UNLEARNED,
-    VANISHED,
-    VANISHED_LENGTH,
-    ZERO,
-    Finding,
-    Settings,
-)
+from ..loss_terms import title
+from . import findings
+from .findings import Finding, Settings
+
+# The flag that sets a term's weight, where there is one.
+_FLAGS = {"contrastive": "--contrastive_weight", "sparsity": "--sparsity_weight"}
 
 
 def not_finite(names: Sequence[str], where: str, step: int | None = None) -> Finding | None:
@@ -44,14 +27,12 @@ def not_finite(names: Sequence[str], where: str, step: int | None = None) -> Fin
     Args:
         names: what is not finite, such as ["loss", "grad_norm"].
         where: the place, for the sentence, such as "in the training log".
-        step: when.
     """
     if not names:
         return None
-    shown = ", ".join(names)
     advice = "a tenth of --learning_rate and --backbone_learning_rate, a lower --max_grad_norm, --precision float32."
-    sentence = f"NaN or infinity {where}: {shown}."
-    return Finding(NOT_FINITE, "error", sentence, float(len(names)), 0.0, advice, step, where if step is None else "")
+    sentence, subject = f"NaN or infinity {where}: {', '.join(names)}.", where if step is None else ""
+    return Finding(findings.NOT_FINITE, "error", sentence, float(len(names)), 0.0, advice, step, subject)
 
 
 def collapsed(
@@ -61,56 +42,55 @@ def collapsed(
     cross_entropy: float | None,
     settings: Settings,
     step: int | None = None,
-    where: str = "",
+    split: str = "",
 ) -> Finding | None:
-    """Deltas near zero with which the actions are not told apart.
+    """Deltas near zero that do not tell the actions apart.
 
     Args:
         length: mean length of a delta, or any number proportional to it.
         reference: "start": the largest value that `length` had in training; "states": the mean length of a state.
         kind: what `reference` is.
-        cross_entropy: in nats; None where it is not known.
-        settings: for the chance level and the advice.
-        step: when.
-        where: the split, for the sentence.
+        cross_entropy: None if it is not known.
     """
-    limit = SHRUNKEN if kind == "start" else TINY
-    ratio = length / reference if reference > ZERO and length > ZERO else 0.0
-    chance = settings.chance()
-    if ratio >= limit or (cross_entropy is not None and chance is not None and cross_entropy < LEARNED * chance):
+    limit = findings.SHRUNKEN if kind == "start" else findings.TINY
+    ratio = length / reference if reference > findings.ZERO and length > findings.ZERO else 0.0
+    if ratio >= limit or settings.is_learned(cross_entropy):
         return None
     against = "of the longest they were in this training" if kind == "start" else "of the states' length"
-    sentence = f"{f'In {where} the' if where else 'The'} deltas are only {_percent(ratio)} {against}"
-    if cross_entropy is not None and chance is not None:
-        sentence += f", and the cross-entropy is {cross_entropy:.2f} (guessing: {chance:.2f})"
-    rate = "" if settings.learning_rate is None else f" (now {settings.learning_rate:g})"
-    if settings.sparsity_weight == 0:
-        advice = f"a higher --learning_rate{rate}; the sparsity weight is 0 already. Check that the pictures differ."
+    sentence = f"{f'In {split} the' if split else 'The'} deltas are only {_percent(ratio)} {against}"
+    if cross_entropy is not None and settings.chance() is not None:
+        sentence += f", and the cross-entropy is {cross_entropy:.2f} (guessing: {settings.chance():.2f})"
+    rate = f"a higher --learning_rate{_now(settings.learning_rate)}"
+    if settings.weight("sparsity") == 0:
+        advice = f"{rate}; no sparsity term shrinks the deltas. Check that the pictures differ."
     else:
-        now = "" if settings.sparsity_weight is None else f" (now {settings.sparsity_weight:g})"
-        advice = f"a tenth of --sparsity_weight{now}, --sparsity_warmup_ratio 0.3, or a higher --learning_rate{rate}."
-    return Finding(COLLAPSED, "error", sentence + ".", ratio, limit, advice, step)
+        weight = f"--sparsity_weight{_now(settings.weight('sparsity'))}"
+        advice = f"a tenth of {weight}, --sparsity_warmup_ratio 0.3, or {rate}."
+    return Finding(findings.COLLAPSED, "error", sentence + ".", ratio, limit, advice, step)
 
 
 def vanished(
-    lengths: Mapping[str, float], accuracy: Mapping[str, float], pairs: Mapping[str, int], split: str
+    lengths: Mapping[str, float],
+    accuracy: Mapping[str, float],
+    pairs: Mapping[str, int],
+    split: str,
+    settings: Settings,
 ) -> Finding | None:
-    """Actions whose deltas are near zero where those of the others are not, and which are not recognised.
+    """Actions that are not recognised and whose deltas are near zero, unlike those of the other actions.
 
     Args:
         lengths: mean length of the deltas by action.
         accuracy: share of right predictions by action.
         pairs: number of pairs by action.
-        split: where.
     """
-    known = sorted(length for action, length in lengths.items() if pairs[action] >= FEWEST_PAIRS)
+    known = sorted(length for action, length in lengths.items() if pairs[action] >= findings.FEWEST_PAIRS)
     if len(known) < 3:
         return None
-    median = known[len(known) // 2]
+    limit, median = findings.VANISHED_LENGTH, known[len(known) // 2]
     small = {
         action: length / median
         for action, length in lengths.items()
-        if pairs[action] >= FEWEST_PAIRS and length < VANISHED_LENGTH * median and accuracy[action] < 0.5
+        if pairs[action] >= findings.FEWEST_PAIRS and length < limit * median and accuracy[action] < 0.5
     }
     if not small:
         return None
@@ -121,7 +101,9 @@ def vanished(
         f"{_percent(accuracy[worst])} of its pairs are recognised."
     )
     advice = "a lower --sparsity_weight, which takes small changes first; larger pictures (--image_size)."
-    return Finding(VANISHED, "warning", sentence, small[worst], VANISHED_LENGTH, advice, subject=split)
+    if settings.weight("sparsity") == 0:
+        advice = "larger pictures (--image_size), more pairs of this action."
+    return Finding(findings.VANISHED, "warning", sentence, small[worst], limit, advice, subject=split)
 
 
 def divergence(
@@ -135,35 +117,28 @@ def divergence(
     """High accuracy in distribution and low accuracy under a shift.
 
     Args:
-        iid: accuracy on the in-distribution split, in [0, 1].
+        iid: accuracy on the in-distribution split.
         ood: accuracy on the shifted split.
         names: the names of the two splits.
-        settings: for the advice.
         best_before: the highest accuracy on the shifted split at an earlier evaluation of the same training.
-        step: when.
     """
     gap = iid - ood
-    if iid < HIGH_ACCURACY or gap < GAP:
+    if iid < findings.HIGH_ACCURACY or gap < findings.GAP:
         return None
     sentence = f"Accuracy is {iid:.2f} in {names[0]} but {ood:.2f} in {names[1]}, a gap of {gap:.2f}"
     if best_before is not None and best_before >= ood + 0.05:
         sentence += f"; {names[1]} was at {best_before:.2f} before"
-    if settings.contrastive_weight == 0:
+    advice = "larger batches, more objects in training, a pretrained --backbone."
+    if settings.has("contrastive"):
+        advice = f"a higher --contrastive_weight or {advice}"
+    if settings.has("contrastive") and settings.weight("contrastive") == 0:
         advice = "--contrastive_weight 2.0 (it is 0): without it the head may read what goes along with an action."
-    else:
-        advice = "a higher --contrastive_weight or larger batches, more objects in training, a pretrained --backbone."
-    return Finding(DIVERGENCE, "warning", sentence + ".", gap, GAP, advice, step, names[1])
+    return Finding(findings.DIVERGENCE, "warning", sentence + ".", gap, findings.GAP, advice, step, names[1])
 
 
 def no_positives(share: float, settings: Settings, step: int | None = None) -> Finding | None:
-    """Batches in which many samples have no other sample of their action.
-
-    Args:
-        share: mean share of anchors without a positive, in [0, 1].
-        settings: for the weight of the contrastive term and the advice.
-        step: when.
-    """
-    if share <= LONELY or settings.contrastive_weight == 0:
+    """Batches in which many samples have no other sample of their action; `share` is their mean share."""
+    if share <= findings.LONELY or settings.weight("contrastive") == 0:
         return None
     whole = share >= 1
     sentence = f"{_percent(share)} of the samples have no other of their action in the batch" + (
@@ -171,7 +146,8 @@ def no_positives(share: float, settings: Settings, step: int | None = None) -> F
     )
     sampling = "--class_aware_sampling true with --min_samples_per_class 2, " if not settings.class_aware else ""
     advice = f"{sampling}a larger --per_device_train_batch_size, or fewer actions."
-    return Finding(NO_POSITIVES, "error" if whole else "warning", sentence, share, LONELY, advice, step)
+    severity: findings.Severity = "error" if whole else "warning"
+    return Finding(findings.NO_POSITIVES, severity, sentence, share, findings.LONELY, advice, step)
 
 
 def dead_classes(
@@ -182,9 +158,7 @@ def dead_classes(
     Args:
         number: how many.
         total: how many actions there are, if known.
-        split: where.
-        names: which, where that is known.
-        step: when.
+        names: which, if known.
     """
     if number <= 0:
         return None
@@ -195,45 +169,40 @@ def dead_classes(
     advice = (
         "more pairs of these actions, --class_aware_sampling true with a higher --min_samples_per_class, more epochs."
     )
-    return Finding(DEAD_CLASSES, "warning", sentence, float(number), 0.0, advice, step, split)
+    return Finding(findings.DEAD_CLASSES, "warning", sentence, float(number), 0.0, advice, step, split)
 
 
 def dominant(
-    sums: Mapping[str, float], cross_entropy: float, settings: Settings, step: int | None = None
+    sums: Mapping[str, float], cross_entropy: float | None, settings: Settings, step: int | None = None
 ) -> Finding | None:
     """One term makes up nearly all of the loss, and the others are not learned, or hardly count.
 
     Args:
-        sums: each weighted term, summed or averaged over the training so far; terms of weight 0 left out.
-        cross_entropy: as it is now, in nats.
-        settings: for the chance level.
-        step: when.
+        sums: each weighted term, summed or averaged over the training so far; without terms of weight 0.
+        cross_entropy: as it is now; None if the loss has no such term.
     """
     sizes = {name: abs(value) for name, value in sums.items() if value != 0}
     whole = sum(sizes.values())
     if len(sizes) < 2 or not whole > 0:
         return None
     name = max(sizes, key=lambda term: sizes[term])
-    share, chance = sizes[name] / whole, settings.chance()
-    if share <= DOMINANT_SHARE:
+    share, others = sizes[name] / whole, sorted(set(sizes) - {name})
+    if share <= findings.DOMINANT_SHARE:
         return None
-    shown = name.replace("_", "-")
-    sentence = f"The {shown} {'' if name == 'cross_entropy' else 'term '}makes up {_percent(share)} of the loss"
-    if name == "cross_entropy":
-        others = " and ".join(sorted(set(sizes) - {name}))
-        sentence += f"; {others} hardly count{'' if ' and ' in others else 's'}."
-        advice = " ".join(f"a higher --{term}_weight" for term in sorted(set(sizes) - {name}) if term != "auxiliary")
-        advice = (advice.replace(" a higher", " and a higher") or "a higher weight of the method's own term") + "."
+    sentence = f"The {title(name)} {'' if name == 'cross_entropy' else 'term '}makes up {_percent(share)} of the loss"
+    if name == "cross_entropy" or cross_entropy is None:
+        sentence += f"; {' and '.join(map(title, others))} hardly count{'s' if len(others) == 1 else ''}."
+        advice = " and ".join(f"a higher {_weight_of(term)}" for term in others) + "."
     else:
-        if chance is not None and cross_entropy < LEARNED * chance:
+        if settings.is_learned(cross_entropy):
             return None
-        level = "" if chance is None else f" (guessing: {chance:.2f})"
+        level = "" if settings.chance() is None else f" (guessing: {settings.chance():.2f})"
         sentence += f" while the cross-entropy is at {cross_entropy:.2f}{level}."
         advice = {
             "sparsity": "a tenth of --sparsity_weight, --sparsity_warmup_ratio 0.3, or --sparsity_reduction mean.",
             "contrastive": "a lower --contrastive_weight or a higher --temperature.",
-        }.get(name, "a lower weight of the method's own term (--method_options).")
-    return Finding(DOMINANT, "warning", sentence, share, DOMINANT_SHARE, advice, step, name)
+        }.get(name, f"a lower {_weight_of(name)}.")
+    return Finding(findings.DOMINANT, "warning", sentence, share, findings.DOMINANT_SHARE, advice, step, name)
 
 
 def idle_contrastive(
@@ -242,59 +211,51 @@ def idle_contrastive(
     """The cross-entropy was learned and the contrastive term was not: deltas of one action point anywhere.
 
     Args:
-        contrastive: contrastive term as it is now, without its weight.
-        cross_entropy: as it is now, in nats.
-        settings: for the weight, the chance level and the number of deltas that are compared.
-        step: when.
+        contrastive: the term as it is now, without its weight.
+        cross_entropy: as it is now.
     """
-    chance, samples = settings.chance(), settings.contrastive_samples
-    if settings.contrastive_weight == 0 or chance is None or samples is None or samples < 3:
+    samples = settings.contrastive_samples
+    if settings.weight("contrastive") == 0 or samples is None or samples < 3:
         return None
     random = math.log(samples - 1)
-    if cross_entropy >= LEARNED * chance or contrastive < IDLE * random:
+    if not settings.is_learned(cross_entropy) or contrastive < findings.IDLE * random:
         return None
     sentence = (
         f"The contrastive term is {contrastive:.2f}, where random directions give {random:.2f}, though the "
         f"cross-entropy has come down to {cross_entropy:.2f}: deltas of one action do not come together."
     )
     advice = "a higher --contrastive_weight, another --temperature (0.1 to 0.5), or larger batches."
-    return Finding(IDLE_CONTRASTIVE, "warning", sentence, contrastive / random, IDLE, advice, step)
+    value, limit = contrastive / random, findings.IDLE
+    return Finding(findings.IDLE_CONTRASTIVE, "warning", sentence, value, limit, advice, step)
 
 
 def not_learning(
     cross_entropy: float, settings: Settings, step: int | None = None, finished: bool = True
 ) -> Finding | None:
-    """The training cross-entropy is that of guessing.
-
-    Args:
-        cross_entropy: of the last logs, in nats.
-        settings: for the chance level and the advice.
-        step: when.
-        finished: whether no step is left in which it could still be learned.
-    """
+    """The training cross-entropy is that of guessing; an error once the training is `finished`."""
     chance = settings.chance()
-    if chance is None or cross_entropy < UNLEARNED * chance:
+    if chance is None or cross_entropy < findings.UNLEARNED * chance:
         return None
     guessing = f"guessing among {settings.num_actions} actions gives {chance:.2f}"
     sentence = f"The training cross-entropy is {cross_entropy:.2f}; {guessing}."
-    rate = "" if settings.learning_rate is None else f" (now {settings.learning_rate:g})"
-    advice = (
-        f"another --learning_rate{rate} and --backbone_learning_rate, ten times higher, then lower; check the labels."
-    )
-    value, threshold = cross_entropy, UNLEARNED * chance
-    return Finding(NOT_LEARNING, "error" if finished else "warning", sentence, value, threshold, advice, step)
+    rates = f"another --learning_rate{_now(settings.learning_rate)} and --backbone_learning_rate"
+    advice = f"{rates}, ten times higher, then lower; check the labels."
+    severity: findings.Severity = "error" if finished else "warning"
+    limit = findings.UNLEARNED * chance
+    return Finding(findings.NOT_LEARNING, severity, sentence, cross_entropy, limit, advice, step)
 
 
 def seed_variance(accuracies: Mapping[str, Sequence[float]], run: str, note: str = "") -> Finding | None:
-    """Runs that differ in the seed alone and in their accuracy by much.
+    """Runs that differ in nothing but the seed, and by much in their accuracy.
 
     Args:
-        accuracies: split -> the accuracy of each seed, in [0, 1].
+        accuracies: split -> the accuracy of each seed.
         run: what the runs have in common, for the sentence.
-        note: what else differs among them, as a clause; empty where nothing does.
+        note: what else differs between them, as a clause; empty if nothing does.
     """
-    spreads = {split: _deviation(values) for split, values in accuracies.items() if len(values) >= FEWEST_SEEDS}
-    wide = {split: spread for split, spread in spreads.items() if spread > SEED_SPREAD}
+    enough = {split: values for split, values in accuracies.items() if len(values) >= findings.FEWEST_SEEDS}
+    spreads = {split: statistics.stdev(values) for split, values in enough.items()}
+    wide = {split: spread for split, spread in spreads.items() if spread > findings.SEED_SPREAD}
     if not wide:
         return None
     worst = max(wide, key=lambda split: wide[split])
@@ -305,13 +266,17 @@ def seed_variance(accuracies: Mapping[str, Sequence[float]], run: str, note: str
         f"standard deviation of {wide[worst]:.3f}{others}{note}."
     )
     advice = "more positives per action (--min_samples_per_class 4, larger batches), a longer warm-up, more seeds."
-    return Finding(SEED_VARIANCE, "warning", sentence, wide[worst], SEED_SPREAD, advice, subject=run)
+    return Finding(findings.SEED_VARIANCE, "warning", sentence, wide[worst], findings.SEED_SPREAD, advice, subject=run)
 
 
-def _deviation(values: Sequence[float]) -> float:
-    """Sample standard deviation (n - 1)."""
-    mean = sum(values) / len(values)
-    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+def _now(value: float | None) -> str:
+    """A setting's value, behind its flag."""
+    return "" if value is None else f" (now {value:g})"
+
+
+def _weight_of(term: str) -> str:
+    own = "weight of the method's own term (--method_options)" if term == "auxiliary" else f"weight of {title(term)}"
+    return _FLAGS.get(term, own)
 
 
 def _percent(share: float) -> str:

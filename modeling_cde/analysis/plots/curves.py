@@ -8,18 +8,16 @@ reads `trainer_state.json`, which the trainer writes beside the checkpoint, and 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from ...kept_files import as_they_were_written, read_object
+from ..loss_terms import logged_terms, title
 from .style import LINES, MARKERS, drawing, save, tidy
 
 STATE_FILE = "trainer_state.json"
 CURVE_FILE = "training_curve.png"
-
-# The terms of the loss, then the size of the deltas, which says whether they collapse.
-TERMS = ("cross_entropy", "contrastive", "sparsity", "auxiliary", "delta_norm")
-_LABELS = {"cross_entropy": "cross-entropy", "delta_norm": "norm of the deltas"}
 
 
 def series(history: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:
@@ -41,44 +39,44 @@ def load_history(run: str | Path) -> list[dict[str, Any]]:
 
     Raises:
         FileNotFoundError: if the run has no trainer state.
-        ValueError: if the file is none.
+        ValueError: if the file is not a trainer state.
     """
     path = Path(run) / STATE_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: give the output folder of a finished run.")
     history = read_object(path).get("log_history")
     if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
-        raise ValueError(f"{path} is no trainer state: train again, or give the folder of another run.")
+        raise ValueError(f"{path} is not a trainer state: train again, or give the folder of another run.")
     return history
 
 
 def plot_training_curve(run: str | Path, path: str | Path | None = None) -> Path:
-    """Draw the terms of the loss, without their weights, and the accuracy on the validation splits.
+    """Draw all terms of the loss that were logged, without their weights, and the accuracy on the validation splits.
+
+    The length of the deltas is drawn with the terms: it shows whether the deltas collapse.
 
     Args:
-        run: folder of a run, holding `trainer_state.json`.
-        path: the picture's name, ending in .png; `training_curve.png` in the run's folder when None.
+        run: folder of a run, with its `trainer_state.json`.
+        path: the picture's name, ending in .png; by default `training_curve.png` in the run's folder.
 
     Returns:
         The path of the PNG; an SVG lies beside it.
 
     Raises:
         FileNotFoundError: if the run has no trainer state.
-        ValueError: if the file is none.
+        ValueError: if the file is not a trainer state.
     """
     history = load_history(run)
     path = Path(run) / CURVE_FILE if path is None else Path(path)
     with as_they_were_written(Path(run) / STATE_FILE), drawing(8, 4.3) as figure:
         keys = sorted({key for entry in history for key in entry if _is_accuracy(key)})
         left, *others = figure.subplots(1, 2 if keys else 1, sharex=True, squeeze=False)[0]
-        for colour, marker, term in zip(LINES, MARKERS, TERMS, strict=False):
+        terms = [name for name in logged_terms(history) if name != "anchors_without_positive"]
+        for colour, marker, term in zip(cycle(LINES), cycle(MARKERS), terms, strict=False):
             steps, values = series(history, term)
-            if not steps:
-                continue
-            label = _LABELS.get(term, term)
-            every = max(len(steps) // 12, 1)
-            left.plot(steps, values, color=colour, marker=marker, markersize=4.5, markevery=every, label=label)
-        # An auxiliary term may be negative, and any may be 0 throughout: a logarithm shows neither.
+            style = {"color": colour, "marker": marker, "markersize": 4.5, "markevery": max(len(steps) // 12, 1)}
+            left.plot(steps, values, label=title(term), **style)
+        # A term may be negative, or 0 throughout: a logarithm shows neither.
         positive = all(value > 0 for line in left.lines for value in line.get_ydata())
         scale = "log" if left.lines and positive else "symlog"
         left.set(xlabel="step", ylabel="value, without its weight", yscale=scale, title="terms of the loss, training")
