@@ -1,20 +1,20 @@
 """Pushes to the Hub during training: each is one commit that anybody can load, without this package.
 
-What `Trainer` itself pushes is a folder bit by bit, with pickled arguments, and without the code that a checkpoint of
-ours needs; a push of it that fails in the background fails in silence.
+What `Trainer` itself pushes is a folder file by file, with pickled arguments, and without the code that our checkpoints
+need; and if its push in the background fails, nothing is reported.
 """
 
 import json
 import os
 import shutil
 import tempfile
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
-from transformers import Trainer
+from transformers import TrainerCallback
 from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
-from transformers.utils.hub import PushInProgress
 
 from ..training.lora import is_adapted, merged
 from .checkpoint_files import model_files, of_an_earlier_upload, provisional_card
@@ -23,107 +23,81 @@ from .hub import check_writable, commit_files, full_name
 logger = logging.get_logger(__name__)
 
 
-class PushingTrainer(Trainer):  # type: ignore[misc]
-    """A `Trainer` with pushes to the Hub that anybody can load.
+class HubPushes(TrainerCallback):  # type: ignore[misc]
+    """The pushes of a training: one after another, in the background, each a commit that loads by itself.
 
-    Adapters (LoRA) are pushed merged into the model. Nothing is pushed of a checkpoint that does not load by itself
-    (weights that are sharded over processes): that is said in one line, and training goes on.
+    Adapters (LoRA) are pushed merged into the model. A checkpoint that does not load by itself (weights sharded over
+    processes) is not pushed: one line reports it, and training continues.
+
+    Args:
+        trainer: a `CheckpointingTrainer`.
     """
 
-    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
-        """Creates the repository, and finds out whether it can be written to.
+    def __init__(self, trainer: Any) -> None:
+        self._trainer = trainer
+        self._last: Future[str] | None = None
 
-        Raises:
-            ValueError, PermissionError, ConnectionError: See `modeling_cde.cards.hub.commit_files`.
-        """
-        if not self.is_world_process_zero():
-            return
-        token = self.args.hub_token if token is None else token
-        private = self.args.hub_private_repo if private is None else private
-        name = self.args.hub_model_id or Path(self.args.output_dir).absolute().name
-        repo_id = full_name(name, token)
-        check_writable(repo_id, private=bool(private), token=token)
-        self.hub_model_id, self.push_in_progress = repo_id, None
-        self._uploads = ThreadPoolExecutor(max_workers=1)  # one after another: each commit follows the one before
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """See `transformers.Trainer.save_model`; where that pushes and the push fails, it is said in one line."""
-        super().save_model(output_dir, _internal_call=True)
-        if self.args.push_to_hub and not _internal_call and self.is_world_process_zero():
-            try:
-                self._finish_current_push()
-                self._push(output_dir or self.args.output_dir, "Model save").result()
-            except (ValueError, OSError) as error:
-                _warn(error)
-
-    def push_to_hub(
-        self,
-        commit_message: str | None = "End of training",
-        blocking: bool = True,
-        token: str | None = None,
-        revision: str | None = None,
-        private: bool | None = None,
-    ) -> str | Future[str] | None:
-        """Saves the model to `args.output_dir` and pushes it, in one commit, with a card that says it is not evaluated.
-
-        A run that train.py has evaluated is published by `modeling_cde.cards.publishing.publish_run`.
-
-        Args:
-            commit_message: Of the commit.
-            blocking: Whether to wait; else the push's errors are raised by the future's `result`.
-            token: None for `args.hub_token`.
-            revision: Branch to push to; None for `args.hub_revision`.
-            private: Of a repository that does not exist yet; None for `args.hub_private_repo`.
+    def create_repository(self, token: str | None, private: bool | None) -> str:
+        """Create the repository and check that it can be written to; see `CheckpointingTrainer.init_hf_repo`.
 
         Returns:
-            The repository's address, or its future; None on all processes but the first.
-
-        Raises:
-            FileNotFoundError: If the saved model does not load by itself.
-            ValueError, PermissionError, ConnectionError: See `modeling_cde.cards.hub.commit_files`.
+            Its name with the owner.
         """
-        if self.hub_model_id is None:
-            self.init_hf_repo(token, private)
-        pushes, self.args.push_to_hub = self.args.push_to_hub, False  # `save_model` would push, too
-        try:
-            self.save_model()
-        finally:
-            self.args.push_to_hub = pushes
-        if not self.is_world_process_zero():
-            return None
-        self._finish_current_push()
-        job = self._push(self.args.output_dir, commit_message or "End of training", token, revision)
-        return job.result() if blocking else job
+        args = self._trainer.args
+        token = args.hub_token if token is None else token
+        private = args.hub_private_repo if private is None else private
+        repo_id = full_name(args.hub_model_id or Path(args.output_dir).absolute().name, token)
+        check_writable(repo_id, private=bool(private), token=token)
+        self._uploads = ThreadPoolExecutor(max_workers=1)  # one after another: each commit follows the one before
+        return repo_id
 
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """Pushes a checkpoint in the background, unless the last push is still under way."""
-        if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Push a checkpoint in the background, unless the last push is still running."""
+        if not args.push_to_hub or not state.is_world_process_zero or args.hub_strategy == HubStrategy.END:
             return
-        if not self.args.hub_always_push and self.push_in_progress and not self.push_in_progress.is_done():
+        if not args.hub_always_push and self._last is not None and not self._last.done():
             return
         try:
-            job = self._push(checkpoint_folder, f"Training in progress, step {self.state.global_step}")
+            folder = Path(args.output_dir, f"checkpoint-{state.global_step}")
+            self._last = self.push(folder, f"Training in progress, step {state.global_step}")
         except (ValueError, OSError) as error:
             _warn(error)
             return
-        job.add_done_callback(_warn_of_failure)
-        self.push_in_progress = PushInProgress([job])
+        self._last.add_done_callback(_warn_of_failure)
 
-    def _push(self, folder: str, message: str, token: str | None = None, revision: str | None = None) -> Future[str]:
-        """Commits, one job after another, the model that a folder holds now."""
-        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Wait for the last push."""
+        if self._last is not None:
+            wait([self._last])
+
+    def push_saved(self, folder: Path) -> None:
+        """Push what `save_model` has written, and wait; if that fails, one line reports it."""
+        try:
+            self.push(folder, "Model save").result()
+        except (ValueError, OSError) as error:
+            _warn(error)
+
+    def push(self, folder: Path, message: str, token: str | None = None, revision: str | None = None) -> Future[str]:
+        """Commit the model that a folder now holds, after the commits that are waiting.
+
+        Raises:
+            FileNotFoundError: the model does not load by itself.
+        """
+        trainer = self._trainer
+        args, model = trainer.args, trainer.model
+        trainer.callback_handler.on_push_begin(args, trainer.state, trainer.control)
         # The folder may be deleted or written anew before its files are sent.
-        names = [] if is_adapted(self.model) else list(model_files(Path(folder)))
-        kept = tempfile.TemporaryDirectory(prefix="_push_", dir=self.args.output_dir)
+        names = [] if is_adapted(model) else list(model_files(folder))
+        kept = tempfile.TemporaryDirectory(prefix="_push_", dir=args.output_dir)
         for name in names:
-            _link(Path(folder, name), Path(kept.name, name))
+            _link(folder / name, Path(kept.name, name))
         if not names:  # the folder holds adapters alone, which nobody can load without PEFT
-            merged(self.model).save_pretrained(kept.name)
-            if self.processing_class is not None:
-                self.processing_class.save_pretrained(kept.name)
-        files, repo_id = model_files(Path(kept.name)), str(self.hub_model_id)
+            merged(model).save_pretrained(kept.name)
+            if trainer.processing_class is not None:
+                trainer.processing_class.save_pretrained(kept.name)
+        files, repo_id = model_files(Path(kept.name)), str(trainer.hub_model_id)
         config = json.loads(Path(kept.name, "config.json").read_text(encoding="utf-8"))
-        state = f"This is step {self.state.global_step} of {self.state.max_steps} of a training."
+        state = f"This is step {trainer.state.global_step} of {trainer.state.max_steps} of a training."
         files["README.md"] = provisional_card(config, repo_id, state)
 
         def commit() -> str:
@@ -132,8 +106,8 @@ class PushingTrainer(Trainer):  # type: ignore[misc]
                     repo_id,
                     files,
                     message=message,
-                    token=token or self.args.hub_token,
-                    revision=revision or self.args.hub_revision,
+                    token=token or args.hub_token,
+                    revision=revision or args.hub_revision,
                     delete=of_an_earlier_upload,
                 )
 
@@ -141,7 +115,7 @@ class PushingTrainer(Trainer):  # type: ignore[misc]
 
 
 def _warn(error: BaseException) -> None:
-    logger.warning(f"Not pushed, and training goes on: {error}")
+    logger.warning(f"Not pushed, and training continues: {error}")
 
 
 def _warn_of_failure(job: Future[str]) -> None:

@@ -345,9 +345,12 @@ class CDEModel(CDEPreTrainedModel):
         self.post_init()
         self.reader.freeze_unused(self.backbone)
 
-    def get_input_embeddings(self) -> nn.Module:
-        """The backbone's patch embedding; Transformers and PEFT ask for it."""
-        return self.backbone.get_input_embeddings()  # type: ignore[no-any-return]
+    def get_input_embeddings(self) -> nn.Module | None:
+        """The backbone's patch embedding, which Transformers, PEFT and Accelerate ask for; None if it has none."""
+        try:
+            return self.backbone.get_input_embeddings()  # type: ignore[no-any-return]
+        except NotImplementedError:
+            return None
 
     def train(self, mode: bool = True) -> "CDEModel":
         super().train(mode)

@@ -1,4 +1,4 @@
-"""Several processes: how they find each other, their tensors as one, and their share of the cores."""
+"""Training with several processes: joining them, gathering their tensors, and sharing the cores among them."""
 
 import os
 import sys
@@ -13,27 +13,24 @@ import torch.distributed as dist
 
 
 def join_processes(use_cpu: bool = False, timeout: float = 600, deepspeed: bool = False) -> None:
-    """Join the processes that a launcher has started on a machine without GPUs; elsewhere nothing is done.
+    """Join the processes that a launcher has started on a machine without GPUs; with a GPU, do nothing.
 
-    Accelerate makes one group of such processes only if the launcher said that the CPU is meant, which
-    `accelerate launch` says to a single process alone. Without that, each would take itself for the only one, train by
-    itself and write over what the others write. Nor does it pass on how long they wait for each other.
+    Accelerate groups such processes only if the launcher asked for the CPU, which `accelerate launch` does for a single
+    process only. Without a group, each process would train alone and overwrite the files of the others. Accelerate also
+    does not pass on how long they wait for each other.
 
     Args:
-        use_cpu: the CPU is asked for, whatever else there is.
-        timeout: seconds that a process waits for the others in each exchange, before it gives up.
-        deepspeed: it is asked for; the launcher may ask for it, too.
+        use_cpu: whether the CPU is requested even where there is a GPU.
+        timeout: seconds that a process waits for the others in each exchange before it gives up.
+        deepspeed: whether the arguments request DeepSpeed; the launcher may request it, too.
 
     Raises:
-        ValueError: DeepSpeed is asked for, which Accelerate would leave out on a CPU without a word.
+        ValueError: DeepSpeed is requested, which is not supported.
     """
+    if deepspeed or os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
+        raise ValueError("DeepSpeed is not supported: use FSDP2 (configs/accelerate/fsdp2.yaml, cpu_fsdp2.yaml).")
     if torch.accelerator.is_available() and not use_cpu:
         return
-    if deepspeed or os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
-        raise ValueError(
-            "DeepSpeed is started on GPUs only, and this training runs on the CPU: launch it by "
-            "configs/accelerate/cpu_fsdp2.yaml, which shards there."
-        )
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return
     os.environ["ACCELERATE_USE_CPU"] = "true"
@@ -43,10 +40,10 @@ def join_processes(use_cpu: bool = False, timeout: float = 600, deepspeed: bool 
 
 @contextmanager
 def tells_of_lost_processes(program: str | None = None) -> Iterator[None]:
-    """Turn what torch says when another process is gone or silent into one sentence.
+    """Turn torch's error about a lost or silent process into one sentence.
 
     Args:
-        program: exit with the sentence after this name, in place of an error.
+        program: exit with this name and the sentence instead of raising an error.
 
     Raises:
         ConnectionError: an exchange with the other processes failed.
@@ -59,7 +56,7 @@ def tells_of_lost_processes(program: str | None = None) -> Iterator[None]:
             raise
         sentence = (
             f"process {dist.get_rank()} of {num_processes()} has lost another one, which ended (see its own message, "
-            "if it left one) or was silent for longer than ddp_timeout; go on from the last checkpoint by "
+            "if there is one) or was silent for longer than ddp_timeout; resume from the last checkpoint with "
             "--resume_from_checkpoint true."
         )
         if program is not None:
@@ -68,12 +65,12 @@ def tells_of_lost_processes(program: str | None = None) -> Iterator[None]:
 
 
 def check_same_everywhere(values: Mapping[str, Any]) -> None:
-    """Check that all processes were started alike; otherwise they would wait for each other, or train apart.
+    """Check that all processes were started with the same settings; otherwise they would block, or train separately.
 
-    All processes call it together, with the same keys. Without a process group nothing is done.
+    All processes call it together, with the same keys. Without a process group it does nothing.
 
     Raises:
-        ValueError: on all processes, if a value differs between two; the message names it.
+        ValueError: a value differs between two processes; raised on all of them, with the name.
     """
     if num_processes() == 1:
         return
@@ -85,11 +82,13 @@ def check_same_everywhere(values: Mapping[str, Any]) -> None:
         differs = (other != of_all[0]).nonzero().flatten().tolist()
         if differs:
             name = list(values)[differs[0]]
-            raise ValueError(f"process {rank} has another {name} than process 0: start all processes alike.")
+            raise ValueError(
+                f"process {rank} has another {name} than process 0: start all processes with the same settings."
+            )
 
 
 def num_processes() -> int:
-    """Processes that train together; 1 where no process group is running."""
+    """Number of processes that train together; 1 without a process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
@@ -144,9 +143,9 @@ def gather_rows(rows: torch.Tensor) -> tuple[torch.Tensor, int, int]:
 
 
 def share_buffers(model: torch.nn.Module) -> None:
-    """Give every process the buffers of the first one, such as the running statistics of batch norm.
+    """Copy the first process's buffers, such as the running statistics of batch norm, to every process.
 
-    All processes must call it, with the same model. Without a process group nothing is done.
+    All processes must call it, with the same model. Without a process group it does nothing.
     """
     if num_processes() > 1:
         for buffer in model.buffers():
@@ -156,14 +155,14 @@ def share_buffers(model: torch.nn.Module) -> None:
 def use_all_cores(processes: int = 1) -> int:
     """Give each process of a CPU run its share of the cores.
 
-    `accelerate launch` sets one thread for every process that it is not told another number for, which halves the
-    speed on two cores. A larger number, chosen by the user, is left alone.
+    `accelerate launch` sets one thread per process by default, which halves the speed on two cores. A larger number,
+    chosen by the user, stays.
 
     Args:
-        processes: how many processes of the run share this machine.
+        processes: number of the run's processes that share this machine.
 
     Returns:
-        The number of threads that torch uses now.
+        The number of threads that torch now uses.
     """
     if torch.get_num_threads() == 1:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,7 +15,6 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +195,4 @@ def wrap(model: PreTrainedModel, config: Any, name: str | None, revision: str | 
         adapted = peft().get_peft_model(model, config)
     # PEFT writes the name that the model was loaded by, which can be a folder of this machine.
     config.base_model_name_or_path, config.revision = name, revision
-    # Left to decide by itself, PEFT looks on the Hub, at every checkpoint, whether a vocabulary has grown.
-    adapted.save_pretrained = partial(type(adapted).save_pretrained, adapted, save_embedding_layers=False)
     return adapted.train(model.training)

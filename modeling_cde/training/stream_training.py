@@ -1,75 +1,54 @@
-"""Training on a stream of pairs: its batches, its place in a checkpoint, and what happens when it breaks off."""
+"""Training on a stream of pairs: its place in a checkpoint, and what happens when reading fails for good."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from torch.utils.data import DataLoader
-
-from ..data.streaming.batches import StreamedBatches, stream_loader
+from ..data.streaming.batches import StreamedBatches
 from ..data.streaming.pair_stream import PairStream
 from ..data.streaming.parquet_rows import StreamError
-from .checkpoints.checkpointing import CheckpointingTrainer
 from .stopping import GO_ON
 
 
-class StreamingTrainer(CheckpointingTrainer):
-    """A `Trainer` whose training data may be a `PairStream`: each process reads its own share of it.
+def refuse_streams(eval_dataset: Any) -> None:
+    """Raise where a stream is to be evaluated.
+
+    Raises:
+        ValueError: it is.
+    """
+    parts = eval_dataset.values() if isinstance(eval_dataset, Mapping) else [eval_dataset]
+    if any(isinstance(part, PairStream) for part in parts):
+        raise ValueError("A stream can be trained on but not evaluated: load the validation parts with load_pairs.")
+
+
+def find_place(data: Any, args: Any, state: Any) -> None:
+    """Continue a stream where the checkpoint was written, and keep its place for the checkpoints to come.
 
     Args:
-        *args, **kwargs: as for `transformers.Trainer`.
+        data: what the training's loader reads.
+        args: of the training.
+        state: the `TrainerState`, after it was read from the checkpoint.
+
+    Raises:
+        ValueError: the checkpoint is not of a training on this stream; see `StreamedBatches.go_on`.
     """
+    kept = state.stateful_callbacks  # goes with the number of the step into trainer_state.json
+    if not isinstance(data, StreamedBatches):
+        if "stream" in kept:
+            raise ValueError("The checkpoint is of a training that was streamed: resume it with --streaming true.")
+        return
+    if state.global_step > 0:
+        accumulated = args.gradient_accumulation_steps
+        epoch, steps = divmod(state.global_step, -(-len(data) // accumulated))
+        data.go_on(epoch, 0 if args.ignore_data_skip else steps * accumulated, kept.get("stream"))
+    kept["stream"] = data.state()
 
-    _initial_global_step = 0  # of the checkpoint that was resumed; Trainer sets it
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._streamed: StreamedBatches | None = None
-
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        """See `transformers.Trainer.train`.
-
-        Raises:
-            ValueError: a stream is to be evaluated.
-            StreamError: a stream broke off for good. A single process has saved a checkpoint of where it was then.
-        """
-        given = self.eval_dataset
-        if any(isinstance(part, PairStream) for part in (given.values() if isinstance(given, Mapping) else [given])):
-            raise ValueError("A stream is trained on, and not evaluated: load the parts to validate on by load_pairs.")
-        try:
-            return super().train(*args, **kwargs)
-        except StreamError as error:  # between two steps: all batches of a step are read before it
-            kept = f"{self.args.output_dir} keeps its checkpoints"
-            # Without a step of its own it has nothing to save, nor yet the random state of the checkpoint.
-            if self.args.world_size == 1 and self.state.global_step > self._initial_global_step:
-                self._save_checkpoint(self.model, trial=None)
-                kept = f"step {self.state.global_step} is saved"
-            raise StreamError(f"{str(error).rstrip().rstrip('.')}; {kept}: {GO_ON}.") from error
-
-    def get_train_dataloader(self) -> DataLoader[Any]:
-        """See `transformers.Trainer.get_train_dataloader`."""
-        self._streamed = None
-        if not isinstance(self.train_dataset, PairStream):
-            return super().get_train_dataloader()  # type: ignore[no-any-return]
-        args = self.args
-        loader: DataLoader[Any]
-        loader, self._streamed = stream_loader(
-            self.train_dataset, self.data_collator, args.device, args, self._train_batch_size
-        )
-        return loader
-
-    def num_examples(self, dataloader: DataLoader[Any]) -> int:
-        """The pairs of an epoch, of all processes; see `transformers.Trainer.num_examples`."""
-        streamed = isinstance(dataloader.dataset, StreamedBatches)
-        return len(self.train_dataset) if streamed else super().num_examples(dataloader)
-
-    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
-        done: tuple[int, int] = super()._init_training_state(*args, **kwargs)
-        kept = self.state.stateful_callbacks  # goes with the number of the step into trainer_state.json
-        if self._streamed is None:
-            if "stream" in kept:
-                raise ValueError("The checkpoint is of a training that was streamed: resume it with --streaming true.")
-            return done
-        if self.state.global_step > 0:
-            self._streamed.go_on(*done, kept.get("stream"))
-        kept["stream"] = self._streamed.state()
-        return done
+def broken_off(trainer: Any, error: StreamError) -> StreamError:
+    """The error of a stream that failed between two steps, after saving the last step where that is possible."""
+    kept = f"{trainer.args.output_dir} keeps its checkpoints"
+    # Several processes did not all stop at this step. A resumed training that has made no step has nothing new to save.
+    if trainer.args.world_size == 1 and trainer.state.global_step > trainer._initial_global_step:
+        trainer._save_checkpoint(trainer.model, trial=None)
+        trainer.callback_handler.on_save(trainer.args, trainer.state, trainer.control)
+        kept = f"step {trainer.state.global_step} is saved"
+    return StreamError(f"{str(error).rstrip().rstrip('.')}; {kept}: {GO_ON}.")

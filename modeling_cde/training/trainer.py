@@ -10,7 +10,6 @@ Notable:
 
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,18 +20,18 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
 
 from ..data.sampler import seeded, training_batches
+from ..data.streaming.batches import StreamedBatches, stream_loader
 from ..data.streaming.pair_stream import PairStream
-from .checkpoints.state_file import read_state, write_state
+from .checkpoints.checkpointing import CheckpointingTrainer
+from .distributed import share_buffers
 from .losses import CDELoss, Loss, TermMeans, named_terms, weighted_sum
-from .stream_training import StreamingTrainer
 from .training_args import CDETrainingArguments
 
 # Outputs that are not handed to compute_metrics, which gets the logits alone.
 _NOT_PREDICTIONS = "delta states patch_delta patch_indices patch_logits auxiliary_loss hidden_states attentions".split()
-LOSS = "loss.safetensors"
 
 
-class CDETrainer(StreamingTrainer):
+class CDETrainer(CheckpointingTrainer):
     """Trainer of `CDEForActionClassification` and of every model with its inputs and outputs.
 
     The trainer minimises the weighted sum of the loss's terms. The default is `CDELoss`: the model's `outputs.loss`
@@ -143,16 +142,6 @@ class CDETrainer(StreamingTrainer):
         if own:
             self.add_callback(_ClearGradients)
 
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
-        if self.args.should_save and _has_state(self.loss):
-            write_state(Path(output_dir, LOSS), self.loss.state_dict())
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None and _has_state(self.loss):
-            self.loss.load_state_dict(read_state(Path(checkpoint, LOSS)))
-
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the averaged terms to the training logs; see `transformers.Trainer.log`."""
         if "loss" in logs and (terms := self._trained.pop(self.accelerator.reduce)):
@@ -173,6 +162,7 @@ class CDETrainer(StreamingTrainer):
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
         """Adds the terms, and the exact loss, to the metrics; see `transformers.Trainer.evaluation_loop`."""
         self._evaluated = TermMeans()
+        share_buffers(self.model)
         with seeded():  # training goes on as if there had been no evaluation
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         means = self._evaluated.pop(self.accelerator.reduce)
@@ -216,7 +206,11 @@ class CDETrainer(StreamingTrainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Class-aware (see the class), resumable batches; see `transformers.Trainer.get_train_dataloader`."""
         data, args = self.train_dataset, self.args
-        stream = data is None or isinstance(data, IterableDataset | PairStream) or not hasattr(data, "__len__")
+        if isinstance(data, PairStream):
+            loader: DataLoader[Any]
+            loader, _ = stream_loader(data, self.data_collator, args.device, args, self._train_batch_size)
+            return loader
+        stream = data is None or isinstance(data, IterableDataset) or not hasattr(data, "__len__")
         if stream or not (args.class_aware_sampling or args.train_sampling_strategy == "random"):
             return super().get_train_dataloader()
         # A batch of all processes, of which each takes its part: what a step sees depends on the size alone, and a run
@@ -253,20 +247,20 @@ class CDETrainer(StreamingTrainer):
         finally:
             settings.split_batches = in_turn
 
-    def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader[Any]:
-        # `dataloader_drop_last` is meant for training: evaluation counts every sample.
-        drop_last = self.args.dataloader_drop_last
-        self.args.dataloader_drop_last = drop_last and is_training
-        try:
-            return super()._get_dataloader(*args, is_training=is_training, **kwargs)  # type: ignore[no-any-return]
-        finally:
-            self.args.dataloader_drop_last = drop_last
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """Batches of every sample; see `transformers.Trainer.get_eval_dataloader`."""
+        with self._own_args(dataloader_drop_last=False):  # which is meant for training
+            return super().get_eval_dataloader(eval_dataset)  # type: ignore[no-any-return]
 
-    def _determine_best_metric(self, *args: Any, **kwargs: Any) -> bool:
-        try:
-            return super()._determine_best_metric(*args, **kwargs)  # type: ignore[no-any-return]
-        except KeyError as error:
-            raise ValueError(error.args[0]) from error  # a sentence of its own
+    def get_test_dataloader(self, test_dataset: Any) -> DataLoader[Any]:
+        """Batches of every sample; see `transformers.Trainer.get_test_dataloader`."""
+        with self._own_args(dataloader_drop_last=False):
+            return super().get_test_dataloader(test_dataset)  # type: ignore[no-any-return]
+
+    def num_examples(self, dataloader: DataLoader[Any]) -> int:
+        """The samples of an epoch, over all processes; see `transformers.Trainer.num_examples`."""
+        streamed = isinstance(dataloader.dataset, StreamedBatches)
+        return len(self.train_dataset) if streamed else super().num_examples(dataloader)
 
     # Optimizer
 
@@ -300,7 +294,3 @@ class _ClearGradients(TrainerCallback):  # type: ignore[misc]
 def _trainable(loss: Loss) -> list[nn.Parameter]:
     """The parameters of a loss that are trained; a function has none."""
     return [p for p in loss.parameters() if p.requires_grad] if isinstance(loss, nn.Module) else []
-
-
-def _has_state(loss: Loss) -> bool:
-    return isinstance(loss, nn.Module) and bool(loss.state_dict())

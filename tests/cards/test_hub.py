@@ -326,7 +326,7 @@ def test_adapters_are_pushed_merged(tmp_path, hub, reader, images):
     assert same(pushed, asked_here(tmp_path, images))
     trainer.processing_class = None
     with pytest.raises(FileNotFoundError, match="lacks preprocessor_config.json"):
-        trainer._push(str(tmp_path), "Training in progress")
+        trainer._pushes.push(tmp_path, "Training in progress")
 
 
 def test_a_push_that_fails_is_said_in_a_line_and_training_goes_on(tmp_path, hub, caplog):
@@ -336,7 +336,7 @@ def test_a_push_that_fails_is_said_in_a_line_and_training_goes_on(tmp_path, hub,
     assert trainer.state.global_step == 3
     assert stored(hub, "org/fails").messages[1:] == [f"Training in progress, step {step}" for step in (1, 3)]
     said = [record.getMessage() for record in caplog.records if record.name.startswith("modeling_cde")]
-    assert len(said) == 1 and said[0].startswith("Not pushed, and training goes on: The Hub answered 500")
+    assert len(said) == 1 and said[0].startswith("Not pushed, and training continues: The Hub answered 500")
     hub.failures["/commit/"] = Failure(0)
     move(trainer)
     trainer.save_model()

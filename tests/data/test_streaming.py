@@ -323,7 +323,7 @@ def test_what_cannot_be_streamed_gets_one_sentence(built, tmp_path, paths):
         train(tmp_path, paths, dataloader_drop_last=False)
     with pytest.raises(TypeError, match="A stream has no pair by number: train on it"):
         stream_of(paths)[3]
-    with pytest.raises(ValueError, match="A stream is trained on, and not evaluated"):
+    with pytest.raises(ValueError, match="A stream can be trained on but not evaluated"):
         evaluated = {"validation": stream_of(paths)}
         CDETrainer(tiny_cde("vit"), quick(tmp_path), train_dataset=pairs(12), eval_dataset=evaluated).train()
     empty = write_files(tmp_path / "empty", ((),))

@@ -91,6 +91,7 @@ def test_trainer_on_two_processes_is_trainer_on_one(found, tmp_path, run):
     options = two_processes.MODEL_OPTIONS | ({"delta_mode": "global"} if "global" in run else {})
     moved = two_processes.tiny_cde("vit", **options).state_dict()
     for result in (r[run] for r in found):
+        assert result["replaced"] == []  # methods of the user's model
         for name, want in one["weights"].items():
             torch.testing.assert_close(result["weights"][name], want, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: n + m)
         for got, want in zip(result["logs"], one["logs"], strict=True):

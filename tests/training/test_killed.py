@@ -27,6 +27,7 @@ from modeling_cde.training.checkpoints.checkpoint_folder import (
     newest_complete,
     rotate,
 )
+from modeling_cde.training.checkpoints.resuming import find_checkpoint
 from modeling_cde.training.checkpoints.run_lock import alone_in
 from modeling_cde.training.checkpoints.sharded_checkpoints import is_sharded
 from modeling_cde.training.checkpoints.state_file import read_state, write_state
@@ -362,7 +363,7 @@ def test_a_training_does_not_end_with_a_best_checkpoint_that_is_damaged(tmp_path
     flip(tmp_path / "checkpoint-1" / "model.safetensors")
     caplog.clear()
     trainer = train(tmp_path, max_steps=5, save_total_limit=1)
-    assert "checkpoint-3 goes on without its best checkpoint, and selects among those to come: the best" in caplog.text
+    assert "checkpoint-3 continues without its best checkpoint and selects among those to come: the best" in caplog.text
     assert selected_epoch(trainer)["step"] == trainer.state.best_global_step > 3
 
 
@@ -375,7 +376,7 @@ def test_a_training_passes_damaged_checkpoints_over_and_refuses_a_named_one(whol
         trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
     assert checkpoints(tmp_path).keys() == {1, 2, 3}
     caplog.clear()
-    assert trainer._complete_checkpoint(True) == str(tmp_path / "checkpoint-1")
+    assert find_checkpoint(trainer.args, True) == str(tmp_path / "checkpoint-1")
     train(tmp_path)
     assert end(tmp_path)[0] == whole.end[0]
     assert all(find_damage(path) is None for path in checkpoints(tmp_path).values())

@@ -127,6 +127,12 @@ def test_adapters_take_the_learning_rate_of_the_head(tmp_path):
     assert sum(len(group["params"]) for group in groups) == sum(p.requires_grad for p in model.parameters())
 
 
+def test_no_method_of_the_model_is_replaced():
+    base = tiny_cde("vit")
+    model = add_lora(base, rank=2)
+    assert [name for part in (base, model) for name in vars(part) if callable(getattr(type(part), name, None))] == []
+
+
 def test_targets_can_be_named(tmp_path):
     model = disturb(add_lora(tiny_cde("clip"), rank=2, targets=["fc1", "k_proj"]))
     names = {name.split(".lora_A")[0].split(".")[-1] for name, _ in model.named_parameters() if "lora_A" in name}

@@ -334,6 +334,13 @@ def test_a_model_without_deltas_is_trained_on_cross_entropy(tmp_path):
     log, evaluation = trainer.state.log_history[0], trainer.evaluate()
     assert log["loss"] == pytest.approx(log["cross_entropy"]) and "contrastive" not in log
     assert evaluation["eval_loss"] == evaluation["eval_cross_entropy"]
+    trainer.save_model(str(tmp_path / "saved"))
+    again = CDETrainer(Plain(), args)
+    again.restore(str(tmp_path / "saved"))
+    assert torch.equal(again.model.head.weight, trainer.model.head.weight)
+    again.model.head = nn.Linear(5, 3)
+    with pytest.raises(ValueError, match="does not hold exactly the weights of this model"):
+        again.restore(str(tmp_path / "saved"))
     with pytest.raises(ValueError, match="the model's outputs have no `delta`; set contrastive_weight=0"):
         CDETrainer(Plain(), quick(tmp_path), train_dataset=pairs()).train()
 
@@ -411,8 +418,27 @@ def test_selection_on_a_test_split_is_refused(tmp_path):
         CDETrainer(tiny_cde("vit"), quick(tmp_path), compute_loss_func=lambda *a, **k: 0)
 
 
-def test_arguments_are_not_changed_by_training(tmp_path):
-    args = quick(tmp_path)
-    before = copy.deepcopy(args.to_dict())
-    CDETrainer(tiny_cde("vit"), args, train_dataset=pairs(), eval_dataset=pairs(6)).train()
-    assert args.to_dict() == before
+def test_neither_arguments_nor_the_models_methods_are_changed_by_training(tmp_path, monkeypatch):
+    """Not even for a moment: callbacks and other threads see them."""
+    saves = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": 1, "eval_strategy": "steps", "eval_steps": 1}
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": False}
+    args, model = quick(tmp_path, precision="float32", **saves, **best), tiny_cde("vit")
+    before, methods = copy.deepcopy(args.to_dict()), [name for name, value in vars(model).items() if callable(value)]
+    trainer = CDETrainer(model, args, train_dataset=pairs(), eval_dataset=pairs(7))
+
+    def refuse(own, name, value):
+        assert own is not args, f"{name} is set to {value}"
+        object.__setattr__(own, name, value)
+
+    monkeypatch.setattr(type(args), "__setattr__", refuse)
+    trainer.train()
+    trainer.save_model()
+    trainer.predict(pairs(7))
+    assert trainer.args is args and args.to_dict() == before
+    assert [name for name, value in vars(model).items() if callable(value)] == methods
+
+
+def test_a_metric_that_does_not_exist_is_named(tmp_path):
+    args = quick(tmp_path, eval_strategy="steps", eval_steps=1, metric_for_best_model="precission")
+    with pytest.raises(ValueError, match="set to 'eval_precission', which is not found in the evaluation metrics"):
+        CDETrainer(tiny_cde("vit"), args, train_dataset=pairs(), eval_dataset=pairs(6)).train()

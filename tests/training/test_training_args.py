@@ -215,9 +215,9 @@ def test_a_stated_number_of_loader_processes_stays(tmp_path):
 
 
 @pytest.mark.parametrize("options", [{}, {"deepspeed": "ds.json"}])
-def test_deepspeed_without_a_gpu_is_not_left_out_silently(monkeypatch, tmp_path, options):
+def test_deepspeed_is_refused(monkeypatch, tmp_path, options):
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "false" if options else "true")
-    with pytest.raises(ValueError, match="DeepSpeed is started on GPUs only.*cpu_fsdp2.yaml"):
+    with pytest.raises(ValueError, match="DeepSpeed is not supported: use FSDP2"):
         make(tmp_path, **options)
 
 

@@ -144,6 +144,7 @@ def train(folder: Path, batch: int, run: str) -> dict[str, Any]:
         found = trainer.evaluate(pairs(number, objects=own_term))
         metrics[number] = {name: value for name, value in found.items() if "_second" not in name and "time" not in name}
     return {
+        "replaced": [name for name in vars(trainer.model) if callable(getattr(type(trainer.model), name, None))],
         "weights": {name: p.detach() for name, p in trainer.whole_model().named_parameters()},
         "logs": logs,
         "metrics": metrics,

@@ -31,9 +31,14 @@ def save_adapter(model: Any, folder: str | Path) -> None:
         model: of `add_lora`.
         folder: made if absent.
     """
-    folder = Path(folder)
-    model.save_pretrained(folder)
+    save_adapter_weights(model, folder)
     add_description(model, folder)
+
+
+def save_adapter_weights(model: Any, folder: str | Path) -> None:
+    """Write adapter_config.json and adapter_model.safetensors alone."""
+    # By default PEFT asks the Hub, at every checkpoint, whether a vocabulary has grown.
+    model.save_pretrained(folder, save_embedding_layers=False)
 
 
 def add_description(model: Any, folder: str | Path) -> None:
@@ -130,8 +135,8 @@ def load_lora(
 
 def _build_base(folder: Path, name: str | None, revision: str | None) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(folder)
-    # Of all models here, by name: to import them would be a circle.
-    kind: Any = getattr(sys.modules[__package__], (config.architectures or [""])[0], None)
+    # By public name, since the modules of the models are many.
+    kind: Any = getattr(sys.modules["modeling_cde"], (config.architectures or [""])[0], None)
     if kind is None:
         raise ValueError(f"{folder / 'config.json'} names no model of this package: give a folder of save_adapter.")
     if not name or ("/" not in name and not Path(name).is_dir()):
