@@ -335,7 +335,7 @@ def test_a_model_without_deltas_is_trained_on_cross_entropy(tmp_path):
     assert log["loss"] == pytest.approx(log["cross_entropy"]) and "contrastive" not in log
     assert evaluation["eval_loss"] == evaluation["eval_cross_entropy"]
     trainer.save_model(str(tmp_path / "saved"))
-    again = CDETrainer(Plain(), args)
+    again = CDETrainer(Plain(), args, eval_dataset=pairs(7))
     again.restore(str(tmp_path / "saved"))
     assert torch.equal(again.model.head.weight, trainer.model.head.weight)
     again.model.head = nn.Linear(5, 3)
