@@ -60,13 +60,19 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     from modeling_cde.training.progress import show_progress
     from modeling_cde.training.selected_epoch import selection_metrics
     from modeling_cde.training.trainer import CDETrainer
-    from modeling_cde.training.training_data import training_parts, training_splits, training_transforms
+    from modeling_cde.training.training_data import (
+        fitting_arguments,
+        training_parts,
+        training_splits,
+        training_transforms,
+    )
 
-    splits = training_splits(data_args, train_args)
+    splits = training_splits(data_args, train_args.seed)
     actions = splits["train"].features["action"].names
     model, processor = make_model(model_args, data_args.image_size, splits["train"].features)
     plain, augmented = training_transforms(data_args, model, processor, actions, train_args.seed)
     train, validation = training_parts(model_args, train_args, model, splits, plain, augmented)
+    train_args = fitting_arguments(model_args, data_args, train_args)
     trainer = CDETrainer(
         model=model,
         args=train_args,

@@ -1,5 +1,6 @@
 """The training and validation parts of train.py: loaded as a whole, streamed, or as cached features."""
 
+import copy
 import re
 import warnings
 from collections.abc import Mapping
@@ -21,26 +22,41 @@ from .training_args import CDETrainingArguments
 _STREAMED_BANK_PAIRS = 1000
 
 
-def training_splits(data: DataArguments, args: CDETrainingArguments) -> dict[str, Any]:
+def fitting_arguments(
+    model_args: ModelArguments, data: DataArguments, args: CDETrainingArguments
+) -> CDETrainingArguments:
+    """The training's arguments as a copy, without what streamed pairs or cached features have no use for.
+
+    Warns:
+        UserWarning: class-aware sampling is switched off.
+    """
+    args = copy.copy(args)
+    if data.streaming and args.class_aware_sampling:
+        args.class_aware_sampling = False
+        warnings.warn(
+            "Streamed pairs are shuffled within blocks, and their batches are not class-aware: an action may be in one "
+            "without a positive. --class_aware_sampling false switches this warning off.",
+            stacklevel=2,
+        )
+    if model_args.cache_features:  # they are read in less time than another process takes to hand them over
+        args.dataloader_num_workers, args.dataloader_prefetch_factor = 0, None
+        args.dataloader_persistent_workers = False
+    return args
+
+
+def training_splits(data: DataArguments, seed: int) -> dict[str, Any]:
     """The splits under the names of `load_shifts`; a streamed "train" is a `PairStream`.
 
     Args:
         data: Which pairs.
-        args: Gives the seed. Options that a stream does not support are switched off in it, with a warning.
+        seed: Of the choice among them.
 
     Raises:
         ValueError, OSError: See `load_shifts` and `take_subsets`.
     """
     shift = cast(Shift, data.shift)
     if not data.streaming:
-        return take_subsets(load_shifts(data.source, data.view, shift), seed=args.seed, **data.subsets())
-    if args.class_aware_sampling:
-        args.class_aware_sampling = False
-        warnings.warn(
-            "Streamed pairs are shuffled within blocks, and their batches are not class-aware: an action may appear in "
-            "one without a positive. --class_aware_sampling false silences this warning.",
-            stacklevel=2,
-        )
+        return take_subsets(load_shifts(data.source, data.view, shift), seed=seed, **data.subsets())
     return load_shifts(data.source, data.view, shift, stream_buffer=data.stream_buffer)
 
 
@@ -96,9 +112,6 @@ def training_parts(
             autocast=torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None,
             num_workers=args.dataloader_num_workers or 0,
         )
-        # Reading features takes less time than receiving them from another process.
-        args.dataloader_num_workers, args.dataloader_prefetch_factor = 0, None
-        args.dataloader_persistent_workers = False
     return parts.pop("train"), parts
 
 

@@ -21,7 +21,7 @@ from modeling_cde.training import feature_cache, feature_files
 from modeling_cde.training.feature_cache import cache_features, check_caching
 from modeling_cde.training.feature_files import ROW, CachedFeatures
 from modeling_cde.training.trainer import CDETrainer
-from modeling_cde.training.training_data import training_parts
+from modeling_cde.training.training_data import fitting_arguments, training_parts
 from tests.data.tiny_pairs import ACTIONS, OBJECTS, rows
 from tests.tiny_models import backbone_config, clips, tiny_cde
 from tests.tiny_pairs import quick
@@ -258,7 +258,9 @@ def test_train_py_puts_them_where_its_flags_say_and_reads_them_by_itself(tmp_pat
     args = quick(tmp_path / "run", dataloader_num_workers=1)
     train, validation = training_parts(flags, args, frozen(), splits, plain, plain)
     assert set(train[0]) == {"features", "labels"} and list(validation) == ["validation"]
-    assert len(list(folder.glob("*/*.safetensors"))) == 2 and args.dataloader_num_workers == 0
+    assert len(list(folder.glob("*/*.safetensors"))) == 2
+    fitting = fitting_arguments(flags, SimpleNamespace(streaming=False), args)
+    assert fitting.dataloader_num_workers == 0 and args.dataloader_num_workers == 1
 
 
 @pytest.mark.parametrize(

@@ -420,7 +420,13 @@ def test_selection_on_a_test_split_is_refused(tmp_path):
 
 def test_neither_arguments_nor_the_models_methods_are_changed_by_training(tmp_path, monkeypatch):
     """Not even for a moment: callbacks and other threads see them."""
-    saves = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": 1, "eval_strategy": "steps", "eval_steps": 1}
+    saves = {
+        "save_strategy": "steps",
+        "save_steps": 1,
+        "save_total_limit": 1,
+        "eval_strategy": "steps",
+        "eval_steps": 1,
+    }
     best = {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": False}
     args, model = quick(tmp_path, precision="float32", **saves, **best), tiny_cde("vit")
     before, methods = copy.deepcopy(args.to_dict()), [name for name, value in vars(model).items() if callable(value)]

@@ -53,6 +53,7 @@ class CheckpointingTrainer(Trainer):  # type: ignore[misc]
     """
 
     args: Any
+    loss: Any  # module or function
     model: Any
     resumed: str | None = None  # checkpoint that the training resumes
     seconds_before = 0.0  # duration of the resumed training up to its checkpoint

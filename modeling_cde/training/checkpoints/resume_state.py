@@ -1,7 +1,10 @@
-"""What a checkpoint holds beside the model, so that a training goes on bit for bit; all of it safetensors.
+"""What a checkpoint holds beside the model, so that a training goes on bit for bit. All of it is safetensors:
 
-optimizer.safetensors, scheduler.safetensors     see state_file.py; scaler.safetensors in fp16 training
-random_state-0.safetensors, ...                  one per process: its random generators, and sums for the next log
+    optimizer.safetensors, scheduler.safetensors     see state_file.py; scaler.safetensors in fp16 training
+    loss.safetensors                                 of a loss with parameters or buffers of its own
+    random_state-0.safetensors, ...                  one per process: its random generators, and sums for the next log
+
+With FSDP2 the optimizer is in shards: see sharded_checkpoints.py.
 """
 
 import random
@@ -10,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from transformers.utils import logging
 
 from .sharded_checkpoints import is_sharded, load_sharded, save_sharded
@@ -18,10 +22,11 @@ from .state_file import read_state, write_state
 logger = logging.get_logger(__name__)
 
 OPTIMIZER, SCHEDULER, SCALER = "optimizer.safetensors", "scheduler.safetensors", "scaler.safetensors"
+LOSS = "loss.safetensors"
 
 
 def save_resume_state(trainer: Any, folder: Path) -> None:
-    """Write the state of optimizer, schedule and random generators; all processes call it together."""
+    """Write the state of optimizer, schedule, loss and random generators; all processes call it together."""
     if trainer.is_fsdp_enabled:
         save_sharded(trainer.model, trainer.optimizer, folder)
     if trainer.args.should_save:
@@ -30,6 +35,8 @@ def save_resume_state(trainer: Any, folder: Path) -> None:
         write_state(folder / SCHEDULER, trainer.lr_scheduler.state_dict())
         if trainer.accelerator.scaler is not None:
             write_state(folder / SCALER, trainer.accelerator.scaler.state_dict())
+        if _has_state(trainer.loss):
+            write_state(folder / LOSS, trainer.loss.state_dict())
     state = {"python": random.getstate(), "numpy": np.random.get_state(), "cpu": torch.random.get_rng_state()}
     if trainer.args.device.type == "cuda":
         state["cuda"] = [torch.cuda.get_rng_state(device) for device in _gpus(trainer.args)]
@@ -37,7 +44,7 @@ def save_resume_state(trainer: Any, folder: Path) -> None:
 
 
 def load_optimizer(trainer: Any, folder: Path) -> None:
-    """Restore optimizer, schedule and scaler; with FSDP2 all processes call it together."""
+    """Restore optimizer, schedule, scaler and loss; with FSDP2 all processes call it together."""
     if trainer.is_fsdp_enabled or is_sharded(folder):
         load_sharded(trainer.model, trainer.optimizer, folder)
     else:
@@ -45,6 +52,8 @@ def load_optimizer(trainer: Any, folder: Path) -> None:
     trainer.lr_scheduler.load_state_dict(read_state(folder / SCHEDULER))
     if trainer.accelerator.scaler is not None and (folder / SCALER).is_file():
         trainer.accelerator.scaler.load_state_dict(read_state(folder / SCALER))
+    if _has_state(trainer.loss):
+        trainer.loss.load_state_dict(read_state(folder / LOSS))
 
 
 def load_random_state(trainer: Any, folder: Path) -> None:
@@ -67,6 +76,10 @@ def load_random_state(trainer: Any, folder: Path) -> None:
     if args.device.type == "cuda":
         for device, own in zip(_gpus(args), state.get("cuda", []), strict=False):
             torch.cuda.set_rng_state(own, device)
+
+
+def _has_state(loss: Any) -> bool:
+    return isinstance(loss, nn.Module) and bool(loss.state_dict())
 
 
 def _random_file(args: Any, folder: Path) -> Path:
