@@ -28,7 +28,6 @@ MAY_IMPORT = {
     "training.checkpoints.checkpoint_folder": ("whole_files",),
     "training.checkpoints.checkpointing": (
         "cards.pushing",
-        "data.sampler",
         "data.streaming.parquet_rows",
         "training.checkpoints",
         "training.distributed",

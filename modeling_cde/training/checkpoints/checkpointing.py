@@ -16,28 +16,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import PreTrainedModel, Trainer
+from transformers import Trainer
 from transformers.trainer_callback import ExportableState
 
 from ...cards.pushing import HubPushes
-from ...data.sampler import seeded
 from ...data.streaming.parquet_rows import StreamError
-from ...whole_files import says_what_is_not_written, write_files_whole, write_whole
+from ...whole_files import says_what_is_not_written, write_whole
 from ..distributed import check_same_everywhere, share_buffers, tells_of_lost_processes
-from ..lora import is_adapted, merged
-from ..sharding import gathered, keeps_whole_weights, set_up_sharding
+from ..lora import merged
+from ..sharding import gathered, set_up_sharding
 from ..stream_training import broken_off, refuse_streams
 from . import checkpoint_folder
-from .adapter_files import ADAPTER_FOLDER, add_description, load_adapter_weights, save_adapter, save_adapter_weights
 from .checkpoint_folder import STATE, check_is_new, temporary_of
+from .model_files import read_model, write_model
 from .resume_state import load_random_state, save_resume_state
 from .resuming import ResumeCallback, find_checkpoint
 from .run_lock import alone_in
-from .sharded_checkpoints import is_sharded, load_sharded
-
-WEIGHTS = "model.safetensors"
+from .sharded_checkpoints import load_sharded
 
 
 class CheckpointingTrainer(Trainer):  # type: ignore[misc]
@@ -167,7 +163,7 @@ class CheckpointingTrainer(Trainer):  # type: ignore[misc]
         folder = run / f"checkpoint-{state.global_step}"
         best = run / f"checkpoint-{state.best_global_step}"
         with self._written_whole(folder) as temporary:
-            self._write_model(temporary, in_checkpoint=True)
+            write_model(self, temporary, in_checkpoint=True)
             if state.best_global_step and (best == folder or best.is_dir()):
                 state.best_model_checkpoint = str(best)
             if not self.args.save_only_model:
@@ -214,37 +210,9 @@ class CheckpointingTrainer(Trainer):  # type: ignore[misc]
         reported in one line.
         """
         folder = Path(output_dir or self.args.output_dir)
-        self._write_model(folder)
+        write_model(self, folder)
         if self.args.push_to_hub and not _internal_call and self.is_world_process_zero():
             self._pushes.push_saved(folder)
-
-    def _write_model(self, folder: Path, in_checkpoint: bool = False) -> None:
-        """Write the model in one piece; in a checkpoint, of LoRA the adapters, and with FSDP2 all but the weights."""
-        args, model = self.args, self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-        adapted = model if is_adapted(model) else None
-        in_shards = self.is_fsdp_enabled and in_checkpoint and not keeps_whole_weights(self)
-        if self.is_fsdp_enabled and not in_shards:
-            model = gathered(model)
-        if not args.should_save:
-            return
-        if adapted is not None and not in_checkpoint:
-            with write_files_whole(folder / ADAPTER_FOLDER, last="adapter_model.safetensors") as temporary:
-                save_adapter(adapted, temporary)
-            model = merged(adapted)
-        with nullcontext(folder) if in_checkpoint else write_files_whole(folder, last=WEIGHTS) as temporary:
-            if in_shards:
-                model.config.save_pretrained(temporary)
-            elif model is adapted:
-                save_adapter_weights(adapted, temporary)
-            elif hasattr(model, "save_pretrained"):
-                model.save_pretrained(temporary)
-            else:
-                save_file(model.state_dict(), temporary / WEIGHTS, metadata={"format": "pt"})
-            if self.processing_class is not None:
-                self.processing_class.save_pretrained(temporary)
-            (temporary / "training_args.json").write_text(args.to_json_string() + "\n", encoding="utf-8")
-            if model is adapted:
-                add_description(adapted, temporary)
 
     def save_state(self) -> None:
         """Saves how far the training is, and its log; see `transformers.Trainer.save_state`."""
@@ -301,7 +269,7 @@ class CheckpointingTrainer(Trainer):  # type: ignore[misc]
         """
         if self.hub_model_id is None:
             self.init_hf_repo(token, private)
-        self._write_model(Path(self.args.output_dir))
+        write_model(self, Path(self.args.output_dir))
         if not self.is_world_process_zero():
             return None
         job = self._pushes.push(Path(self.args.output_dir), commit_message or "End of training", token, revision)
@@ -310,29 +278,15 @@ class CheckpointingTrainer(Trainer):  # type: ignore[misc]
     # Resuming; the rest is done by `ResumeCallback`
 
     def restore(self, checkpoint: str) -> None:
-        """Fill the model from a checkpoint.
-
-        Trainer's own way loads the file as it is, where some families' parameters have older names, and only warns.
+        """Fill the model from a checkpoint; with FSDP2 all processes call it together.
 
         Raises:
             ValueError: the checkpoint does not hold exactly the weights, or the adapters, of this model.
         """
-        if is_adapted(self.model):
-            load_adapter_weights(self.model, checkpoint)
-        elif self.is_fsdp_enabled or is_sharded(checkpoint):
+        if self.is_fsdp_enabled:
             load_sharded(self.model, None, checkpoint)
-        elif isinstance(self.model, PreTrainedModel):
-            with seeded():
-                saved, info = type(self.model).from_pretrained(checkpoint, output_loading_info=True)
-            wrong = {kind: sorted(map(str, keys)) for kind, keys in info.items() if keys}
-            if wrong:
-                raise ValueError(f"{checkpoint} does not hold exactly the weights of this model: {wrong}.")
-            self.model.load_state_dict(saved.state_dict())
         else:
-            try:
-                self.model.load_state_dict(load_file(Path(checkpoint, WEIGHTS)))
-            except RuntimeError as error:
-                raise ValueError(f"{checkpoint} does not hold exactly the weights of this model: {error}") from error
+            read_model(self.model, checkpoint)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         self.restore(resume_from_checkpoint)
