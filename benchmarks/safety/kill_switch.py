@@ -58,10 +58,9 @@ def arm(folder: str | Path, operation: int, note: Callable[[str], Any] = lambda 
         whole(tensors, filename, metadata)
 
     for module in list(sys.modules.values()):  # also where it was imported by its name
-        if getattr(module, "save_file", None) is whole:
-            module.save_file = save_file  # type: ignore[attr-defined]
-        if getattr(module, "safe_save_file", None) is whole:
-            module.safe_save_file = save_file  # type: ignore[attr-defined]
+        for name in ("save_file", "safe_save_file"):
+            if getattr(module, "__dict__", {}).get(name) is whole:  # getattr would make lazy modules import others
+                setattr(module, name, save_file)
     sys.addaudithook(hear)
 
 

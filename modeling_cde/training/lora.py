@@ -1,13 +1,13 @@
 """LoRA: fine-tune a backbone through small adapters, and merge them into a plain model.
 
     model = add_lora(CDEForActionClassification.from_backbone("facebook/dino-vits16", id2label=...), rank=8)
-    ...                                     # train `model` by CDETrainer, or by a loop of your own
-    plain = merged(model)                   # a CDEForActionClassification again, with equal outputs
+    ...                                     # train `model` with CDETrainer, or in your own loop
+    plain = merged(model)                   # a CDEForActionClassification again, with the same outputs
 
 A linear layer W of the backbone becomes W + (alpha / rank) B A with A (rank, in), B (out, rank) and B = 0 at the start
-(Hu et al., 2022, https://arxiv.org/abs/2106.09685). The projector and the heads are new and train in full; everything
-else keeps the values that it has. Adapters are made and merged by PEFT, the extra `lora`; their files are written and
-read in adapter_files.py.
+(Hu et al., 2022, https://arxiv.org/abs/2106.09685). The projector and the heads are new and are trained in full;
+everything else keeps its values. PEFT (the extra `lora`) makes and merges the adapters; adapter_files.py writes and
+reads their files.
 """
 
 import importlib
@@ -22,7 +22,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.utils.hub import extract_commit_hash
 
-# Query and value, as in the LoRA paper: their names in the backbones of today, and in older code.
+# Query and value, as in the LoRA paper: their names in today's backbones, and in older code.
 _QUERY_AND_VALUE = (("q_proj", "v_proj"), ("query", "value"), ("q", "v"))
 
 
@@ -35,7 +35,7 @@ def peft() -> Any:
     try:
         return importlib.import_module("peft")
     except ImportError as error:
-        raise ValueError("LoRA needs PEFT, which is not installed: pip install 'modeling-cde[lora]'.") from error
+        raise ValueError("LoRA needs PEFT, which is not installed: run pip install 'modeling-cde[lora]'.") from error
 
 
 def add_lora(
@@ -45,34 +45,33 @@ def add_lora(
     dropout: float = 0.0,
     targets: Sequence[str] | None = None,
 ) -> Any:
-    """Put adapters into a model's backbone, in place; they, the projector and the heads are trained, nothing else.
+    """Add adapters to a model's backbone, in place; only they, the projector and the heads are trained.
 
     Args:
         model: a CDE model or a baseline, not yet adapted.
         rank: columns of B and rows of A, at least 1.
         alpha: the scale of the adapters is alpha / rank; default: 2 * rank.
         dropout: on the inputs of the adapters, in [0, 1).
-        targets: last parts of the names of the backbone's linear layers that get an adapter; default: query and value
-            of every attention layer.
+        targets: last parts of the names of the linear layers of the backbone to adapt; default: query and value of
+            every attention layer.
 
     Returns:
-        A `peft.PeftModel` around the model, with the same inputs and outputs; the outputs are unchanged until it is
-        trained.
+        A `peft.PeftModel` around the model, with the same inputs and outputs. The outputs change only with training.
 
     Raises:
-        ValueError: a value is out of range, the backbone has no such layer or no attention, the model has values of
-            its own that an adapter cannot hold, or PEFT is not installed.
+        ValueError: a value is out of range, the backbone has no such layer or no attention, the model has parameters
+            that are not saved with adapters, or PEFT is not installed.
     """
     alpha = 2 * rank if alpha is None else alpha
     if rank < 1:
         raise ValueError(f"lora_rank={rank} must be at least 1.")
     if not alpha > 0:
-        raise ValueError(f"lora_alpha={alpha} must be over 0.")
+        raise ValueError(f"lora_alpha={alpha} must be greater than 0.")
     if not 0 <= dropout < 1:
         raise ValueError(f"lora_dropout={dropout} must be in [0, 1).")
     if is_adapted(model):
         raise ValueError(
-            "this model has adapters already: train those, or merge them first (modeling_cde.training.lora.merged)."
+            "this model already has adapters: train those, or merge them first (modeling_cde.training.lora.merged)."
         )
     names = _target_names(model, targets)
     config = peft().LoraConfig(
@@ -86,20 +85,20 @@ def add_lora(
 
 
 def is_adapted(model: Any) -> bool:
-    """Whether a model is wrapped by PEFT; does not import it."""
+    """Whether PEFT wraps a model; does not import PEFT."""
     imported = sys.modules.get("peft")
     return imported is not None and isinstance(model, imported.PeftModel)
 
 
 def merged(model: Any) -> PreTrainedModel:
-    """The plain model that an adapted one amounts to, as a copy; a plain model is returned as it is.
+    """A copy of an adapted model with the adapters merged into its weights; a plain model is returned itself.
 
     Args:
-        model: of `add_lora`; it is left as it is.
+        model: from `add_lora`; it does not change.
 
     Returns:
-        A model of the class that was adapted, on the same device and in the same mode, with equal outputs up to
-        rounding. Nothing of it needs PEFT.
+        A model of the original class, on the same device and in the same mode, with the same outputs up to rounding. It
+        does not need PEFT.
     """
     if not is_adapted(model):
         plain: PreTrainedModel = model
@@ -111,9 +110,9 @@ def merged(model: Any) -> PreTrainedModel:
 
 
 def base_of(model: PreTrainedModel) -> tuple[str, str | None]:
-    """Name and revision of the weights under the adapters: a CDE checkpoint, else the backbone; "" if they have none.
+    """Name and revision of the weights under the adapters: a CDE checkpoint, else the backbone; "" without a name.
 
-    Of a folder only its own name is told: its path means nothing on another machine.
+    A folder is named without its path, which means nothing on another machine.
     """
     name, revision = str(model.name_or_path or ""), extract_commit_hash(f"{model.loaded_from}/config.json", None)
     if not name:
@@ -124,7 +123,7 @@ def base_of(model: PreTrainedModel) -> tuple[str, str | None]:
 
 
 def description(model: Any) -> str:
-    """One line on an adapted model: rank, layers and how many parameters are trained."""
+    """One line about an adapted model: rank, layers and number of trained parameters."""
     lora = model.peft_config[model.active_adapter]
     layers = [name for name, module in model.named_modules() if hasattr(module, "lora_A")]
     kinds = ", ".join(sorted({name.split(".")[-1] for name in layers}))
@@ -138,7 +137,7 @@ def description(model: Any) -> str:
 
 
 def _target_names(model: PreTrainedModel, targets: Sequence[str] | None) -> list[str]:
-    """Last parts of the names of the layers to adapt, each of which the backbone has."""
+    """Last parts of the names of the layers to adapt, all of which the backbone has."""
     backbone = model.base_model.backbone
     kind = backbone.config.model_type
     linear = {name.split(".")[-1] for name, module in backbone.named_modules() if isinstance(module, nn.Linear)}
@@ -149,7 +148,7 @@ def _target_names(model: PreTrainedModel, targets: Sequence[str] | None) -> list
         named = f"; name some of its linear layers: {', '.join(sorted(linear))}" if linear else ""
         raise ValueError(
             f"LoRA adapts query and value of attention layers, which the backbone {kind!r} does not have: fine-tune "
-            f"all of it (no lora_rank) or take a transformer as backbone{named}."
+            f"all of it (no lora_rank) or use a transformer as backbone{named}."
         )
     wrong = next((name for name in targets or [""] if name not in linear), None)
     if wrong is not None:
@@ -161,16 +160,16 @@ def _target_names(model: PreTrainedModel, targets: Sequence[str] | None) -> list
 
 
 def _head_modules(module: nn.Module, path: str = "") -> Iterator[str]:
-    """Names of the layers outside of the backbone; of each layer, since a model may index a sequence of them.
+    """Names of the layers outside of the backbone, one by one, since a model may index a sequence of them.
 
     Raises:
-        ValueError: the model has parameters or buffers of its own, outside of layers that could be saved whole.
+        ValueError: the model has parameters or buffers outside of layers, which PEFT cannot save.
     """
     own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
     children = dict(module.named_children())
     if own and (not path or "backbone" in children):
         raise ValueError(
-            f"{type(module).__name__} keeps {own[0][0]}, which belongs to no layer and is not saved with adapters: use "
+            f"{type(module).__name__} keeps {own[0][0]} outside of a layer, where it is not saved with adapters: train "
             "it without LoRA."
         )
     if not own:
@@ -187,12 +186,12 @@ def wrap(model: PreTrainedModel, config: Any, name: str | None, revision: str | 
     Args:
         model: a plain model, which gets adapters in place.
         config: a `peft.LoraConfig`.
-        name, revision: of the base, as the files of the adapters are to tell it.
+        name, revision: of the base, for the files of the adapters.
     """
     config.base_model_name_or_path = None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks by a name that Transformers is about to change
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT uses a name that Transformers is about to change
         adapted = peft().get_peft_model(model, config)
-    # PEFT writes the name that the model was loaded by, which can be a folder of this machine.
+    # PEFT writes the name under which the model was loaded, which can be a folder of this machine.
     config.base_model_name_or_path, config.revision = name, revision
     return adapted.train(model.training)

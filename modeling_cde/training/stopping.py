@@ -1,4 +1,4 @@
-"""Stop a program by SIGTERM (a scheduler's word) or SIGINT (Ctrl-C), in one sentence, a training with a checkpoint.
+"""Stop a program on SIGTERM (from a scheduler) or SIGINT (Ctrl-C) with one sentence, and a training with a checkpoint.
 
 with stoppable("train.py") as stop:
     trainer.add_callback(stop)
@@ -18,11 +18,11 @@ from transformers import TrainerCallback
 
 from ..whole_files import NotWritten
 
-GO_ON = "go on by the same command with --resume_from_checkpoint true"
+GO_ON = "resume with the same command and --resume_from_checkpoint true"
 
 
 class StopCallback(TrainerCallback):  # type: ignore[misc]
-    """Ends a training after the step in which a signal came, with a checkpoint; see `stoppable`."""
+    """Ends a training with a checkpoint after the step in which a signal arrived; see `stoppable`."""
 
     def __init__(self, program: str) -> None:
         self.program = program
@@ -34,26 +34,26 @@ class StopCallback(TrainerCallback):  # type: ignore[misc]
     def receive(self, number: int, frame: Any) -> None:
         """Handle a signal."""
         if os.getpid() != self._process:
-            return  # a worker that reads data: its training ends it
+            return  # a worker that reads data; its training ends it
         if not self._stops_between_steps or self._signal is not None:
             self._leave(signal.Signals(number))
         self._signal = signal.Signals(number)
         _say(
             f"{self.program}: {self._signal.name}: the training stops after this step, with a checkpoint; a second "
-            "one stops it at once."
+            "signal stops it at once."
         )
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """See `transformers.TrainerCallback.on_train_begin`."""
         self._output_dir = args.output_dir
-        # Several processes would have to agree on the step; they go on from the newest checkpoint.
+        # Several processes would have to agree on the step; they resume from the newest checkpoint.
         self._stops_between_steps = args.world_size == 1
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """See `transformers.TrainerCallback.on_step_end`."""
         if self._signal is not None and state.global_step < state.max_steps:
             control.should_training_stop = True
-            # At the end of an epoch its evaluation comes first, and then the checkpoint.
+            # At the end of an epoch, evaluation comes before the checkpoint.
             control.should_save = control.should_save or not float(state.epoch).is_integer()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -62,7 +62,7 @@ class StopCallback(TrainerCallback):  # type: ignore[misc]
             return
         if float(state.epoch).is_integer() or state.global_step >= state.max_steps:
             control.should_save = True
-        else:  # Trainer takes an epoch that is cut short for a whole one, which it would evaluate
+        else:  # Trainer treats an epoch that is cut short as a whole one, and would evaluate it
             control.should_log = control.should_evaluate = control.should_save = False
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -81,14 +81,14 @@ class StopCallback(TrainerCallback):  # type: ignore[misc]
 
 @contextmanager
 def stoppable(program: str) -> Iterator[StopCallback]:
-    """Let SIGTERM and SIGINT end what runs in the block with one sentence and the exit status 143 or 130.
+    """Let SIGTERM and SIGINT end what runs in the block with one sentence and exit status 143 or 130.
 
-    While the yielded callback's training runs in one process, the first of them lets the step end and a checkpoint be
-    written. At any other moment, and with several processes, it ends at once: what it writes is whole or absent. A
-    file that cannot be written ends it in one sentence, too.
+    While the training of the yielded callback runs in one process, the first signal lets the step end and a checkpoint
+    be written. At any other time, and with several processes, the program ends at once: the files that it writes are
+    whole or absent. A file that cannot be written also ends it with one sentence.
 
     Args:
-        program: its name, with which the sentence begins.
+        program: the name that begins the sentence.
     """
     _end_with_the_launcher()
     stop = StopCallback(program)
@@ -104,7 +104,7 @@ def stoppable(program: str) -> Iterator[StopCallback]:
 
 
 def _end_with_the_launcher() -> None:
-    """Have Linux send SIGTERM when a launcher dies: it may be killed alone, and its training would go on unseen."""
+    """Have Linux send SIGTERM when the launcher dies: if it is killed alone, its training would continue unseen."""
     if sys.platform == "linux" and os.environ.keys() & {"ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID"}:
         set_death_signal = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
         ctypes.CDLL(None).prctl(set_death_signal, signal.SIGTERM)
@@ -112,4 +112,4 @@ def _end_with_the_launcher() -> None:
 
 def _say(sentence: str) -> None:
     if os.environ.get("RANK", "0") == "0":  # of several processes
-        os.write(2, f"\n{sentence}\n".encode())  # print may be what was interrupted
+        os.write(2, f"\n{sentence}\n".encode())  # the signal may have interrupted print

@@ -212,7 +212,7 @@ class CDETrainer(CheckpointingTrainer):
             return loader
         stream = data is None or isinstance(data, IterableDataset) or not hasattr(data, "__len__")
         if stream or not (args.class_aware_sampling or args.train_sampling_strategy == "random"):
-            return super().get_train_dataloader()
+            return super().get_train_dataloader()  # type: ignore[no-any-return]
         # A batch of all processes, of which each takes its part: what a step sees depends on the size alone, and a run
         # that is resumed by another number of processes goes on where it was.
         data, batches = training_batches(

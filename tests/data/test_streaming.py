@@ -270,10 +270,10 @@ def test_a_stream_that_breaks_off_leaves_a_checkpoint_from_which_training_goes_o
 
     with monkeypatch.context() as patch:
         patch.setattr(ParquetRows, "read", broken)
-        with pytest.raises(StreamError, match=r"\(a test\); step \d+ is saved: go on by"):
+        with pytest.raises(StreamError, match=r"\(a test\); step \d+ is saved: resume with"):
             train(tmp_path, paths)
         (checkpoint,) = tmp_path.glob("checkpoint-*")
-        with pytest.raises(StreamError, match="keeps its checkpoints: go on by"):  # and it stays as it was
+        with pytest.raises(StreamError, match="keeps its checkpoints: resume with"):  # and it stays as it was
             train(tmp_path, paths, str(checkpoint))
     assert_same(whole[1], train(tmp_path, paths, str(checkpoint)))
 

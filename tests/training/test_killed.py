@@ -163,7 +163,7 @@ def test_a_signal_leaves_a_checkpoint_and_a_sentence(whole, tmp_path, number):
 
     status, said = in_a_child(folder, stopped)
     assert status == 128 + number
-    assert f"train.py: stopped by {number.name} at step 4 of 7, with a checkpoint: go on by" in said
+    assert f"train.py: stopped by {number.name} at step 4 of 7, with a checkpoint: resume with" in said
     assert sorted(checkpoints(folder)) == [3, 4] and "Traceback" not in said
     state = json.loads((folder / "checkpoint-4" / "trainer_state.json").read_text())
     assert [log["step"] for log in state["log_history"] if "eval_loss" in log] == [3]
@@ -226,7 +226,7 @@ def test_a_second_training_waits_for_the_first_in_the_same_folder(tmp_path, capl
         os._exit(0)
     while not ready.exists():
         time.sleep(0.01)
-    with pytest.raises(ValueError, match="another training writes to .*: end it, or name another output_dir"):
+    with pytest.raises(ValueError, match="another training writes to .*: end it, or choose another output_dir"):
         with alone_in(tmp_path, seconds=0.1):
             pass
     with alone_in(tmp_path, seconds=10):
@@ -252,7 +252,7 @@ def test_a_training_holds_its_folder_until_all_is_written(tmp_path):
         trainer.train()
         with pytest.raises(ValueError, match="another training"), alone_in(tmp_path, seconds=0):
             pass
-    with pytest.raises(ValueError, match="holds checkpoints of an earlier training"), trainer.alone():
+    with pytest.raises(ValueError, match="has checkpoints of an earlier training"), trainer.alone():
         pass
 
 
@@ -307,10 +307,10 @@ def flip(path):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda c: cut(c / "model.safetensors"), "model.safetensors has 134 bytes in place of 135"),
+        (lambda c: cut(c / "model.safetensors"), "model.safetensors has 134 bytes instead of 135"),
         (lambda c: flip(c / "model.safetensors"), "model.safetensors was changed after it was written"),
         (lambda c: (c / "optimizer.safetensors").unlink(), "optimizer.safetensors is missing"),
-        (lambda c: (c / "manifest.json").unlink(), "it has no manifest.json, so it was not written to its end"),
+        (lambda c: (c / "manifest.json").unlink(), "it has no manifest.json: it is incomplete, or of an older version"),
         (lambda c: cut(c / "manifest.json") or cut(c / "manifest.json"), "its manifest.json cannot be read"),
         (lambda c: (c / "manifest.json").write_text('{"files": [1]}'), "its manifest.json cannot be read"),
         (lambda c: (c / "manifest.json").write_text('{"files": {}}'), "its manifest.json does not name trainer_state."),
@@ -372,7 +372,7 @@ def test_a_training_passes_damaged_checkpoints_over_and_refuses_a_named_one(whol
     for step, name in ((3, "random_state-0.safetensors"), (2, "optimizer.safetensors")):
         cut(tmp_path / f"checkpoint-{step}" / name)
     trainer = CDETrainer(tiny_cde("vit"), quick(tmp_path, **RUN), train_dataset=pairs(24), eval_dataset=pairs(6))
-    with pytest.raises(ValueError, match=r"checkpoint-3: random_state-0.safetensors has .* bytes in place of .*; name"):
+    with pytest.raises(ValueError, match=r"checkpoint-3: random_state-0.safetensors has .* bytes instead of .*; name"):
         trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
     assert checkpoints(tmp_path).keys() == {1, 2, 3}
     caplog.clear()
@@ -424,7 +424,7 @@ def test_a_kill_between_the_two_renames_of_a_checkpoint_that_is_written_again_lo
 
 def test_a_new_training_does_not_mix_its_checkpoints_with_those_of_another(some):
     args = SimpleNamespace(output_dir=str(some), resume_from_checkpoint=None)
-    with pytest.raises(ValueError, match="holds checkpoints of an earlier training .checkpoint-15.: go on with it by"):
+    with pytest.raises(ValueError, match="has checkpoints of an earlier training .checkpoint-15.: resume it with"):
         check_is_new(args)
     args.resume_from_checkpoint = "true"
     check_is_new(args)
@@ -480,11 +480,11 @@ def test_a_state_comes_back_bit_for_bit(tmp_path):
 
 
 def test_a_state_that_only_a_pickle_could_hold_is_refused(tmp_path):
-    with pytest.raises(TypeError, match="groups.0.lr is a function, which only a pickle could hold"):
+    with pytest.raises(TypeError, match="groups.0.lr is a function, which cannot be saved without pickle"):
         write_state(tmp_path / "x.safetensors", {"groups": [{"lr": lambda: 1}]})
     (tmp_path / "y.safetensors").write_bytes(pickle.dumps({"state": {}}))
     for name in ("y.safetensors", "none.safetensors"):
-        with pytest.raises(ValueError, match=f"{name} holds no state of a training"):
+        with pytest.raises(ValueError, match=f"{name} has no readable state of a training"):
             read_state(tmp_path / name)
 
 

@@ -189,10 +189,10 @@ def test_a_model_without_head_is_adapted_too(tmp_path):
         (lambda: tiny_cde("resnet"), {}, "attention layers, which the backbone 'resnet' does not have"),
         (lambda: tiny_cde("convnext"), {}, "pwconv1, pwconv2"),
         (lambda: tiny_cde("vit"), {"rank": 0}, "lora_rank=0 must be at least 1"),
-        (lambda: tiny_cde("vit"), {"alpha": 0}, "lora_alpha=0 must be over 0"),
+        (lambda: tiny_cde("vit"), {"alpha": 0}, "lora_alpha=0 must be greater than 0"),
         (lambda: tiny_cde("vit"), {"dropout": 1}, r"lora_dropout=1 must be in \[0, 1\)"),
         (lambda: tiny_cde("vit"), {"targets": ["query"]}, "no linear layer named 'query'; it has fc1, fc2, k_proj"),
-        (lambda: add_lora(tiny_cde("vit")), {}, "has adapters already"),
+        (lambda: add_lora(tiny_cde("vit")), {}, "already has adapters"),
         (
             lambda: baseline(NeighboursForActionClassification, NeighboursConfig),
             {},
@@ -241,7 +241,7 @@ def test_the_adapter_names_its_base_without_a_path(tmp_path, backbone, monkeypat
     base = CDEForActionClassification.from_backbone(backbone, **settings)
     assert_close(outputs(peft.PeftModel.from_pretrained(base, tmp_path / "adapter")), outputs(model), 0)
     # By the name alone: where a folder (or repository) of this name is found.
-    with pytest.raises(ValueError, match=r"where its base 'tiny-vit' is found: build it and pass it"):
+    with pytest.raises(ValueError, match=r"where to find its base 'tiny-vit': build it and pass it"):
         load_lora(tmp_path / "adapter")
     monkeypatch.chdir(backbone.parent)
     again = load_lora(tmp_path / "adapter")
@@ -258,7 +258,7 @@ def test_the_adapter_names_its_base_without_a_path(tmp_path, backbone, monkeypat
     plain.load_adapter("second")  # Transformers' own call
     assert_close(outputs(plain), outputs(model), 0)
     assert str(plain.loaded_from) == "cde-tiny"
-    with pytest.raises(ValueError, match="second belongs onto cde-tiny, not onto tiny-vit"):
+    with pytest.raises(ValueError, match="second was trained on cde-tiny, not on tiny-vit: pass that"):
         load_lora("second", CDEForActionClassification.from_backbone(backbone, **settings))
 
 
@@ -292,11 +292,11 @@ def test_adapter_and_base_are_found_by_repository_at_the_commit_that_was_adapted
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("missing", "hold exactly the adapters"),
-        ("unexpected", "hold exactly the adapters"),
-        ("shape", "hold exactly the adapters"),
-        ("no file", "holds no adapter_model.safetensors"),
-        ("no folder", "holds no adapter "),
+        ("missing", "have exactly the adapters"),
+        ("unexpected", "have exactly the adapters"),
+        ("shape", "have exactly the adapters"),
+        ("no file", "has no adapter_model.safetensors"),
+        ("no folder", "has no adapter "),
     ],
 )
 def test_a_damaged_adapter_is_refused(tmp_path, change, message):

@@ -1,4 +1,4 @@
-"""The files of LoRA adapters: what was trained, without the backbone, and how it comes onto its base again.
+"""The files of LoRA adapters: writing what was trained, without the backbone, and loading it onto its base.
 
 save_adapter(model, "adapter")   # adapter_config.json, adapter_model.safetensors, config.json, README.md
 model = load_lora("adapter")     # or load_lora("adapter", base)
@@ -17,15 +17,15 @@ from transformers.utils.hub import cached_file
 
 from ..lora import base_of, description, peft, wrap
 
-ADAPTER_FOLDER = "adapter"  # of a run, beside the merged model
+ADAPTER_FOLDER = "adapter"  # within a run, beside the merged model
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def save_adapter(model: Any, folder: str | Path) -> None:
     """Write the adapters, the projector and the heads, without the backbone.
 
-    The folder gets adapter_config.json and adapter_model.safetensors, which PEFT reads, config.json, which says what
-    the adapters belong into, and a README.md.
+    The folder gets adapter_config.json and adapter_model.safetensors, which PEFT reads, config.json, which describes
+    the adapted model, and a README.md.
 
     Args:
         model: of `add_lora`.
@@ -42,21 +42,20 @@ def save_adapter_weights(model: Any, folder: str | Path) -> None:
 
 
 def add_description(model: Any, folder: str | Path) -> None:
-    """Write config.json and README.md to the files that PEFT has written into a folder."""
+    """Add config.json and README.md to the files that PEFT has written to a folder."""
     config = deepcopy(model.config)
     config.architectures = [type(model.get_base_model()).__name__]
     for field in ("auto_map", "custom_pipelines"):  # name files that are not in this folder
         config.__dict__.pop(field, None)
     config.to_json_file(Path(folder) / "config.json")
     lora = model.peft_config[model.active_adapter]
-    base = f"`{lora.base_model_name_or_path}`" if lora.base_model_name_or_path else "weights without a name"
+    base = f"`{lora.base_model_name_or_path}`" if lora.base_model_name_or_path else "unnamed weights"
     if lora.revision:
         base += f" at the revision `{lora.revision}`"
     (Path(folder) / "README.md").write_text(
         f"# LoRA adapters of a {config.architectures[0]}\n\n"
         f"{description(model)}\n\n"
-        f"They belong onto {base}. The projector and the heads are in this folder too, the rest of the backbone is "
-        "not.\n\n"
+        f"Their base is {base}. This folder has the projector and the heads, too, but not the rest of the backbone.\n\n"
         "```python\n"
         "from modeling_cde.training.checkpoints.adapter_files import load_lora\n"
         "from modeling_cde.training.lora import merged\n\n"
@@ -68,20 +67,20 @@ def add_description(model: Any, folder: str | Path) -> None:
 
 
 def load_adapter_weights(model: Any, folder: str | Path) -> None:
-    """Fill an adapted model from the safetensors file of a folder; nothing of it may be missing or left over.
+    """Fill an adapted model from the safetensors file of a folder, which must match it exactly.
 
     Raises:
-        ValueError: there is no such file, or it does not hold exactly the tensors of this model's adapters.
+        ValueError: there is no such file, or its tensors are not exactly those of this model's adapters.
     """
     file = Path(folder) / _WEIGHTS
     if not file.is_file():
-        raise ValueError(f"{folder} holds no {_WEIGHTS}: give a folder that save_adapter or train.py has written.")
+        raise ValueError(f"{folder} has no {_WEIGHTS}: give a folder written by save_adapter or train.py.")
     saved, own = load_file(file), peft().get_peft_model_state_dict(model, save_embedding_layers=False)
     wrong = sorted(saved.keys() ^ own.keys())
     wrong += [name for name in sorted(saved.keys() & own.keys()) if saved[name].shape != own[name].shape]
     if wrong:
         raise ValueError(
-            f"{file} does not hold exactly the adapters, projector and heads of this model: {wrong[0]} and "
+            f"{file} does not have exactly the adapters, projector and heads of this model: {wrong[0]} and "
             f"{len(wrong) - 1} others differ in name or shape."
         )
     peft().set_peft_model_state_dict(model, saved)
@@ -97,18 +96,18 @@ def load_lora(
     """Load adapters onto their base.
 
     Args:
-        adapter: the folder of `save_adapter`, a checkpoint of a training with LoRA, or a run of train.py that holds it
-            as adapter/; a run can also be named by its repository on the Hub.
-        base: the model that was adapted, before it was; default: built again from the backbone, or from the CDE
-            checkpoint, that the adapter names.
+        adapter: a folder of `save_adapter`, a checkpoint of a training with LoRA, or a run of train.py with an
+            adapter/ folder; also the repository of such a run on the Hub.
+        base: the original, not adapted model; default: built again from the backbone, or the CDE checkpoint, that the
+            adapter names.
         revision: branch, tag or commit of a repository on the Hub.
-        trainable: whether training is to go on.
+        trainable: whether training continues.
 
     Returns:
         A `peft.PeftModel`, in evaluation mode unless `trainable`.
 
     Raises:
-        ValueError: there is no adapter, or the base is another one, or it has no name that it could be loaded by.
+        ValueError: there is no adapter, the base is a different one, or the name of the base cannot be loaded.
         OSError: a repository, of the adapter or of its base, cannot be read.
     """
     folder = Path(adapter)
@@ -120,13 +119,13 @@ def load_lora(
         folder = Path(files[0]).parent
     folder = folder / ADAPTER_FOLDER if (folder / ADAPTER_FOLDER / _CONFIG).is_file() else folder
     if not (folder / _CONFIG).is_file():
-        raise ValueError(f"{adapter} holds no adapter ({_CONFIG}): give a folder of save_adapter, or a run with LoRA.")
+        raise ValueError(f"{adapter} has no adapter ({_CONFIG}): give a folder of save_adapter, or a run with LoRA.")
     config = peft().LoraConfig.from_pretrained(str(folder))
     name, commit = config.base_model_name_or_path, config.revision
     model = _build_base(folder, name, commit) if base is None else base
     own = base_of(model)[0]
-    if name and own and name.split("/")[-1] != own.split("/")[-1]:  # a folder can hold a copy of a repository
-        raise ValueError(f"{folder} belongs onto {name}, not onto {own}.")
+    if name and own and name.split("/")[-1] != own.split("/")[-1]:  # a folder can be a copy of a repository
+        raise ValueError(f"{folder} was trained on {name}, not on {own}: pass that model as base.")
     config.inference_mode = not trainable
     adapted = wrap(model, config, name, commit)
     load_adapter_weights(adapted, folder)
@@ -138,16 +137,18 @@ def _build_base(folder: Path, name: str | None, revision: str | None) -> PreTrai
     # By public name, since the modules of the models are many.
     kind: Any = getattr(sys.modules["modeling_cde"], (config.architectures or [""])[0], None)
     if kind is None:
-        raise ValueError(f"{folder / 'config.json'} names no model of this package: give a folder of save_adapter.")
+        raise ValueError(
+            f"{folder / 'config.json'} does not name a model of this package: give a folder of save_adapter."
+        )
     if not name or ("/" not in name and not Path(name).is_dir()):
         raise ValueError(
-            f"{folder} does not say where its base {name or ''!r} is found: build it and pass it as load_lora(folder, "
+            f"{folder} does not say where to find its base {name or ''!r}: build it and pass it as load_lora(folder, "
             "base)."
         )
     options = {field: getattr(config, field) for field in config.option_names()}
     if AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False).model_type.startswith("cde"):
         checkpoint: PreTrainedModel = kind.from_pretrained(name, revision=revision)
         return checkpoint
-    with torch.random.fork_rng(devices=[]):  # the projector's first values are replaced at once
+    with torch.random.fork_rng(devices=[]):  # the projector's initial values are replaced at once
         model: PreTrainedModel = kind.from_backbone(name, revision=revision, id2label=config.id2label, **options)
     return model

@@ -1,11 +1,10 @@
-"""Checkpoints of a training: folders that are complete or absent, and that can be told apart from damaged ones.
+"""Checkpoints of a training: folders that are complete or absent, and whose damage is detected.
 
     OUTPUT_DIR/checkpoint-60/manifest.json       written last: every file of the checkpoint with its size and SHA-256
     OUTPUT_DIR/tmp-checkpoint-90/                is being written, or was when the process was killed
 
-A checkpoint is written under its temporary name, brought to the disk, described by its manifest and then renamed. One
-that is to go is first renamed, too. So whatever is called checkpoint-N was complete once; the manifest tells whether it
-still is.
+A checkpoint is written under its temporary name, flushed to disk, described by its manifest and then renamed. One that
+is removed is renamed first, too. So every checkpoint-N was once complete, and the manifest tells whether it still is.
 """
 
 import hashlib
@@ -35,11 +34,11 @@ def begin(folder: Path) -> None:
 
 
 def complete(folder: Path, **about: Any) -> None:
-    """Turn the temporary folder of a checkpoint, in which all its files are, into the checkpoint.
+    """Turn the temporary folder, which holds all files of a checkpoint, into the checkpoint.
 
     Args:
-        folder: of the checkpoint; one of that name is replaced.
-        **about: plain values that the manifest tells beside the files.
+        folder: of the checkpoint; an existing one is replaced.
+        **about: plain values for the manifest, beside the files.
     """
     written = temporary_of(folder)
     files = sorted(path for path in written.rglob("*") if path.is_file())
@@ -65,19 +64,19 @@ def complete(folder: Path, **about: Any) -> None:
 
 
 def find_damage(folder: Path) -> str | None:
-    """Why a checkpoint cannot be resumed from, in a few words; None if it can."""
+    """Why training cannot resume from a checkpoint, in a few words; None if it can."""
     if not folder.is_dir():
         return "there is no such folder"
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         names = manifest["files"]
         if any(".." in Path(name).parts or Path(name).is_absolute() or not name.isprintable() for name in names):
-            raise ValueError("it names files that no checkpoint has")
+            raise ValueError("it names files outside of a checkpoint")
         listed = {folder / name: (int(about["bytes"]), about["sha256"]) for name, about in names.items()}
         if folder / STATE not in listed:
             return f"its {MANIFEST} does not name {STATE}"
     except FileNotFoundError:
-        return f"it has no {MANIFEST}, so it was not written to its end, or by an older version"
+        return f"it has no {MANIFEST}: it is incomplete, or of an older version"
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return f"its {MANIFEST} cannot be read"
     try:
@@ -85,11 +84,11 @@ def find_damage(folder: Path) -> str | None:
             if not file.is_file():
                 return f"{file.relative_to(folder)} is missing"
             if file.stat().st_size != size:
-                return f"{file.relative_to(folder)} has {file.stat().st_size} bytes in place of {size}"
+                return f"{file.relative_to(folder)} has {file.stat().st_size} bytes instead of {size}"
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
     if manifest.get("save_only_model"):
-        return "it holds the model without the state of the training (save_only_model)"
+        return "it has the model but not the state of the training (save_only_model)"
     try:
         with ThreadPoolExecutor() as readers:
             sums = list(readers.map(_sha256, listed))
@@ -102,9 +101,9 @@ def find_damage(folder: Path) -> str | None:
 
 
 def best_of(folder: Path) -> Path | None:
-    """The best checkpoint so far, as a complete checkpoint tells it; None where none was selected.
+    """The best checkpoint so far, as recorded in a complete checkpoint; None if none was selected.
 
-    It is looked for beside the checkpoint, since a run may have been moved or copied, and else where it was.
+    It is expected beside the checkpoint, since a run may have been moved or copied, and otherwise where it was.
     """
     recorded = json.loads((folder / STATE).read_text(encoding="utf-8")).get("best_model_checkpoint")
     if not recorded:
@@ -114,7 +113,7 @@ def best_of(folder: Path) -> Path | None:
 
 
 def find_lost_best(folder: Path) -> str | None:
-    """Why the best checkpoint so far cannot be loaded, as a training does in its end; None if it can, or if none is.
+    """Why the best checkpoint so far cannot be loaded at the end of a training; None if it can, or if there is none.
 
     Args:
         folder: of a complete checkpoint.
@@ -126,7 +125,7 @@ def find_lost_best(folder: Path) -> str | None:
 
 
 def checkpoints(run: Path) -> dict[int, Path]:
-    """Folders of the checkpoints of a run by step, the newest first."""
+    """The checkpoint folders of a run by step, newest first."""
     found = {}
     for path in run.glob("checkpoint-*") if run.is_dir() else []:
         if (match := re.fullmatch(r"checkpoint-(0|[1-9][0-9]*)", path.name)) and path.is_dir():
@@ -135,14 +134,14 @@ def checkpoints(run: Path) -> dict[int, Path]:
 
 
 def newest_complete(run: Path, with_best: bool = False) -> tuple[int | None, list[str]]:
-    """The newest checkpoint of a run that can be resumed from.
+    """The newest checkpoint of a run from which training can resume.
 
     Args:
         run: its output folder.
-        with_best: pass over one whose best checkpoint so far cannot be loaded, unless that leaves none.
+        with_best: skip those whose best checkpoint so far cannot be loaded, unless that leaves none.
 
     Returns:
-        Its step, or None, and a sentence on each newer one.
+        Its step, or None, and a sentence about each newer one.
     """
     passed_over: list[str] = []
     for step, folder in checkpoints(run).items():
@@ -154,28 +153,28 @@ def newest_complete(run: Path, with_best: bool = False) -> tuple[int | None, lis
 
 
 def check_is_new(args: Any) -> None:
-    """Raise where a training that starts at its beginning would mix its checkpoints with those of another.
+    """Raise if a training that starts from the beginning would mix its checkpoints with those of another.
 
     Args:
         args: of the training.
 
     Raises:
-        ValueError: nothing is to be resumed, and the output folder has checkpoints.
+        ValueError: no checkpoint is resumed, but the output folder has some.
     """
     run = Path(args.output_dir)
     if args.resume_from_checkpoint is None and (there := list(checkpoints(run).values())):
         raise ValueError(
-            f"{run} holds checkpoints of an earlier training ({there[0].name}): go on with it by "
-            "--resume_from_checkpoint true, remove it, or name another output_dir."
+            f"{run} has checkpoints of an earlier training ({there[0].name}): resume it with "
+            "--resume_from_checkpoint true, remove it, or choose another output_dir."
         )
 
 
 def rotate(written: Path, limit: int | None, best: str | None) -> None:
-    """Remove the oldest checkpoints of a run until `limit` are left.
+    """Remove the oldest checkpoints of a run until `limit` remain.
 
     Args:
-        written: the checkpoint that has just become complete, which stays.
-        limit: how many may stay, at least those that have to; None, or 0, for all.
+        written: the checkpoint that was just completed, which stays.
+        limit: how many stay, besides those that must; None or 0 for all.
         best: the best checkpoint, which stays.
     """
     if not limit or limit < 0:
@@ -198,11 +197,10 @@ def remove(folder: Path) -> None:
 
 
 def tidy(run: Path) -> list[Path]:
-    """Clear the folder of a run of what a killed process has left in it, and say what was removed.
+    """Remove what a killed process has left in the folder of a run, and return what was removed.
 
-    A checkpoint that was put aside for a new one of the same step gets its name back if the new one has not come.
-    Folders that are half-written, or half-removed, are removed. A single file that is left is overwritten when it is
-    written again.
+    A checkpoint that was moved aside for a new one of the same step gets its name back if the new one is absent.
+    Folders that are half-written or half-removed are removed. A single file that was left is overwritten later.
     """
     for path in run.glob(f"{TEMPORARY}{REPLACED}checkpoint-*"):
         before = path.with_name(path.name.removeprefix(TEMPORARY + REPLACED))

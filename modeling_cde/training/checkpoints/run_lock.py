@@ -1,4 +1,4 @@
-"""One training to a folder: a second one waits for the first to end, since both would write the same names."""
+"""One training per folder: a second one waits for the first to end, since both would write the same files."""
 
 import os
 import time
@@ -15,16 +15,16 @@ WAIT_SECONDS = 60.0
 
 @contextmanager
 def alone_in(folder: Path, seconds: float = WAIT_SECONDS) -> Iterator[None]:
-    """Hold a folder while the block runs; the system gives it back when the process ends, however it ends.
+    """Lock a folder while the block runs; the system unlocks it when the process ends, however it ends.
 
-    A training that was started by a launcher can outlive it for a moment, so one that resumes it first waits.
+    A training can outlive its launcher for a moment, so the training that resumes it waits first.
 
     Args:
         folder: made if absent.
-        seconds: to wait at most.
+        seconds: how long to wait at most.
 
     Raises:
-        ValueError: another process has held the folder all the time.
+        ValueError: another process has kept the folder locked.
     """
     try:
         import fcntl
@@ -47,13 +47,13 @@ def alone_in(folder: Path, seconds: float = WAIT_SECONDS) -> Iterator[None]:
                     said = True
                 if time.monotonic() > until:
                     raise ValueError(
-                        f"another training writes to {folder}: end it, or name another output_dir."
+                        f"another training writes to {folder}: end it, or choose another output_dir."
                     ) from None
                 time.sleep(0.1)
-            except OSError:  # a file system without locks, which would not know of unlocking either
+            except OSError:  # a file system without locks, which cannot unlock either
                 break
         yield
     finally:
         if locked:
-            fcntl.flock(held, fcntl.LOCK_UN)  # closing does not give it back while a forked worker has a copy
+            fcntl.flock(held, fcntl.LOCK_UN)  # closing does not unlock while a forked worker has a copy
         os.close(held)

@@ -1,10 +1,10 @@
-"""Checkpoints of which every process writes its own shards, and that any number of processes reads.
+"""Checkpoints whose shards are written by the processes that hold them, and read by any number of processes.
 
-    checkpoint-60/weights/shard-00001-...safetensors     what the first process holds of the weights, and its places
-    checkpoint-60/optimizer/shard-00001-...safetensors   the same of the optimizer's tensors, by names of parameters
-    checkpoint-60/optimizer_numbers.safetensors          learning rates and the like, which are no tensors
+    checkpoint-60/weights/shard-00001-...safetensors     the first process's part of the weights, and its place
+    checkpoint-60/optimizer/shard-00001-...safetensors   its part of the optimizer's tensors, by names of parameters
+    checkpoint-60/optimizer_numbers.safetensors          learning rates and other plain numbers
 
-torch.distributed.checkpoint does it, with its storage for safetensors: its own format has pickles.
+This is torch.distributed.checkpoint with its storage for safetensors, because its own format contains pickles.
 """
 
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ _FLAT = StateDictOptions(flatten_optimizer_state_dict=True)
 
 
 def is_sharded(folder: str | Path) -> bool:
-    """Whether the weights of a checkpoint are in shards, in place of one model.safetensors."""
+    """Whether the weights of a checkpoint are in shards instead of one model.safetensors."""
     return any(Path(folder, WEIGHTS).glob("*.safetensors"))
 
 
@@ -47,27 +47,27 @@ def save_sharded(model: nn.Module, optimizer: torch.optim.Optimizer, folder: str
     Args:
         model: sharded by FSDP2.
         optimizer: of its parameters.
-        folder: one that all processes see; made if absent.
+        folder: visible to all processes; made if absent.
     """
     _write(get_model_state_dict(model), Path(folder, WEIGHTS))
     tensors, numbers = _optimizer_state(model, optimizer)
-    if tensors:  # plain gradient descent has none
+    if tensors:  # plain gradient descent has no tensors
         _write(tensors, Path(folder, OPTIMIZER))
     if _first():
         write_state(Path(folder, NUMBERS), numbers)
 
 
 def load_sharded(model: nn.Module, optimizer: torch.optim.Optimizer | None, folder: str | Path) -> None:
-    """Read a checkpoint where it, or the model, is in shards; all processes call it together.
+    """Read a checkpoint if it, or the model, is in shards; all processes call it together.
 
     Args:
         model: sharded over any number of processes, or whole.
         optimizer: of its parameters, of the kind that was saved; None to read the weights alone.
-        folder: of the checkpoint: one of `save_sharded`, of which each process reads what it needs, or one with
-            whole weights and a whole optimizer.
+        folder: of the checkpoint: written by `save_sharded`, of which each process reads its part, or with whole
+            weights and a whole optimizer.
 
     Raises:
-        ValueError: the folder does not hold exactly the weights of this model, or the state of this optimizer.
+        ValueError: the folder does not have exactly the weights of this model, or the state of this optimizer.
     """
     if not is_sharded(folder):
         _load_whole(model, optimizer, Path(folder))
@@ -85,13 +85,11 @@ def load_sharded(model: nn.Module, optimizer: torch.optim.Optimizer | None, fold
 
 
 def _load_whole(model: nn.Module, optimizer: torch.optim.Optimizer | None, folder: Path) -> None:
-    """Read what one process, or several with a whole model each, have written into a model in shards."""
+    """Read a checkpoint of whole weights into a sharded model."""
     try:
         weights = load_file(folder / "model.safetensors")
     except (OSError, SafetensorError) as error:
-        raise ValueError(
-            f"{folder} holds no weights that can be read ({error}): resume from another checkpoint."
-        ) from error
+        raise ValueError(f"{folder} has no readable weights ({error}): resume from another checkpoint.") from error
     _check_names(weights, get_model_state_dict(model), folder / "model.safetensors")
     if optimizer is not None:
         state = read_state(folder / "optimizer.safetensors")
@@ -108,7 +106,7 @@ def _load_whole(model: nn.Module, optimizer: torch.optim.Optimizer | None, folde
 
 
 def _optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What an optimizer holds by names such as state.classifier.weight.exp_avg: its tensors, and all else."""
+    """The state of an optimizer by names such as state.classifier.weight.exp_avg: its tensors, and all else."""
     state = get_optimizer_state_dict(model, _bare(optimizer), options=_FLAT)
     tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
     return tensors, {name: value for name, value in state.items() if name not in tensors}
@@ -123,7 +121,7 @@ def _first() -> bool:
 
 
 def _write(tensors: dict[str, Any], folder: Path) -> None:
-    # What every process holds in full is the first one's to write: buffers may differ (batch norm).
+    # The first process writes what every process holds in full: buffers may differ (batch norm).
     planner = DefaultSavePlanner(dedup_save_to_lowest_rank=True)
     save(tensors, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True), planner=planner)
 
@@ -139,8 +137,8 @@ def _read(tensors: dict[str, Any], folder: Path) -> None:
     for name, tensor in tensors.items():
         if there[name].size != tensor.shape:
             raise ValueError(
-                f"{folder} holds {name} of the shape {tuple(there[name].size)}, which here is {tuple(tensor.shape)}: "
-                "resume with the settings that it was made with."
+                f"{folder} has {name} with the shape {tuple(there[name].size)}, but here it is {tuple(tensor.shape)}: "
+                "resume with the settings of that training."
             )
     load(tensors, storage_reader=reader)
 
@@ -148,5 +146,5 @@ def _read(tensors: dict[str, Any], folder: Path) -> None:
 def _check_names(saved: Iterable[str], wanted: Iterable[str], place: Path) -> None:
     missing, unexpected = sorted(set(wanted) - set(saved)), sorted(set(saved) - set(wanted))
     if missing or unexpected:
-        what = f"misses {missing[0]}" if missing else f"holds {unexpected[0]}, which is not known here"
-        raise ValueError(f"{place} {what}: resume with the model and the optimizer that it was made of.")
+        what = f"lacks {missing[0]}" if missing else f"has {unexpected[0]}, which this training lacks"
+        raise ValueError(f"{place} {what}: resume with the model and the optimizer of that training.")

@@ -1,7 +1,7 @@
-"""The state of an optimizer, a learning-rate schedule or random generators as one safetensors file: nothing is pickled.
+"""The state of an optimizer, a schedule or random generators in one safetensors file, without pickle.
 
-Tensors are the file's tensors, named by their path; everything else is JSON in the file's header. Both give back the
-bits that were written.
+Tensors are the file's tensors, named by their path, and everything else is JSON in the file's header. Both are restored
+bit for bit.
 """
 
 import json
@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 _KEY = "state"
-# Of an object with this one key the value is what JSON has no form for.
+# An object with this single key stands for something that JSON cannot express.
 _TENSOR, _TUPLE, _ITEMS = "<tensor>", "<tuple>", "<items>"
 
 
@@ -26,12 +26,12 @@ def write_state(path: str | Path, value: Any) -> None:
         value: tensors, NumPy arrays, numbers, strings, booleans and None, in dicts, lists and tuples of any depth.
 
     Raises:
-        TypeError: something else is in it; the message says where.
+        TypeError: it contains something else; the message says where.
     """
     tensors: dict[str, torch.Tensor] = {}
     structure = json.dumps(_take_apart(value, "", tensors))
     written: set[int] = set()
-    for name, tensor in tensors.items():  # a file of safetensors cannot say that two share memory
+    for name, tensor in tensors.items():  # safetensors cannot record that two share memory
         storage = tensor.untyped_storage().data_ptr()
         tensors[name] = tensor.clone() if storage in written else tensor
         written.add(storage)
@@ -39,24 +39,24 @@ def write_state(path: str | Path, value: Any) -> None:
 
 
 def read_state(path: str | Path) -> Any:
-    """Read what `write_state` has written: arrays as tensors, all tensors on the CPU.
+    """Read a file of `write_state`: arrays become tensors, and all tensors are on the CPU.
 
     Raises:
-        ValueError: the file is no such file.
+        ValueError: the file was not written by `write_state`, or is damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
             structure = json.loads(file.metadata()[_KEY])
             return _put_together(structure, file)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} holds no state of a training: resume from another checkpoint.") from error
+        raise ValueError(f"{path} has no readable state of a training: resume from another checkpoint.") from error
 
 
 def _take_apart(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(value)
     if isinstance(value, torch.Tensor):
-        name = path if path not in tensors else f"{path} {len(tensors)}"  # a key may have a dot of its own
+        name = path if path not in tensors else f"{path} {len(tensors)}"  # a key may contain a dot
         tensors[name] = value.detach().to("cpu").contiguous()
         return {_TENSOR: name}
     if isinstance(value, np.generic):
@@ -72,7 +72,7 @@ def _take_apart(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
             return parts
         if all(key is None or isinstance(key, str | bool | int | float) for key in parts):
             return {_ITEMS: [[key, item] for key, item in parts.items()]}  # JSON's keys are strings
-    raise TypeError(f"{path or 'the state'} is a {type(value).__name__}, which only a pickle could hold.")
+    raise TypeError(f"{path or 'the state'} is a {type(value).__name__}, which cannot be saved without pickle.")
 
 
 def _put_together(part: Any, file: Any) -> Any:
