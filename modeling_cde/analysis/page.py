@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .extra import analysis_extra
+
 TEMPLATE = Path(__file__).with_name("report.html")
 MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 
@@ -116,12 +118,8 @@ def render_page(title: str, sections: Sequence[Section], summary: str = "", foot
         ValueError: if two sections share a title, a row has another length than its headers, a picture has no text
             for who cannot see it, or its source is no data URI.
     """
-    try:
+    with analysis_extra():
         import jinja2
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "Reports are written with Jinja2, which is not installed: pip install 'modeling-cde[analysis]'."
-        ) from error
     _check(sections)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -3,19 +3,11 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..delta_set import DeltaSet
-from .groups import Rows
+from ..extra import analysis_extra
 
 BINS = 15
-
-
-def softmax(logits: npt.NDArray[Any]) -> Rows:
-    """(n, A) scores -> (n, A) probabilities in float64; a score of -inf is a probability of 0."""
-    exact = logits.astype(np.float64)
-    weights = np.exp(exact - exact.max(axis=1, keepdims=True))
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
 def measure_calibration(part: DeltaSet, bins: int = BINS) -> dict[str, Any]:
@@ -33,8 +25,10 @@ def measure_calibration(part: DeltaSet, bins: int = BINS) -> dict[str, Any]:
         "ece" in [0, 1], 0 is calibrated; "bins": for each {"low", "high", "n", "confidence" and "accuracy": means, None
         in an empty bin}.
     """
-    probabilities = softmax(part.logits)
-    confidence = probabilities.max(axis=1)
+    with analysis_extra():
+        from scipy.special import softmax
+
+    confidence = softmax(part.logits.astype(np.float64), axis=1).max(axis=1)
     right = part.predictions == part.labels
     edges = np.linspace(0.0, 1.0, bins + 1)
     place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)

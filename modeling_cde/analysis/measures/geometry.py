@@ -22,6 +22,7 @@ from ...whole_files import write_whole
 from ..delta_set import TRAIN_SPLIT, DeltaSet, deltas_path, load_delta_sets
 from .calibration import BINS, measure_calibration
 from .cosines import PERMUTATIONS, measure_cosines, measure_opposites
+from .figures import MEASURES, measured, shown
 from .neighbours import NEIGHBOURS, measure_neighbours
 from .patches import measure_patches
 from .probes import FOLDS, SHRINKAGE, measure_probes
@@ -112,65 +113,20 @@ def measure_split(part: DeltaSet, train: DeltaSet | None = None) -> dict[str, An
     return result
 
 
-def summary_rows(geometry: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The main figures as a table: a row per figure, a column per split.
+def summary_table(geometry: Mapping[str, Any]) -> str:
+    """The figures that every table shows, as Markdown: a row for each, a column for each split.
 
     Args:
         geometry: what `measure` returned.
-
-    Returns:
-        The headers and the rows, all text; "–" where a figure was not measured.
     """
     splits: Mapping[str, Any] = geometry["splits"]
-    lines: list[tuple[str, tuple[str, ...]]] = [
-        ("cosine of opposite actions", ("opposites", "mean")),
-        ("cosine of other actions", ("opposites", "others", "mean")),
-        ("p of opposites by chance", ("opposites", "p_value")),
-        ("variance by action", ("variance", "action")),
-        ("… by chance", ("variance_by_chance", "action")),
-        ("variance by object", ("variance", "object")),
-        ("… by chance", ("variance_by_chance", "object")),
-        ("variance by interaction", ("variance", "interaction")),
-        ("… by chance", ("variance_by_chance", "interaction")),
-        ("action on an object held out", ("transfer", "accuracy")),
-        ("… on pairs held out", ("transfer", "within")),
-        ("sparsity (Hoyer)", ("sparsity", "hoyer")),
-        ("dimensions near zero", ("sparsity", "near_zero_share")),
-        ("object read from delta", ("probes", "object", "delta")),
-        ("… from state", ("probes", "object", "states")),
-        ("… by the best guess", ("probes", "object", "chance")),
-        ("object read from delta and action", ("probes", "object", "within_action", "delta")),
-        ("… from state and action", ("probes", "object", "within_action", "states")),
-        ("… from the action alone", ("probes", "object", "within_action", "chance")),
-        ("scene read from delta", ("probes", "scene", "delta")),
-        ("… from state", ("probes", "scene", "states")),
-        ("… by the best guess", ("probes", "scene", "chance")),
-        ("k-NN on deltas", ("neighbours", "knn")),
-        ("k-NN on states", ("neighbours", "knn_states")),
-        ("prototypes", ("neighbours", "prototype")),
-        ("calibration error (ECE)", ("calibration", "ece")),
+    with_patches = any(values.get("patches") for values in splits.values())
+    lines = [["", *splits], ["---", *("---:" for _ in splits)], ["pairs", *(str(one["n"]) for one in splits.values())]]
+    lines += [
+        [title, *(shown(measured(values, place)) for values in splits.values())]
+        for title, place in MEASURES.items()
+        if with_patches or not place.startswith("patches.")
     ]
-    if any(values.get("patches") for values in splits.values()):
-        lines += [
-            ("selected patches in the box", ("patches", "in_box")),
-            ("… by chance", ("patches", "in_box_by_chance")),
-            ("selected patches in the mask", ("patches", "in_mask")),
-            ("… by chance", ("patches", "in_mask_by_chance")),
-            ("cosine of opposite patches", ("patches", "opposites_mean")),
-            ("patch variance by action", ("patches", "variance_action")),
-            ("patch sparsity (Hoyer)", ("patches", "hoyer")),
-            ("object read from one patch and action", ("patches", "object_probe")),
-            ("… from the action alone", ("patches", "object_chance")),
-        ]
-    rows = [["pairs", *(str(values["n"]) for values in splits.values())]]
-    rows += [[title, *(_figure(values, keys) for values in splits.values())] for title, keys in lines]
-    return ["", *splits], rows
-
-
-def summary_table(geometry: Mapping[str, Any]) -> str:
-    """`summary_rows` as Markdown."""
-    headers, rows = summary_rows(geometry)
-    lines = [headers, ["---", *("---:" for _ in headers[1:])], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -181,13 +137,6 @@ def notes_by_text(geometry: Mapping[str, Any]) -> dict[str, list[str]]:
         for note in values["notes"]:
             found.setdefault(note, []).append(name)
     return found
-
-
-def _figure(values: Mapping[str, Any], keys: tuple[str, ...]) -> str:
-    found: Any = values
-    for key in keys:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return "–" if found is None else f"{found:.4f}" if keys[-1] == "p_value" else f"{found:.3f}"
 
 
 def _check(path: Path, part: DeltaSet) -> None:

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..delta_set import TRAIN_SPLIT, DeltaSet
+from ..extra import analysis_extra
 from .groups import Ids, directions, group_sums
 
 NEIGHBOURS = 5
 LEAVE_ONE_OUT = "leave-one-out"
-_ROWS_AT_ONCE = 512
 
 
 def nearest_neighbour_labels(
@@ -37,24 +37,20 @@ def nearest_neighbour_labels(
     Raises:
         ValueError: if the bank is empty, or holds only the query itself.
     """
+    with analysis_extra():
+        from sklearn import config_context
+        from sklearn.neighbors import KNeighborsClassifier
+
     k = min(k, len(bank) - int(leave_one_out))
     if k < 1:
-        raise ValueError(f"k-NN needs at least one other row in its bank of {len(bank)} and k of at least 1.")
-    queries, bank = directions(queries), directions(bank)
-    found = np.empty(len(queries), dtype=np.int64)
-    for start in range(0, len(queries), _ROWS_AT_ONCE):
-        cosines = queries[start : start + _ROWS_AT_ONCE] @ bank.T  # (b, m)
-        rows = np.arange(len(cosines))
-        if leave_one_out:
-            cosines[rows, start + rows] = -np.inf
-        nearest = np.argpartition(-cosines, k - 1, axis=1)[:, :k]  # (b, k)
-        votes = np.zeros((len(cosines), int(labels.max()) + 1))
-        closeness = np.zeros_like(votes)
-        for column in nearest.T:
-            votes[rows, labels[column]] += 1
-            closeness[rows, labels[column]] += cosines[rows, column]
-        # Sums of cosines lie in [-k, k], so that they decide among equal votes only.
-        found[start : start + _ROWS_AT_ONCE] = (votes * (2 * k + 1) + closeness).argmax(axis=1)
+        raise ValueError(
+            f"k-NN needs k ≥ 1 and at least one other row in its bank; k is {k}, the bank has {len(bank)}."
+        )
+    # A vote weighs 2k + 1 + cosine. Sums of k cosines lie in [-k, k], so they decide between equal votes only.
+    classifier = KNeighborsClassifier(k, metric="cosine", weights=lambda distance: 2 * k + 2 - distance)
+    classifier.fit(bank.astype(np.float64), labels)
+    with config_context(working_memory=64):  # MiB of distances at a time
+        found: Ids = classifier.predict(None if leave_one_out else queries.astype(np.float64))
     return found
 
 

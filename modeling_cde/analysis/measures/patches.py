@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..delta_set import DeltaSet
 from .groups import Ids, directions, group_means, group_sums
-from .probes import FOLDS, accuracy_within_actions, best_guess, combinations, rows_within_actions, stratified_folds
+from .probes import FOLDS, best_guess, combinations, probe_accuracy, rows_within_actions, stratified_folds
 from .sparsity import hoyer
 from .variance import variance_shares
 
@@ -143,6 +143,6 @@ def _properties(part: DeltaSet, folds: int, seed: int) -> dict[str, float | None
     if used.any():
         fold = stratified_folds(combinations(part.labels[used], part.objects[used])[1], folds, seed)
         own, repeated = np.repeat(used, k), np.repeat(fold, k)
-        values["object_probe"] = accuracy_within_actions(rows[own], labels[own], objects[own], repeated)
+        values["object_probe"] = probe_accuracy(rows[own], objects[own], repeated, labels[own])
         values["object_chance"] = best_guess(part.objects[used], part.labels[used])
     return values

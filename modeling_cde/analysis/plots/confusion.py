@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..delta_set import DeltaSet, FloatArray
-from ..results import SPLIT_TITLES
+from ..results import split_title
 from .style import ERRORS, SEQUENTIAL, drawing, paired_order, save
 
 #: Rows that a picture shows at most; where there are more, only objects with errors are shown, and only the worst.
@@ -97,7 +97,7 @@ def plot_confusion(deltas: DeltaSet, path: str | Path) -> Path:
         axes.set_yticks(range(len(labels)), labels)
         axes.tick_params(length=0)
         axes.set_xlabel("predicted action, % of the row; blue and framed: right, brown: wrong", labelpad=8)
-        title = f"{SPLIT_TITLES.get(deltas.split, deltas.split)}: object · action (number of pairs)"
+        title = f"{split_title(deltas.split)}: object · action (number of pairs)"
         if left_out:
             title += f"; the {len(names)} of {len(names) + left_out} objects with the most errors"
         axes.set_title(title, fontsize=11)

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..delta_set import DeltaSet
-from ..results import SPLIT_TITLES
+from ..extra import analysis_extra
+from ..results import split_title
 from .style import HUES, MARKERS, OTHER, action_colours, drawing, paired_order, save
 
 METHODS = ("pca", "umap")
@@ -39,18 +40,14 @@ def pca(delta: Points) -> tuple[Points, Points, Points]:
         along them, in [0, 1]. Where rows vary along fewer than two directions, the rest is 0. Signs are fixed: of each
         direction, the component of largest size is positive.
     """
-    mean = delta.mean(axis=0)
-    centred = (delta - mean).astype(np.float64)
-    _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
-    kept = np.zeros((2, delta.shape[1]))
-    kept[: min(2, len(directions))] = directions[:2]
-    largest = kept[np.arange(2), np.abs(kept).argmax(axis=1)]
-    kept *= np.where(largest < 0, -1, 1)[:, None]
-    total = float((sizes**2).sum())
-    shares = np.zeros(2)
-    if total > 0:
-        shares[: min(2, len(sizes))] = sizes[:2] ** 2 / total
-    return centred @ kept.T, -mean.astype(np.float64) @ kept.T, shares
+    with analysis_extra():
+        from sklearn.decomposition import PCA
+
+    rows = np.pad(delta.astype(np.float64), ((0, 0), (0, 1)))  # two directions exist even where D = 1
+    with np.errstate(invalid="ignore"):  # rows that do not vary have shares of 0 / 0
+        fitted = PCA(2, svd_solver="full").fit(rows)
+    origin = fitted.transform(np.zeros((1, rows.shape[1])))[0]
+    return fitted.transform(rows), origin, np.nan_to_num(fitted.explained_variance_ratio_)
 
 
 def umap(delta: Points) -> Points:
@@ -107,7 +104,7 @@ def plot_delta_map(deltas: DeltaSet, path: str | Path, method: str = "pca") -> P
         else:
             axes.set(xticks=[], yticks=[], xlabel="who is near whom means something here, distances do not")
             axes.spines[:].set_color("#c8c8c8")
-        title = f"{SPLIT_TITLES.get(deltas.split, deltas.split)}: {len(rows)} deltas by {method.upper()}"
+        title = f"{split_title(deltas.split)}: {len(rows)} deltas by {method.upper()}"
         axes.set_title(title if origin is None else f"{title}; the cross is no change (δ = 0)")
         figure.legend(handles=actions, loc="outside lower left", ncol=2, title="action", alignment="left")
         figure.legend(handles=objects, loc="outside lower right", ncol=3, title="object", alignment="left")

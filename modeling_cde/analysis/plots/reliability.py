@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..results import SPLIT_TITLES
+from ..results import split_title
 from .style import LINES, MARKERS, drawing, save, tidy
 
 #: A bin of fewer pairs than this is drawn hollow: its accuracy is little more than chance.
@@ -38,7 +38,7 @@ def plot_reliability(splits: Mapping[str, Mapping[str, Any]], path: str | Path) 
             axes.plot(*_points(many), color=colour, linewidth=1.2, zorder=2)
             axes.scatter(*_points(many), marker=marker, s=44, color=colour, zorder=3)
             axes.scatter(*_points(few), marker=marker, s=30, facecolor="none", edgecolor=colour, linewidth=0.8)
-            label = f"{SPLIT_TITLES.get(split, split)}: ECE {calibration['ece']:.3f}"
+            label = f"{split_title(split)}: ECE {calibration['ece']:.3f}"
             axes.plot([], [], color=colour, marker=marker, markersize=6.5, linewidth=1.2, label=label)
         axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.05))
         axes.set_title(f"accuracy against confidence (hollow: fewer than {FEW_PAIRS} pairs)")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..results import SPLIT_TITLES
+from ..results import split_title
 from .style import LINES, MARKERS, drawing, paired_order, save, tidy
 
 
@@ -35,9 +35,7 @@ def plot_sparsity(splits: Mapping[str, Mapping[str, Any]], path: str | Path) -> 
         left, right = figure.subplots(1, 2)
         for (split, measured), colour, marker in zip(splits.items(), LINES, MARKERS, strict=False):
             profile = measured["sparsity"]["profile"]
-            left.plot(
-                range(1, len(profile) + 1), profile, color=colour, label=SPLIT_TITLES.get(split, split), linewidth=1.8
-            )
+            left.plot(range(1, len(profile) + 1), profile, color=colour, label=split_title(split), linewidth=1.8)
             effective = measured["sparsity"]["effective_dimensions"]
             drawn = [(effective[name], i) for i, name in enumerate(order) if effective.get(name) is not None]
             if drawn:

@@ -10,23 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...whole_files import write_whole
-from ..page import as_data_uri
-
-__all__ = [
-    "DIVERGING",
-    "ERRORS",
-    "HUES",
-    "LINES",
-    "MARKERS",
-    "OTHER",
-    "SEQUENTIAL",
-    "action_colours",
-    "as_data_uri",
-    "drawing",
-    "paired_order",
-    "save",
-    "tidy",
-]
+from ..extra import analysis_extra
 
 #: Six hues, each dark and light: opposite actions share a hue. Searched for so that the twelve stay apart: with normal
 #: vision and with full protanopia, deuteranopia and tritanopia (simulated as by Machado, Oliveira and Fernandes 2009)
@@ -86,14 +70,9 @@ def drawing(width: float = 8.0, height: float = 4.5) -> Iterator[Any]:
     Raises:
         ModuleNotFoundError: if Matplotlib is not installed.
     """
-    try:
+    with analysis_extra():
         import matplotlib
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "Pictures are drawn with Matplotlib, which is not installed: pip install 'modeling-cde[analysis]'."
-        ) from error
-    from matplotlib.figure import Figure
-
+        from matplotlib.figure import Figure
     with matplotlib.rc_context(_RC):
         yield Figure(figsize=(width, height), layout="constrained")
 
