@@ -14,7 +14,7 @@ def analysis_extra() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
+        name = str(error.name).partition(".")[0]
         raise ModuleNotFoundError(
-            f"{error.name} is not installed, and the analysis needs it: pip install 'modeling-cde[analysis]'.",
-            name=error.name,
+            f"The analysis needs {name}, which is not installed: pip install 'modeling-cde[analysis]'.", name=name
         ) from error

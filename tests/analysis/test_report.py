@@ -161,7 +161,7 @@ def test_splits_with_pictures_are_the_tests():
             lambda run: (run / "metrics.json").write_text('{"splits": {"test": {}}}'),
             "metrics.json has no scores of any split",
         ),
-        (lambda run: (run / "deltas.safetensors").write_bytes(b"12"), "no complete safetensors file"),
+        (lambda run: (run / "deltas.safetensors").write_bytes(b"12"), "not a complete safetensors file"),
     ],
 )
 def test_a_folder_that_is_no_run_is_one_sentence_and_the_others_go_on(

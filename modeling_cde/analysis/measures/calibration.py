@@ -1,4 +1,4 @@
-"""Calibration: whether a prediction of confidence 0.8 is right eight times out of ten."""
+"""Calibration: is a prediction of confidence 0.8 right eight times out of ten?"""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ def measure_calibration(part: DeltaSet, bins: int = BINS) -> dict[str, Any]:
 
         ECE = Σ_b n_b / n · |accuracy_b - confidence_b|
 
-    The confidence of a pair is its largest probability; bin b holds the confidences in (low_b, high_b].
+    The confidence of a pair is its largest probability; bin b contains the confidences in (low_b, high_b].
 
     Args:
-        part: the split, of at least one pair.
-        bins: equal bins of [0, 1].
+        part: the split, with at least one pair.
+        bins: number of equal bins of [0, 1].
 
     Returns:
         "ece" in [0, 1], 0 is calibrated; "bins": for each {"low", "high", "n", "confidence" and "accuracy": means, None

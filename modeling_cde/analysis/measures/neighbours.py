@@ -1,9 +1,9 @@
 """k-nearest-neighbour and prototype accuracy of the deltas, and of the states for comparison.
 
-The neighbours are sought in a bank of other pairs by the cosine of the deltas. The bank is a part of the training
-pairs where the run kept one, without the pairs that the split holds too; else it is the split itself, and each pair
-is compared with all others but itself ("leave-one-out"). The second tells how well actions cluster within the split,
-not how well they carry over from training.
+Neighbours are searched by the cosine of the deltas in a bank of other pairs. The bank is the part of the training pairs
+that the run kept, without the pairs of the split. Without such a part it is the split itself, and each pair is compared
+with all others ("leave-one-out"), which shows how well actions cluster within the split, not how well they carry over
+from training.
 """
 
 from typing import Any
@@ -22,20 +22,20 @@ LEAVE_ONE_OUT = "leave-one-out"
 def nearest_neighbour_labels(
     queries: npt.NDArray[Any], bank: npt.NDArray[Any], labels: Ids, k: int = NEIGHBOURS, leave_one_out: bool = False
 ) -> Ids:
-    """Majority vote of the k rows of the bank of highest cosine; equal votes go to the larger sum of cosines.
+    """Majority vote of the k rows of the bank with the highest cosine; the larger sum of cosines decides equal votes.
 
     Args:
         queries: (n, D).
         bank: (m, D).
         labels: (m,) ids of the bank.
-        k: neighbours; all where the bank has fewer.
+        k: number of neighbours; all rows where the bank has fewer.
         leave_one_out: queries and bank are the same rows, and none is its own neighbour.
 
     Returns:
         (n,) ids.
 
     Raises:
-        ValueError: if the bank is empty, or holds only the query itself.
+        ValueError: if the bank is empty or contains only the query itself.
     """
     with analysis_extra():
         from sklearn import config_context
@@ -72,7 +72,7 @@ def prototype_labels(
         ValueError: if the bank is empty.
     """
     if not len(bank):
-        raise ValueError("prototypes need a bank of at least one row.")
+        raise ValueError("prototypes need a bank with at least one row.")
     sums, sizes = group_sums(bank, labels, int(labels.max()) + 1)
     unit = directions(queries)
     cosines = unit @ directions(sums).T  # the direction of a sum is that of the mean
@@ -80,7 +80,7 @@ def prototype_labels(
     if leave_one_out:
         rows = np.arange(len(queries))
         without = sums[labels] - queries
-        # What rounding leaves of a prototype of one row must not pass for a direction.
+        # The rounding error that remains of a prototype of one row is not a direction.
         own = (unit * directions(without)).sum(axis=1)
         cosines[rows, labels] = np.where(sizes[labels] > 1, own, -np.inf)
     best: Ids = cosines.argmax(axis=1)
@@ -92,12 +92,12 @@ def measure_neighbours(part: DeltaSet, train: DeltaSet | None = None, k: int = N
 
     Args:
         part: the split.
-        train: the bank; None, or one that shares all its pairs with the split: the split itself.
-        k: neighbours; the default is ours.
+        train: the bank; the split itself if it is None or all of its pairs are in the split.
+        k: number of neighbours; the default is our choice.
 
     Returns:
         "k"; "bank": "train" or "leave-one-out"; "bank_n" rows in it; "knn" and "prototype": accuracy on the deltas,
-        in [0, 1]; "knn_states": of k-NN on both states side by side, [z before, z after], which is what a method
+        in [0, 1]; "knn_states": accuracy of k-NN on both states side by side, [z before, z after], which a method
         without a subtraction compares. None where the bank has no row to compare with.
     """
     own_pairs = set(part.pair_ids)

@@ -13,8 +13,8 @@ def plot_sparsity(splits: Mapping[str, Mapping[str, Any]], path: str | Path) -> 
 
     Args:
         splits: name -> what `geometry.json` holds of the split: `sparsity` with `profile` (D falling values in [0, 1]),
-            `threshold` and `effective_dimensions` (action -> number in [1, D]), and `dimensions` (D). Splits whose
-            `sparsity` is None, as that of collapsed deltas, are left out.
+            `threshold` and `effective_dimensions` (action -> number in [1, D]), and `dimensions` (D). Splits without a
+            sparsity, such as those of collapsed deltas, are left out.
         path: name of the picture, ending in .png.
 
     Returns:
@@ -25,7 +25,7 @@ def plot_sparsity(splits: Mapping[str, Mapping[str, Any]], path: str | Path) -> 
     """
     splits = {name: measured for name, measured in splits.items() if measured.get("sparsity")}
     if not splits:
-        raise ValueError("there is no split whose sparsity could be drawn.")
+        raise ValueError("there is no split with a sparsity to draw.")
     order: list[str] = []
     for measured in splits.values():
         order += [name for name in measured["sparsity"]["effective_dimensions"] if name not in order]

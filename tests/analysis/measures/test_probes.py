@@ -1,5 +1,7 @@
 """The linear probe follows its formula, is tested on rows it has not seen, and tells leaks from the action."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -172,3 +174,9 @@ def test_rows_that_cannot_be_tested_are_left_out():
     assert rows_within_actions(actions, targets).tolist() == [True] * 4 + [False] * 5
     few = make_set(np.eye(9), actions % 4, [0, 0, 0, 0, 1, 1, 1, 1, -1])
     assert measure_probes(few) == {"object": None, "scene": None}
+
+
+def test_without_scikit_learn_there_is_one_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.discriminant_analysis", None)
+    with pytest.raises(ModuleNotFoundError, match="needs sklearn, which is not installed: pip install 'modeling-cde"):
+        probe_scores(np.eye(2), np.array([0, 1]), np.eye(2), 2)
