@@ -35,7 +35,7 @@ SOME_TESTS_MAY = {
     "data/test_publishing.py": {"exec"},
     "docs/reader.py": {"exec", "compile"},
     "cards/test_model_card.py": {"compile"},
-    "analysis/test_style.py": {"__import__"},
+    "analysis/plots/test_style.py": {"__import__"},
 }
 
 

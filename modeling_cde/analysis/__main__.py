@@ -1,10 +1,10 @@
-"""Everything that can be said of finished runs without their models.
+"""Reports of finished runs, without their models.
 
     python -m modeling_cde.analysis runs/quickstart [RUN ...]
     python -m modeling_cde.analysis compare benchmarks/results/rooms
 
-The first reads `metrics.json` and `deltas.safetensors` and writes into each run's folder `geometry.json`, the pictures
-in `pictures/` as PNG and SVG, and `report.html`, one page that needs no network. The second compares runs.
+The first reads `metrics.json` and `deltas.safetensors` of each run and writes into its folder `geometry.json`, the
+pictures in `pictures/` as PNG and SVG, and `report.html`, one page that needs no network. The second compares runs.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
         epilog=f"To compare runs with each other: {_PROGRAM} compare --help",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="output folder of train.py or modeling_cde.evaluation")
-    parser.add_argument("--no_umap", action="store_true", help="leave out the maps by UMAP, which take longest")
+    parser.add_argument("--no_umap", action="store_true", help="skip the UMAP maps, which take longest")
     options = parser.parse_args(arguments)
     failed = False
     for run in options.runs:
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _analyse(run: str, with_umap: bool) -> bool:
-    """Analyse one run and say what was found; whether it could be read."""
+    """Analyse one run and print what was found; returns whether the run could be read."""
     from .measures.geometry import GEOMETRY_FILE, summary_table
     from .plots.run_plots import PICTURES_FOLDER, shown_splits
     from .report import analyse
@@ -57,7 +57,8 @@ def _analyse(run: str, with_umap: bool) -> bool:
         print(finding.line())
     folder = written.path.parent
     print(f"{written.path}")
-    print(f"{folder / GEOMETRY_FILE}" if written.geometry else f"no {GEOMETRY_FILE}")
+    if written.geometry:
+        print(f"{folder / GEOMETRY_FILE}")
     print(f"{folder / PICTURES_FOLDER}/ holds {len(written.pictures.paths)} pictures, as PNG and SVG.")
     return True
 

@@ -1,14 +1,13 @@
-"""What a run left behind of one split: deltas, states, scores and labels, as NumPy arrays.
+"""What a run kept of one split: deltas, states, scores and labels, as NumPy arrays.
 
 Every number and picture of the analysis starts here. `load_delta_sets` reads `deltas.safetensors`, whose keys and
-header `modeling_cde.evaluation` documents; files written before the newer keys existed load too, with None in their
-places.
+header `modeling_cde.evaluation` documents; files from before the newer keys existed load too, with None for these.
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,17 @@ PICTURES_KEY = "examples/pictures"
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
-Scalar = TypeVar("Scalar", bound=np.generic)
+
+# The arrays of a split and their types; files from before the newer keys, and global mode, lack the optional ones.
+_KINDS: dict[str, type[np.generic]] = {
+    **dict.fromkeys(("delta", "states", "logits"), np.float32),
+    **dict.fromkeys(("labels", "objects"), np.int64),
+    "patch_delta": np.float32,
+    "patch_indices": np.int64,
+    "box_coverage": np.float32,
+    "mask_coverage": np.float32,
+}
+_OPTIONAL = ("patch_delta", "patch_indices", "box_coverage", "mask_coverage")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +39,7 @@ class DeltaSet:
 
     Attributes:
         split: name of the split; "train" is the part of the training pairs that serves as a bank.
-        delta: (n, D) float32, one delta a pair.
+        delta: (n, D) float32, one delta per pair.
         states: (n, 2, D) float32, the states before and after.
         logits: (n, A) float32, action scores.
         labels: (n,) int64 action ids in [0, A).
@@ -91,9 +100,7 @@ class DeltaSet:
             ("objects", self.objects, self.object_names, -1),
         ):
             if n and not (lowest <= ids.min() and ids.max() < len(names)):
-                raise ValueError(
-                    f"split {self.split!r}: {name} must be in [{lowest}, {len(names)}), one name for each."
-                )
+                raise ValueError(f"split {self.split!r}: {name} must be in [{lowest}, {len(names)}), an id per name.")
         if self.patch_grid is not None and self.patch_indices is not None and self.patch_indices.size:
             if not (0 <= self.patch_indices.min() and self.patch_indices.max() < patches):
                 raise ValueError(f"split {self.split!r}: patch_indices must be in [0, {patches}), places in the grid.")
@@ -103,7 +110,7 @@ class DeltaSet:
 
     @property
     def predictions(self) -> IntArray:
-        """(n,) ids of the actions of highest score."""
+        """(n,) ids of the actions with the highest score."""
         best: IntArray = self.logits.argmax(axis=1)
         return best
 
@@ -149,12 +156,12 @@ def load_delta_sets(run: str | Path) -> dict[str, DeltaSet]:
         run: folder that holds `deltas.safetensors`, or the path of such a file.
 
     Returns:
-        Split name -> its arrays, in the order in which the splits were evaluated; "train" is among them where the
-        file has it.
+        Split name -> its arrays, in the order in which the splits were evaluated; "train" is among them if the file
+        has it.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it was not written by `modeling_cde.evaluation`, or its parts do not fit each other.
+        ValueError: if `modeling_cde.evaluation` did not write it, or its parts do not match.
     """
     path = deltas_path(run)
     tensors, header = _read(path, leave_out="examples/")
@@ -163,7 +170,7 @@ def load_delta_sets(run: str | Path) -> dict[str, DeltaSet]:
 
 
 def _delta_sets(path: Path, tensors: dict[str, npt.NDArray[Any]], header: dict[str, str]) -> dict[str, DeltaSet]:
-    """`load_delta_sets`, of what the file holds."""
+    """`load_delta_sets` for the content of the file."""
     try:
         rows: dict[str, Any] = _json(path, header, "rows")
         actions: list[str] = _json(path, header, "actions")
@@ -174,40 +181,36 @@ def _delta_sets(path: Path, tensors: dict[str, npt.NDArray[Any]], header: dict[s
         ) from None
     for key, names in (("actions", actions), ("objects", object_names)):
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValueError(f"{path}: {key} in the header is no list of names; evaluate the checkpoint again.")
+            raise ValueError(f"{path}: {key} in the header is not a list of names; evaluate the checkpoint again.")
     grid = _json(path, header, "patch_grid") if "patch_grid" in header else None
+    opposites = _json(path, header, "opposites") if "opposites" in header else _known_opposites(actions)
     sets: dict[str, DeltaSet] = {}
     for split, columns in rows.items():
         part = {
-            name.removeprefix(f"{split}/"): value for name, value in tensors.items() if name.startswith(f"{split}/")
+            name.removeprefix(f"{split}/"): array for name, array in tensors.items() if name.startswith(f"{split}/")
         }
-        missing = [name for name in ("delta", "states", "logits", "labels", "objects") if name not in part]
+        arrays = {name: part[name].astype(kind, copy=False) for name, kind in _KINDS.items() if name in part}
+        missing = [name for name in _KINDS if name not in arrays and name not in _OPTIONAL]
         if missing:
             raise ValueError(f"{path}: {split}/{missing[0]} is missing; evaluate the checkpoint again.")
+        if not grid:  # then nothing says which patch a coverage belongs to
+            arrays = {name: array for name, array in arrays.items() if not name.endswith("_coverage")}
         try:
             sets[split] = DeltaSet(
                 split=split,
-                delta=_as(np.float32, part["delta"]),
-                states=_as(np.float32, part["states"]),
-                logits=_as(np.float32, part["logits"]),
-                labels=_as(np.int64, part["labels"]),
-                objects=_as(np.int64, part["objects"]),
                 actions=actions,
                 object_names=object_names,
-                opposites=_json(path, header, "opposites") if "opposites" in header else _known_opposites(actions),
+                opposites=opposites,
                 pair_ids=[str(name) for name in columns["pair_id"]],
                 scenes=[str(name) for name in columns["scene"]],
-                patch_delta=_optional(np.float32, part.get("patch_delta")),
-                patch_indices=_optional(np.int64, part.get("patch_indices")),
-                box_coverage=_optional(np.float32, part.get("box_coverage")) if grid else None,
-                mask_coverage=_optional(np.float32, part.get("mask_coverage")) if grid else None,
                 patch_grid=(int(grid[0]), int(grid[1])) if grid else None,
+                **arrays,
             )
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         except (KeyError, TypeError):
             raise ValueError(
-                f"{path}: the header does not name pairs and scenes of {split!r}; evaluate again."
+                f"{path}: the header does not name the pairs and scenes of {split!r}; evaluate the checkpoint again."
             ) from None
     return sets
 
@@ -223,21 +226,25 @@ def load_examples(run: str | Path) -> Examples | None:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no safetensors file, or names other than as many examples as it has pictures.
+        ValueError: if it is not a safetensors file, or does not describe as many examples as it has pictures.
     """
     path = deltas_path(run)
     tensors, header = _read(path, only=PICTURES_KEY)
     if PICTURES_KEY not in tensors:
         return None
-    pictures = _as(np.uint8, tensors[PICTURES_KEY])
+    pictures = tensors[PICTURES_KEY].astype(np.uint8, copy=False)
     rows: list[dict[str, Any]] = _json(path, header, "examples") if "examples" in header else []
     if pictures.ndim != 5 or pictures.shape[1] != 2 or pictures.shape[-1] != 3 or 0 in pictures.shape:
-        raise ValueError(f"{path}: example pictures of shape {pictures.shape}, expected (m, 2, H, W, 3).")
+        raise ValueError(f"{path}: the example pictures have shape {pictures.shape}, expected (m, 2, H, W, 3).")
     described = ("split", "row", "pair_id", "action", "object")
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row.keys() >= set(described) for row in rows):
-        raise ValueError(f"{path}: the header does not say {', '.join(described)} of each example; evaluate again.")
+        raise ValueError(
+            f"{path}: the header does not give {', '.join(described)} of each example; evaluate the checkpoint again."
+        )
     if len(rows) != len(pictures):
-        raise ValueError(f"{path}: {len(pictures)} example pictures but {len(rows)} of them described in the header.")
+        raise ValueError(
+            f"{path}: the header describes {len(rows)} of {len(pictures)} examples; evaluate the checkpoint again."
+        )
     return Examples(pictures, rows)
 
 
@@ -255,7 +262,7 @@ def deltas_path(run: str | Path) -> Path:
 
 
 def _read(path: Path, leave_out: str = "\0", only: str = "") -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
-    """Tensors whose names start with `only` and not with `leave_out`, and the header."""
+    """The tensors whose names start with `only` but not with `leave_out`, and the header."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -263,26 +270,18 @@ def _read(path: Path, leave_out: str = "\0", only: str = "") -> tuple[dict[str, 
             names = [name for name in file.keys() if name.startswith(only) and not name.startswith(leave_out)]
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except SafetensorError:
-        raise ValueError(f"{path} is no complete safetensors file; evaluate the checkpoint again.") from None
+        raise ValueError(f"{path} is not a complete safetensors file; evaluate the checkpoint again.") from None
 
 
 def _json(path: Path, header: dict[str, str], key: str) -> Any:
     try:
         return json.loads(header[key])
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: {key} in the header is no JSON; evaluate the checkpoint again.") from error
-
-
-def _as(kind: type[Scalar], array: npt.NDArray[Any]) -> npt.NDArray[Scalar]:
-    return array.astype(kind, copy=False)
-
-
-def _optional(kind: type[Scalar], array: npt.NDArray[Any] | None) -> npt.NDArray[Scalar] | None:
-    return None if array is None else _as(kind, array)
+        raise ValueError(f"{path}: {key} in the header is not JSON; evaluate the checkpoint again.") from error
 
 
 def _known_opposites(actions: list[str]) -> dict[str, str]:
-    """The opposites that the splits know, for files whose header does not name them."""
+    """The opposites that the splits define, for files whose header does not name them."""
     from ..data.splits import OPPOSITES
 
     return {a: b for a, b in OPPOSITES.items() if a in actions and b in actions}

@@ -1,7 +1,7 @@
-"""One HTML page out of titled sections: text, tables, pictures. The report of a run and of a comparison are made of it.
+"""One HTML page made of titled sections with text, tables and pictures: the report of a run, or of a comparison.
 
-The page needs no network and no other file: the style is in it, pictures are data URIs, and a content security policy
-forbids the browser to load anything else. It has no script. Light and dark follow the reader's setting.
+The page needs no network and no other file: it contains its style, pictures are data URIs, and a content security
+policy stops the browser from loading anything else. It has no script. Light and dark follow the reader's setting.
 """
 
 import base64
@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .extra import analysis_extra
+
 TEMPLATE = Path(__file__).with_name("report.html")
 MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 
-#: What a cell of a table may hold: text as it is, numbers to be written out, None for "not measured".
+#: A cell of a table: text, a number, or None for "not measured".
 Cell = str | int | float | None
 
 
@@ -22,9 +24,9 @@ class Picture:
     """A picture of a page.
 
     Attributes:
-        source: a data URI (`as_data_uri` makes one of a file).
-        alternative: what the picture shows, for who cannot see it; never empty.
-        caption: what to look for in it; shown below it.
+        source: a data URI, as made by `as_data_uri`.
+        alternative: what the picture shows, for readers who cannot see it; never empty.
+        caption: what to look for; shown below the picture.
     """
 
     source: str
@@ -40,7 +42,7 @@ class Table:
         headers: titles of the c columns; the first column names the row.
         rows: any number of rows of c cells.
         caption: what the table shows; above it.
-        folded: whether the reader has to open it by its caption; for long tables.
+        folded: whether only the caption is shown until the reader opens the table; for long tables.
     """
 
     headers: Sequence[str]
@@ -51,7 +53,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page; what it holds is shown in the order of the attributes.
+    """A part of a page; its content is shown in the order of the attributes.
 
     Attributes:
         title: the heading, unique within the page.
@@ -60,7 +62,7 @@ class Section:
         pictures: pictures.
         code: lines to copy, such as commands.
         notes: short remarks in smaller print.
-        level: 2 for a main section, which the contents at the top list; 3 for a part of the one before it.
+        level: 2 for a main section, which is listed at the top of the page; 3 for a part of the section before it.
     """
 
     title: str
@@ -73,19 +75,19 @@ class Section:
 
 
 def as_data_uri(path: str | Path) -> str:
-    """The content of a PNG or SVG file as a data URI, which a page can hold.
+    """The content of a PNG or SVG file as a data URI.
 
     Raises:
         ValueError: if the name ends in neither .png nor .svg.
     """
     file = Path(path)
     if file.suffix not in MEDIA_TYPES:
-        raise ValueError(f"{file}: a page holds PNG and SVG pictures, and the name ends in neither .png nor .svg.")
+        raise ValueError(f"{file}: the name ends in neither .png nor .svg; pass a PNG or SVG picture.")
     return f"data:{MEDIA_TYPES[file.suffix]};base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"
 
 
 def written(cell: Cell) -> str:
-    """A cell as text: a dash for None, three decimals for a float or, below 0.0005, five; everything else as it is."""
+    """A cell as text: a dash for None, three decimals for a float (five below 0.0005), anything else unchanged."""
     if cell is None:
         return "–"
     if isinstance(cell, float):
@@ -109,19 +111,15 @@ def render_page(title: str, sections: Sequence[Section], summary: str = "", foot
         footer: one line at the end, such as what made the page.
 
     Returns:
-        The page's HTML. All text is escaped; nothing in it is taken for markup.
+        The page's HTML. All text is escaped, so none of it becomes markup.
 
     Raises:
         ModuleNotFoundError: if Jinja2 is not installed.
-        ValueError: if two sections share a title, a row has another length than its headers, a picture has no text
-            for who cannot see it, or its source is no data URI.
+        ValueError: if two sections share a title, a row and its headers differ in length, a picture has no alternative
+            text, or its source is not a data URI.
     """
-    try:
+    with analysis_extra():
         import jinja2
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "Reports are written with Jinja2, which is not installed: pip install 'modeling-cde[analysis]'."
-        ) from error
     _check(sections)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -134,23 +132,25 @@ def render_page(title: str, sections: Sequence[Section], summary: str = "", foot
 
 
 def _check(sections: Sequence[Section]) -> None:
-    """Raise ValueError for what would come out as a broken page."""
+    """Raise ValueError for sections that would make a broken page."""
     anchors = [anchor(section.title) for section in sections]
     for position, section in enumerate(sections):
         if anchors[position] in anchors[:position]:
-            raise ValueError(f"two sections are called {section.title!r}: give each its own title, links need it.")
+            raise ValueError(f"two sections are called {section.title!r}: give each its own title, which links need.")
         if section.level not in (2, 3):
-            raise ValueError(f"section {section.title!r} has level {section.level}: 2 is a section, 3 a part of one.")
+            raise ValueError(
+                f"section {section.title!r} has level {section.level}: use 2 for a section, 3 for a part of one."
+            )
         for table in section.tables:
             wrong = [row for row in table.rows if len(row) != len(table.headers)]
             if table.folded and not table.caption:
-                raise ValueError(f"section {section.title!r}: a folded table has no caption to open it by.")
+                raise ValueError(f"section {section.title!r}: a folded table needs a caption that opens it.")
             if wrong:
                 raise ValueError(
                     f"section {section.title!r}: a row has {len(wrong[0])} cells under {len(table.headers)} headers."
                 )
         for picture in section.pictures:
             if not picture.alternative.strip():
-                raise ValueError(f"section {section.title!r}: a picture has no alternative text; say what it shows.")
+                raise ValueError(f"section {section.title!r}: a picture has no alternative text: say what it shows.")
             if not picture.source.startswith("data:image/"):
-                raise ValueError(f"section {section.title!r}: a picture is no data URI; as_data_uri makes one of it.")
+                raise ValueError(f"section {section.title!r}: a picture is not a data URI: make one with as_data_uri.")

@@ -1,4 +1,4 @@
-"""The report of a run: what it scored, how its deltas lie, its pictures and what looks wrong, on one HTML page.
+"""The report of a run: its scores, the geometry of its deltas, its pictures and signs of trouble, on one HTML page.
 
 The page is self-contained: it opens in any browser, from a file, without a network.
 """
@@ -15,34 +15,22 @@ from .delta_set import DELTAS_FILE, load_delta_sets, load_examples
 from .doctor.diagnosis import METRICS_FILE, Examination, examine_run
 from .geometry_sections import geometry_sections
 from .measures.geometry import GEOMETRY_FILE, measure
-from .page import Cell, Picture, Section, Table, as_data_uri, render_page
+from .page import Cell, Section, Table, render_page
 from .plots.run_plots import Pictures, draw_pictures, tests_first, title_of
 from .results import METHOD_TITLES
-
-__all__ = [
-    "Picture",
-    "REPORT_FILE",
-    "Section",
-    "Table",
-    "WrittenReport",
-    "analyse",
-    "as_data_uri",
-    "render_page",
-    "write_report",
-]
 
 REPORT_FILE = "report.html"
 
 
 @dataclass(frozen=True, eq=False)
 class WrittenReport:
-    """What `analyse` left behind.
+    """What `analyse` wrote and found.
 
     Attributes:
-        path: of `report.html`.
-        geometry: what `geometry.json` holds; None where it could not be measured.
-        trouble: why it could not, else empty.
-        pictures: what was drawn.
+        path: path of `report.html`.
+        geometry: what `geometry.json` holds; None if it could not be measured.
+        trouble: why it could not be measured, or empty.
+        pictures: the pictures that were drawn.
         examination: what the doctor found.
     """
 
@@ -61,12 +49,12 @@ def write_report(run: str | Path, with_umap: bool = True) -> Path:
 def analyse(run: str | Path, with_umap: bool = True) -> WrittenReport:
     """Write `geometry.json`, `pictures/*.png` and `.svg`, and `report.html` into a run's folder.
 
-    A run whose deltas are not finite has no geometry, and is reported all the same: that is when it is read.
+    A run whose deltas are not finite has no geometry but still gets a report, because that is when one needs it.
 
     Args:
         run: output folder of train.py or of modeling_cde.evaluation; holds `metrics.json` and `deltas.safetensors`, and
             after a training `trainer_state.json`.
-        with_umap: whether to draw maps by UMAP where umap-learn is installed; they take longest.
+        with_umap: whether to draw the UMAP maps if umap-learn is installed; they take longest.
 
     Returns:
         What was written and found.
@@ -92,19 +80,17 @@ def _analysed(folder: Path, with_umap: bool) -> WrittenReport:
     except ValueError as error:
         trouble = str(error)
     pictures = draw_pictures(folder, sets, examples, geometry, with_umap)
+    unmeasured = [Section("Geometry of the deltas", [trouble])]
     sections = [
         _results(metrics, geometry),
         _signs(examination),
-        *_topic("Examples", "examples", pictures),
-        _errors(metrics, pictures),
-        *_topic("Training", "training", pictures),
-        *(
-            [Section("Geometry of the deltas", [trouble])]
-            if geometry is None
-            else geometry_sections(geometry, pictures)
-        ),
+        pictures.section("Examples", "examples", level=2),
+        pictures.section("Errors by action and object", "confusion", tables=_error_tables(metrics), level=2),
+        pictures.section("Training", "training", level=2),
+        *(unmeasured if geometry is None else geometry_sections(geometry, pictures)),
         _origin(folder, metrics),
     ]
+    sections = [one for one in sections if one.text or one.tables or one.pictures or one.notes]
     path = folder / REPORT_FILE
     name = folder.resolve().name
     page = render_page(f"Run {name}", sections, _summary(metrics), "Made by python -m modeling_cde.analysis.")
@@ -125,7 +111,7 @@ def _load_metrics(folder: Path) -> dict[str, Any]:
         if not metrics["splits"] or not all("accuracy" in values for values in metrics["splits"].values()):
             raise KeyError("splits")
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError(f"{path} holds no results of splits: evaluate the checkpoint again.") from None
+        raise ValueError(f"{path} has no scores of any split: evaluate the checkpoint again.") from None
     return metrics
 
 
@@ -149,11 +135,11 @@ def _results(metrics: Mapping[str, Any], geometry: Mapping[str, Any] | None) -> 
         share = values.get("opposite_error_share")
         rows.append([title_of(name), values.get("n"), *figures, values.get("cross_entropy"), error, share])
     text = (
-        "Macro accuracy is the mean over the actions. The gap is what the shift costs: accuracy on test minus "
+        "Macro accuracy is the mean over the actions. The gap is the cost of the shift: accuracy on test minus "
         "accuracy on the split. The last column is the share of errors that name the opposite action."
     )
     never = [
-        f"{name}: never predicted, though it occurs: {', '.join(values['never_predicted'])}."
+        f"{name}: actions that occur but were never predicted: {', '.join(values['never_predicted'])}."
         for name, values in metrics["splits"].items()
         if values.get("never_predicted")
     ]
@@ -166,27 +152,22 @@ def _signs(examination: Examination) -> Section:
         rows = [[found.sign, found.severity, found.sentence, found.advice] for found in examination.findings]
         tables, text = [Table(headers, rows)], []
     else:
-        tables, text = [], ["No sign of trouble was found."]
+        tables, text = [], ["No signs of trouble were found."]
     notes = [f"Looked for: {', '.join(examination.checked)}."] if examination.checked else []
     notes += [f"Could not look for {sign}: {reason}." for sign, reason in examination.skipped.items()]
     return Section("Signs of trouble", text, tables, notes=notes)
 
 
-def _errors(metrics: Mapping[str, Any], pictures: Pictures) -> Section:
+def _error_tables(metrics: Mapping[str, Any]) -> list[Table]:
     tables = []
-    for key, what in (("accuracy_by_action", "action"), ("accuracy_by_object", "object")):
-        splits = {name: metrics["splits"][name].get(key) or {} for name in tests_first(metrics["splits"])}
+    for what in ("action", "object"):
+        splits = {
+            name: metrics["splits"][name].get(f"accuracy_by_{what}") or {} for name in tests_first(metrics["splits"])
+        }
         names = sorted({name for values in splits.values() for name in values})
         rows: list[list[Cell]] = [[name, *(values.get(name) for values in splits.values())] for name in names]
         tables += [Table([what, *splits], rows, f"Accuracy by {what}", folded=True)] if rows else []
-    drawn, notes = pictures.of.get("confusion", ()), pictures.missing.get("confusion", ())
-    return Section("Errors by action and object", (), tables, drawn, notes=notes)
-
-
-def _topic(title: str, topic: str, pictures: Pictures) -> list[Section]:
-    """A section of the pictures of a topic, or of why there are none; no section where there is neither."""
-    drawn, missing = pictures.of.get(topic, ()), pictures.missing.get(topic, ())
-    return [Section(title, pictures=drawn, notes=missing)] if drawn or missing else []
+    return tables
 
 
 def _origin(folder: Path, metrics: Mapping[str, Any]) -> Section:
@@ -204,8 +185,8 @@ def _origin(folder: Path, metrics: Mapping[str, Any]) -> Section:
     tables += [Table(["argument", "value"], arguments, "Arguments of the training", folded=True)] if arguments else []
     code = [training["command"]] if training.get("command") else []
     notes = [
-        f"Numbers are read from {METRICS_FILE} and {DELTAS_FILE}; those of the geometry are kept in {GEOMETRY_FILE}.",
-        "Training refuses to choose a checkpoint by a test split, and nothing in this report is chosen by one.",
+        f"The numbers come from {METRICS_FILE} and {DELTAS_FILE}; {GEOMETRY_FILE} holds those of the geometry.",
+        "No test split chose a checkpoint or anything in this report; training refuses to choose by one.",
     ]
     code.append(f"python -m modeling_cde.analysis {shlex.quote(str(folder))}")
     return Section("How this was made", tables=tables, code=code, notes=notes)

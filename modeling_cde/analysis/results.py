@@ -1,9 +1,9 @@
-"""What one run of a benchmark measured, read from its JSON, from a run's folder, or from a kept `metrics.json`.
+"""What each run measured, read from the JSON of a benchmark, from a run's folder, or from a kept `metrics.json`.
 
     load_results("benchmarks/results/rooms")        # one JSON per run, as benchmarks.causal_triplet writes them
     load_results("runs/quickstart", "runs/vanilla")  # output folders of train.py
 
-Reading checks what every table relies on, and says in one sentence what is wrong with which file.
+Reading checks what every table relies on; an error is one sentence that says what is wrong with which file.
 """
 
 import hashlib
@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..kept_files import read_object
+
 METRICS_FILE = "metrics.json"
 GEOMETRY_FILE = "geometry.json"
 
-# The two rules by which a checkpoint of a run is chosen -> how they are called. Neither looks at a test split.
+# The two rules that choose a checkpoint of a run -> their names in tables. Neither looks at a test split.
 RULES = {"selected": "validation-selected", "last": "last epoch"}
 
-# In the order of the rows of a table; what begins with none of these names follows in alphabetical order.
+# In the order of the rows of a table; methods that begin with none of these names follow in alphabetical order.
 METHOD_TITLES = {
     "concatenation": "concatenation, cross-entropy (vanilla)",
     "icm": "ICM, adversarial object critic",
@@ -41,18 +43,18 @@ SPLIT_TITLES = {
     "validation_syst": "validation systematic",
 }
 
-# Arguments that may differ among runs of one row: what is repeated, and where it is written or read.
+# Arguments that may differ between runs of one row: seeds, folders and the split.
 REPEATED = frozenset({"seed", "output_dir", "data", "rooms_folder", "rooms_workers", "shift", "view", "method"})
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The checkpoint that one rule chose, and what it scored.
+    """The checkpoint that one rule chose, and its scores; None for what was not recorded.
 
     Attributes:
-        epoch: when it was saved, or None where that was not recorded.
+        epoch: when it was saved.
         step: the same in optimizer steps.
-        criterion: what chose it, such as "eval_validation_cross_entropy"; None where that was not recorded.
+        criterion: the metric that chose it, such as "eval_validation_cross_entropy".
         splits: split -> its entry in `metrics.json` ("n", "accuracy", ...).
     """
 
@@ -68,18 +70,18 @@ class Result:
 
     Attributes:
         run: its name, unique among the results.
-        method: key of the method, which the reference is named by.
-        title: the method for readers.
-        setting: what a grid varied beside method and seed, by flag; empty in a main table.
+        method: key of the method.
+        title: the name of the method in tables.
+        setting: what a grid varied besides method and seed, by flag; empty in a main table.
         view: "single" or "multi".
         shift: "comp", "syst" or "both": what the run was trained for and tested on.
-        seed: of the training; runs are paired by it.
-        split_seed: of the split; runs are paired by it, too.
+        seed: seed of the training; runs are paired by it.
+        split_seed: seed of the split; runs are paired by it, too.
         selected: the checkpoint that the validation split chose.
-        last: that of the last epoch, or None where it was not evaluated.
+        last: the checkpoint of the last epoch, or None where it was not evaluated.
         geometry: `geometry.json` without matrices, or None.
         manifests: name -> SHA-256 of the split manifests; empty where they were not recorded.
-        commit: of the code, "" where it was not recorded.
+        commit: commit of the code, "" where it was not recorded.
         record: the JSON itself, with everything else ("minutes", "command", "machine", "training", ...).
     """
 
@@ -108,10 +110,10 @@ class Result:
         Args:
             split: name of a split.
             rule: "selected" or "last".
-            metric: a number in the split's entry, or "gap": accuracy on "test" minus that on the split, in [-1, 1].
+            metric: a number in the split's entry, or "gap": accuracy on "test" minus accuracy on the split.
 
         Returns:
-            The figure, None where the run has none.
+            The figure, or None where the run lacks it.
         """
         selection = self.selection(rule)
         if selection is None or split not in selection.splits:
@@ -123,7 +125,7 @@ class Result:
         return None if figure is None or not math.isfinite(figure) else float(figure)
 
     def pairs(self, split: str) -> int | None:
-        """How many pairs of a split the run was tested on, None where that was not recorded."""
+        """Number of pairs of a split that the run was tested on, None where that was not recorded."""
         number = self.selected.splits.get(split, {}).get("n")
         return None if number is None else int(number)
 
@@ -136,12 +138,12 @@ def from_record(record: Mapping[str, Any], source: str) -> Result:
         source: the file, for messages.
 
     Raises:
-        ValueError: if an entry is missing or cannot be.
+        ValueError: if an entry is missing or invalid.
     """
     try:
         for name in ("seed", "split_seed"):
             if not isinstance(record.get(name) or 0, int):
-                raise TypeError(f"{name} is no integer")
+                raise TypeError(f"{name} is not an integer")
         return Result(
             run=str(record["run"]),
             method=str(record["method"]),
@@ -160,7 +162,7 @@ def from_record(record: Mapping[str, Any], source: str) -> Result:
         )
     except KeyError as error:
         raise ValueError(
-            f"{source} has no entry {error.args[0]!r}, so it is no whole result: make it again, or leave it out."
+            f"{source} has no entry {error.args[0]!r}, so the result is incomplete: make it again, or leave it out."
         ) from error
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{source} is not in the format of a result: make it again, or leave it out.") from error
@@ -170,22 +172,24 @@ def _selection(entry: Mapping[str, Any], source: str) -> Selection:
     for split, values in entry["splits"].items():
         accuracy = values["accuracy"]
         if not 0 <= accuracy <= 1:
-            raise ValueError(f"{source}: the accuracy on {split} is {accuracy}, which is no share in [0, 1].")
+            raise ValueError(f"{source}: the accuracy on {split} is {accuracy}, which is not in [0, 1]: make it again.")
     return Selection(entry.get("epoch"), entry.get("step"), entry.get("criterion"), entry["splits"])
 
 
 def from_metrics(metrics: Mapping[str, Any], name: str, source: str) -> dict[str, Any]:
-    """The record of a run that `train.py` made by itself, from its `metrics.json`.
+    """The record of a run of `train.py`, from its `metrics.json`.
 
     Raises:
-        ValueError: if the file tells no method, seed or splits, as that of `modeling_cde.evaluation` alone does not.
+        ValueError: if method, seed or splits are missing, as in a file that only `modeling_cde.evaluation` wrote.
     """
     training = metrics.get("training") or {}
     arguments = training.get("arguments") or {}
-    missing = [key for key in ("method", "seed") if key not in arguments]
-    if missing or "splits" not in metrics:
-        absent = "no splits" if not missing else f"neither of {', '.join(missing)} in training.arguments"
-        raise ValueError(f"{source} has {absent}: give the output folder of train.py, or a result of a benchmark.")
+    missing = [f"training.arguments.{key}" for key in ("method", "seed") if key not in arguments]
+    missing += [] if "splits" in metrics else ["splits"]
+    if missing:
+        raise ValueError(
+            f"{source} lacks {', '.join(missing)}: give the output folder of train.py, or a result of a benchmark."
+        )
     chosen = training.get("selected") or {}
     device = (metrics.get("environment") or {}).get("device")
     return {
@@ -206,29 +210,17 @@ def from_metrics(metrics: Mapping[str, Any], name: str, source: str) -> dict[str
 
 
 def _from_run_folder(folder: Path) -> dict[str, Any]:
-    record = from_metrics(_read(folder / METRICS_FILE), folder.name, str(folder / METRICS_FILE))
+    record = from_metrics(read_object(folder / METRICS_FILE), folder.name, str(folder / METRICS_FILE))
     if (folder / "last" / METRICS_FILE).is_file():
-        last = _read(folder / "last" / METRICS_FILE)
+        last = read_object(folder / "last" / METRICS_FILE)
         record["last"] = {**((last.get("training") or {}).get("selected") or {}), "splits": last["splits"]}
     if (folder / GEOMETRY_FILE).is_file():
-        record["geometry"] = _read(folder / GEOMETRY_FILE)
+        record["geometry"] = read_object(folder / GEOMETRY_FILE)
     copies = sorted(folder.glob("split_*.json"))
     record["manifests"] = {
         path.name.removeprefix("split_"): hashlib.sha256(path.read_bytes()).hexdigest() for path in copies
     }
     return record
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path} is not readable as JSON ({error}): it may have been cut off; make it again."
-        ) from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no result, which is a JSON object: leave it out.")
-    return content
 
 
 def load_results(*sources: str | Path) -> list[Result]:
@@ -238,14 +230,15 @@ def load_results(*sources: str | Path) -> list[Result]:
         *sources: each a folder of result JSONs, one such JSON, the output folder of a run, or a folder of those.
 
     Returns:
-        The results, ordered by method, setting, shift, split and seed. The setting of runs that no benchmark made is
-        made of the training arguments in which the runs of one method differ, so that they are not taken for seeds.
+        The results, ordered by method, setting, shift, split and seed. The setting of runs outside of a benchmark is
+        the training arguments in which the runs of one method differ, so that they are not averaged as if only the
+        seed differed.
 
     Raises:
-        ValueError: if there is no result, a file cannot be read, or two are of the same method, setting and seed.
+        ValueError: if there is no result, a file cannot be read, or two have the same method, setting and seed.
         FileNotFoundError: if a source does not exist.
     """
-    made: list[Result] = []  # by a benchmark, which tells the setting
+    made: list[Result] = []  # by a benchmark, which records the setting
     plain: list[dict[str, Any]] = []
     for source in map(Path, sources):
         if not source.exists():
@@ -254,7 +247,7 @@ def load_results(*sources: str | Path) -> list[Result]:
             plain.append(_from_run_folder(source))
             continue
         for path in sorted(source.glob("*.json")) if source.is_dir() else [source]:
-            record = _read(path)
+            record = read_object(path)
             if "selected" in record:
                 made.append(from_record(record, str(path)))
             elif "splits" in record:
@@ -265,15 +258,13 @@ def load_results(*sources: str | Path) -> list[Result]:
     results = made + [from_record(record, record["run"]) for record in plain]
     if not results:
         places = ", ".join(map(str, sources))
-        raise ValueError(
-            f"{places}: no result is there; run a benchmark first, or give the output folders of train.py."
-        )
+        raise ValueError(f"{places}: no results found; run a benchmark first, or give the output folders of train.py.")
     _refuse_repeated(results)
     return sorted(results, key=_order)
 
 
 def _tell_settings(records: Sequence[dict[str, Any]]) -> None:
-    """Give each record the arguments in which the runs of its method differ as its setting."""
+    """Set each record's setting to the arguments in which the runs of its method differ."""
     for method in {record["method"] for record in records}:
         runs = [record for record in records if record["method"] == method]
         arguments = [record["training"]["arguments"] for record in runs]
@@ -290,7 +281,7 @@ def _refuse_repeated(results: Sequence[Result]) -> None:
         if key in seen:
             raise ValueError(
                 f"{seen[key]} and {result.run} are both {result.method} with seed {result.seed} and equal settings: "
-                "compare one of them."
+                "leave one of them out."
             )
         seen[key] = result.run
 
@@ -301,10 +292,33 @@ def setting_key(setting: Mapping[str, Any]) -> str:
 
 
 def setting_value(value: Any) -> str:
-    """The value of a setting as a table shows it."""
+    """The value of a setting as tables show it."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     return f"{value:g}"
+
+
+def describe_setting(setting: Mapping[str, Any]) -> str:
+    """A setting in words, empty for none."""
+    return ", ".join(f"{name} {setting_value(value)}" for name, value in sorted(setting.items()))
+
+
+def by_row(results: Sequence[Result]) -> list[list[Result]]:
+    """The runs of each row of a table, which is a method with one setting, in the order of their first runs."""
+    rows: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        rows.setdefault((result.method, setting_key(result.setting)), []).append(result)
+    return list(rows.values())
+
+
+def name_row(title: str, setting: Mapping[str, Any]) -> str:
+    """The title of a method with its setting."""
+    return f"{title} ({describe_setting(setting)})" if setting else title
+
+
+def split_title(split: str) -> str:
+    """A split as readers know it."""
+    return SPLIT_TITLES.get(split, split)
 
 
 def _order(result: Result) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..analysis.compare.geometry_table import MEASURES, measured
+from ..analysis.measures.figures import MEASURES, measured
 
 #: What the evaluated splits hold; `validation_comp` holds what `test_comp` does.
 SPLIT_TEXT = {

@@ -140,7 +140,7 @@ def test_files_become_data_uris(tmp_path):
         ([Section("A", level=1)], "level 1"),
         ([Section("A", tables=[Table(["x", "y"], [[1]])])], "1 cells under 2 headers"),
         ([Section("A", pictures=[Picture(DOT, " ")])], "no alternative text"),
-        ([Section("A", pictures=[Picture("https://example.org/a.png", "x")])], "no data URI"),
+        ([Section("A", pictures=[Picture("https://example.org/a.png", "x")])], "not a data URI"),
     ],
 )
 def test_a_broken_page_is_refused(sections, message):

@@ -107,12 +107,15 @@ def without(key):
         (json.dumps(record(selected={})), "has no entry 'splits'"),
         (json.dumps(record(selected=None)), "not in the format of a result"),
         (json.dumps(record(seed="first")), r"one\.json is not in the format of a result"),
-        (json.dumps(record(selected={"splits": {"test": {"accuracy": 93.0}}})), "accuracy on test is 93.0"),
+        (
+            json.dumps(record(selected={"splits": {"test": {"accuracy": 93.0}}})),
+            "accuracy on test is 93.0, which is not in",
+        ),
         (json.dumps(record(accuracy=float("nan"))), "accuracy on validation is nan"),
-        ('{"selected": ', "is not readable as JSON"),
-        ("[1]", "holds no result"),
-        ('{"splits": {"test": {"accuracy": 0.5}}}', "neither of method, seed in training.arguments"),
-        ("{}", "no result is there"),
+        ('{"selected": ', "one.json.* JSON"),
+        ("[1]", "JSON object"),
+        ('{"splits": {"test": {"accuracy": 0.5}}}', "lacks training.arguments.method, training.arguments.seed"),
+        ("{}", "no results found"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path, text, said):

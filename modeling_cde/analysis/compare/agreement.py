@@ -1,14 +1,13 @@
-"""Whether runs may be put in one table: what they were made from, and every way in which they differ beside the method.
+"""Whether runs may be compared in one table: where they come from, and every difference besides the method.
 
-Nothing is left out here; each disagreement becomes a sentence below the table.
+Each disagreement becomes a sentence in the report.
 """
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..results import REPEATED, RULES, Result, setting_key, setting_value
-from .pairing import describe_setting
+from ..results import REPEATED, RULES, Result, by_row, name_row, setting_key, setting_value
 
 
 def provenance(results: Sequence[Result]) -> str:
@@ -39,13 +38,13 @@ def describe_machine(machine: Any) -> str:
 
 
 def disagreements(results: Sequence[Result]) -> list[str]:
-    """Every way in which runs differ that their method, setting and seed do not tell.
+    """Every difference between runs besides their method, setting and seed.
 
     Args:
         results: the runs of one table.
 
     Returns:
-        Sentences, the gravest first; none for runs that may be compared without reserve.
+        Sentences, the most serious first; none for runs that can be compared without reservation.
     """
     found = [*_chosen_by_test(results), *_tested_on_other_pairs(results)]
     found += [*_several("criterion of selection", results, lambda run: run.selected.criterion)]
@@ -55,7 +54,7 @@ def disagreements(results: Sequence[Result]) -> list[str]:
     unknown = [result.run for result in results if not result.manifests]
     if unknown:
         found.append(
-            f"No manifest of a split is recorded for {_names(unknown, len(results))}: equal pairs are assumed."
+            f"No split manifest is recorded for {_names(unknown, len(results))}: their pairs are assumed equal."
         )
     return found
 
@@ -64,12 +63,12 @@ def _chosen_by_test(results: Sequence[Result]) -> Iterable[str]:
     for rule in RULES:
         wrong = [run.run for run in results if "test" in str((run.selection(rule) or run.selected).criterion)]
         if wrong:
-            yield f"Chosen by a test split, so no measure of anything: {_names(wrong, len(results))}."
+            yield f"Chosen by a test split, so the scores are not valid: {_names(wrong, len(results))}."
             return
 
 
 def _tested_on_other_pairs(results: Sequence[Result]) -> Iterable[str]:
-    """Within one place (view, shift, split seed) and setting this is an error; between settings it has to be known."""
+    """Within one place (view, shift, split seed) and setting this is an error; between settings readers must know."""
     places: dict[tuple[Any, ...], dict[str, dict[str, list[Result]]]] = {}
     for run in results:
         tested = {split: run.pairs(split) for split in run.selected.splits if split.startswith("test")}
@@ -82,12 +81,12 @@ def _tested_on_other_pairs(results: Sequence[Result]) -> Iterable[str]:
             if len(kinds) > 1:
                 groups = "; ".join(", ".join(run.run for run in runs) for runs in kinds.values())
                 where = f"{view} {shift}, split {split_seed}"
-                yield f"Not the same pairs, so not to be compared ({where}; manifests or numbers differ): {groups}."
-        # Methods without the setting (vanilla has no temperature) stand outside of the grid.
+                yield f"Not the same pairs, so not comparable ({where}; manifests or sizes differ): {groups}."
+        # Methods without the setting (vanilla has no temperature) are outside the grid.
         inside = [set(kinds) for key, kinds in settings.items() if key != "{}"]
         between = between or any(kinds != inside[0] for kinds in inside)
     if between:
-        yield "Runs with different settings were tested on different pairs: compare methods within a setting only."
+        yield "Runs with different settings were tested on different pairs: only compare methods within a setting."
 
 
 def _several(what: str, results: Sequence[Result], get: Callable[[Result], str | None]) -> Iterable[str]:
@@ -100,15 +99,11 @@ def _several(what: str, results: Sequence[Result], get: Callable[[Result], str |
 
 
 def _arguments_within_rows(results: Sequence[Result]) -> Iterable[str]:
-    rows: dict[tuple[str, str], list[Result]] = {}
-    for run in results:
-        rows.setdefault((run.method, setting_key(run.setting)), []).append(run)
-    for (method, _), runs in rows.items():
+    for runs in by_row(results):
         for name, values in varying_arguments(runs).items():
             told = ", ".join(f"{run.run}: {value}" for run, value in zip(runs, values, strict=True))
-            setting = describe_setting(runs[0].setting)
-            row = f"{method} ({setting})" if setting else method
-            yield f"The runs of {row} differ in {name} ({told}), so their spread is not that of seeds alone."
+            row = name_row(runs[0].method, runs[0].setting)
+            yield f"The runs of {row} differ in {name} ({told}), so more than the seed causes their spread."
 
 
 def varying_arguments(runs: Sequence[Result]) -> dict[str, list[str]]:
@@ -118,8 +113,8 @@ def varying_arguments(runs: Sequence[Result]) -> dict[str, list[str]]:
         runs: in the order of the values that come back.
 
     Returns:
-        Argument -> its value in each run as text, "–" where it was not recorded. Left out: seeds, folders, and what the
-        columns of a table tell.
+        Argument -> its value in each run as text, "–" where it was not recorded. Seeds, folders and what the columns
+        of a table show are left out.
     """
     every = [(run.record.get("training") or {}).get("arguments") or {} for run in runs]
     names = sorted({name for arguments in every for name in arguments} - REPEATED)
@@ -128,26 +123,25 @@ def varying_arguments(runs: Sequence[Result]) -> dict[str, list[str]]:
 
 
 def _recorded_troubles(results: Sequence[Result]) -> Iterable[str]:
-    """What the runner wrote down about single runs."""
+    """What the benchmark recorded about single runs."""
     changed: dict[str, list[str]] = {}
     for run in results:
         files = run.record.get("uncommitted")
         if files:
-            changed.setdefault(", ".join(map(str, files)) if isinstance(files, list) else str(files), []).append(
-                run.run
-            )
+            text = ", ".join(map(str, files)) if isinstance(files, list) else str(files)
+            changed.setdefault(text, []).append(run.run)
         if run.record.get("geometry_problem"):
             yield f"{run.run} has no geometry: {str(run.record['geometry_problem']).rstrip('.')}."
         twice = (run.record.get("training") or {}).get("pairs_used_twice")
         if twice:
             counts = ", ".join(f"{number} of {split}" for split, number in twice.items())
-            yield f"{run.run}: pairs of a test split are in a validation split, too ({counts})."
+            yield f"{run.run}: a validation split also holds pairs of a test split ({counts})."
     for files, runs in changed.items():
-        yield f"The code had changes that were not committed ({files}): {_names(runs, len(results))}."
+        yield f"The code had uncommitted changes ({files}): {_names(runs, len(results))}."
 
 
 def _names(runs: Sequence[str], of: int) -> str:
-    """Names in a row; "all runs" where they are as many, and a number in place of what exceeds six."""
+    """The names, "all runs" for all of them, and a number in place of those beyond six."""
     if len(runs) == of:
         return "all runs"
     return ", ".join(runs) if len(runs) <= 6 else f"{', '.join(runs[:5])} and {len(runs) - 5} more"

@@ -1,14 +1,18 @@
 """A comparison as Markdown, CSV and LaTeX: figures in percent for readers, in [0, 1] at full precision for programs."""
 
-import csv
-import io
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Any
 
+from ..extra import analysis_extra
 from ..results import RULES, setting_value
 from .pairing import Cell, Column, Row, Table, interval_note
 
+_FIELDS = (
+    "view shift split selection metric runs seeds mean std "
+    "reference pairs difference_mean difference_low difference_high level unpaired_seeds"
+).split()
 _METRICS = {"accuracy": "Accuracy", "macro_accuracy": "Mean accuracy over actions", "gap": "Accuracy lost against IID"}
 
 
@@ -20,7 +24,7 @@ def header_and_rows(table: Table, differences: bool = False) -> tuple[list[str],
         differences: paired differences to the reference instead of the figures themselves.
 
     Returns:
-        The headers and as many texts for each row.
+        The headers and, for each row, a text for each header.
     """
     rules = list(dict.fromkeys(column.rule for column in table.columns))
     headers = ["method", *table.setting_names, "seeds"]
@@ -34,7 +38,7 @@ def header_and_rows(table: Table, differences: bool = False) -> tuple[list[str],
 
 
 def captions(table: Table) -> tuple[str, str]:
-    """What the table of figures and that of differences show, each in one sentence."""
+    """The captions of the table of figures and of the table of differences."""
     name = _METRICS.get(table.metric, table.metric.replace("_", " "))
     rules = [RULES[rule] for rule in RULES if any(column.rule == rule for column in table.columns)]
     chosen = f"checkpoint: {' and '.join(rules)}"
@@ -46,7 +50,7 @@ def captions(table: Table) -> tuple[str, str]:
 
 
 def notes(table: Table) -> list[str]:
-    """All that a reader has to be told below the table."""
+    """The notes below the table."""
     about_intervals = interval_note(table)
     return [*([about_intervals] if about_intervals else []), *table.notes]
 
@@ -70,7 +74,7 @@ def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str
 
 
 def plain_markdown(text: str) -> str:
-    """Text as Markdown on one line: what would be markup, or end a cell, stands for itself."""
+    """Text as Markdown on one line, with everything escaped that would be markup or end a cell."""
     escaped = re.sub(r"[\\|*`]", r"\\\g<0>", " ".join(text.split()))
     return escaped.replace("<", "&lt;").replace("](", "]\\(")
 
@@ -78,32 +82,23 @@ def plain_markdown(text: str) -> str:
 def to_csv(*tables: Table) -> str:
     """One line per row, column and metric: everything in the tables, at full precision.
 
-    The columns: method, title, one `setting.<name>` for each setting, view, shift, split, selection, metric, runs,
-    seeds ("seed" or "seed/split seed", separated by blanks), mean, std, reference, pairs, difference_mean,
-    difference_low, difference_high, level, unpaired_seeds. Empty: not measured.
+    The columns: method, title, one `setting.<name>` for each setting, and `_FIELDS`, in which a seed is "seed" or
+    "seed/split seed" and seeds are separated by blanks. Empty: not measured.
     """
-    names = sorted({name for table in tables for name in table.setting_names})
-    fields = [
-        "method",
-        "title",
-        *(f"setting.{name}" for name in names),
-        "view",
-        "shift",
-        "split",
-        "selection",
-        "metric",
+    with analysis_extra():
+        import pandas as pd
+
+    lines = [
+        {"method": row.method, "title": row.title}
+        | {f"setting.{name}": setting_value(value) for name, value in row.setting.items()}
+        | _line(table, column, cell)
+        for table in tables
+        for row in table.rows
+        for column, cell in row.cells.items()
     ]
-    fields += ["runs", "seeds", "mean", "std", "reference", "pairs", "difference_mean", "difference_low"]
-    fields += ["difference_high", "level", "unpaired_seeds"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
-    writer.writeheader()
-    for table in tables:
-        for row in table.rows:
-            for column, cell in row.cells.items():
-                settings = {f"setting.{name}": setting_value(value) for name, value in row.setting.items()}
-                writer.writerow({"method": row.method, "title": row.title, **settings, **_line(table, column, cell)})
-    return text.getvalue()
+    names = sorted({name for table in tables for name in table.setting_names})
+    fields = ["method", "title", *(f"setting.{name}" for name in names), *_FIELDS]
+    return str(pd.DataFrame(lines, columns=fields, dtype=object).to_csv(index=False, lineterminator="\n"))
 
 
 def _line(table: Table, column: Column, cell: Cell) -> dict[str, Any]:
@@ -145,34 +140,29 @@ def to_latex(table: Table) -> str:
 
 
 def _latex(table: Table, caption: str, differences: bool) -> str:
-    _, rows = header_and_rows(table, differences)
+    with analysis_extra():
+        import pandas as pd
+
     first = ["method", *table.setting_names, "seeds"]
-    titles = list(dict.fromkeys((column.view, column.shift, column.title) for column in table.columns))
-    above = [""] * len(first)
-    rules = []
-    place = len(first) + 1
-    for view, shift, title in titles:
-        width = sum((column.view, column.shift, column.title) == (view, shift, title) for column in table.columns)
-        above.append(f"\\multicolumn{{{width}}}{{c}}{{{_escape(title)}}}")
-        rules.append(f"\\cmidrule(lr){{{place}-{place + width - 1}}}")
-        place += width
-    below = [_escape(name) for name in first] + [_escape(RULES[column.rule]) for column in table.columns]
-    lines = [
-        "\\begin{table}",
-        "\\centering",
-        f"\\caption{{{_escape(caption)}}}",
-        f"\\begin{{tabular}}{{l{'r' * (len(below) - 1)}}}",
-        "\\toprule",
-        f"{' & '.join(above)} \\\\",
-        "".join(rules),
-        f"{' & '.join(below)} \\\\",
-        "\\midrule",
-        *(f"{_first(row[0])} & {' & '.join(map(_escape, row[1:]))} \\\\" for row in rows),
-        "\\bottomrule",
-        "\\end{tabular}",
-        "\\end{table}",
-    ]
-    return "\n".join(lines)
+    blanks = [" " * place for place in range(len(first))]  # all different, so that pandas merges none of these headers
+    above = [*blanks, *(_escape(column.title) for column in table.columns)]
+    below = [_escape(name) for name in [*first, *(RULES[column.rule] for column in table.columns)]]
+    cells = [[_first(row[0]), *map(_escape, row[1:])] for row in header_and_rows(table, differences)[1]]
+    style = pd.DataFrame(cells, columns=pd.MultiIndex.from_arrays([above, below])).style.hide(axis="index")
+    text = style.format_index(str.strip, axis="columns").to_latex(
+        column_format="l" + "r" * (len(above) - 1),
+        position_float="centering",
+        hrules=True,
+        caption=_escape(caption),
+        multicol_align="c",
+    )
+    # pandas draws no rule under a header that spans several columns.
+    rules, place = "", len(first) + 1
+    for _, spanned in itertools.groupby(above[len(first) :]):
+        end = place + len(list(spanned))
+        rules += f"\\cmidrule(lr){{{place}-{end - 1}}}"
+        place = end
+    return str(text).replace("\\\\\n", f"\\\\\n{rules}\n", 1).rstrip("\n")
 
 
 _SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
@@ -190,13 +180,13 @@ def _escape(text: str) -> str:
 
 
 def _first(text: str) -> str:
-    """The first cell of a row; a bracket or a star there would be an argument of the command before it."""
+    """The first cell of a row; a bracket or star there would be read as an argument of the command before it."""
     escaped = _escape(text)
     return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped
 
 
 def signed(value: float) -> str:
-    """A share as percentage points with its sign, "+1.5" or "−1.5"; nothing but "0.0" is without one."""
+    """A share in percentage points with its sign, "+1.5" or "−1.5"; only "0.0" has no sign."""
     text = f"{abs(100 * value):.1f}"
     return text if float(text) == 0 else ("+" if value > 0 else "−") + text
 

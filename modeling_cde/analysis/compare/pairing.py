@@ -1,9 +1,9 @@
 """Runs in rows and columns, and each row against the reference, seed by seed.
 
-A row is a method with one setting. A column is a test split under one rule of selection; where runs were trained for
-one shift each, "test" of the one is not "test" of the other, so the shift is part of the column. A run's partner is the
-reference's run with the same seed, split seed, view and shift, tested on the same split (its manifests agree). What has
-no partner is named in `Table.notes`; nothing is left out in silence.
+A row is a method with one setting. A column is a test split under one rule of selection; runs trained for different
+shifts have different "test" splits, so the shift is part of the column. A run's partner is the reference's run with the
+same seed, split seed, view and shift, tested on the same split (the manifests agree). `Table.notes` names every run
+without a partner.
 """
 
 import math
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..results import RULES, SPLIT_TITLES, Result, setting_key, setting_value
+from ..results import RULES, Result, by_row, name_row, split_title
 from .statistics import Interval, expected_coverage, mean, paired_bootstrap, sample_std
 
 Seed = tuple[int, int]  # seed of the training, seed of the split
@@ -64,7 +64,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A method with one setting; `cells` holds what was measured, a column that is absent was not."""
+    """A method with one setting; `cells` lacks the columns that were not measured."""
 
     method: str
     title: str
@@ -76,7 +76,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows and columns of one metric, with what a reader has to know."""
+    """Rows and columns of one metric, with the notes that belong below them."""
 
     metric: str
     reference: str | None
@@ -101,24 +101,23 @@ def compare(
         reference: key of the method that the others are compared with.
         metric: "accuracy", "macro_accuracy", "gap" or another number in a split's entry.
         order: keys of methods in the order of the rows; by default that of `results`.
-        splits: which splits; by default each whose name begins with "test".
-        level: of the intervals, in (0, 1).
+        splits: which splits; by default those whose name begins with "test".
+        level: level of the intervals, in (0, 1).
 
     Returns:
         The table. Without a run of the reference it has no differences, and a note says so.
     """
     methods = list(dict.fromkeys([*(order or ()), *(result.method for result in results)]))
-    groups: dict[tuple[str, str], list[Result]] = {}
-    for result in sorted(results, key=lambda result: methods.index(result.method)):
-        groups.setdefault((result.method, setting_key(result.setting)), []).append(result)
     columns = _columns(results, splits, metric)
     partners = Partners([result for result in results if result.method == reference])
     notes: list[str] = []
     if not partners.runs:
         known = ", ".join(dict.fromkeys(result.method for result in results))
-        notes.append(f"No run is of the reference {reference!r}, so no difference is given; methods here: {known}.")
+        notes.append(
+            f"No run has the reference method {reference!r}, so there are no differences; methods here: {known}."
+        )
     rows = []
-    for runs in groups.values():
+    for runs in by_row(sorted(results, key=lambda result: methods.index(result.method))):
         is_reference = runs[0].method == reference
         cells: dict[Column, Cell] = {}
         for column in columns:
@@ -134,14 +133,14 @@ def compare(
 
 
 class Partners:
-    """The runs of the reference, by what they are paired by; remembers who found none."""
+    """The runs of the reference; remembers which runs found no partner, and why."""
 
     def __init__(self, runs: Sequence[Result]) -> None:
         self.runs = runs
         self._alone: dict[str, str] = {}  # run -> why it has no partner
 
     def find(self, run: Result) -> Result | None:
-        """The partner of a run: of all that agree in seed, split and shift, the one with the most settings in common.
+        """The partner of a run: among the runs with its seed, split and shift, the one with most settings in common.
 
         A reference without settings of its own (vanilla has no temperature) is the partner of every setting; one whose
         setting contradicts the run's is not.
@@ -151,9 +150,8 @@ class Partners:
             for other in self.runs
             if _seed(other) == _seed(run)
             and (other.view, other.shift) == (run.view, run.shift)
-            and all(run.setting.get(name, value) == value for name, value in other.setting.items())
+            and other.setting.items() <= run.setting.items()
         ]
-        alike = [other for other in alike if set(other.setting) <= set(run.setting)]
         if not alike:
             self._alone[run.run] = f"the reference has no run with {describe_seed(_seed(run))} and this setting"
             return None
@@ -176,7 +174,7 @@ class Partners:
             partner = self.find(run)
             against = None if partner is None else _figure(partner, column, metric)
             if partner is not None and run.pairs(column.split) != partner.pairs(column.split):
-                self._alone[run.run] = f"{partner.run} was tested on another number of pairs of {column.split}"
+                self._alone[run.run] = f"{partner.run} was tested on a different number of pairs of {column.split}"
                 against = None
             elif partner is not None and against is None and column.rule == "selected":
                 self._alone.setdefault(run.run, f"{partner.run} has no {metric} on {column.split}")
@@ -198,22 +196,12 @@ class Partners:
 
 
 def describe_seed(seed: Seed) -> str:
-    """A seed in words; the split's is told where it is not 0."""
+    """A seed in words, with the split's seed where that is not 0."""
     return f"seed {seed[0]}" + (f" (split {seed[1]})" if seed[1] else "")
 
 
-def describe_setting(setting: Mapping[str, Any]) -> str:
-    """A setting in words, empty for none."""
-    return ", ".join(f"{name} {setting_value(value)}" for name, value in sorted(setting.items()))
-
-
-def name_row(row: Row) -> str:
-    """The title of a row with its setting."""
-    return f"{row.title} ({describe_setting(row.setting)})" if row.setting else row.title
-
-
 def interval_note(table: Table) -> str | None:
-    """What the intervals of a table are, and how far to trust them; None where there is none."""
+    """What the intervals of a table are and how far to trust them; None for a table without intervals."""
     found = [cell.difference for row in table.rows for cell in row.cells.values() if cell.difference is not None]
     intervals = [(len(one.by_seed), one.interval) for one in found if one.interval is not None]
     if not intervals:
@@ -238,12 +226,8 @@ def _figure(run: Result, column: Column, metric: str) -> float | None:
 
 
 def _figures(runs: Sequence[Result], column: Column, metric: str) -> dict[Seed, float]:
-    figures = {_seed(run): _figure(run, column, metric) for run in runs if (run.view, run.shift) == _place(column)}
-    return {seed: figure for seed, figure in sorted(figures.items()) if figure is not None}
-
-
-def _place(column: Column) -> tuple[str, str]:
-    return column.view, column.shift
+    found = ((_seed(run), _figure(run, column, metric)) for run in sorted(runs, key=_seed))
+    return {seed: figure for seed, figure in found if figure is not None}
 
 
 def _columns(results: Sequence[Result], splits: Sequence[str] | None, metric: str) -> tuple[Column, ...]:
@@ -256,8 +240,8 @@ def _columns(results: Sequence[Result], splits: Sequence[str] | None, metric: st
         here = [result for result in results if (result.view, result.shift) == (view, shift)]
         names = list(dict.fromkeys(split for result in here for split in result.selected.splits))
         for split in [name for name in names if (name in splits if splits else name.startswith("test"))]:
-            title = SPLIT_TITLES.get(split, split)
-            # "OOD systematic" says its shift already; the in-distribution parts of two trainings have to be told apart.
+            title = split_title(split)
+            # "OOD systematic" names its shift already; the in-distribution splits of two trainings need it.
             title += f" ({shift})" if several_shifts and not split.endswith(f"_{shift}") else ""
             title = f"{view}: {title}" if several_views else title
             for rule in RULES:
@@ -267,7 +251,7 @@ def _columns(results: Sequence[Result], splits: Sequence[str] | None, metric: st
 
 
 def _missing_seeds(rows: Sequence[Row], results: Sequence[Result]) -> list[str]:
-    """A sentence for each row that lacks a seed which another row has, in the same view and shift."""
+    """A sentence for each row that lacks a seed which another row of the same view and shift has."""
     notes = []
     for view, shift in sorted({(result.view, result.shift) for result in results}):
         here = [result for result in results if (result.view, result.shift) == (view, shift)]
@@ -277,9 +261,10 @@ def _missing_seeds(rows: Sequence[Row], results: Sequence[Result]) -> list[str]:
             absent = [describe_seed(seed) for seed in every if seed not in own]
             if absent and own:
                 counts = f"its mean is over {len(own)} of {len(every)}"
-                notes.append(f"{name_row(row)} has no run of {view} {shift} with {', '.join(absent)}: {counts}.")
+                title = name_row(row.title, row.setting)
+                notes.append(f"{title} has no run of {view} {shift} with {', '.join(absent)}: {counts}.")
             elif absent:
-                notes.append(f"{name_row(row)} has no run of {view} {shift}.")
+                notes.append(f"{name_row(row.title, row.setting)} has no run of {view} {shift}.")
     return notes
 
 
@@ -288,12 +273,12 @@ def _missing_last(results: Sequence[Result]) -> list[str]:
     if not absent:
         return []
     if len(absent) == len(results):
-        return ["No run's last epoch was evaluated, so the validation-selected checkpoint stands alone."]
-    return [f"The last epoch was not evaluated of {', '.join(absent)}."]
+        return ["No last epoch was evaluated, so the tables show only the validation-selected checkpoint."]
+    return [f"The last epoch was not evaluated for {', '.join(absent)}."]
 
 
 def _tested_pairs(results: Sequence[Result], columns: Sequence[Column]) -> list[str]:
-    """How many pairs each column rests on, and what that alone lets an accuracy vary by."""
+    """The number of pairs behind each column, and the standard error that this number alone gives an accuracy."""
     told = []
     for column in dict.fromkeys((column.view, column.shift, column.split, column.title) for column in columns):
         view, shift, split, title = column

@@ -1,14 +1,14 @@
-"""What a few seeds say: mean, spread, and the bootstrap interval of a paired difference.
+"""Statistics over a few seeds: mean, spread, and the bootstrap interval of a paired difference.
 
-Two methods are compared by their difference under equal seeds (and an equal split), because what a seed does to both
-then cancels. The interval says how far the mean of those differences moves when the seeds are drawn again with
+Two methods are compared by their difference under the same seed (and split), because the effect that a seed has on both
+then cancels. The interval shows how far the mean of those differences moves when the seeds are resampled with
 replacement (Efron's percentile bootstrap).
 
-Its weakness: with few seeds it is too narrow. Three seeds have 27 resamples; their smallest and largest mean are the
-smallest and largest difference themselves, so the "95 %" interval is their range, and the true mean lies outside of it
-whenever all three differences fall on one side: 2 · (1/2)³ = 25 % of the time. `NORMAL_COVERAGE` states how often the
-interval holds the true mean for normally distributed differences, as `simulated_coverage` measured it. It also knows
-nothing of what all seeds share: the pairs of the test split, and the split itself where it is fixed.
+With few seeds it is too narrow. Three seeds have 27 resamples; the smallest and largest mean are the smallest and
+largest difference, so the "95 %" interval is their range, and the true mean is outside whenever all three differences
+fall on one side of it: 2 · (1/2)³ = 25 % of the time. `NORMAL_COVERAGE` states how often the interval holds the true
+mean of normally distributed differences, as measured by `simulated_coverage`. The interval also ignores what all seeds
+share: the pairs of the test split, and the split itself where it is fixed.
 """
 
 import functools
@@ -20,7 +20,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Up to this many seeds every resample is enumerated (6^6 = 46,656); beyond, this many are drawn.
+from ..extra import analysis_extra
+
+# Up to this many seeds every resample is enumerated (6^6 = 46,656); above, so many are drawn.
 LARGEST_ENUMERATED = 6
 DRAWN_RESAMPLES = 10_000
 
@@ -36,7 +38,7 @@ class Interval:
     Attributes:
         low: lower end, in the units of the values.
         high: upper end, at least `low`.
-        level: share of resampled means that it is meant to hold, in (0, 1).
+        level: share of resampled means that it should hold, in (0, 1).
         exact: whether all resamples were enumerated; otherwise they were drawn.
     """
 
@@ -49,7 +51,7 @@ class Interval:
 def mean(values: Sequence[float]) -> float:
     """Arithmetic mean of at least one value."""
     if not values:
-        raise ValueError("there is no value to take the mean of: pass at least one.")
+        raise ValueError("the mean needs at least one value: pass one or more.")
     return statistics.fmean(values)
 
 
@@ -61,14 +63,14 @@ def sample_std(values: Sequence[float]) -> float | None:
 def paired_bootstrap(differences: Sequence[float], level: float = 0.95, seed: int = 0) -> Interval | None:
     """Percentile bootstrap interval of the mean of paired differences.
 
-    All n^n resamples with replacement are enumerated for n <= 6; for more seeds 10,000 are drawn. Of the N sorted
-    means floor((1 − level) / 2 · N) are cut off at each end, and the outermost that remain are the interval: never more
-    is cut off than the level allows.
+    For n <= 6, all N = n^n resamples with replacement are enumerated; floor((1 − level) / 2 · N) of their sorted means
+    are cut off at each end, and the outermost that remain are the interval, so that never more is cut off than the
+    level allows. For more seeds, `scipy.stats.bootstrap` draws 10,000 resamples.
 
     Args:
         differences: one per seed, finite.
         level: share of resampled means to hold, in (0, 1).
-        seed: of the drawn resamples, so that equal input gives equal output.
+        seed: seed of the drawn resamples: equal input gives equal output.
 
     Returns:
         The interval, or None for fewer than two differences: one seed says nothing about spread.
@@ -77,18 +79,23 @@ def paired_bootstrap(differences: Sequence[float], level: float = 0.95, seed: in
         ValueError: if `level` is not in (0, 1) or a difference is not finite.
     """
     if not 0 < level < 1:
-        raise ValueError(f"level={level} is no share: pass a value between 0 and 1, such as 0.95.")
+        raise ValueError(f"level={level} is not between 0 and 1: pass a share such as 0.95.")
     values = np.asarray(differences, dtype=np.float64)
     if not np.isfinite(values).all():
         raise ValueError("a difference is not finite: leave out the run whose metric is NaN, and say so.")
     n = len(values)
     if n < 2:
         return None
-    exact = n <= LARGEST_ENUMERATED
-    means = values[_all_choices(n) if exact else _drawn_choices(n, seed)].mean(axis=1)  # (N,)
-    means.sort()
-    cut = math.floor((1 - level) / 2 * len(means) + 1e-9)  # 0.025 · 10,000 is 250, whatever floating point makes of it
-    return Interval(float(means[cut]), float(means[-1 - cut]), level, exact)
+    if n > LARGEST_ENUMERATED:
+        with analysis_extra():
+            from scipy.stats import bootstrap
+
+        options = {"n_resamples": DRAWN_RESAMPLES, "confidence_level": level, "method": "percentile"}
+        drawn = bootstrap((values,), np.mean, **options, rng=np.random.default_rng(seed)).confidence_interval
+        return Interval(float(drawn.low), float(drawn.high), level, exact=False)
+    means = np.sort(values[_all_choices(n)].mean(axis=1))
+    cut = math.floor((1 - level) / 2 * len(means) + 1e-9)  # 0.5 · 4 is 2, whatever floating point makes of it
+    return Interval(float(means[cut]), float(means[-1 - cut]), level, exact=True)
 
 
 @functools.lru_cache
@@ -97,19 +104,14 @@ def _all_choices(n: int) -> np.ndarray:
     return np.array(list(itertools.product(range(n), repeat=n)))
 
 
-def _drawn_choices(n: int, seed: int) -> np.ndarray:
-    """(10,000, n): seeded draws of n of n with replacement."""
-    return np.random.default_rng(seed).integers(0, n, (DRAWN_RESAMPLES, n))
-
-
 def simulated_coverage(n: int, level: float = 0.95, simulations: int = 2000, seed: int = 0) -> float:
     """How often the interval over n normally distributed differences holds their true mean.
 
     Args:
         n: seeds, at least 2.
-        level: what the interval claims.
-        simulations: experiments to simulate; the figure's standard error is at most 0.5 / sqrt(simulations).
-        seed: of the simulation.
+        level: level of the interval.
+        simulations: experiments to simulate; the standard error of the result is at most 0.5 / sqrt(simulations).
+        seed: seed of the simulation.
 
     Returns:
         A share in [0, 1]; the interval is honest where it is near `level`.

@@ -1,21 +1,13 @@
-"""Calibration: whether a prediction of confidence 0.8 is right eight times out of ten."""
+"""Calibration: is a prediction of confidence 0.8 right eight times out of ten?"""
 
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..delta_set import DeltaSet
-from .groups import Rows
+from ..extra import analysis_extra
 
 BINS = 15
-
-
-def softmax(logits: npt.NDArray[Any]) -> Rows:
-    """(n, A) scores -> (n, A) probabilities in float64; a score of -inf is a probability of 0."""
-    exact = logits.astype(np.float64)
-    weights = np.exp(exact - exact.max(axis=1, keepdims=True))
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
 def measure_calibration(part: DeltaSet, bins: int = BINS) -> dict[str, Any]:
@@ -23,18 +15,20 @@ def measure_calibration(part: DeltaSet, bins: int = BINS) -> dict[str, Any]:
 
         ECE = Σ_b n_b / n · |accuracy_b - confidence_b|
 
-    The confidence of a pair is its largest probability; bin b holds the confidences in (low_b, high_b].
+    The confidence of a pair is its largest probability; bin b contains the confidences in (low_b, high_b].
 
     Args:
-        part: the split, of at least one pair.
-        bins: equal bins of [0, 1].
+        part: the split, with at least one pair.
+        bins: number of equal bins of [0, 1].
 
     Returns:
         "ece" in [0, 1], 0 is calibrated; "bins": for each {"low", "high", "n", "confidence" and "accuracy": means, None
         in an empty bin}.
     """
-    probabilities = softmax(part.logits)
-    confidence = probabilities.max(axis=1)
+    with analysis_extra():
+        from scipy.special import softmax
+
+    confidence = softmax(part.logits.astype(np.float64), axis=1).max(axis=1)
     right = part.predictions == part.labels
     edges = np.linspace(0.0, 1.0, bins + 1)
     place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)

@@ -2,10 +2,10 @@
 
     python -m modeling_cde.analysis.measures.geometry runs/quickstart
 
-reads `deltas.safetensors`, writes `geometry.json` beside it and prints a table. The formula and the range of each
-figure stand in the module that measures it: cosines, variance, transfer, sparsity, probes, neighbours, calibration and
-patches. Nothing is fitted on one split to be reported on another but the k-NN bank and the prototypes, which come from
-the training pairs; the probes are cross-validated within the split that they describe.
+reads `deltas.safetensors`, writes `geometry.json` beside it and prints a table. The modules of the measures state
+their formulas and ranges: cosines, variance, transfer, sparsity, probes, neighbours, calibration and patches. The k-NN
+bank and the prototypes come from the training pairs; everything else is measured within one split, and the probes are
+cross-validated there.
 """
 
 import argparse
@@ -21,9 +21,11 @@ from ...kept_files import as_they_were_written
 from ...whole_files import write_whole
 from ..delta_set import TRAIN_SPLIT, DeltaSet, deltas_path, load_delta_sets
 from .calibration import BINS, measure_calibration
-from .cosines import PERMUTATIONS, measure_cosines, measure_opposites
+from .cosines import measure_cosines, measure_opposites
+from .figures import MEASURES, measured, shown
 from .neighbours import NEIGHBOURS, measure_neighbours
 from .patches import measure_patches
+from .permutation_test import PERMUTATIONS
 from .probes import FOLDS, SHRINKAGE, measure_probes
 from .sparsity import NEAR_ZERO, measure_sparsity
 from .transfer import measure_transfer
@@ -37,20 +39,21 @@ _DIGITS = 6
 def measure(run: str | Path) -> dict[str, Any]:
     """Measure every split of a run but the training pairs, and write `geometry.json`.
 
-    Equal files give equal results. On one core of an AMD EPYC (Zen 3) a split of 2,000 pairs with D = 256 and a bank of
-    10,000 took 3 seconds, and one of 10,000 pairs with D = 512, 97 actions and 300 objects about 25.
+    Equal files give equal results. On one core of an AMD EPYC a split of 2,000 pairs with D = 256, 40 objects and a
+    bank of 10,000 takes about 5 seconds, and one of 10,000 pairs with D = 512, 97 actions and 300 objects 4 minutes,
+    most of them for fitting one probe for each object held out.
 
     Args:
         run: folder that holds `deltas.safetensors`, or the path of such a file.
 
     Returns:
         What the file holds: "splits" (name -> `measure_split`), "bank" ({"split", "n"} of the training pairs, or
-        None) and "settings" (seed, folds and all else that is ours). Numbers are rounded to six digits; a figure that
-        a split cannot give is None, and its "notes" say why.
+        None) and "settings" (seed, folds and other choices of ours). Numbers are rounded to six digits; a figure that
+        cannot be measured on a split is None, and its "notes" say why.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not a file of the evaluation, or holds deltas that are not finite.
+        ValueError: if the evaluation did not write the file, or it holds deltas that are not finite.
     """
     path = deltas_path(run)
     sets = load_delta_sets(path)
@@ -58,7 +61,7 @@ def measure(run: str | Path) -> dict[str, Any]:
         _check(path, part)
     train = sets.pop(TRAIN_SPLIT, None)
     if not any(len(part) for part in sets.values()):
-        raise ValueError(f"{path}: there is no split with pairs to measure; evaluate at least one split.")
+        raise ValueError(f"{path}: there is no split with pairs to measure: evaluate at least one split.")
     result: dict[str, Any] = {
         "splits": {name: measure_split(part, train) for name, part in sets.items() if len(part)},
         "bank": None if train is None else {"split": TRAIN_SPLIT, "n": len(train)},
@@ -84,12 +87,12 @@ def measure_split(part: DeltaSet, train: DeltaSet | None = None) -> dict[str, An
 
     Args:
         part: the split, of at least one pair.
-        train: the bank of k-NN and prototypes; None: the split itself, each pair without itself.
+        train: the bank of k-NN and prototypes; None for the split itself, where each pair is compared with the others.
 
     Returns:
-        "n" and "dimensions"; "cosines", "opposites", "variance" and "variance_by_chance" (what pure noise would show),
-        "transfer", "sparsity", "probes", "neighbours", "calibration" and "patches", as the modules of these names
-        describe; "notes": sentences on what could not be measured.
+        "n" and "dimensions"; "cosines", "opposites", "variance" and "variance_by_chance" (the shares of pure noise),
+        "transfer", "sparsity", "probes", "neighbours", "calibration" and "patches", as described in the modules of
+        these names; "notes": sentences on what could not be measured.
     """
     known = part.objects >= 0
     actions, objects = part.labels[known], part.objects[known]
@@ -112,70 +115,25 @@ def measure_split(part: DeltaSet, train: DeltaSet | None = None) -> dict[str, An
     return result
 
 
-def summary_rows(geometry: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The main figures as a table: a row per figure, a column per split.
+def summary_table(geometry: Mapping[str, Any]) -> str:
+    """The figures that every table shows, as Markdown: a row for each, a column for each split.
 
     Args:
         geometry: what `measure` returned.
-
-    Returns:
-        The headers and the rows, all text; "–" where a figure was not measured.
     """
     splits: Mapping[str, Any] = geometry["splits"]
-    lines: list[tuple[str, tuple[str, ...]]] = [
-        ("cosine of opposite actions", ("opposites", "mean")),
-        ("cosine of other actions", ("opposites", "others", "mean")),
-        ("p of opposites by chance", ("opposites", "p_value")),
-        ("variance by action", ("variance", "action")),
-        ("… by chance", ("variance_by_chance", "action")),
-        ("variance by object", ("variance", "object")),
-        ("… by chance", ("variance_by_chance", "object")),
-        ("variance by interaction", ("variance", "interaction")),
-        ("… by chance", ("variance_by_chance", "interaction")),
-        ("action on an object held out", ("transfer", "accuracy")),
-        ("… on pairs held out", ("transfer", "within")),
-        ("sparsity (Hoyer)", ("sparsity", "hoyer")),
-        ("dimensions near zero", ("sparsity", "near_zero_share")),
-        ("object read from delta", ("probes", "object", "delta")),
-        ("… from state", ("probes", "object", "states")),
-        ("… by the best guess", ("probes", "object", "chance")),
-        ("object read from delta and action", ("probes", "object", "within_action", "delta")),
-        ("… from state and action", ("probes", "object", "within_action", "states")),
-        ("… from the action alone", ("probes", "object", "within_action", "chance")),
-        ("scene read from delta", ("probes", "scene", "delta")),
-        ("… from state", ("probes", "scene", "states")),
-        ("… by the best guess", ("probes", "scene", "chance")),
-        ("k-NN on deltas", ("neighbours", "knn")),
-        ("k-NN on states", ("neighbours", "knn_states")),
-        ("prototypes", ("neighbours", "prototype")),
-        ("calibration error (ECE)", ("calibration", "ece")),
+    with_patches = any(values.get("patches") for values in splits.values())
+    lines = [["", *splits], ["---", *("---:" for _ in splits)], ["pairs", *(str(one["n"]) for one in splits.values())]]
+    lines += [
+        [title, *(shown(measured(values, place)) for values in splits.values())]
+        for title, place in MEASURES.items()
+        if with_patches or not place.startswith("patches.")
     ]
-    if any(values.get("patches") for values in splits.values()):
-        lines += [
-            ("selected patches in the box", ("patches", "in_box")),
-            ("… by chance", ("patches", "in_box_by_chance")),
-            ("selected patches in the mask", ("patches", "in_mask")),
-            ("… by chance", ("patches", "in_mask_by_chance")),
-            ("cosine of opposite patches", ("patches", "opposites_mean")),
-            ("patch variance by action", ("patches", "variance_action")),
-            ("patch sparsity (Hoyer)", ("patches", "hoyer")),
-            ("object read from one patch and action", ("patches", "object_probe")),
-            ("… from the action alone", ("patches", "object_chance")),
-        ]
-    rows = [["pairs", *(str(values["n"]) for values in splits.values())]]
-    rows += [[title, *(_figure(values, keys) for values in splits.values())] for title, keys in lines]
-    return ["", *splits], rows
-
-
-def summary_table(geometry: Mapping[str, Any]) -> str:
-    """`summary_rows` as Markdown."""
-    headers, rows = summary_rows(geometry)
-    lines = [headers, ["---", *("---:" for _ in headers[1:])], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def notes_by_text(geometry: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Each note once, and the splits that it is true of."""
+    """Each note once, with the splits that it applies to."""
     found: dict[str, list[str]] = {}
     for name, values in geometry["splits"].items():
         for note in values["notes"]:
@@ -183,41 +141,34 @@ def notes_by_text(geometry: Mapping[str, Any]) -> dict[str, list[str]]:
     return found
 
 
-def _figure(values: Mapping[str, Any], keys: tuple[str, ...]) -> str:
-    found: Any = values
-    for key in keys:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return "–" if found is None else f"{found:.4f}" if keys[-1] == "p_value" else f"{found:.3f}"
-
-
 def _check(path: Path, part: DeltaSet) -> None:
-    """Refuse numbers that no metric can be taken of."""
+    """Refuse numbers that cannot be measured."""
     wrong = ~(np.isfinite(part.delta).all(axis=1) & np.isfinite(part.states).all(axis=(1, 2)))
-    # A score of -inf is a probability of 0 and may be; a row without any other is not.
+    # A score of -inf is a probability of 0 and allowed, unless the row has no other score.
     wrong |= np.isnan(part.logits).any(axis=1) | ~np.isfinite(part.logits.max(axis=1, initial=-np.inf))
     if part.patch_delta is not None:
         wrong |= ~np.isfinite(part.patch_delta).all(axis=(1, 2))
     if wrong.any():
         raise ValueError(
             f"{path}: {wrong.sum()} of {len(part)} pairs of split {part.split!r} have deltas, states or scores that "
-            "are not finite; the training diverged: lower the learning rate and train again."
+            "are not finite, so the training diverged: lower the learning rate and train again."
         )
 
 
 def _notes(part: DeltaSet, result: Mapping[str, Any]) -> list[str]:
     notes = []
     if result["opposites"] is None:
-        notes.append("No two opposite actions occur in this split, so there is no anti-parallelism to measure.")
+        notes.append("This split has no two opposite actions, so there is no anti-parallelism to measure.")
     elif result["opposites"]["smallest_p"] > 0.05:
         number = result["opposites"]["permutations"]
         arrangements = "arrangement" if number == 1 else "arrangements"
         notes.append(f"With {number} possible {arrangements} of the actions, p cannot fall below {1 / number:.2f}.")
     if result["variance"] is None and (part.objects < 0).all():
-        notes.append("No pair has a known object, so there are no shares of variance.")
+        notes.append("The object of every pair is unknown, so there are no shares of variance.")
     elif result["variance"] is None:
         notes.append("The deltas do not vary, so there are no shares of variance.")
     if result["transfer"] is None:
-        notes.append("No action occurs on two objects, so generalisation to an object left out cannot be measured.")
+        notes.append("No action occurs on two objects, so generalisation to an object held out cannot be measured.")
     if result["sparsity"] is None:
         notes.append("All deltas are zero or have one dimension, so there is no sparsity to measure.")
     for name in ("object", "scene"):
@@ -227,13 +178,13 @@ def _notes(part: DeltaSet, result: Mapping[str, Any]) -> list[str]:
         notes.append("There is no other pair to compare with, so k-NN and prototypes cannot be measured.")
     elif result["neighbours"]["bank"] != TRAIN_SPLIT:
         notes.append(
-            "The file holds no training pairs: k-NN and prototypes compare each pair with the rest of its split."
+            "The file has no training pairs: k-NN and prototypes compare each pair with the rest of its split."
         )
     unknown = int((part.objects < 0).sum())
     if unknown:
-        notes.append(f"{unknown} pairs have no known object and are left out of variance, generalisation and probes.")
+        notes.append(f"{unknown} pairs have an unknown object and are left out of variance, generalisation and probes.")
     if result["patches"] is not None and part.patch_delta is None:
-        notes.append("The file holds no deltas of single patches; evaluate the checkpoint again to have them measured.")
+        notes.append("The file has no deltas of single patches: evaluate the checkpoint again to measure them.")
     return notes
 
 
@@ -255,7 +206,7 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             with as_they_were_written(run):
                 geometry = measure(run)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, ModuleNotFoundError) as error:
             sys.exit(f"{parser.prog}: {error}")
         print(f"{summary_table(geometry)}\n")
         for note, splits in notes_by_text(geometry).items():

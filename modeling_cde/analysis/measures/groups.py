@@ -1,4 +1,4 @@
-"""Sums and means of rows by group, and their directions: what the metrics of the deltas share."""
+"""Sums and means of rows by group, and directions of rows, for all measures."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def group_sums(rows: npt.NDArray[Any], groups: Ids, count: int) -> tuple[Rows, I
     Args:
         rows: (n, D).
         groups: (n,) ids in [0, count).
-        count: number of groups; one without rows has the sum 0.
+        count: number of groups; a group without rows has the sum 0.
 
     Returns:
         (count, D) sums in float64 and (count,) numbers of rows.

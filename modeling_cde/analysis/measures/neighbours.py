@@ -1,9 +1,9 @@
 """k-nearest-neighbour and prototype accuracy of the deltas, and of the states for comparison.
 
-The neighbours are sought in a bank of other pairs by the cosine of the deltas. The bank is a part of the training
-pairs where the run kept one, without the pairs that the split holds too; else it is the split itself, and each pair
-is compared with all others but itself ("leave-one-out"). The second tells how well actions cluster within the split,
-not how well they carry over from training.
+Neighbours are searched by the cosine of the deltas in a bank of other pairs. The bank is the part of the training pairs
+that the run kept, without the pairs of the split. Without such a part it is the split itself, and each pair is compared
+with all others ("leave-one-out"), which shows how well actions cluster within the split, not how well they carry over
+from training.
 """
 
 from typing import Any
@@ -12,49 +12,45 @@ import numpy as np
 import numpy.typing as npt
 
 from ..delta_set import TRAIN_SPLIT, DeltaSet
+from ..extra import analysis_extra
 from .groups import Ids, directions, group_sums
 
 NEIGHBOURS = 5
 LEAVE_ONE_OUT = "leave-one-out"
-_ROWS_AT_ONCE = 512
 
 
 def nearest_neighbour_labels(
     queries: npt.NDArray[Any], bank: npt.NDArray[Any], labels: Ids, k: int = NEIGHBOURS, leave_one_out: bool = False
 ) -> Ids:
-    """Majority vote of the k rows of the bank of highest cosine; equal votes go to the larger sum of cosines.
+    """Majority vote of the k rows of the bank with the highest cosine; the larger sum of cosines decides equal votes.
 
     Args:
         queries: (n, D).
         bank: (m, D).
         labels: (m,) ids of the bank.
-        k: neighbours; all where the bank has fewer.
+        k: number of neighbours; all rows where the bank has fewer.
         leave_one_out: queries and bank are the same rows, and none is its own neighbour.
 
     Returns:
         (n,) ids.
 
     Raises:
-        ValueError: if the bank is empty, or holds only the query itself.
+        ValueError: if the bank is empty or contains only the query itself.
     """
+    with analysis_extra():
+        from sklearn import config_context
+        from sklearn.neighbors import KNeighborsClassifier
+
     k = min(k, len(bank) - int(leave_one_out))
     if k < 1:
-        raise ValueError(f"k-NN needs at least one other row in its bank of {len(bank)} and k of at least 1.")
-    queries, bank = directions(queries), directions(bank)
-    found = np.empty(len(queries), dtype=np.int64)
-    for start in range(0, len(queries), _ROWS_AT_ONCE):
-        cosines = queries[start : start + _ROWS_AT_ONCE] @ bank.T  # (b, m)
-        rows = np.arange(len(cosines))
-        if leave_one_out:
-            cosines[rows, start + rows] = -np.inf
-        nearest = np.argpartition(-cosines, k - 1, axis=1)[:, :k]  # (b, k)
-        votes = np.zeros((len(cosines), int(labels.max()) + 1))
-        closeness = np.zeros_like(votes)
-        for column in nearest.T:
-            votes[rows, labels[column]] += 1
-            closeness[rows, labels[column]] += cosines[rows, column]
-        # Sums of cosines lie in [-k, k], so that they decide among equal votes only.
-        found[start : start + _ROWS_AT_ONCE] = (votes * (2 * k + 1) + closeness).argmax(axis=1)
+        raise ValueError(
+            f"k-NN needs k ≥ 1 and at least one other row in its bank; k is {k}, the bank has {len(bank)}."
+        )
+    # A vote weighs 2k + 1 + cosine. Sums of k cosines lie in [-k, k], so they decide between equal votes only.
+    classifier = KNeighborsClassifier(k, metric="cosine", weights=lambda distance: 2 * k + 2 - distance)
+    classifier.fit(bank.astype(np.float64), labels)
+    with config_context(working_memory=64):  # MiB of distances at a time
+        found: Ids = classifier.predict(None if leave_one_out else queries.astype(np.float64))
     return found
 
 
@@ -76,7 +72,7 @@ def prototype_labels(
         ValueError: if the bank is empty.
     """
     if not len(bank):
-        raise ValueError("prototypes need a bank of at least one row.")
+        raise ValueError("prototypes need a bank with at least one row.")
     sums, sizes = group_sums(bank, labels, int(labels.max()) + 1)
     unit = directions(queries)
     cosines = unit @ directions(sums).T  # the direction of a sum is that of the mean
@@ -84,7 +80,7 @@ def prototype_labels(
     if leave_one_out:
         rows = np.arange(len(queries))
         without = sums[labels] - queries
-        # What rounding leaves of a prototype of one row must not pass for a direction.
+        # The rounding error that remains of a prototype of one row is not a direction.
         own = (unit * directions(without)).sum(axis=1)
         cosines[rows, labels] = np.where(sizes[labels] > 1, own, -np.inf)
     best: Ids = cosines.argmax(axis=1)
@@ -96,12 +92,12 @@ def measure_neighbours(part: DeltaSet, train: DeltaSet | None = None, k: int = N
 
     Args:
         part: the split.
-        train: the bank; None, or one that shares all its pairs with the split: the split itself.
-        k: neighbours; the default is ours.
+        train: the bank; the split itself if it is None or all of its pairs are in the split.
+        k: number of neighbours; the default is our choice.
 
     Returns:
         "k"; "bank": "train" or "leave-one-out"; "bank_n" rows in it; "knn" and "prototype": accuracy on the deltas,
-        in [0, 1]; "knn_states": of k-NN on both states side by side, [z before, z after], which is what a method
+        in [0, 1]; "knn_states": accuracy of k-NN on both states side by side, [z before, z after], which a method
         without a subtraction compares. None where the bank has no row to compare with.
     """
     own_pairs = set(part.pair_ids)

@@ -1,7 +1,7 @@
 """Patch mode: where the selected patches lie, and the properties of the deltas patch by patch.
 
-The aggregated delta is the mean of the k kept patches, so the centroid of an action is the same per patch and
-aggregated, and a mean can be tidy where its parts are not. The figures here are therefore of single patches.
+The aggregated delta is the mean of the k selected patches, so the centroid of an action is the same for patches and
+aggregates, and a mean can have properties that its parts lack. The figures here therefore describe single patches.
 """
 
 import itertools
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..delta_set import DeltaSet
 from .groups import Ids, directions, group_means, group_sums
-from .probes import FOLDS, accuracy_within_actions, best_guess, combinations, rows_within_actions, stratified_folds
+from .probes import FOLDS, best_guess, combinations, probe_accuracy, rows_within_actions, stratified_folds
 from .sparsity import hoyer
 from .variance import variance_shares
 
@@ -28,9 +28,9 @@ def measure_place(indices: Ids, coverage: npt.NDArray[Any]) -> dict[str, float |
     Returns:
         "share": mean coverage of the selected patches, in [0, 1], which is how often a random point of a selected
         patch lies in the region; "by_chance": the same for k patches drawn at random, which is the mean coverage of
-        all patches; "at_best": the same for the k patches that the region covers most, which a region smaller than k
-        patches keeps below 1; "hit": share of pairs with a selected patch that the region touches; "hit_by_chance":
-        1 - C(N - t, k) / C(N, k), with t touched patches; "n": pairs with a region. None where there is no pair.
+        all patches; "at_best": the same for the k patches that the region covers most, below 1 for a region smaller
+        than k patches; "hit": share of pairs with a selected patch that the region touches; "hit_by_chance":
+        1 - C(N - t, k) / C(N, k), with t touched patches; "n": pairs with a region. None if no pair has a region.
     """
     exact = coverage.astype(np.float64)
     used = np.isfinite(exact).all(axis=1) & (exact > 0).any(axis=1)
@@ -54,11 +54,11 @@ def measure_place(indices: Ids, coverage: npt.NDArray[Any]) -> dict[str, float |
 
 
 def pairwise_cosines(part: DeltaSet, rows: npt.NDArray[Any], labels: Ids, pairs: Ids) -> dict[str, float | None]:
-    """Mean cosine between two single patch deltas, by how their actions are related.
+    """Mean cosine between two single patch deltas, by the relation of their actions.
 
     For actions a ≠ b the mean over all patches of a and all of b is m_a · m_b, where m is the mean of the unit
-    deltas. Within an action the patches of one and the same pair are not compared with each other. Each action, or
-    pair of actions, counts once. A patch delta of 0 has the cosine 0 with every other.
+    deltas. Within an action, patches of the same pair are not compared with each other. Each action, or pair of
+    actions, counts once. A patch delta of 0 has the cosine 0 with every other.
 
     Args:
         part: the split, for its opposites.
@@ -67,7 +67,7 @@ def pairwise_cosines(part: DeltaSet, rows: npt.NDArray[Any], labels: Ids, pairs:
         pairs: (r,) the pair that each patch is from.
 
     Returns:
-        "opposites", "others" (different actions that are no opposites) and "same_action": means in [-1, 1], None where
+        "opposites", "others" (different actions that are not opposites) and "same_action": means in [-1, 1], None where
         the split has no such two patches.
     """
     unit = directions(rows)
@@ -89,7 +89,7 @@ def pairwise_cosines(part: DeltaSet, rows: npt.NDArray[Any], labels: Ids, pairs:
 
 
 def measure_patches(part: DeltaSet, folds: int = FOLDS, seed: int = 0) -> dict[str, Any] | None:
-    """Place and properties of the kept patches.
+    """Place and properties of the selected patches.
 
     Args:
         part: the split.
@@ -97,14 +97,14 @@ def measure_patches(part: DeltaSet, folds: int = FOLDS, seed: int = 0) -> dict[s
         seed: of the folds.
 
     Returns:
-        None in global mode. Else "k"; "in_box", "in_box_by_chance", "in_mask", "in_mask_by_chance": `measure_place`'s
-        "share" and "by_chance"; "box" and "mask": all that it says; and, of the single patch deltas:
+        None in global mode. Else "k"; "in_box", "in_box_by_chance", "in_mask", "in_mask_by_chance": "share" and
+        "by_chance" of `measure_place`; "box" and "mask": everything it returns; and, for the single patch deltas:
         sparsity: "hoyer", the mean, in [0, 1];
         invariance: "variance_action" and "variance_object", shares of variance (`measures.variance`);
         "opposites_mean", "others_mean" and "same_action_mean", mean cosines of two patches (`pairwise_cosines`);
         independence: "object_probe", accuracy of reading the object from one patch delta and the true action, and
-        "object_chance", that of the action alone (`modeling_cde.analysis.measures.probes`, "within_action").
-        What was not, or cannot be, measured is None.
+        "object_chance", accuracy of reading it from the action alone (`measures.probes`, "within_action").
+        Figures that cannot be measured are None.
     """
     if part.patch_indices is None:
         return None
@@ -143,6 +143,6 @@ def _properties(part: DeltaSet, folds: int, seed: int) -> dict[str, float | None
     if used.any():
         fold = stratified_folds(combinations(part.labels[used], part.objects[used])[1], folds, seed)
         own, repeated = np.repeat(used, k), np.repeat(fold, k)
-        values["object_probe"] = accuracy_within_actions(rows[own], labels[own], objects[own], repeated)
+        values["object_probe"] = probe_accuracy(rows[own], objects[own], repeated, labels[own])
         values["object_chance"] = best_guess(part.objects[used], part.labels[used])
     return values

@@ -1,6 +1,6 @@
 """Sparsity: how few dimensions move.
 
-Every figure is free of scale: a delta and twice that delta are equally sparse.
+No figure depends on scale: a delta and twice that delta are equally sparse.
 """
 
 from typing import Any
@@ -41,7 +41,7 @@ def near_zero_share(rows: npt.NDArray[Any], threshold: float = NEAR_ZERO) -> Row
 
     Args:
         rows: (n, D).
-        threshold: in (0, 1]; relative to the row's largest dimension, the default is ours.
+        threshold: in (0, 1], relative to the row's largest dimension; the default is our choice.
 
     Returns:
         (n,) in [0, 1); NaN for a row of zeros. Independent normal dimensions give about 0.22 for D = 256.
@@ -58,8 +58,8 @@ def effective_dimensions(part: DeltaSet) -> dict[str, float]:
         p_d = mean of δ_id² over the action's pairs,   (Σ_d p_d)² / Σ_d p_d²
 
     Returns:
-        Action -> a number in [1, D]: m where m dimensions move equally and no other does. Actions that do not occur
-        or whose deltas are all 0 are absent.
+        Action -> a number in [1, D]: m where m dimensions move equally and no others. Actions that do not occur or
+        whose deltas are all 0 are absent.
     """
     energy, _ = group_means(part.delta.astype(np.float64) ** 2, part.labels, len(part.actions))  # (A, D)
     return {
@@ -76,9 +76,9 @@ def measure_sparsity(part: DeltaSet, threshold: float = NEAR_ZERO) -> dict[str, 
         "hoyer" and "near_zero_share": means over the pairs whose delta is not 0, in [0, 1] (see `hoyer` and
         `near_zero_share`); "threshold"; "effective_dimensions": see there; "profile": D numbers in [0, 1], the mean of
         |δ_d| over all pairs, in falling order, relative to the largest: which dimensions the split uses at all;
-        "profile_of_pairs": D numbers in [0, 1], the same within each pair before the mean is taken, which is steep
-        also where each action moves a few dimensions of its own; "zero_deltas": how many deltas are 0. None where all
-        are 0 or D = 1.
+        "profile_of_pairs": D numbers in [0, 1], the same sorted within each pair before the mean is taken, which is
+        steep also where each action moves a few dimensions of its own; "zero_deltas": number of deltas that are 0.
+        None where all are 0 or D = 1.
     """
     sizes = np.abs(part.delta.astype(np.float64))
     moved = sizes.max(axis=1, initial=0.0) > 0

@@ -9,14 +9,14 @@ two-way analysis of variance, summed over the D dimensions:
 SS(A + O) is what the least-squares fit "mean + effect of the action + effect of the object" explains, SS(cells) what
 the mean of each combination of action and object explains. Where the combinations are equally frequent
 SS(A + O) = SS(A) + SS(O). Where they are not, action and object explain some of the same variance, and the order in
-which they are fitted decides who gets it. Each then gets the mean over both orders (the average over orderings of
+which they are fitted decides which gets it. Each then gets the mean over both orders (the average over orderings of
 Lindeman, Merenda and Gold, 1980, which is the Shapley value):
 
     action = ½ [SS(A) + SS(A + O) - SS(O)],   object = ½ [SS(O) + SS(A + O) - SS(A)]
 
-All four are divided by SS(total): they sum to 1 and each is in [0, 1], but for the two halves above, which can fall
-below 0 where one factor hides the other. Where each action has an object of its own (as in a small compositional
-split) the two cannot be told apart and get equal shares.
+All four are divided by SS(total): they sum to 1 and each is in [0, 1], except the two above, which can fall below 0
+where one factor hides the other. Where each action has an object of its own (as in a small compositional split), the
+two factors cannot be distinguished and get equal shares.
 """
 
 from typing import Any
@@ -45,7 +45,7 @@ def variance_shares(rows: npt.NDArray[Any], actions: Ids, objects: Ids) -> dict[
     exact = rows.astype(np.float64)
     exact = exact - exact.mean(axis=0)
     total = float((exact**2).sum())
-    # Rounding of float32 rows alone gives about 1e-14 of their squares; variance as small as that means nothing.
+    # The rounding of float32 rows alone gives about 1e-14 of their squares; so small a variance means nothing.
     if total <= 1e-12 * float((rows.astype(np.float64) ** 2).sum()):
         return None
     cells, cell_actions, cell_objects = _cells(actions, objects)
@@ -61,7 +61,7 @@ def variance_shares(rows: npt.NDArray[Any], actions: Ids, objects: Ids) -> dict[
 
 
 def shares_by_chance(actions: Ids, objects: Ids) -> dict[str, float] | None:
-    """The mean shares of deltas that have nothing to do with action or object, for these numbers of pairs.
+    """The mean shares of deltas that do not depend on action or object, for these numbers of pairs.
 
     Combinations of few pairs fit noise: with two pairs in each, half of pure noise looks like a difference between
     combinations. Dealing the rows out at random gives each part the share degrees of freedom / (n - 1) on average.

@@ -1,4 +1,4 @@
-"""What each action was taken for, object by object: the errors of a split, where they happen."""
+"""Confusion by object: what each action of a split was recognised as."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..delta_set import DeltaSet, FloatArray
-from ..results import SPLIT_TITLES
+from ..results import split_title
 from .style import ERRORS, SEQUENTIAL, drawing, paired_order, save
 
-#: Rows that a picture shows at most; where there are more, only objects with errors are shown, and only the worst.
+#: The largest number of rows in a picture; where there are more, it shows only the objects with the most errors.
 MOST_ROWS = 30
 
 
@@ -22,7 +22,7 @@ class Confusion:
     Attributes:
         rows: r (object, true action) that occur, by object, then in the order of the columns.
         columns: c actions: those that occur or are predicted.
-        counts: (r, c) how often the row's pairs were taken for the column's action; every row sums to its pairs.
+        counts: (r, c) how often the row's pairs were recognised as the column's action; each row sums to its pairs.
     """
 
     rows: list[tuple[str, str]]
@@ -43,9 +43,9 @@ def confusion_by_object(deltas: DeltaSet) -> Confusion:
 
 
 def worst_objects(confusion: Confusion, most_rows: int = MOST_ROWS) -> Confusion:
-    """The objects with the most errors, as many as fit into so many rows, one at least; the order is kept.
+    """The objects with the most errors, at least one and as many as fit into so many rows, in the same order.
 
-    Nothing is left out where all rows fit, and no object without errors is kept where they do not.
+    Where all rows fit, none is left out; where they do not, objects without errors are.
     """
     if len(confusion.rows) <= most_rows:
         return confusion
@@ -63,7 +63,7 @@ def worst_objects(confusion: Confusion, most_rows: int = MOST_ROWS) -> Confusion
 
 
 def plot_confusion(deltas: DeltaSet, path: str | Path) -> Path:
-    """Draw the confusion by object of one split: shares of each row, the right answer framed.
+    """Draw the confusion by object of one split: shares of each row, with the right answer framed.
 
     Args:
         deltas: the split.
@@ -76,7 +76,7 @@ def plot_confusion(deltas: DeltaSet, path: str | Path) -> Path:
         ValueError: if the split is empty.
     """
     if len(deltas) == 0:
-        raise ValueError(f"split {deltas.split!r} has no pairs: there is nothing to confuse.")
+        raise ValueError(f"split {deltas.split!r} has no pairs, so there is no confusion to draw.")
     whole = confusion_by_object(deltas)
     confusion = worst_objects(whole)
     totals = confusion.counts.sum(axis=1)
@@ -97,7 +97,7 @@ def plot_confusion(deltas: DeltaSet, path: str | Path) -> Path:
         axes.set_yticks(range(len(labels)), labels)
         axes.tick_params(length=0)
         axes.set_xlabel("predicted action, % of the row; blue and framed: right, brown: wrong", labelpad=8)
-        title = f"{SPLIT_TITLES.get(deltas.split, deltas.split)}: object · action (number of pairs)"
+        title = f"{split_title(deltas.split)}: object · action (number of pairs)"
         if left_out:
             title += f"; the {len(names)} of {len(names) + left_out} objects with the most errors"
         axes.set_title(title, fontsize=11)

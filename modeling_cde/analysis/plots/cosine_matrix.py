@@ -1,7 +1,7 @@
-"""The cosines between actions: all of them as a heat map, and those of opposites against those of all other pairs.
+"""The cosines between actions: all of them as a matrix, and those of opposites against those of all other pairs.
 
-A picture of chosen pairs proves nothing about opposites. So the second panel shows every pair, and the heat map every
-number.
+A picture of selected pairs would prove nothing about opposites, so the second panel shows every pair, and the matrix
+every number.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import numpy as np
 
 from .style import DIVERGING, LINES, OTHER, drawing, paired_order, save
 
-#: More actions than this, and the numbers in the cells would not be legible.
+#: The numbers in the cells are not legible for more actions than this.
 MOST_NUMBERS = 16
 
 
@@ -32,7 +32,7 @@ def plot_cosines(measured: Mapping[str, Any], path: str | Path) -> Path:
     """
     names = list(measured["cosines"]["actions"])
     if not names:
-        raise ValueError("geometry holds no action: there is no cosine to draw.")
+        raise ValueError("the geometry has no action, so there is no cosine to draw.")
     pairs = [(row["action"], row["opposite"]) for row in (measured.get("opposites") or {}).get("pairs", [])]
     partner = {first: second for first, second in pairs} | {second: first for first, second in pairs}
     order = paired_order(names, partner)
@@ -68,7 +68,7 @@ def _draw_matrix(figure: Any, axes: Any, order: list[str], matrix: Any, partner:
             if partner.get(first) == second:
                 axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.8))
     title = "cosine between the mean deltas of two actions" + ("; framed: opposites" if partner else "")
-    figure.suptitle(title, fontsize=12)  # of the figure: the axes of few actions are narrower than it
+    figure.suptitle(title, fontsize=12)  # of the figure, because the axes of few actions are narrower than the title
     figure.colorbar(image, ax=axes, ticks=[-1, -0.5, 0, 0.5, 1], shrink=0.8, pad=0.02)
 
 

@@ -1,7 +1,7 @@
-"""A map of the deltas in two dimensions: colour says the action, the mark says the object.
+"""A map of the deltas in two dimensions: the colour shows the action, the mark the object.
 
-PCA keeps the lengths and the directions that vary most, and shows where "no change" lies. UMAP keeps neighbourhoods
-and no distances: gaps and sizes of its groups mean nothing. It is drawn where umap-learn is installed.
+PCA keeps lengths and the directions that vary most, and shows where "no change" is. UMAP keeps neighbourhoods but not
+distances: the gaps between its groups and their sizes mean nothing. It is drawn if umap-learn is installed.
 """
 
 from collections import Counter
@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..delta_set import DeltaSet
-from ..results import SPLIT_TITLES
+from ..extra import analysis_extra
+from ..results import split_title
 from .style import HUES, MARKERS, OTHER, action_colours, drawing, paired_order, save
 
 METHODS = ("pca", "umap")
-#: Rows that a map shows at most, evenly spaced: more would lie on top of each other.
+#: The largest number of rows in a map, evenly spaced: more would cover each other.
 MOST_ROWS = 2000
 
 Points = npt.NDArray[np.floating[Any]]
@@ -35,32 +36,28 @@ def pca(delta: Points) -> tuple[Points, Points, Points]:
         delta: (n, D).
 
     Returns:
-        The (n, 2) projections of the centred rows; (2,) where the delta 0 comes to lie; the (2,) shares of the variance
-        along them, in [0, 1]. Where rows vary along fewer than two directions, the rest is 0. Signs are fixed: of each
-        direction, the component of largest size is positive.
+        The (n, 2) projections of the centred rows; (2,) the projection of the delta 0; (2,) the shares of the variance
+        along the two directions, in [0, 1]. Where rows vary along fewer directions, the rest is 0. Signs are fixed: the
+        largest component of each direction is positive.
     """
-    mean = delta.mean(axis=0)
-    centred = (delta - mean).astype(np.float64)
-    _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
-    kept = np.zeros((2, delta.shape[1]))
-    kept[: min(2, len(directions))] = directions[:2]
-    largest = kept[np.arange(2), np.abs(kept).argmax(axis=1)]
-    kept *= np.where(largest < 0, -1, 1)[:, None]
-    total = float((sizes**2).sum())
-    shares = np.zeros(2)
-    if total > 0:
-        shares[: min(2, len(sizes))] = sizes[:2] ** 2 / total
-    return centred @ kept.T, -mean.astype(np.float64) @ kept.T, shares
+    with analysis_extra():
+        from sklearn.decomposition import PCA
+
+    rows = np.pad(delta.astype(np.float64), ((0, 0), (0, 1)))  # two directions exist even where D = 1
+    with np.errstate(invalid="ignore"):  # rows that do not vary have shares of 0 / 0
+        fitted = PCA(2, svd_solver="full").fit(rows)
+    origin = fitted.transform(np.zeros((1, rows.shape[1])))[0]
+    return fitted.transform(rows), origin, np.nan_to_num(fitted.explained_variance_ratio_)
 
 
 def umap(delta: Points) -> Points:
-    """UMAP of (n, D) deltas, by cosine distance, seeded: (n, 2). Needs umap-learn, and four rows."""
+    """UMAP of (n, D) deltas by cosine distance, with a fixed seed: (n, 2). Needs umap-learn and four rows."""
     import warnings
 
     from umap import UMAP
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says that a seed costs parallelism, and that few rows are few
+        warnings.simplefilter("ignore")  # that a seed prevents parallelism, and that there are few rows
         reducer = UMAP(
             n_neighbors=min(15, len(delta) - 1), min_dist=0.1, metric="cosine", init="random", random_state=0
         )
@@ -88,7 +85,7 @@ def plot_delta_map(deltas: DeltaSet, path: str | Path, method: str = "pca") -> P
     if len(deltas) < fewest:
         raise ValueError(f"split {deltas.split!r} has {len(deltas)} pairs; a map by {method} needs {fewest}.")
     if not np.isfinite(deltas.delta).all():
-        raise ValueError(f"split {deltas.split!r} has deltas that are not finite: there is no map of them.")
+        raise ValueError(f"split {deltas.split!r} has deltas that are not finite, so there is no map of them.")
     rows = np.unique(np.linspace(0, len(deltas) - 1, min(len(deltas), MOST_ROWS)).round().astype(int))
     origin = None
     if method == "pca":
@@ -105,9 +102,9 @@ def plot_delta_map(deltas: DeltaSet, path: str | Path, method: str = "pca") -> P
             axes.set(xlabel=labels[0], ylabel=labels[1])
             axes.spines[["top", "right"]].set_visible(False)
         else:
-            axes.set(xticks=[], yticks=[], xlabel="who is near whom means something here, distances do not")
+            axes.set(xticks=[], yticks=[], xlabel="neighbours are meaningful here, distances are not")
             axes.spines[:].set_color("#c8c8c8")
-        title = f"{SPLIT_TITLES.get(deltas.split, deltas.split)}: {len(rows)} deltas by {method.upper()}"
+        title = f"{split_title(deltas.split)}: {len(rows)} deltas by {method.upper()}"
         axes.set_title(title if origin is None else f"{title}; the cross is no change (δ = 0)")
         figure.legend(handles=actions, loc="outside lower left", ncol=2, title="action", alignment="left")
         figure.legend(handles=objects, loc="outside lower right", ncol=3, title="object", alignment="left")
@@ -115,20 +112,20 @@ def plot_delta_map(deltas: DeltaSet, path: str | Path, method: str = "pca") -> P
 
 
 def _draw_points(axes: Any, points: Points, deltas: DeltaSet, rows: Any) -> tuple[list[Any], list[Any]]:
-    """Scatter the points; the handles of the two legends."""
+    """Scatter the points and return the handles of the two legends."""
     from matplotlib.lines import Line2D
 
     actions = np.array(deltas.action_labels())[rows].tolist()
     objects = np.array(deltas.object_labels())[rows].tolist()
     shown = paired_order([name for name in deltas.actions if name in set(actions)], deltas.opposites)
-    # All actions of the model, so that an action has one colour in the maps of all splits, as long as colours suffice.
+    # All actions of the model, so that an action has the same colour in the maps of all splits, if colours suffice.
     coloured = (
         deltas.actions if len(deltas.actions) <= 2 * len(HUES) else [name for name, _ in Counter(actions).most_common()]
     )
     colours = action_colours(coloured, deltas.opposites)
     counts = Counter(objects)
     frequent = sorted(counts, key=lambda name: (-counts[name], name))
-    # As many marks as can be told apart; every other object is a small dot.
+    # As many marks as can be distinguished; every other object is a small dot.
     fits = len(frequent) <= len(MARKERS)
     markers = dict(zip(sorted(frequent) if fits else frequent[: len(MARKERS) - 1], MARKERS, strict=False))
     for action in shown:
@@ -161,6 +158,6 @@ def _draw_points(axes: Any, points: Points, deltas: DeltaSet, rows: Any) -> tupl
 
 
 def _edge(colour: str) -> str:
-    """The line around a mark: dark around a light colour, so that it stands out from the paper."""
+    """The line around a mark: dark around a light colour, so that the mark stands out from the paper."""
     lights = {light for _, light in HUES} | {OTHER}
     return "#303030" if colour in lights else "white"

@@ -1,23 +1,24 @@
 """How the accuracy depends on what a grid varied: heat maps for two numbers, curves for one, dots for names.
 
-Each picture shows the validation splits beside the test splits: a setting is to be chosen on the former, and the mark
-shows where that choice falls. The best value of a test split is never marked.
+Each picture shows the validation splits beside the test splits. Settings must be chosen on the validation splits, and a
+frame marks that choice; the best value of a test split is never marked.
 """
 
+import itertools
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..compare.pairing import Cell, Column, Row, Table, compare, describe_setting
-from ..results import RULES, Result, setting_value
+from ..compare.pairing import Cell, Column, Row, Table, compare
+from ..results import RULES, Result, describe_setting, setting_value
 from .style import LINES, MARKERS, SEQUENTIAL, drawing, save, tidy
 
 
 @dataclass(frozen=True)
 class SettingPicture:
-    """A picture with what it shows, for who cannot see it."""
+    """A picture with its alternative text and its caption."""
 
     path: Path
     alternative: str
@@ -25,7 +26,7 @@ class SettingPicture:
 
 
 def varied_settings(results: Sequence[Result]) -> tuple[list[str], list[str]]:
-    """Names of the settings that take more than one value: those of numbers, and those of anything else."""
+    """Names of the settings that take more than one value: the numeric ones, and all others."""
     values: dict[str, dict[str, Any]] = {}
     for result in results:
         for name, value in result.setting.items():
@@ -40,7 +41,7 @@ def _is_number(value: Any) -> bool:
 
 
 def plot_settings(results: Sequence[Result], folder: str | Path, rule: str = "selected") -> list[SettingPicture]:
-    """All pictures that the settings of some results allow.
+    """Draw the pictures that fit the settings of some results.
 
     Args:
         results: runs, as `load_results` gives them.
@@ -48,8 +49,8 @@ def plot_settings(results: Sequence[Result], folder: str | Path, rule: str = "se
         rule: "selected" or "last".
 
     Returns:
-        A heat map for each method where exactly two numbers vary, one curve picture where one varies, one of dots where
-        only names vary; nothing where nothing varies, or where there are more settings than a picture shows.
+        A heat map for each method where exactly two numbers vary, one picture of curves where one number varies, one
+        of dots where only names vary; nothing where nothing varies, or more settings than a picture can show.
     """
     numbers, names = varied_settings(results)
     splits = _splits(results)
@@ -59,9 +60,9 @@ def plot_settings(results: Sequence[Result], folder: str | Path, rule: str = "se
         return []
     if len(numbers) == 2 and not names:
         methods = dict.fromkeys(row.method for row in table.rows if set(numbers) <= set(row.setting))
-        return [_surface(table, columns, method, numbers, Path(folder), rule) for method in methods]
+        return [_heat_maps(table, columns, method, numbers, Path(folder), rule) for method in methods]
     if len(numbers) == 1 and len(names) <= 1:
-        return [_curve(table, columns, numbers[0], names, Path(folder), rule)]
+        return [_curves(table, columns, numbers[0], names, Path(folder), rule)]
     if not numbers and len(names) == 1:
         return [_dots(table, columns, names[0], Path(folder), rule)]
     return []
@@ -74,40 +75,42 @@ def _splits(results: Sequence[Result]) -> list[str]:
 
 
 def chosen_row(rows: Sequence[Row], columns: Sequence[Column]) -> Row | None:
-    """The row with the highest mean accuracy over the validation splits; no test split is looked at.
+    """The row with the highest mean accuracy over the validation splits; test splits are ignored.
 
     Args:
         rows: of one method.
         columns: of one rule.
 
     Returns:
-        The row, the first of equals; None without a validation split. Rows that lack one of the splits are not chosen.
+        The row, the first of equals; None without a validation split. Rows without one of the splits are not chosen.
     """
     validation = [column for column in columns if column.split.startswith("validation")]
     whole = [row for row in rows if validation and all(column in row.cells for column in validation)]
     return max(whole, key=lambda row: sum(row.cells[column].mean for column in validation), default=None)
 
 
-def _grid(columns: Sequence[Column]) -> tuple[list[list[Column]], int]:
-    """Columns in two lines, validation above test where both are there; and how many are in the longer line."""
+def _lines(columns: Sequence[Column]) -> list[list[Column]]:
+    """The columns in one or two lines of panels, validation above test."""
     lines = [[c for c in columns if c.split[:4] != "test"], [c for c in columns if c.split[:4] == "test"]]
-    lines = [line for line in lines if line]
-    return lines, max(map(len, lines))
+    return [line for line in lines if line]
 
 
 def _panels(figure: Any, columns: Sequence[Column], **options: Any) -> list[tuple[Any, Column]]:
-    """Axes for each column, validation above test; what stays empty is taken away."""
-    lines, width = _grid(columns)
-    axes = figure.subplots(len(lines), width, squeeze=False, **options)
+    """Titled axes for each column, validation above test; unused axes are removed."""
+    lines = _lines(columns)
+    axes = figure.subplots(len(lines), max(map(len, lines)), squeeze=False, **options)
+    panels = []
     for line, row in zip(axes, lines, strict=True):
-        for empty in line[len(row) :]:
-            empty.remove()
-    return [
-        (axis, column) for line, row in zip(axes, lines, strict=True) for axis, column in zip(line, row, strict=False)
-    ]
+        for axis, column in itertools.zip_longest(line, row):
+            if column is None:
+                axis.remove()
+                continue
+            axis.set_title(column.title, fontsize=11)
+            panels.append((axis, column))
+    return panels
 
 
-def _surface(
+def _heat_maps(
     table: Table, columns: Sequence[Column], method: str, names: Sequence[str], folder: Path, rule: str
 ) -> SettingPicture:
     """Heat maps with their numbers, a panel for each split; a validation split and its test split share one scale."""
@@ -116,7 +119,8 @@ def _surface(
     xs = sorted({row.setting[across] for row in rows})
     ys = sorted({row.setting[up] for row in rows})
     chosen = chosen_row(rows, columns)
-    lines, width = _grid(columns)
+    lines = _lines(columns)
+    width = max(map(len, lines))
     with drawing(max(8.0, (0.47 * len(xs) + 0.25) * width + 0.8), (0.4 * len(ys) + 0.8) * len(lines) + 0.4) as figure:
         panels = _panels(figure, columns, sharex=True, sharey=True)
         for axis, column in panels:
@@ -135,22 +139,16 @@ def _surface(
                 axis.add_patch(_frame(xs.index(chosen.setting[across]), ys.index(chosen.setting[up])))
             axis.set_xticks(range(len(xs)), [setting_value(value) for value in xs])
             axis.set_yticks(range(len(ys)), [setting_value(value) for value in ys])
-            axis.set_title(column.title, fontsize=11)
         figure.supxlabel(across.replace("_", " "), fontsize=11)
         figure.supylabel(up.replace("_", " "), fontsize=11)
         path = save(figure, folder, f"surface_{method}_{rule}")
     alternative = f"Heat maps of the accuracy of {rows[0].title} over {across} and {up}, a panel for each split."
-    told = [
-        f"{row.title}: "
-        + ", ".join(f"{c.title} {100 * row.cells[c].mean:.1f}" for c in columns if c in row.cells)
-        + "."
-        for row in table.rows
-        if not set(names) <= set(row.setting)
-    ]
-    caption = (
-        f"{rows[0].title}: {_caption(chosen, rule)} Darker is more accurate, on a scale of its own for each column."
-    )
-    return SettingPicture(path, alternative, " ".join([caption, *told]))
+    caption = f"{rows[0].title}: {_caption(chosen, rule)} Darker is more accurate; each column has its own scale."
+    for row in table.rows:
+        if not set(names) <= set(row.setting):
+            means = ", ".join(f"{c.title} {100 * row.cells[c].mean:.1f}" for c in columns if c in row.cells)
+            caption += f" {row.title}: {means}."
+    return SettingPicture(path, alternative, caption)
 
 
 def _kind(column: Column) -> tuple[str, str, str]:
@@ -173,12 +171,12 @@ def _frame(x: int, y: int) -> Any:
 def _caption(chosen: Row | None, rule: str) -> str:
     text = f"mean ± standard deviation over seeds in percent, checkpoint: {RULES[rule]}."
     if chosen is None:
-        return f"{text} There is no validation split, so no setting is marked: the best on a test split is no choice."
+        return f"{text} Without a validation split no setting is marked, because a test split must not choose one."
     where = describe_setting(chosen.setting)
-    return f"{text} Framed: {where}, the best mean over the validation splits; no test split chose it."
+    return f"{text} Framed: {where}, the best mean over the validation splits."
 
 
-def _curve(
+def _curves(
     table: Table, columns: Sequence[Column], name: str, categories: Sequence[str], folder: Path, rule: str
 ) -> SettingPicture:
     """Mean over the number with a band of one standard deviation and every seed; methods without it are level lines."""
@@ -190,7 +188,8 @@ def _curve(
             continue
         rest = {key: value for key, value in row.setting.items() if key in categories}
         inside.setdefault(row.title + (f", {describe_setting(rest)}" if rest else ""), []).append(row)
-    lines, width = _grid(columns)
+    lines = _lines(columns)
+    width = max(map(len, lines))
     values = sorted({row.setting[name] for rows in inside.values() for row in rows})
     with drawing(max(8.0, 2.6 * width), 2.5 * len(lines) + 0.9) as figure:
         panels = _panels(figure, columns, sharex=True)
@@ -201,7 +200,6 @@ def _curve(
                 if column in row.cells:
                     axis.axhline(100 * row.cells[column].mean, linestyle="--", color=LINES[position % len(LINES)])
             _scale(axis, values)
-            axis.set_title(column.title, fontsize=11)
             tidy(axis, "y")
         figure.supxlabel(name.replace("_", " "), fontsize=11)
         figure.supylabel("accuracy in percent", fontsize=11)
@@ -210,7 +208,7 @@ def _curve(
     alternative = f"Accuracy over {name}, a panel for each split and a line for each method, every seed a small mark."
     caption = f"Mean over seeds with one standard deviation; small marks are single runs; checkpoint: {RULES[rule]}."
     caption += f" Dashed: methods without {name}." if outside else ""
-    return SettingPicture(path, alternative, f"{caption} A value is to be chosen on the validation splits.")
+    return SettingPicture(path, alternative, f"{caption} Choose a value on the validation splits.")
 
 
 def _draw_curve(axis: Any, column: Column, name: str, rows: Sequence[Row], position: int) -> None:
@@ -232,7 +230,7 @@ def _draw_curve(axis: Any, column: Column, name: str, rows: Sequence[Row], posit
 
 
 def _scale(axis: Any, values: Sequence[float]) -> None:
-    """A logarithmic axis where the values span more than a factor of eight, as temperatures and numbers of pairs do."""
+    """A logarithmic axis for values that span more than a factor of eight, such as temperatures."""
     if values[0] > 0 and values[-1] / values[0] > 8:
         axis.set_xscale("log")
         axis.minorticks_off()
@@ -250,9 +248,10 @@ def _legend(figure: Any, axis: Any, marked: Sequence[str], dashed: Sequence[str]
 
 
 def _dots(table: Table, columns: Sequence[Column], name: str, folder: Path, rule: str) -> SettingPicture:
-    """A dot for each run, a bar at the mean. Values or methods are the lines, whichever are more, the others colours.
+    """A dot for each run, a bar at the mean.
 
-    Methods without the setting are dashed lines.
+    The lines of a panel are the values or the methods, whichever are more, and the colours are the others. Methods
+    without the setting are dashed lines.
     """
     rows = [row for row in table.rows if name in row.setting]
     outside = [row for row in table.rows if name not in row.setting]
@@ -260,7 +259,8 @@ def _dots(table: Table, columns: Sequence[Column], name: str, folder: Path, rule
     methods = list(dict.fromkeys(row.title for row in rows))
     by_value = len(values) >= len(methods)
     heights, colours = (values, methods) if by_value else (methods, values)
-    lines, width = _grid(columns)
+    lines = _lines(columns)
+    width = max(map(len, lines))
     line_height = max(0.3, 0.17 * len(colours) + 0.1)
     with drawing(max(8.0, 2.1 * width + 2.0), (line_height * len(heights) + 0.9) * len(lines) + 0.8) as figure:
         panels = _panels(figure, columns, sharey=True)
@@ -283,13 +283,12 @@ def _dots(table: Table, columns: Sequence[Column], name: str, folder: Path, rule
                     axis.axvline(100 * row.cells[column].mean, linestyle="--", color=LINES[position % len(LINES)])
             axis.set_yticks(range(len(heights)), [_short(text) for text in heights])
             axis.set_ylim(len(heights) - 0.5, -0.5)
-            axis.set_title(column.title, fontsize=11)
             tidy(axis, "x")
         figure.supxlabel("accuracy in percent", fontsize=11)
         _legend(figure, panels[0][0], colours, [row.title for row in outside])
         path = save(figure, folder, f"dots_{name}_{rule}")
     alternative = f"Accuracy for each {name} and method, a panel for each split, a dot for each run, a bar at the mean."
-    caption = f"A dot is a run, a bar the mean over seeds; checkpoint: {RULES[rule]}; every panel has its own scale."
+    caption = f"A dot is a run, a bar the mean over seeds; checkpoint: {RULES[rule]}; each panel has its own scale."
     return SettingPicture(path, alternative, caption)
 
 

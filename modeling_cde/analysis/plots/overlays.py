@@ -1,4 +1,4 @@
-"""Some pairs as the model saw them: before, after, and in patch mode the patches that it kept."""
+"""Example pairs as the model saw them: before, after, and in patch mode the patches that it kept."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,13 +35,14 @@ def patch_squares(indices: Sequence[int], grid: tuple[int, int], size: tuple[int
 
 
 def plot_examples(examples: Examples, deltas: Mapping[str, DeltaSet], split: str, path: str | Path) -> Path:
-    """Draw the examples of one split: before | after, and in patch mode | the kept patches; wrong ones bold, "→ said".
+    """Draw the examples of one split: before | after, and in patch mode | the kept patches.
 
-    A kept patch is framed solid where it touches the target's box and dashed where it does not; the rest is dimmed.
+    Wrong predictions are bold and follow an arrow. The frame of a kept patch is solid where the patch touches the
+    target's box and dashed where it does not; the rest of the picture is dimmed.
 
     Args:
         examples: the examples of a run.
-        deltas: its splits by name, from which come what was predicted and which patches were kept.
+        deltas: the splits of the run by name, which hold the predictions and the kept patches.
         split: the split to show.
         path: name of the picture, ending in .png.
 
@@ -129,6 +130,6 @@ def _draw_legend(figure: Any, part: DeltaSet) -> None:
     else:
         handles = [
             Patch(fill=False, edgecolor=IN_BOX, linewidth=1.6, label="kept patch, touches the target's box"),
-            Patch(fill=False, edgecolor=OUTSIDE, linewidth=1.6, linestyle="--", label="kept patch, outside of it"),
+            Patch(fill=False, edgecolor=OUTSIDE, linewidth=1.6, linestyle="--", label="kept patch, outside the box"),
         ]
     figure.legend(handles=handles, loc="outside lower center", ncol=2)

@@ -1,18 +1,18 @@
-"""How far a model can be believed: accuracy against confidence, bin by bin."""
+"""The reliability diagram: accuracy against confidence, bin by bin."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..results import SPLIT_TITLES
+from ..results import split_title
 from .style import LINES, MARKERS, drawing, save, tidy
 
-#: A bin of fewer pairs than this is drawn hollow: its accuracy is little more than chance.
+#: A bin with fewer pairs than this is drawn hollow, because its accuracy is mostly chance.
 FEW_PAIRS = 10
 
 
 def plot_reliability(splits: Mapping[str, Mapping[str, Any]], path: str | Path) -> Path:
-    """Draw the reliability diagram of some splits: above the diagonal a model is not sure enough, below too sure.
+    """Draw the reliability diagram of some splits: above the diagonal a model is underconfident, below overconfident.
 
     Args:
         splits: name -> what `geometry.json` holds of the split: `calibration` with `ece` and `bins` of "n",
@@ -26,7 +26,7 @@ def plot_reliability(splits: Mapping[str, Mapping[str, Any]], path: str | Path) 
         ValueError: if there is no split.
     """
     if not splits:
-        raise ValueError("there is no split whose calibration could be drawn.")
+        raise ValueError("there is no split with a calibration to draw.")
     path = Path(path)
     with drawing(8.0, 4.4) as figure:
         axes = figure.subplots()
@@ -38,7 +38,7 @@ def plot_reliability(splits: Mapping[str, Mapping[str, Any]], path: str | Path) 
             axes.plot(*_points(many), color=colour, linewidth=1.2, zorder=2)
             axes.scatter(*_points(many), marker=marker, s=44, color=colour, zorder=3)
             axes.scatter(*_points(few), marker=marker, s=30, facecolor="none", edgecolor=colour, linewidth=0.8)
-            label = f"{SPLIT_TITLES.get(split, split)}: ECE {calibration['ece']:.3f}"
+            label = f"{split_title(split)}: ECE {calibration['ece']:.3f}"
             axes.plot([], [], color=colour, marker=marker, markersize=6.5, linewidth=1.2, label=label)
         axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.05))
         axes.set_title(f"accuracy against confidence (hollow: fewer than {FEW_PAIRS} pairs)")

@@ -1,11 +1,12 @@
 """All pictures of a run, as files and as parts of its report.
 
-A picture that cannot be drawn (too few pairs, deltas that are not finite) does not cost the others: its reason is kept
-and shown in its place.
+A picture that cannot be drawn (too few pairs, deltas that are not finite) does not prevent the others; the report shows
+the reason in its place.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..delta_set import DeltaSet, Examples
-from ..page import Picture, as_data_uri
+from ..page import Picture, Section, Table, as_data_uri
 from ..results import SPLIT_TITLES
 from .confusion import plot_confusion
 from .cosine_matrix import plot_cosines
@@ -24,16 +25,16 @@ from .reliability import plot_reliability
 from .sparsity_profile import plot_sparsity
 
 PICTURES_FOLDER = "pictures"
-#: Larger than this, a page holds the PNG and not the SVG.
+#: A page holds the PNG of a picture whose SVG is larger than this.
 LARGEST_SVG = 500_000
 
-_OF_EXAMPLES = "Pairs as the model saw them. Bold: taken for the action behind the arrow."
-_OF_CONFUSION = "How each action was taken, object by object, in % of the row's pairs. Framed: right."
-_OF_PCA = (
-    "Projection on the two directions of most variance. Colour: action, opposites share a hue. Mark: object. Groups by "
-    "colour mean invariance; groups by mark mean that the object shows in the delta."
-)
-_OF_UMAP = "Neighbourhoods among the same deltas. Distances between groups, and their sizes, mean nothing."
+_OF_EXAMPLES = "Pairs as the model saw them. Bold: mistaken for the action after the arrow."
+_OF_CONFUSION = "What each action was recognised as, object by object, in % of the row's pairs. Framed: right."
+_OF_MAPS = {
+    "pca": "Projection on the two directions of largest variance. Colour: action; opposites share a hue. Mark: object. "
+    "Groups by colour mean invariance; groups by mark mean that the object shows in the delta.",
+    "umap": "Neighbourhoods of the same deltas. The distances between groups and their sizes mean nothing.",
+}
 _OF_SPARSITY = (
     "Left: mean size of each dimension, sorted; the faster it falls, the fewer dimensions the split uses. Right: how "
     "many dimensions carry each action (participation ratio)."
@@ -42,13 +43,13 @@ _OF_SPARSITY = (
 
 @dataclass
 class Pictures:
-    """What was drawn of a run.
+    """The pictures of a run.
 
     Attributes:
         of: topic -> its pictures; topics are "training", "examples", "confusion", "cosines", "map", "sparsity" and
             "reliability".
         paths: the PNG files.
-        missing: topic -> why pictures of it are not there.
+        missing: topic -> why pictures of it are missing.
         progress: a bar that counts the pictures, or None.
     """
 
@@ -58,7 +59,7 @@ class Pictures:
     progress: Any = None
 
     def draw(self, topic: str, alternative: str, caption: str, plot: Callable[[], Path]) -> None:
-        """Draw one picture and keep it, or keep why it could not be drawn."""
+        """Draw one picture and keep it, or keep the reason why it could not be drawn."""
         try:
             path = plot()
         except ValueError as error:
@@ -70,9 +71,15 @@ class Pictures:
         self.of.setdefault(topic, []).append(Picture(_embedded(path), alternative, caption))
 
     def leave_out(self, topic: str, reason: str) -> None:
-        """Keep why a picture is not there; a reason counts once."""
+        """Keep the reason why a picture is missing; a reason counts once."""
         if reason not in self.missing.setdefault(topic, []):
             self.missing[topic].append(reason)
+
+    def section(self, title: str, topic: str, text: str = "", tables: Sequence[Table] = (), level: int = 3) -> Section:
+        """A section of a report with the pictures of a topic, or with the reasons why they are missing."""
+        drawn, missing = self.of.get(topic, ()), self.missing.get(topic, ())
+        shown = text and (tables or drawn or missing)
+        return Section(title, [text] if shown else [], tables, drawn, notes=missing, level=level)
 
 
 def shown_splits(names: Mapping[str, Any]) -> list[str]:
@@ -82,7 +89,7 @@ def shown_splits(names: Mapping[str, Any]) -> list[str]:
 
 
 def tests_first(names: Iterable[str]) -> list[str]:
-    """The splits in the order in which a reader looks for them."""
+    """The splits with the test splits first, as a reader looks for them."""
     return sorted(names, key=lambda name: not name.startswith("test"))
 
 
@@ -100,7 +107,7 @@ def draw_pictures(
         sets: its splits by name.
         examples: its example pairs, or None.
         geometry: what `geometry.json` holds, or None where it could not be measured.
-        with_umap: whether to draw the maps by UMAP, too, where umap-learn is installed. They take longest.
+        with_umap: whether to draw the UMAP maps, too, if umap-learn is installed. They take longest.
 
     Returns:
         The pictures, ready for a page, and what is missing.
@@ -111,58 +118,50 @@ def draw_pictures(
         alternative = "Terms of the loss over the training steps, and accuracy on the validation splits."
         pictures.draw("training", alternative, "", lambda: plot_training_curve(run, folder / "training_curve.png"))
     else:
-        pictures.leave_out("training", f"There is no {STATE_FILE}, so there is no training curve.")
+        pictures.leave_out("training", f"The run has no {STATE_FILE}, so there is no training curve.")
+    methods = ["pca", "umap"] if with_umap and has_umap() else ["pca"]
     measured = {} if geometry is None else geometry["splits"]
     for split in shown_splits(sets):
-        _draw_split(pictures, folder, split, sets, examples, measured.get(split), with_umap)
+        if examples is not None and examples_of(examples, split):
+            path = folder / f"examples_{split}.png"
+            caption = f"{title_of(split)}. {_OF_EXAMPLES}"
+            plot = partial(plot_examples, examples, sets, split, path)
+            pictures.draw("examples", f"{title_of(split)}: {_describe_examples(examples, sets[split])}", caption, plot)
+        _draw_split(pictures, folder, sets[split], measured.get(split), methods)
+    if not with_umap:
+        pictures.leave_out("map", "The UMAP maps were switched off.")
+    elif not has_umap():
+        pictures.leave_out("map", "UMAP maps need umap-learn: pip install 'modeling-cde[umap]'.")
     shown = {name: measured[name] for name in shown_splits(measured)}
     if shown:
-        alternative = f"Sparsity profiles and effective dimensions by action, of {', '.join(shown)}."
+        alternative = f"Sparsity profiles and effective dimensions by action of {', '.join(shown)}."
         pictures.draw("sparsity", alternative, _OF_SPARSITY, lambda: plot_sparsity(shown, folder / "sparsity.png"))
         errors = ", ".join(f"{name} {values['calibration']['ece']:.3f}" for name, values in shown.items())
         alternative = f"Accuracy against confidence. Expected calibration errors: {errors}."
-        caption = "On the dotted line confidence is accuracy; below it the model is too sure, above it not sure enough."
+        caption = (
+            "Dotted: confidence equals accuracy. Below the line the model is overconfident, above it underconfident."
+        )
         pictures.draw("reliability", alternative, caption, lambda: plot_reliability(shown, folder / "reliability.png"))
     pictures.progress.close()
     return pictures
 
 
 def _draw_split(
-    pictures: Pictures,
-    folder: Path,
-    split: str,
-    sets: Mapping[str, DeltaSet],
-    examples: Examples | None,
-    measured: Mapping[str, Any] | None,
-    with_umap: bool,
+    pictures: Pictures, folder: Path, part: DeltaSet, measured: Mapping[str, Any] | None, methods: Sequence[str]
 ) -> None:
-    part, title = sets[split], title_of(split)
-    if examples is not None and examples_of(examples, split):
-        alternative = f"{title}: {_describe_examples(examples, part)}"
-        path = folder / f"examples_{split}.png"
-        pictures.draw(
-            "examples", alternative, f"{title}. {_OF_EXAMPLES}", lambda: plot_examples(examples, sets, split, path)
-        )
-    alternative = f"{title}: {_describe_errors(part)}"
-    caption = f"{title}. {_OF_CONFUSION}"
+    split, title = part.split, title_of(part.split)
+    alternative, caption = f"{title}: {_describe_errors(part)}", f"{title}. {_OF_CONFUSION}"
     pictures.draw("confusion", alternative, caption, lambda: plot_confusion(part, folder / f"confusion_{split}.png"))
     if measured is not None:
-        caption = f"{title}. Every pair of actions, as a number and as a mark."
+        caption = f"{title}. Each pair of actions, as a number and as a mark."
         alternative = f"{title}: {_describe_cosines(measured)}"
         path = folder / f"cosines_{split}.png"
         pictures.draw("cosines", alternative, caption, lambda: plot_cosines(measured, path))
     alternative = f"{title}: deltas in the plane, coloured by action, marked by object; the numbers are in the tables."
-    pictures.draw(
-        "map", alternative, f"{title}, PCA. {_OF_PCA}", lambda: plot_delta_map(part, folder / f"map_pca_{split}.png")
-    )
-    if not with_umap:
-        pictures.leave_out("map", "Maps by UMAP were not asked for.")
-    elif not has_umap():
-        pictures.leave_out("map", "Maps by UMAP need umap-learn: pip install 'modeling-cde[umap]'.")
-    else:
-        path = folder / f"map_umap_{split}.png"
+    for method in methods:
+        caption = f"{title}, {method.upper()}. {_OF_MAPS[method]}"
         pictures.draw(
-            "map", alternative, f"{title}, UMAP. {_OF_UMAP}", lambda: plot_delta_map(part, path, method="umap")
+            "map", alternative, caption, partial(plot_delta_map, part, folder / f"map_{method}_{split}.png", method)
         )
 
 
@@ -172,7 +171,7 @@ def title_of(split: str) -> str:
 
 
 def _embedded(path: Path) -> str:
-    """The SVG of a picture, sharp at any size; its PNG where the SVG is large."""
+    """The SVG of a picture, which is sharp at any size, or its PNG where the SVG is large."""
     svg = path.with_suffix(".svg")
     return as_data_uri(svg if svg.stat().st_size <= LARGEST_SVG else path)
 
@@ -194,13 +193,13 @@ def _describe_errors(part: DeltaSet) -> str:
         kind = (part.actions[part.labels[i]], objects[i], part.actions[part.predictions[i]])
         kinds[kind] = kinds.get(kind, 0) + 1
     worst = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))[:3]
-    named = "; ".join(f"{action} {thing} taken for {said}, {count} times" for (action, thing, said), count in worst)
+    named = "; ".join(f"{action} {thing} mistaken for {said}, {count} times" for (action, thing, said), count in worst)
     return f"confusion by object; {len(wrong)} of {len(part)} pairs are wrong. Most often: {named}."
 
 
 def _describe_cosines(measured: Mapping[str, Any]) -> str:
     opposites = measured["opposites"]
     if opposites is None:
-        return "cosines between the mean deltas of all pairs of actions; no two opposites occur."
+        return "cosines between the mean deltas of all pairs of actions; there are no opposite actions."
     pairs = ", ".join(f"{row['action']} and {row['opposite']} {row['cosine']:.2f}" for row in opposites["pairs"])
     return f"cosines between the mean deltas of all pairs of actions. Opposites: {pairs}."

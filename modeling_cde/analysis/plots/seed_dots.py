@@ -1,18 +1,19 @@
-"""The main picture of a comparison: every run as a dot, so that means of three seeds are not taken for more."""
+"""The main picture of a comparison: every run as a dot, so that a mean of three seeds does not look like more."""
 
 import textwrap
 from pathlib import Path
 from typing import Any
 
-from ..compare.pairing import Column, Row, Table, describe_setting
-from ..results import RULES
+from ..compare.pairing import Column, Difference, Row, Table
+from ..results import RULES, describe_setting
 from .style import LINES, drawing, save, tidy
 
 # The rules side by side within a row: filled above for the validation-selected checkpoint, hollow below for the last.
 _STYLE = {
-    "selected": {"marker": "o", "facecolors": LINES[0], "edgecolors": LINES[0], "offset": -0.14},
-    "last": {"marker": "o", "facecolors": "white", "edgecolors": LINES[1], "offset": 0.14},
+    "selected": {"marker": "o", "facecolors": LINES[0], "edgecolors": LINES[0]},
+    "last": {"marker": "o", "facecolors": "white", "edgecolors": LINES[1]},
 }
+_OFFSET = {"selected": -0.14, "last": 0.14}
 _LABEL_WIDTH = 24  # characters of a row's name in one line
 
 
@@ -22,7 +23,7 @@ def plot_seeds(table: Table, folder: str | Path, name: str = "accuracy") -> Path
     Args:
         table: from `compare`, with at least one column.
         folder: where `<name>.png` and `<name>.svg` go.
-        name: of the files.
+        name: name of the files.
 
     Returns:
         The path of the PNG.
@@ -74,27 +75,23 @@ def _plot(table: Table, folder: str | Path, name: str, differences: bool) -> Pat
 
 def _draw(panel: Any, row: Row, column: Column, place: int, differences: bool) -> None:
     cell = row.cells.get(column)
-    if cell is None or (differences and cell.difference is None):
+    shown = cell.difference if differences and cell is not None else cell
+    if shown is None:
         return
-    style = dict(_STYLE[column.rule])
-    height = place + float(style.pop("offset"))  # type: ignore[arg-type]
-    values = cell.difference.by_seed if differences and cell.difference is not None else cell.by_seed
-    centre = cell.difference.mean if differences and cell.difference is not None else cell.mean
+    height, style = place + _OFFSET[column.rule], _STYLE[column.rule]
     colour = style["edgecolors"]
-    if differences and cell.difference is not None and cell.difference.interval is not None:
-        interval = cell.difference.interval
-        panel.plot([100 * interval.low, 100 * interval.high], [height, height], color=colour, linewidth=1.5)
-    panel.plot([100 * centre] * 2, [height - 0.12, height + 0.12], color=colour, linewidth=2.2)
-    panel.scatter(
-        [100 * value for value in values.values()], [height] * len(values), s=22, linewidths=1.2, zorder=3, **style
-    )
+    if isinstance(shown, Difference) and shown.interval is not None:
+        ends = [100 * shown.interval.low, 100 * shown.interval.high]
+        panel.plot(ends, [height, height], color=colour, linewidth=1.5)
+    panel.plot([100 * shown.mean] * 2, [height - 0.12, height + 0.12], color=colour, linewidth=2.2)
+    values = [100 * value for value in shown.by_seed.values()]
+    panel.scatter(values, [height] * len(values), s=22, linewidths=1.2, zorder=3, **style)
 
 
 def _legend(figure: Any, panel: Any, table: Table, differences: bool) -> None:
     handles = []
     for rule in dict.fromkeys(column.rule for column in table.columns):
-        style = {key: value for key, value in _STYLE[rule].items() if key != "offset"}
-        handles.append(panel.scatter([], [], s=22, linewidths=1.2, label=f"{RULES[rule]}, one seed", **style))
+        handles.append(panel.scatter([], [], s=22, linewidths=1.2, label=f"{RULES[rule]}, one seed", **_STYLE[rule]))
     handles += panel.plot([], [], color="#57606a", linewidth=2.2, marker="|", linestyle="none", label="mean over seeds")
     if differences:
         handles += panel.plot([], [], color="#57606a", linewidth=1.5, label="bootstrap interval")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..results import SPLIT_TITLES
+from ..results import split_title
 from .style import LINES, MARKERS, drawing, paired_order, save, tidy
 
 
@@ -13,8 +13,8 @@ def plot_sparsity(splits: Mapping[str, Mapping[str, Any]], path: str | Path) -> 
 
     Args:
         splits: name -> what `geometry.json` holds of the split: `sparsity` with `profile` (D falling values in [0, 1]),
-            `threshold` and `effective_dimensions` (action -> number in [1, D]), and `dimensions` (D). Splits whose
-            `sparsity` is None, as that of collapsed deltas, are left out.
+            `threshold` and `effective_dimensions` (action -> number in [1, D]), and `dimensions` (D). Splits without a
+            sparsity, such as those of collapsed deltas, are left out.
         path: name of the picture, ending in .png.
 
     Returns:
@@ -25,7 +25,7 @@ def plot_sparsity(splits: Mapping[str, Mapping[str, Any]], path: str | Path) -> 
     """
     splits = {name: measured for name, measured in splits.items() if measured.get("sparsity")}
     if not splits:
-        raise ValueError("there is no split whose sparsity could be drawn.")
+        raise ValueError("there is no split with a sparsity to draw.")
     order: list[str] = []
     for measured in splits.values():
         order += [name for name in measured["sparsity"]["effective_dimensions"] if name not in order]
@@ -35,9 +35,7 @@ def plot_sparsity(splits: Mapping[str, Mapping[str, Any]], path: str | Path) -> 
         left, right = figure.subplots(1, 2)
         for (split, measured), colour, marker in zip(splits.items(), LINES, MARKERS, strict=False):
             profile = measured["sparsity"]["profile"]
-            left.plot(
-                range(1, len(profile) + 1), profile, color=colour, label=SPLIT_TITLES.get(split, split), linewidth=1.8
-            )
+            left.plot(range(1, len(profile) + 1), profile, color=colour, label=split_title(split), linewidth=1.8)
             effective = measured["sparsity"]["effective_dimensions"]
             drawn = [(effective[name], i) for i, name in enumerate(order) if effective.get(name) is not None]
             if drawn:

@@ -1,7 +1,7 @@
-"""How every picture looks: colours, marks, type, sizes, and the two files that it is written to.
+"""The look of every picture: colours, marks, type and sizes, and the two files that it is written to.
 
-Sizes are for a page 800 px wide: a figure 8 inches wide has its text at 11 points there, 15 px. The PNG has twice as
-many pixels, the SVG any number; both are the same bytes whenever they are drawn from the same numbers.
+Sizes are for a page 800 px wide, where the text of a figure 8 inches wide has 11 points, 15 px. The PNG has twice as
+many pixels. PNG and SVG are the same bytes whenever they are drawn from the same numbers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,27 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ...whole_files import write_whole
-from ..page import as_data_uri
+from ..extra import analysis_extra
 
-__all__ = [
-    "DIVERGING",
-    "ERRORS",
-    "HUES",
-    "LINES",
-    "MARKERS",
-    "OTHER",
-    "SEQUENTIAL",
-    "action_colours",
-    "as_data_uri",
-    "drawing",
-    "paired_order",
-    "save",
-    "tidy",
-]
-
-#: Six hues, each dark and light: opposite actions share a hue. Searched for so that the twelve stay apart: with normal
-#: vision and with full protanopia, deuteranopia and tritanopia (simulated as by Machado, Oliveira and Fernandes 2009)
-#: the two closest are at least 19 apart in CIELAB, further than in the first six of Okabe and Ito's palette.
+#: Six hues, each dark and light: opposite actions share a hue. Chosen so that all twelve can be distinguished: with
+#: normal vision and with full protanopia, deuteranopia and tritanopia (simulated as by Machado, Oliveira and Fernandes
+#: 2009) the closest two are at least 19 apart in CIELAB, more than the first six of Okabe and Ito's palette.
 HUES: tuple[tuple[str, str], ...] = (
     ("#063fa2", "#19a0ff"),
     ("#762109", "#dc721b"),
@@ -41,12 +25,12 @@ HUES: tuple[tuple[str, str], ...] = (
 )
 #: For lines and bars, strongest first.
 LINES: tuple[str, ...] = ("#063fa2", "#dc721b", "#05705d", "#711265", "#19a0ff", "#987a43", "#201e19", "#9fa2a9")
-#: For what gets no colour of its own.
+#: For everything without a colour of its own.
 OTHER = "#e3e3e3"
-#: Told apart by their outline; in scatter plots and lines.
+#: Marks of scatter plots and lines, distinguished by their outline.
 MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h")
 
-#: -1 to 1: purple, white, brown; both sides equally dark, so that grey print shows the size of a value.
+#: -1 to 1: purple, white, brown; both ends are equally dark, so that a grey print shows the size of a value.
 DIVERGING = "PuOr_r"
 #: 0 to 1: white to blue.
 SEQUENTIAL = "Blues"
@@ -75,9 +59,9 @@ _RC: dict[str, Any] = {
 
 @contextmanager
 def drawing(width: float = 8.0, height: float = 4.5) -> Iterator[Any]:
-    """A new, empty `matplotlib.figure.Figure`, to be drawn on and saved inside of the `with`.
+    """A new, empty `matplotlib.figure.Figure` to draw on and save inside the `with`.
 
-    No display is needed, and nothing global is changed: figures do not go through pyplot.
+    It needs no display and changes nothing global, because figures do not go through pyplot.
 
     Args:
         width: in inches; 8 fills a page of 800 px.
@@ -86,14 +70,9 @@ def drawing(width: float = 8.0, height: float = 4.5) -> Iterator[Any]:
     Raises:
         ModuleNotFoundError: if Matplotlib is not installed.
     """
-    try:
+    with analysis_extra():
         import matplotlib
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "Pictures are drawn with Matplotlib, which is not installed: pip install 'modeling-cde[analysis]'."
-        ) from error
-    from matplotlib.figure import Figure
-
+        from matplotlib.figure import Figure
     with matplotlib.rc_context(_RC):
         yield Figure(figsize=(width, height), layout="constrained")
 
@@ -104,7 +83,7 @@ def save(figure: Any, folder: str | Path, name: str) -> Path:
     Args:
         figure: a Matplotlib figure.
         folder: made if absent.
-        name: of the two files, without an ending; a slash in it becomes an underscore.
+        name: name of the two files, without an ending; slashes become underscores.
 
     Returns:
         The path of the PNG; the SVG lies beside it.
@@ -121,7 +100,7 @@ def save(figure: Any, folder: str | Path, name: str) -> Path:
 
 
 def tidy(axes: Any, grid: str | None = "both") -> None:
-    """Take the frame's top and right away and draw a faint grid.
+    """Remove the top and right of the frame and draw a faint grid.
 
     Args:
         axes: Matplotlib axes.
@@ -140,7 +119,7 @@ def action_colours(actions: Sequence[str], opposites: Mapping[str, str] | None =
         opposites: action -> its opposite; actions without one are absent.
 
     Returns:
-        Action -> colour, in the order of `actions`. There are twelve; who comes too late is `OTHER`, a pale grey.
+        Action -> colour, in the order of `actions`. There are twelve; further actions get `OTHER`, a pale grey.
     """
     partner = opposites or {}
     hues = list(HUES)
@@ -157,7 +136,7 @@ def action_colours(actions: Sequence[str], opposites: Mapping[str, str] | None =
 
 
 def paired_order(actions: Sequence[str], opposites: Mapping[str, str] | None = None) -> list[str]:
-    """Actions with each opposite right behind its partner; those without one come last."""
+    """The actions with opposites side by side; those without an opposite come last."""
     partner = opposites or {}
     ordered: list[str] = []
     for action in actions:

@@ -24,11 +24,11 @@ def test_runs_that_agree_give_no_sentence():
     ("changes", "said"),
     [
         ({"manifests": {"single_comp": "c" * 64}}, "Not the same pairs"),
-        ({"manifests": {}}, "No manifest of a split is recorded for other"),
+        ({"manifests": {}}, "No split manifest is recorded for other"),
         ({"commit": "fedcba9"}, "commit is not the same for all runs. abc1234: cde-both-seed0; fedcba9: other"),
         ({"machine": {"cpu": "a processor", "cores": 2, "device": "NVIDIA H100"}}, "NVIDIA H100: other"),
         ({"training": training(1, learning_rate=0.01)}, "differ in learning_rate"),
-        ({"uncommitted": ["train.py"]}, "not committed (train.py): other"),
+        ({"uncommitted": ["train.py"]}, "uncommitted changes (train.py): other"),
         ({"geometry_problem": "ValueError: no deltas"}, "other has no geometry: ValueError: no deltas."),
         ({"training": training(1) | {"pairs_used_twice": {"test_comp": 7}}}, "7 of test_comp"),
     ],
@@ -58,7 +58,7 @@ def test_a_checkpoint_that_a_test_split_chose_is_the_first_thing_said():
     wrong = record("cde", 1)
     wrong["selected"]["criterion"] = "eval_test_comp_accuracy"
     found = disagreements(results(record("cde", 0), wrong))
-    assert found[0] == "Chosen by a test split, so no measure of anything: cde-both-seed1."
+    assert found[0] == "Chosen by a test split, so the scores are not valid: cde-both-seed1."
     assert any("criterion of selection is not the same" in sentence for sentence in found)
 
 

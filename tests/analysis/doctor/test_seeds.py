@@ -10,7 +10,7 @@ from modeling_cde.analysis.doctor import findings
 from modeling_cde.analysis.doctor.diagnosis import examine_runs
 from modeling_cde.analysis.doctor.seeds import as_result, group_by_seed
 
-KEPT = Path(__file__).parents[2] / "benchmarks" / "results" / "rooms"
+KEPT = Path(__file__).parents[3] / "benchmarks" / "results" / "rooms"
 
 
 def result(seed, accuracy, method="cde", **more):

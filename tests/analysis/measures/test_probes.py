@@ -1,4 +1,6 @@
-"""The linear probe is scikit-learn's, tested on rows it has not seen, and tells leaks from what the action tells."""
+"""The linear probe follows its formula, is tested on rows it has not seen, and tells leaks from the action."""
+
+import sys
 
 import numpy as np
 import pytest
@@ -6,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
+from modeling_cde.analysis.measures import probes
 from modeling_cde.analysis.measures.probes import (
-    accuracy_within_actions,
     best_guess,
-    fit_linear_probe,
     measure_probe,
     measure_probes,
     probe_accuracy,
+    probe_scores,
     rows_within_actions,
     stratified_folds,
 )
@@ -24,36 +26,57 @@ def blobs(rng, n, classes, dimensions, spread=1.0):
     return rng.normal(size=(classes, dimensions))[targets] * spread + rng.normal(size=(n, dimensions)), targets
 
 
+def formula_scores(rows, targets, new_rows, shrinkage):
+    """The formula at the head of the module, with an inverse and a loop over classes."""
+    n, dimensions = rows.shape
+    classes = np.unique(targets)
+    centroids = np.array([rows[targets == c].mean(axis=0) for c in classes])
+    within = sum((rows[targets == c] - m).T @ (rows[targets == c] - m) for c, m in zip(classes, centroids, strict=True))
+    within = within / n
+    sigma = (1 - shrinkage) * within + shrinkage * np.trace(within) / dimensions * np.eye(dimensions)
+    weights = np.linalg.inv(sigma) @ centroids.T
+    shares = np.array([(targets == c).mean() for c in classes])
+    return new_rows @ weights - 0.5 * (centroids.T * weights).sum(axis=0) + np.log(shares)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("shrinkage", [0.1, 0.5])
-def test_the_probe_is_shrunken_discriminant_analysis(shrinkage):
+def test_the_probe_is_shrunken_discriminant_analysis(monkeypatch, shrinkage, classes):
+    monkeypatch.setattr(probes, "SHRINKAGE", shrinkage)
     rng = np.random.default_rng(0)
-    rows, targets = blobs(rng, 90, 4, 30)
-    rows = rows * rng.uniform(0.1, 3, size=30) + 5
-    ours = fit_linear_probe(rows, targets, shrinkage)
-    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(rows, targets)
-    fresh = blobs(rng, 200, 4, 30)[0] + 5
-    np.testing.assert_array_equal(ours.predict(fresh), theirs.predict(fresh))
-    scores, expected = ours.scores(fresh), theirs.decision_function(fresh)
-    np.testing.assert_allclose(scores - scores[:, :1], expected - expected[:, :1], atol=1e-6)
+    rows, targets = blobs(rng, 90, classes, 30)
+    rows = (rows * rng.uniform(0.1, 3, size=30) + 5).astype(np.float32)
+    fresh = blobs(rng, 200, classes, 30)[0] + 5
+    scores = probe_scores(rows, targets + 1, fresh, classes + 2)
+    assert np.isneginf(scores[:, [0, classes + 1]]).all()  # classes without rows
+    found, expected = scores[:, 1:-1], formula_scores(rows.astype(np.float64), targets, fresh, shrinkage)
+    np.testing.assert_array_equal(found.argmax(axis=1), expected.argmax(axis=1))
+    np.testing.assert_allclose(found - found[:, :1], expected - expected[:, :1], atol=1e-4)
 
 
 def test_one_row_a_class_is_the_nearest_centroid_and_equal_rows_the_most_frequent_class():
     rows = np.array([[0.0, 0], [4, 0], [0, 4]])
-    probe = fit_linear_probe(rows, np.array([7, 8, 9]))
-    assert probe.predict(np.array([[1.0, 0.5], [3, 1], [1, 3]])).tolist() == [7, 8, 9]
-    constant = fit_linear_probe(np.ones((5, 2)), np.array([3, 3, 1, 3, 2]))
-    assert constant.predict(np.array([[1.0, 1], [9, 9]])).tolist() == [3, 3]
+    fresh = np.array([[1.0, 0.5], [3, 1], [1, 3]])
+    assert probe_scores(rows, np.array([7, 8, 9]), fresh, 10).argmax(axis=1).tolist() == [7, 8, 9]
+    twice = probe_scores(np.repeat(rows, 2, axis=0), np.repeat([2, 1, 0], 2), fresh, 3)  # no class varies
+    assert twice.argmax(axis=1).tolist() == [2, 1, 0]
+    constant = probe_scores(np.ones((5, 2)), np.array([3, 3, 1, 3, 2]), np.array([[1.0, 1], [9, 9]]), 4)
+    assert constant.argmax(axis=1).tolist() == [3, 3]
+    single = probe_scores(fresh, np.array([1, 1, 1]), rows, 2)
+    assert single.argmax(axis=1).tolist() == [1, 1, 1]
 
 
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(2, 6), st.integers(0, 9))
+@given(st.lists(st.integers(0, 3), min_size=5, max_size=40), st.integers(2, 6), st.integers(0, 9))
 def test_folds_spread_every_target(ids, folds, seed):
+    """Five rows of four targets: one of them occurs twice."""
     targets = np.array(ids)
     fold = stratified_folds(targets, folds, seed)
-    assert fold.min() >= 0 and fold.max() < folds
+    used = min(folds, np.bincount(targets).max())  # no more folds than the most frequent target has rows
+    assert fold.min() == 0 and fold.max() == used - 1
     for target in set(ids):
-        sizes = np.bincount(fold[targets == target], minlength=folds)
+        sizes = np.bincount(fold[targets == target], minlength=used)
         assert sizes.max() - sizes.min() <= 1
-    sizes = np.bincount(fold, minlength=folds)
+    sizes = np.bincount(fold, minlength=used)
     assert sizes.max() - sizes.min() <= 1
     assert np.array_equal(fold, stratified_folds(targets, folds, seed))
 
@@ -143,7 +166,7 @@ def test_within_actions_is_the_choice_among_the_actions_own_objects():
             scores = theirs.decision_function(row[None])[0]
             own = [c for c in theirs.classes_ if c // 3 == action]
             hits += max(own, key=lambda c: scores[list(theirs.classes_).index(c)]) % 3 == obj
-    assert accuracy_within_actions(rows, actions, objects, fold) == hits / 60
+    assert probe_accuracy(rows, objects, fold, actions) == hits / 60
 
 
 def test_rows_that_cannot_be_tested_are_left_out():
@@ -151,3 +174,9 @@ def test_rows_that_cannot_be_tested_are_left_out():
     assert rows_within_actions(actions, targets).tolist() == [True] * 4 + [False] * 5
     few = make_set(np.eye(9), actions % 4, [0, 0, 0, 0, 1, 1, 1, 1, -1])
     assert measure_probes(few) == {"object": None, "scene": None}
+
+
+def test_without_scikit_learn_there_is_one_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.discriminant_analysis", None)
+    with pytest.raises(ModuleNotFoundError, match="needs sklearn, which is not installed: pip install 'modeling-cde"):
+        probe_scores(np.eye(2), np.array([0, 1]), np.eye(2), 2)

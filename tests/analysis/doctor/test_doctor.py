@@ -286,7 +286,7 @@ def test_a_folder_of_results_is_compared(tmp_path, capsys):
         ("metrics.json", '{"training": {"arguments": 3}}', "is not as training, evaluation and analysis write it"),
         ("trainer_state.json", "[]", "trainer_state.json holds no JSON object"),
         ("trainer_state.json", '{"log_history": [1]}', "is not as training, evaluation and analysis write it"),
-        ("deltas.safetensors", "x", "is no complete safetensors file"),
+        ("deltas.safetensors", "x", "is not a complete safetensors file"),
         ("result.json", "{}", "result.json is neither a benchmark's result nor a metrics.json"),
     ],
 )

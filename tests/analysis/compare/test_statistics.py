@@ -82,12 +82,16 @@ def test_mean_and_spread_by_their_formulas():
 
 @pytest.mark.parametrize(
     ("differences", "level", "said"),
-    [([0.1, float("nan")], 0.95, "not finite"), ([0.1, 0.2], 95, "level=95 is no share"), ([0.1], 0.0, "no share")],
+    [
+        ([0.1, float("nan")], 0.95, "not finite"),
+        ([0.1, 0.2], 95, "level=95 is not between"),
+        ([0.1], 0.0, "not between 0 and 1"),
+    ],
 )
 def test_what_cannot_be_is_refused(differences, level, said):
     with pytest.raises(ValueError, match=said):
         paired_bootstrap(differences, level)
-    with pytest.raises(ValueError, match="no value"):
+    with pytest.raises(ValueError, match="at least one value"):
         mean([])
 
 

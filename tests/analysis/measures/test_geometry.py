@@ -102,7 +102,7 @@ def test_a_note_tells_the_reason(tmp_path):
     """The deltas do vary; what is missing is the object."""
     part = make_set(np.random.default_rng(0).normal(size=(6, 3)), [0, 1] * 3, [-1] * 6)
     notes = measure(save_sets(tmp_path, part))["splits"]["test"]["notes"]
-    assert "No pair has a known object, so there are no shares of variance." in notes
+    assert "The object of every pair is unknown, so there are no shares of variance." in notes
     assert "With 1 possible arrangement of the actions, p cannot fall below 1.00." in notes
     assert not any("do not vary" in note for note in notes)
 
@@ -127,6 +127,6 @@ def test_the_command_prints_the_table_and_says_what_is_wrong(tmp_path, capsys):
     main([str(folder)])
     printed = capsys.readouterr().out
     assert "| cosine of opposite actions | -0.9" in printed and f"{folder / 'geometry.json'} holds" in printed
-    assert "- The file holds no training pairs: k-NN and prototypes compare" in printed
+    assert "- The file has no training pairs: k-NN and prototypes compare" in printed
     with pytest.raises(SystemExit, match="deltas.safetensors is missing: give the output folder"):
         main([str(tmp_path / "absent")])

@@ -1,21 +1,16 @@
 """The command: files that agree with the records, a page that needs nothing else, plain words for bad input."""
 
 import csv
-import dataclasses
 import json
 import re
 import statistics
 
-import numpy as np
 import pytest
 
 from modeling_cde.analysis.compare.comparison import default_output, main
-from modeling_cde.analysis.compare.geometry_table import MEASURES, geometry_table, look_up
-from modeling_cde.analysis.measures.geometry import measure
+from modeling_cde.analysis.compare.geometry_table import geometry_table
 from modeling_cde.analysis.plots import style
 from modeling_cde.analysis.results import from_record, load_results
-from tests.analysis.drawn_run import drawn_set
-from tests.analysis.synthetic_deltas import save_sets
 from tests.analysis.synthetic_results import record, write
 
 
@@ -115,9 +110,9 @@ def test_a_grid_shows_its_surface(tmp_path):
     ("arguments", "said"),
     [
         (["nowhere"], "compare: nowhere does not exist"),
-        (["{empty}"], "no result is there"),
+        (["{empty}"], "no results found"),
         (["{results}", "--output", "{results}/cde-both-seed0.json"], "cde-both-seed0.json: File exists."),
-        (["{results}", "--methods", "cdee"], "--methods cdee: no run is of that method; there are concatenation"),
+        (["{results}", "--methods", "cdee"], "--methods cdee: no run has that method; choose from concatenation"),
     ],
 )
 def test_bad_input_gets_one_sentence(compared, tmp_path, arguments, said):
@@ -141,18 +136,6 @@ def test_where_files_go(tmp_path):
     assert default_output(tmp_path) == tmp_path / "comparison"
     assert default_output(tmp_path / "run") == tmp_path / "comparison"
     assert default_output(tmp_path / "run" / "metrics.json").name == "comparison"
-
-
-def test_the_measures_are_those_of_the_geometry(tmp_path):
-    """Each place in the table exists in what is measured of a run, so that no row is lost to a renamed key."""
-    part = drawn_set("test", n=160)
-    mixed = dataclasses.replace(part, objects=np.arange(160) // 8 % 3)  # every action on several objects
-    measured = measure(save_sets(tmp_path / "run", mixed))
-    run = from_record(record(geometry=measured), "x")
-    found = {
-        title for title, place in MEASURES.items() for s in measured["splits"] if look_up(run, s, place) is not None
-    }
-    assert found == set(MEASURES)
 
 
 def test_geometry_is_averaged_over_seeds_and_says_of_how_many():

@@ -96,7 +96,7 @@ def test_a_partner_that_was_tested_on_fewer_pairs_is_none():
     table = compare(results(record("cde", 0, 0.9), other))
     assert cells(table, "cde")["both"].difference is None
     assert cells(table, "cde", "test_comp")["both"].difference is not None
-    assert any("another number of pairs of test" in note for note in table.notes)
+    assert any("a different number of pairs of test" in note for note in table.notes)
 
 
 def test_a_reference_outside_of_the_grid_is_every_setting_s_partner_and_one_inside_only_its_own():
@@ -125,15 +125,15 @@ def test_a_reference_with_a_setting_that_the_run_lacks_is_no_partner():
 def test_without_the_reference_there_are_figures_and_a_sentence():
     table = compare(results(record("cde"), record("icm")), reference="vanilla")
     assert table.reference is None and all(cell.difference is None for row in table.rows for cell in row.cells.values())
-    assert any("reference 'vanilla'" in note and "cde, icm" in note for note in table.notes)
+    assert any("reference method 'vanilla'" in note and "cde, icm" in note for note in table.notes)
 
 
 def test_a_missing_last_epoch_is_said():
     table = compare(results(record("cde", last=None), record("concatenation")))
-    assert any("last epoch was not evaluated of cde-both-seed0" in note for note in table.notes)
+    assert any("last epoch was not evaluated for cde-both-seed0" in note for note in table.notes)
     none = compare(results(record("cde", last=None)))
     assert {column.rule for column in none.columns} == {"selected"}
-    assert any("No run's last epoch was evaluated" in note for note in none.notes)
+    assert any("No last epoch was evaluated" in note for note in none.notes)
 
 
 def test_the_gap_is_what_is_lost_against_the_in_distribution_test():
