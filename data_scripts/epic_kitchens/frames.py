@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_scripts.archives.archive import ArchiveError, open_files
+from data_scripts.archives.archive import ArchiveError
+from data_scripts.archives.open_files import open_files
 from data_scripts.epic_kitchens.frame_numbers import frame_time
 from data_scripts.video import VideoError, iterate_frames, video_info
 

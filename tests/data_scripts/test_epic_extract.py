@@ -201,7 +201,7 @@ def test_hostile_and_foreign_tars(tmp_path, five_seconds):
     with pytest.raises(FramesError, match="a link"):
         EpicSource(index, root, "frames").build("P01_01")
     (root / "P01_01.tar").write_bytes(b"not a tar" * 100)
-    with pytest.raises(FramesError, match="no tar.*4 segments"):
+    with pytest.raises(FramesError, match="nor a tar.*4 segments"):
         EpicSource(index, root, "frames").build("P01_01")
     write_tar(root / "P01_01.tar", [])
     with pytest.raises(FramesError, match="no frames named like"):
