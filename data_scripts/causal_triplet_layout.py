@@ -18,8 +18,8 @@ import csv
 import io
 import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ import numpy as np
 import PIL.Image
 
 from data_scripts.stored_views import open_picture
+from modeling_cde.whole_files import write_folder_whole
 
 COLOR, MASK, BBOX, ANNOTATIONS = "color", "mask", "bbox", "annotations.csv"
 FIELDS = ("scene", "idx", "figure", "noun", "verb", "xmin", "ymin", "xmax", "ymax")
@@ -81,21 +82,18 @@ def write_houses(shards: Sequence[str | os.PathLike[str]], root: str | os.PathLi
     root.mkdir(parents=True, exist_ok=True)
     houses = _house_names(files)
     tables: dict[str, list[tuple[object, ...]]] = {}
-    for row in _rows(files):
-        house = houses[row["scene"]]
-        temporary = root / f".{house}.tmp"
-        if house not in tables:
-            tables[house] = []
-            shutil.rmtree(temporary, ignore_errors=True)
-            for kind in (COLOR, MASK, BBOX):
-                (temporary / kind).mkdir(parents=True)
-        tables[house] += _write_pair(row, temporary, house, number=len(tables[house]) // 2 + 1)
-    for house, table in tables.items():
-        temporary = root / f".{house}.tmp"
-        with (temporary / ANNOTATIONS).open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(table)
-        shutil.rmtree(root / house, ignore_errors=True)
-        os.replace(temporary, root / house)
+    folders: dict[str, Path] = {}
+    with ExitStack() as written:
+        for row in _rows(files):
+            house = houses[row["scene"]]
+            if house not in tables:
+                tables[house], folders[house] = [], written.enter_context(write_folder_whole(root / house))
+                for kind in (COLOR, MASK, BBOX):
+                    (folders[house] / kind).mkdir()
+            tables[house] += _write_pair(row, folders[house], house, number=len(tables[house]) // 2 + 1)
+        for house, table in tables.items():
+            with (folders[house] / ANNOTATIONS).open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows(table)
     return sum(len(table) // 2 for table in tables.values())
 
 

@@ -15,9 +15,10 @@ from data_scripts.epic_kitchens.annotations import Fault, Segment, read_segments
 from data_scripts.epic_kitchens.csv_tables import TableError, read_classes, read_videos
 from data_scripts.epic_kitchens.filters import Choice, choose
 from data_scripts.epic_kitchens.index_card import index_card
-from data_scripts.epic_kitchens.listing import index_csv, sha256, write_text
+from data_scripts.epic_kitchens.listing import index_csv
 from data_scripts.epic_kitchens.scores import FrameScore, ScoreFile
 from data_scripts.epic_kitchens.verbs import CAUSAL_TRIPLET_VERBS, choose_verbs
+from modeling_cde.whole_files import file_sha256, write_text_whole
 
 FAULTS_SHOWN = 20
 MIN_SCORE = 0.5
@@ -183,7 +184,7 @@ def write_index(options: argparse.Namespace) -> Index:
         "README.md": index_card(report, table),
     }
     for name, text in files.items():
-        write_text(output / name, text)
+        write_text_whole(output / name, text)
     print(
         f"Index: {output / 'index.csv'}; card and report beside it. Extract its frames with: python -m "
         f"data_scripts.epic_kitchens extract --index {output / 'index.csv'} --frames FOLDER --output FOLDER"
@@ -216,7 +217,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     tables = [*options.annotations, options.verb_classes, options.noun_classes, options.video_info]
     tables += [options.scores] if options.scores else []
     return {
-        "tables": {path.name: sha256(path) for path in tables},
+        "tables": {path.name: file_sha256(path) for path in tables},
         "verbs": options.verbs,
         "min_seconds": options.min_seconds,
         "min_frames": options.min_frames,

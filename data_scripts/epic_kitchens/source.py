@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from data_scripts.builds.work_units import StopBuildError, UnitRows
 from data_scripts.epic_kitchens.annotations import Segment
 from data_scripts.epic_kitchens.frames import KINDS, FramesError, NoFrameError, Video, find, pictures
-from data_scripts.epic_kitchens.listing import read_index, sha256
+from data_scripts.epic_kitchens.listing import read_index
 from data_scripts.stored_views import BadPictureError, store_pair
+from modeling_cde.whole_files import file_sha256
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -63,7 +64,7 @@ class EpicSource:
             scene,
             strict,
         )
-        self.index_sha256 = sha256(index)
+        self.index_sha256 = file_sha256(index)
         self.actions = sorted({segment.verb for segment in segments})
         self.objects = sorted({segment.noun for segment in segments})
         self.segments: dict[str, list[Segment]] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from data_scripts.episodes.instruction import BUILT_IN, Instruction, Unparsed, normalized, parse_instruction
 from data_scripts.episodes.verbs import CLASS_NAME, VerbTable, read_rows
+from modeling_cde.whole_files import write_whole
 
 
 class Readings:
@@ -58,9 +58,7 @@ class Readings:
         """
         if path.exists():
             self._check_kept(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("w", encoding="utf-8", newline="") as file:
+        with write_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["instruction", "action", "object", "episodes", "reason"])
             for task, count in sorted(Counter(tasks).items(), key=lambda item: (-item[1], item[0])):
@@ -69,7 +67,6 @@ class Readings:
                     writer.writerow([task, answer.action, answer.object, count, ""])
                 else:
                     writer.writerow([task, "", "", count, answer.reason])
-        os.replace(temporary, path)
 
     def _check_kept(self, path: Path) -> None:
         lost = next((text for text in read_known(path) if isinstance(self.read(text), Unparsed)), None)

@@ -28,9 +28,11 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from datasets import ClassLabel, Features
 
+from ...whole_files import write_folder_whole, write_text_whole, write_whole
 from ..schema import COLUMNS, CONFIGS, SHIFTS, VIEWS, config_name, data_folder, pair_features, parse_config
 from ..splits import CausalTripletOptions, CleanOptions, SplitManifest, causal_triplet_split, clean_split, joint_split
-from .card import CHECKSUMS, DatasetCard, render_readme
+from .card import DatasetCard, render_readme
+from .card_header import CHECKSUMS
 from .part_files import ROW_GROUP_ROWS, file_checksums, unreadable, write_checksums, write_parts
 
 _CARD = Path("shards", "card.json")
@@ -46,12 +48,10 @@ def write_shard(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]],
         features: From `pair_features`, the same for all shards of a source.
     """
     table = pa.Table.from_pylist(list(rows), schema=features.arrow_schema)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
     # The checksums let an assembly find what a disk has changed since.
-    parquet.write_table(table, temporary, row_group_size=ROW_GROUP_ROWS, use_dictionary=False, write_page_checksum=True)
-    os.replace(temporary, path)
+    options = {"row_group_size": ROW_GROUP_ROWS, "use_dictionary": False, "write_page_checksum": True}
+    with write_whole(path) as temporary:
+        parquet.write_table(table, temporary, **options)
 
 
 def assemble(
@@ -103,25 +103,21 @@ def assemble(
     kept, replaced = _other_manifests(folder, view, shifts)
     features, annotations = read_annotations(shards, folder / "shards" / view)
     manifests = _split(annotations, protocol, shift, seed, options)
-    building = folder / f".{home.name}.tmp"
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    write_parts(shards, features, file_parts(manifests), building, rows_per_file, progress)
-    write_checksums(building)
-
-    # From here on only renames and small files. A configuration is finished when its manifest is there: they go first
-    # and come last, so whoever looks for them after a kill sees that the assembly has to be run again.
     paths = {name: folder / "manifests" / f"{config_name(view, name)}.json" for name in manifests}
-    for path in (*paths.values(), *replaced):
-        path.unlink(missing_ok=True)
-    used = {data_folder(config, manifest.joint) for config, manifest in kept.items()}
-    for name in (view, *(config_name(view, name) for name in SHIFTS)):
-        if name == home.name or (name not in used and _is_ours(folder / name)):
-            shutil.rmtree(folder / name, ignore_errors=True)
-    os.replace(building, home)
+    with write_folder_whole(home) as building:
+        write_parts(shards, features, file_parts(manifests), building, rows_per_file, progress)
+        write_checksums(building)
+        # From here on only renames and small files. A configuration is finished once its manifest is there: manifests
+        # go first and come last, so after a kill their absence shows that the assembly has to be run again.
+        for path in (*paths.values(), *replaced):
+            path.unlink(missing_ok=True)
+        used = {data_folder(config, manifest.joint) for config, manifest in kept.items()}
+        for name in (view, *(config_name(view, name) for name in SHIFTS)):
+            if name != home.name and name not in used and _is_ours(folder / name):
+                shutil.rmtree(folder / name, ignore_errors=True)
     finished = kept | {path.stem: manifests[name] for name, path in paths.items()}
-    _write_aside(folder / "README.md", render_readme(folder, finished, card))
-    _write_aside(folder / _CARD, json.dumps(asdict(card), indent=1, ensure_ascii=False) + "\n")
+    write_text_whole(folder / "README.md", render_readme(folder, finished, card))
+    write_text_whole(folder / _CARD, json.dumps(asdict(card), indent=1, ensure_ascii=False) + "\n")
     for name, manifest in manifests.items():
         manifest.save(paths[name])
     return manifests
@@ -205,12 +201,6 @@ def _stored_card(folder: Path) -> DatasetCard:
         return DatasetCard(**fields)
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no stored card ({error}); delete it, or give a card.") from error
-
-
-def _write_aside(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def read_annotations(shards: Sequence[Path], where: Path) -> tuple[Features, dict[str, list[str]]]:

@@ -18,9 +18,7 @@ from typing import Any
 
 from ..schema import parse_config
 from ..splits import PARTS, SplitManifest
-from .card_header import CHECKSUMS, by_view, header, one_line
-
-__all__ = ["CHECKSUMS", "LICENSES", "PLACEHOLDER", "DatasetCard", "render_readme"]
+from .card_header import by_view, header, one_line
 
 #: What README.md calls the data set in its examples; `push_to_hub` puts the repository's name here.
 PLACEHOLDER = "path/of/this/folder"
@@ -142,7 +140,8 @@ def render_readme(folder: Path, manifests: Mapping[str, SplitManifest], card: Da
         "\n".join(f"- {one_line(line)}" for line in [*card.limits, *_shortcomings(manifests)]) or "None are recorded.",
         *(["## Citation", f"```text\n{card.citation.strip()}\n```"] if card.citation.strip() else []),
     ]
-    return f"---\n{header(folder, manifests, card)}---\n\n" + "\n\n".join(block for block in text if block) + "\n"
+    metadata = header(folder, manifests, card.title, card.license, card.tags)
+    return f"---\n{metadata}---\n\n" + "\n\n".join(block for block in text if block) + "\n"
 
 
 def _example(config: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import pyarrow.parquet as parquet
 from datasets import Features
 from datasets.utils import tqdm
 
-from .card import CHECKSUMS
+from ...whole_files import file_sha256
+from .card_header import CHECKSUMS
 
 #: Rows in a row group: what a stream reads at once, and what the writer of each part holds in memory.
 ROW_GROUP_ROWS = 100
@@ -64,14 +64,7 @@ def write_checksums(folder: Path) -> None:
 
 def file_checksums(folder: Path) -> list[str]:
     """The lines of `SHA256SUMS`, computed from the Parquet files that are there."""
-    lines = []
-    for path in sorted(folder.glob("*.parquet")):
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        lines.append(f"{digest.hexdigest()}  {path.name}")
-    return lines
+    return [f"{file_sha256(path)}  {path.name}" for path in sorted(folder.glob("*.parquet"))]
 
 
 def unreadable(shard: Path, error: Exception) -> ValueError:

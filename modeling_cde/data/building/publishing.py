@@ -10,15 +10,16 @@ Notable:
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from ...cards.hub import check_name, commit_files
+from ...whole_files import file_sha256
 from ..schema import CONFIGS, VIEWS, data_folder, parse_config
 from ..splits import SplitManifest
-from .card import CHECKSUMS, PLACEHOLDER
+from .card import PLACEHOLDER
+from .card_header import CHECKSUMS
 
 _HOMES = (*VIEWS, *CONFIGS)  # folders of files; see `data_folder`
 
@@ -136,11 +137,7 @@ def _checked_files(view: Path) -> dict[str, Path]:
         what = "is not there" if unlike[0] in wanted else "is not of the build"
         raise ValueError(f"{view / unlike[0]} {what}, says {sums}; run the build again.")
     for name, digest in wanted.items():
-        with (view / name).open("rb") as file:
-            found = hashlib.sha256()
-            while block := file.read(1 << 20):
-                found.update(block)
-        if found.hexdigest() != digest:
+        if file_sha256(view / name) != digest:
             raise ValueError(f"{view / name} was changed or damaged since it was built; run the build again.")
     return {f"{view.name}/{name}": view / name for name in [*wanted, CHECKSUMS]}
 

@@ -10,6 +10,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ...whole_files import write_text_whole
 from .annotations import Annotations, Pair, annotations_sha256, count_pairs, read_pairs
 
 #: Actions that undo each other, both ways.
@@ -74,11 +75,7 @@ class SplitManifest:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the manifest as JSON; equal manifests give equal bytes. Written aside and renamed."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write_text_whole(path, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SplitManifest:
