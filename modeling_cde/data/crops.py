@@ -29,7 +29,7 @@ def open_picture(value: Any, column: str, pair_id: str | None) -> Any:
     name = _name(column, pair_id)
     image = _opened(value, name)
     # A picture that the caller holds is decoded whole: one that was decoded in part would stay as small for him.
-    if image.format == "JPEG" and image is not value and pictures_cde.orientation(image) == 1:
+    if image.format == "JPEG" and image is not value and pictures_cde.orientation(image) in (1, None):
         return image
     return pictures_cde.upright_rgb(image, name)
 
