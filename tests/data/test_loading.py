@@ -109,12 +109,12 @@ def test_errors_say_what_there_is(built, tmp_path):
     with pytest.raises(ValueError, match="no split 'tests'; the splits are train, "):
         load_pairs(built, "single_syst", "tests")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="holds no finished data set"):
+    with pytest.raises(FileNotFoundError, match="does not contain a finished data set"):
         load_pairs(tmp_path / "empty", "single_syst")
     write_shards(tmp_path / "shards only", units=1, pairs=2)
-    with pytest.raises(FileNotFoundError, match="holds no finished data set"):
+    with pytest.raises(FileNotFoundError, match="does not contain a finished data set"):
         load_pairs(tmp_path / "shards only", "single_syst")
-    with pytest.raises(FileNotFoundError, match="neither a folder here nor a data set repository"):
+    with pytest.raises(FileNotFoundError, match="neither a folder nor a data set repository"):
         load_pairs(tmp_path / "nowhere", "single_syst")
 
 
@@ -132,7 +132,7 @@ def every(folder: Path, pattern: str, change) -> None:
 def test_missing_and_mistyped_columns_are_named(built, tmp_path):
     cache = tmp_path / "cache"
     every(built, "single/*.parquet", lambda rows: rows.cast_column("action", datasets.Value("int64")))
-    with pytest.raises(ValueError, match="column action is .* has to be ClassLabel"):
+    with pytest.raises(ValueError, match="column action is .* must be ClassLabel"):
         load_pairs(built, "single_syst", cache_dir=cache)
     every(built, "single/*.parquet", lambda rows: rows.remove_columns(["scene", "box"]))
     with pytest.raises(ValueError, match="column scene is missing"):
@@ -148,3 +148,21 @@ def test_classes_that_differ_between_files_are_named(built, tmp_path):
     with pytest.raises(ValueError, match="test_syst-00000-of-00001.parquet and .* different classes of object"):
         load_pairs(built, "single_syst", cache_dir=tmp_path / "cache")
     load_pairs(built, "single_comp", cache_dir=tmp_path / "cache")  # does not use that file
+
+
+def test_no_load_is_reported_to_a_server_and_no_setting_stays_changed(built, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_UPDATE_DOWNLOAD_COUNTS", True)
+    counted = []
+    for name in ("load_dataset", "load_dataset_builder"):
+        called = getattr(datasets, name)
+
+        def watched(*arguments, called=called, **options):
+            counted.append(datasets.config.HF_UPDATE_DOWNLOAD_COUNTS)
+            return called(*arguments, **options)
+
+        monkeypatch.setattr(datasets, name, watched)
+    load_pairs(built, "single_syst", "train", cache_dir=tmp_path / "cache")
+    assert counted == [False, False] and datasets.config.HF_UPDATE_DOWNLOAD_COUNTS is True
+    with pytest.raises(FileNotFoundError):
+        load_pairs(built / "nothing", "single_syst")
+    assert datasets.config.HF_UPDATE_DOWNLOAD_COUNTS is True

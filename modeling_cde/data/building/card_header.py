@@ -1,4 +1,4 @@
-"""The YAML header of a data set's README.md: what the Hub lists it by, and what `datasets` loads and checks it by."""
+"""The YAML header of a data set's README.md, which the Hub uses to list it and `datasets` to load and check it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...whole_files import file_sha256
 from ..schema import data_folder, parse_config
 from ..splits import PARTS, SplitManifest
 
-#: Hashes of the files beside it.
+#: The file with the hashes of the files next to it.
 CHECKSUMS = "SHA256SUMS"
 
 
@@ -36,7 +36,7 @@ def header(
     for config, manifest in manifests.items():
         view, shift = parse_config(config)
         home = data_folder(config, manifest.joint)
-        # datasets keys its cache on this header: without the hash it might serve an older build.
+        # datasets identifies its cache by this header: without the hash it might serve an older build.
         digest = file_sha256(folder / home / CHECKSUMS)
         files = {part: f"{home}/{part.replace('_ood', f'_{shift}')}-*.parquet" for part in _parts(manifest)}
         configs.append(
@@ -72,8 +72,8 @@ def header(
 def _info(folder: Path, files: Mapping[str, str]) -> DatasetInfo:
     """Features, pairs and bytes of a configuration, from the footers of its files.
 
-    `num_bytes` is the size of the unpacked columns, which differs from that of the Arrow tables that datasets counts
-    by the little that their layouts differ in.
+    `num_bytes` is the size of the unpacked columns, which differs slightly from that of the Arrow tables that datasets
+    counts.
     """
     features, splits, download = None, SplitDict(), 0
     for part, pattern in files.items():
@@ -90,7 +90,7 @@ def _info(folder: Path, files: Mapping[str, str]) -> DatasetInfo:
 
 
 def _parts(manifest: SplitManifest) -> list[str]:
-    """The parts that have pairs, in the order in which they are reported."""
+    """The parts that have pairs, in reporting order."""
     return [part for part in PARTS if manifest.parts.get(part)]
 
 
