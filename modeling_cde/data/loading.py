@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,14 @@ from .schema import REQUIRED_COLUMNS, SPLITS
 _IMAGES = ("before", "after", "mask_before", "mask_after")
 
 
-@contextmanager
-def _uncounted() -> Iterator[None]:
-    """Keep datasets from reporting each load, even of a folder, to s3.amazonaws.com."""
-    before, datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = datasets.config.HF_UPDATE_DOWNLOAD_COUNTS, False
-    try:
-        yield
-    finally:
-        datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = before
+# Else every load, also of a folder, asks s3.amazonaws.com to count it, and says nothing of that.
+datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
 
 
 class UnknownConfigError(ValueError):
     """A data set lacks the requested configuration; the message names those that it has."""
 
 
-@_uncounted()
 def load_pairs(
     source: str | os.PathLike[str],
     config: str,
@@ -115,7 +107,6 @@ def load_pairs(
     return loaded
 
 
-@_uncounted()
 def find_files(
     source: str | os.PathLike[str],
     config: str,

@@ -148,21 +148,3 @@ def test_classes_that_differ_between_files_are_named(built, tmp_path):
     with pytest.raises(ValueError, match="test_syst-00000-of-00001.parquet and .* different classes of object"):
         load_pairs(built, "single_syst", cache_dir=tmp_path / "cache")
     load_pairs(built, "single_comp", cache_dir=tmp_path / "cache")  # does not use that file
-
-
-def test_no_load_is_reported_to_a_server_and_no_setting_stays_changed(built, tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_UPDATE_DOWNLOAD_COUNTS", True)
-    counted = []
-    for name in ("load_dataset", "load_dataset_builder"):
-        called = getattr(datasets, name)
-
-        def watched(*arguments, called=called, **options):
-            counted.append(datasets.config.HF_UPDATE_DOWNLOAD_COUNTS)
-            return called(*arguments, **options)
-
-        monkeypatch.setattr(datasets, name, watched)
-    load_pairs(built, "single_syst", "train", cache_dir=tmp_path / "cache")
-    assert counted == [False, False] and datasets.config.HF_UPDATE_DOWNLOAD_COUNTS is True
-    with pytest.raises(FileNotFoundError):
-        load_pairs(built / "nothing", "single_syst")
-    assert datasets.config.HF_UPDATE_DOWNLOAD_COUNTS is True
