@@ -1,4 +1,4 @@
-"""How the instructions of a data set's episodes are read: by the rule, or as a human wrote them down in a CSV file."""
+"""The actions and objects of a data set's instructions: read by the rule, or entered by a human in a CSV file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from modeling_cde.whole_files import write_whole
 
 
 class Readings:
-    """Instructions and what they are read as; each is parsed once.
+    """The readings of instructions; each is parsed once.
 
     Args:
         verbs: Verb phrases; by default the built-in ones.
@@ -31,30 +31,30 @@ class Readings:
         return self.__dict__ | {"_read": {}}
 
     def read(self, task: str) -> Instruction | Unparsed:
-        """What one instruction says."""
+        """The reading of one instruction."""
         if task not in self._read:
             self._read[task] = parse_instruction(task, self.verbs, self.known)
         return self._read[task]
 
     def answer(self, tasks: Sequence[str]) -> Instruction | Unparsed:
-        """What an episode shows: all its instructions (but empty ones) have to say the same."""
+        """What an episode shows: all its instructions, except empty ones, must agree."""
         answers = {self.read(task) for task in tasks if normalized(task)}
         if not answers:
             return Unparsed("no words")
         return answers.pop() if len(answers) == 1 else Unparsed("several tasks")
 
     def sha256(self) -> str:
-        """Of all that a reading depends on besides the rule."""
+        """The hash of everything that a reading depends on besides the rule."""
         content = [sorted(self.verbs.phrases.items()), sorted(self.known.items())]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def write(self, path: Path, tasks: Iterable[str]) -> None:
-        """Write every instruction, how it is read or why not, and how often it occurs, as CSV.
+        """Write every instruction as CSV, with its reading or why there is none, and how often it occurs.
 
-        With action and object filled in where they are empty, `read_known` takes the file back.
+        Fill in empty actions and objects, and `read_known` reads the file.
 
         Raises:
-            ValueError: The file is there and has readings, filled in by hand, that would be lost.
+            ValueError: The file exists and has readings, entered by hand, that would be lost.
         """
         if path.exists():
             self._check_kept(path)
@@ -72,16 +72,16 @@ class Readings:
         lost = next((text for text in read_known(path) if isinstance(self.read(text), Unparsed)), None)
         if lost is not None:
             raise ValueError(
-                f"{path} reads {lost[:80]!r}, which this run cannot, and would be overwritten: give the file with "
+                f"{path} has a reading of {lost[:80]!r}, which this run lacks and would overwrite: pass the file by "
                 "--instructions, or move it away."
             )
 
 
 def read_known(path: Path) -> dict[str, Instruction]:
-    """Instructions read by a human: a CSV file `instruction,action,object`; rows without action and object are skipped.
+    """Read a human's readings from a CSV file `instruction,action,object`; rows without action and object are skipped.
 
     Raises:
-        ValueError: The file cannot be read, fills only one of the two, or a class name is of no use.
+        ValueError: The file cannot be read, fills only one of the two, or has an invalid class name.
     """
     known = {}
     for row in read_rows(path, ("instruction", "action", "object"), open_rows=True):
