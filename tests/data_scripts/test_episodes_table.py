@@ -291,7 +291,7 @@ def test_a_folder_needs_no_table(tmp_path):
         "misplaced picture": 2, "misnamed picture": 1, "picture without partner": 1, "duplicate picture": 1
     }  # fmt: skip
     assert any("hall/0_before.jpg and open/box/hall/0_before.png are the same picture" in p for p in problems)
-    assert any("open/box/8: there is open/box/8_after.png and no picture _before beside it" in p for p in problems)
+    assert any("open/box/8: there is open/box/8_after.png but no picture _before next to it" in p for p in problems)
     with pytest.raises(StopBuildError):
         TableSource(tmp_path, view="multi", strict=True)
 
