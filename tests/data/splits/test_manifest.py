@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_cde.data.splits import CleanOptions, SplitManifest, causal_triplet_split, clean_split, joint_split
-from tests.data.test_splits import make_table
+from tests.data.splits.test_clean import make_table
 
 TABLE = make_table(0)
 

@@ -458,7 +458,7 @@ def test_no_byte_changed_in_real_tables_gets_past_unnamed(tmp_path_factory, data
 
 def test_nothing_in_the_package_unpickles():
     """Names that load what can run code do not occur."""
-    folder = Path(__file__).parents[2] / "data_scripts" / "epic_kitchens"
+    folder = Path(__file__).parents[3] / "data_scripts" / "epic_kitchens"
     for file in sorted(folder.glob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
@@ -476,5 +476,5 @@ def test_help_is_quick_and_loads_nothing_heavy(tmp_path):
         "    try: main([command, '--help'])\n    except SystemExit: pass\n"
         "heavy = {'av', 'datasets', 'torch', 'pyarrow', 'ray'} & set(sys.modules)\nassert not heavy, heavy"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root, env=dict(os.environ), capture_output=True)
