@@ -1,15 +1,15 @@
-"""The folder layout of Causal Triplet's ProcTHOR pairs: its names, and a writer from shards.
+"""The folder layout of Causal Triplet's ProcTHOR pairs: its names, and a writer for shards.
 
     proc_00012/color/00001_first.png                   before
     proc_00012/color/00001_second_Safe_open.png        after
     proc_00012/mask/...                                the same names: 255 on the target, else 0; optional
     proc_00012/bbox/                                   stays empty
-    proc_00012/annotations.csv                         no header, two rows a pair:
+    proc_00012/annotations.csv                         no header, two rows per pair:
 
         proc_00012,1,00001_first,Safe,none,119,287,190,369
         proc_00012,1,00001_second_Safe_open,Safe,open,119,287,190,369
 
-The columns are `FIELDS`, boxes have inclusive bounds, and a figure is a file's name without its ending.
+The columns are `FIELDS`, boxes have inclusive bounds, and a figure is a file name without its ending.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import csv
 import io
 import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ import numpy as np
 import PIL.Image
 
 from data_scripts.stored_views import open_picture
+from modeling_cde.whole_files import write_folder_whole
 
 COLOR, MASK, BBOX, ANNOTATIONS = "color", "mask", "bbox", "annotations.csv"
 FIELDS = ("scene", "idx", "figure", "noun", "verb", "xmin", "ymin", "xmax", "ymax")
@@ -53,7 +54,7 @@ def second_figure(number: int, noun: str, verb: str) -> str:
 
 
 def first_of(figure: str) -> str:
-    """The figure before the action that belongs to one after it, by the rule of the original reader."""
+    """The before figure of an after figure, by the rule of the original reader."""
     return figure.split("second")[0] + "first"
 
 
@@ -61,41 +62,38 @@ def write_houses(shards: Sequence[str | os.PathLike[str]], root: str | os.PathLi
     """Write the pairs of Parquet shards in this layout; pairs keep their order within a scene.
 
     A scene becomes a house. Scenes `proc_...` keep their name. If every scene ends in a number of its own
-    ("room-00012"), that is the house's number; otherwise houses are numbered from 0 in order of appearance. A house
-    that is there already is replaced, and appears when it is complete.
+    ("room-00012"), that is the house's number; otherwise houses are numbered from 0 in order of appearance. An
+    existing house is replaced once the new one is complete.
 
-    Boxes are those of the masks, before and after; without a mask the pair's box. Pictures that are no PNG become
-    PNG; PNGs keep their bytes.
+    Boxes are those of the masks, before and after; without a mask the pair's box. Other pictures become PNG; PNGs keep
+    their bytes.
 
     Args:
         shards: Files of `modeling_cde.data.building.build.write_shard`, of one `pair_features`.
-        root: Folder of the houses; made if it is not there.
+        root: Folder of the houses; created if absent.
 
     Returns:
         Number of pairs.
 
     Raises:
-        ValueError: A pair without box and masks, or with a class that cannot be part of a file name.
+        ValueError: A pair has neither box nor masks, or a class that cannot be part of a file name.
     """
     files, root = [Path(shard) for shard in shards], Path(root)
     root.mkdir(parents=True, exist_ok=True)
     houses = _house_names(files)
     tables: dict[str, list[tuple[object, ...]]] = {}
-    for row in _rows(files):
-        house = houses[row["scene"]]
-        temporary = root / f".{house}.tmp"
-        if house not in tables:
-            tables[house] = []
-            shutil.rmtree(temporary, ignore_errors=True)
-            for kind in (COLOR, MASK, BBOX):
-                (temporary / kind).mkdir(parents=True)
-        tables[house] += _write_pair(row, temporary, house, number=len(tables[house]) // 2 + 1)
-    for house, table in tables.items():
-        temporary = root / f".{house}.tmp"
-        with (temporary / ANNOTATIONS).open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(table)
-        shutil.rmtree(root / house, ignore_errors=True)
-        os.replace(temporary, root / house)
+    folders: dict[str, Path] = {}
+    with ExitStack() as written:
+        for row in _rows(files):
+            house = houses[row["scene"]]
+            if house not in tables:
+                tables[house], folders[house] = [], written.enter_context(write_folder_whole(root / house))
+                for kind in (COLOR, MASK, BBOX):
+                    (folders[house] / kind).mkdir()
+            tables[house] += _write_pair(row, folders[house], house, number=len(tables[house]) // 2 + 1)
+        for house, table in tables.items():
+            with (folders[house] / ANNOTATIONS).open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows(table)
     return sum(len(table) // 2 for table in tables.values())
 
 

@@ -1,16 +1,13 @@
-"""From two pictures, masks and a box to what a data set stores: cut out and scaled down, both alike.
+"""Turns two pictures, masks and a box into what a data set stores: both pictures cropped and scaled down alike.
 
-Notable:
+- The single view keeps the square of the box and a margin, moved inside the picture. With a margin of at least that of
+  `modeling_cde.data.regions.box_region`, the crop that a model sees of the stored picture equals that of the original,
+  up to resampling (for a target of up to 3 pixels, a filter that scales up may miss a neighbour that was cut away).
+- Both pictures go through the same steps with the same numbers and one encoding, so identical pictures stay identical,
+  bit for bit.
+- Pictures are never scaled up, and bytes are kept if nothing has to change.
 
-- The single view keeps the square of the box and a margin, moved inside the picture. With a margin of at least
-  the one that `modeling_cde.data.transforms.box_region` adds, the crop that a model is shown of the stored
-  picture is the crop of the original, up to resampling (of a target of up to 3 pixels, a filter that scales up
-  may miss a neighbour that was cut away).
-- Both pictures pass through the same steps with the same numbers and one encoding, so identical pictures stay
-  identical, bit for bit.
-- Pictures are never scaled up, and bytes are kept as they are where nothing has to be done to them.
-
-What is stored is always upright RGB, see `data_scripts.picture_files`.
+Stored pictures are always upright RGB, see `data_scripts.picture_files`.
 """
 
 from __future__ import annotations
@@ -54,17 +51,17 @@ def store_pair(
 
     Args:
         before: Encoded bytes (PNG, JPEG, WebP, BMP, GIF, TIFF) or a PIL picture.
-        after: Likewise, of the same size.
+        after: The same, of the same size.
         box: xmin, ymin, xmax, ymax of the target in pixels of the upright pictures, inclusive. None is allowed in
             the multi view.
         mask_before: One channel of the pictures' size, on where it is above half of its largest value; or None.
-        mask_after: Likewise.
+        mask_after: The same for the picture after.
         view: `"single"`: the region of the box and its margin is cut out, see `single_region`. `"multi"`: the
             whole picture is stored.
-        image_size: Shorter side of what is stored, in pixels; smaller pictures keep their size. None: nothing is
-            cut or scaled in any view.
+        image_size: Shorter side of the stored picture, in pixels; smaller pictures keep their size. None: nothing is
+            cropped or scaled in any view.
         margin: Room around the box on each side in the single view, as a share of the box's longer side, >= 0.
-        encoding: `"png"` or `"jpeg"` to choose; None: JPEG where both pictures come as JPEG, else PNG.
+        encoding: `"png"` or `"jpeg"` to choose; None: JPEG if both pictures are JPEG, else PNG.
 
     Returns:
         `before`, `after`, `mask_before`, `mask_after`: `{"bytes": ..., "path": None}`, masks are PNG of 0 and 255
@@ -72,9 +69,9 @@ def store_pair(
         bounds that fall between two pixels are rounded outwards.
 
     Raises:
-        BadPictureError: A picture that is broken, of an unknown kind or of more than 64 megapixels; pictures or
-            masks of different sizes; a box that is empty, outside of them, or missing in the single view.
-        ValueError: For arguments that no pair could be stored with.
+        BadPictureError: A picture is broken, of an unknown kind or larger than 64 megapixels; pictures or masks differ
+            in size; the box is empty, outside the pictures, or missing in the single view.
+        ValueError: An argument is invalid.
     """
     if view not in VIEWS:
         raise ValueError(f"The view is {view!r}; choose single or multi.")
@@ -89,16 +86,14 @@ def store_pair(
     size = first.pixels.size
     if second.pixels.size != size:
         raise BadPictureError(
-            f"the pictures differ in size, {by(size)} before and {by(second.pixels.size)} after; they have to show "
+            f"the pictures differ in size, {by(size)} before and {by(second.pixels.size)} after; they must show "
             "one view in one size",
             "pictures differ in size",
         )
     region = Region(0, 0, *size)
     if box is None:
         if view == "single":
-            raise BadPictureError(
-                "the pair has no box, which the single view is cut out by; use the multi view", "no box"
-            )
+            raise BadPictureError("the pair has no box, which the single view crops to; use the multi view", "no box")
     else:
         box = check_box(box, size)
         if view == "single" and image_size is not None:
@@ -117,11 +112,21 @@ def store_pair(
     }
 
 
-def check_box(box: Sequence[int], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """A box as four ints, if it is not empty and lies in a picture of `size` (width, height); bounds inclusive.
+def whole_box(picture: bytes | PIL.Image.Image) -> list[int]:
+    """The box that covers a whole picture, inclusive.
 
     Raises:
-        BadPictureError: Otherwise.
+        BadPictureError: The picture cannot be stored.
+    """
+    width, height = open_picture(picture, "before picture").pixels.size
+    return [0, 0, width - 1, height - 1]
+
+
+def check_box(box: Sequence[int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """A box as four ints, checked to be inside a picture of `size` (width, height) and not empty; bounds inclusive.
+
+    Raises:
+        BadPictureError: It is not.
     """
     if len(box) != 4 or any(int(bound) != bound for bound in box):
         raise BadPictureError(f"the box {list(box)} is not four whole numbers xmin, ymin, xmax, ymax", "bad box")
@@ -138,10 +143,10 @@ def check_box(box: Sequence[int], size: tuple[int, int]) -> tuple[int, int, int,
 
 
 def single_region(box: Sequence[int], size: tuple[int, int], margin: float) -> Region:
-    """What the single view keeps: the box and a margin, widened to a square, moved inside the picture.
+    """The region of the single view: the box and a margin, widened to a square, moved inside the picture.
 
-    Where the square is larger than the picture, it ends at the border. Every region that `box_region` of the
-    model's transform gives for a square output and a margin up to this one lies in it.
+    If the square is larger than the picture, it ends at the border. It contains every region that `box_region` of the
+    model's transform gives for a square output and a margin up to this one.
 
     Args:
         box: Inclusive bounds, inside the picture.
@@ -162,7 +167,7 @@ def single_region(box: Sequence[int], size: tuple[int, int], margin: float) -> R
 
 
 def stored_size(region: Region, image_size: int | None) -> tuple[int, int]:
-    """(width, height) of a region when its shorter side is scaled down to image_size; never larger than it is."""
+    """(width, height) of a region whose shorter side is scaled down to image_size, never up."""
     width, height = region.right - region.left, region.bottom - region.top
     shorter = min(width, height)
     if image_size is None or shorter <= image_size:
@@ -173,7 +178,7 @@ def stored_size(region: Region, image_size: int | None) -> tuple[int, int]:
 def scale_box(box: Sequence[int], region: Region, stored: tuple[int, int]) -> list[int]:
     """A box inside a region in pixels of the region's stored picture; inclusive, rounded outwards."""
     width, height = region.right - region.left, region.bottom - region.top
-    # Whole numbers throughout: a bound that falls on a pixel's edge must not be rounded across it.
+    # Integers only: a bound on a pixel's edge must not be rounded across it.
     return [
         (box[0] - region.left) * stored[0] // width,
         (box[1] - region.top) * stored[1] // height,
@@ -185,7 +190,7 @@ def scale_box(box: Sequence[int], region: Region, stored: tuple[int, int]) -> li
 def _store_mask(
     value: bytes | PIL.Image.Image | None, name: str, size: tuple[int, int], region: Region, stored: tuple[int, int]
 ) -> bytes | None:
-    """A mask cut and scaled like its picture: PNG bytes of one channel of 0 and 255."""
+    """A mask cropped and scaled like its picture: PNG bytes of one channel of 0 and 255."""
     if value is None:
         return None
     image, format, content = decode(value, name)
@@ -194,12 +199,12 @@ def _store_mask(
     try:
         grey = np.asarray(image if image.mode in SIXTEEN_BITS else image.convert("L")).astype(np.int64)
     except ValueError as error:
-        raise BadPictureError(f"the {name} has colours that are not read ({error})", "broken mask") from error
+        raise BadPictureError(f"the {name} has unsupported colours ({error})", "broken mask") from error
     on = 2 * grey > grey.max(initial=0)
     if format == "PNG" and image.mode == "L" and region == Region(0, 0, *size) and stored == size:
         if np.array_equal(grey, 255 * on):
             return content
-    # A stored pixel is on where at least half of what it covers is.
+    # A stored pixel is on if at least half of its area is.
     scaled = PIL.Image.fromarray((255 * on).astype(np.uint8)).resize(stored, PIL.Image.Resampling.BOX, box=region)
     return encode(scaled.point([255 * (level > 127) for level in range(256)]), "png")
 

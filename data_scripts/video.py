@@ -1,13 +1,13 @@
-"""Pictures at given times of a video file, exact to the frame, by PyAV (the libraries of FFmpeg).
+"""Reads the pictures at given times of a video file, exact to the frame, by PyAV (the libraries of FFmpeg).
 
-The picture at a time is the one that a player shows then: the last frame whose time stamp is not later. Time 0
-is the start of the file, which is the start of its first stream; before the first frame, that frame is shown. Time
-stamps are compared as fractions, never as floats, and frames are never counted: a variable rate, B-frames, a start
-other than zero and a rate such as 60000/1001 come out right.
+The picture at a time is the one that a player shows: the last frame whose time stamp is not later. Time 0 is the start
+of the file, which is the start of its first stream; before the first frame, that frame is shown. Time stamps are
+compared as fractions, never as floats, and frames are never counted, so that a variable rate, B-frames, a start other
+than zero and rates such as 60000/1001 work.
 
-Notable: the video is read once, forwards. Where the container's index has a key frame well ahead of the current
-position and not after the wanted time, the reader goes there; what a seek hits is checked by the time stamp of
-the decoded frame. Memory holds two frames, whatever the length of the video.
+The video is read once, forwards. If the container's index has a key frame well ahead of the current position and not
+after the wanted time, the reader seeks to it and checks the time stamp of the decoded frame. Memory holds two frames,
+whatever the length of the video.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from typing import Any
 
 from PIL import Image
 
-MAX_PIXELS = 64 * 1024 * 1024  # of a frame; more is a broken or hostile file
-SEEK_GAIN = Fraction(1, 2)  # seconds that a seek has to save: it throws the decoder's frames away
-BLIND_GAIN = 10  # the same where the container has no index, so that nobody knows where a seek ends
-SEEK_BACK = (0, 1, 5, 20)  # seconds by which a seek is set back until it hits a frame that is not too late
+MAX_PIXELS = 64 * 1024 * 1024  # of a frame; a larger one is broken or hostile
+SEEK_GAIN = Fraction(1, 2)  # seconds that a seek must save, as it discards the decoder's frames
+BLIND_GAIN = 10  # the same without an index, where the end of a seek is unknown
+SEEK_BACK = (0, 1, 5, 20)  # seconds to seek further back until a frame is not too late
 # Containers with a time stamp for each frame (AVI has none); play lists and the like would open further files.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts"
 
 
 class VideoError(ValueError):
-    """A video, or the picture at one of its times, cannot be had; one sentence that names both."""
+    """A video, or the picture at one of its times, cannot be read; the message names both."""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video's header says.
+    """The content of a video's header.
 
     Attributes:
-        seconds: length of the whole file, or None where the header does not say.
-        rate: mean frames per second, or None.
-        width: of a frame in pixels, as stored.
-        height: of a frame in pixels, as stored.
+        seconds: Length of the whole file, or None if the header does not say.
+        rate: Mean frames per second, or None.
+        width: Of a frame in pixels, as stored.
+        height: Of a frame in pixels, as stored.
     """
 
     seconds: Fraction | None
@@ -52,10 +52,10 @@ class VideoInfo:
 
 
 def video_info(video: Path) -> VideoInfo:
-    """What the header of a video says; nothing is decoded.
+    """Read the header of a video; nothing is decoded.
 
     Raises:
-        VideoError: The file is missing, is no video, or its frames are larger than `MAX_PIXELS`.
+        VideoError: The file is missing or not a video, or its frames are larger than `MAX_PIXELS`.
     """
     with _open(video) as (container, stream):
         seconds = None if container.duration is None else Fraction(container.duration, 1_000_000)
@@ -65,17 +65,17 @@ def video_info(video: Path) -> VideoInfo:
 
 
 def read_frames(video: Path, seconds: Sequence[float | Fraction]) -> list[Image.Image]:
-    """The pictures of a video at given times.
+    """Read the pictures of a video at given times.
 
     Args:
-        video: file.
-        seconds: times from the start of the file, ascending, 0 or more. Fractions are taken exactly.
+        video: The file.
+        seconds: Times from the start of the file, ascending, 0 or more. Fractions are exact.
 
     Returns:
-        An RGB picture for each time, turned upright where the file says how.
+        An RGB picture for each time, upright if the file says how.
 
     Raises:
-        VideoError: The video cannot be read, or has no intact picture at one of the times; says which.
+        VideoError: The video cannot be read, or has no intact picture at one of the times; the message says which.
     """
     pictures = []
     for picture in iterate_frames(video, seconds):
@@ -88,10 +88,9 @@ def read_frames(video: Path, seconds: Sequence[float | Fraction]) -> list[Image.
 def iterate_frames(video: Path, seconds: Iterable[float | Fraction]) -> Iterator[Image.Image | VideoError]:
     """Like `read_frames`, one picture after the other.
 
-    A time at which there is no picture (after the end, in a damaged stretch) gives a `VideoError` in its place, so
-    that the other times still come out. Damage counts up to the next key frame. It is seen where the decoder stumbles
-    over it, which is nearly always: with random bytes written over small H.264 videos, 14 of 20,393 pictures were
-    wrong without a sign, since that format has no checksums.
+    A time without a picture (after the end, in a damaged stretch) yields a `VideoError` in its place, and the other
+    times still work. Damage extends to the next key frame. The decoder notices nearly all of it: with random bytes
+    written into small H.264 videos, 14 of 20,393 pictures were silently wrong, as that format has no checksums.
 
     Raises:
         VideoError: The video cannot be opened, or the times do not ascend.
@@ -102,16 +101,14 @@ def iterate_frames(video: Path, seconds: Iterable[float | Fraction]) -> Iterator
         for second in seconds:
             time = Fraction(second)
             if time < previous:
-                raise VideoError(
-                    f"Times of {video} have to ascend from 0; {float(time):g} s comes too late in the list."
-                )
+                raise VideoError(f"Times of {video} must ascend from 0; {float(time):g} s comes too late in the list.")
             previous = time
             yield reader.picture(time)
 
 
 @contextmanager
 def _open(video: Path) -> Iterator[tuple[Any, Any]]:
-    """A container and its first video stream; FFmpeg's own errors come out as `VideoError`."""
+    """A container and its first video stream; FFmpeg's own errors become `VideoError`."""
     import av
 
     if not video.is_file():
@@ -121,21 +118,21 @@ def _open(video: Path) -> Iterator[tuple[Any, Any]]:
         container = av.open(f"file:{video}", options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError(
-            f"{video} cannot be opened as an MP4, Matroska or transport stream video ({_reason(error)}): fetch it "
-            "again, or convert it."
+            f"{video} cannot be opened as an MP4, Matroska or transport stream video ({_reason(error)}): download "
+            "it again, or convert it."
         ) from error
     with container:
         if not container.streams.video:
-            raise VideoError(f"{video} holds no video stream.")
+            raise VideoError(f"{video} has no video stream.")
         stream = container.streams.video[0]
         context = stream.codec_context
         if context is None:
-            raise VideoError(f"{video} is coded in a way that the installed PyAV cannot decode.")
+            raise VideoError(f"The installed PyAV cannot decode {video}.")
         if context.width * context.height > MAX_PIXELS:
             raise VideoError(f"The frames of {video} are {context.width}x{context.height}, more than can be handled.")
-        # Damaged frames are to fail and not to be patched up from their neighbours.
+        # Damaged frames must fail instead of being repaired from their neighbours.
         context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "explode"}
-        context.thread_type = "NONE"  # errors come with their own packet; videos are what is read in parallel
+        context.thread_type = "NONE"  # errors then belong to their own packet; videos are read in parallel instead
         yield container, stream
 
 
@@ -157,25 +154,25 @@ class _Reader:
         self.seekable = True
         self.shown: Any = None
         self.coming: Any = None
-        # Stretches of time stamps without trustworthy frames, as open intervals; the last one may be unfinished.
+        # Stretches of time stamps without reliable frames, as open intervals; the last one may have no end yet.
         self.damage: list[tuple[Fraction | int, Fraction | int | None]] = []
         self.frames = self._decode()
         self.ended = False
 
     def picture(self, time: Fraction) -> Image.Image | VideoError:
-        """The picture that is shown at a time, not earlier than the time before."""
+        """The picture at a time, which must not be earlier than the time before."""
         wanted = self.origin + time / self.base
         self._go_to(wanted)
         for start, end in self.damage:
             if start < wanted and (end is None or wanted < end):
-                return VideoError(f"{self.video} is damaged at {float(time):.3f} s: fetch it again.")
+                return VideoError(f"{self.video} is damaged at {float(time):.3f} s: download it again.")
         frame = self.shown or self.coming
         if frame is None:
-            return VideoError(f"{self.video} has no frame that can be decoded: fetch it again.")
+            return VideoError(f"{self.video} has no frame that can be decoded: download it again.")
         if self.coming is None and wanted >= (end_of_last := self._end()):
             length = float((end_of_last - self.origin) * self.base)
-            header = self.container.duration or 0
-            cut = f", though its header says {header / 1e6:.3f} s: fetch it again" if header / 1e6 > length + 1 else ""
+            header = (self.container.duration or 0) / 1e6
+            cut = f", though its header says {header:.3f} s: download it again" if header > length + 1 else ""
             return VideoError(
                 f"{self.video} has no frame at {float(time):.3f} s, its last one ends at {length:.3f} s{cut}."
             )

@@ -25,7 +25,8 @@ def picture(kind: str, mode: str = "RGB") -> bytes:
 
 def archive(data: bytes, folder: Path) -> object:
     """A zip, tar or compressed tar: its list, and every file that the list names."""
-    from data_scripts.archives.archive import ArchiveError, open_files
+    from data_scripts.archives.archive import ArchiveError
+    from data_scripts.archives.open_files import open_files
 
     path = folder / "archive"
     path.write_bytes(data)

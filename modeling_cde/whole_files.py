@@ -1,12 +1,14 @@
-"""Files and folders that are there whole or not at all, wherever the process that writes them is killed.
+"""Files and folders that are complete or absent, whenever the process that writes them is killed.
 
-Everything is written under a temporary name beside its place, brought to the disk, and renamed. A name that begins
+Everything is written under a temporary name next to its place, flushed to the disk, and renamed. A name that begins
 with `tmp-` is what a killed process has left.
 """
 
+import hashlib
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,20 +17,21 @@ TEMPORARY = "tmp-"
 
 
 @contextmanager
-def write_whole(path: str | Path) -> Iterator[Path]:
-    """Write a file aside; it takes its place when the block has ended without an error, and is removed otherwise.
+def write_whole(path: str | os.PathLike[str], *, shared: bool = False) -> Iterator[Path]:
+    """Write a file aside; it takes its place when the block ends without an error, and is removed otherwise.
 
     Args:
-        path: of the file; its folder is made if absent.
+        path: Of the file; its folder is created if absent.
+        shared: Several processes may write this file at the same time: each uses a temporary name of its own.
 
     Yields:
-        The path to write to, in the same folder and with the same ending.
+        The path to write to, in the same folder. Its ending is `.tmp`, so patterns such as `*.json` do not match it.
 
     Raises:
-        OSError: the file cannot be written; the message says why, and what was there before is untouched.
+        OSError: The file cannot be written; the message says why, and what was there before is unchanged.
     """
     path = Path(path)
-    temporary = path.with_name(TEMPORARY + path.name)
+    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex + '-' if shared else ''}{path.name}.tmp")
     with says_what_is_not_written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -41,45 +44,64 @@ def write_whole(path: str | Path) -> Iterator[Path]:
         to_disk(path.parent)
 
 
+def write_text_whole(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file in UTF-8 that is complete or absent; see `write_whole`."""
+    with write_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
 @contextmanager
-def write_files_whole(folder: str | Path, last: str) -> Iterator[Path]:
-    """Write files into a folder of its own; each takes its place in `folder` when the block has ended without an error.
+def write_files_whole(folder: str | os.PathLike[str], last: str) -> Iterator[Path]:
+    """Write files into a folder of their own; each moves to `folder` when the block ends without an error.
 
     Args:
-        folder: where the files belong; made if absent. Other files in it stay as they are.
-        last: name of the file that is moved last: where it is new, all the others are there.
+        folder: Where the files belong; created if absent. Other files in it stay as they are.
+        last: Name of the file that is moved last: once it is new, all the others are in place.
 
     Yields:
-        The folder to write to; it may get folders within.
+        The folder to write to; it may contain folders.
 
     Raises:
-        OSError: see `write_whole`.
+        OSError: See `write_whole`.
     """
     folder = Path(folder)
     temporary = folder / f"{TEMPORARY}files"
     with says_what_is_not_written(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        try:
+        with _emptied(temporary):
             yield temporary
-            files = [path for path in temporary.rglob("*") if path.is_file()]
-            for file in files:
-                to_disk(file)
-            for file in sorted(files, key=lambda file: file.name == last):
+            for file in sorted(_flushed(temporary), key=lambda file: file.name == last):
                 target = folder / file.relative_to(temporary)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(file, target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         to_disk(folder)
 
 
-def check_writable(folder: Path) -> None:
-    """Raise where nothing can be written into a folder, which is made if absent.
+@contextmanager
+def write_folder_whole(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write a folder aside; it replaces what is at its place when the block ends without an error.
+
+    Yields:
+        The folder to write to, next to `folder`.
 
     Raises:
-        OSError: see `write_whole`.
+        OSError: See `write_whole`.
+    """
+    folder = Path(folder)
+    temporary = folder.with_name(f"{TEMPORARY}{folder.name}")
+    with says_what_is_not_written(folder), _emptied(temporary):
+        yield temporary
+        _flushed(temporary)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(temporary, folder)
+        to_disk(folder.parent)
+
+
+def check_writable(folder: Path) -> None:
+    """Raise if nothing can be written into a folder, which is created if absent.
+
+    Raises:
+        OSError: See `write_whole`.
     """
     with says_what_is_not_written(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,20 +110,29 @@ def check_writable(folder: Path) -> None:
 
 
 def to_disk(path: Path) -> None:
-    """Have the system bring a file, or the names in a folder, to the disk: a rename is to come after what it names."""
+    """Flush a file, or the names in a folder, to the disk: a rename must come after the content that it names."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError:
-        if not path.is_dir():  # some file systems do not know this of folders
+        if not path.is_dir():  # some file systems cannot flush folders
             raise
     finally:
         os.close(descriptor)
 
 
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()  # hashlib.file_digest needs Python 3.11
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 @contextmanager
 def says_what_is_not_written(path: Path) -> Iterator[None]:
-    """Turn the errors of a full disk, a missing permission and the like into one sentence that names the place."""
+    """Turn the errors of a full disk, a missing permission and the like into one sentence that names the path."""
     from safetensors import SafetensorError
 
     try:
@@ -110,8 +141,27 @@ def says_what_is_not_written(path: Path) -> Iterator[None]:
         if isinstance(error, NotWritten):
             raise
         reason = getattr(error, "strerror", None) or str(error)
-        raise NotWritten(f"{path} could not be written ({reason}): what was there before is as it was.") from error
+        raise NotWritten(f"{path} could not be written ({reason}): what was there before is unchanged.") from error
 
 
 class NotWritten(OSError):
     """A file or a folder could not be written."""
+
+
+@contextmanager
+def _emptied(temporary: Path) -> Iterator[None]:
+    """A folder that is empty at first and gone in the end."""
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _flushed(folder: Path) -> list[Path]:
+    """All files of a folder, after they were flushed to the disk."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    for file in files:
+        to_disk(file)
+    return files

@@ -233,7 +233,7 @@ def test_a_stream_that_breaks_off_gets_one_sentence(data, tmp_path, monkeypatch)
         (["--data=no/such/folder"], "no/such/folder"),
         (["--method_options={"], "method_options is not JSON"),
         (['--method_options={"critic": 1}'], "CDEConfig has no field 'critic'"),
-        (["--train_objects=99"], "train_objects=99 must lie in [1, "),
+        (["--train_objects=99"], "train_objects=99 must be in [1, "),
         (["--streaming=true", "--train_objects=3"], "train_objects needs a list of all pairs"),
         (["--streaming=true", "--stream_buffer=0"], "stream_buffer=0 must be at least 1"),
         (["--cache_features=true"], "cache_features needs a backbone that is not trained"),

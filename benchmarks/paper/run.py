@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.paper.plan import Run
+from modeling_cde.whole_files import write_text_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = (sys.executable, "-m", "accelerate.commands.launch", "train.py")
@@ -253,10 +254,7 @@ def machine(environment: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_json(path: Path, content: Any) -> None:
     """Write aside and rename, so that no file is ever half there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text_whole(path, json.dumps(content, indent=2) + "\n")
 
 
 def _compare(run: Run, made_with: Mapping[str, Any], what: str) -> None:

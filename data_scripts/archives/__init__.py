@@ -1,1 +1,1 @@
-"""Files inside zips and tars, read where they lie."""
+"""Files inside folders, zips and tars, read in place."""

@@ -1,20 +1,19 @@
-"""Files below a folder, or inside a zip or tar that is read where it lies: nothing is unpacked to disk.
+"""What folders, zips and tars share: files by name, read in place without unpacking anything to disk.
 
-Archives come from strangers, so they are looked through before the first file is used, and refused whole, with the
-member's name, for anything that a plain archive of pictures does not have: absolute names or names that leave the
-folder, links, devices, sparse files, encryption, two members of one name or in one place, sizes beyond the limits, or
-an end that is missing. What is read is never more than was allowed, whatever the archive declares.
+Archives come from strangers. They are checked before the first file is used, and refused as a whole, naming the member,
+for anything that a plain archive of pictures does not contain: absolute names, names that leave the folder, links,
+devices, sparse files, encryption, duplicate names, overlapping members, sizes over the limits, or a missing end. No
+read returns more than was allowed, whatever the archive declares.
 
-Notable: a worker process gets the list of members with the object instead of looking through the archive
-again; of a tar that is not compressed and of a zip every member is read at once from its place, so that any number of
-processes can share the file. A compressed tar can only be read from its beginning, see `CompressedTarFiles`.
+A worker process receives the list of members with the object, so it does not scan the archive again. Zips and plain
+tars give direct access to every member, and any number of processes can share the file. A compressed tar can only be
+read from its beginning, see `CompressedTarFiles`.
 """
 
 from __future__ import annotations
 
 import lzma
 import os
-import stat
 import tarfile
 import zipfile
 import zlib
@@ -25,9 +24,9 @@ from typing import Any
 
 MAX_MEMBERS = 5_000_000
 MAX_BYTES = 64 * 2**20
-LIMITED = (".csv", ".json", ".png", ".jpg", ".jpeg")  # endings of what is read, so may have MAX_BYTES at most
+LIMITED = (".csv", ".json", ".png", ".jpg", ".jpeg")  # what is read, and so limited to MAX_BYTES
 
-#: What reading a damaged archive ends in.
+#: Errors raised by reading a damaged archive.
 _DAMAGE = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -42,59 +41,25 @@ _DAMAGE = (
 
 
 class ArchiveError(ValueError):
-    """A folder or archive that is refused, or cannot be read; the message is a sentence."""
-
-
-def open_files(path: str | os.PathLike[str]) -> Files:
-    """The files of a folder, zip, tar or compressed tar (gzip, bzip2, xz), told apart by content, not by name.
-
-    Raises:
-        ArchiveError: If there is nothing at the path, or something else. The list of members is checked by `names`.
-    """
-    from data_scripts.archives.tar_files import COMPRESSED, CompressedTarFiles, TarFiles
-    from data_scripts.archives.zip_files import ZipFiles
-
-    path = Path(path).absolute()
-    if path.is_dir():
-        return FolderFiles(path)
-    if not path.exists():
-        raise ArchiveError(f"{path} does not exist; give a folder, a zip or a tar.")
-    if not path.is_file():
-        raise ArchiveError(f"{path} is neither a folder nor a file; give a folder, a zip or a tar.")
-    with path.open("rb") as file:
-        head = file.read(512)
-    if head.startswith(tuple(COMPRESSED)):
-        return CompressedTarFiles(path)
-    if head.startswith(b"PK"):
-        return ZipFiles(path)
-    try:
-        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
-        return TarFiles(path)
-    except tarfile.HeaderError:
-        pass  # none of the kinds that are read: said below
-    raise ArchiveError(
-        f"{path} is no zip, and no tar that is plain or packed with gzip, bzip2 or xz; repack it as one."
-    )
+    """A folder or archive was refused or cannot be read; the message is a sentence."""
 
 
 def safe_name(name: str, archive: Path) -> str:
     """A member's name as a relative POSIX path without `.` parts; "" for the root itself.
 
     Raises:
-        ArchiveError: If it is absolute or leads out of the archive's folder.
+        ArchiveError: The name is absolute or leaves the archive's folder.
     """
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     if name[:1] in ("/", "\\") or name[1:2] == ":":
-        raise ArchiveError(f"{archive} has a member with the absolute name {name!r}; such an archive is not read.")
+        raise ArchiveError(f"{archive} has a member with the absolute name {name!r}; such archives are refused.")
     if ".." in parts or "\0" in name:
-        raise ArchiveError(
-            f"{archive} has a member {name!r} that leads out of its folder; such an archive is not read."
-        )
+        raise ArchiveError(f"{archive} has a member {name!r} that leaves its folder; such archives are refused.")
     return "/".join(parts)
 
 
 def is_junk(name: str) -> bool:
-    """Whether a member is what macOS, Windows or other tars' headers leave behind."""
+    """Whether a member is a leftover of macOS, of Windows, or of another tar's headers."""
     *folders, last = name.split("/")
     return (
         last in (".DS_Store", "Thumbs.db", "desktop.ini", "pax_global_header")
@@ -104,11 +69,11 @@ def is_junk(name: str) -> bool:
 
 
 class Files:
-    """Files by name. Can be sent to a worker (`packing`); opens what it needs in the process that reads.
+    """Files by name. Can be sent to a worker (`packing`); handles are opened in the process that reads.
 
     Attributes:
-        path: Of the folder or archive, absolute.
-        cost: A sentence that says what reading costs where that is not little, else None.
+        path: The folder or archive, absolute.
+        cost: A sentence on what reading costs if it is expensive, else None.
     """
 
     cost: str | None = None
@@ -117,10 +82,10 @@ class Files:
         self.path = path
 
     def names(self) -> list[str]:
-        """All files, as sorted POSIX paths relative to the root; junk left out.
+        """All files but junk, as sorted POSIX paths relative to the root.
 
         Raises:
-            ArchiveError: If anything in it is unsafe or damaged; nothing of it should be used then.
+            ArchiveError: Something in it is unsafe or damaged; use nothing from it.
         """
         raise NotImplementedError
 
@@ -128,78 +93,23 @@ class Files:
         """A file's content.
 
         Raises:
-            FileNotFoundError: If there is no such file.
-            ArchiveError: If it has more than `limit` bytes, is damaged or cannot be read; the sentence names it.
+            FileNotFoundError: There is no such file.
+            ArchiveError: The file has more than `limit` bytes, is damaged or cannot be read; the message names it.
         """
         raise NotImplementedError
 
     def prefetch(self, names: Iterable[str], limit: int) -> None:
-        """Say which files are read next, in any order. Only a compressed tar makes use of it."""
+        """Announce which files are read next, in any order. Only a compressed tar uses this."""
 
     def close(self) -> None:
-        """Give back handles; they are opened again when needed."""
-
-
-class FolderFiles(Files):
-    """Files of a folder. Links are followed to files inside the folder only."""
-
-    def names(self) -> list[str]:
-        found: list[str] = []
-        self._walk(self.path, "", os.path.realpath(self.path), found)
-        return sorted(found)
-
-    def _walk(self, folder: Path, prefix: str, root: str, found: list[str]) -> None:
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            raise ArchiveError(f"The folder {folder} cannot be read ({error.strerror}).") from error
-        for entry in entries:
-            name = prefix + entry.name
-            if is_junk(name):
-                continue
-            if entry.is_symlink():
-                self._check_link(entry.path, root)
-            if entry.is_dir(follow_symlinks=False):
-                self._walk(Path(entry.path), name + "/", root, found)
-            elif entry.is_file():
-                found.append(name)
-            else:
-                raise ArchiveError(f"{entry.path} is neither a file nor a folder; take it away.")
-
-    @staticmethod
-    def _check_link(path: str, root: str) -> None:
-        target = os.path.realpath(path)
-        if not target.startswith(root + os.sep):
-            raise ArchiveError(f"{path} is a link that leads out of {root}; put the files themselves there.")
-        if not os.path.isfile(target):
-            raise ArchiveError(f"{path} is a link to a folder or to nothing; put the files themselves there.")
-
-    def read(self, name: str, limit: int) -> bytes:
-        path = self.path / safe_name(name, self.path)
-        try:
-            if not stat.S_ISREG(os.stat(path).st_mode):
-                raise FileNotFoundError(f"{path} is no file.")
-            root = os.path.realpath(self.path)
-            if not os.path.realpath(path).startswith(root + os.sep):
-                raise ArchiveError(
-                    f"{path} lies behind a link that leads out of {root}; put the files themselves there."
-                )
-            with open(path, "rb") as file:
-                content = file.read(limit + 1)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise FileNotFoundError(f"{path} does not exist.") from error
-        except OSError as error:
-            raise ArchiveError(f"{path} cannot be read ({error.strerror}).") from error
-        if len(content) > limit:
-            raise ArchiveError(f"{path} has more than {limit} bytes, which is too large for what it should be.")
-        return content
+        """Close open handles; they are reopened when needed."""
 
 
 class Archive(Files):
-    """What zips and tars have in common: a list of members, looked through once.
+    """A zip or tar: a list of members, scanned once.
 
-    `_rows` maps a name to its place in `_columns`, flat numbers of `_width` a member: a million members then take
-    about 150 bytes each instead of a kilobyte.
+    `_rows` maps a name to its row in `_columns`, a flat array with `_width` numbers per member: this takes about 150
+    bytes per member instead of a kilobyte.
     """
 
     _width: int
@@ -227,24 +137,24 @@ class Archive(Files):
                             f"{self.path} has a member {name!r} of {size} bytes; {MAX_BYTES} are allowed."
                         )
                     if not name:
-                        raise ArchiveError(f"{self.path} has a file without a name; such an archive is not read.")
+                        raise ArchiveError(f"{self.path} has a file without a name; such archives are refused.")
                     if name in rows:
                         raise ArchiveError(f"{self.path} has two members {name!r}, so one hides the other; repack it.")
                     if len(rows) == MAX_MEMBERS:
-                        raise ArchiveError(f"{self.path} has more than {MAX_MEMBERS} members; divide it.")
+                        raise ArchiveError(f"{self.path} has more than {MAX_MEMBERS} members; split it.")
                     rows[name] = len(rows)
                     self._columns.extend((size, *numbers))
             except ArchiveError:
                 raise
             except RecursionError as error:
-                raise ArchiveError(f"{self.path} has headers of headers without end; it is not read.") from error
+                raise ArchiveError(f"{self.path} nests headers without end; it is refused.") from error
             except _DAMAGE as error:
-                raise ArchiveError(f"{self.path} is damaged or cut short ({error}); fetch it again.") from error
+                raise ArchiveError(f"{self.path} is damaged or cut short ({error}); download it again.") from error
             self._rows = {name: row for name, row in rows.items() if not is_junk(name)}
         return self._rows
 
     def _members(self) -> Iterator[tuple[Any, ...]]:
-        """(name, size, further numbers) of each file, names made safe."""
+        """(name, size, further numbers) of each file, with safe names."""
         raise NotImplementedError
 
     def _numbers(self, name: str) -> array[int]:
@@ -260,10 +170,10 @@ class Archive(Files):
         try:
             content = self._content(size, *numbers)
         except _DAMAGE as error:
-            raise ArchiveError(f"{name!r} in {self.path} is damaged ({error}); fetch the archive again.") from error
+            raise ArchiveError(f"{name!r} in {self.path} is damaged ({error}); download the archive again.") from error
         if len(content) != size:
             raise ArchiveError(
-                f"{name!r} in {self.path} declares {size} bytes and has others; fetch the archive again."
+                f"{name!r} in {self.path} does not have the {size} bytes that it declares; download the archive again."
             )
         return content
 
@@ -272,11 +182,11 @@ class Archive(Files):
         raise NotImplementedError
 
     def _file(self) -> Any:
-        """The archive, opened in this process: one that was inherited over a fork shares its position."""
+        """The archive, opened in this process: a handle inherited over a fork would share its position."""
         if self._handle is None or self._owner != os.getpid():
             self._handle, self._owner = self._open(), os.getpid()
             if self._rows is not None and self.path.stat().st_size != self._size:
-                raise ArchiveError(f"{self.path} was changed while it was being read; start again.")
+                raise ArchiveError(f"{self.path} changed while it was being read; start again.")
         return self._handle
 
     def _open(self) -> Any:
@@ -295,7 +205,7 @@ class Archive(Files):
 
 
 def read_at(descriptor: int, size: int, offset: int) -> bytes:
-    """`size` bytes from a place, fewer at the end; one call of the system may give fewer."""
+    """`size` bytes from an offset, fewer at the end of the file; one system call may return fewer."""
     parts = []
     while size > 0 and (part := os.pread(descriptor, min(size, 2**24), offset)):
         parts.append(part)

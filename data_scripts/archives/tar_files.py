@@ -1,8 +1,10 @@
-"""Members of a tar, read from their places; and of a compressed tar, read forwards."""
+"""Members of a plain tar, read from their offsets; and of a compressed tar, read forwards."""
 
 from __future__ import annotations
 
 import bz2
+import gzip
+import importlib.util
 import io
 import lzma
 import tarfile
@@ -11,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from data_scripts.archives.archive import Archive, ArchiveError, is_junk, read_at, safe_name
-from data_scripts.archives.gzip_reader import GzipReader
 
 HELD_BYTES = 2**30  # what a compressed tar may hold in memory
 PADDING_BYTES = 2**24  # more than tar writes
-#: A compressed tar may unpack to so much, or to so many times its size if that is more: pictures hardly shrink.
+#: What a compressed tar may unpack to: so many bytes, or so many times its own size; pictures hardly shrink.
 FREE_BYTES, SWELLING = 2**30, 200
+SPACING = 2**25  # unpacked bytes between two points to go on from in a gzip file; a point takes 32 KB of memory
 
-#: How the files of each kind begin, and what opens them.
+GZIP = b"\x1f\x8b"
+#: The first bytes of each kind of file, and what opens it.
 COMPRESSED: dict[bytes, Callable[..., Any]] = {
-    b"\x1f\x8b": GzipReader,
+    GZIP: gzip.GzipFile,
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
 }
@@ -49,12 +52,12 @@ class TarFiles(Archive):
                 raise ValueError("the blocks that end a tar are not where its members end")
 
     def _check_place(self, place: int) -> None:
-        """Raise `ArchiveError` if a member may not reach that far. A plain tar takes as much room as it declares."""
+        """Raise `ArchiveError` if members may not reach this offset. A plain tar is as large as it declares."""
 
     def _check(self, member: tarfile.TarInfo, name: str) -> None:
         if not member.isreg() or member.issparse():
             what = "a link" if member.issym() or member.islnk() else "a device, a pipe or a sparse file"
-            raise ArchiveError(f"{self.path} has a member {name!r} that is {what}; such an archive is not read.")
+            raise ArchiveError(f"{self.path} has a member {name!r} that is {what}; such archives are refused.")
         if member.size < 0:
             raise ValueError(f"{name!r} has {member.size} bytes")
 
@@ -63,10 +66,10 @@ class TarFiles(Archive):
 
 
 class CompressedTarFiles(TarFiles):
-    """Members of a tar in gzip, bzip2 or xz, read forwards: going back means to begin again, or at a mark (gzip).
+    """Members of a tar in gzip, bzip2 or xz, read forwards: going back starts again, or at the point before (gzip).
 
-    Small tables (.csv) are kept from the first pass, and `prefetch` takes the files of a unit in the order in which
-    they lie, so that a process that works through units in the archive's order reads it once.
+    Small tables (.csv) are kept from the first pass, and `prefetch` reads the files of a unit in archive order, so a
+    process that works through units in archive order reads the archive once.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,19 +79,24 @@ class CompressedTarFiles(TarFiles):
         with path.open("rb") as file:
             head = file.read(8)
         self._magic = next(magic for magic in COMPRESSED if head.startswith(magic))
-        again = (
-            ""
-            if COMPRESSED[self._magic] is GzipReader
-            else ", and anew for every house that lies ahead of the one before"
-        )
+        if self._magic == GZIP and importlib.util.find_spec("indexed_gzip") is None:
+            raise ArchiveError(
+                f"{path} is a gzip tar, and reading one needs indexed_gzip: pip install 'modeling-cde[archives]', or "
+                "unpack the archive."
+            )
+        again = "" if self._magic == GZIP else ", and again for every house that precedes the one before"
         self.cost = (
             f"{path.name} is a compressed tar, which can only be read from its beginning: it is decompressed once to "
-            f"list it and once more by every worker{again}. Unpacked to a plain tar, or repacked as a zip, it is read "
-            "at any place at once."
+            f"list it and once more by every worker{again}. A plain tar or a zip gives direct access to every file."
         )
 
     def _open(self) -> Any:
         try:
+            if self._magic == GZIP and self._rows is not None:
+                from indexed_gzip import IndexedGzipFile
+
+                return IndexedGzipFile(self.path, spacing=SPACING, drop_handles=False)
+            # The first pass: `gzip` notices every damage and a missing end, of which indexed_gzip passes over some.
             return COMPRESSED[self._magic](self.path)
         except OSError as error:
             raise ArchiveError(f"{self.path} cannot be opened ({error.strerror}).") from error
@@ -100,18 +108,19 @@ class CompressedTarFiles(TarFiles):
             if name.endswith(".csv") and not is_junk(name):
                 held += size
                 if held > HELD_BYTES:
-                    raise ArchiveError(f"{self.path} has tables of more than {HELD_BYTES} bytes; it is not read.")
+                    raise ArchiveError(f"{self.path} has tables of more than {HELD_BYTES} bytes; it is refused.")
                 self._tables[name] = self._content(size, offset)
-        # On to the end of the stream, where checksums stand: behind the tar's end there is its padding only.
+        # On to the end of the stream, where the checksums are: only padding follows the end of the tar.
         self._file().read(PADDING_BYTES)
+        self.close()
 
     def _check_place(self, place: int) -> None:
-        # Before the member is passed over, which decompresses it.
+        # Before the member is skipped, which decompresses it.
         allowed = max(FREE_BYTES, SWELLING * self._size)
         if place > allowed:
             raise ArchiveError(
-                f"{self.path} has {self._size} bytes and unpacks to more than {allowed}; it is not read. If that is "
-                "meant, unpack it yourself."
+                f"{self.path} has {self._size} bytes and unpacks to more than {allowed}; it is refused. If that is "
+                "intended, unpack it yourself."
             )
 
     def _content(self, size: int, *numbers: int) -> bytes:
@@ -139,7 +148,7 @@ class CompressedTarFiles(TarFiles):
 
 
 class _Headers:
-    """What tarfile reads headers through: a header that asks for megabytes is no header of a plain tar."""
+    """The file as tarfile reads headers from it: no header of a plain tar asks for megabytes."""
 
     def __init__(self, file: io.BufferedIOBase) -> None:
         self._file = file

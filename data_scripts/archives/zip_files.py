@@ -1,4 +1,4 @@
-"""Members of a zip, read from their places."""
+"""Members of a zip, read from their offsets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from data_scripts.archives.archive import Archive, ArchiveError, read_at, safe_name
 
-UTF_8 = 0x800  # flag of a member whose name is marked as such
+UTF_8 = 0x800  # flag of a member whose name is marked as UTF-8
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -27,27 +27,27 @@ class ZipFiles(Archive):
             for info in directory.infolist():
                 raw = info.orig_filename.encode("utf-8" if info.flag_bits & UTF_8 else "cp437")
                 name = safe_name(_text(raw, info.orig_filename), self.path)
-                self._check(info, name)  # folders too: a link may call itself one
+                self._check(info, name)  # folders too: a link may pose as one
                 end = info.header_offset + 30 + len(raw) + info.compress_size
                 places.append((info.header_offset, end, name))
-                if not info.filename.endswith("/"):  # `is_dir` ends in an IndexError where there is no name
+                if not info.filename.endswith("/"):  # `is_dir` fails on an empty name
                     yield name, info.file_size, info.compress_size, info.header_offset, info.compress_type, info.CRC
             places.append((directory.start_dir, directory.start_dir, "the directory"))
         places.sort()
         for (_, end, name), (begin, _, other) in zip(places, places[1:], strict=False):
             if end > begin:
-                raise ArchiveError(f"{self.path} has overlapping members, {name!r} and {other!r}; it is not read.")
+                raise ArchiveError(f"{self.path} has overlapping members, {name!r} and {other!r}; it is refused.")
 
     def _check(self, info: zipfile.ZipInfo, name: str) -> None:
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             what = "a link" if kind == stat.S_IFLNK else "a device or pipe"
-            raise ArchiveError(f"{self.path} has a member {name!r} that is {what}; such an archive is not read.")
+            raise ArchiveError(f"{self.path} has a member {name!r} that is {what}; such archives are refused.")
         if info.flag_bits & 0x41:
             raise ArchiveError(f"{self.path} is encrypted ({name!r}); repack it without a password.")
         if info.compress_type not in _METHODS:
             raise ArchiveError(
-                f"{self.path} packs {name!r} by method {info.compress_type}; repack it with deflate, as zip does."
+                f"{self.path} compresses {name!r} by method {info.compress_type}; repack it with deflate, as zip does."
             )
 
     def _content(self, size: int, *numbers: int) -> bytes:
@@ -67,7 +67,7 @@ class ZipFiles(Archive):
 
 
 def _text(raw: bytes, name: str) -> str:
-    """A name's bytes as UTF-8, which Info-ZIP and macOS write without marking it, or else as zipfile read them."""
+    """A name's bytes as UTF-8, which Info-ZIP and macOS write without marking it, else as zipfile read them."""
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:

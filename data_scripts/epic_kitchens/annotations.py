@@ -1,7 +1,7 @@
 """Segments of EPIC_100_train.csv and EPIC_100_validation.csv, every row checked.
 
-A row that fails a check gives a `Fault`, which names file, row and segment, and no segment. Frame numbers are taken as
-the table has them, and compared with its time stamps by the rule of `frame_numbers`.
+A row that fails a check becomes a `Fault`, which names file, row and segment. Frame numbers are those of the table,
+compared with its time stamps by the rule of `frame_numbers`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Fault:
-    """A row that fails a check: why in two or three words, for counting, and a sentence that names it."""
+    """A row that fails a check: the reason in two or three words, for counting, and a sentence that names the row."""
 
     reason: str
     sentence: str
@@ -83,7 +83,7 @@ class _FaultyRowError(ValueError):
 def read_segments(
     paths: Sequence[Path], verbs: Mapping[int, str], nouns: Mapping[int, str], videos: Mapping[str, VideoRow]
 ) -> Iterator[Segment | Fault]:
-    """Every row of the annotation files, as a segment or as a fault.
+    """Read every row of the annotation files as a segment or a fault.
 
     Args:
         paths: CSV files with the columns `COLUMNS`.
@@ -92,7 +92,7 @@ def read_segments(
         videos: By video id.
 
     Raises:
-        TableError: A file cannot be read as such a table; see `tables.read_rows`.
+        TableError: A file cannot be read as such a table; see `csv_tables.read_rows`.
     """
     places: dict[str, str] = {}
     for path in paths:
@@ -112,7 +112,7 @@ def read_segments(
         except TableError as error:
             if "timestamps" in path.name and "verb_class" in str(error):
                 raise TableError(
-                    f"{path} holds no classes: those of the test set are not public. Use the training and validation "
+                    f"{path} has no classes: those of the test set are not public. Use the training and validation "
                     "tables."
                 ) from error
             raise
@@ -133,7 +133,7 @@ def _segment(row: Row, verbs: Mapping[int, str], nouns: Mapping[int, str], video
     rate = frame_numbers.nominal_rate(video_id)
     before, after = (whole_number(values, column) for column in ("start_frame", "stop_frame"))
     if before < 1:
-        raise _FaultyRowError("frame below 1", "frames count from 1, and start_frame is 0")
+        raise _FaultyRowError("frame below 1", "frames count from 1, but start_frame is 0")
     if before >= after:
         raise _FaultyRowError("start not before stop", f"start_frame {before} is not before stop_frame {after}")
     try:
@@ -152,7 +152,7 @@ def _segment(row: Row, verbs: Mapping[int, str], nouns: Mapping[int, str], video
     if after > video.seconds * rate:
         raise _FaultyRowError(
             "beyond the video's end",
-            f"stop_frame {after} is at {after / rate:.2f} s, and {video_id} has {video.seconds:.2f} s",
+            f"stop_frame {after} is at {after / rate:.2f} s, but {video_id} has {video.seconds:.2f} s",
         )
     verb, noun = verbs.get(whole_number(values, "verb_class")), nouns.get(whole_number(values, "noun_class"))
     for kind, key in (("verb", verb), ("noun", noun)):
@@ -170,16 +170,16 @@ def whole_number(values: Mapping[str, str], column: str) -> int:
     """The number in a column.
 
     Raises:
-        ValueError: It is not written in digits alone.
+        ValueError: It has other characters than digits.
     """
     text = values[column]
     if not (text.isascii() and text.isdecimal() and len(text) <= 10):
-        raise _FaultyRowError("bad number", f"{column} is {_short(text)}, no whole number")
+        raise _FaultyRowError("bad number", f"{column} is {_short(text)}, not a whole number")
     return int(text)
 
 
 def _check_lists(values: Mapping[str, str]) -> None:
-    """The list columns have to be literals of lists, of one length: a sign that the row is whole."""
+    """Check that the list columns are literals of lists of equal length, which shows that the row is intact."""
     lists = []
     for column, kind in (("all_nouns", str), ("all_noun_classes", int)):
         text = values[column]
@@ -188,9 +188,9 @@ def _check_lists(values: Mapping[str, str]) -> None:
         try:
             value = ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-            raise _FaultyRowError("bad list", f"{column} is no list: {_short(text)}") from error
+            raise _FaultyRowError("bad list", f"{column} is not a list: {_short(text)}") from error
         if not isinstance(value, list) or not all(type(item) is kind for item in value):
-            raise _FaultyRowError("bad list", f"{column} is no list of {kind.__name__}: {_short(text)}")
+            raise _FaultyRowError("bad list", f"{column} is not a list of {kind.__name__}: {_short(text)}")
         lists.append(value)
     if len(lists[0]) != len(lists[1]):
         raise _FaultyRowError("bad list", f"{len(lists[0])} nouns, but {len(lists[1])} noun classes")

@@ -1,7 +1,7 @@
-"""The official tables as CSV: read with care, since they come from anywhere; and the three small ones.
+"""Reads the official tables as CSV, carefully, as they may come from anywhere; also the tables of classes and videos.
 
-CSV only. EPIC-KITCHENS's tables are also handed around as pickles and HDF files: loading those can run whatever code
-their author put in, so they are refused by name and by their first bytes, and nothing here is ever unpickled.
+CSV only. EPIC-KITCHENS's tables also circulate as pickles and HDF files, and loading those can run any code that their
+author put in. They are refused by name and by their first bytes, and nothing here is ever unpickled.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _REFUSED = (".pkl", ".pickle", ".p", ".joblib", ".hdf", ".hdf5", ".h5", ".he5", ".npy", ".npz", ".pt", ".pth")
-#: First bytes of what is no text: pickles of protocol 2 and later, HDF5, HDF4, zip, gzip, Parquet.
+#: First bytes of files that are not text: pickles of protocol 2 and later, HDF5, HDF4, zip, gzip, Parquet.
 _MAGIC = {
     **{bytes([0x80, protocol]): "a Python pickle" for protocol in range(2, 6)},
     b"\x89HDF\r\n\x1a\n": "an HDF5 file",
@@ -23,11 +23,11 @@ _MAGIC = {
     b"\x1f\x8b": "a gzip file",
     b"PAR1": "a Parquet file",
 }
-_CAN_RUN_CODE = "loading one can run whatever code its author put in, so only CSV is read"
+_CAN_RUN_CODE = "loading one can run any code that its author put in, so only CSV is read"
 
 
 class TableError(ValueError):
-    """A table cannot be used at all; one sentence that names it."""
+    """A table cannot be used at all; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Row:
     """A row of a table.
 
     Attributes:
-        number: Line of the file on which it ends, the header being line 1.
-        values: By column; columns that the row lacks are missing.
-        complete: Whether it has exactly the header's columns.
+        number: Line of the file where it ends; the header is line 1.
+        values: By column, without those that the row lacks.
+        complete: Whether it has exactly the columns of the header.
     """
 
     number: int
@@ -54,14 +54,14 @@ class VideoRow:
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    """The rows of a CSV file in UTF-8 or, with a byte order mark, UTF-16.
+    """Read a CSV file in UTF-8 or, with a byte order mark, UTF-16.
 
     Args:
-        path: file.
-        columns: that it has to have, among others.
+        path: The file.
+        columns: Columns that it must have; others may follow.
 
     Raises:
-        TableError: It is missing, a pickle, HDF or other binary file, no CSV, badly encoded, or lacks a column.
+        TableError: It is missing, a pickle, HDF or other binary file, not CSV, badly encoded, or lacks a column.
     """
     encoding = _encoding(path)
     try:
@@ -71,10 +71,10 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
             missing = [name for name in columns if name not in header]
             if missing:
                 raise TableError(
-                    f"{path} has no column {', '.join(missing)}; needed are {', '.join(columns)}, in the first line."
+                    f"{path} has no column {', '.join(missing)}; its first line needs {', '.join(columns)}."
                 )
             if len(set(header)) != len(header):
-                raise TableError(f"{path} has two columns of one name in its first line.")
+                raise TableError(f"{path} has two columns with the same name.")
             for cells in reader:
                 if cells:
                     values = dict(zip(header, cells, strict=False))
@@ -82,13 +82,13 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     except UnicodeDecodeError as error:
         raise TableError(f"{path} is not text in UTF-8 (byte {error.start} of a block): save it as UTF-8.") from error
     except csv.Error as error:
-        raise TableError(f"{path} is no CSV file, line {reader.line_num} ({error}).") from error
+        raise TableError(f"{path} is not a CSV file, line {reader.line_num} ({error}).") from error
     except OSError as error:
         raise TableError(f"{path} cannot be read ({error.strerror}).") from error
 
 
 def _encoding(path: Path) -> str:
-    """UTF-8 or UTF-16, after the file was found to be text."""
+    """UTF-8 or UTF-16, after checking that the file is text."""
     if path.suffix.lower() in _REFUSED:
         raise TableError(f"{path} is refused by its ending {path.suffix}: {_CAN_RUN_CODE}. Use the table's .csv file.")
     if path.is_dir():
@@ -115,13 +115,13 @@ def read_classes(path: Path, first: str | None = None) -> dict[int, str]:
     """Keys of the classes of EPIC_100_verb_classes.csv or EPIC_100_noun_classes.csv, by id.
 
     Args:
-        path: file.
-        first: Key that class 0 has to have. The two tables have the same columns and ids, so that one in the other's
-            place would give nearly every segment a wrong name.
+        path: The file.
+        first: Key that class 0 must have. Both tables have the same columns and ids, so confusing them would give
+            nearly every segment a wrong name.
 
     Raises:
-        TableError: As `read_rows`, or an id is no number, or an id or key stands there twice or not at all, or class 0
-            is another.
+        TableError: As `read_rows`, or an id is not a number, an id or key is missing or occurs twice, or class 0 is
+            different.
     """
     classes: dict[int, str] = {}
     for row in read_rows(path, ("id", "key")):
@@ -129,13 +129,13 @@ def read_classes(path: Path, first: str | None = None) -> dict[int, str]:
         if not (text.isascii() and text.isdecimal() and len(text) < 7) or not key:
             raise TableError(f"{path}, line {row.number}: a class needs a number and a key, not {text!r} and {key!r}.")
         if int(text) in classes or key in classes.values():
-            raise TableError(f"{path}, line {row.number}: the class {text} {key} stands there twice.")
+            raise TableError(f"{path}, line {row.number}: the class {text} {key} occurs twice.")
         classes[int(text)] = key
     if not classes:
-        raise TableError(f"{path} holds no classes.")
+        raise TableError(f"{path} has no classes.")
     if first is not None and classes.get(0) != first:
         raise TableError(
-            f"{path} is not the table that it stands for: its class 0 is {classes.get(0)!r}, not {first!r}. Give "
+            f"{path} is the wrong table: its class 0 is {classes.get(0)!r}, not {first!r}. Give "
             "EPIC_100_verb_classes.csv with --verb_classes and EPIC_100_noun_classes.csv with --noun_classes."
         )
     return classes
@@ -145,7 +145,7 @@ def read_videos(path: Path) -> dict[str, VideoRow]:
     """Length and native rate of the videos of EPIC_100_video_info.csv.
 
     Raises:
-        TableError: As `read_rows`, or a length or rate is no positive number, or a video stands there twice.
+        TableError: As `read_rows`, or a length or rate is not a positive number, or a video occurs twice.
     """
     videos: dict[str, VideoRow] = {}
     for row in read_rows(path, ("video_id", "duration", "fps")):
@@ -157,8 +157,8 @@ def read_videos(path: Path) -> dict[str, VideoRow]:
         if not (0 < video.seconds < math.inf and 0 < video.fps < math.inf):
             raise TableError(f"{path}, line {row.number}: {video_id} has no positive duration and fps.")
         if video_id in videos:
-            raise TableError(f"{path}, line {row.number}: the video {video_id} stands there twice.")
+            raise TableError(f"{path}, line {row.number}: the video {video_id} occurs twice.")
         videos[video_id] = video
     if not videos:
-        raise TableError(f"{path} holds no videos.")
+        raise TableError(f"{path} has no videos.")
     return videos

@@ -22,7 +22,7 @@ from data_scripts.epic_kitchens.source import SCENES, EpicSource
 DESCRIPTION = """\
 Extract the frames before and after each segment of an index, out of EPIC-KITCHENS-100's tars or folders of frames
 (P01/rgb_frames/P01_01.tar) or out of its videos (P01/videos/P01_01.MP4), and divide the pairs into splits. A video is
-a work unit: what is finished is never done again.
+a work unit, and finished units are never repeated.
 """
 _SHOWN = 12
 
@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--scene", choices=SCENES, default="participant", help="what counts as one scene: a kitchen, or a video"
     )
-    parser.add_argument("--skip_missing", action="store_true", help="go on without the videos that are not there")
-    parser.add_argument("--strict", action="store_true", help="stop at the first segment that makes no pair")
+    parser.add_argument("--skip_missing", action="store_true", help="continue without missing videos")
+    parser.add_argument("--strict", action="store_true", help="stop at the first segment that gives no pair")
     parser.add_argument(
         "--licence_allows_frames",
         action="store_true",
@@ -56,7 +56,7 @@ def extract(options: argparse.Namespace) -> None:
     """Run the command.
 
     Raises:
-        ValueError: For options, an index or a folder that cannot be used, or videos that are not there.
+        ValueError: Options, the index or the folder cannot be used, or videos are missing.
     """
     publishable = None if options.licence_allows_frames else terms.NOT_PUBLISHABLE
     if options.licence_allows_frames:
@@ -65,9 +65,9 @@ def extract(options: argparse.Namespace) -> None:
         allow_publishing(options.output, terms.NOT_PUBLISHABLE)
     check_options(options, publishable)
     if options.view != "multi":
-        raise ValueError("EPIC-KITCHENS-100 has no boxes of its objects to cut out: use --view multi.")
+        raise ValueError("EPIC-KITCHENS-100 has no boxes of its objects to crop to: use --view multi.")
     if (options.output / "index.csv").exists():
-        raise ValueError(f"{options.output} holds an index, whose card would be replaced: choose another --output.")
+        raise ValueError(f"{options.output} contains an index, whose card would be replaced: choose another --output.")
     kind = "frames" if options.frames else "videos"
     source = EpicSource(
         options.index,
@@ -84,7 +84,7 @@ def extract(options: argparse.Namespace) -> None:
 
     from modeling_cde.data.building.card import DatasetCard
 
-    size = "in their own size" if options.originals else f"scaled down to {options.image_size} pixels at most"
+    size = "in their original size" if options.originals else f"scaled down to {options.image_size} pixels at most"
     came = "the official frames" if kind == "frames" else "the videos, by the numbering of the official frames"
     card = DatasetCard(
         title="Before/after pairs from EPIC-KITCHENS-100",
@@ -92,14 +92,14 @@ def extract(options: argparse.Namespace) -> None:
         f"and noun; out of {came}, {size} (shorter side).",
         license=terms.LICENSE,
         license_terms=terms.TERMS,
-        credit=f"{terms.CREDIT}\n\nChanges to the original: two frames of each chosen segment were taken out, "
-        "scaled down where they were larger, encoded as JPEG where they were changed or came from videos, and divided "
-        "into splits.",
+        credit=f"{terms.CREDIT}\n\nChanges to the original: two frames of each chosen segment were extracted, "
+        "scaled down if they were larger, encoded as JPEG if they were changed or came from videos, and divided into "
+        "splits.",
         provenance=terms.PROVENANCE,
         citation=terms.CITATION,
         tags=("epic-kitchens",),
         limits=(
-            "The frames are those at a segment's annotated start and end; whether the object is in view is not checked "
+            "The frames are those at a segment's annotated start and end; nothing checks that the object is in view, "
             "unless the index was made with scores.",
             "Cameras move and several things change at once: before and after differ in more than the action.",
             "In low light the cameras of 2018 repeat frames.",
@@ -108,14 +108,14 @@ def extract(options: argparse.Namespace) -> None:
     report = build_data_set(source, options, card, publishable=publishable)
     if report.problems:
         print(
-            "To try a video again after its frames were fetched anew, delete its .json below "
+            "To try a video again after downloading its frames again, delete its .json below "
             f"{options.output / 'shards' / options.view} and run the same command.",
             flush=True,
         )
 
 
 def found_text(source: EpicSource) -> str:
-    """What was found for the videos of the index, in one line."""
+    """What was found for the videos of the index, on one line."""
     kinds = Counter("folder" if path.is_dir() else path.suffix for path in source.paths.values())
     found = ", ".join(f"{count} as {kind}" for kind, count in sorted(kinds.items())) or "none"
     pairs = sum(len(segments) for segments in source.segments.values())
@@ -126,7 +126,7 @@ def found_text(source: EpicSource) -> str:
 
 
 def check_missing(source: EpicSource, skip: bool) -> None:
-    """Name the videos that are not there; go on without them only if that is wanted.
+    """Name the missing videos; continue without them only if requested.
 
     Raises:
         ValueError: Videos are missing, all of them or without `skip`.
@@ -136,23 +136,25 @@ def check_missing(source: EpicSource, skip: bool) -> None:
         return
     segments = sum(len(source.segments[video_id]) for video_id in missing)
     listed = ", ".join(missing[:_SHOWN]) + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
-    told = f"{len(missing)} of {len(source.segments)} videos, with {segments} segments, are not there: {listed}."
+    told = f"{len(missing)} of {len(source.segments)} videos, with {segments} segments, are missing: {listed}."
     if not source.paths:
         patterns = FRAMES if source.kind == "frames" else VIDEOS
         looked = ", ".join(p.format(participant=missing[0].split("_")[0], video=missing[0]) for p in patterns)
-        raise ValueError(f"{told} Looked for in {source.root}: {looked}. Give the folder that holds them.")
+        raise ValueError(f"{told} Searched in {source.root}: {looked}. Give the folder that contains them.")
     if not skip:
-        raise ValueError(f"{told} Fetch them, or add --skip_missing to go on without them.")
-    print(f"{told} Going on without them.", flush=True)
+        raise ValueError(f"{told} Download them, or add --skip_missing to continue without them.")
+    print(f"{told} Continuing without them.", flush=True)
 
 
 def check_decoder() -> None:
-    """Say at once that PyAV is missing.
+    """Report a missing PyAV before any work starts.
 
     Raises:
-        ValueError: It is.
+        ValueError: It is missing.
     """
     try:
         import av  # noqa: F401
     except ImportError as error:
-        raise ValueError("Reading videos needs PyAV: pip install av, or extract from frames instead.") from error
+        raise ValueError(
+            "Reading videos needs PyAV: pip install 'modeling-cde[video]', or extract from frames instead."
+        ) from error

@@ -1,4 +1,4 @@
-"""Which segments make pairs: chosen verbs, long enough, not mixed with another action, both frames good enough."""
+"""Chooses the segments that make pairs: by verb, length, overlap with other actions, and scores of both frames."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from data_scripts.epic_kitchens.scores import FrameScore
 
 @dataclass(frozen=True)
 class Choice:
-    """What segments have to be like.
+    """Conditions that segments must meet.
 
     Attributes:
         verbs: Keys of the verb classes to keep.
-        min_seconds: Least length of a segment.
-        min_frames: Least number of frames from the before to the after frame, at the nominal rate.
+        min_seconds: Minimum length of a segment.
+        min_frames: Minimum number of frames from the before to the after frame, at the nominal rate.
         max_overlap: Largest share of a segment, 0 to 1, that may also belong to segments of another verb or noun in
-            the same video; None keeps all. Two things that change at the same time make a pair whose label is half
-            the truth.
-        min_score: Both frames have to score above this, where there are scores.
+            the same video; None keeps all. If two things change at the same time, the label of the pair is only half
+            true.
+        min_score: Both frames must score above this, if there are scores.
     """
 
     verbs: frozenset[str]
@@ -48,7 +48,7 @@ def choose(
     """The segments that the choice keeps, and how many it leaves out for which reason.
 
     Args:
-        segments: All segments of the annotations, of other verbs too: overlap is with any of them.
+        segments: All segments of the annotations, of other verbs too, as overlap with any of them counts.
         choice: What to keep.
         score: Of frames; None to keep all.
 
@@ -88,12 +88,12 @@ def _reason(segment: Segment, choice: Choice, share: float, score: FrameScore | 
 def overlap_shares(segments: Sequence[Segment], verbs: Collection[str]) -> dict[str, float]:
     """The share of each segment, 0 to 1, that also belongs to segments of another verb or noun in its video.
 
-    Time counts once, however many others there are. Segments of the same verb and noun do not count: they tell of the
+    Time counts once, however many others overlap. Segments of the same verb and noun do not count: they describe the
     same thing.
 
     Args:
-        segments: That may overlap.
-        verbs: Only segments of these are given a share.
+        segments: All that may overlap.
+        verbs: Only segments of these get a share.
     """
     by_video: dict[str, list[Segment]] = defaultdict(list)
     for segment in segments:

@@ -1,4 +1,4 @@
-"""EPIC-KITCHENS-100's frame numbers: which rate they count at, and which moment of the video each one shows.
+"""EPIC-KITCHENS-100's frame numbers: the rate at which they count, and the moment of the video that each one shows.
 
 Numbers start at 1 and count at a nominal rate F, 60 per second in the videos PXX_YY of 2018 and 50 in the videos
 PXX_1YY of 2020, whatever rate a video was recorded at (59.94 and 50 mostly; also 29.97, 47.95 and 90).
@@ -21,18 +21,18 @@ from fractions import Fraction
 
 VIDEO_ID = re.compile(r"(P[0-9]{2})_(1[0-9]{2}|[0-9]{2})")
 _TIMESTAMP = re.compile(r"([0-9]{2,}):([0-5][0-9]):([0-5][0-9](?:\.[0-9]+)?)")
-_BEFORE_A_HALF = Fraction(1, 10**9)  # seconds; less than any container's clock can tell apart
+_BEFORE_A_HALF = Fraction(1, 10**9)  # seconds; less than the clock of any container resolves
 
 
 def nominal_rate(video_id: str) -> int:
     """Frames per second of a video's frame numbers: 50 for PXX_1YY, 60 for PXX_YY.
 
     Raises:
-        ValueError: That is no video id.
+        ValueError: It is not a video id.
     """
     match = VIDEO_ID.fullmatch(video_id)
     if not match:
-        raise ValueError(f"{video_id!r} is no video id such as P01_05 or P01_105")
+        raise ValueError(f"{video_id!r} is not a video id such as P01_05 or P01_105")
     return 50 if len(match[2]) == 3 else 60
 
 
@@ -40,7 +40,7 @@ def timestamp_seconds(timestamp: str) -> float:
     """Seconds of `HH:MM:SS.ss`.
 
     Raises:
-        ValueError: It is written otherwise.
+        ValueError: It has another format.
     """
     match = _TIMESTAMP.fullmatch(timestamp)
     if not match:

@@ -1,12 +1,12 @@
-"""Where a video's frames come from: the official tar of frames, a folder of frames, or the video itself.
+"""Reads a video's frames from the official tar of frames, a folder of frames, or the video itself.
 
-Looked for below the folder that the user names, `P01_01` standing for any video:
+These places are searched below the folder that the user names, `P01_01` standing for any video:
 
     frames   P01/rgb_frames/P01_01.tar  P01/rgb_frames/P01_01/  P01_01.tar  P01_01/  (frame_0000000001.jpg and so on)
     videos   P01/videos/P01_01.MP4  P01_01.MP4  (or .mp4, .mkv)
 
-Before a frame is used, what is there is compared with the length of the video: frames that were extracted at another
-rate have the wrong numbers throughout, and are refused whole.
+Before a frame is used, the highest number is compared with the length of the video: frames that were extracted at
+another rate all have wrong numbers, and are refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_scripts.archives.archive import ArchiveError, open_files
+from data_scripts.archives.archive import ArchiveError
+from data_scripts.archives.open_files import open_files
 from data_scripts.epic_kitchens.frame_numbers import frame_time
 from data_scripts.video import VideoError, iterate_frames, video_info
 
@@ -35,11 +36,11 @@ _OTHER_RATES = (1, 2, 5, 8, 10, 12, 15, 23.976, 24, 25, 29.97, 30, 47.952, 48, 5
 
 
 class FramesError(ValueError):
-    """A video's frames cannot be used at all; one sentence that says which and what to do."""
+    """A video's frames cannot be used at all; the message says which and what to do."""
 
 
 class NoFrameError(ValueError):
-    """One frame cannot be had.
+    """A single frame cannot be read.
 
     Attributes:
         reason: Two or three words to count it under.
@@ -52,7 +53,7 @@ class NoFrameError(ValueError):
 
 @dataclass(frozen=True)
 class Video:
-    """What is known of a video from the index.
+    """What the index says about a video.
 
     Attributes:
         video_id: `P01_01`.
@@ -68,7 +69,7 @@ class Video:
 
 
 def find(root: Path, video_id: str, kind: str) -> Path | None:
-    """Where a video's frames or the video itself lie below a folder; None where they do not."""
+    """The path of a video's frames, or of the video itself, below a folder; None if there is none."""
     for pattern in FRAMES if kind == "frames" else VIDEOS:
         path = root / pattern.format(participant=video_id.split("_")[0], video=video_id)
         if path.is_file() if path.suffix else path.is_dir():
@@ -79,20 +80,20 @@ def find(root: Path, video_id: str, kind: str) -> Path | None:
 def pictures(
     path: Path, kind: str, video: Video, numbers: Iterable[int]
 ) -> Iterator[tuple[int, bytes | Image.Image | NoFrameError]]:
-    """The frames of some numbers, in ascending order, one in memory at a time.
+    """Read frames by number, in ascending order, with one in memory at a time.
 
     Args:
         path: From `find`.
-        kind: `"frames"` gives JPEG bytes as they are, `"videos"` decoded pictures.
-        video: That they belong to.
+        kind: `"frames"` yields the JPEG bytes, `"videos"` decoded pictures.
+        video: The video.
         numbers: Official frame numbers, from 1.
 
     Yields:
-        Each number once, with its picture or the error that says why there is none.
+        Each number once, with its picture or an error that says why there is none.
 
     Raises:
-        FramesError: Nothing of it can be used: an archive that is damaged or cut short, frames of another rate, a
-            video that cannot be opened or is another one.
+        FramesError: Nothing can be used: the archive is damaged or cut short, the frames have another rate, or the
+            video cannot be opened or is a different one.
     """
     wanted = sorted(set(numbers))
     yield from _from_frames(path, video, wanted) if kind == "frames" else _from_video(path, video, wanted)
@@ -124,7 +125,7 @@ def _from_frames(path: Path, video: Video, wanted: list[int]) -> Iterator[tuple[
 
 
 def _numbered(names: Iterable[str], path: Path) -> dict[int, str]:
-    """File names by frame number; other files do not matter."""
+    """File names by frame number; other files are ignored."""
     found: dict[int, str] = {}
     for name in names:
         match = _FRAME_NAME.fullmatch(name.rsplit("/", 1)[-1])
@@ -137,28 +138,29 @@ def _numbered(names: Iterable[str], path: Path) -> dict[int, str]:
             found[number] = name
     if 0 in found:
         raise FramesError(
-            f"{path} counts its frames from 0 ({found[0]}), and the annotations count from 1: each would be the wrong "
-            "one. Take the official frames, or extract them with ffmpeg, which counts from 1."
+            f"{path} counts its frames from 0 ({found[0]}), but the annotations count from 1: all would be wrong. Use "
+            "the official frames, or extract them with ffmpeg, which counts from 1."
         )
     if not found:
-        raise FramesError(f"{path} holds no frames named like frame_0000000001.jpg: fetch or extract them again.")
+        raise FramesError(f"{path} has no frames named like frame_0000000001.jpg: download or extract them again.")
     return found
 
 
 def check_rate(path: Path, video: Video, last: int) -> None:
-    """Refuse frames whose highest number tells of another rate than the annotations count at.
+    """Refuse frames whose highest number indicates another rate than that of the annotations.
 
-    The official tars end up to 14 frames behind length·rate. A copy that ends where another rate would end, or far
-    behind, has wrong numbers; one that ends too early elsewhere is cut short, which its missing frames tell. Ten frames
-    (0.2 s) are nothing to go by: of a video of under three minutes, 59.94 and 60 per second cannot be told apart.
+    The official tars end up to 14 frames after length·rate. A copy that ends where another rate would end, or far
+    later, has wrong numbers; one that ends too early elsewhere is cut short, which its missing frames show. A
+    difference of ten frames (0.2 s) proves nothing: in a video of under three minutes, 59.94 and 60 per second look
+    the same.
 
     Args:
-        path: For the sentence.
-        video: That the frames belong to.
+        path: For the message.
+        video: The video.
         last: The highest frame number.
 
     Raises:
-        FramesError: Says which rate it seems to be.
+        FramesError: The message says which rate it seems to be.
     """
     expected = video.seconds * video.rate
     slack = 2 + 0.0005 * expected
@@ -174,7 +176,7 @@ def check_rate(path: Path, video: Video, last: int) -> None:
         return
     raise FramesError(
         f"The frames of {path} end at number {last}, {seems}; {video.video_id} has {video.seconds:.2f} s and its "
-        f"numbers count {video.rate} per second. Take the official ones, or extract them with ffmpeg -r {video.rate}."
+        f"numbers count {video.rate} per second. Use the official ones, or extract them with ffmpeg -r {video.rate}."
     )
 
 
@@ -183,13 +185,13 @@ def _from_video(path: Path, video: Video, wanted: list[int]) -> Iterator[tuple[i
         seconds = video_info(path).seconds
         if seconds is not None and abs(float(seconds) - video.seconds) > 1 + 0.001 * video.seconds:
             raise FramesError(
-                f"{path} is {float(seconds):.2f} s long and {video.video_id} {video.seconds:.2f} s, so it is another "
-                "or a cut one: fetch it again."
+                f"{path} is {float(seconds):.2f} s long and {video.video_id} {video.seconds:.2f} s, so it is "
+                "another video or cut short: download it again."
             )
         found = iterate_frames(path, (frame_time(number, video.rate) for number in wanted))
         for number, picture in zip(wanted, found, strict=True):
             if isinstance(picture, VideoError):
-                sentence = f"frame {number} cannot be had: {picture}".rstrip(".")
+                sentence = f"frame {number} cannot be read: {picture}".rstrip(".")
                 yield number, NoFrameError("frame not in the video", sentence)
             else:
                 yield number, picture

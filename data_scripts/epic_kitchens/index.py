@@ -15,27 +15,28 @@ from data_scripts.epic_kitchens.annotations import Fault, Segment, read_segments
 from data_scripts.epic_kitchens.csv_tables import TableError, read_classes, read_videos
 from data_scripts.epic_kitchens.filters import Choice, choose
 from data_scripts.epic_kitchens.index_card import index_card
-from data_scripts.epic_kitchens.listing import index_csv, sha256, write_text
+from data_scripts.epic_kitchens.listing import index_csv
 from data_scripts.epic_kitchens.scores import FrameScore, ScoreFile
 from data_scripts.epic_kitchens.verbs import CAUSAL_TRIPLET_VERBS, choose_verbs
+from modeling_cde.whole_files import file_sha256, write_text_whole
 
 FAULTS_SHOWN = 20
 MIN_SCORE = 0.5
 DESCRIPTION = """\
-From EPIC-KITCHENS-100's official CSV tables to the frames before and after each segment: index.csv, a card, and a
-report of what was left out and why. No frame is needed for it, and none is in it.
+Find the frames before and after each segment in EPIC-KITCHENS-100's official CSV tables: writes index.csv, a card, and
+a report of what was left out and why. It needs no frames and contains none.
 """
 
 
 @dataclass(frozen=True)
 class Index:
-    """An index and how it came about.
+    """An index and how it was made.
 
     Attributes:
         segments: Chosen, sorted by video and frames.
         rows: Rows of the annotations.
         faults: Rows that failed a check, in the order of the files.
-        left_out: Sound segments that were not chosen, by reason.
+        left_out: Valid segments that were not chosen, by reason.
     """
 
     segments: list[Segment]
@@ -80,11 +81,8 @@ def build_index(
         noun_classes: EPIC_100_noun_classes.csv.
         video_info: EPIC_100_video_info.csv.
         verbs: Keys of verb classes, or `["all"]`.
-        min_seconds: See `filters.Choice`, as for the next three.
-        min_frames: Likewise.
-        max_overlap: Likewise.
-        score: Of the frames, such as a `ScoreFile`; None for none.
-        min_score: See `filters.Choice`.
+        min_seconds, min_frames, max_overlap, min_score: See `filters.Choice`.
+        score: Of the frames, for example a `ScoreFile`; None for none.
         strict: Stop at the first row that fails a check.
 
     Raises:
@@ -112,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Make an index, and publish it if asked."""
     parser = argparse.ArgumentParser(prog="python -m data_scripts.epic_kitchens index", description=DESCRIPTION)
     add = parser.add_argument
-    add("--annotations", type=Path, nargs="+", required=True, metavar="CSV", help="EPIC_100_train.csv and the like")
+    add("--annotations", type=Path, nargs="+", required=True, metavar="CSV", help="EPIC_100_train.csv and similar")
     add("--verb_classes", type=Path, required=True, metavar="CSV", help="EPIC_100_verb_classes.csv")
     add("--noun_classes", type=Path, required=True, metavar="CSV", help="EPIC_100_noun_classes.csv")
     add("--video_info", type=Path, required=True, metavar="CSV", help="EPIC_100_video_info.csv")
@@ -130,10 +128,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--max_overlap",
         type=float,
         metavar="SHARE",
-        help="leave out segments of which another action shares more than this, 0 to 1 (all are kept)",
+        help="leave out segments that share more than this, 0 to 1, with another action (all are kept)",
     )
     add("--scores", type=Path, metavar="CSV", help="narration_id,start_score,stop_score; none by default")
-    add("--min_score", type=float, help="with --scores: both have to be above it (0.5)")
+    add("--min_score", type=float, help="with --scores: both must be above it (0.5)")
     add("--strict", action="store_true", help="stop at the first row that fails a check instead of reporting it")
     add("--push_to_hub", metavar="ORG/NAME", help="upload index, card and report to this data set repository")
     add("--private", action="store_true", help="make that repository private")
@@ -146,18 +144,18 @@ def write_index(options: argparse.Namespace) -> Index:
     """Run the command.
 
     Raises:
-        ValueError: For options or tables that cannot be used.
+        ValueError: Options or tables cannot be used.
         OSError: The output cannot be written, or the Hub cannot be reached.
     """
     output: Path = options.output
     if (output / "shards").exists() or (output / "manifests").exists():
         raise ValueError(
-            f"{output} holds a build of pairs, whose card the index's would replace: choose another folder."
+            f"{output} contains a build of pairs, whose card the index would replace: choose another folder."
         )
     if options.min_score is not None and not options.scores:
-        raise ValueError("--min_score is of use with --scores only: give both or none.")
+        raise ValueError("--min_score only works with --scores: give both or neither.")
     if output.exists() and not output.is_dir():
-        raise ValueError(f"{output}, which --output names, is a file: name a folder.")
+        raise ValueError(f"--output {output} is a file: give a folder.")
     index = build_index(
         options.annotations,
         options.verb_classes,
@@ -173,7 +171,7 @@ def write_index(options: argparse.Namespace) -> Index:
     )
     print(report_text(index), flush=True)
     if not index.segments:
-        raise ValueError("No segment is left, so no index was written: choose other verbs or weaker conditions.")
+        raise ValueError("No segments are left, so no index was written: choose other verbs or weaker conditions.")
     report = {"settings": _settings(options), **index.counts(), "faults": [fault.sentence for fault in index.faults]}
     output.mkdir(parents=True, exist_ok=True)
     table = index_csv(index.segments)
@@ -183,9 +181,9 @@ def write_index(options: argparse.Namespace) -> Index:
         "README.md": index_card(report, table),
     }
     for name, text in files.items():
-        write_text(output / name, text)
+        write_text_whole(output / name, text)
     print(
-        f"Index: {output / 'index.csv'}; card and report beside it. Extract its frames with: python -m "
+        f"Index: {output / 'index.csv'}; card and report are next to it. Extract its frames with: python -m "
         f"data_scripts.epic_kitchens extract --index {output / 'index.csv'} --frames FOLDER --output FOLDER"
     )
     if options.push_to_hub:
@@ -196,7 +194,7 @@ def write_index(options: argparse.Namespace) -> Index:
 
 
 def report_text(index: Index) -> str:
-    """What the index holds and what was left out, in lines; the first faults by name."""
+    """The content of the index and what was left out, in lines; the first faults by name."""
     counts = index.counts()
     lines = [
         f"{counts['segments']} of {counts['rows']} segments, in {counts['videos']} videos of {counts['participants']} "
@@ -212,11 +210,11 @@ def report_text(index: Index) -> str:
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    """What the index depends on, files by name and hash."""
+    """Everything that the index depends on, files by name and hash."""
     tables = [*options.annotations, options.verb_classes, options.noun_classes, options.video_info]
     tables += [options.scores] if options.scores else []
     return {
-        "tables": {path.name: sha256(path) for path in tables},
+        "tables": {path.name: file_sha256(path) for path in tables},
         "verbs": options.verbs,
         "min_seconds": options.min_seconds,
         "min_frames": options.min_frames,

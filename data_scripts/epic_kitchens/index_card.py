@@ -13,7 +13,7 @@ _COLUMNS = """\
 | column | what |
 |---|---|
 | `narration_id` | the segment's id in EPIC-KITCHENS-100, unique |
-| `participant_id`, `video_id` | whose kitchen, which video |
+| `participant_id`, `video_id` | the kitchen's owner, and the video |
 | `before_frame`, `after_frame` | official frame numbers at the segment's start and end, from 1 |
 | `rate` | frames per second of these numbers: 60, or 50 in the videos PXX_1YY, whatever the video's own rate |
 | `seconds` | length of the segment |
@@ -29,7 +29,7 @@ def index_card(report: Mapping[str, Any], index: str) -> str:
     """README.md of an index: equal reports and indexes give equal text.
 
     Args:
-        report: Of its making.
+        report: Of the index.
         index: Text of index.csv.
     """
     settings = report["settings"]
@@ -49,8 +49,8 @@ def index_card(report: Mapping[str, Any], index: str) -> str:
     blocks = [
         "# Before/after frames of EPIC-KITCHENS-100: an index",
         f"The frames before and after {report['segments']} actions in {report['videos']} kitchen videos of "
-        f"{report['participants']} participants, as frame numbers, with the action's verb and noun. No frames are "
-        "inside: get them from EPIC-KITCHENS-100, and have them extracted as pairs by",
+        f"{report['participants']} participants, as frame numbers, with the action's verb and noun. It contains no "
+        "frames: get them from EPIC-KITCHENS-100, and extract them as pairs by",
         f"```bash\n{_EXTRACT}\n```",
         _COLUMNS.rstrip(),
         f"Chosen: {'; '.join(conditions)}. Rows of the tables: {report['rows']}; left out: {left_out}.",
@@ -68,7 +68,7 @@ def index_card(report: Mapping[str, Any], index: str) -> str:
 
 
 def _header(index: str) -> str:
-    """What the Hub lists the index by, and what `datasets` reads it by: columns, rows and bytes."""
+    """Metadata for the Hub's listing, and the columns, rows and bytes for `datasets`."""
     import pyarrow.csv
     from datasets import DatasetInfo, Features, SplitDict, SplitInfo
     from datasets.info import DatasetInfosDict
@@ -104,14 +104,14 @@ def push_index(files: Mapping[str, str], repo_id: str, *, private: bool = False)
 
     Args:
         files: Text by name.
-        repo_id: `ORG/NAME`; created where it does not exist.
+        repo_id: `ORG/NAME`; created if it does not exist.
         private: Make a new repository private.
 
     Returns:
         The repository's address.
 
     Raises:
-        ValueError: That is no name, or the repository holds other data.
+        ValueError: The name is invalid, or the repository has other data.
         PermissionError, ConnectionError: See `modeling_cde.cards.hub.commit_files`.
     """
     from modeling_cde.cards.hub import commit_files
@@ -119,7 +119,7 @@ def push_index(files: Mapping[str, str], repo_id: str, *, private: bool = False)
     def refuse_pairs(theirs: list[str]) -> list[str]:
         others = [name for name in theirs if name.endswith(".parquet")]
         if others:
-            raise ValueError(f"{repo_id} holds other data ({others[0]}): publish the index to a repository of its own.")
+            raise ValueError(f"{repo_id} has other data ({others[0]}): publish the index to its own repository.")
         return []
 
     return commit_files(
@@ -133,5 +133,5 @@ def push_index(files: Mapping[str, str], repo_id: str, *, private: bool = False)
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown takes for nothing else."""
+    """Text that Markdown shows literally."""
     return "".join(f"\\{letter}" if letter in "\\`*_[]<>|#" else letter for letter in text.replace("\n", " "))

@@ -1,12 +1,10 @@
-"""The index: a CSV file with a line a segment, the same bytes from the same segments, checked again when read."""
+"""Writes and reads the index: a CSV file with a line per segment; equal segments give equal bytes."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import math
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from data_scripts.epic_kitchens.annotations import NARRATION_ID, Segment, whole_
 from data_scripts.epic_kitchens.csv_tables import Row, TableError, read_rows
 from data_scripts.epic_kitchens.frame_numbers import VIDEO_ID, nominal_rate
 
-#: What the columns mean stands on the index's card.
+#: The index's card explains the columns.
 COLUMNS = (
     "narration_id",
     "participant_id",
@@ -49,7 +47,7 @@ def read_index(path: Path) -> list[Segment]:
     """The segments of an index.
 
     Raises:
-        TableError: As `tables.read_rows`, or a line is not such as `index_csv` writes it.
+        TableError: As `csv_tables.read_rows`, or a line differs from what `index_csv` writes.
     """
     segments: list[Segment] = []
     known: set[str] = set()
@@ -57,13 +55,13 @@ def read_index(path: Path) -> list[Segment]:
         try:
             segment = _segment(row)
         except (ValueError, KeyError) as error:
-            raise TableError(f"{path}, line {row.number}: {error}; make the index anew.") from error
+            raise TableError(f"{path}, line {row.number}: {error}; make the index again.") from error
         if segment.narration_id in known:
-            raise TableError(f"{path}, line {row.number}: {segment.narration_id} stands there twice.")
+            raise TableError(f"{path}, line {row.number}: {segment.narration_id} occurs twice.")
         known.add(segment.narration_id)
         segments.append(segment)
     if not segments:
-        raise TableError(f"{path} holds no segments.")
+        raise TableError(f"{path} has no segments.")
     return segments
 
 
@@ -72,14 +70,14 @@ def _segment(row: Row) -> Segment:
     video_id = values["video_id"]
     match = VIDEO_ID.fullmatch(video_id)  # it becomes part of a path
     if not row.complete or not match or match[1] != values["participant_id"]:
-        raise ValueError(f"{video_id[:40]!r} of {values['participant_id'][:40]!r} is no video of EPIC-KITCHENS-100")
+        raise ValueError(f"{video_id[:40]!r} of {values['participant_id'][:40]!r} is not a video of EPIC-KITCHENS-100")
     name = NARRATION_ID.fullmatch(values["narration_id"])
     if (
         not name
         or name["video"] != video_id
         or not all(values[c] and values[c].isprintable() for c in ("verb", "noun"))
     ):
-        raise ValueError(f"{values['narration_id'][:40]!r} is no segment of {video_id} with a verb and a noun")
+        raise ValueError(f"{values['narration_id'][:40]!r} is not a segment of {video_id} with a verb and a noun")
     before, after, rate = (whole_number(values, column) for column in ("before_frame", "after_frame", "rate"))
     if not 1 <= before < after < 10**9 or rate != nominal_rate(video_id):
         raise ValueError(f"{video_id} has no frames {before} to {after} at {rate} per second")
@@ -98,15 +96,3 @@ def _segment(row: Row) -> Segment:
         seconds,
         fps,
     )
-
-
-def sha256(path: Path) -> str:
-    """Of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file aside and rename it, so that it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(temporary, path)

@@ -1,7 +1,7 @@
-"""Scores of a segment's two frames, by which poor pairs (the object out of view, hidden, blurred) are left out.
+"""Scores of a segment's two frames, used to leave out poor pairs (object out of view, hidden, blurred).
 
 Causal Triplet kept segments whose frames both scored above 0.5 in files that were never released. Any function of a
-segment can take their place; from the command line it is a CSV file `narration_id,start_score,stop_score`.
+segment can replace them; the command line takes a CSV file `narration_id,start_score,stop_score`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from data_scripts.epic_kitchens.csv_tables import TableError, read_rows
 
 
 class FrameScore(Protocol):
-    """Gives each segment the scores of its before and after frame, or None where it has none; higher is better."""
+    """Returns the scores of a segment's before and after frame, or None if it has none; higher is better."""
 
     def __call__(self, segment: Segment) -> tuple[float, float] | None: ...
 
@@ -24,7 +24,7 @@ class ScoreFile:
     """Scores from a CSV file with the columns narration_id, start_score and stop_score.
 
     Raises:
-        TableError: As `tables.read_rows`, or a score is no number, or a segment stands there twice.
+        TableError: As `csv_tables.read_rows`, or a score is not a number, or a segment occurs twice.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,9 +37,9 @@ class ScoreFile:
             except (KeyError, ValueError):
                 scores = math.nan, math.nan
             if not all(math.isfinite(score) for score in scores):
-                raise TableError(f"{path}, line {row.number}, {name}: the scores are no two numbers.")
+                raise TableError(f"{path}, line {row.number}, {name}: the scores are not two numbers.")
             if name in self._scores:
-                raise TableError(f"{path}, line {row.number}: {name} stands there twice.")
+                raise TableError(f"{path}, line {row.number}: {name} occurs twice.")
             self._scores[name] = scores
 
     def __call__(self, segment: Segment) -> tuple[float, float] | None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from data_scripts.builds.work_units import StopBuildError, UnitRows
 from data_scripts.epic_kitchens.annotations import Segment
 from data_scripts.epic_kitchens.frames import KINDS, FramesError, NoFrameError, Video, find, pictures
-from data_scripts.epic_kitchens.listing import read_index, sha256
+from data_scripts.epic_kitchens.listing import read_index
 from data_scripts.stored_views import BadPictureError, store_pair
+from modeling_cde.whole_files import file_sha256
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -25,7 +26,7 @@ _NAMED = 20  # segments in one sentence
 class EpicSource:
     """The pairs of an index, from frames or videos below a folder.
 
-    Classes are those of the whole index, sorted, whichever videos are there.
+    Classes are those of the whole index, sorted, even if videos are missing.
 
     Args:
         index: `index.csv`.
@@ -33,10 +34,10 @@ class EpicSource:
         kind: `"frames"` or `"videos"`.
         image_size: Shorter side of the stored pictures in pixels, never scaled up; None for the originals.
         scene: `"participant"` (a kitchen) or `"video"`.
-        strict: Stop the build at the first segment that makes no pair.
+        strict: Stop the build at the first segment that gives no pair.
 
     Raises:
-        ValueError: The index cannot be read, the folder is missing, or an argument is none of those above.
+        ValueError: The index cannot be read, the folder is missing, or an argument is invalid.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class EpicSource:
             scene,
             strict,
         )
-        self.index_sha256 = sha256(index)
+        self.index_sha256 = file_sha256(index)
         self.actions = sorted({segment.verb for segment in segments})
         self.objects = sorted({segment.noun for segment in segments})
         self.segments: dict[str, list[Segment]] = {}
@@ -84,11 +85,11 @@ class EpicSource:
 
     @property
     def missing(self) -> list[str]:
-        """Videos of the index that are not below the folder, sorted."""
+        """Videos of the index that are missing below the folder, sorted."""
         return sorted(self.segments.keys() - self.paths.keys())
 
     def settings(self) -> dict[str, Any]:
-        """What the shards depend on."""
+        """Everything that the shards depend on."""
         return {
             "source": "epic_kitchens",
             "index_sha256": self.index_sha256,
@@ -99,22 +100,22 @@ class EpicSource:
         }
 
     def units(self) -> list[str]:
-        """The videos that are there."""
+        """The videos that were found."""
         return sorted(self.paths)
 
     def build(self, unit: str) -> UnitRows:
         """The pairs of a video.
 
         Raises:
-            FramesError: Its frames cannot be used at all. The unit fails, so that the next run tries it again.
-            StopBuildError: A segment makes no pair, and the source is strict.
+            FramesError: Its frames cannot be used at all. The unit fails, and the next run tries it again.
+            StopBuildError: A segment gives no pair, and the source is strict.
         """
         segments = self.segments[unit]
         first = segments[0]
         video = Video(unit, first.rate, first.video_seconds, first.video_fps)
         rows: dict[str, dict[str, Any]] = {}
         faults: dict[str, tuple[str, str]] = {}
-        # Frames come in the order of their numbers; a before frame waits for its after frame, no other is kept.
+        # Frames come in numerical order; only before frames that wait for their after frame are kept.
         waiting: dict[str, bytes | Image.Image | NoFrameError] = {}
         starting, ending = _by_frame(segments, "before_frame"), _by_frame(segments, "after_frame")
         try:
@@ -168,7 +169,7 @@ class EpicSource:
         return f"{segment.video_id}, {segment.narration_id} ({what}): {self._without_root(error)}."
 
     def _without_root(self, error: Exception) -> str:
-        """What an error says, the same wherever the frames lie: it is stored with the pairs."""
+        """An error's message without the folder, as it is stored with the pairs."""
         return str(error).replace(f"{self.root}{os.sep}", "")
 
 

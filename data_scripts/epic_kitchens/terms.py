@@ -1,4 +1,4 @@
-"""Whose EPIC-KITCHENS-100 is, on which terms, and what is said of it on the cards."""
+"""The licence, credit and citation of EPIC-KITCHENS-100, for the cards."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ ANNOTATIONS = "https://github.com/epic-kitchens/epic-kitchens-100-annotations"
 
 TERMS = f"""\
 EPIC-KITCHENS-100 is copyright by its authors and published under the [Creative Commons Attribution-NonCommercial 4.0
-International License]({LICENSE_LINK}), and so is what is derived from it here: whoever uses or passes it on has to
-give appropriate credit, link to the licence and say what was changed, in no way that suggests that the authors endorse
-them or their use, and may not use it for commercial purposes."""
+International License]({LICENSE_LINK}), and so is what is derived from it here: whoever uses or shares it must give
+appropriate credit, link to the licence and say what was changed, without suggesting that the authors endorse them or
+their use, and must not use it for commercial purposes."""
 
 CREDIT = f"""\
 Credit: *EPIC-KITCHENS-100* ({HOME}) by Dima Damen, Hazel Doughty, Giovanni Maria Farinella, Antonino Furnari, Evangelos
@@ -33,7 +33,7 @@ CITATION = """\
   doi     = {10.1007/s11263-021-01531-2}
 }"""
 
-#: Why a build with frames is not pushed unless the user says that the licence allows it.
+#: Why a build with frames is not published unless the user states that the licence allows it.
 NOT_PUBLISHABLE = (
     "This build holds frames of EPIC-KITCHENS-100 (CC BY-NC 4.0), so it is not published by default: publish the index "
     "instead, or add --licence_allows_frames to state that your use and your agreement with the authors allow it."

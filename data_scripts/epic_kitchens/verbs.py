@@ -1,11 +1,11 @@
-"""The verb classes that leave a visible change behind, and the choice of others."""
+"""The verb classes that cause a visible change, and the choice of others."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Sequence
 
-#: Keys of verb classes, in the order of Causal Triplet, which joins "wrap" and "hang" by a missing comma: they are two.
+#: Keys of verb classes, in the order of Causal Triplet, where a missing comma joins "wrap" and "hang".
 CAUSAL_TRIPLET_VERBS: tuple[str, ...] = (
     "open",
     "close",
@@ -43,7 +43,7 @@ def choose_verbs(names: Sequence[str], known: Collection[str]) -> frozenset[str]
         known: Keys of the table of verb classes.
 
     Raises:
-        ValueError: A name is no key; says which key is near. The raw verbs of the annotations ("put-down") are none.
+        ValueError: A name is not a key, like the annotations' raw verbs ("put-down"); the message suggests a key.
     """
     if "all" in names:
         return frozenset(known)
@@ -54,7 +54,7 @@ def choose_verbs(names: Sequence[str], known: Collection[str]) -> frozenset[str]
             near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.4)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(
-                f"{name!r} is no key of the {len(known)} verb classes{hint}. The keys are in the column key of "
-                "EPIC_100_verb_classes.csv; the raw verbs of the annotations are none."
+                f"{name!r} is not a key of the {len(known)} verb classes{hint}. The keys are in the column key of "
+                "EPIC_100_verb_classes.csv; the raw verbs of the annotations are not keys."
             )
     return frozenset(names)

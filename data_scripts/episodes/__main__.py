@@ -8,12 +8,12 @@ from data_scripts.commands import run_command
 
 COMMANDS = {
     "lerobot": "first and last frame of each episode of a data set in the LeRobot format",
-    "table": "pairs that a table lists (CSV, TSV, JSON lines, Parquet), or in folders named by action and object",
+    "table": "pairs listed in a table (CSV, TSV, JSON lines, Parquet), or in folders named by action and object",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Hand the other arguments to the command that the first one names."""
+    """Run the command that the first argument names."""
     run_command("episodes", COMMANDS, arguments)
 
 

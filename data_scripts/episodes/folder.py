@@ -1,11 +1,11 @@
-"""Pairs by folders, without a table: the folders' names are the classes.
+"""Pairs in folders, without a table: the folders' names are the classes.
 
     FOLDER/<action>/<object>/<group>/<name>_before.png      <group> is optional: without it each pair is its own;
     FOLDER/<action>/<object>/<group>/<name>_after.png       the same name below two objects is one group
-    FOLDER/<action>/<object>/<group>/<name>_before_mask.png optional, likewise _after_mask
+    FOLDER/<action>/<object>/<group>/<name>_before_mask.png optional, also _after_mask
 
-Any of the picture formats below will do, also mixed. Files of other kinds (texts) and hidden ones
-are passed over; a picture that has no partner, or no place in this order, is refused and named.
+The picture formats below can be mixed. Other files and hidden ones are ignored; a picture without a partner or outside
+this layout is refused by name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def list_folder(folder: Path) -> Listing:
     """The pairs of a folder, in the order of their paths.
 
     Raises:
-        ListingError: The folder is missing, or holds no pictures.
+        ListingError: The folder is missing, or contains no pictures.
     """
     if not folder.is_dir():
         raise ListingError(f"There is no folder {folder}.")
@@ -35,19 +35,19 @@ def list_folder(folder: Path) -> Listing:
         role = next((role for role in ROLES if path.stem.endswith(f"_{role}")), None)
         stem = path.stem.removesuffix(f"_{role}")
         if len(path.parts) not in (3, 4):
-            said = "it does not lie in <action>/<object>/ or <action>/<object>/<group>/"
+            said = "it is not in <action>/<object>/ or <action>/<object>/<group>/"
             refused.append((name, Refused(name, "misplaced picture", said)))
         elif role is None or not stem:
             said = "its name does not end in _before, _after, _before_mask or _after_mask"
             refused.append((name, Refused(name, "misnamed picture", said)))
         elif max(len(part) for part in (*path.parts, name)) > LONGEST_NAME or not name.isprintable():
             refused.append(
-                (name, Refused(name, "misnamed picture", "its path is too long or holds control characters"))
+                (name, Refused(name, "misnamed picture", "its path is too long or contains control characters"))
             )
         else:
             found.setdefault(str(path.parent / stem), []).append((role, name))
     if not found and not refused:
-        raise ListingError(f"{folder} holds neither a table (pairs.csv, metadata.csv, ...) nor pictures.")
+        raise ListingError(f"{folder} contains neither a table (pairs.csv, metadata.csv, ...) nor pictures.")
     rows: list[tuple[str, Listed | Refused]] = [*refused]
     rows += [(pair_id, _pair(pair_id, pictures)) for pair_id, pictures in found.items()]
     rows.sort(key=lambda item: item[0])
@@ -62,7 +62,7 @@ def _pair(pair_id: str, pictures: list[tuple[str, str]]) -> Listed | Refused:
             return Refused(pair_id, "duplicate picture", f"{name} and {roles[role]} are the same picture of this pair")
     for role in ("before", "after"):
         if role not in roles:
-            said = f"there is {pictures[0][1]} and no picture _{role} beside it"
+            said = f"there is {pictures[0][1]} but no picture _{role} next to it"
             return Refused(pair_id, "picture without partner", said)
     action, name, *group = PurePosixPath(pair_id).parts[:-1]
     return Listed(
@@ -80,7 +80,7 @@ def _pair(pair_id: str, pictures: list[tuple[str, str]]) -> Listed | Refused:
 
 
 def _pictures(folder: Path) -> list[str]:
-    """Paths of all pictures below a folder, sorted; hidden files and folders and linked folders are left out."""
+    """Paths of all pictures below a folder, sorted; without hidden files, hidden folders and linked folders."""
     names = []
     for where, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]

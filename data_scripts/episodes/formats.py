@@ -1,7 +1,7 @@
-"""The files that a table may come as: CSV, TSV, JSON lines, Parquet; each gives column names and numbered rows.
+"""Reads tables in CSV, TSV, JSON lines and Parquet as column names and numbered rows.
 
-No format is read that can run code (pickle) or that wants a library of its own (HDF, spreadsheets). Text is UTF-8, with
-or without a byte order mark.
+Formats that can run code (pickle) or need another library (HDF, spreadsheets) are refused. Text is UTF-8, with or
+without a byte order mark.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _REFUSED_FORMATS = {
     ".pickle": "a pickle can run any code when it is read",
     ".pt": "such a file is a pickle, which can run any code when it is read",
     ".pth": "such a file is a pickle, which can run any code when it is read",
-    ".npy": "such a file may hold a pickle, which can run any code when it is read",
-    ".npz": "such a file may hold a pickle, which can run any code when it is read",
+    ".npy": "such a file may contain a pickle, which can run any code when it is read",
+    ".npz": "such a file may contain a pickle, which can run any code when it is read",
     ".h5": "tables in HDF files are pickles in part, which can run any code when they are read",
     ".hdf": "tables in HDF files are pickles in part, which can run any code when they are read",
     ".hdf5": "tables in HDF files are pickles in part, which can run any code when they are read",
     ".xlsx": "spreadsheets are not read",
     ".xls": "spreadsheets are not read",
-    ".json": "one JSON value is no table; write one object on each line",
+    ".json": "one JSON value is not a table; write one object per line",
 }
 
-#: Rows: their numbers, and their cells by column or a sentence that says what is wrong with the row.
+#: Row numbers, with the cells by column, or a sentence that says what is wrong with the row.
 Cells = Iterator[tuple[int, "Mapping[str, Any] | str"]]
 
 
@@ -43,16 +43,16 @@ def read_cells(path: Path, columns: Sequence[str]) -> tuple[list[str], Cells]:
 
     Args:
         path: A file of one of `FORMATS`.
-        columns: That are wanted; others may be left out.
+        columns: The columns to read; others may be left out.
 
     Raises:
-        ListingError: The file is missing, of a format that is not read, or broken as a whole.
+        ListingError: The file is missing, in a format that is not supported, or broken.
     """
     suffix = path.suffix.lower()
     if suffix in _REFUSED_FORMATS:
-        raise ListingError(f"{path} is not read: {_REFUSED_FORMATS[suffix]}. Save the table as {', '.join(FORMATS)}.")
+        raise ListingError(f"{path} is refused: {_REFUSED_FORMATS[suffix]}. Save the table as {', '.join(FORMATS)}.")
     if suffix not in FORMATS:
-        raise ListingError(f"{path} is no table that is read; the formats are {', '.join(FORMATS)}.")
+        raise ListingError(f"{path} is not a supported table; the formats are {', '.join(FORMATS)}.")
     if not path.is_file():
         raise ListingError(f"There is no file {path}.")
     if suffix == ".parquet":
@@ -78,7 +78,7 @@ def _csv(path: Path, delimiter: str) -> tuple[list[str], Cells]:
     except csv.Error as error:
         raise ListingError(f"{path} is broken at line {reader.line_num} ({error}); save it again.") from error
     if not lines:
-        raise ListingError(f"{path} is empty; its first line has to name the columns.")
+        raise ListingError(f"{path} is empty; its first line must name the columns.")
     header = [cell.strip() for cell in lines[0]]
 
     def cells() -> Cells:
@@ -102,10 +102,10 @@ def _json_lines(path: Path) -> tuple[list[str], Cells]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            rows.append((number, f"it is no JSON ({shortened(error)})"))
+            rows.append((number, f"it is not JSON ({shortened(error)})"))
             continue
         if not isinstance(row, dict):
-            rows.append((number, "it is no JSON object"))
+            rows.append((number, "it is not a JSON object"))
             continue
         header |= dict.fromkeys(row)
         rows.append((number, row))
@@ -123,8 +123,8 @@ def _parquet(path: Path, columns: Sequence[str]) -> tuple[list[str], Cells]:
                 kind = schema.field(name).type if name in schema.names else pa.string()
                 if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
                     raise ListingError(
-                        f"{path} holds {kind} in the column {name}, and paths are read; where the pictures themselves "
-                        "are in it, write the columns of modeling_cde.data.pair_features and load it as it is."
+                        f"{path} has {kind} in the column {name}, which needs paths; to store the pictures themselves, "
+                        "write the columns of modeling_cde.data.pair_features and load the file directly."
                     )
             known = [name for name in schema.names if name in columns]
             table = file.read(columns=known)

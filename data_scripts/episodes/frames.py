@@ -1,7 +1,7 @@
-"""The pictures of episodes: single frames out of videos, or out of data files that hold them encoded.
+"""Reads the pictures of episodes: single frames of videos, or encoded pictures in data files.
 
-A picture of a video is asked for at the middle of the time in which it is shown, so that no rounding of time stamps
-(`from_timestamp` is a float) can reach its neighbour.
+A frame of a video is requested at the middle of its time on screen, so that no rounding of time stamps
+(`from_timestamp` is a float) can return its neighbour.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class EpisodeError(ValueError):
-    """One episode's pictures cannot be had.
+    """One episode's pictures cannot be read.
 
     Attributes:
         reason: Kind of fault, for counting.
@@ -32,11 +32,11 @@ class EpisodeError(ValueError):
 def episode_pictures(
     recording: Recording, frames: Mapping[Episode, tuple[int, int]]
 ) -> Iterator[tuple[Episode, list[Image.Image] | list[bytes] | EpisodeError]]:
-    """Two frames of each of some episodes.
+    """Read two frames of each episode.
 
     Args:
-        recording: That the episodes belong to.
-        frames: Episode -> numbers of two frames, the first before the second, counted from 0.
+        recording: Of the episodes.
+        frames: Episode -> numbers of two frames, ascending, from 0.
 
     Yields:
         Each episode, in the order given, with two pictures (PIL or encoded) or an `EpisodeError`.
@@ -44,7 +44,7 @@ def episode_pictures(
     for episode in frames:
         if episode.video is not None:
             yield episode, _from_video(recording, episode, frames[episode])
-    # Episodes that share a data file follow each other: the file is read once, for all of them.
+    # Episodes in one data file follow each other, so the file is read once for all of them.
     data: str | None = None
     found: dict[tuple[int, int], bytes] | EpisodeError = {}
     for episode in frames:
@@ -84,10 +84,7 @@ def _chosen(
 def _from_data(
     recording: Recording, name: str, wanted: set[tuple[int, int]]
 ) -> dict[tuple[int, int], bytes] | EpisodeError:
-    """Encoded pictures of a data file by (episode, frame); what is not there is left out.
-
-    Pictures are read of those row groups only that hold a wanted row.
-    """
+    """Encoded pictures of a data file by (episode, frame), without missing ones; reads only the needed row groups."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -115,7 +112,7 @@ def _from_data(
 
 
 def _content(folder: Path, value: Any) -> bytes | None:
-    """The bytes of a stored picture; one that lies beside the data files is read from there."""
+    """The bytes of a stored picture, read from its own file if it is next to the data files."""
     if isinstance(value, bytes) or value is None:
         return value
     if isinstance(value, dict) and value.get("bytes"):
@@ -127,7 +124,7 @@ def _content(folder: Path, value: Any) -> bytes | None:
 
 
 def _absent(path: Path, name: str) -> str | None:
-    """Why a file is not there, or None if it is."""
+    """Why a file is missing, or None if it is there."""
     if not path.is_file():
         return f"there is no {name}"
-    return f"{name} is a Git LFS pointer; fetch the file itself" if is_pointer(path) else None
+    return f"{name} is a Git LFS pointer; download the file itself" if is_pointer(path) else None

@@ -4,15 +4,15 @@ The rule, in full:
 
 1. Lower case; everything but letters and digits separates words (accents are dropped). A leading scene name of LIBERO
    ("KITCHEN_SCENE3_") and leading politeness ("please", "can you", ...) go.
-2. Clauses begin at "and" or "then" before a known verb, and at a known verb before "it" or "them".
-3. A clause begins with the longest phrase of `verbs.VerbTable`; that gives the action.
-4. The object is the head noun of the first noun phrase behind it: words up to a preposition, a relative word or the
+2. Clauses start at "and" or "then" before a known verb, and at a known verb before "it" or "them".
+3. A clause starts with the longest phrase of `verbs.VerbTable`, which gives the action.
+4. The object is the head noun of the first noun phrase after it: words up to a preposition, a relative word or the
    end, without leading articles, numbers and quantities ("a piece of"), without trailing adverbs ("upright"); of these
    the last, in the singular ("the middle drawer of the cabinet" -> drawer, "both moka pots" -> pot).
-5. "Pick up X and put it in Y" is one act, that of the second clause on X: it is what the last picture shows.
-   Clauses that say the same of the same object are one, too.
+5. "Pick up X and put it in Y" is one act, that of the second clause on X, as the last picture shows it. Clauses that
+   say the same about the same object also count as one.
 
-Whatever the rule does not cover is not guessed but returned as `Unparsed` with a reason: no words, no known verb, no
+What the rule does not cover is not guessed but returned as `Unparsed` with a reason: no words, no known verb, no
 object, several objects ("the soup and the sauce"), several actions ("turn on the stove and put the pot on it"),
 several places ("on the table in the pot": put_on or put_in?), unclear wording.
 """
@@ -65,7 +65,7 @@ _ADVERBS = frozenset(
     sideways slowly carefully gently quickly front back start vertical horizontal first too also please now""".split()
 )
 _TURN = re.compile(r"(anti|counter)?clockwise\d*|\d+|degrees?")
-# These are no objects by themselves ("pick up the red"); "orange", "light", "silver" and "gold" may be.
+# These alone are not objects ("pick up the red"); "orange", "light", "silver" and "gold" may be.
 _COLOURS_ONLY = frozenset(
     """red green blue yellow white black gray grey brown purple pink violet beige golden cyan turquoise teal maroon dark
     metallic transparent""".split()
@@ -105,7 +105,7 @@ BUILT_IN = VerbTable()
 
 
 class Instruction(NamedTuple):
-    """What an instruction asks for: an action class and an object class, each letters, digits, _ and - only."""
+    """The action class and object class of an instruction, each of letters, digits, _ and - only."""
 
     action: str
     object: str
@@ -131,7 +131,7 @@ def parse_instruction(
     Args:
         text: Anything; never raises for its content.
         verbs: Verb phrases; by default the built-in ones.
-        known: Instructions that were read by a human: `normalized` text -> result. They come first.
+        known: A human's readings, which take precedence: `normalized` text -> result.
     """
     words = normalized(text).split()
     if not words:
@@ -156,7 +156,7 @@ def parse_instruction(
 
 
 def normalized(text: str) -> str:
-    """Lower-case words of letters and digits, separated by one space: what the rule sees of a text."""
+    """Lower-case words of letters and digits, separated by one space: the text as the rule sees it."""
     plain = unicodedata.normalize("NFKD", text.replace("'", "").replace("’", "")).encode("ascii", "ignore").decode()
     return " ".join(re.findall(r"[a-z0-9]+", plain.lower()))
 
@@ -214,7 +214,7 @@ def _clauses(words: list[str], verbs: VerbTable) -> list[list[str]]:
 
 
 def _read(clause: list[str], verbs: VerbTable) -> _Clause | Unparsed:
-    # What follows "which" tells about a place, not about the act.
+    # What follows "which" describes a place, not the act.
     end = next((place for place in range(len(clause)) if _is_relative(clause, place)), len(clause))
     match = verbs.match(clause[:end])
     if match is None:
@@ -240,7 +240,7 @@ def _read(clause: list[str], verbs: VerbTable) -> _Clause | Unparsed:
 
 
 def _noun_phrase(words: list[str]) -> tuple[list[str], list[str]]:
-    """The first noun phrase without what stands before and behind its nouns, and the words that follow it."""
+    """The first noun phrase without the words around its nouns, and the words that follow it."""
     while True:
         start = 0
         while start < len(words) and (
@@ -262,14 +262,14 @@ def _noun_phrase(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _is_relative(words: list[str], place: int) -> bool:
-    """Whether a clause within the clause begins here; "that" also points ("open that drawer", "on that plate")."""
+    """Whether a relative clause starts here; "that" can also point ("open that drawer", "on that plate")."""
     if words[place] == "that" and (place < 2 or words[place - 1] in _PREPOSITIONS):
         return False
     return words[place] in _RELATIVE
 
 
 def _plain_tail(tail: list[str]) -> bool:
-    """Whether each "and" behind the object joins two places, so that no second act with an unknown verb hides there."""
+    """Whether each "and" after the object joins two places, so that no second act with an unknown verb hides there."""
     for place, word in enumerate(tail):
         if word == "then":
             return False

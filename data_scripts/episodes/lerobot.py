@@ -1,8 +1,8 @@
 """`python -m data_scripts.episodes lerobot --input FOLDER --output data/libero --camera observation.images.image`
 
-The first and the last frame of each episode are the pair; its instruction, read by the rule of `instruction`, gives
-action and object. Episodes that the rule does not cover are left out, counted and listed in
-`<output>/instructions.csv`: fill in action and object there and give the file with --instructions.
+The first and last frame of each episode are a pair; its instruction, read by the rule of `instruction`, gives action
+and object. Episodes that the rule does not cover are left out, counted and listed in `<output>/instructions.csv`: fill
+in action and object there and pass the file by --instructions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from data_scripts.episodes.instruction import Instruction, Unparsed, normalized
 from data_scripts.episodes.readings import Readings, read_known
 from data_scripts.episodes.recording import Episode, Recording, read_recording
 from data_scripts.episodes.verbs import read_verbs
-from data_scripts.stored_views import BadPictureError, store_pair
+from data_scripts.stored_views import BadPictureError, store_pair, whole_box
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -37,19 +37,19 @@ class LeRobotSource:
 
     Args:
         folder: In the LeRobot format.
-        camera: Key of the camera; None takes the only one.
-        view: "multi", or "single", where the whole picture has to count as the target: episodes have no boxes.
+        camera: Key of the camera; None for the only one.
+        view: "multi", or "single", where the whole picture counts as the target, as episodes have no boxes.
         image_size: Shorter side of what is stored; None keeps the originals.
-        first: Frames to skip at the start of each episode, for example while the scene settles.
+        first: Frames to skip at the start of each episode, for example until the scene settles.
         last: Frames to skip at the end.
-        scene: What must not stand on both sides of a split that groups by scene: the "episode" alone, all episodes
-            of one instruction ("task"), or of one data file ("file", v3.0 only), which were recorded in a row.
-        readings: How instructions are read; by default by the rule and the built-in verbs.
-        encoding: "png" or "jpeg", of the stored pictures.
+        scene: What must not be on both sides of a split that groups by scene: an "episode", all episodes of one
+            instruction ("task"), or of one data file ("file", v3.0 only), which were recorded in succession.
+        readings: Of the instructions; by default by the rule and the built-in verbs.
+        encoding: Of the stored pictures, "png" or "jpeg".
 
     Raises:
         RecordingError: See `read_recording`.
-        ValueError: An option is of no use, or no instruction at all is understood.
+        ValueError: An option is invalid, or no instruction is understood.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class LeRobotSource:
         self.camera, self.version = self._recording.camera, self._recording.version
         if scene == "file" and self.version != "v3.0":
             raise ValueError(
-                f"--scene file is of no use in {self.version}, where each episode is a file; choose episode or task."
+                f"--scene file needs v3.0: in {self.version} each episode is a file; choose episode or task."
             )
         found = [
             answer
@@ -88,13 +88,13 @@ class LeRobotSource:
             some = ", ".join(repr(task) for episode in self._recording.episodes[:3] for task in episode.tasks[:1])
             raise ValueError(
                 f"None of the {len(self._recording.episodes)} episodes of {folder} has an instruction that the rule "
-                f"reads (for example {some}); add verbs with --verbs or readings with --instructions."
+                f"covers (for example {some}); add verbs by --verbs or readings by --instructions."
             )
         self.actions = sorted({answer.action for answer in found})
         self.objects = sorted({answer.object for answer in found})
 
     def __getstate__(self) -> dict[str, Any]:
-        # Workers read the metadata themselves: tens of thousands of episodes are not sent to each.
+        # Workers read the metadata themselves, instead of receiving tens of thousands of episodes each.
         return self.__dict__ | {"_recording": None}
 
     @property
@@ -112,7 +112,7 @@ class LeRobotSource:
         return pair_features(self.actions, self.objects)
 
     def settings(self) -> dict[str, Any]:
-        """What the bytes depend on, the list of episodes by its hash."""
+        """Everything that the bytes depend on, with the list of episodes as a hash."""
         listed = [(*episode[:-1], str(episode.start)) for episode in self.recording.episodes]
         return {
             "source": "lerobot",
@@ -145,14 +145,12 @@ class LeRobotSource:
             start, stop = self.first, episode.length - 1 - self.last
             if isinstance(answer, Unparsed):
                 said = " / ".join(repr(task) for task in episode.tasks) or "none"
-                _reject(
-                    result, f"instruction: {answer.reason}", episode, f"instruction {said} not read: {answer.reason}"
-                )
+                sentence = f"instruction {said} not read: {answer.reason}"
+                _reject(result, f"instruction: {answer.reason}", episode, sentence)
             elif start >= stop:
-                said = f"{episode.length} frames are too few to take frame {start} and a later one"
-                _reject(
-                    result, "too short", episode, said + (f", the {self.last} last ones skipped" if self.last else "")
-                )
+                sentence = f"{episode.length} frames are too few to take frame {start} and a later one"
+                sentence += f", the {self.last} last ones skipped" if self.last else ""
+                _reject(result, "too short", episode, sentence)
             else:
                 frames[episode] = (start, stop)
         for episode, pictures in episode_pictures(self.recording, frames):
@@ -169,7 +167,7 @@ class LeRobotSource:
         """Nothing stays open."""
 
     def summary(self) -> str:
-        """How many episodes are understood, and the commonest instructions that are not."""
+        """How many episodes are understood, and the most common instructions that are not."""
         recording = self.recording
         unread: Counter[tuple[str, str]] = Counter()
         for episode in recording.episodes:
@@ -183,8 +181,8 @@ class LeRobotSource:
             f"{len(self.objects)} objects."
         ]
         if unread:
-            shown = f", the {SHOWN} commonest of {len(unread)}" if len(unread) > SHOWN else ""
-            lines.append(f"{missed} of them left out for their instruction{shown}:")
+            shown = f", the {SHOWN} most common of {len(unread)}" if len(unread) > SHOWN else ""
+            lines.append(f"{missed} of them are left out because of their instruction{shown}:")
             lines += [f"  {count:6d} x {task!r}: {reason}" for (task, reason), count in unread.most_common(SHOWN)]
         return "\n".join(lines)
 
@@ -197,7 +195,7 @@ class LeRobotSource:
     def _row(self, episode: Episode, before: Any, after: Any) -> dict[str, Any]:
         answer = self.readings.answer(episode.tasks)
         assert isinstance(answer, Instruction)
-        box = _whole(before) if self.view == "single" else None
+        box = whole_box(before) if self.view == "single" else None
         stored = store_pair(before, after, box, view=self.view, image_size=self.image_size, encoding=self.encoding)
         scenes = {
             "episode": f"episode-{episode.number:06d}",
@@ -213,7 +211,7 @@ class LeRobotSource:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make before/after pairs of the first and last frame of each episode of a data set in the LeRobot format."""
+    """Make before/after pairs of the first and last frames of the episodes of a data set in the LeRobot format."""
     from data_scripts.builds.build_commands import (
         add_build_arguments,
         add_picture_arguments,
@@ -224,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(prog="python -m data_scripts.episodes lerobot", description=main.__doc__)
     parser.add_argument("--input", type=Path, required=True, help="folder with meta/info.json, v2.0, v2.1 or v3.0")
-    parser.add_argument("--camera", help="key of the camera; not needed where there is one")
+    parser.add_argument("--camera", help="key of the camera; not needed if there is only one")
     parser.add_argument("--encoding", choices=("png", "jpeg"), default="png", help="of the stored pictures")
     parser.add_argument("--first", type=int, default=0, help="frames to skip at the start of each episode")
     parser.add_argument("--last", type=int, default=0, help="frames to skip at the end of each episode")
@@ -234,9 +232,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default="episode",
         help="what --group_by scene keeps on one side: an episode, a task's episodes, a data file's (v3.0)",
     )
-    parser.add_argument("--verbs", type=Path, help="CSV phrase,action: verbs beside the built-in ones")
-    parser.add_argument("--instructions", type=Path, help="CSV instruction,action,object: read by you")
-    parser.add_argument("--list_instructions", action="store_true", help="say how instructions are read, and stop")
+    parser.add_argument("--verbs", type=Path, help="CSV phrase,action: verbs besides the built-in ones")
+    parser.add_argument("--instructions", type=Path, help="CSV instruction,action,object: your own readings")
+    parser.add_argument("--list_instructions", action="store_true", help="print how instructions are read, and stop")
     parser.add_argument(
         "--whole_picture_is_target", action="store_true", help="needed for --view single: episodes have no boxes"
     )
@@ -250,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.view == "single" and not options.whole_picture_is_target:
             raise ValueError(
                 "Episodes have no boxes around their targets, which the single view needs; use --view multi, or "
-                "--whole_picture_is_target where the camera shows little else."
+                "--whole_picture_is_target if the camera shows little else."
             )
         source = LeRobotSource(
             options.input,
@@ -283,13 +281,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             credit=options.credit,
             provenance=(
                 f"Episodes {options.input.resolve().name} in the LeRobot format {source.version}{robot}, camera "
-                f"{source.camera}. Whoever published them states their licence and whom to credit; what is said here "
-                "was given by the person who made the pairs.",
+                f"{source.camera}. Their publisher states the licence and whom to credit; the person who made the "
+                "pairs gave what is said here.",
             ),
             limits=(
-                "The robot stands elsewhere in the second picture, whatever it did.",
+                "The robot itself has moved between the two pictures.",
                 "An object is the last noun of its name: tomato sauce and apple sauce are both sauce.",
-                "What else an episode changed than its instruction says is not recorded.",
+                "Other changes than those in an episode's instruction are not recorded.",
             ),
         )
         if options.license:
@@ -297,13 +295,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
             allow_publishing(options.output, UNLICENSED)
         build_data_set(source, options, card, publishable=None if options.license else UNLICENSED)
-
-
-def _whole(picture: Any) -> list[int]:
-    from data_scripts.stored_views import open_picture
-
-    width, height = open_picture(picture, "before picture").pixels.size
-    return [0, 0, width - 1, height - 1]
 
 
 def _reject(result: UnitRows, reason: str, episode: Episode, sentence: str) -> None:

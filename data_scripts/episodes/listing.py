@@ -1,14 +1,14 @@
-"""A table of pairs: before, after, action, object, and what it may have besides. CSV, TSV, JSON lines or Parquet.
+"""Reads a table of pairs: before, after, action, object, and optional columns. CSV, TSV, JSON lines or Parquet.
 
     before, after                 paths of the pictures
     action, object                names of the classes
-    group                         scene, house, recording: what must not stand on both sides of a split
+    group                         scene, house, recording: what must not be on both sides of a split
     box                           "xmin ymin xmax ymax" of the object in pixels, bounds inclusive; or four columns
     mask_before, mask_after       paths of masks
     pair_id                       unique; by default row-000001 and so on
 
-The first four have to be there. Rows are counted from 1 behind the header. A faulty row becomes a `Refused`; a fault of
-the table as a whole is an error.
+The first four are required. Rows are counted from 1 after the header. A faulty row becomes a `Refused`; a fault of the
+whole table is an error.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _SYNONYMS = {
 
 
 class Listed(NamedTuple):
-    """A pair as it is listed; nothing is read yet.
+    """A pair as listed, before its pictures are read.
 
     Attributes:
-        where: What a message calls it: "row 3", or a path.
-        before: Path as written, likewise `after`; `mask_before` and `mask_after` are "" where there is none.
-        action: Class name, likewise `object`.
-        scene: What must not stand on both sides of a split.
+        where: Its name in messages: "row 3", or a path.
+        before, after: Paths as written; `mask_before` and `mask_after` are "" if there is none.
+        action, object: Class names.
+        scene: What must not be on both sides of a split.
         pair_id: Unique.
         box: Inclusive bounds, or None.
     """
@@ -71,9 +71,9 @@ class Listing:
 
     Attributes:
         name: Of the file or folder.
-        rows: One for each row.
+        rows: One per row.
         has_groups: Whether scenes were given; otherwise each pair is its own.
-        unused: Columns that are not read.
+        unused: Columns that are not used.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Listing:
     unused: tuple[str, ...] = ()
 
     def listed(self) -> list[Listed]:
-        """The rows that can be used as far as is known before pictures are read."""
+        """The rows that are valid as far as is known before pictures are read."""
         return [row for row in self.rows if isinstance(row, Listed)]
 
 
@@ -90,8 +90,7 @@ def read_listing(path: Path) -> Listing:
     """Read a table.
 
     Raises:
-        ListingError: It is missing, of a format that is not read, or broken as a whole; or columns are missing or
-            misspelt.
+        ListingError: It is missing, in a format that is not supported, or broken; or columns are missing or misspelt.
     """
     header, cells = read_cells(path, (*REQUIRED, *OPTIONAL))
     check_columns(header, path.name)
@@ -114,7 +113,7 @@ def check_columns(header: Sequence[str], name: str) -> None:
     """Check a table's column names.
 
     Raises:
-        ListingError: A column is missing, misspelt or named twice; says which, and the nearest name.
+        ListingError: A column is missing, misspelt or repeated; the message names it and the nearest name.
     """
     repeated = sorted({column for column in header if header.count(column) > 1})
     if repeated:
@@ -129,7 +128,7 @@ def check_columns(header: Sequence[str], name: str) -> None:
         if near:
             meant[column] = near[0]
     if missing:
-        hints = [f"{column!r} may be meant as {wanted!r}" for column, wanted in meant.items() if wanted in missing]
+        hints = [f"{column!r} may mean {wanted!r}" for column, wanted in meant.items() if wanted in missing]
         hint = f" {'; '.join(hints)}: rename it." if hints else ""
         joined = next((mark for mark in (";", "\t") if len(header) == 1 and mark in header[0]), None)
         if joined:
@@ -142,7 +141,7 @@ def check_columns(header: Sequence[str], name: str) -> None:
         )
     if meant:
         column, wanted = next(iter(meant.items()))
-        raise ListingError(f"{name} has a column {column!r}, which is not read; did you mean {wanted!r}? Rename it.")
+        raise ListingError(f"{name} has a column {column!r}, which is not used; did you mean {wanted!r}? Rename it.")
     bounds = [column for column in BOUNDS if column in header]
     if bounds and ("box" in header or len(bounds) < len(BOUNDS)):
         raise ListingError(
@@ -152,7 +151,7 @@ def check_columns(header: Sequence[str], name: str) -> None:
 
 
 def refuse_repeated(rows: Sequence[Listed | Refused]) -> list[Listed | Refused]:
-    """The rows with every later one refused that repeats a pair_id or all of an earlier row."""
+    """The rows, refusing those that repeat the pair_id or the content of an earlier row."""
     ids: dict[str, str] = {}
     contents: dict[tuple[Any, ...], str] = {}
     checked: list[Listed | Refused] = []
@@ -160,10 +159,10 @@ def refuse_repeated(rows: Sequence[Listed | Refused]) -> list[Listed | Refused]:
         if isinstance(row, Listed):
             content = row._replace(where="", pair_id="", scene="")
             if row.pair_id in ids:
-                sentence = f"the pair_id {row.pair_id!r} stands in {ids[row.pair_id]} already"
+                sentence = f"the pair_id {row.pair_id!r} is already in {ids[row.pair_id]}"
                 row = Refused(row.where, "duplicate pair_id", sentence)
             elif content in contents:
-                row = Refused(row.where, "duplicate row", f"it says the same as {contents[content]}")
+                row = Refused(row.where, "duplicate row", f"it repeats {contents[content]}")
             else:
                 ids[row.pair_id], contents[content] = row.where, row.where
         checked.append(row)
@@ -174,7 +173,7 @@ def class_names(listed: Sequence[Listed], name: str) -> tuple[list[str], list[st
     """The actions and the objects, sorted.
 
     Raises:
-        ListingError: Two names differ in nothing but case or blanks.
+        ListingError: Two names differ only in case or blanks.
     """
     found = []
     for kind in ("action", "object"):
@@ -185,7 +184,7 @@ def class_names(listed: Sequence[Listed], name: str) -> tuple[list[str], list[st
             if other != written:
                 raise ListingError(
                     f"{name} names the {kind}s {other!r} ({where}) and {written!r} ({row.where}), which would be two "
-                    "classes; write one."
+                    "classes; use one spelling."
                 )
         found.append(sorted(written for written, _ in spellings.values()))
     return found[0], found[1]
@@ -200,10 +199,10 @@ def _row(where: str, number: int, cells: Mapping[str, Any], header: Sequence[str
         if isinstance(value, (list, tuple)) and column == "box":
             value = " ".join(map(str, value))
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            return Refused(where, "broken row", f"{column} holds {shortened(value)} and has to be text")
+            return Refused(where, "broken row", f"{column} is {shortened(value)} and must be text")
         texts[column] = str(value).strip()
         if not texts[column].isprintable() or len(texts[column]) > (4096 if column[0] in "bam" else LONGEST_NAME):
-            return Refused(where, "broken row", f"{column} is too long or holds control characters: {shortened(value)}")
+            return Refused(where, "broken row", f"{column} is too long or has control characters: {shortened(value)}")
     for column in (*REQUIRED, *(name for name in ("group", "pair_id") if name in header)):
         if not texts[column]:
             return Refused(where, "empty cell", f"{column} is empty")
@@ -230,7 +229,7 @@ def parse_box(text: str) -> tuple[int, int, int, int] | None:
     """Four whole numbers, separated by blanks or commas, brackets allowed; None for an empty text.
 
     Raises:
-        ValueError: It is anything else.
+        ValueError: It is something else.
     """
     words = re.sub(r"[\[\](),;]", " ", text).split()
     if not words:

@@ -1,11 +1,10 @@
-"""How the instructions of a data set's episodes are read: by the rule, or as a human wrote them down in a CSV file."""
+"""The actions and objects of a data set's instructions: read by the rule, or entered by a human in a CSV file."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,10 +12,11 @@ from typing import Any
 
 from data_scripts.episodes.instruction import BUILT_IN, Instruction, Unparsed, normalized, parse_instruction
 from data_scripts.episodes.verbs import CLASS_NAME, VerbTable, read_rows
+from modeling_cde.whole_files import write_whole
 
 
 class Readings:
-    """Instructions and what they are read as; each is parsed once.
+    """The readings of instructions; each is parsed once.
 
     Args:
         verbs: Verb phrases; by default the built-in ones.
@@ -31,36 +31,34 @@ class Readings:
         return self.__dict__ | {"_read": {}}
 
     def read(self, task: str) -> Instruction | Unparsed:
-        """What one instruction says."""
+        """The reading of one instruction."""
         if task not in self._read:
             self._read[task] = parse_instruction(task, self.verbs, self.known)
         return self._read[task]
 
     def answer(self, tasks: Sequence[str]) -> Instruction | Unparsed:
-        """What an episode shows: all its instructions (but empty ones) have to say the same."""
+        """What an episode shows: all its instructions, except empty ones, must agree."""
         answers = {self.read(task) for task in tasks if normalized(task)}
         if not answers:
             return Unparsed("no words")
         return answers.pop() if len(answers) == 1 else Unparsed("several tasks")
 
     def sha256(self) -> str:
-        """Of all that a reading depends on besides the rule."""
+        """The hash of everything that a reading depends on besides the rule."""
         content = [sorted(self.verbs.phrases.items()), sorted(self.known.items())]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def write(self, path: Path, tasks: Iterable[str]) -> None:
-        """Write every instruction, how it is read or why not, and how often it occurs, as CSV.
+        """Write every instruction as CSV, with its reading or why there is none, and how often it occurs.
 
-        With action and object filled in where they are empty, `read_known` takes the file back.
+        Fill in empty actions and objects, and `read_known` reads the file.
 
         Raises:
-            ValueError: The file is there and has readings, filled in by hand, that would be lost.
+            ValueError: The file exists and has readings, entered by hand, that would be lost.
         """
         if path.exists():
             self._check_kept(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("w", encoding="utf-8", newline="") as file:
+        with write_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["instruction", "action", "object", "episodes", "reason"])
             for task, count in sorted(Counter(tasks).items(), key=lambda item: (-item[1], item[0])):
@@ -69,22 +67,21 @@ class Readings:
                     writer.writerow([task, answer.action, answer.object, count, ""])
                 else:
                     writer.writerow([task, "", "", count, answer.reason])
-        os.replace(temporary, path)
 
     def _check_kept(self, path: Path) -> None:
         lost = next((text for text in read_known(path) if isinstance(self.read(text), Unparsed)), None)
         if lost is not None:
             raise ValueError(
-                f"{path} reads {lost[:80]!r}, which this run cannot, and would be overwritten: give the file with "
+                f"{path} has a reading of {lost[:80]!r}, which this run lacks and would overwrite: pass the file by "
                 "--instructions, or move it away."
             )
 
 
 def read_known(path: Path) -> dict[str, Instruction]:
-    """Instructions read by a human: a CSV file `instruction,action,object`; rows without action and object are skipped.
+    """Read a human's readings from a CSV file `instruction,action,object`; rows without action and object are skipped.
 
     Raises:
-        ValueError: The file cannot be read, fills only one of the two, or a class name is of no use.
+        ValueError: The file cannot be read, fills only one of the two, or has an invalid class name.
     """
     known = {}
     for row in read_rows(path, ("instruction", "action", "object"), open_rows=True):

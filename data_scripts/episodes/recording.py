@@ -1,4 +1,4 @@
-"""Episodes in the LeRobot format, versions v2.0, v2.1 and v3.0: what their metadata say, and what lies where.
+"""Episodes in the LeRobot format, versions v2.0, v2.1 and v3.0: their metadata and files.
 
 v2.0, v2.1                                              v3.0
 meta/info.json                                          meta/info.json
@@ -6,9 +6,9 @@ meta/episodes.jsonl                                     meta/episodes/chunk-000/
 data/chunk-000/episode_000000.parquet                   data/chunk-000/file-000.parquet
 videos/chunk-000/<camera>/episode_000000.mp4            videos/<camera>/chunk-000/file-000.mp4
 
-meta/info.json names version, rate, cameras and the templates of the paths. In v3.0 a file holds many episodes: rows
-are found by their episode_index, and an episode's stretch of a video begins at its from_timestamp. A camera's
-pictures lie in videos (dtype video) or, encoded, in the data files (dtype image).
+meta/info.json names version, rate, cameras and path templates. In v3.0 a file contains many episodes: rows are found by
+their episode_index, and an episode's part of a video starts at its from_timestamp. A camera's pictures are in videos
+(dtype video) or, encoded, in the data files (dtype image).
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ _LFS = b"version https://git-lfs"
 
 
 class RecordingError(ValueError):
-    """A folder of episodes cannot be read at all; the message says what is wrong and what to do."""
+    """A folder of episodes cannot be read; the message says what is wrong and what to do."""
 
 
 class Episode(NamedTuple):
-    """What the metadata say of an episode.
+    """The metadata of an episode.
 
     Attributes:
         number: Its number.
         tasks: Its instructions; most episodes have one.
         length: Frames.
         data: Its data file, below the folder.
-        video: Its video, below the folder; None where pictures lie in the data file.
-        start: Second of the video at which it begins.
+        video: Its video, below the folder; None if pictures are in the data file.
+        start: Second of the video at which it starts.
     """
 
     number: int
@@ -69,7 +69,7 @@ class Recording:
         version: Of the format.
         fps: Frames per second.
         camera: Key of the camera among the features.
-        robot: Type of robot, where it is given.
+        robot: Type of robot, if given.
         episodes: In the order of their numbers.
     """
 
@@ -82,11 +82,11 @@ class Recording:
 
 
 def read_recording(folder: Path, camera: str | None = None) -> Recording:
-    """The metadata of a folder of episodes.
+    """Read the metadata of a folder of episodes.
 
     Args:
         folder: With `meta/info.json`.
-        camera: Key of a camera; None takes the only one.
+        camera: Key of a camera; None for the only one.
 
     Raises:
         RecordingError: Metadata are missing, broken or of an unknown version, or there is no such camera.
@@ -95,16 +95,16 @@ def read_recording(folder: Path, camera: str | None = None) -> Recording:
     version = info.get("codebase_version")
     if version not in VERSIONS:
         raise RecordingError(
-            f"{folder} is in version {version} of the LeRobot format; read are {', '.join(VERSIONS)}. LeRobot's own "
-            "scripts convert others."
+            f"{folder} is in version {version} of the LeRobot format; supported are {', '.join(VERSIONS)}. LeRobot's "
+            "own scripts convert others."
         )
     try:
         fps = Fraction(str(info["fps"]))
         features = dict(info["features"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise RecordingError(f"{folder}/meta/info.json has no usable fps and features; fetch it again.") from error
+        raise RecordingError(f"{folder}/meta/info.json has no usable fps and features; download it again.") from error
     if fps <= 0:
-        raise RecordingError(f"{folder}/meta/info.json gives {fps} frames per second; that cannot be.")
+        raise RecordingError(f"{folder}/meta/info.json gives {fps} frames per second, which is impossible.")
     camera = _choose_camera(folder, features, camera)
     kind = features[camera]["dtype"]
     own = features[camera].get("info") or features[camera].get("video_info") or {}
@@ -112,7 +112,7 @@ def read_recording(folder: Path, camera: str | None = None) -> Recording:
     if kind == "video" and abs(float(rate) - float(fps)) > 0.01:
         raise RecordingError(
             f"{folder}/meta/info.json gives {float(fps):g} frames per second and {float(rate):g} for the videos of "
-            f"{camera}; frames cannot be found by number then."
+            f"{camera}; so frames cannot be found by number."
         )
     major = int(version[1])
     rows = _rows_v2(folder) if major == 2 else _rows_v3(folder, camera if kind == "video" else None)
@@ -122,25 +122,24 @@ def read_recording(folder: Path, camera: str | None = None) -> Recording:
             episodes.append(_episode(info, major, camera, kind, row))
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise RecordingError(
-                f"{where} has no usable entry of an episode ({brief(error)}); fetch it again."
+                f"{where} has no usable entry of an episode ({brief(error)}); download it again."
             ) from error
     episodes.sort(key=lambda episode: episode.number)
     for one, other in zip(episodes, episodes[1:], strict=False):
         if one.number == other.number:
-            raise RecordingError(f"{folder}/meta lists episode {one.number} twice; fetch it again.")
+            raise RecordingError(f"{folder}/meta lists episode {one.number} twice; download it again.")
     if not episodes:
         raise RecordingError(f"{folder}/meta lists no episodes.")
     total = info.get("total_episodes")
     if isinstance(total, int) and len(episodes) < total:
         raise RecordingError(
-            f"{folder}/meta lists {len(episodes)} of the {total} episodes that info.json counts; fetch the folder meta "
-            "whole."
+            f"{folder}/meta lists {len(episodes)} of the {total} episodes in info.json; download the whole folder meta."
         )
     return Recording(folder, version, fps, camera, str(info.get("robot_type") or ""), episodes)
 
 
 def is_pointer(path: Path) -> bool:
-    """Whether a file is a stand-in that Git LFS left for one that was not fetched."""
+    """Whether a file is the pointer that Git LFS leaves for a file that was not downloaded."""
     with path.open("rb") as file:
         return file.read(len(_LFS)) == _LFS
 
@@ -149,14 +148,14 @@ def _read_info(folder: Path) -> dict[str, Any]:
     path = folder / "meta" / "info.json"
     if not path.is_file():
         raise RecordingError(
-            f"There is no {path}; --input has to name a folder in the LeRobot format, with meta, data and videos in it."
+            f"There is no {path}; --input must name a folder in the LeRobot format, with meta, data and videos in it."
         )
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RecordingError(f"{path} cannot be read ({brief(error)}); fetch it again.") from error
+        raise RecordingError(f"{path} cannot be read ({brief(error)}); download it again.") from error
     if not isinstance(info, dict):
-        raise RecordingError(f"{path} holds no JSON object; fetch it again.")
+        raise RecordingError(f"{path} does not contain a JSON object; download it again.")
     return info
 
 
@@ -176,17 +175,19 @@ def _choose_camera(folder: Path, features: Mapping[str, Any], camera: str | None
 def _rows_v2(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     path = folder / "meta" / "episodes.jsonl"
     if not path.is_file():
-        raise RecordingError(f"There is no {path}, which lists the episodes in v2; fetch the folder meta whole.")
+        raise RecordingError(f"There is no {path}, which lists the episodes in v2; download the whole folder meta.")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
-        raise RecordingError(f"{path} cannot be read ({brief(error)}); fetch it again.") from error
+        raise RecordingError(f"{path} cannot be read ({brief(error)}); download it again.") from error
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
                 yield f"{path}, line {number},", json.loads(line)
             except ValueError as error:
-                raise RecordingError(f"{path}, line {number}, is no JSON ({brief(error)}); fetch it again.") from error
+                raise RecordingError(
+                    f"{path}, line {number}, is not JSON ({brief(error)}); download it again."
+                ) from error
 
 
 def _rows_v3(folder: Path, video: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -196,20 +197,20 @@ def _rows_v3(folder: Path, video: str | None) -> Iterator[tuple[str, Mapping[str
     paths = sorted((folder / "meta" / "episodes").glob("*/*.parquet"))
     if not paths:
         raise RecordingError(
-            f"There is no Parquet file in {folder}/meta/episodes/chunk-000, which lists the episodes in v3; fetch "
-            "the folder meta whole."
+            f"There is no Parquet file in {folder}/meta/episodes/chunk-000, which lists the episodes in v3; "
+            "download the whole folder meta."
         )
     for path in paths:
         if is_pointer(path):
-            raise RecordingError(f"{path} is a Git LFS pointer; fetch the file itself.")
+            raise RecordingError(f"{path} is a Git LFS pointer; download the file itself.")
         try:
             with parquet.ParquetFile(path) as file:
                 lacking = [name for name in wanted if name not in file.schema_arrow.names]
                 if lacking:
-                    raise RecordingError(f"{path} has no column {lacking[0]}; fetch it again.")
+                    raise RecordingError(f"{path} has no column {lacking[0]}; download it again.")
                 rows = file.read(columns=wanted).select(wanted).to_pylist()
         except (pa.ArrowException, OSError) as error:
-            raise RecordingError(f"{path} cannot be read ({brief(error)}); fetch it again.") from error
+            raise RecordingError(f"{path} cannot be read ({brief(error)}); download it again.") from error
         for number, row in enumerate(rows):
             yield f"{path}, row {number},", row
 
@@ -245,6 +246,6 @@ def _below(template: str, values: Mapping[str, Any]) -> str:
 
 
 def brief(error: Exception) -> str:
-    """An error of a library on one line of at most 160 characters."""
+    """A library's error on one line of at most 160 characters."""
     text = " ".join((str(error) or type(error).__name__).split())
     return text if len(text) <= 160 else text[:160] + "…"

@@ -1,10 +1,10 @@
 """`python -m data_scripts.episodes table --input pairs.csv --output data/mine`
 
 The input is a table (`listing`) or a folder (`folder`). Paths of pictures are relative to the table's folder, or to
---root, and may not leave it, not by `..` and not by a link.
+--root, and must not leave it, neither by `..` nor by a link.
 
-In the single view, the stored picture is cut out around the box, so that each row needs one; with
---whole_picture_is_target a row without a box gets the whole picture as its box.
+In the single view, the stored picture is cropped around the box, so each row needs one; with --whole_picture_is_target
+a row without a box gets the whole picture as its box.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from data_scripts.episodes import UNLICENSED
 from data_scripts.episodes.folder import list_folder
 from data_scripts.episodes.formats import FORMATS, ListingError
 from data_scripts.episodes.listing import Listed, Listing, Refused, class_names, read_listing
-from data_scripts.stored_views import BadPictureError, open_picture, store_pair
+from data_scripts.stored_views import BadPictureError, store_pair, whole_box
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -33,7 +33,7 @@ TABLE_NAMES = tuple(f"{stem}{suffix}" for stem in ("pairs", "metadata") for suff
 
 
 class _RowError(ValueError):
-    """One row cannot be used."""
+    """A row cannot be used."""
 
     def __init__(self, reason: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -41,10 +41,10 @@ class _RowError(ValueError):
 
 
 class TableSource:
-    """Pairs that a table or a folder lists; a `data_scripts.builds.work_units.Source`.
+    """Pairs of a table or a folder; a `data_scripts.builds.work_units.Source`.
 
     Args:
-        path: Table, folder with a table in it, or folder laid out as `folder` says.
+        path: Table, folder with a table in it, or folder with the layout of `folder`.
         root: Folder of the pictures; None: the table's.
         view: "single" or "multi".
         image_size: Shorter side of what is stored; None keeps the originals.
@@ -52,8 +52,8 @@ class TableSource:
         strict: Stop at the first faulty row.
 
     Raises:
-        ListingError: The input is of no use as a whole.
-        StopBuildError: `strict`, and a row is faulty as listed.
+        ListingError: The input cannot be used at all.
+        StopBuildError: `strict`, and a listed row is faulty.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class TableSource:
         strict: bool = False,
     ) -> None:
         if root is not None and not root.is_dir():
-            raise ListingError(f"There is no folder {root}, which --root names.")
+            raise ListingError(f"There is no folder {root}, given by --root.")
         self.path = find_table(path).absolute()  # workers may run elsewhere
         self.root = (root or (self.path if self.path.is_dir() else self.path.parent)).absolute()
         self.view, self.image_size = view, image_size
@@ -80,12 +80,12 @@ class TableSource:
         if not listed:
             first = next((row for row in self._listing.rows if isinstance(row, Refused)), None)
             why = f" The first fault is in {first.where}: {first.sentence}." if first else ""
-            raise ListingError(f"{self.path} lists no pair that can be used.{why}")
+            raise ListingError(f"{self.path} lists no usable pair.{why}")
         self.actions, self.objects = class_names(listed, self._listing.name)
         if view == "single" and not whole_picture_is_target and all(row.box is None for row in listed):
             raise ListingError(
-                f"{self._listing.name} gives no boxes, which the single view cuts out by; use --view multi, or "
-                "--whole_picture_is_target where the pictures show the object and little else."
+                f"{self._listing.name} has no boxes, which the single view crops to; use --view multi, or "
+                "--whole_picture_is_target if the pictures show little else than the object."
             )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -100,13 +100,13 @@ class TableSource:
 
     @property
     def features(self) -> Features:
-        """Columns, with the actions and objects of all rows that can be used."""
+        """Columns, with the actions and objects of all valid rows."""
         from modeling_cde.data.schema import pair_features
 
         return pair_features(self.actions, self.objects)
 
     def settings(self) -> dict[str, Any]:
-        """What the bytes depend on, the rows by their hash."""
+        """Everything that the bytes depend on, with the rows as a hash."""
         return {
             "source": "table",
             "name": self.listing.name,
@@ -144,17 +144,17 @@ class TableSource:
         """Nothing stays open."""
 
     def summary(self) -> str:
-        """What is listed, before pictures are read."""
+        """What the table lists, before pictures are read."""
         listed = self.listing.listed()
         scenes = len({row.scene for row in listed})
         lines = [
-            f"{self.listing.name} lists {len(self.listing.rows)} pairs, of which {len(listed)} can be used so far: "
+            f"{self.listing.name} lists {len(self.listing.rows)} pairs, of which {len(listed)} are valid so far: "
             f"{len(self.actions)} actions on {len(self.objects)} objects in {scenes} groups."
         ]
         if not self.listing.has_groups:
-            lines.append("No groups are given: each pair is its own, so one place may stand on both sides of a split.")
+            lines.append("No groups are given: each pair is its own, so one place may be on both sides of a split.")
         if self.listing.unused:
-            lines.append(f"Columns that are not used: {', '.join(map(repr, self.listing.unused))}.")
+            lines.append(f"Unused columns: {', '.join(map(repr, self.listing.unused))}.")
         return "\n".join(lines)
 
     def _ranges(self) -> dict[str, list[Listed | Refused]]:
@@ -173,9 +173,8 @@ class TableSource:
         box: Sequence[int] | None = row.box
         if box is None and self.view == "single":
             if not self.whole_picture_is_target:
-                raise _RowError("no box", "it has no box, which the single view cuts out by")
-            width, height = open_picture(before, "before picture").pixels.size
-            box = (0, 0, width - 1, height - 1)
+                raise _RowError("no box", "it has no box, which the single view crops to")
+            box = whole_box(before)
         stored = store_pair(before, after, box, masks[0], masks[1], view=self.view, image_size=self.image_size)
         return stored | {
             "action": self.actions.index(row.action),
@@ -185,9 +184,9 @@ class TableSource:
         }
 
     def _content(self, written: str, column: str) -> bytes:
-        """The bytes of a file below the root."""
+        """Read a file below the root."""
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", written):
-            raise _RowError("path is a URL", f"{column} is {written!r}; nothing is fetched, so give a path")
+            raise _RowError("path is a URL", f"{column} is {written!r}; nothing is downloaded, so give a path")
         try:
             path = (self.root / written).resolve()
             inside = path.is_relative_to(self.root.resolve())
@@ -202,21 +201,23 @@ class TableSource:
             raise _RowError("path leaves the folder", sentence)
         if not exists:
             raise _RowError("missing picture", f"{column} {written!r} does not exist in the folder of the pictures")
-        raise _RowError("missing picture", f"{column} {written!r} is no file of at most {LARGEST_FILE >> 20} MiB")
+        raise _RowError("missing picture", f"{column} {written!r} is not a file of at most {LARGEST_FILE >> 20} MiB")
 
 
 def find_table(path: Path) -> Path:
-    """A table, the one table of a folder (`pairs.*` or `metadata.*`), or the folder itself where it has none.
+    """A table, the only table of a folder (`pairs.*` or `metadata.*`), or the folder itself if it has none.
 
     Raises:
-        ListingError: The folder has several, or there is nothing at that path.
+        ListingError: The folder has several, or the path does not exist.
     """
     if not path.exists():
-        raise ListingError(f"There is no file or folder {path}, which --input names.")
+        raise ListingError(f"There is no file or folder {path}, given by --input.")
     if path.is_dir():
         tables = [path / name for name in TABLE_NAMES if (path / name).is_file()]
         if len(tables) > 1:
-            raise ListingError(f"{path} holds {' and '.join(table.name for table in tables)}; name one with --input.")
+            raise ListingError(
+                f"{path} contains {' and '.join(table.name for table in tables)}; choose one by --input."
+            )
         return tables[0] if tables else path
     return path
 
@@ -226,7 +227,7 @@ def _read(path: Path) -> Listing:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make a data set of before/after pairs that a table lists, or that lie in folders named by action and object."""
+    """Make a data set of the before/after pairs in a table, or in folders named by action and object."""
     from data_scripts.builds.build_commands import (
         add_build_arguments,
         add_picture_arguments,
@@ -246,12 +247,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--root", type=Path, help="folder of the pictures; by default the table's")
     parser.add_argument(
-        "--whole_picture_is_target", action="store_true", help="single view: pairs without a box fill the picture"
+        "--whole_picture_is_target", action="store_true", help="single view: take the whole picture as the missing box"
     )
     parser.add_argument("--strict", action="store_true", help="stop at the first faulty row")
     parser.add_argument("--title", help="of the data set, for its card")
     parser.add_argument("--license", help="licence of the pairs, such as cc-by-4.0, for the card")
-    parser.add_argument("--credit", default="", help="whom to name, for the card")
+    parser.add_argument("--credit", default="", help="whom to credit, for the card")
     add_build_arguments(parser)
     add_picture_arguments(parser)
     options = parser.parse_args(arguments)
@@ -263,7 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             name = options.input.resolve().parent.name
         card = DatasetCard(
             title=options.title or f"Before/after pairs of {name}",
-            description="Pairs that a table or a folder listed, one by one, with their actions and objects.",
+            description="Pairs listed in a table or a folder, with their actions and objects.",
             license=options.license,
             credit=options.credit,
             provenance=(

@@ -1,13 +1,13 @@
-"""The verb phrases that an instruction may begin with, and the action class of each.
+"""The verb phrases that an instruction may start with, and the action class of each.
 
 Three kinds of phrase:
 
-- words in a row, "push". One that ends in a particle, "turn on", also matches taken apart: "turn the stove on".
-- words with a gap, "put ... in": the verb, and that preposition anywhere behind the object.
+- consecutive words, "push". A phrase that ends in a particle, "turn on", also matches when split: "turn the stove on".
+- words with a gap, "put ... in": the verb, and that preposition anywhere after the object.
 - nothing else: there are no patterns, and a verb that is not listed is not understood.
 
 Class names are lower case, with `_` between words. `turnon`, `turnoff`, `open`, `close`, `clean`, `dirty`, `fill` and
-`empty` are spelt as in `modeling_cde.data.OPPOSITES`, so that opposites are known as such.
+`empty` are spelt as in `modeling_cde.data.OPPOSITES`, so that opposites are recognised.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from pathlib import Path
 
 GAP = "..."
 
-#: What a class may be called: nothing that a shell, a file name or a table would trip over.
+#: Valid class names: safe in a shell, a file name and a table.
 CLASS_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
-#: Second words of phrases that English takes apart: "turn the stove on", "pick the bowl up".
+#: Second words of phrases that can be split: "turn the stove on", "pick the bowl up".
 PARTICLES = frozenset("on off up down out over away".split())
 
-#: Actions that only fetch a thing: what the next clause does with "it" is what the last picture shows.
+#: Actions that only fetch a thing: the last picture shows what the next clause does with "it".
 FETCHING = frozenset("pick_up take take_out take_off lift remove".split())
 
 #: Actions that leave a thing somewhere.
@@ -86,9 +86,9 @@ class VerbMatch:
     """A phrase found at the start of a clause.
 
     Attributes:
-        action: Its class; None where prepositions of several classes follow ("on the table in the pot").
-        words: How many words of the clause are the verb.
-        end: Where the clause ends without a particle that was taken apart.
+        action: Its class; None if prepositions of several classes follow ("on the table in the pot").
+        words: Number of words of the verb.
+        end: End of the clause without a separated particle.
     """
 
     action: str | None
@@ -110,21 +110,21 @@ class VerbTable:
         for phrase, action in self.phrases.items():
             if not re.fullmatch(r"[a-z0-9]+( [a-z0-9]+)*( \.\.\. [a-z0-9]+)?", phrase):
                 raise ValueError(
-                    f"The verb phrase {phrase!r} cannot be read; write lower-case words, with a gap before the last "
-                    'one at most, as in "open" or "put ... in".'
+                    f"The verb phrase {phrase!r} cannot be read; write lower-case words, with at most one gap before "
+                    'the last one, as in "open" or "put ... in".'
                 )
             if not CLASS_NAME.fullmatch(action):
                 raise ValueError(
-                    f"The class {action!r} of the phrase {phrase!r} has to be lower-case letters, digits, _ and -."
+                    f"The class {action!r} of the phrase {phrase!r} must be lower-case letters, digits, _ and -."
                 )
 
     @cached_property
     def first_words(self) -> frozenset[str]:
-        """The words that a clause may begin with."""
+        """The words that a clause may start with."""
         return frozenset(phrase.split()[0] for phrase in self.phrases)
 
     def match(self, clause: list[str]) -> VerbMatch | None:
-        """The longest phrase (in words) at the start of a clause; None where there is none.
+        """The longest phrase (in words) at the start of a clause; None if there is none.
 
         Args:
             clause: Lower-case words.
@@ -161,10 +161,10 @@ class VerbTable:
 
 
 def read_verbs(path: Path) -> VerbTable:
-    """The built-in table with the rows of a CSV file `phrase,action` added, or put in place of its own.
+    """The built-in table, with the rows of a CSV file `phrase,action` added or replacing its own.
 
     Raises:
-        ValueError: The file is missing, has other columns, or a phrase or class name is of no use.
+        ValueError: The file is missing, has other columns, or has an invalid phrase or class name.
     """
     rows = read_rows(path, ("phrase", "action"))
     return VerbTable(
@@ -173,12 +173,12 @@ def read_verbs(path: Path) -> VerbTable:
 
 
 def read_rows(path: Path, columns: tuple[str, ...], *, open_rows: bool = False) -> list[dict[str, str]]:
-    """These columns of a small CSV file, cells without blanks around them; empty rows are left out.
+    """Read columns of a small CSV file, with stripped cells and without empty rows.
 
     Args:
         path: CSV in UTF-8 with a header; it may have further columns.
-        columns: To be read.
-        open_rows: Leave rows out, too, of which only the first column is filled.
+        columns: To read.
+        open_rows: Also leave out rows where only the first column is filled.
 
     Raises:
         ValueError: The file cannot be read, lacks a column, or leaves a cell empty.
@@ -191,7 +191,7 @@ def read_rows(path: Path, columns: tuple[str, ...], *, open_rows: bool = False) 
     header = [cell.strip() for cell in rows[0]] if rows else []
     missing = [name for name in columns if name not in header]
     if missing:
-        raise ValueError(f"{path} has no column {', '.join(missing)}; needed are {', '.join(columns)}.")
+        raise ValueError(f"{path} has no column {', '.join(missing)}; it needs {', '.join(columns)}.")
     read = []
     for number, cells in enumerate(rows[1:], start=1):
         row = {name: "".join(cells[header.index(name) :][:1]).strip() for name in columns}

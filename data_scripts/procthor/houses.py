@@ -11,7 +11,6 @@ units come in ascending order, so a worker reads the file about once, and holds 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import re
 import zlib
@@ -19,6 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+
+from modeling_cde.whole_files import file_sha256
 
 #: The revision of `procthor-10k` whose houses AI2-THOR 5 can build, and the SHA-256 of its files, which are those
 #: that its Git LFS pointers name.
@@ -129,16 +130,13 @@ def hash_file(path: Path) -> str:
     Raises:
         HousesError: There is no such file, or it is only a Git LFS pointer.
     """
-    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                if block.startswith(_LFS_POINTER):
-                    raise HousesError(f"{path} is only a Git LFS pointer: fetch the file itself with `git lfs pull`.")
-                digest.update(block)
+            if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+                raise HousesError(f"{path} is only a Git LFS pointer: fetch the file itself with `git lfs pull`.")
+        return file_sha256(path)
     except OSError as error:
         raise HousesError(f"The houses cannot be read: {path}: {error.strerror or error}.") from None
-    return digest.hexdigest()
 
 
 class HouseReader:

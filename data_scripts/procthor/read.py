@@ -49,7 +49,7 @@ def read(options: argparse.Namespace) -> None:
     Raises:
         ValueError: For an input that is refused or holds no pairs.
     """
-    from data_scripts.archives.archive import open_files
+    from data_scripts.archives.open_files import open_files
     from data_scripts.procthor.reader import HousesSource
 
     cost = open_files(options.input).cost

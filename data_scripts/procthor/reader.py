@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_scripts.archives.archive import MAX_BYTES, ArchiveError, open_files
+from data_scripts.archives.archive import MAX_BYTES, ArchiveError
+from data_scripts.archives.open_files import open_files
 from data_scripts.builds.work_units import StopBuildError, UnitRows
 from data_scripts.causal_triplet_layout import ANNOTATIONS, COLOR, HOUSE, MASK
 from data_scripts.picture_files import picture_size

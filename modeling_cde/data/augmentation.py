@@ -1,4 +1,4 @@
-"""How a pair is changed at random in training: both pictures alike."""
+"""Random changes of a pair in training, the same for both pictures."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _GRAY = (0.299, 0.587, 0.114)  # ITU-R 601 luma, as in PIL's "L"
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a pair is changed at random, both pictures alike. The defaults are ours.
+    """Ranges of the random changes of a pair, the same for both pictures. The defaults are ours.
 
     Attributes:
         min_area: Smallest share of the region's area that a random crop keeps, in (0, 1]; 1 crops nothing.
         max_aspect: Largest change of a crop's aspect ratio, as a factor >= 1.
-        flip: Probability of mirroring left and right, in [0, 1]; 0 where actions tell left from right (`for_actions`).
-        brightness: Colours are multiplied by a number from 1 ± this, in [0, 1).
-        contrast: The distance from the pair's mean grey is multiplied likewise, in [0, 1).
-        saturation: The distance from each pixel's grey is multiplied likewise, in [0, 1).
+        flip: Probability of mirroring left and right, in [0, 1]; 0 if actions have sides (`for_actions`).
+        brightness: Colours are multiplied by a random number in 1 ± this, in [0, 1).
+        contrast: The distance from the pair's mean grey is multiplied in the same way, in [0, 1).
+        saturation: The distance from each pixel's grey is multiplied in the same way, in [0, 1).
     """
 
     min_area: float = 0.7
@@ -40,10 +40,10 @@ class Augmentation:
 
     @classmethod
     def for_actions(cls, actions: Iterable[str]) -> Augmentation:
-        """The defaults, without mirroring if an action's name tells sides or a sense of rotation.
+        """The defaults, without mirroring if an action's name mentions a side or a direction of rotation.
 
-        A mirrored "push left" is a push to the right: its picture would carry the opposite action's label. What a name
-        does not tell, such as which way a screw closes, is for the caller to know.
+        A mirrored "push left" is a push to the right, so its label would be wrong. The caller must know what a name
+        does not say, such as which way a screw closes.
 
         Args:
             actions: Names of the classes, for example "push left", "push_left" or "pushLeft".
@@ -64,7 +64,7 @@ class Augmentation:
 
 
 def random_region(region: Region, augment: Augmentation, generator: random.Random) -> Region:
-    """A random part of a region: area and aspect ratio within `augment`, place uniform."""
+    """A random part of a region: area and aspect ratio within `augment`, uniform position."""
     width, height = region.right - region.left, region.bottom - region.top
     area = generator.uniform(augment.min_area, 1.0)
     aspect = augment.max_aspect ** generator.uniform(-1.0, 1.0)
@@ -76,10 +76,10 @@ def random_region(region: Region, augment: Augmentation, generator: random.Rando
 
 
 def jitter(pixels: torch.Tensor, augment: Augmentation, generator: random.Random) -> torch.Tensor:
-    """Brightness, saturation and contrast by one function of the colour for both pictures.
+    """Change brightness, saturation and contrast by one function of the colour for both pictures.
 
-    The pivot of the contrast is the mean grey of the pair, not of each picture: with a pivot of its own, a
-    picture in which a lamp goes on would be darkened against its partner.
+    The pivot of the contrast is the mean grey of the pair, not of each picture: with its own pivot, a picture in
+    which a lamp is switched on would become darker relative to its partner.
 
     Args:
         pixels: (2, 3, H, W) float32 in [0, 255]; may be changed.

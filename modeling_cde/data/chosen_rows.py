@@ -1,4 +1,4 @@
-"""Which rows of a split stand for it, where not all can be shown or kept."""
+"""Chooses rows that represent a split where not all can be shown or kept."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 
 def evenly_spaced(number: int, most: int) -> list[int]:
-    """At most `most` of `number` rows, spread evenly and rising; all where they are few enough."""
+    """At most `most` of `number` rows, evenly spaced and in ascending order; all of them if they are few enough."""
     kept = min(number, most)
     return [i * number // kept for i in range(kept)]
 
 
 def spread_rows(actions: Sequence[int], objects: Sequence[int], number: int) -> list[int]:
-    """Rows that show as many actions as they can, and each action on as many objects.
+    """Rows that show as many actions as possible, and each action on as many objects as possible.
 
-    Every action in turn gives one row until there are enough: first a row of each of its objects, in the order of
-    the rows, then a second one of each. Nothing is random.
+    The actions take turns, one row each, until there are enough: an action first gives one row of each of its
+    objects, in row order, then a second row of each. Nothing is random.
 
     Args:
         actions: n class ids of the actions.
@@ -23,7 +23,7 @@ def spread_rows(actions: Sequence[int], objects: Sequence[int], number: int) -> 
         number: Rows wanted, >= 0.
 
     Returns:
-        min(n, number) different rows, in the order in which they were chosen.
+        min(n, number) different rows, in the order of choice.
     """
     seen: dict[tuple[int, int], int] = {}
     queues: dict[int, list[tuple[int, int]]] = {}

@@ -11,16 +11,16 @@ from .masks import EXTRAS
 
 
 class PairCollator:
-    """Stack what `PairTransform` gives into the tensors that the model takes.
+    """Stack the items of `PairTransform` into the tensors that the model takes.
 
     Called with B items of `pixel_values` (T, 3, H, W) float32 and `labels` (an int; T-1 ints for a clip of
     more than two frames), it returns `pixel_values` (B, T, 3, H, W) float32 and `labels` (B,) or (B, T-1)
-    int64. Where the items have `features` (T, D_b) or (T, N, D_b) (`training.feature_cache`), these take the
-    place of `pixel_values`. `labels` is left out where no item has it, and so are the extras of `PairTransform`:
+    int64. Where the items have `features` (T, D_b) or (T, N, D_b) (`training.feature_cache`), these replace
+    `pixel_values`. `labels` is left out if no item has it, and so are the extras of `PairTransform`:
     `objects` (an int each), stacked to (B,) int64, and `masks` (T, H, W), stacked to (B, T, H, W) float32.
 
     Raises:
-        ValueError: If an item lacks `pixel_values`, the items differ in shape, or only some have labels or an extra.
+        ValueError: An item lacks `pixel_values`, the items differ in shape, or only some have labels or an extra.
     """
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""How much of each patch that a model sees belongs to the target: the measure of where a patch-wise model looks."""
+"""How much of each patch that a model sees belongs to the target: measures where a patch-wise model looks."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from .transforms import PairTransform
 def target_coverage(
     pairs: datasets.Dataset, transform: PairTransform, grid: tuple[int, int]
 ) -> dict[str, NDArray[np.float32]]:
-    """The share of each patch that the target takes, for every pair, as the transform shows it.
+    """The share of each patch that the target covers, for every pair, as the transform shows it.
 
     Args:
         pairs: n rows with the columns of `modeling_cde.data.schema`.
-        transform: Says what is shown of a picture; its random changes do not count.
+        transform: Decides which part of a picture is shown; its random changes are ignored.
         grid: Rows and columns of the model's N patches.
 
     Returns:
         `box_coverage` (n, N) and `mask_coverage` (n, N), float32 in [0, 1], patches row by row: the share of a
-        patch's area inside the target's box, and under the union of its masks before and after. NaN in the rows of
-        pairs without box or mask; left out where no pair has one.
+        patch's area inside the target's box, and under the union of its masks before and after. NaN for pairs
+        without box or mask; left out if no pair has one.
 
     Raises:
-        ValueError: If a picture, mask or box is broken; the sentence names the pair.
+        ValueError: A picture, mask or box is broken; the message names the pair.
     """
     found = {
         name: np.full((len(pairs), grid[0] * grid[1]), np.nan, dtype=np.float32)
@@ -54,14 +54,14 @@ def target_coverage(
 
 
 def box_coverage(box: Sequence[int], region: Region, grid: tuple[int, int]) -> NDArray[np.float32]:
-    """Which share of each patch lies in a box; exact, also where a bound runs through a patch.
+    """The share of each patch inside a box; exact even if a bound crosses a patch.
 
     The region is divided into rows x columns equal patches. A box of inclusive pixel bounds covers the rectangle from
-    xmin to xmax + 1, likewise in y, and its share of a patch is (overlap in x) * (overlap in y) / (area of a patch).
+    xmin to xmax + 1, the same in y, and its share of a patch is (overlap in x) * (overlap in y) / (area of a patch).
 
     Args:
         box: xmin, ymin, xmax, ymax in pixels of the stored picture, inclusive.
-        region: What is shown of that picture.
+        region: The part of that picture that is shown.
         grid: Rows and columns of the patches.
 
     Returns:
@@ -75,11 +75,11 @@ def box_coverage(box: Sequence[int], region: Region, grid: tuple[int, int]) -> N
 
 
 def mask_coverage(mask: NDArray[np.bool_], region: Region, grid: tuple[int, int]) -> NDArray[np.float32]:
-    """Which share of each patch's area a mask covers; exact, also where a patch ends within a pixel.
+    """The share of each patch's area that a mask covers; exact even if a patch ends inside a pixel.
 
     Args:
         mask: (height, width), True on the target, in pixels of the stored picture.
-        region: What is shown of that picture.
+        region: The part of that picture that is shown.
         grid: Rows and columns of the patches.
 
     Returns:
@@ -89,7 +89,7 @@ def mask_coverage(mask: NDArray[np.bool_], region: Region, grid: tuple[int, int]
     rows = _overlaps(_pixels(height), region.top, region.bottom, grid[0])  # (rows, height)
     columns = _overlaps(_pixels(width), region.left, region.right, grid[1])  # (columns, width)
     weighed = rows @ mask.astype(np.float64) @ columns.T  # (rows, columns)
-    # A sum of many shares may pass 1 by its last bit.
+    # A sum of many shares may exceed 1 by its last bit.
     shares: NDArray[np.float32] = np.minimum(weighed, 1.0).ravel().astype(np.float32)
     return shares
 
@@ -101,7 +101,7 @@ def _pixels(length: int) -> NDArray[np.float64]:
 
 
 def _overlaps(spans: NDArray[np.float64], begin: float, end: float, parts: int) -> NDArray[np.float64]:
-    """(parts, n): which share of each of the equal parts of [begin, end] each of n spans (n, 2) covers."""
+    """(parts, n): the share of each equal part of [begin, end] that each of n spans (n, 2) covers."""
     edges = np.linspace(begin, end, parts + 1)
     first = np.maximum(edges[:-1, None], spans[None, :, 0])
     last = np.minimum(edges[1:, None], spans[None, :, 1])

@@ -1,4 +1,4 @@
-"""Cut regions out of stored pictures; what is taken as a picture, and how, says `modeling_cde.models.pictures_cde`."""
+"""Cut regions out of stored pictures, which `modeling_cde.models.pictures_cde` reads."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ __all__ = ["BadPictureError", "cut_region", "head_size", "open_picture"]
 
 
 def open_picture(value: Any, column: str, pair_id: str | None) -> Any:
-    """A PIL picture, upright RGB; an encoded upright JPEG is not decoded yet, `cut_region` may need less of it.
+    """A PIL picture, upright RGB; an encoded upright JPEG is not decoded yet, as `cut_region` may need less of it.
 
     Args:
         value: A PIL picture, encoded bytes, or a dict of `bytes` and `path` as datasets stores it. A path alone is
-            refused: it comes out of a data set, perhaps a stranger's, and would name any file of this machine.
+            refused: it comes from a data set, perhaps a stranger's, and could name any file on this machine.
         column, pair_id: For the error.
 
     Raises:
-        BadPictureError: If it is no picture that is taken; the sentence names pair and column.
+        BadPictureError: The picture is refused; the message names pair and column.
     """
     name = _name(column, pair_id)
     image = _opened(value, name)
-    # A picture that the caller holds is decoded whole: one that was decoded in part would stay as small for him.
-    if image.format == "JPEG" and image is not value and pictures_cde.orientation(image) == 1:
+    # The caller's own picture is decoded completely: a reduced decoding would change it for the caller.
+    if image.format == "JPEG" and image is not value and pictures_cde.orientation(image) in (1, None):
         return image
     return pictures_cde.upright_rgb(image, name)
 
 
 def head_size(value: Any, column: str, pair_id: str | None) -> tuple[int, int]:
-    """(width, height) as the head of a picture tells it, before it is turned upright; nothing is decoded.
+    """(width, height) from the head of a picture, before it is turned upright; nothing is decoded.
 
     Args and errors: as `open_picture`.
     """
@@ -52,17 +52,17 @@ def cut_region(
         image: From `open_picture`.
         region: In pixels of the picture.
         size: (width, height) of the result.
-        resample: PIL's resampling filter; shrinking is antialiased, but by the nearest neighbour.
+        resample: PIL's resampling filter; shrinking is antialiased, except by the nearest neighbour.
         column, pair_id: For the error.
 
     Returns:
         (height, width, 3) uint8.
 
     Raises:
-        BadPictureError: If the picture is damaged.
+        BadPictureError: The picture is damaged.
     """
     full = image.size
-    if image.format == "JPEG":  # decode at 1/2, 1/4 or 1/8 where the region still has `size` pixels
+    if image.format == "JPEG":  # decode at 1/2, 1/4 or 1/8 if the region still has `size` pixels
         wanted = (
             int(full[0] * size[0] / (region.right - region.left)) + 1,
             int(full[1] * size[1] / (region.bottom - region.top)) + 1,
@@ -83,12 +83,12 @@ def _opened(value: Any, name: str) -> Any:
     if isinstance(value, Mapping):
         if value.get("bytes") is None and value.get("path") is not None:
             raise BadPictureError(
-                f"{name} cannot be read as an image: the row names a file in place of holding the picture "
-                f"({str(value['path'])[:100]!r}), and a data set must not choose what is read here; store the bytes."
+                f"{name} cannot be read as an image: the row names a file instead of containing the picture "
+                f"({str(value['path'])[:100]!r}), and a data set must not choose which files are read; store the bytes."
             )
         value = value.get("bytes")
     if value is None:
-        raise BadPictureError(f"{name} cannot be read as an image: there is none; give each pair both pictures.")
+        raise BadPictureError(f"{name} cannot be read as an image: it is missing; give each pair both pictures.")
     return pictures_cde.open_picture(value, name)
 
 

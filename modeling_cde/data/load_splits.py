@@ -1,4 +1,4 @@
-"""The splits of one training run under their report names: the in-distribution parts and those of each shift."""
+"""Loads the splits of a training run under their report names: in-distribution parts and those of each shift."""
 
 import warnings
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ Shift = Literal["comp", "syst", "both"]
 def load_shifts(
     source: str, view: str = "single", shift: Shift = "both", stream_buffer: int | None = None
 ) -> dict[str, Any]:
-    """Load what one model trains, validates and is tested on.
+    """Load the splits that one model is trained, validated and tested on.
 
     Args:
-        source: folder or repository of a data set of pairs.
+        source: Folder or repository of a data set of pairs.
         view: "single" or "multi", the first half of a configuration's name.
         shift: "comp" or "syst" for one configuration, "both" where the two share their training part.
-        stream_buffer: The training part is a `PairStream` with this buffer, and its files are not copied; None loads
-            it, like the others.
+        stream_buffer: Make the training part a `PairStream` with this buffer, without copying its files; None loads it
+            like the others.
 
     Returns:
         Data sets by name: "train", "validation" and "test", and for each shift "validation_<shift>" and
@@ -32,10 +32,10 @@ def load_shifts(
         "validation" is "validation_<shift>", as that protocol selects its models, and a warning says so.
 
     Raises:
-        ValueError: if "both" is asked of a data set whose two configurations do not share the in-distribution parts:
-            one model cannot be tested on both then, because pairs of one's training part are in the other's test. If
-            rows are of no use, see `check_splits`.
-            UnknownConfigError: if the data set lacks the view or a shift.
+        ValueError: "both" is requested from a data set whose two configurations do not share the in-distribution
+            parts: one model cannot be tested on both then, because pairs of one's training part are in the other's
+            test. Or rows cannot be used, see `check_splits`.
+        UnknownConfigError: The data set lacks the view or a shift.
     """
     shifts = ("comp", "syst") if shift == "both" else (shift,)
     splits: dict[str, Any] = {}
@@ -43,7 +43,7 @@ def load_shifts(
         try:
             parts = _load_parts(source, f"{view}_{name}", stream_buffer)
         except UnknownConfigError as error:
-            advice = " Where it has one shift only, choose it by --shift." if shift == "both" else ""
+            advice = " If it has only one shift, choose it by --shift." if shift == "both" else ""
             raise UnknownConfigError(f"{error}{advice}") from error
         lacking = [part for part in ("train", "test", "validation_ood", "test_ood") if part not in parts]
         if lacking:
@@ -79,23 +79,23 @@ def _load_parts(source: str, config: str, stream_buffer: int | None) -> dict[str
 
 def _same_pairs(one: Any, other: Any) -> bool:
     if isinstance(one, PairStream) and one.rows.groups == other.rows.groups:
-        return True  # of the same files: nothing has to be read
+        return True  # the same files: nothing needs to be read
     return bool(one["pair_id"][:] == other["pair_id"][:])
 
 
 def stand_ins(splits: Mapping[str, Any]) -> list[str]:
-    """The out-of-distribution split that "validation" is, if it is one."""
+    """The out-of-distribution split that also serves as "validation", if there is one."""
     return [name for name in splits if name != "validation" and splits[name] is splits.get("validation")]
 
 
 def pairs_used_twice(splits: Mapping[str, datasets.Dataset]) -> dict[str, int]:
-    """How many pairs of each test split are in a validation split, too, where any are (protocol causal_triplet)."""
+    """How many pairs of each test split are also in a validation split, if any are (protocol causal_triplet)."""
     chosen_on = {i for name, rows in splits.items() if name.startswith("validation") for i in rows["pair_id"][:]}
     numbers = {name: len(chosen_on.intersection(splits[name]["pair_id"][:])) for name in splits if name[:4] == "test"}
     return {name: number for name, number in numbers.items() if number}
 
 
 def reported_splits(splits: Mapping[str, datasets.Dataset]) -> dict[str, datasets.Dataset]:
-    """The splits of `load_shifts` to evaluate: without train, and nothing twice under two names."""
+    """The splits of `load_shifts` to evaluate: without train, and each only once."""
     left_out = {"train", "validation"} if stand_ins(splits) else {"train"}
     return {name: rows for name, rows in splits.items() if name not in left_out}

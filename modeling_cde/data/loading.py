@@ -1,4 +1,4 @@
-"""Load before/after pairs from a folder that was built here or from a repository of the Hub."""
+"""Loads before/after pairs from a folder that was built on this machine, or from a repository of the Hub."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from .schema import REQUIRED_COLUMNS, SPLITS
 
 _IMAGES = ("before", "after", "mask_before", "mask_after")
 
+
 # Else every load, also of a folder, asks s3.amazonaws.com to count it, and says nothing of that.
 datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
 
 
 class UnknownConfigError(ValueError):
-    """A data set has other configurations than the one that is asked for; the message names them."""
+    """A data set lacks the requested configuration; the message names those that it has."""
 
 
 def load_pairs(
@@ -36,23 +37,22 @@ def load_pairs(
     revision: str | None = None,
     token: str | None = None,
 ) -> Any:
-    """Load one configuration of a pair data set; thin over `datasets.load_dataset`.
+    """Load one configuration of a pair data set by `datasets.load_dataset`.
 
-    datasets copies Parquet files to an Arrow cache once (`cache_dir`, else its own) and maps that into
-    memory. By itself it keys the copy of a folder on the folder's last name and its README.md, so that a data
-    set built anew, or another folder of that name, could be served from the old copy. Here the files of a
-    folder are passed one by one, which keys the copy on their paths and modification times. Old copies stay
-    until they are removed.
+    datasets copies Parquet files to an Arrow cache once (`cache_dir`, else its own) and maps that into memory. By
+    default it identifies the copy of a folder by the folder's last name and its README.md, so a rebuilt data set, or
+    another folder of that name, could be served from the old copy. Here the files of a folder are passed one by one,
+    which identifies the copy by their paths and modification times. Old copies stay until they are removed.
 
     Args:
         source: Folder (see `modeling_cde.data.building.build`) or id of a data set repository.
         config: For example `"single_syst"`; see `modeling_cde.data.schema.CONFIGS`.
-        split: One of the five splits, also with a slice (`"train[:100]"`); None for all that the source has. Splits
-            of the causal_triplet protocol have no `validation`. A list of splits gives those of them that the source
-            has, and no file of another is read.
-        streaming: Read on the way instead of preparing a copy. `transform_pairs` sets the transform then.
-        decode: Give pictures as PIL images, for looking at them. By default they stay encoded (`{"bytes",
-            "path"}`): `PairTransform` decodes just what it needs.
+        split: One of the five splits, also with a slice (`"train[:100]"`); None for all that the source has. The
+            causal_triplet protocol has no `validation`. A list of splits gives those of them that the source has, and
+            no other files are read.
+        streaming: Read during iteration instead of preparing a copy; set the transform by `transform_pairs`.
+        decode: Return pictures as PIL images, to look at them. By default they stay encoded (`{"bytes", "path"}`),
+            and `PairTransform` decodes only what it needs.
         cache_dir: Where datasets keeps its copy.
         revision: Commit or branch of a repository.
         token: For a private repository.
@@ -61,11 +61,11 @@ def load_pairs(
         A `datasets.Dataset` (`IterableDataset` when streaming), or a dict of them where split is None or a list.
 
     Raises:
-        FileNotFoundError: If the source is no folder with data and no repository.
-        ConnectionError: If a repository breaks off while its files are read.
-        ValueError: If the configuration or the split does not exist, a file is damaged, a split is empty, a column is
-            missing or of the wrong type, the files disagree about the class names, or hold other numbers of pairs than
-            the card says.
+        FileNotFoundError: The source is neither a folder with data nor a repository.
+        ConnectionError: The connection broke while the files of a repository were read.
+        ValueError: The configuration or the split does not exist, a file is damaged, a split is empty, a column is
+            missing or has the wrong type, or the files disagree about the class names or with the numbers of pairs on
+            the card.
     """
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
@@ -93,10 +93,12 @@ def load_pairs(
     except (DatasetsError, HTTPError, ConnectionError) as error:
         reason = error.__cause__ or error
         if isinstance(reason, (HTTPError, ConnectionError)):
-            raise ConnectionError(f"{source} broke off while it was read ({reason}); load it again.") from error
+            raise ConnectionError(
+                f"The connection to {source} broke while it was read ({reason}); load it again."
+            ) from error
         raise ValueError(
-            f"{source}, {config} cannot be read, or holds other numbers of pairs than its card says; publish or build "
-            f"it again ({type(reason).__name__}: {_first_line(reason)})."
+            f"{source}, {config} cannot be read, or its numbers of pairs differ from its card; publish or build it "
+            f"again ({type(reason).__name__}: {_first_line(reason)})."
         ) from error
     if not isinstance(loaded, dict):
         return _checked(loaded, f"{source}, {config}, {split}", decode)
@@ -122,12 +124,12 @@ def find_files(
         Split -> paths, or `hf://` addresses with the commit, in order.
 
     Raises:
-        FileNotFoundError: If the source is no folder with data and no repository.
-        ValueError: If the configuration does not exist.
+        FileNotFoundError: The source is neither a folder with data nor a repository.
+        ValueError: The configuration does not exist.
     """
     folder = Path(source)
     if folder.is_dir() and not any(path.relative_to(folder).parts[0] != "shards" for path in folder.rglob("*.parquet")):
-        raise FileNotFoundError(f"The folder {source} holds no finished data set; build it there first.")
+        raise FileNotFoundError(f"The folder {source} does not contain a finished data set; build it there first.")
     if folder.is_dir():
         _check_named_files(folder)
     try:
@@ -136,7 +138,7 @@ def find_files(
         )
     except (FileNotFoundError, ConnectionError) as error:
         raise FileNotFoundError(
-            f"{source} is neither a folder here nor a data set repository that can be reached; build it or "
+            f"{source} is neither a folder nor a data set repository that can be reached; build it or "
             f"check the name ({error})."
         ) from error
     except ValueError as error:
@@ -146,25 +148,25 @@ def find_files(
             known = [config]
         if config in known:
             raise ValueError(
-                f"{source}, {config} cannot be read, perhaps files are missing that its README.md names; build or "
-                f"fetch it again ({_first_line(error)})."
+                f"{source}, {config} cannot be read, perhaps because files that its README.md names are missing; "
+                f"build or download it again ({_first_line(error)})."
             ) from error
         raise UnknownConfigError(f"{source} has no configuration {config!r}; it has {', '.join(known)}.") from error
     except yaml.YAMLError as error:
-        raise ValueError(f"{source}: the head of its README.md is no YAML; build or fetch it again.") from error
+        raise ValueError(f"{source}: the header of its README.md is not YAML; build or download it again.") from error
     except (TypeError, AttributeError, KeyError, RecursionError) as error:  # of a dataset_infos.json, for one
         raise ValueError(
-            f"{source} says in README.md or a JSON file beside it what cannot be; fetch it again."
+            f"{source} has an impossible value in README.md or in a JSON file next to it; download it again."
         ) from error
     files = {str(name): list(map(str, paths)) for name, paths in (builder.config.data_files or {}).items()}
     home = f"{folder.absolute()}/" if folder.is_dir() else f"hf://datasets/{source}@"
     if elsewhere := [path for paths in files.values() for path in paths if not path.startswith(home)]:
-        raise ValueError(f"{source} names {elsewhere[0]}, which is not in it: a data set must hold its files itself.")
+        raise ValueError(f"{source} names {elsewhere[0]}, which is outside it: a data set must contain its own files.")
     return files
 
 
 def _check_named_files(folder: Path) -> None:
-    """Raise ValueError where a folder's README.md names files elsewhere: datasets would open them, or ask a server."""
+    """Raise ValueError if a folder's README.md names files elsewhere: datasets would open them, or ask a server."""
     from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
     texts = []
@@ -178,33 +180,33 @@ def _check_named_files(folder: Path) -> None:
         configs = [item for text in texts for item in (yaml.safe_load(text) or {}).get("configs") or []]
         waiting: list[Any] = [item.get(key) for item in configs for key in ("data_files", "data_dir")]
     except (yaml.YAMLError, AttributeError, TypeError, ValueError, RecursionError):
-        return  # datasets says what is wrong with it
+        return  # datasets reports what is wrong with it
     while waiting:
         item = waiting.pop()
-        if isinstance(item, (dict, list)) and id(item) not in seen:  # references may stand for gigabytes
+        if isinstance(item, (dict, list)) and id(item) not in seen:  # references can expand to gigabytes
             seen.add(id(item))
             waiting += [*item.values()] if isinstance(item, dict) else item
         elif isinstance(item, str) and (
             ":" in item or item[:1] in ("/", "\\", "~") or ".." in re.split(r"[/\\]", item)
         ):
             raise ValueError(
-                f"{folder}: its README.md names {item[:200]!r}, which is not in the folder: a data set must hold its "
-                "files itself."
+                f"{folder}: its README.md names {item[:200]!r}, which is outside the folder: a data set must "
+                "contain its own files."
             )
 
 
 def transform_pairs(pairs: Any, transform: Any, batch_size: int = 32) -> Any:
-    """Pairs as `PairTransform` gives them, for a data loader; loaded and streamed pairs alike.
+    """Apply a `PairTransform` to loaded or streamed pairs, for a data loader.
 
     A `Dataset` gets the transform by `with_transform`. An `IterableDataset` has no such method and gets it by `map`,
-    without the columns that are no tensors; shuffle it before (`pairs.shuffle(seed, buffer_size)`), so that the buffer
-    holds encoded pairs. In a data loader with workers each worker reads files of its own, so that more workers than
-    files of a split are of no use.
+    without the columns that are not tensors; shuffle it before (`pairs.shuffle(seed, buffer_size)`), so that the buffer
+    holds encoded pairs. Each worker of a data loader reads its own files, so more workers than files of a split do not
+    help.
 
     Args:
         pairs: From `load_pairs`.
-        transform: A `PairTransform`; its `set_epoch` goes on to work.
-        batch_size: Pairs of a stream that are transformed, and held, at a time.
+        transform: A `PairTransform`; its `set_epoch` keeps working.
+        batch_size: Pairs of a stream that are transformed and held in memory at a time.
 
     Returns:
         The data set with `pixel_values`, a (2, 3, H, W) float32 tensor, and `labels`, an int.
@@ -215,7 +217,7 @@ def transform_pairs(pairs: Any, transform: Any, batch_size: int = 32) -> Any:
 
 
 def _check_files(source: str, data_files: Mapping[str, Sequence[str]]) -> None:
-    """Look at the footers of a folder's files: datasets says of what is wrong there neither file nor column."""
+    """Check the footers of a folder's files: the errors of datasets name neither file nor column."""
     schemas: list[tuple[str, pa.Schema]] = []
     for name, paths in data_files.items():
         rows = 0
@@ -226,7 +228,7 @@ def _check_files(source: str, data_files: Mapping[str, Sequence[str]]) -> None:
                 features = datasets.Features.from_arrow_schema(schemas[-1][1])
             except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
                 raise ValueError(
-                    f"{path} cannot be read as Parquet ({_first_line(error)}); build or fetch it again."
+                    f"{path} cannot be read as Parquet ({_first_line(error)}); build or download it again."
                 ) from error
             check_columns(features, path)
             rows += footer.num_rows
@@ -240,17 +242,16 @@ def _first_line(error: BaseException) -> str:
 
 
 def check_class_names(source: str, schemas: Iterable[tuple[str, pa.Schema]]) -> None:
-    """Raise where the files of a data set name their classes differently.
+    """Check that the files of a data set name their classes alike.
 
-    datasets takes the class names of the first file for all files, and would then read the others' numbers
-    wrongly.
+    datasets applies the class names of the first file to all files, and would misread the numbers of the others.
 
     Args:
         source: For the error.
         schemas: The path of each file, and its schema.
 
     Raises:
-        ValueError: see above.
+        ValueError: They do not.
     """
     first: tuple[str, dict[str, list[str]]] | None = None
     for path, schema in schemas:
@@ -271,7 +272,7 @@ def check_class_names(source: str, schemas: Iterable[tuple[str, pa.Schema]]) -> 
 
 
 def check_columns(features: datasets.Features, where: str, required: Sequence[str] = REQUIRED_COLUMNS) -> None:
-    """Raise a ValueError where a column of pairs is missing or of the wrong type; `where` says whose."""
+    """Raise a ValueError if a column of pairs is missing or has the wrong type; `where` names the data."""
     missing = [name for name in required if name not in features]
     if missing:
         raise ValueError(
@@ -281,14 +282,14 @@ def check_columns(features: datasets.Features, where: str, required: Sequence[st
         for name in names:
             if name in features and not isinstance(features[name], kind):
                 raise ValueError(
-                    f"{where}: the column {name} is {features[name]} and has to be {kind.__name__}; cast it."
+                    f"{where}: the column {name} is {features[name]} and must be {kind.__name__}; cast it."
                 )
     for name in ("action", "object"):
         if name in features and not all(isinstance(item, str) for item in features[name].names or [None]):
-            raise ValueError(f"{where}: the classes of the column {name} are no names; write text for each.")
+            raise ValueError(f"{where}: the classes of the column {name} must be text; name each.")
     for name in ("pair_id", "scene"):
         if name in features and getattr(features[name], "dtype", None) not in ("string", "large_string"):
-            raise ValueError(f"{where}: the column {name} is {features[name]} and has to be text; cast it.")
+            raise ValueError(f"{where}: the column {name} is {features[name]} and must be text; cast it.")
 
 
 def _checked(dataset: Any, where: str, decode: bool) -> Any:

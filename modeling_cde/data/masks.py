@@ -1,6 +1,6 @@
-"""Where the target of an action is in what a model is shown, pixel by pixel; `coverage` tells it patch by patch.
+"""Where the target of an action is in the pixels that a model is shown; `coverage` computes it for patches.
 
-Masks are stored as pictures of the same size as their pair's, 255 on the target and 0 elsewhere.
+Masks are stored as pictures of the size of their pair's, 255 on the target and 0 elsewhere.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .crops import open_picture
 from .regions import Region, checked_box
 
-#: What `PairTransform` can give beside pixel values and labels.
+#: What `PairTransform` can return besides pixel values and labels.
 EXTRAS: tuple[str, ...] = ("objects", "masks")
 
 
@@ -31,11 +31,11 @@ def read_masks(
         pair_id: For the error.
 
     Returns:
-        Two arrays (height, width), True on the target; where one mask is None, both are the other. None where both
-        are.
+        Two arrays (height, width), True on the target. If one mask is None, the other stands for both; None if both
+        are None.
 
     Raises:
-        ValueError: If a mask is broken or has another size than the pictures.
+        ValueError: A mask is broken or differs in size from the pictures.
     """
     found: list[NDArray[np.bool_] | None] = []
     for value, column in zip(masks, ("mask_before", "mask_after"), strict=True):
@@ -70,22 +70,22 @@ def cut_masks(
     mirrored: bool = False,
     pair_id: str | None = None,
 ) -> torch.Tensor:
-    """The target's pixels in what a model is shown of a pair.
+    """The target's pixels in the part of a pair that a model is shown.
 
     Args:
-        masks: See `read_masks`. Without masks the box is taken as filled, without a box the whole picture.
+        masks: See `read_masks`. Without masks the filled box is used, without a box the whole picture.
         box: xmin, ymin, xmax, ymax of the target, inclusive, or None.
         picture: (width, height) of the stored pictures.
-        region: What is shown of them.
-        size: (height, width) of the result; each pixel is that of the stored mask under its centre.
-        mirrored: Whether left and right are exchanged.
+        region: The part of them that is shown.
+        size: (height, width) of the result; each pixel is the stored mask's pixel under its centre.
+        mirrored: Whether left and right are swapped.
         pair_id: For the error.
 
     Returns:
         (2, H, W) float32 of 0 and 1, before and after.
 
     Raises:
-        ValueError: See `read_masks`; or the box does not lie in the picture.
+        ValueError: See `read_masks`; or the box is not inside the picture.
     """
     stored = read_masks(masks, picture, pair_id)
     if stored is None:
@@ -95,7 +95,7 @@ def cut_masks(
             filled[:] = False
             filled[top : bottom + 1, left : right + 1] = True
         stored = (filled, filled)
-    # A region may pass the picture's edge by rounding, which PIL refuses.
+    # Rounding may move a region past the picture's edge, which PIL refuses.
     inside = (region.left, region.top, min(region.right, picture[0]), min(region.bottom, picture[1]))
     height, width = size
     cut = np.empty((2, height, width), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Rectangles of a picture: what is shown of it."""
+"""Rectangles of a picture: the part that is shown."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def checked_box(box: Sequence[int], picture: tuple[int, int], pair_id: str | Non
         pair_id: For the error.
 
     Raises:
-        ValueError: If the box is empty or reaches outside the picture.
+        ValueError: The box is empty or reaches outside the picture.
     """
     left, top, right, bottom = box
     if not (0 <= left <= right < picture[0] and 0 <= top <= bottom < picture[1]):
         raise ValueError(
-            f"The box {list(box)} of pair {pair_id} does not lie in its picture of {picture[0]}x{picture[1]} "
+            f"The box {list(box)} of pair {pair_id} is not inside its picture of {picture[0]}x{picture[1]} "
             "pixels; boxes are xmin, ymin, xmax, ymax with inclusive bounds."
         )
     return left, top, right, bottom
@@ -42,12 +42,11 @@ def box_region(
     margin: float,
     pair_id: str | None = None,
 ) -> Region:
-    """The part of a picture to show for a target: its box and a margin, in the shape of the output.
+    """The part of a picture to show for a target: its box and a margin, in the aspect ratio of the output.
 
-    Shapes are not squeezed, unlike in Causal Triplet, which scales the bare box to a square: the shorter
-    side is widened until the region has the output's aspect ratio. A region that crosses the picture's
-    border is moved inside; where it is larger than the picture it ends at the border, and only then is the
-    aspect ratio lost.
+    Shapes are not squeezed, unlike in Causal Triplet, which scales the bare box to a square: the shorter side is
+    extended until the region has the output's aspect ratio. A region that crosses the picture's border is moved
+    inside. If it is larger than the picture it ends at the border, and only then the aspect ratio is lost.
 
     Args:
         box: xmin, ymin, xmax, ymax, inclusive.
@@ -57,7 +56,7 @@ def box_region(
         pair_id: For the error.
 
     Raises:
-        ValueError: If the box is empty or reaches outside the picture.
+        ValueError: The box is empty or reaches outside the picture.
     """
     left, top, right, bottom = checked_box(box, picture, pair_id)
     box_width, box_height = right - left + 1, bottom - top + 1  # inclusive bounds

@@ -1,4 +1,4 @@
-"""What is wrong with the rows of a data set, found before anything long begins: all columns, and heads of pictures."""
+"""Finds faulty rows of a data set before any long work begins: checks all columns, and the heads of pictures."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from .chosen_rows import evenly_spaced
 from .crops import head_size, open_picture
 from .regions import checked_box
 
-#: Pairs of each split whose pictures' heads are looked at, evenly spaced; 20,000 take seconds.
+#: Pairs of each split whose pictures' heads are checked, evenly spaced; 20,000 take seconds.
 MOST_HEADS = 20_000
 
 
 def check_splits(splits: Mapping[str, datasets.Dataset], source: str, *, boxes_needed: bool) -> None:
-    """Look at every row of a training's splits, and at the heads of pictures, of which none is decoded.
+    """Check every row of a training's splits, and the heads of pictures without decoding any.
 
     Args:
-        splits: "train" and the parts to validate and test on, as `load_shifts` names them; the columns are there and
-            of the right types (`load_pairs`).
+        splits: "train" and the parts to validate and test on, as `load_shifts` names them, with all columns of the
+            right types (`load_pairs`).
         source: Folder or repository, for the error.
-        boxes_needed: Whether a row without a box is of no use: the model is shown the box.
+        boxes_needed: Whether every row needs a box, because the model is shown the box.
 
     Raises:
-        ValueError: For a split without pairs; a row whose class, pair_id, picture or box is missing or out of range; a
-            picture that is none, too large, or of another size than its partner, among `MOST_HEADS` pairs of a split;
-            a pair_id twice in a split, or in training and in another; splits with other classes than training's; a
-            training part of less than two pairs or actions. The sentence names split and pair.
+        ValueError: A split has no pairs; the class, pair_id, picture or box of a row is missing or out of range; a
+            picture among `MOST_HEADS` pairs of a split is unreadable, too large, or differs in size from its partner;
+            a pair_id occurs twice in a split, or in training and in another split; a split has other classes than
+            training; training has fewer than two pairs or actions. The message names split and pair.
     """
     done: set[int] = set()
     for name, rows in splits.items():
@@ -52,7 +52,7 @@ def check_splits(splits: Mapping[str, datasets.Dataset], source: str, *, boxes_n
     if len(actions) < 2:
         only = train.features["action"].int2str(actions[0])
         raise ValueError(
-            f"{source}: train has no action but {only!r}, and there is nothing to tell apart; add pairs of another."
+            f"{source}: train has only the action {only!r}, so there is nothing to distinguish; add pairs of another."
         )
     trained_on = _table(train, ["pair_id"])["pair_id"]
     for name, rows in splits.items():
@@ -61,17 +61,17 @@ def check_splits(splits: Mapping[str, datasets.Dataset], source: str, *, boxes_n
         if len(shared):
             raise ValueError(
                 f"{source}: the pair {shared[0].as_py()!r} is in train and in {name} ({len(shared)} pairs are); "
-                "what is trained on tells nothing of what is new, so split the data set again."
+                "a model must not be tested on what it was trained on, so split the data set again."
             )
 
 
 def check_rows(rows: datasets.Dataset, where: str, *, boxes_needed: bool) -> None:
-    """Look at every row of one split; see `check_splits`.
+    """Check every row of one split; see `check_splits`.
 
     Args:
         rows: n pairs.
-        where: For the error: data set and split.
-        boxes_needed: Whether a row without a box is of no use.
+        where: Data set and split, for the error.
+        boxes_needed: Whether every row needs a box.
     """
     if len(rows) == 0:
         raise ValueError(f"{where}: the split has no pairs; build the data set with more pairs.")
@@ -80,18 +80,18 @@ def check_rows(rows: datasets.Dataset, where: str, *, boxes_needed: bool) -> Non
     ids = table["pair_id"]
     if ids.null_count or pc.any(pc.equal(ids, "")).as_py():
         row = _first(pc.fill_null(pc.equal(ids, ""), True))
-        raise ValueError(f"{where}: row {row} has no pair_id; give each pair one of its own.")
+        raise ValueError(f"{where}: row {row} has no pair_id; give each pair its own.")
     if len(pc.unique(ids)) < len(ids):
         counts = pc.value_counts(ids)
         twice = next(item["values"].as_py() for item in counts if item["counts"].as_py() > 1)
-        raise ValueError(f"{where}: the pair_id {twice!r} stands twice; give each pair one of its own.")
+        raise ValueError(f"{where}: the pair_id {twice!r} occurs twice; give each pair its own.")
     for column in ("action", "object"):
         names = rows.features[column].names
         wrong = pc.fill_null(pc.or_(pc.less(table[column], 0), pc.greater_equal(table[column], len(names))), True)
         if (row := _first(wrong)) is not None:
             value = table[column][row].as_py()
             raise ValueError(
-                f"{where}: the {column} of pair {ids[row]} is {'missing' if value is None else value}; it has to be "
+                f"{where}: the {column} of pair {ids[row]} is {'missing' if value is None else value}; it must be "
                 f"one of the {len(names)} classes, 0 to {len(names) - 1}."
             )
     for column in ("before", "after"):
@@ -105,14 +105,14 @@ def check_rows(rows: datasets.Dataset, where: str, *, boxes_needed: bool) -> Non
         lacking = pc.is_null(table["box"]) if "box" in known else pa.array([True])
         if (row := _first(lacking)) is not None:
             raise ValueError(
-                f"{where}: pair {ids[row]} has no box, to which the single view crops; store boxes, or take the whole "
-                "pictures by the view multi."
+                f"{where}: pair {ids[row]} has no box for the single view to crop to; store boxes, or use the "
+                "view multi, which shows whole pictures."
             )
     _check_pictures(rows, where, boxes_needed=boxes_needed)
 
 
 def _check_pictures(rows: datasets.Dataset, where: str, *, boxes_needed: bool) -> None:
-    """The heads of both pictures of pairs, and whether the box lies in them."""
+    """Check the heads of both pictures of pairs, and that the box is inside them."""
     known = [name for name in ("before", "after", "box", "pair_id") if name in rows.column_names]
     shown = rows.with_format(None).select_columns(known)
     for row in evenly_spaced(len(rows), MOST_HEADS):
@@ -122,7 +122,7 @@ def _check_pictures(rows: datasets.Dataset, where: str, *, boxes_needed: bool) -
                 pair, [head_size(pair[name], name, pair["pair_id"]) for name in ("before", "after")], boxes_needed
             )
         except ValueError:
-            try:  # a picture may have to be turned, by a tag that is found when it is decoded
+            try:  # decoding may find a tag that turns a picture
                 images = [open_picture(pair[name], name, pair["pair_id"]) for name in ("before", "after")]
                 _check_pair(pair, [image.size for image in images], boxes_needed)
             except ValueError as error:
@@ -140,21 +140,21 @@ def _check_pair(pair: Mapping[str, Any], sizes: list[tuple[int, int]], boxes_nee
 
 
 def _check_boxes(boxes: Any, ids: Any, where: str) -> None:
-    """Boxes are four whole numbers with inclusive bounds; whether they reach outside is told with the picture."""
-    rule = "it has to be four whole numbers xmin, ymin, xmax, ymax with 0 <= xmin <= xmax and 0 <= ymin <= ymax"
+    """Check that boxes are four whole numbers with inclusive bounds; that they fit is checked with the picture."""
+    rule = "it must be four whole numbers xmin, ymin, xmax, ymax with 0 <= xmin <= xmax and 0 <= ymin <= ymax"
     try:
         bounds = boxes.cast(pa.list_(pa.float64(), 4))
     except pa.ArrowException as error:
-        raise ValueError(f"{where}: a box is of the type {boxes.type}, and {rule}.") from error
-    # A number that is missing becomes NaN, which no comparison below lets pass; a missing box is none.
+        raise ValueError(f"{where}: a box has the type {boxes.type}; {rule}.") from error
+    # A missing number becomes NaN, which fails every comparison below; a missing box is allowed.
     sides = [pc.list_element(bounds, i).to_numpy() for i in range(4)]
-    good = np.logical_and.reduce([side == np.floor(side) for side in sides])  # not of NaN; infinity is not below any
+    good = np.logical_and.reduce([side == np.floor(side) for side in sides])  # false for NaN; infinity: see below
     good &= (0 <= sides[0]) & (sides[0] <= sides[2]) & (0 <= sides[1]) & (sides[1] <= sides[3])
     good &= np.isfinite(sides[2]) & np.isfinite(sides[3])
     wrong = np.flatnonzero(~good & boxes.is_valid().to_numpy())
     if len(wrong):
         row = int(wrong[0])
-        raise ValueError(f"{where}: the box {boxes[row].as_py()} of pair {ids[row]} is none; {rule}.")
+        raise ValueError(f"{where}: the box {boxes[row].as_py()} of pair {ids[row]} is invalid; {rule}.")
 
 
 def _table(rows: datasets.Dataset, columns: list[str]) -> pa.Table:

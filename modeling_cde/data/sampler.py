@@ -1,4 +1,4 @@
-"""Which samples form a batch, and what is random in their transforms: fixed by seed and epoch, so a run resumes."""
+"""Which samples form a batch, and the randomness of their transforms: fixed by seed and epoch, so a run can resume."""
 
 import random
 import zlib
@@ -13,35 +13,33 @@ from torch.utils.data import Dataset, Sampler
 
 
 class ClassAwareBatchSampler(Sampler[list[int]]):
-    """Batches in which every action that is present has at least `min_per_class` samples: it has positives.
+    """Batches in which every action present has at least `min_per_class` samples, so that it has positives.
 
-    What holds, in every epoch:
+    In every epoch:
 
     - Each batch has `batch_size` samples; only the last may have fewer, and only without `drop_last`.
-    - Each action in a batch has at least m = `min_per_class` samples in it. (In a last batch smaller than
-      `batch_size` too.)
-    - Actions are drawn in proportion to the samples that they have left, and the samples of an action in
-      random order, so a batch is as mixed as a random one but for the rule above.
-    - No sample comes twice as long as its action has samples left that have not come. Where an action has
-      fewer than m left (or than m in all), and where the room left in a batch is too small for one more action,
-      samples come again: a handful, mostly towards the end of an epoch.
-    - With N samples there are ⌊N / batch_size⌋ batches with `drop_last`, ⌈N / batch_size⌉ without, in every
-      epoch. So as many samples are left out as came twice, plus N mod batch_size with `drop_last`. Which ones
-      changes by epoch.
+    - Each action in a batch has at least m = `min_per_class` samples in it, also in a smaller last batch.
+    - Actions are drawn in proportion to the samples that they have left, and the samples of an action in random order,
+      so apart from the rule above a batch is as mixed as a random one.
+    - No sample repeats while its action has unused samples. If an action has fewer than m left (or fewer than m in
+      total), or if a batch has too little room for one more action, samples repeat: a handful, mostly towards the end
+      of an epoch.
+    - N samples make ⌊N / batch_size⌋ batches with `drop_last`, ⌈N / batch_size⌉ without. So as many samples are left
+      out as were repeated, plus N mod batch_size with `drop_last`. Which ones changes by epoch.
 
-    The order depends on (labels, batch_size, min_per_class, seed, epoch) alone. Several processes make the same
-    batches and share out each of them: the rule holds for the batch of all, which the contrastive term compares.
-    (Without `drop_last` Accelerate fills the last one up with samples of the first, to which the rule does not apply.)
+    The order depends only on (labels, batch_size, min_per_class, seed, epoch). Several processes make the same batches
+    and each takes its share: the rule holds for the joint batch, which the contrastive term compares. (Without
+    `drop_last` Accelerate fills the last batch with samples of the first, to which the rule does not apply.)
 
     Args:
-        labels: the action of each sample: a tensor (N,), array or sequence.
-        batch_size: samples in a batch, of all processes.
+        labels: The action of each sample: a tensor (N,), array or sequence.
+        batch_size: Samples in a batch, of all processes together.
         min_per_class: m in [1, batch_size]; with 1 it is a plain shuffled sampler.
-        seed: together with the epoch it fixes the order.
-        drop_last: leave out the samples that do not fill a batch.
+        seed: Fixes the order together with the epoch.
+        drop_last: Leave out the samples that do not fill a batch.
 
     Raises:
-        ValueError: if batch_size < 1, min_per_class is outside [1, batch_size], or labels are not one per sample.
+        ValueError: batch_size < 1, min_per_class is outside [1, batch_size], or labels are not one per sample.
     """
 
     def __init__(
@@ -98,18 +96,18 @@ class ClassAwareBatchSampler(Sampler[list[int]]):
             if not left or left[-1] == 0:
                 return batch
             samples = rng.choices(classes, cum_weights=left)[0]
-            # A rest that could not stand alone in a later batch comes along, if there is room.
+            # Samples too few for a later batch come along, if there is room.
             whole = samples.left < 2 * self.min_per_class and samples.left <= space
             batch += samples.take(max(samples.left, self.min_per_class) if whole else self.min_per_class)
             present.append(samples)
         while len(batch) < self.batch_size and any(samples.left for samples in classes):
-            # Too little room for one more action: more of those that are there, of the one with most left.
+            # Too little room for one more action: more samples of the present action that has most left.
             batch += max(present, key=lambda samples: samples.left).take(1)
         return batch
 
 
 class _Shuffled:
-    """The samples of one action in random order; they are drawn again only when none is left."""
+    """The samples of one action in random order; they repeat only when none is left."""
 
     def __init__(self, indices: list[int], rng: random.Random) -> None:
         self.rng = rng
@@ -123,31 +121,31 @@ class _Shuffled:
         missing = number - len(fresh)
         if not missing:
             return fresh
-        # Rather not one that is in this draw already.
+        # Preferably none that is in this draw already.
         again = self.order[:start] or self.order
         rounds = -(-missing // len(again))
         return fresh + [index for _ in range(rounds) for index in self.rng.sample(again, len(again))][:missing]
 
 
 def read_labels(dataset: Any, column: str) -> list[Hashable] | None:
-    """The actions of a data set, read without decoding any image.
+    """Read the actions of a data set without decoding any image.
 
     Args:
-        dataset: a `datasets.Dataset`, with or without a transform, or any other data set.
-        column: the column of the actions.
+        dataset: A `datasets.Dataset`, with or without a transform, or any other data set.
+        column: The column of the actions.
 
     Returns:
         One label per sample, or None for a data set without columns (a plain torch data set).
 
     Raises:
-        ValueError: if the data set has columns and this is none of them.
+        ValueError: The data set has columns, but not this one.
     """
     columns = getattr(dataset, "column_names", None)
     if columns is None:
         return None
     if column not in columns:
         raise ValueError(
-            f"label_column={column!r} is no column of the training data ({', '.join(columns)}); name the "
+            f"label_column={column!r} is not a column of the training data ({', '.join(columns)}); name the "
             "column of the actions or set class_aware_sampling=False."
         )
     labels: list[Hashable] = dataset.with_format(None).select_columns([column])[:][column]
@@ -155,30 +153,30 @@ def read_labels(dataset: Any, column: str) -> list[Hashable] | None:
 
 
 class SeededDataset(Dataset[Any]):
-    """A data set whose random transforms depend on (seed, epoch, indices of the batch), not on what was before.
+    """A data set whose random transforms depend only on (seed, epoch, indices of the batch).
 
-    The generators of Python, NumPy and torch are seeded for each batch that is read and put back after it. So
-    it does not matter how far ahead batches are read, in how many worker processes, or where a run was
-    stopped and resumed, and reading data does not disturb the model's dropout.
+    The generators of Python, NumPy and torch are seeded for each batch that is read and restored after it. So it does
+    not matter how far ahead batches are read, in how many worker processes, or where a run was stopped and resumed,
+    and reading data does not disturb the model's dropout.
 
     Args:
-        dataset: any data set with a length.
-        seed: of the run.
-        batch_sampler: told the epoch together with this data set: Accelerate and Trainer reach a data set
-            through all their wrappers, a batch sampler not through two of them (several processes, resumed
-            within an epoch).
+        dataset: Any data set with a length.
+        seed: Of the run.
+        batch_sampler: Receives the epoch together with this data set: Accelerate and Trainer reach a data set through
+            all their wrappers, but a batch sampler not through two of them (several processes, resumed within an
+            epoch).
     """
 
     def __init__(self, dataset: Any, seed: int, batch_sampler: ClassAwareBatchSampler | None = None) -> None:
         self.dataset = dataset
         self.seed = seed
         self.batch_sampler = batch_sampler
-        # Shared memory, so that worker processes that outlive an epoch see the next one begin.
+        # Shared memory, so that worker processes that outlive an epoch see the next one.
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
 
     def set_epoch(self, epoch: int) -> None:
-        """Fix the randomness of the next pass, also of the data set's transform if that has `set_epoch`."""
+        """Fix the randomness of the next pass, also of the data set's transform if it has `set_epoch`."""
         self._epoch.fill_(epoch)
         listeners: list[Any] = [self.batch_sampler, self.dataset]
         if isinstance(how := getattr(self.dataset, "format", None), dict):  # of a datasets.Dataset
@@ -207,16 +205,16 @@ def training_batches(
     """The training data and its batches, both reproducible from (seed, epoch).
 
     Args:
-        dataset: a data set of known length.
-        batch_size: samples in a batch, of all processes.
-        label_column: the column of the actions; None, or a data set without columns, gives a plain shuffle.
-        min_per_class, seed, drop_last: see `ClassAwareBatchSampler`.
+        dataset: A data set of known length.
+        batch_size: Samples in a batch, of all processes together.
+        label_column: The column of the actions; None, or a data set without columns, gives a plain shuffle.
+        min_per_class, seed, drop_last: See `ClassAwareBatchSampler`.
 
     Returns:
         The `dataset` and `batch_sampler` of a DataLoader.
 
     Raises:
-        ValueError: if the data set has columns, but not this one.
+        ValueError: The data set has columns, but not this one.
     """
     labels = None if label_column is None else read_labels(dataset, label_column)
     if labels is None:
@@ -227,10 +225,10 @@ def training_batches(
 
 @contextmanager
 def seeded(seed: int | None = None) -> Iterator[None]:
-    """Start Python's, NumPy's and torch's CPU generators from `seed`, and put them back after the block.
+    """Seed Python's, NumPy's and torch's CPU generators, and restore their states after the block.
 
     Args:
-        seed: in [0, 2**32); None leaves the generators as they are and only puts them back afterwards.
+        seed: In [0, 2**32); None only restores the states.
     """
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
     if seed is not None:

@@ -1,8 +1,7 @@
-"""The columns, splits and configurations that every source of before/after pairs comes out in.
+"""The columns, splits and configurations of every data set of before/after pairs.
 
-One row is one *pair*: a picture before an action, a picture after it, the action's class and the object
-it was done to. Simulators, videos and tables all give this schema, so one loader, one transform and one
-evaluation serve all of them.
+One row is one *pair*: a picture before an action, a picture after it, the action's class and the object it was done
+to. Simulators, videos and tables all produce this schema, so one loader, one transform and one evaluation serve all.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ __all__ = [
     "parse_config",
 ]
 
-#: The splits of every configuration, in the order in which they are reported.
+#: The splits of every configuration, in reporting order.
 SPLITS: tuple[str, ...] = PARTS
 
 #: `single`: the target fills most of the picture. `multi`: a whole view with at least two possible targets.
@@ -36,7 +35,7 @@ VIEWS: tuple[str, ...] = ("single", "multi")
 #: `<view>_<shift>`: single_comp, single_syst, multi_comp, multi_syst.
 CONFIGS: tuple[str, ...] = tuple(f"{view}_{shift}" for view in VIEWS for shift in SHIFTS)
 
-#: All columns, in the order in which they are stored.
+#: All columns, in storage order.
 COLUMNS: tuple[str, ...] = (
     "before",
     "after",
@@ -49,7 +48,7 @@ COLUMNS: tuple[str, ...] = (
     "mask_after",
 )
 
-#: What a source has to have; box and masks may be left out, and then count as null.
+#: What a source must have; box and masks may be left out, and are null then.
 REQUIRED_COLUMNS: tuple[str, ...] = ("before", "after", "action", "object", "scene", "pair_id")
 
 
@@ -65,14 +64,14 @@ def pair_features(actions: Sequence[str], objects: Sequence[str]) -> Features:
 
         - `before`, `after`: Image, RGB, as encoded bytes (PNG for rendered pictures), both of one size.
         - `action`, `object`: ClassLabel (int64).
-        - `scene`: string; what must not stand on both sides of a split (room, house, kitchen, episode).
+        - `scene`: string; what must not be on both sides of a split (room, house, kitchen, episode).
         - `pair_id`: string, unique within the data set.
         - `box`: 4 int32 `xmin, ymin, xmax, ymax` of the target in pixels of the stored picture, bounds
           inclusive (a box of one pixel has xmin == xmax), or null.
         - `mask_before`, `mask_after`: Image, one channel, 0 or 255, the target only; or null.
 
     Raises:
-        ValueError: If a list of names is empty or names a class twice.
+        ValueError: A list of names is empty or names a class twice.
     """
     for kind, names in (("actions", actions), ("objects", objects)):
         repeated = sorted({name for name in names if list(names).count(name) > 1})
@@ -111,7 +110,7 @@ def parse_config(name: str) -> tuple[str, str]:
 
 
 def data_folder(config: str, joint: bool) -> str:
-    """Where a built folder has a configuration's files: `"single"` of both shifts at once, else `"single_syst"`.
+    """The subfolder of a configuration's files: `"single"` if both shifts share them, else `"single_syst"`.
 
     Args:
         config: One of `CONFIGS`.

@@ -1,7 +1,7 @@
-"""Smaller data sets out of one: fewer training pairs, fewer training objects, fewer actions.
+"""Takes subsets of a data set: fewer training pairs, fewer training objects, fewer actions.
 
-Every choice is made by name and seed, so it does not depend on the order of the rows, and choices are nested: what a
-smaller number keeps, a larger one with the same seed keeps too.
+Every choice depends on names and the seed, not on the order of the rows, and choices are nested: a larger number with
+the same seed keeps everything that a smaller one keeps.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ def take_subsets(
     num_actions: int | None = None,
     seed: int = 0,
 ) -> dict[str, datasets.Dataset]:
-    """Leave out pairs; actions first, then training objects, then training pairs. None takes all.
+    """Leave out pairs: by action first, then by training object, then training pairs. None keeps all.
 
-    Class names stay as they are, so that an id means the same in every run.
+    Class names do not change, so an id means the same in every run.
 
     Args:
         splits: Of `load_shifts`: "train" and the parts to validate and test on.
-        train_pairs: So many pairs for training, each action keeping its share, and at least one pair.
-        train_objects: Train on so many objects, drawn among those of the training part, first until every action has
-            one; the other splits keep all theirs. On `test_comp` the objects that were left out are unseen ones, then.
-        num_actions: Train and test on so many actions; an action is followed by its opposite in the order in which they
-            are drawn. A shift's part that has none of them is left out, with a warning.
-        seed: Of what is drawn.
+        train_pairs: Number of training pairs; each action keeps its share, and at least one pair.
+        train_objects: Number of training objects, drawn so that every action has one first; the other splits keep all
+            of theirs. Objects that were left out are then unseen on `test_comp`.
+        num_actions: Number of actions to train and test on; in the drawn order an action is followed by its opposite.
+            A shift's part without any of them is left out, with a warning.
+        seed: Of the draws.
 
     Returns:
-        The splits by the same names; two names of one split stay one split.
+        The splits under the same names; two names of one split stay one split.
 
     Raises:
-        ValueError: If there are not so many, or a training action or an in-distribution part has no pair left.
+        ValueError: There are fewer, or a training action or an in-distribution part has no pair left.
     """
     result = dict(splits)
     if num_actions is not None:
@@ -53,7 +53,7 @@ def take_subsets(
         for name in [name for name, rows in result.items() if len(rows) == 0]:
             said = f"num_actions={num_actions} leaves no pair in {name} ({', '.join(sorted(kept))})"
             if "_" not in name:
-                raise ValueError(f"{said}: ask for more actions, or for another seed.")
+                raise ValueError(f"{said}: choose more actions, or another seed.")
             warnings.warn(f"{said}; it is left out.", stacklevel=2)
             del result[name]
     train = result["train"]
@@ -63,8 +63,8 @@ def take_subsets(
         train = _with_names(train, "object", set(_first(train_objects, order, "train_objects", "objects in training")))
         if lost := actions - set(_names(train, "action")):
             raise ValueError(
-                f"train_objects={train_objects} leaves no training pair of {', '.join(sorted(lost))}: ask for more "
-                "objects, or for another seed."
+                f"train_objects={train_objects} leaves no training pair of {', '.join(sorted(lost))}: choose more "
+                "objects, or another seed."
             )
     if train_pairs is not None:
         if train_pairs < len(actions):
@@ -75,12 +75,12 @@ def take_subsets(
 
 def _first(number: int, order: list[Any], flag: str, what: str) -> list[Any]:
     if not 1 <= number <= len(order):
-        raise ValueError(f"{flag}={number} must lie in [1, {len(order)}]: there are {len(order)} {what}.")
+        raise ValueError(f"{flag}={number} must be in [1, {len(order)}]: there are {len(order)} {what}.")
     return order[:number]
 
 
 def _draw(seed: int, *what: str) -> str:
-    """A number that seems random and depends on its arguments alone, as text of one length."""
+    """A pseudo-random number that depends only on the arguments, as text of fixed length."""
     return hashlib.sha256("/".join([str(seed), *what]).encode()).hexdigest()
 
 
@@ -103,7 +103,7 @@ def _actions_in_order(actions: list[str], seed: int) -> list[str]:
 
 
 def _objects_in_order(rows: datasets.Dataset, seed: int) -> list[str]:
-    """The objects as drawn, but those first that bring an action which none before them had."""
+    """The objects in drawn order, except that those with a new action come first."""
     columns = rows.with_format(None)
     actions_of = defaultdict(set)
     for label, action in zip(columns["object"], columns["action"], strict=True):
@@ -120,7 +120,7 @@ def _objects_in_order(rows: datasets.Dataset, seed: int) -> list[str]:
 
 
 def _pairs_in_order(rows: datasets.Dataset, seed: int) -> list[int]:
-    """Row numbers in an order whose every beginning has the actions in their shares; each action's first pair leads."""
+    """Row numbers, ordered so that every prefix has the actions in their shares; each action's first pair leads."""
     columns = rows.with_format(None)
     by_action = defaultdict(list)
     for row, (action, pair_id) in enumerate(zip(columns["action"], columns["pair_id"], strict=True)):

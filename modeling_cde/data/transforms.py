@@ -1,15 +1,14 @@
-"""From encoded pairs to pixel values, with the same random change on both pictures.
+"""Turns encoded pairs into pixel values, with the same random change of both pictures.
 
 Notable:
 
-- One PIL call cuts the region out and scales it (`resize(box=...)`), so nothing is scaled that is thrown
-  away; large JPEGs are decoded at a fraction of their size where that is enough.
-- What is random depends on (seed, epoch, pair_id) and on nothing else: not on the worker, the process, the
-  place in the batch or what was drawn before. A global generator could not give that: data loaders fetch
-  ahead of the step whose state a checkpoint keeps, so after a resume the same pictures would meet other
-  numbers.
-- Frames are never swapped, mirrored apart or coloured apart: an action stays that action, and two identical
-  pictures stay identical, bit for bit.
+- One PIL call cuts the region out and scales it (`resize(box=...)`), so only what is shown is scaled; large JPEGs
+  are decoded at a fraction of their size if that is enough.
+- Randomness depends only on (seed, epoch, pair_id): not on the worker, the process, the position in the batch or
+  earlier draws. A global generator could not do this: data loaders read ahead of the step whose state a checkpoint
+  keeps, so after a resume the same pictures would get other numbers.
+- The frames of a pair are never swapped, and always mirrored and coloured together: an action stays that action, and
+  two identical pictures stay identical, bit for bit.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from .regions import Region, box_region
 
 
 class PairTransform:
-    """Turn rows of a pair data set into pixel values; `transform_pairs` sets it on loaded and on streamed pairs.
+    """Turn rows of a pair data set into pixel values; `transform_pairs` applies it to loaded and streamed pairs.
 
     Args:
         size: (height, width) of the pixel values.
@@ -40,22 +39,22 @@ class PairTransform:
         augment: `True` for `Augmentation()`, an `Augmentation`, or None/False for none (evaluation).
         seed: Of the augmentation.
         resample: PIL's resampling filter; shrinking is antialiased.
-        extras: What some methods take beside the pictures (`extra_inputs` of their models):
+        extras: What some methods take besides the pictures (`extra_inputs` of their models):
             `"objects"`: the class id of each pair's object, from the column `object`.
-            `"masks"`: where the target is, (2, H, W) float32 of 0 and 1, before and after: the columns
-            `mask_before` and `mask_after` through the very same region, mirroring and size as the pictures, by
-            nearest neighbour. A frame without mask has that of the other; a pair without masks has its box
-            filled, a pair without box ones. Zeros: the target is not in the region that is shown.
+            `"masks"`: where the target is, (2, H, W) float32 of 0 and 1, before and after: the columns `mask_before`
+            and `mask_after` with the region, mirroring and size of the pictures, by nearest neighbour. A frame
+            without a mask uses that of the other; without masks the filled box is used, without a box ones. All
+            zeros: the target is outside the region that is shown.
 
     Call it with a batch of columns: `before`, `after` (dict of bytes and path, bytes, or PIL picture),
     `action` (int), with `crop="box"` also `box` (4 ints, inclusive), with augmentation also `pair_id`. It
     returns `pixel_values`, a list of (2, 3, H, W) float32 tensors, `labels`, a list of int, and the extras: `objects`,
-    a list of int, and `masks`, a list of tensors. Give it the encoded bytes (`load_pairs` does), so that masks are not
-    decoded for nothing.
+    a list of int, and `masks`, a list of tensors. Pass the encoded bytes (`load_pairs` does), so that unused masks are
+    not decoded.
 
     Raises:
-        ValueError: For an argument out of range, or a pair with a broken picture, pictures or masks of different
-            size, or without the box, object or pair_id that is needed; the sentence names the pair.
+        ValueError: An argument is out of range, or a pair has a broken picture, pictures or masks of different sizes,
+            or lacks the box, object or pair_id that is needed; the message names the pair.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class PairTransform:
         self.crop, self.crop_margin = crop, crop_margin
         self.augment = Augmentation() if augment is True else (augment or None)
         self.seed, self.resample = seed, resample
-        # Shared memory, so that data loader workers that outlive an epoch see the next one begin.
+        # Shared memory, so that data loader workers that outlive an epoch see the next one.
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
         self._scale = torch.tensor([1 / (255 * s) for s in self.std]).view(3, 1, 1)
@@ -98,8 +97,8 @@ class PairTransform:
         """A transform with the size, mean, std and filter of a Transformers image processor.
 
         Args:
-            processor: Has `size` with height and width (or shortest_edge, for a square), `image_mean`,
-                `image_std`, and may have `do_normalize` and `resample`.
+            processor: With `size` (height and width, or shortest_edge for a square), `image_mean` and `image_std`,
+                optionally `do_normalize` and `resample`.
             options: The other arguments of `PairTransform`.
         """
         size = processor.size
@@ -114,15 +113,15 @@ class PairTransform:
 
     @property
     def epoch(self) -> int:
-        """The epoch whose random changes are drawn."""
+        """The epoch whose random changes are used."""
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the changes of this epoch from now on; call it before each epoch's iteration begins."""
+        """Use the changes of this epoch from now on; call it before each epoch."""
         self._epoch.fill_(epoch)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PairTransform:
-        # datasets copies its transform in select(), shuffle() and so on; set_epoch has to reach the copies.
+        # datasets copies its transform in select(), shuffle() and so on; set_epoch must reach the copies.
         return self
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
@@ -132,7 +131,7 @@ class PairTransform:
         result: dict[str, list[Any]] = {"pixel_values": [], "labels": [int(action) for action in batch["action"]]}
         if "objects" in self.extras:
             if "object" not in batch:
-                raise ValueError("extras=('objects',) needs the column object, which this data set does not have.")
+                raise ValueError("extras=('objects',) needs the column object, which this data set lacks.")
             result["objects"] = [int(kind) for kind in batch["object"]]
         with_masks = "masks" in self.extras
         masks = [batch.get(column) or [None] * number for column in ("mask_before", "mask_after")]
@@ -153,7 +152,7 @@ class PairTransform:
         return self._transform(_open_pair(before, after, pair_id), box, pair_id)[0]
 
     def region(self, picture: tuple[int, int], box: Sequence[int] | None, pair_id: str | None = None) -> Region:
-        """What is shown of a picture, before any random change.
+        """The part of a picture that is shown, before any random change.
 
         Args:
             picture: (width, height).
@@ -161,7 +160,7 @@ class PairTransform:
             pair_id: For the error.
 
         Raises:
-            ValueError: If the box is missing or does not lie in the picture.
+            ValueError: The box is missing or not inside the picture.
         """
         if self.crop == "none":
             return Region(0.0, 0.0, *map(float, picture))
@@ -170,13 +169,13 @@ class PairTransform:
         return box_region(box, picture, self.size, self.crop_margin, pair_id)
 
     def pictures(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Pixel values as colours again, as one looks at them.
+        """Turn pixel values back into colours that can be looked at.
 
         Args:
             pixel_values: (..., 3, H, W) as this transform gives them.
 
         Returns:
-            (..., H, W, 3) uint8: normalisation undone, rounded, cut off at 0 and 255.
+            (..., H, W, 3) uint8: normalisation undone, rounded, clipped to 0 and 255.
         """
         colours = (pixel_values + self._shift) / self._scale
         return colours.round().clamp(0, 255).to(torch.uint8).movedim(-3, -1).contiguous()
@@ -189,7 +188,7 @@ class PairTransform:
         generator = None
         if self.augment is not None:
             if pair_id is None:
-                raise ValueError("Augmentation is drawn for each pair by its pair_id; keep that column.")
+                raise ValueError("Augmentation is drawn by pair_id; keep that column.")
             generator = random.Random(f"{self.seed}/{self.epoch}/{pair_id}")
             region = random_region(region, self.augment, generator)
         height, width = self.size
@@ -208,7 +207,7 @@ class PairTransform:
 
 
 def _open_pair(before: Any, after: Any, pair_id: str | None) -> tuple[Any, Any]:
-    """Both pictures of a pair, which have one size."""
+    """Both pictures of a pair, checked to have one size."""
     images = open_picture(before, "before", pair_id), open_picture(after, "after", pair_id)
     if images[0].size != images[1].size:
         raise ValueError(

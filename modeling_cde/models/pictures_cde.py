@@ -1,15 +1,15 @@
-"""Pictures as they come, made upright RGB in one way for training, processor, pipeline and demo.
+"""Reads pictures of many kinds as upright RGB, in one way for training, builds, processor, pipeline and demo.
 
-Taken are PNG, JPEG, WebP, BMP, GIF and TIFF, told by their content and not by their name:
+PNG, JPEG, WebP, BMP, GIF and TIFF are read, recognised by their content and not by their name:
 
-- turned upright by their Exif orientation, also of PNG and WebP;
-- grey, one bit, palette, CMYK and 16 bits a channel become RGB of bytes; of 16 bits the upper eight count;
+- the Exif orientation is applied, also of PNG and WebP;
+- grey, one bit, palette, CMYK and 16 bits per channel become 8-bit RGB; of 16 bits the upper eight are kept;
 - transparent parts are put over black: what they hide is not meant to be seen;
-- colour profiles and other metadata are passed over.
+- colour profiles and other metadata are ignored.
 
-Refused, in a sentence, are damaged files, animations and files of several pages, more than `MOST_PIXELS` (by the head
-of the file, nothing is decoded), sides in a ratio over `MOST_STRETCH`, and numbers without a known range (floats, 32
-bits). `data_scripts.picture_files` does the same for builds, whose workers import no Transformers.
+Refused, with a sentence, are damaged files, animations and files of several pages, more than `MOST_PIXELS` (known from
+the head of the file, before anything is decoded), sides in a ratio over `MOST_STRETCH`, and numbers without a known
+range (floats, 32 bits).
 """
 
 import http.client
@@ -20,11 +20,11 @@ import urllib.request
 from typing import Any
 
 import numpy as np
-import torch
-from transformers.utils import is_vision_available
 
-if is_vision_available():  # this file travels with every model, also to where models are loaded without Pillow
+try:  # this file travels with every model, also to where models are loaded without Pillow
     from PIL import Image, UnidentifiedImageError
+except ImportError:
+    pass
 
 MOST_PIXELS = 64_000_000  # 192 MB as RGB
 MOST_BYTES = 2**29  # of an encoded picture; so many pixels of 16 bits, not compressed, are less
@@ -39,7 +39,15 @@ _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # Exif orientation -> numbe
 
 
 class BadPictureError(OSError, ValueError):
-    """A picture that is not taken; the message is one sentence that says which and why."""
+    """A picture was refused; the message is one sentence that says which and why.
+
+    Attributes:
+        reason: Two or three words to count it under.
+    """
+
+    def __init__(self, sentence: str, reason: str = "broken picture") -> None:
+        super().__init__(sentence)
+        self.reason = reason
 
 
 def load_picture(image: Any) -> "Image.Image":
@@ -60,7 +68,7 @@ def load_picture(image: Any) -> "Image.Image":
     if isinstance(image, Image.Image):
         name = str(getattr(image, "filename", "")) or f"A PIL image of mode {image.mode}"
         return upright_rgb(open_picture(image, name), name)
-    if isinstance(image, torch.Tensor):
+    if hasattr(image, "detach"):  # a tensor: this file is also read where PyTorch is not loaded
         image = image.detach().cpu().numpy()
     if not isinstance(image, np.ndarray):
         raise TypeError(f"{type(image).__name__} where an image belongs: give a path, URL, PIL image, array or tensor.")
@@ -122,7 +130,7 @@ def upright_rgb(image: "Image.Image", name: str) -> "Image.Image":
     """
     try:
         image.load()
-        turn = _TURNS.get(orientation(image))
+        turn = _TURNS.get(orientation(image) or 1)
         upright = _to_rgb(image, name)
         if turn is not None:
             upright = upright.transpose(Image.Transpose(turn))
@@ -134,24 +142,24 @@ def upright_rgb(image: "Image.Image", name: str) -> "Image.Image":
     return upright
 
 
-def orientation(image: "Image.Image") -> int:
-    """Of the Exif data; 1, upright, where there is none or it is damaged: the picture itself may be whole."""
+def orientation(image: "Image.Image") -> int | None:
+    """Of the Exif data: 1, upright, without any; None if they are damaged, which the picture itself may not be."""
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:
-        return 1
+        return None
 
 
 def check_size(width: int, height: int, name: str) -> None:
     """Raises BadPictureError for a picture that is too large, too thin or empty."""
     if width * height > MOST_PIXELS:
-        raise _because(name, f"it has {width}x{height} pixels, and at most {MOST_PIXELS // 1_000_000} million are read")
+        said = f"it has {width}x{height} pixels, and at most {MOST_PIXELS // 1_000_000} million are read"
+        raise _because(name, said, "picture too large")
     if not width * height:
         raise _because(name, f"it has {width}x{height} pixels")
     if max(width, height) > MOST_STRETCH * min(width, height):
-        raise _because(
-            name, f"it has {width}x{height} pixels, and sides in a ratio of at most {MOST_STRETCH} to 1 are read"
-        )
+        said = f"it has {width}x{height} pixels, and sides in a ratio of at most {MOST_STRETCH} to 1 are read"
+        raise _because(name, said, "picture too thin")
 
 
 def refused(name: str, error: Exception, source: Any = None) -> BadPictureError:
@@ -159,7 +167,8 @@ def refused(name: str, error: Exception, source: Any = None) -> BadPictureError:
     if isinstance(error, FileNotFoundError):
         return _because(name, "there is no such file")
     if isinstance(error, Image.DecompressionBombError):
-        return _because(name, f"it has more than the {MOST_PIXELS // 1_000_000} million pixels that are read")
+        many = f"it has more than the {MOST_PIXELS // 1_000_000} million pixels that are read"
+        return _because(name, many, "picture too large")
     if isinstance(error, UnidentifiedImageError):
         if _is_empty(source):
             return _because(name, "it is empty")
@@ -187,8 +196,8 @@ def _fetched(address: str) -> bytes:
     return content
 
 
-def _because(name: str, reason: str) -> BadPictureError:
-    return BadPictureError(f"{name} cannot be read as an image: {reason}.")
+def _because(name: str, said: str, reason: str = "broken picture") -> BadPictureError:
+    return BadPictureError(f"{name} cannot be read as an image: {said}.", reason)
 
 
 def _content(path: str | os.PathLike[str], name: str) -> bytes:
@@ -216,7 +225,8 @@ def _check_head(image: "Image.Image", name: str) -> None:
         raise _because(name, _UNKNOWN)
     # A JPEG of several (MPO) is one picture with previews of itself.
     if image.format not in ("JPEG", "MPO") and getattr(image, "is_animated", False):
-        raise _because(name, "it holds several pictures, an animation or pages; save the one that is meant by itself")
+        said = "it holds several pictures, an animation or pages; save the one that is meant by itself"
+        raise _because(name, said, "several pictures")
 
 
 def _to_rgb(image: "Image.Image", name: str) -> "Image.Image":
@@ -231,7 +241,7 @@ def _to_rgb(image: "Image.Image", name: str) -> "Image.Image":
         return Image.fromarray(grey).convert("RGB")
     if image.mode in ("I", "F"):
         kind = "floating point numbers" if image.mode == "F" else "numbers of 32 bits"
-        raise _because(name, f"it holds {kind}, whose range is not known; convert it to 8 bits")
+        raise _because(name, f"it holds {kind}, whose range is not known; convert it to 8 bits", "bad picture")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)

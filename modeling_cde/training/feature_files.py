@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,10 +65,8 @@ class FeatureFiles:
             self._place(path, lambda own: own.write_text(self.description + "\n", encoding="utf-8"))
 
     def _place(self, path: Path, write: Callable[[Path], Any]) -> None:
-        own = path.with_suffix(f".{uuid.uuid4().hex}")  # two runs may fill one cache at the same time
-        with write_whole(own) as temporary:
+        with write_whole(path, shared=True) as temporary:  # two runs may fill one cache at the same time
             write(temporary)
-        os.replace(own, path)
 
 
 class CachedFeatures:

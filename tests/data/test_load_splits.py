@@ -54,7 +54,7 @@ def test_shifts_with_different_training_parts_are_not_mixed(folder):
 def test_both_of_a_data_set_of_one_shift_is_told_the_flag(tmp_path):
     write_shards(tmp_path)
     assemble(tmp_path, "single", shift="syst", progress=False)
-    with pytest.raises(UnknownConfigError, match="it has single_syst. Where it has one shift .* by --shift"):
+    with pytest.raises(UnknownConfigError, match="it has single_syst. If it has only one shift, .* by --shift"):
         load_shifts(str(tmp_path))
     with pytest.raises(UnknownConfigError, match="no configuration 'multi_syst'.*it has single_syst.$"):
         load_shifts(str(tmp_path), view="multi", shift="syst")

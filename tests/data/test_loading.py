@@ -109,12 +109,12 @@ def test_errors_say_what_there_is(built, tmp_path):
     with pytest.raises(ValueError, match="no split 'tests'; the splits are train, "):
         load_pairs(built, "single_syst", "tests")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="holds no finished data set"):
+    with pytest.raises(FileNotFoundError, match="does not contain a finished data set"):
         load_pairs(tmp_path / "empty", "single_syst")
     write_shards(tmp_path / "shards only", units=1, pairs=2)
-    with pytest.raises(FileNotFoundError, match="holds no finished data set"):
+    with pytest.raises(FileNotFoundError, match="does not contain a finished data set"):
         load_pairs(tmp_path / "shards only", "single_syst")
-    with pytest.raises(FileNotFoundError, match="neither a folder here nor a data set repository"):
+    with pytest.raises(FileNotFoundError, match="neither a folder nor a data set repository"):
         load_pairs(tmp_path / "nowhere", "single_syst")
 
 
@@ -132,7 +132,7 @@ def every(folder: Path, pattern: str, change) -> None:
 def test_missing_and_mistyped_columns_are_named(built, tmp_path):
     cache = tmp_path / "cache"
     every(built, "single/*.parquet", lambda rows: rows.cast_column("action", datasets.Value("int64")))
-    with pytest.raises(ValueError, match="column action is .* has to be ClassLabel"):
+    with pytest.raises(ValueError, match="column action is .* must be ClassLabel"):
         load_pairs(built, "single_syst", cache_dir=cache)
     every(built, "single/*.parquet", lambda rows: rows.remove_columns(["scene", "box"]))
     with pytest.raises(ValueError, match="column scene is missing"):

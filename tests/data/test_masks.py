@@ -129,7 +129,7 @@ def test_errors_name_the_pair():
     with pytest.raises(ValueError, match="'mask_before' of pair p1 cannot be read as an image: it is damaged"):
         broken = stored(np.random.default_rng(0).random((HEIGHT, WIDTH)) < 0.5)["bytes"]
         read_masks((broken[: len(broken) // 2], None), (WIDTH, HEIGHT), "p1")
-    with pytest.raises(ValueError, match="box .* of pair p1 does not lie in its picture"):
+    with pytest.raises(ValueError, match="box .* of pair p1 is not inside its picture"):
         cut_masks((None, None), [0, 0, 60, 5], (WIDTH, HEIGHT), Region(0, 0, 9, 9), (3, 3), pair_id="p1")
     with pytest.raises(ValueError, match="extras is .'mask',.; give a tuple of some of objects, masks"):
         PairTransform((8, 8), extras=("mask",))

@@ -212,7 +212,7 @@ def test_labels_are_read_without_the_images():
     assert read_labels(data.with_transform(decode), "action") == [1, 0, 1]
     assert read_labels(data.with_transform(decode).select([2, 1]), "action") == [1, 0]
     assert read_labels(_Numbers([1, 2]), "action") is None
-    with pytest.raises(ValueError, match="label_column='verb' is no column.*before, action, object"):
+    with pytest.raises(ValueError, match="label_column='verb' is not a column.*before, action, object"):
         read_labels(data, "verb")
 
 

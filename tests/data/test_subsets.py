@@ -83,10 +83,10 @@ def test_the_order_of_the_rows_does_not_matter(splits):
     ("asked", "message"),
     [
         ({"train_pairs": 3}, "train_pairs=3 is less than one pair for each of 4 actions"),
-        ({"train_pairs": 100_000}, r"train_pairs=100000 must lie in \[1, \d+\]: there are \d+ training pairs"),
-        ({"train_objects": 0}, r"train_objects=0 must lie in \[1, "),
-        ({"train_objects": 1}, r"train_objects=1 leaves no training pair of .*: ask for more objects"),
-        ({"num_actions": 5}, r"num_actions=5 must lie in \[1, 4\]"),
+        ({"train_pairs": 100_000}, r"train_pairs=100000 must be in \[1, \d+\]: there are \d+ training pairs"),
+        ({"train_objects": 0}, r"train_objects=0 must be in \[1, "),
+        ({"train_objects": 1}, r"train_objects=1 leaves no training pair of .*: choose more objects"),
+        ({"num_actions": 5}, r"num_actions=5 must be in \[1, 4\]"),
     ],
 )
 def test_what_cannot_be_had_is_refused(splits, asked, message):

@@ -318,9 +318,9 @@ def test_errors_name_the_pair():
     with pytest.raises(ValueError, match="Pair p1 has no box"):
         transform.pixel_values(good, good, None, "p1")
     for box in ([0, 0, 12, 3], [-1, 0, 3, 3], [5, 0, 4, 3]):
-        with pytest.raises(ValueError, match="of pair p1 does not lie in its picture of 12x12"):
+        with pytest.raises(ValueError, match="of pair p1 is not inside its picture of 12x12"):
             transform.pixel_values(good, good, box, "p1")
-    with pytest.raises(ValueError, match="drawn for each pair by its pair_id"):
+    with pytest.raises(ValueError, match="drawn by pair_id"):
         PairTransform((8, 8), crop="none", augment=True).pixel_values(good, good)
 
 

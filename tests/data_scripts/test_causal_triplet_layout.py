@@ -135,7 +135,7 @@ def test_names_of_houses(scenes, houses, tmp_path):
 
 def test_a_house_that_is_there_is_replaced(tmp_path):
     write_houses([shard(tmp_path / "1.parquet", ["proc_00001"] * 4)], tmp_path / "houses")
-    (tmp_path / "houses" / ".proc_00001.tmp").mkdir()  # of a run that was killed
+    (tmp_path / "houses" / "tmp-proc_00001").mkdir()  # of a run that was killed
     write_houses([shard(tmp_path / "2.parquet", ["proc_00001"] * 2)], tmp_path / "houses")
     assert [path.name for path in (tmp_path / "houses").iterdir()] == ["proc_00001"]
     assert len(list((tmp_path / "houses").rglob("*.png"))) == 8

@@ -184,7 +184,7 @@ def test_a_truncated_video_gives_what_it_has_and_says_where_it_ends(tmp_path):
     path.write_bytes(content[: len(content) // 2])
     first, last = iterate_frames(path, [0.5, 29])
     assert number_of(first) == 15
-    assert isinstance(last, VideoError) and "fetch it again" in str(last), last
+    assert isinstance(last, VideoError) and "download it again" in str(last), last
     path.write_bytes(content[:200])  # not even the header is whole
     with pytest.raises(VideoError, match="cannot be opened|no video stream"):
         read_frames(path, [0])

@@ -260,5 +260,5 @@ def test_missing_data_is_said_in_one_sentence(model, tmp_path):
     with pytest.raises(SystemExit, match="there is no folder .*nowhere; give a run's folder"):
         main(["--model", str(tmp_path / "nowhere"), "--data", str(tmp_path), "--output", str(tmp_path)])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SystemExit, match="empty holds no finished data set"):
+    with pytest.raises(SystemExit, match="empty does not contain a finished data set"):
         main(["--model", str(tmp_path / "model"), "--data", str(tmp_path / "empty"), "--output", str(tmp_path)])

@@ -394,8 +394,8 @@ def test_torch_compile_is_passed_through(tmp_path):
 @pytest.mark.parametrize(
     ("options", "data", "message"),
     [
-        ({"label_column": "verb"}, pairs(12), "label_column='verb' is no column"),
-        ({}, pairs(5), "5 training samples are less than a batch of 6"),
+        ({"label_column": "verb"}, pairs(12), "label_column='verb' is not a column"),
+        ({}, pairs(5), "5 training samples are fewer than a batch of 6"),
         ({}, [{"pixel_values": torch.zeros(2, 3, 32, 32)}] * 12, "must hold `labels`"),
     ],
 )

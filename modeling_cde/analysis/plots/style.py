@@ -93,9 +93,9 @@ def save(figure: Any, folder: str | Path, name: str) -> Path:
     target, name = Path(folder), name.replace("/", "_")
     with matplotlib.rc_context(_RC):
         with write_whole(target / f"{name}.svg") as temporary:
-            figure.savefig(temporary, metadata={"Date": None})
+            figure.savefig(temporary, format="svg", metadata={"Date": None})
         with write_whole(target / f"{name}.png") as temporary:
-            figure.savefig(temporary)
+            figure.savefig(temporary, format="png")
     return target / f"{name}.png"
 
 

@@ -8,10 +8,9 @@
     folder/manifests/<view>_<shift>.json
     folder/README.md                      configurations -> splits -> files
 
-Notable: shards are read once, and written in row groups, so memory stays flat; equal shards, seed and options
-give equal bytes (fixed row groups, no time stamps); everything is written aside and renamed, and the manifests
-come last: an assembly that was killed is run again. Splitting anew needs no source, only the shards:
-`python -m data_scripts.splits`.
+Shards are read once and written in row groups, so memory stays flat. Equal shards, seed and options give equal bytes
+(fixed row groups, no time stamps). Everything is written aside and renamed, and the manifests come last: run a killed
+assembly again. Splitting again needs only the shards, not the source: `python -m data_scripts.splits`.
 """
 
 from __future__ import annotations
@@ -28,9 +27,11 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from datasets import ClassLabel, Features
 
+from ...whole_files import write_folder_whole, write_text_whole, write_whole
 from ..schema import COLUMNS, CONFIGS, SHIFTS, VIEWS, config_name, data_folder, pair_features, parse_config
 from ..splits import CausalTripletOptions, CleanOptions, SplitManifest, causal_triplet_split, clean_split, joint_split
-from .card import CHECKSUMS, DatasetCard, render_readme
+from .card import DatasetCard, render_readme
+from .card_header import CHECKSUMS
 from .part_files import ROW_GROUP_ROWS, file_checksums, unreadable, write_checksums, write_parts
 
 _CARD = Path("shards", "card.json")
@@ -38,7 +39,7 @@ _OPTIONS: dict[str, type] = {"clean": CleanOptions, "causal_triplet": CausalTrip
 
 
 def write_shard(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]], features: Features) -> None:
-    """Write one work unit's pairs as a shard, aside and then renamed; equal rows give equal bytes.
+    """Write one work unit's pairs as a shard that is complete or absent; equal rows give equal bytes.
 
     Args:
         path: `<folder>/shards/<view>/<unit>.parquet`.
@@ -46,12 +47,10 @@ def write_shard(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]],
         features: From `pair_features`, the same for all shards of a source.
     """
     table = pa.Table.from_pylist(list(rows), schema=features.arrow_schema)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    # The checksums let an assembly find what a disk has changed since.
-    parquet.write_table(table, temporary, row_group_size=ROW_GROUP_ROWS, use_dictionary=False, write_page_checksum=True)
-    os.replace(temporary, path)
+    # The checksums let an assembly notice damage on the disk.
+    options = {"row_group_size": ROW_GROUP_ROWS, "use_dictionary": False, "write_page_checksum": True}
+    with write_whole(path) as temporary:
+        parquet.write_table(table, temporary, **options)
 
 
 def assemble(
@@ -68,11 +67,11 @@ def assemble(
 ) -> dict[str, SplitManifest]:
     """Split the pairs of the shards and write them as a data set.
 
-    What the folder holds of the other view stays. So does the other shift where each was split alone, one call
-    after the other; splits of both shifts at once (`"joint"`) are replaced as a whole.
+    The folder's files of the other view stay. So do those of the other shift if each shift was split alone; splits of
+    both shifts at once (`"joint"`) are replaced as a whole.
 
     Args:
-        folder: Of the data set; its shards lie in `shards/<view>`. The order of rows, on which the protocol
+        folder: Of the data set; its shards are in `shards/<view>`. The row order, on which the protocol
             causal_triplet depends, is that of the shards by name and of the rows in each.
         view: `"single"` or `"multi"`.
         seed: Of the split.
@@ -81,17 +80,17 @@ def assemble(
             causal_triplet has no joint split.
         options: Of the protocol: `CleanOptions` or `CausalTripletOptions`.
         rows_per_file: Pairs in one output file.
-        card: What README.md says of the pairs: what they are, where they come from, their licence. None stands
-            for the card of the last call that gave one, which `shards/card.json` keeps.
+        card: What README.md says about the pairs: what they are, where they come from, their licence. None reuses
+            the card of an earlier call, which `shards/card.json` keeps.
         progress: Show a progress bar.
 
     Returns:
         The manifest of each shift.
 
     Raises:
-        FileNotFoundError: If there are no shards.
-        ValueError: If the shards do not have one and the same schema, cannot be split so, or the folder holds
-            something else where the files should go; says which.
+        FileNotFoundError: There are no shards.
+        ValueError: The shards have different schemas, cannot be split like this, or the folder contains something
+            else where the files should go; the message says which.
     """
     _check_request(view, protocol, shift, options, rows_per_file)
     folder = Path(folder)
@@ -103,25 +102,21 @@ def assemble(
     kept, replaced = _other_manifests(folder, view, shifts)
     features, annotations = read_annotations(shards, folder / "shards" / view)
     manifests = _split(annotations, protocol, shift, seed, options)
-    building = folder / f".{home.name}.tmp"
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    write_parts(shards, features, file_parts(manifests), building, rows_per_file, progress)
-    write_checksums(building)
-
-    # From here on only renames and small files. A configuration is finished when its manifest is there: they go first
-    # and come last, so whoever looks for them after a kill sees that the assembly has to be run again.
     paths = {name: folder / "manifests" / f"{config_name(view, name)}.json" for name in manifests}
-    for path in (*paths.values(), *replaced):
-        path.unlink(missing_ok=True)
-    used = {data_folder(config, manifest.joint) for config, manifest in kept.items()}
-    for name in (view, *(config_name(view, name) for name in SHIFTS)):
-        if name == home.name or (name not in used and _is_ours(folder / name)):
-            shutil.rmtree(folder / name, ignore_errors=True)
-    os.replace(building, home)
+    with write_folder_whole(home) as building:
+        write_parts(shards, features, file_parts(manifests), building, rows_per_file, progress)
+        write_checksums(building)
+        # From here on only renames and small files. A configuration is finished once its manifest is there: manifests
+        # go first and come last, so after a kill their absence shows that the assembly has to be run again.
+        for path in (*paths.values(), *replaced):
+            path.unlink(missing_ok=True)
+        used = {data_folder(config, manifest.joint) for config, manifest in kept.items()}
+        for name in (view, *(config_name(view, name) for name in SHIFTS)):
+            if name != home.name and name not in used and _is_ours(folder / name):
+                shutil.rmtree(folder / name, ignore_errors=True)
     finished = kept | {path.stem: manifests[name] for name, path in paths.items()}
-    _write_aside(folder / "README.md", render_readme(folder, finished, card))
-    _write_aside(folder / _CARD, json.dumps(asdict(card), indent=1, ensure_ascii=False) + "\n")
+    write_text_whole(folder / "README.md", render_readme(folder, finished, card))
+    write_text_whole(folder / _CARD, json.dumps(asdict(card), indent=1, ensure_ascii=False) + "\n")
     for name, manifest in manifests.items():
         manifest.save(paths[name])
     return manifests
@@ -136,8 +131,8 @@ def _check_request(view: str, protocol: str, shift: str, options: object, rows_p
         raise ValueError(f"There is no shift {shift!r}; choose joint, {' or '.join(SHIFTS)}.")
     if protocol == "causal_triplet" and shift == "joint":
         raise ValueError(
-            "The causal_triplet protocol has no joint split: its shifts have different train parts; name the shift "
-            "comp or syst, and run it once for each where you want both."
+            "The causal_triplet protocol has no joint split: its shifts have different train parts; choose the shift "
+            "comp or syst, and run it once for each if you need both."
         )
     if options is not None and not isinstance(options, _OPTIONS[protocol]):
         raise ValueError(
@@ -165,7 +160,7 @@ def _split(
 
 
 def _is_ours(home: Path) -> bool:
-    """Whether a folder holds nothing but what an assembly writes, also one that was killed, and hidden files."""
+    """Whether a folder contains only hidden files and what an assembly writes, even a killed one."""
     return home.is_dir() and all(
         path.is_file() and (path.suffix in (".parquet", ".tmp") or path.name == CHECKSUMS or path.name.startswith("."))
         for path in home.iterdir()
@@ -174,16 +169,18 @@ def _is_ours(home: Path) -> bool:
 
 def _check_home(home: Path) -> None:
     if home.exists() and not _is_ours(home):
-        raise ValueError(f"{home} holds something else than splits of pairs; move it away or choose another folder.")
+        raise ValueError(
+            f"{home} contains something other than splits of pairs; move it away or choose another folder."
+        )
 
 
 def _other_manifests(folder: Path, view: str, shifts: Sequence[str]) -> tuple[dict[str, SplitManifest], list[Path]]:
-    """The manifests that stay, by configuration, and the files of those that this split replaces besides its own."""
+    """The manifests that stay, by configuration, and the files of others that this split replaces."""
     kept: dict[str, SplitManifest] = {}
     replaced = []
     for path in sorted((folder / "manifests").glob("*.json")):
         if path.stem not in CONFIGS:
-            raise ValueError(f"{path} is no manifest of a configuration ({', '.join(CONFIGS)}); move it away.")
+            raise ValueError(f"{path} is not the manifest of a configuration ({', '.join(CONFIGS)}); move it away.")
         if path.stem in [config_name(view, shift) for shift in shifts]:
             continue
         manifest = SplitManifest.load(path)
@@ -195,7 +192,7 @@ def _other_manifests(folder: Path, view: str, shifts: Sequence[str]) -> tuple[di
 
 
 def _stored_card(folder: Path) -> DatasetCard:
-    """The card that the folder was last assembled with."""
+    """The card of the folder's last assembly."""
     path = folder / _CARD
     if not path.exists():
         return DatasetCard()
@@ -204,24 +201,18 @@ def _stored_card(folder: Path) -> DatasetCard:
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return DatasetCard(**fields)
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is no stored card ({error}); delete it, or give a card.") from error
-
-
-def _write_aside(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+        raise ValueError(f"{path} is not a stored card ({error}); delete it, or give a card.") from error
 
 
 def read_annotations(shards: Sequence[Path], where: Path) -> tuple[Features, dict[str, list[str]]]:
-    """The shards' features, and the columns that a split depends on with classes by name.
+    """The shards' features, and the columns that a split depends on, with class names.
 
     Raises:
         FileNotFoundError: If there are no shards.
-        ValueError: If a shard is no Parquet file, or its columns or classes are not those of `pair_features`.
+        ValueError: A shard is not a Parquet file, or its columns or classes are not those of `pair_features`.
     """
     if not shards:
-        raise FileNotFoundError(f"{where} holds no *.parquet shards; run the source that writes them first.")
+        raise FileNotFoundError(f"{where} contains no *.parquet shards; run the source that writes them first.")
     features: Features | None = None
     annotations: dict[str, list[str]] = {name: [] for name in ("pair_id", "action", "object", "scene")}
     for shard in shards:
@@ -235,12 +226,12 @@ def read_annotations(shards: Sequence[Path], where: Path) -> tuple[Features, dic
             named = all(isinstance(found.get(name), ClassLabel) for name in ("action", "object"))
             if not named or pair_features(found["action"].names, found["object"].names) != found:
                 raise ValueError(
-                    f"{shard} has the columns {', '.join(found)}; needed are {', '.join(COLUMNS)}, as in pair_features."
+                    f"{shard} has the columns {', '.join(found)}; it needs {', '.join(COLUMNS)}, as in pair_features."
                 )
         elif found != features:
             raise ValueError(
-                f"{shard} has other columns or class names than {shards[0].name}; write all shards with one "
-                "pair_features, or delete those of an older run."
+                f"{shard} has other columns or class names than {shards[0].name}; write all shards with the "
+                "same pair_features, or delete those of an older run."
             )
         for name, values in annotations.items():
             column = table.column(name).to_pylist()
@@ -250,10 +241,10 @@ def read_annotations(shards: Sequence[Path], where: Path) -> tuple[Features, dic
 
 
 def check_files(folder: str | os.PathLike[str], config: str, manifest: SplitManifest) -> None:
-    """Check that the files of a configuration hold the pairs that its manifest says, as they were written.
+    """Check that the files of a configuration contain the pairs of its manifest, unchanged.
 
     Raises:
-        ValueError: If a part's files are missing, hold other pairs or were changed since; says which.
+        ValueError: A part's files are missing, have other pairs or were changed; the message says which.
     """
     home = Path(folder) / data_folder(config, manifest.joint)
     for name, ids in file_parts({manifest.shift: manifest}).items():
@@ -265,21 +256,21 @@ def check_files(folder: str | os.PathLike[str], config: str, manifest: SplitMani
             ) from error
         found = sorted(pair_id for table in tables for pair_id in table.column("pair_id").to_pylist())
         if unlike := set(found) ^ set(ids):
-            where = "lack" if min(unlike) in ids else "have, against the manifest,"
+            where = "lack" if min(unlike) in ids else "have, unlike the manifest,"
             raise ValueError(f"The files of {name} in {home} {where} the pair {min(unlike)}; split the data again.")
         if len(found) > len(ids):
-            raise ValueError(f"The files of {name} in {home} have a pair twice; split the data again.")
+            raise ValueError(f"The files of {name} in {home} contain a pair twice; split the data again.")
     written = home / CHECKSUMS
     if not written.exists():
         raise ValueError(f"{written} is missing; split the data again.")
     changed = set(written.read_text(encoding="utf-8").splitlines()) ^ set(file_checksums(home))
     if changed:
         name = min(line.partition("  ")[2] for line in changed)
-        raise ValueError(f"{home / name} was changed since it was written ({CHECKSUMS}); split the data again.")
+        raise ValueError(f"{home / name} was changed after it was written ({CHECKSUMS}); split the data again.")
 
 
 def file_parts(manifests: Mapping[str, SplitManifest]) -> dict[str, list[str]]:
-    """Pair ids of each group of files: train, validation, test, then validation_<shift> and test_<shift>.
+    """The pair ids of each set of files: train, validation, test, then validation_<shift> and test_<shift>.
 
     The shifts of a joint split share the first three. A part may be empty.
     """

@@ -1,8 +1,7 @@
-"""README.md of a data set of pairs: the card that the Hub shows and the header that `datasets` reads.
+"""Writes README.md of a data set of pairs: the card that the Hub shows and the header that `datasets` reads.
 
-What the files themselves say is read from them: features, sizes, splits, what is held out, what the build of the
-shards counted and how it was set. A `DatasetCard` adds what no file knows: what the pairs are, whose they are, and
-on which terms.
+Features, sizes, splits, what is held out, and the counts and settings of the build are read from the files. A
+`DatasetCard` adds what no file says: what the pairs are, whose they are, and on which terms.
 """
 
 from __future__ import annotations
@@ -18,14 +17,12 @@ from typing import Any
 
 from ..schema import parse_config
 from ..splits import PARTS, SplitManifest
-from .card_header import CHECKSUMS, by_view, header, one_line
+from .card_header import by_view, header, one_line
 
-__all__ = ["CHECKSUMS", "LICENSES", "PLACEHOLDER", "DatasetCard", "render_readme"]
-
-#: What README.md calls the data set in its examples; `push_to_hub` puts the repository's name here.
+#: The name of the data set in the examples of README.md; `push_to_hub` replaces it by the repository's name.
 PLACEHOLDER = "path/of/this/folder"
 
-#: Licence identifiers that the Hub takes for data.
+#: Licence identifiers that the Hub accepts for data.
 LICENSES = frozenset(
     "afl-3.0 agpl-3.0 apache-2.0 artistic-2.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear bsl-1.0 c-uda cc "
     "cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 "
@@ -38,44 +35,44 @@ _FIELDS = """\
 | column | type | what |
 |---|---|---|
 | `before`, `after` | image | the scene before and after one action, of one size |
-| `action`, `object` | class | what was done, and the object that it was done to |
-| `scene` | string | room, house, kitchen or episode: what pairs share that look alike |
+| `action`, `object` | class | the action, and the object that it was done to |
+| `scene` | string | room, house, kitchen or episode that similar pairs share |
 | `pair_id` | string | unique in this data set |
 | `box` | 4 integers or null | `xmin, ymin, xmax, ymax` of the object in pixels, bounds inclusive |
 | `mask_before`, `mask_after` | image or null | 255 on the object, else 0 |
 """
 _PROTOCOLS = {
     "clean": "`clean`: the parts share no pair, `validation_ood` and `test_ood` hold out different things, and classes "
-    "are capped. Choose a model on the validation parts and report it on the test parts.",
+    "are capped. Select a model on the validation parts and report it on the test parts.",
     "causal_triplet": "`causal_triplet`: the procedure of the Causal Triplet benchmark, for comparison with its "
-    "numbers. It groups by nothing, so that scenes may stand on both sides, and its out-of-distribution validation "
+    "numbers. It does not group pairs, so scenes may be on both sides, and its out-of-distribution validation "
     "and test parts may overlap.",
 }
 _SHIFTS = {
-    "comp": "`comp`: the out-of-distribution parts hold combinations of action and object that training lacks.",
-    "syst": "`syst`: the out-of-distribution parts hold objects that training lacks.",
+    "comp": "`comp`: the out-of-distribution parts have combinations of action and object that training lacks.",
+    "syst": "`syst`: the out-of-distribution parts have objects that training lacks.",
 }
-_SHOWN = 60  # names in one list of what is held out; all of them are in the manifests
+_SHOWN = 60  # names in one list of held-out items; the manifests have all of them
 
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """What a card says besides what the files say themselves. Texts may hold Markdown, the title may not.
+    """What a card says besides the content of the files. Texts may contain Markdown, the title may not.
 
     Attributes:
         title: Heading.
-        description: What the pairs are and how they came about.
-        license: Identifier of the Hub such as `"cc-by-4.0"`; `"other"` wants `license_terms`; None for none given.
-        license_terms: What the licence asks of whoever uses or passes on the pairs.
+        description: What the pairs are and how they were made.
+        license: Identifier of the Hub such as `"cc-by-4.0"`; `"other"` needs `license_terms`; None if not stated.
+        license_terms: What the licence requires of people who use or share the pairs.
         credit: Whom to name.
-        provenance: Where the pairs come from, a line or a link each.
+        provenance: Where the pairs come from, one line or link each.
         citation: BibTeX, or a reference as text.
-        tags: Besides those that every data set of pairs carries.
-        command: What made the data set.
-        limits: Known limits, a line each.
+        tags: Besides those of every data set of pairs.
+        command: The command that made the data set.
+        limits: Known limits, one line each.
 
     Raises:
-        ValueError: If the Hub has no such licence identifier, or `"other"` comes without terms.
+        ValueError: The Hub has no such licence identifier, or `"other"` comes without terms.
     """
 
     title: str = "Before/after pairs"
@@ -93,26 +90,26 @@ class DatasetCard:
         if self.license is not None and self.license not in LICENSES:
             near = difflib.get_close_matches(self.license.lower(), sorted(LICENSES), n=1, cutoff=0.3)
             raise ValueError(
-                f"{self.license!r} is no licence identifier of the Hub; write {near[0] if near else 'cc-by-4.0'!r} "
-                "or the like, or 'other' and the terms in license_terms."
+                f"{self.license!r} is not a licence identifier of the Hub; write {near[0] if near else 'cc-by-4.0'!r} "
+                "or similar, or 'other' and the terms in license_terms."
             )
         if self.license == "other" and not self.license_terms.strip():
-            raise ValueError("The licence is 'other' but license_terms is empty; say there what it asks for.")
+            raise ValueError("The licence is 'other' but license_terms is empty; state its terms there.")
 
 
 def render_readme(folder: Path, manifests: Mapping[str, SplitManifest], card: DatasetCard) -> str:
     """README.md of a folder, as text: equal files, manifests and card give equal text.
 
-    The header lists each configuration with its files, features, pairs and bytes, which `datasets.load_dataset`
-    takes from there and, when it prepares the data, compares with what it finds.
+    The header lists each configuration with its files, features, pairs and bytes, which `datasets.load_dataset` reads
+    and compares with the data.
 
     Args:
-        folder: With the files of each manifest's view; reads their footers, and `shards/` where it is still there.
+        folder: With the files of each manifest's view; reads their footers, and `shards/` if it still exists.
         manifests: By configuration, for example `"single_syst"`.
         card: What the files do not say.
 
     Raises:
-        ValueError: If there are no manifests.
+        ValueError: There are no manifests.
     """
     if not manifests:
         raise ValueError(f"{folder} has no split manifests, so there is nothing to describe; assemble it first.")
@@ -142,7 +139,8 @@ def render_readme(folder: Path, manifests: Mapping[str, SplitManifest], card: Da
         "\n".join(f"- {one_line(line)}" for line in [*card.limits, *_shortcomings(manifests)]) or "None are recorded.",
         *(["## Citation", f"```text\n{card.citation.strip()}\n```"] if card.citation.strip() else []),
     ]
-    return f"---\n{header(folder, manifests, card)}---\n\n" + "\n\n".join(block for block in text if block) + "\n"
+    metadata = header(folder, manifests, card.title, card.license, card.tags)
+    return f"---\n{metadata}---\n\n" + "\n\n".join(block for block in text if block) + "\n"
 
 
 def _example(config: str) -> str:
@@ -154,7 +152,7 @@ def _example(config: str) -> str:
             f'pairs = load_pairs("{PLACEHOLDER}", "{config}", "train")  # pictures stay encoded',
             "```",
             "",
-            f'or, by `datasets` alone, `datasets.load_dataset("{PLACEHOLDER}", "{config}")`.',
+            f'or, with `datasets` alone, `datasets.load_dataset("{PLACEHOLDER}", "{config}")`.',
         ]
     )
 
@@ -182,7 +180,7 @@ def _sizes(manifests: Mapping[str, SplitManifest]) -> str:
 
 
 def _used_texts(manifests: Mapping[str, SplitManifest]) -> list[str]:
-    """What the protocols and shifts mean that occur."""
+    """The meaning of the protocols and shifts that occur."""
     protocols = sorted({manifest.protocol for manifest in manifests.values()})
     shifts = sorted({parse_config(config)[1] for config in manifests})
     return [_PROTOCOLS[name] for name in protocols if name in _PROTOCOLS] + [_SHIFTS[name] for name in shifts]
@@ -199,18 +197,18 @@ def _held_out(manifests: Mapping[str, SplitManifest]) -> str:
 
 
 def _shortcomings(manifests: Mapping[str, SplitManifest]) -> Iterable[str]:
-    """What a split leaves out or holds twice, said as limits."""
+    """Pairs that a split leaves out or uses twice, as limits."""
     for config, manifest in manifests.items():
         ood = [set(manifest.parts.get(part, ())) for part in ("validation_ood", "test_ood")]
         if both := len(ood[0] & ood[1]):
-            yield f"`{config}` has {both} of its {len(ood[1])} test_ood pairs also in validation_ood."
+            yield f"{both} of the {len(ood[1])} test_ood pairs of `{config}` are also in validation_ood."
         if any(manifest.unused.values()):
             reasons = ", ".join(f"{len(ids)} {_plain(reason)}" for reason, ids in manifest.unused.items() if ids)
-            yield f"`{config}` leaves out pairs that were made: {reasons}."
+            yield f"`{config}` leaves out pairs: {reasons}."
 
 
 def _made(shards: Path, view: str) -> str:
-    """What the build of a view counted and how it was set, from the entries and settings beside its shards."""
+    """The counts and settings of a view's build, from the entries and settings next to its shards."""
     counts: Counter[str] = Counter()
     rejected: Counter[str] = Counter()
     for path in shards.glob("*.json"):
@@ -234,7 +232,7 @@ def _made(shards: Path, view: str) -> str:
 
 
 def _short(value: Any) -> Any:
-    """Settings fit to be shown: long lists cut, folders of the machine that built left out."""
+    """Settings to show: long lists cut, folders of the building machine left out."""
     if isinstance(value, Mapping):
         return {key: _short(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -246,5 +244,5 @@ def _short(value: Any) -> Any:
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it is, on one line, also in a table."""
+    """Text on one line that Markdown shows literally, also in a table."""
     return re.sub(r"([\\`*_{}\[\]<>#|~!&$])", r"\\\1", one_line(text))

@@ -1,11 +1,10 @@
-"""The YAML header of a data set's README.md: what the Hub lists it by, and what `datasets` loads and checks it by."""
+"""The YAML header of a data set's README.md, which the Hub uses to list it and `datasets` to load and check it."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow.parquet as parquet
 import yaml
@@ -13,34 +12,32 @@ from datasets import DatasetInfo, Features, SplitDict, SplitInfo
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 
+from ...whole_files import file_sha256
 from ..schema import data_folder, parse_config
 from ..splits import PARTS, SplitManifest
 
-if TYPE_CHECKING:
-    from .card import DatasetCard
-
-#: Hashes of the files beside it.
+#: The file with the hashes of the files next to it.
 CHECKSUMS = "SHA256SUMS"
 
 
-def header(folder: Path, manifests: Mapping[str, SplitManifest], card: DatasetCard) -> str:
-    """Each configuration with its files, features, pairs and bytes, and what the card says of the whole.
+def header(
+    folder: Path, manifests: Mapping[str, SplitManifest], title: str, license: str | None, tags: Sequence[str]
+) -> str:
+    """The header as text: each configuration with its files, features, pairs and bytes, and what the Hub lists.
 
     Args:
         folder: With the files of each configuration; their footers are read.
         manifests: By configuration.
-        card: Title, licence and tags.
+        title: Of the data set.
+        license: Identifier of the Hub.
+        tags: Besides those that every data set of pairs carries.
     """
-    return _yaml(_metadata(folder, manifests, card))
-
-
-def _metadata(folder: Path, manifests: Mapping[str, SplitManifest], card: DatasetCard) -> DatasetCardData:
     configs, infos = [], DatasetInfosDict()
     for config, manifest in manifests.items():
         view, shift = parse_config(config)
         home = data_folder(config, manifest.joint)
-        # datasets keys its cache on this header: without the hash it might serve an older build.
-        digest = hashlib.sha256((folder / home / CHECKSUMS).read_bytes()).hexdigest()
+        # datasets identifies its cache by this header: without the hash it might serve an older build.
+        digest = file_sha256(folder / home / CHECKSUMS)
         files = {part: f"{home}/{part.replace('_ood', f'_{shift}')}-*.parquet" for part in _parts(manifest)}
         configs.append(
             {
@@ -55,31 +52,28 @@ def _metadata(folder: Path, manifests: Mapping[str, SplitManifest], card: Datase
         for configs in by_view(manifests).values()
     )
     data = DatasetCardData(
-        pretty_name=one_line(card.title),
-        license=card.license,
+        pretty_name=one_line(title),
+        license=license,
         task_categories=["image-classification"],
         size_categories=[size_category(pairs)],
-        tags=list(dict.fromkeys(["before-after-pairs", "action-recognition", "causal-delta-embeddings", *card.tags])),
+        tags=list(dict.fromkeys(["before-after-pairs", "action-recognition", "causal-delta-embeddings", *tags])),
         ignore_metadata_errors=False,
     )
     data["configs"] = configs
     infos.to_dataset_card_data(data)
-    return data
-
-
-def _yaml(data: Any) -> str:
-    """The header as datasets writes it, with the letters of every language as they are."""
-    text = str(yaml.safe_dump(data.to_dict(), sort_keys=False, allow_unicode=True))
+    # As datasets writes it, but with the letters of every language as they are.
+    values: Any = data.to_dict()  # type: ignore[no-untyped-call]
+    text = str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
     if set(text) & set("\x85\u2028\u2029"):  # line breaks to YAML, which would come back as others
-        text = str(yaml.safe_dump(data.to_dict(), sort_keys=False, allow_unicode=False))
+        text = str(yaml.safe_dump(values, sort_keys=False, allow_unicode=False))
     return text
 
 
 def _info(folder: Path, files: Mapping[str, str]) -> DatasetInfo:
     """Features, pairs and bytes of a configuration, from the footers of its files.
 
-    `num_bytes` is the size of the unpacked columns, which differs from that of the Arrow tables that datasets counts
-    by the little that their layouts differ in.
+    `num_bytes` is the size of the unpacked columns, which differs slightly from that of the Arrow tables that datasets
+    counts.
     """
     features, splits, download = None, SplitDict(), 0
     for part, pattern in files.items():
@@ -96,7 +90,7 @@ def _info(folder: Path, files: Mapping[str, str]) -> DatasetInfo:
 
 
 def _parts(manifest: SplitManifest) -> list[str]:
-    """The parts that have pairs, in the order in which they are reported."""
+    """The parts that have pairs, in reporting order."""
     return [part for part in PARTS if manifest.parts.get(part)]
 
 

@@ -1,8 +1,7 @@
-"""The files of a split's parts: written from the shards in one pass, in row groups, with bounded memory."""
+"""Writes the files of a split's parts from the shards in one pass, in row groups, with bounded memory."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,10 @@ import pyarrow.parquet as parquet
 from datasets import Features
 from datasets.utils import tqdm
 
-from .card import CHECKSUMS
+from ...whole_files import file_sha256
+from .card_header import CHECKSUMS
 
-#: Rows in a row group: what a stream reads at once, and what the writer of each part holds in memory.
+#: Rows in a row group: a stream reads this many at once, and the writer of each part keeps this many in memory.
 ROW_GROUP_ROWS = 100
 
 
@@ -26,13 +26,13 @@ def write_parts(
     rows_per_file: int,
     progress: bool,
 ) -> None:
-    """Write every pair to its part, or to each of its parts, in the order of the shards.
+    """Write every pair to its part or parts, in the order of the shards.
 
     Args:
         shards: In order; read once, a row group at a time.
-        features: Of all of them.
+        features: Of all shards.
         parts: Name -> pair ids; a part without pairs gets no file.
-        folder: Is there, and gets `<part>-00000-of-00002.parquet` and so on.
+        folder: An existing folder for `<part>-00000-of-00002.parquet` and so on.
         rows_per_file: Pairs in one file.
         progress: Show a progress bar.
     """
@@ -63,21 +63,14 @@ def write_checksums(folder: Path) -> None:
 
 
 def file_checksums(folder: Path) -> list[str]:
-    """The lines of `SHA256SUMS`, computed from the Parquet files that are there."""
-    lines = []
-    for path in sorted(folder.glob("*.parquet")):
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        lines.append(f"{digest.hexdigest()}  {path.name}")
-    return lines
+    """The lines of `SHA256SUMS`, computed from the Parquet files in a folder."""
+    return [f"{file_sha256(path)}  {path.name}" for path in sorted(folder.glob("*.parquet"))]
 
 
 def unreadable(shard: Path, error: Exception) -> ValueError:
-    """What is said of a shard that is damaged."""
+    """The error for a damaged shard."""
     reason = " ".join(str(error).split()).rstrip(".")
-    return ValueError(f"{shard} is no readable shard ({reason}); delete it and run the source again.")
+    return ValueError(f"{shard} is not a readable shard ({reason}); delete it and run the source again.")
 
 
 def _batches(shards: Sequence[Path]) -> Iterator[pa.Table]:
@@ -91,7 +84,7 @@ def _batches(shards: Sequence[Path]) -> Iterator[pa.Table]:
 
 
 class _PartWriter:
-    """Writes one part to files of `rows_per_file` rows, in row groups of one size."""
+    """Writes one part to files of `rows_per_file` rows, in row groups of equal size."""
 
     def __init__(self, folder: Path, part: str, rows: int, features: Features, rows_per_file: int) -> None:
         self._folder, self._part, self._rows_per_file = folder, part, rows_per_file
@@ -124,7 +117,7 @@ class _PartWriter:
         self._waiting, self._waiting_rows = ([rest] if rest.num_rows else []), rest.num_rows
         if self._writer is None:
             name = f"{self._part}-{self._number:05d}-of-{self._files:05d}.parquet"
-            # Pictures do not repeat: a dictionary would only cost memory.
+            # Pictures do not repeat, so a dictionary would only cost memory.
             self._writer = parquet.ParquetWriter(self._folder / name, self._schema, use_dictionary=False)
         self._writer.write_table(group.select(self._schema.names).cast(self._schema), row_group_size=rows)
         self._file_rows += rows

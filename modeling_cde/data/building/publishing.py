@@ -1,39 +1,38 @@
-"""From a finished build to a data set repository of the Hub, in one commit.
+"""Publishes a finished build as a data set repository of the Hub, in one commit.
 
-Notable:
-
-- One commit (see `modeling_cde.cards.hub`) is enough for any build: pairs come thousands to a file, so a terabyte is
-  some hundred files.
-- Only what belongs to a data set is sent: README.md, the views' files, the manifests. Shards and temporary files stay.
-- Files that the repository has of an older build of the same views go in the same commit.
+- One commit (see `modeling_cde.cards.hub`) is enough for any build: a file has thousands of pairs, so a terabyte is a
+  few hundred files.
+- Only the data set is sent: README.md, the views' files, the manifests. Shards and temporary files stay.
+- The same commit deletes files of an older build of the same views.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from ...cards.hub import check_name, commit_files
+from ...whole_files import file_sha256
 from ..schema import CONFIGS, VIEWS, data_folder, parse_config
 from ..splits import SplitManifest
-from .card import CHECKSUMS, PLACEHOLDER
+from .card import PLACEHOLDER
+from .card_header import CHECKSUMS
 
 _HOMES = (*VIEWS, *CONFIGS)  # folders of files; see `data_folder`
 
-#: A file beside README.md that says why the build must not be published; it is never removed by itself.
+#: A file next to README.md that says why the build must not be published; it is never removed automatically.
 FORBIDDEN = "NOT_FOR_PUBLISHING.txt"
 
 
 def forbid_publishing(folder: str | os.PathLike[str], reason: str) -> None:
-    """Note in a build's folder why it must not be published; `push_to_hub` then refuses it with this reason."""
+    """Record in a build's folder why it must not be published; `push_to_hub` then refuses it with this reason."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     Path(folder, FORBIDDEN).write_text(" ".join(reason.split()) + "\n", encoding="utf-8")
 
 
 def allow_publishing(folder: str | os.PathLike[str], reason: str) -> None:
-    """Take back what `forbid_publishing` noted for this reason; a note of another reason stays."""
+    """Undo `forbid_publishing` for this reason; a record of another reason stays."""
     mark = Path(folder, FORBIDDEN)
     if mark.exists() and mark.read_text(encoding="utf-8").split() == reason.split():
         mark.unlink()
@@ -48,8 +47,8 @@ def check_publishable(folder: str | os.PathLike[str]) -> None:
     mark = Path(folder, FORBIDDEN)
     if mark.exists():
         raise PermissionError(
-            f"{folder} is not for publishing: {mark.read_text(encoding='utf-8').strip()} "
-            f"(Delete {mark} if that no longer holds.)"
+            f"{folder} must not be published: {mark.read_text(encoding='utf-8').strip()} "
+            f"(Delete {mark} if that no longer applies.)"
         )
 
 
@@ -61,25 +60,25 @@ def push_to_hub(
     token: str | None = None,
     commit_message: str = "Upload before/after pairs",
 ) -> str:
-    """Publish a build as a data set repository, or bring the repository up to date with it.
+    """Publish a build as a data set repository, or update the repository.
 
     Args:
         folder: Made by `modeling_cde.data.building.build.assemble`.
-        repo_id: `"ORG/NAME"` or `"USER/NAME"`; created where it does not exist.
-        private: Only its owners see the new repository; otherwise it is as the organization's settings have it. A
-            public one that exists is not made private, but refused.
-        token: With the right to write; None for the one of `hf auth login` or of `HF_TOKEN`.
+        repo_id: `"ORG/NAME"` or `"USER/NAME"`; created if it does not exist.
+        private: Only its owners see the new repository; otherwise the organization's settings decide. An existing
+            public repository is refused, not made private.
+        token: With write access; None for the one of `hf auth login` or `HF_TOKEN`.
         commit_message: Of the commit.
 
     Returns:
         The repository's address.
 
     Raises:
-        FileNotFoundError: If the folder holds no finished data set.
-        PermissionError: If the folder says that it is not for publishing, or the Hub refuses the token.
-        ValueError: If the name is none that the Hub takes, files are not those that were built, or the repository has
-            what would be lost.
-        ConnectionError: If the Hub cannot be reached or fails; nothing became visible then.
+        FileNotFoundError: The folder does not contain a finished data set.
+        PermissionError: The folder must not be published, or the Hub refuses the token.
+        ValueError: The Hub does not accept the name, files changed after the build, or files of the repository would
+            be lost.
+        ConnectionError: The Hub cannot be reached or fails; nothing became visible then.
     """
     check_name(repo_id)
     folder = Path(folder)
@@ -98,7 +97,7 @@ def push_to_hub(
 
 
 def publishable_files(folder: Path) -> dict[str, Path]:
-    """What of a folder is published, by its name in the repository, after it was checked.
+    """The files of a folder to publish, checked, by their names in the repository.
 
     Raises:
         FileNotFoundError, PermissionError, ValueError: See `push_to_hub`.
@@ -109,14 +108,16 @@ def publishable_files(folder: Path) -> dict[str, Path]:
     manifests = sorted((folder / "manifests").glob("*.json"))
     readme = folder / "README.md"
     if not manifests or not readme.is_file():
-        raise FileNotFoundError(f"{folder} holds no finished data set (README.md, manifests/); build it there first.")
+        raise FileNotFoundError(
+            f"{folder} does not contain a finished data set (README.md, manifests/); build it there first."
+        )
     configs = [path.stem for path in manifests]
     homes = sorted({data_folder(path.stem, SplitManifest.load(path).joint) for path in manifests})
     unfinished = [home for home in _HOMES if home not in homes and (folder / home).exists()]
     described = [config["config_name"] for config in DatasetCard.load(readme).data.get("configs") or []]
     if unfinished or sorted(described) != configs:
         what = f"the folder {unfinished[0]} has no manifest" if unfinished else "README.md and manifests/ do not agree"
-        raise ValueError(f"{folder} was left half assembled: {what}; run its build again.")
+        raise ValueError(f"{folder} is only partly assembled: {what}; run its build again.")
     files = {"README.md": readme} | {f"manifests/{path.name}": path for path in manifests}
     for home in homes:
         files |= _checked_files(folder / home)
@@ -124,7 +125,7 @@ def publishable_files(folder: Path) -> dict[str, Path]:
 
 
 def _checked_files(view: Path) -> dict[str, Path]:
-    """The files of a view and their checksums, which have to be right."""
+    """The files of a view, after their checksums were verified."""
     sums = view / CHECKSUMS
     if not sums.is_file():
         raise ValueError(f"{sums} is missing, so the files of the view cannot be checked; run the build again.")
@@ -133,32 +134,28 @@ def _checked_files(view: Path) -> dict[str, Path]:
     present = {path.name for path in view.glob("*.parquet")}
     unlike = sorted(wanted.keys() ^ present)
     if unlike:
-        what = "is not there" if unlike[0] in wanted else "is not of the build"
-        raise ValueError(f"{view / unlike[0]} {what}, says {sums}; run the build again.")
+        what = "is missing" if unlike[0] in wanted else "does not belong to the build"
+        raise ValueError(f"{view / unlike[0]} {what}, according to {sums}; run the build again.")
     for name, digest in wanted.items():
-        with (view / name).open("rb") as file:
-            found = hashlib.sha256()
-            while block := file.read(1 << 20):
-                found.update(block)
-        if found.hexdigest() != digest:
-            raise ValueError(f"{view / name} was changed or damaged since it was built; run the build again.")
+        if file_sha256(view / name) != digest:
+            raise ValueError(f"{view / name} was changed or damaged after the build; run the build again.")
     return {f"{view.name}/{name}": view / name for name in [*wanted, CHECKSUMS]}
 
 
 def _stale(theirs: list[str], files: Mapping[str, object], repo_id: str) -> list[str]:
-    """What the repository has of an older build of these views."""
+    """The repository's files of an older build of these views."""
     built = [home for home in _HOMES if f"{home}/{CHECKSUMS}" in files]
     lost = [home for home in _HOMES if _in_folder(theirs, home) and not _replaced(home, built)]
     if lost:
         raise ValueError(
-            f"{repo_id} has the splits {lost[0]}, which this build lacks and which the new card would hide; build it "
+            f"{repo_id} has the splits {lost[0]}, which this build lacks and the new card would hide; build them "
             "into the same folder, or publish to another repository."
         )
     return _in_folder(theirs, *_HOMES, "manifests")
 
 
 def _replaced(home: str, built: list[str]) -> bool:
-    """Whether a build has these splits, or others in their place: both shifts at once for one, or the reverse."""
+    """Whether a build has these splits or replaces them: one shift by both at once, or the reverse."""
     if home in VIEWS:
         return home in built or any(name.startswith(f"{home}_") for name in built)
     return home in built or parse_config(home)[0] in built

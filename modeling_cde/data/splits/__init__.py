@@ -2,16 +2,16 @@
 
 Notable:
 
-- Two shifts. `syst`: the objects of `validation_ood` and `test_ood` are never seen in training. `comp`: their
-  (action, object) combinations are never seen, though the action, the object, and the opposite action on that
-  object all are.
-- Two protocols. `clean` (`clean_split`, `joint_split`), the default: the model is selected on parts that share no
-  pair with the parts that are reported, no scene of `train` stands in any other part, and the order of the rows
-  does not matter. `causal_triplet` (`causal_triplet_split`): the published procedure, for comparison with
-  published numbers.
-- Global random state is neither read nor changed, and the assignment is kept in a manifest that can be saved,
+- Two shifts. `syst`: the objects of `validation_ood` and `test_ood` are never seen in training (`held_out` chooses
+  them). `comp`: their (action, object) combinations are never seen, though the action, the object, and the opposite
+  action on that object all are.
+- Two protocols. `clean` (`clean_split`, `joint_split`), the default: the model is selected on parts that share no pair
+  with the parts that are reported, no scene of `train` is in any other part, and the order of the rows does not
+  matter. `causal_triplet` (`causal_triplet_split`): the published procedure, for comparison with published numbers.
+- Models are selected on the validation parts: `validation` and `validation_ood`, see `manifest.PARTS`.
+- Global random state is neither read nor changed, and the assignment is stored in a manifest that can be saved,
   reloaded and checked against the annotations.
-- Imports nothing local but its own modules, and nothing else but the standard library and NumPy.
+- Imports only the standard library, NumPy and `modeling_cde.whole_files`.
 """
 
 from .annotations import annotations_sha256

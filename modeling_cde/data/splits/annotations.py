@@ -1,4 +1,4 @@
-"""The table that a split is made from: its columns checked, its rows as pairs, its hash."""
+"""The table that a split is made from: checks of its columns, its rows as pairs, its hash."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-#: What every split needs to know of a pair.
+#: The columns that every split needs.
 COLUMNS: tuple[str, ...] = ("pair_id", "action", "object", "scene")
 
 #: Column name -> its values; all columns of equal length, all values non-empty strings.
@@ -16,7 +16,7 @@ Annotations = Mapping[str, Sequence[str]]
 
 
 class Pair(NamedTuple):
-    """One row of the annotations; `group` is what must not stand on both sides of the training part."""
+    """One row of the annotations; pairs of one `group` must not be both in training and outside it."""
 
     pair_id: str
     action: str
@@ -25,10 +25,10 @@ class Pair(NamedTuple):
 
 
 def check_columns(annotations: Annotations, names: Sequence[str]) -> None:
-    """Check that a table has these columns, of equal length, and a name in every cell.
+    """Check that a table has these columns, of equal length, with a name in every cell.
 
     Raises:
-        ValueError: If it has not, or has no rows; the sentence says which column and value.
+        ValueError: It has not, or has no rows; the message names column and value.
     """
     missing = [name for name in names if name not in annotations]
     if missing:
@@ -42,11 +42,11 @@ def check_columns(annotations: Annotations, names: Sequence[str]) -> None:
     for name in names:
         for value in annotations[name]:
             if not isinstance(value, str) or not value:
-                raise ValueError(f"The annotation column {name} holds {value!r}; every value has to be a name.")
+                raise ValueError(f"The annotation column {name} contains {value!r}; every value must be a name.")
 
 
 def read_pairs(annotations: Annotations, group_by: str | None) -> list[Pair]:
-    """The rows in their order, checked; without `group_by` every pair is a group of its own.
+    """The checked rows, in order; without `group_by` every pair is its own group.
 
     Raises:
         ValueError: See `check_columns`; or a pair_id occurs twice.
@@ -67,7 +67,7 @@ def annotations_sha256(annotations: Annotations, group_by: str | None = "scene",
     Args:
         annotations: See `Annotations`.
         group_by: One more column that the split depends on, or None.
-        ordered: Hash the rows in their order, for a protocol that depends on it; else in that of their ids.
+        ordered: Hash the rows in their order, for a protocol that depends on it; otherwise sorted.
     """
     names = [*COLUMNS, *([group_by] if group_by and group_by not in COLUMNS else [])]
     check_columns(annotations, names)
@@ -79,7 +79,7 @@ def annotations_sha256(annotations: Annotations, group_by: str | None = "scene",
 
 
 def count_pairs(parts: Mapping[str, Sequence[Pair]]) -> dict[str, dict[str, Any]]:
-    """Of each part: pairs by action and by object, its groups, and how many of these stand in train, too."""
+    """Of each part: pairs by action and by object, its groups, and how many of these are also in train."""
     groups = {part: {pair.group for pair in pairs} for part, pairs in parts.items()}
     return {
         part: {

@@ -1,10 +1,10 @@
 """The split procedure of the Causal Triplet benchmark, step by step: the same rows and seed give the same parts.
 
-Kept as published, so that results can be compared with published ones, with what is wrong in it (see
-`causal_triplet_split`); for results of your own, `clean_split` is the better choice.
+Kept as published, faults included (see `causal_triplet_split`), so that results can be compared with published ones;
+for your own results, `clean_split` is the better choice.
 
 Source: Liu et al., "Causal Triplet: An Open Challenge for Intervention-centric Causal Representation Learning",
-CLeaR 2023, and its public code (`main.set_loader` and `dataset.split_df`). Written anew from the procedure.
+CLeaR 2023, and its public code (`main.set_loader` and `dataset.split_df`). Reimplemented from the procedure.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from .annotations import Annotations, Pair, annotations_sha256, count_pairs, read_pairs
 from .manifest import PARTS, SHIFTS, SplitManifest
 
-#: The opposites that the original knows; fill and empty are none there.
+#: The opposites in the original, where fill and empty are not opposites.
 ORIGINAL_OPPOSITES: dict[str, str] = {
     "turnon": "turnoff",
     "turnoff": "turnon",
@@ -39,8 +39,8 @@ class CausalTripletOptions:
     """Options of the causal_triplet protocol; the defaults are those of the original for ProcTHOR.
 
     Attributes:
-        train_size: The most pairs of train, >= 1; the original has 1000 for EPIC-KITCHENS.
-        opposites: Actions that undo each other, both ways. Only they can be held out in `comp`.
+        train_size: The most pairs in train, >= 1; the original uses 1000 for EPIC-KITCHENS.
+        opposites: Actions that undo each other, given both ways. Only they can be held out in `comp`.
         left_out: Actions whose rows the original drops before anything else.
     """
 
@@ -71,24 +71,24 @@ def causal_triplet_split(
     those from K//2 - k//2 up to K//2 + k//2, so one less than k where k is odd. `comp`: the combinations by count,
     shuffled; the first int(0.3 P) are candidates, and one after another is held out if its action has an opposite,
     its action and its object occur in what is not held out, and so does its opposite on its object; otherwise it
-    joins that.
+    joins what is not held out.
 
     Known faults, kept: validation_ood and test_ood share pairs wherever |OOD| < 2 num_valid (`overlap` of the
-    manifest lists them); there is no in-distribution validation part; scenes stand on both sides; an action may
+    manifest lists them); there is no in-distribution validation part; scenes are on both sides; an action may
     occur in test_ood and not in train. The two shifts have different train parts.
 
     Args:
-        annotations: Columns pair_id, action, object, scene, in the order of the rows, on which the split depends.
+        annotations: Columns pair_id, action, object, scene, in row order, on which the split depends.
         shift: `"comp"`, or `"syst"` (also by the original's name `"noun"`).
-        seed: 0 to 2**32 - 1, as NumPy has it. The original's default is 2022.
-        options: None stands for `CausalTripletOptions()`.
+        seed: 0 to 2**32 - 1, the range of NumPy. The original's default is 2022.
+        options: None for `CausalTripletOptions()`.
 
     Returns:
         The manifest. Global random state is neither read nor changed.
 
     Raises:
-        ValueError: If a column is missing or ragged, a pair_id occurs twice, the seed is out of range, or the
-            original would come out with no train part, or with nothing held out; the sentence says which.
+        ValueError: A column is missing or ragged, a pair_id occurs twice, the seed is out of range, or the original
+            would produce no train part, or hold out nothing; the message says which.
     """
     shift = "syst" if shift == "noun" else shift
     if shift not in SHIFTS:
@@ -121,7 +121,7 @@ def causal_triplet_split(
     }
     if not parts["train"]:
         raise ValueError(
-            "The causal_triplet protocol leaves train empty: one pair alone is not held out, and test takes it; add "
+            "The causal_triplet protocol leaves train empty: only one pair is not held out, and test takes it; add "
             "pairs."
         )
     unused = {
@@ -157,7 +157,7 @@ def _cap(pairs: list[Pair], drawn: random.Random) -> list[Pair]:
     most = int(len(pairs) / len(by_action) / _CAP_DIVISOR)
     if most < 1:
         raise ValueError(
-            f"The causal_triplet protocol keeps int(N/V/1.5) pairs of each action, which is none for {len(pairs)} "
+            f"The causal_triplet protocol keeps int(N/V/1.5) pairs of each action, which is 0 for {len(pairs)} "
             f"pairs of {len(by_action)} actions; add pairs."
         )
     kept: set[int] = set()
@@ -180,7 +180,7 @@ def _hold_out_objects(pairs: Sequence[Pair]) -> set[_Key]:
     objects = _by_count(pairs, "syst")
     half = max(int(len(objects) * _OBJECT_SHARE), 2) // 2
     middle = len(objects) // 2
-    # A single object gives [-1:1], which is all of it: as in the original, and refused by the caller.
+    # A single object gives [-1:1], which holds it out: as in the original, and refused by the caller.
     return set(objects[middle - half : middle + half])
 
 
@@ -207,7 +207,7 @@ def _one_side_only(pairs: Sequence[Pair], shift: str) -> str:
     objects, combinations = {pair.object for pair in pairs}, {(pair.action, pair.object) for pair in pairs}
     if shift == "syst":
         return (
-            "The causal_triplet protocol holds out at least two objects, and there are no others here than "
+            "The causal_triplet protocol holds out at least two objects, and these pairs only have "
             f"{' and '.join(sorted(objects))}, so nothing is left for train; add objects."
         )
     return (

@@ -1,4 +1,4 @@
-"""Splits whose numbers can be trusted: disjoint, stratified, seeded, by groups; for one shift or both at once."""
+"""The clean protocol: disjoint, stratified, seeded splits by groups, for one shift or both at once."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ class CleanOptions:
 
     Attributes:
         validation: Share of the pairs that are not held out, in (0, 1).
-        test: Likewise.
+        test: The same for test.
         ood: Share of the objects (`syst`), or of the combinations whose opposite exists (`comp`), that
-            is held out, in (0, 1): half for each OOD part, at least one each, and fewer where
-            `min_train_objects` asks for it.
-        min_train_objects: So many objects of each action stay in training (if it has them), >= 1.
-        min_ood_pairs: Objects (`syst`) or combinations (`comp`) with fewer pairs stay in training, unless there
-            are no two others that can be held out, >= 1. An OOD part with fewer pairs takes in more groups.
+            is held out, in (0, 1): half for each OOD part, at least one each, and fewer if
+            `min_train_objects` requires it.
+        min_train_objects: Number of objects of each action that stay in training (if it has them), >= 1.
+        min_ood_pairs: Objects (`syst`) or combinations (`comp`) with fewer pairs stay in training, unless no two
+            others can be held out, >= 1. An OOD part with fewer pairs takes in more groups.
         cap: The most pairs of one action, as a multiple of the mean number of pairs per action, or None.
-        group_by: Column whose values, say houses, kitchens or participants, stand on one side only: train, or what
-            selects the model (validation, validation_ood), or what reports on it (test, test_ood). Held-out
-            pairs in groups of another side are unused. The default is the scene, since the pairs of one scene
-            share room, light and often the very instance; None divides pair by pair.
+        group_by: Column whose values (houses, kitchens, participants) are on one side only: train, or the parts that
+            select the model (validation, validation_ood), or those that report on it (test, test_ood). Held-out
+            pairs in groups of another side are unused. The default is the scene, since the pairs of one scene share
+            room, light and often the same instance; None divides pair by pair.
         share_evaluation_groups: Give held-out pairs to their OOD part in any group outside train: larger OOD parts,
-            which then may share groups with validation, with test and with each other, though never with train.
-        ood_objects: `{"validation_ood": [...], "test_ood": [...]}` to hold out just these (`syst`).
-        opposites: Actions that undo each other, both ways.
+            which may share groups with validation, with test and with each other, but never with train.
+        ood_objects: `{"validation_ood": [...], "test_ood": [...]}` to hold out exactly these (`syst`).
+        opposites: Actions that undo each other, given both ways.
     """
 
     validation: float = 0.1
@@ -59,7 +59,7 @@ class CleanOptions:
             raise ValueError(f"min_ood_pairs is {self.min_ood_pairs}; give 1 or more.")
         if self.min_train_objects < 1:
             raise ValueError(
-                f"min_train_objects is {self.min_train_objects}: actions may leave training; give 1 or more."
+                f"min_train_objects is {self.min_train_objects}: actions could leave training; give 1 or more."
             )
         if self.cap is not None and not 0 < self.cap < float("inf"):
             raise ValueError(f"cap is {self.cap}; give a positive multiple of the mean, or None for no limit.")
@@ -78,29 +78,31 @@ def clean_split(
 ) -> SplitManifest:
     """Divide pairs into train, validation, test, validation_ood and test_ood.
 
-    The steps, each with a random generator of its own made from the seed: (1) sort by pair_id; (2) draw
+    The steps, each with its own random generator made from the seed: (1) sort by pair_id; (2) draw
     at most `cap` pairs of each action; (3) choose what is held out; (4) divide the groups, and with them
     the other pairs, into train, validation and test, stratified by (action, object), so that every
     combination of validation and test occurs in train; groups with many held-out pairs go to validation
     and test first, because the held-out pairs of a training group are lost; (5) give the held-out pairs
-    outside the training groups to the OOD parts. Where groups are large and combinations rare, the pairs of a
-    combination that no training group has are unused.
+    outside the training groups to the OOD parts. If groups are large and combinations rare, pairs of a combination
+    that no training group has are unused.
 
     Args:
         annotations: Columns of equal length: pair_id, action, object, scene, and the `group_by` column.
         shift: `"comp"` or `"syst"`.
-        seed: The split depends on annotations, shift, seed and options only.
-        options: None stands for `CleanOptions()`.
+        seed: The split depends only on annotations, shift, seed and options.
+        options: None for `CleanOptions()`.
 
     Raises:
-        ValueError: If a column is missing or ragged, a pair_id occurs twice, or there is no such split (too
-            few objects, an action that vanishes from training, an empty part); the sentence says which.
+        ValueError: A column is missing or ragged, a pair_id occurs twice, or there is no such split (too few objects,
+            an action that vanishes from training, an empty part); the message says which.
     """
     if shift not in SHIFTS:
         raise ValueError(f"There is no shift {shift!r}; choose one of {', '.join(SHIFTS)}.")
     options = options or CleanOptions()
     if shift == "comp" and options.ood_objects is not None:
-        raise ValueError("ood_objects holds out objects, and the comp split combinations; take syst, or leave it out.")
+        raise ValueError(
+            "ood_objects holds out objects, but the comp split holds out combinations; use syst, or leave it out."
+        )
     return _split(annotations, (shift,), seed, options)[shift]
 
 
@@ -109,9 +111,9 @@ def joint_split(
 ) -> dict[str, SplitManifest]:
     """Both shifts around one training part: `{"comp": ..., "syst": ...}` share train, validation, test.
 
-    Objects are held out first, then combinations among the other objects, so that one model answers for
-    both shifts. The pairs held out for one shift are listed as unused in the manifest of the other.
-    Arguments and errors are those of `clean_split`.
+    Objects are held out first, then combinations of the other objects, so that one model can be tested on both shifts.
+    The pairs held out for one shift are listed as unused in the manifest of the other. Arguments and errors are those
+    of `clean_split`.
     """
     return _split(annotations, ("syst", "comp"), seed, options or CleanOptions())
 
@@ -160,7 +162,7 @@ def _split(
                     ways.append("divide pair by pair (group_by None)")
                 raise ValueError(
                     f"The {shift} split (seed {seed}) leaves {part} empty: {len(rows)} pairs in {groups} groups "
-                    f"(by {options.group_by or 'pair'}) could not be divided so; {', '.join(ways[:-1])} or {ways[-1]}."
+                    f"(by {options.group_by or 'pair'}) could not be divided; {', '.join(ways[:-1])} or {ways[-1]}."
                 )
         manifests[shift] = SplitManifest(
             protocol="clean",
@@ -179,7 +181,7 @@ def _split(
 def _hold_out(
     pairs: Sequence[Pair], shifts: Sequence[str], seed: int, options: CleanOptions
 ) -> tuple[dict[str, dict[str, list[Any]]], dict[str, tuple[str, str]]]:
-    """What each shift holds out for each OOD part, and of each held-out pair the shift and the part."""
+    """What each shift holds out for each OOD part, and the shift and part of each held-out pair."""
     held: dict[str, dict[str, list[Any]]] = {}
     place: dict[str, tuple[str, str]] = {}
     rest = pairs
@@ -205,7 +207,7 @@ def _hold_out(
 
 
 def _plain(options: CleanOptions) -> dict[str, Any]:
-    """The options as JSON gives them back."""
+    """The options as they are after a round trip through JSON."""
     values = asdict(options)
     if options.ood_objects is not None:
         values["ood_objects"] = {part: sorted(names) for part, names in options.ood_objects.items()}
@@ -214,7 +216,7 @@ def _plain(options: CleanOptions) -> dict[str, Any]:
 
 
 def _generator(seed: int, step: str) -> random.Random:
-    """One generator for each step, so that an option of one step leaves the other choices alone."""
+    """A generator per step, so that an option of one step does not change the choices of another."""
     return random.Random(f"{seed}/{step}")  # strings are seeded by SHA-512: the same on every machine
 
 

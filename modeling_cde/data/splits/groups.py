@@ -1,4 +1,4 @@
-"""How the clean protocol gives whole groups (scenes, kitchens) to train, validation or test."""
+"""How the clean protocol assigns whole groups (scenes, kitchens) to train, validation or test."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Mapping, Sequence
 
 from .annotations import Pair
 
-# How much a part's want of pairs counts: in all, of an action, of a combination. A combination that is served
-# must outweigh an action and a total that are not, or early combinations would take the place of late ones.
+# The weight of missing pairs: in total, of an action, of a combination. Serving a combination must outweigh missing an
+# action and the total, or early combinations would take the place of late ones.
 _WEIGHTS = (1, 1, 3)
-_PAIR = sum(_WEIGHTS)  # what one pair counts that is wanted in all three ways
+_PAIR = sum(_WEIGHTS)  # the weight of a pair that is missing in all three ways
 _Stratum = tuple[str, ...]  # (), (action,) or (action, object)
 
 
 class GroupDivision:
     """Groups on three sides: train, validation and test.
 
-    First, groups come in random order, those with the largest share of held-out pairs first (in train these are
-    lost); each goes to the evaluation part whose wanted numbers (of pairs in all, by action, and by combination)
-    it brings nearest, or to train if it brings none nearer or holds the last pair of a combination in train.
+    First, groups come in random order, those with the largest share of held-out pairs first (train would lose these);
+    each goes to the evaluation part whose target numbers (of pairs in total, by action, and by combination) it
+    approaches most, or to train if it approaches none or has the last pair of a combination in train.
 
-    Then, where groups are so large or combinations so rare that this leaves validation or test with less than half
-    of what it wants, or an OOD part with next to nothing, more groups follow, those first that do most good. Now
-    combinations may leave train, and their other pairs are lost, but each action keeps its objects and `needed` stays.
+    Then, if groups are so large or combinations so rare that validation or test has less than half of its target, or
+    an OOD part has almost nothing, more groups follow, the most useful first. Now combinations may leave train, and
+    their other pairs are lost, but each action keeps its objects, and `needed` stays.
 
     Attributes:
         sides: Group -> `"train"`, `"validation"` or `"test"`.
@@ -47,14 +47,14 @@ class GroupDivision:
 
         Args:
             pairs: Sorted by pair_id.
-            held_out: pair_id of each held-out pair -> the shift and the OOD part that it is held out for.
+            held_out: pair_id of each held-out pair -> its shift and OOD part.
             shares: Of the pairs that are not held out, for `"validation"` and `"test"`.
             generator: Draws the order of the groups.
-            keep: So many objects of each action stay in train, if it has them.
+            keep: Number of objects of each action that stay in train, if it has them.
             needed: Combinations that stay in train.
-            enough: An OOD part with fewer pairs takes more groups, if they do more good there than in train.
-            share_evaluation_groups: Whether a held-out pair is of use in any group outside train; else only in
-                those of its own side.
+            enough: An OOD part with fewer pairs takes more groups, if they are more useful there than in train.
+            share_evaluation_groups: Whether a held-out pair can be used in any group outside train, or only in those
+                of its own side.
         """
         self._shares, self._needed, self._share_groups = shares, needed, share_evaluation_groups
         self.sides: dict[str, str] = {}
@@ -67,7 +67,7 @@ class GroupDivision:
                 held[held_out[pair.pair_id]] += 1
             else:
                 strata.update(_levels(pair.action, pair.object))
-        self._left: Counter[_Stratum] = Counter()  # of a stratum: pairs that are in train or could still come there
+        self._left: Counter[_Stratum] = Counter()  # of a stratum: pairs that are in train or still unassigned
         for strata in self._strata.values():
             self._left.update(strata)
         self._total = Counter(self._left)
@@ -88,11 +88,11 @@ class GroupDivision:
         self.sides |= {group: "train" for group in order if group not in self.sides}
 
     def combinations_in_train(self) -> set[_Stratum]:
-        """The (action, object) combinations that stand in train."""
+        """The (action, object) combinations in train."""
         return {stratum for stratum, number in self._left.items() if len(stratum) == 2 and number > 0}
 
     def is_used(self, group: str, part: str) -> bool:
-        """Whether pairs of this group that are held out for an OOD part can stand there."""
+        """Whether pairs of this group that are held out for an OOD part can be used there."""
         side = self.sides.get(group, "train")
         return side != "train" and (self._share_groups or part == f"{side}_ood")
 
@@ -101,7 +101,7 @@ class GroupDivision:
         return held / (held + self._strata[group][()])
 
     def _behind(self, part: str) -> float:
-        """The share of the wanted pairs that a part still lacks."""
+        """The share of its target pairs that a part still lacks."""
         wanted = self._shares[part] * self._total[()]
         return self._wanting[part][()] / wanted if wanted else 0.0
 
@@ -110,20 +110,20 @@ class GroupDivision:
         if self._share_groups:
             own.clear()  # either side serves
         strata = self._strata[group]
-        if not strata:  # held-out pairs only: outside train, where they are of use
+        if not strata:  # held-out pairs only: outside train, where they can be used
             return "validation" if own["validation"] > own["test"] else "test"
         best, side = (0, 0.0, 0.0), "train"
         if any(len(s) == 2 and self._left[s] <= number for s, number in strata.items()):
             return side
         for part, wanted in self._wanting.items():
             gain = self._gain(strata, part)
-            urgency = wanted[()] / self._shares[part]  # among equals, the part that is further behind
+            urgency = wanted[()] / self._shares[part]  # among equals, the part that lacks more
             if gain > 0 and (own[part], gain, urgency) > best:
                 best, side = (own[part], gain, urgency), part
         return side
 
     def _gain(self, strata: Mapping[_Stratum, int], part: str) -> float:
-        """How much nearer these pairs bring a part to what it wants."""
+        """How much closer these pairs bring a part to its target."""
         wanted = self._wanting[part]
         return sum(_WEIGHTS[len(s)] * (abs(wanted[s]) - abs(wanted[s] - number)) for s, number in strata.items())
 
@@ -137,7 +137,7 @@ class GroupDivision:
                 self._objects[stratum[0]] -= 1
 
     def _fill(self, order: Sequence[str], part: str) -> None:
-        """Move groups to a part that has less than half of what it wants, those first that do most good."""
+        """Move groups to a part that has less than half of its target, the most useful first."""
         if self._behind(part) <= 0.5:
             return
         scores = ((self._score(group, part, to_fill=True), place) for place, group in enumerate(order))
@@ -145,7 +145,7 @@ class GroupDivision:
         heapq.heapify(waiting)
         while waiting and self._behind(part) > 0.5:
             _, place = heapq.heappop(waiting)
-            score = self._score(order[place], part, to_fill=True)  # what went before may have made it worth less
+            score = self._score(order[place], part, to_fill=True)  # earlier moves may have lowered it
             if score is None:
                 continue
             if waiting and (-score, place) > waiting[0]:
@@ -154,13 +154,13 @@ class GroupDivision:
                 self._move(order[place], part)
 
     def _fill_ood(self, order: Sequence[str], shift: str, part: str, enough: int) -> None:
-        """Move groups to the side of an OOD part that has next to nothing."""
+        """Move groups to the side of an OOD part that has almost nothing."""
         there = [group for group in order if self._held[group][shift, part]]
         while (found := sum(self._held[g][shift, part] for g in there if self.is_used(g, part))) < enough:
             side = part.removesuffix("_ood")
             scores = {group: score for group in there if (score := self._score(group, side)) is not None}
             best = max(scores, key=lambda group: scores[group], default=None)
-            if best is None or (found and scores[best] <= 0):  # one group is worth its price, a few more pairs may not
+            if best is None or (found and scores[best] <= 0):  # a first group is worth its cost
                 return
             self._move(best, side)
 
@@ -177,7 +177,7 @@ class GroupDivision:
         for stratum in gone:
             for level in _levels(*stratum):
                 kept[level] -= strata[stratum]
-        if to_fill and not 0 < kept[()] < 2 * self._wanting[part][()]:  # brings nothing, or more than was lacking
+        if to_fill and not 0 < kept[()] < 2 * self._wanting[part][()]:  # adds nothing, or more than is missing
             return None
         held = self._held[group].items()
         saved = sum(n for (_, ood), n in held if self._share_groups or ood == f"{part}_ood")

@@ -1,4 +1,4 @@
-"""What the clean protocol keeps from training: objects, or combinations of action and object, for both OOD parts."""
+"""Chooses the held-out objects, or held-out combinations of action and object, of the clean protocol's OOD parts."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .manifest import OOD_PARTS
 def hold_out_objects(
     pairs: Sequence[Pair], share: float, keep: int, enough: int, generator: random.Random
 ) -> dict[str, list[Any]]:
-    """Objects for the two OOD parts, alternately: the next one adds the most actions that its part lacks.
+    """Choose objects for the two OOD parts, alternately: the next one adds the most actions that its part lacks.
 
     Args:
         pairs: Sorted by pair_id.
         share: Of the objects, in (0, 1); at least one object for each part.
-        keep: So many objects of each action stay in training.
-        enough: Objects with fewer pairs stay in training, too, unless there are no two others that can go.
-        generator: Draws the order in which the objects are asked.
+        keep: Number of objects of each action that stay in training.
+        enough: Objects with fewer pairs also stay in training, unless no two others can be held out.
+        generator: Draws the order in which the objects are considered.
 
     Raises:
-        ValueError: If no two objects can go.
+        ValueError: No two objects can be held out.
     """
     remaining = objects_by_action(pairs)  # action -> objects that stay in training
     actions_of: dict[str, set[str]] = defaultdict(set)
@@ -38,7 +38,7 @@ def hold_out_objects(
     covered: dict[str, set[str]] = {part: set() for part in OOD_PARTS}
     for turn in range(wanted):
         part = OOD_PARTS[turn % 2]
-        # An object may go if each of its actions still has `keep` others; one that may not will not later, either.
+        # An object may be held out if each of its actions still has `keep` others; if not now, it may not later either.
         free = [name for name in free if all(len(remaining[action]) > keep for action in actions_of[name])]
         if not free:
             break
@@ -61,14 +61,16 @@ def hold_out_objects(
 
 
 def check_objects(pairs: Sequence[Pair], held: Mapping[str, Sequence[str]]) -> None:
-    """Raise if held-out objects are not there, are held out twice, or take an action out of training."""
+    """Raise if held-out objects do not exist, are held out twice, or take an action out of training."""
     known = {pair.object for pair in pairs}
     names = [name for part in OOD_PARTS for name in held[part]]
     for name in names:
         if name not in known:
-            raise ValueError(f"The object {name!r} is to be held out but has no pair; the objects are {sorted(known)}.")
+            raise ValueError(
+                f"The object {name!r} is to be held out but has no pairs; the objects are {sorted(known)}."
+            )
         if names.count(name) > 1:
-            raise ValueError(f"The object {name!r} is to be held out for two parts; give it to one.")
+            raise ValueError(f"The object {name!r} is held out for two parts; give it to one.")
     for action, objects in sorted(objects_by_action(pairs).items()):
         if objects <= set(names):
             raise ValueError(
@@ -85,20 +87,20 @@ def hold_out_combinations(
     opposites: Mapping[str, str],
     generator: random.Random,
 ) -> dict[str, list[Any]]:
-    """Combinations for the two OOD parts; the opposite action on the same object stays in training.
+    """Choose combinations for the two OOD parts; the opposite action on the same object stays in training.
 
-    Alternately, the next one is of the action of which its part has the fewest; arguments as in
-    `hold_out_objects`, the share being that of the combinations whose opposite is there.
+    The parts take turns; the next combination has the action that its part has fewest of. Arguments as in
+    `hold_out_objects`; the share is that of the combinations whose opposite exists.
 
     Raises:
-        ValueError: If no two combinations can go.
+        ValueError: No two combinations can be held out.
     """
     remaining = objects_by_action(pairs)
     there = Counter((pair.action, pair.object) for pair in pairs)
     groups: dict[tuple[str, str], set[str]] = defaultdict(set)
     for pair in pairs:
         groups[pair.action, pair.object].add(pair.group)
-    # In one and the same group, one of the two opposites could not be tested, or the other not be in train.
+    # Within a single group, one of the two opposites could not be tested, or the other not be in train.
     eligible = sorted(
         (a, o)
         for (a, o), n in there.items()
@@ -114,7 +116,7 @@ def hold_out_combinations(
     for turn in range(wanted):
         part = OOD_PARTS[turn % 2]
         for action, names in list(waiting.items()):
-            # What may not go now may not later, either: training only ever loses combinations here.
+            # What may not be held out now may not later either: training only loses combinations here.
             while names and names[-1][1] not in remaining[opposites[action]]:
                 names.pop()
             if not names or len(remaining[action]) <= keep:
@@ -131,15 +133,15 @@ def hold_out_combinations(
             return hold_out_combinations(pairs, share, keep, 1, opposites, generator)
         raise ValueError(
             f"Too few combinations for a comp split: of {len(there)} (action, object) combinations at least "
-            f"two must be held out whose opposite on the same object (in another group), and {keep} more objects of "
-            "the action, stay in training; add objects with both actions, give the opposites, or lower "
+            f"two must be held out whose opposite on the same object (in another group) and {keep} more objects of "
+            "the action stay in training; add objects with both actions, give the opposites, or lower "
             "min_train_objects."
         )
     return {part: sorted(combinations) for part, combinations in held.items()}
 
 
 def objects_by_action(pairs: Iterable[Pair]) -> dict[str, set[str]]:
-    """The objects that each action was done to."""
+    """The objects of each action."""
     objects: dict[str, set[str]] = defaultdict(set)
     for pair in pairs:
         objects[pair.action].add(pair.object)

@@ -10,9 +10,10 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ...whole_files import write_text_whole
 from .annotations import Annotations, Pair, annotations_sha256, count_pairs, read_pairs
 
-#: Actions that undo each other, both ways.
+#: Actions that undo each other, given both ways.
 OPPOSITES: dict[str, str] = {
     "open": "close",
     "close": "open",
@@ -24,10 +25,10 @@ OPPOSITES: dict[str, str] = {
     "empty": "fill",
 }
 
-#: The parts of every split, in the order in which they are reported.
+#: The parts of every split, in reporting order: validation parts select a model, test parts report on it.
 PARTS: tuple[str, ...] = ("train", "validation", "test", "validation_ood", "test_ood")
 
-#: The parts of what training lacks, in the order in which they are served.
+#: The out-of-distribution parts, in the order in which they receive what is held out.
 OOD_PARTS: tuple[str, ...] = ("test_ood", "validation_ood")
 
 #: `comp`: (action, object) combinations never seen together. `syst`: objects never seen at all.
@@ -39,21 +40,21 @@ PROTOCOLS: tuple[str, ...] = ("clean", "causal_triplet")
 
 @dataclass
 class SplitManifest:
-    """Which pair is in which part, and everything that the assignment came from.
+    """Which pair is in which part, and everything that the assignment depends on.
 
     Attributes:
         protocol: Name of the procedure, see `PROTOCOLS`.
         shift: `"comp"` or `"syst"`.
         seed: Seed of the local random generators.
         options: The other arguments of the procedure.
-        annotations_sha256: Hash of the annotations; in their order only where the protocol depends on it.
+        annotations_sha256: Hash of the annotations; of their order too if the protocol depends on it.
         parts: Pair ids of each of the five parts: `clean` sorts them, `causal_triplet` keeps its own order
             (shuffled train and test, the rows' order elsewhere) and leaves validation empty.
-        held_out: Of `validation_ood` and `test_ood`: the objects (`syst`) or `[action, object]` combinations
-            (`comp`) that may stand there, and stand in none of train, validation and test.
+        held_out: The objects (`syst`) or `[action, object]` combinations (`comp`) of `validation_ood` and `test_ood`,
+            which do not occur in train, validation and test.
         unused: Pair ids that are in no part, by reason.
-        counts: Of each part: pairs by action and by object, groups, and groups that train has too; for the report.
-        overlap: Pair ids that are in both OOD parts; none but in `causal_triplet`.
+        counts: Of each part: pairs by action and by object, groups, and groups that are also in train; for the report.
+        overlap: Pair ids in both OOD parts; empty except in `causal_triplet`.
     """
 
     protocol: str
@@ -73,20 +74,16 @@ class SplitManifest:
         return len(self.options.get("shifts", ())) > 1
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the manifest as JSON; equal manifests give equal bytes. Written aside and renamed."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        """Write the manifest as JSON; equal manifests give equal bytes."""
+        write_text_whole(path, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SplitManifest:
         """Read a manifest that `save` wrote.
 
         Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it is no JSON, lacks a field, or has a field or a value that is none of a manifest.
+            FileNotFoundError: There is no such file.
+            ValueError: It is not JSON, lacks a field, or has a field or a value that a manifest cannot have.
         """
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -94,39 +91,39 @@ class SplitManifest:
             raise FileNotFoundError(f"There is no split manifest {path}; split the data set, or check the name.") from (
                 error
             )
-        except (ValueError, RecursionError) as error:  # also what is no UTF-8
-            raise ValueError(f"{path} is no split manifest: it is not JSON ({error}).") from error
+        except (ValueError, RecursionError) as error:  # also bad UTF-8
+            raise ValueError(f"{path} is not a split manifest: it is not JSON ({error}).") from error
         known = {item.name for item in fields(cls)}
         needed = {item.name for item in fields(cls) if item.default_factory is MISSING}
         if not isinstance(values, dict):
-            raise ValueError(f"{path} is no split manifest: it holds {_shown(values)} and not named fields.")
+            raise ValueError(f"{path} is not a split manifest: it contains {_shown(values)} instead of named fields.")
         if differing := sorted((needed - set(values)) | (set(values) - known)):
             raise ValueError(
-                f"{path} is no split manifest of this version: it differs in the fields {', '.join(differing)}; make "
-                "the split again."
+                f"{path} is not a split manifest of this version: it differs in the fields {', '.join(differing)}; "
+                "make the split again."
             )
         manifest = cls(**values)
         for problem in _problems(manifest):
-            raise ValueError(f"{path} is no split manifest: {problem}; make the split again.")
+            raise ValueError(f"{path} is not a split manifest: {problem}; make the split again.")
         return manifest
 
     def check(self, annotations: Annotations) -> None:
-        """Check that this manifest is a split of these annotations and keeps the laws of its protocol.
+        """Check that this manifest is a split of these annotations and follows the rules of its protocol.
 
         Args:
             annotations: Columns pair_id, action, object, scene (and the column that was grouped by); for the
                 protocol `causal_triplet` in the order of the rows.
 
         Raises:
-            ValueError: If the annotations are not the ones that the split was made from, if parts overlap
-                (`causal_triplet`: other than its OOD parts) or do not cover them, if something held out stands
-                in train, validation or test, or a group on both sides; the sentence says which.
+            ValueError: The split was made from other annotations, parts overlap (`causal_triplet`: other than its OOD
+                parts) or do not cover them, something held out is in train, validation or test, or a group is on both
+                sides; the message says which.
         """
         ordered = self.protocol == "causal_triplet"
         group_by = "scene" if ordered else self.options.get("group_by")
         found = annotations_sha256(annotations, group_by, ordered)
         if found != self.annotations_sha256:
-            other = "other annotations, or from the same in another order" if ordered else "other annotations"
+            other = "other annotations, or from the same ones in another order" if ordered else "other annotations"
             self._refuse(f"was made from {other}: their hash was {self.annotations_sha256[:12]} and is {found[:12]}")
         pairs = {pair.pair_id: pair for pair in read_pairs(annotations, group_by)}
         self._check_cover(set(pairs))
@@ -145,7 +142,7 @@ class SplitManifest:
         assigned = Counter(pair_id for ids in (*self.parts.values(), *self.unused.values()) for pair_id in ids)
         both = set(self.parts["validation_ood"]) & set(self.parts["test_ood"])
         if self.protocol == "causal_triplet" and both == set(self.overlap):
-            assigned.subtract(both)  # this protocol has them in both, and says so
+            assigned.subtract(both)  # this protocol has them in both, and lists them
         if twice := sorted(pair_id for pair_id, number in assigned.items() if number > 1):
             self._refuse(f"has {twice[0]} in two parts")
         if missing := sorted(known ^ set(assigned)):
@@ -169,7 +166,7 @@ class SplitManifest:
                 self._refuse(f"has the {self.options.get('group_by') or 'pair'} {both[0]} in {first} and in {second}")
 
     def report(self) -> str:
-        """Sizes, classes per part, what is held out and what to beware of, as plain text."""
+        """Sizes, classes per part, what is held out, and warnings, as plain text."""
         used = {pair_id for ids in self.parts.values() for pair_id in ids}
         total = len(used) + sum(map(len, self.unused.values()))
         by = "scene" if self.protocol == "causal_triplet" else self.options.get("group_by") or "pair"
@@ -193,13 +190,13 @@ class SplitManifest:
         return "\n".join([*lines, *(["", *self.warnings()] if self.warnings() else [])])
 
     def warnings(self) -> list[str]:
-        """What whoever reports numbers of this split should know, one sentence each."""
+        """What to know before reporting numbers on this split, one sentence each."""
         sentences = []
         if self.overlap:
             sentences.append(
-                f"{len(self.overlap)} of the {len(self.parts['test_ood'])} pairs of test_ood are in validation_ood, "
-                "too, as this protocol has it: a model that is selected on validation_ood is selected on the test; "
-                "the clean protocol keeps them apart."
+                f"{len(self.overlap)} of the {len(self.parts['test_ood'])} pairs of test_ood are also in "
+                "validation_ood, by this protocol: a model that is selected on validation_ood is selected on the "
+                "test; the clean protocol separates them."
             )
         if self.protocol == "causal_triplet":
             sentences.append("There is no in-distribution validation part in this protocol.")
@@ -209,7 +206,7 @@ class SplitManifest:
                 sentences.append(f"{part} has actions that train lacks: {', '.join(missing)}.")
         if shared := {p: n for p in PARTS[1:] if (n := self.counts.get(p, {}).get("groups_in_train", 0))}:
             listed = ", ".join(f"{number} of {part}" for part, number in shared.items())
-            sentences.append(f"Scenes that stand in train, too: {listed}; the clean protocol keeps them apart.")
+            sentences.append(f"Scenes that are also in train: {listed}; the clean protocol separates them.")
         return sentences
 
     def _table(self, kind: str) -> Iterator[str]:
@@ -229,9 +226,9 @@ class SplitManifest:
 
 
 def apart(share_evaluation_groups: bool) -> list[tuple[str, str]]:
-    """The parts of the clean protocol that have no group in common."""
+    """The pairs of parts that share no group in the clean protocol."""
     pairs = [("train", part) for part in PARTS[1:]] + [("validation", "test")]
-    if not share_evaluation_groups:  # what selects a model, and what reports on it
+    if not share_evaluation_groups:  # parts that select a model, and parts that report on it
         pairs += [("validation", "test_ood"), ("validation_ood", "test"), ("validation_ood", "test_ood")]
     return pairs
 
@@ -241,28 +238,28 @@ def _key(item: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _problems(manifest: SplitManifest) -> Iterator[str]:
-    """What is wrong with the fields of a manifest that was read from a file."""
+    """The faults in the fields of a manifest that was read from a file."""
     if manifest.protocol not in PROTOCOLS:
-        yield f"its protocol is {_shown(manifest.protocol)}, and known are {', '.join(PROTOCOLS)}"
+        yield f"its protocol is {_shown(manifest.protocol)}, not one of {', '.join(PROTOCOLS)}"
     if manifest.shift not in SHIFTS:
-        yield f"its shift is {_shown(manifest.shift)}, and known are {', '.join(SHIFTS)}"
+        yield f"its shift is {_shown(manifest.shift)}, not one of {', '.join(SHIFTS)}"
     if not isinstance(manifest.seed, int) or isinstance(manifest.seed, bool):
-        yield f"its seed is {_shown(manifest.seed)} and no whole number"
+        yield f"its seed is {_shown(manifest.seed)}, not a whole number"
     if not isinstance(manifest.annotations_sha256, str):
-        yield f"its annotations_sha256 is {_shown(manifest.annotations_sha256)} and no hash"
+        yield f"its annotations_sha256 is {_shown(manifest.annotations_sha256)}, not a hash"
     ids, items = _list_of(_is_name), _list_of(lambda value: _is_name(value) or _is_combination(value))
     for name, fits in (("parts", ids), ("unused", ids), ("held_out", items), ("counts", _is_count), ("options", None)):
         value = getattr(manifest, name)
         if not isinstance(value, dict):
-            yield f"its {name} are {_shown(value)} and no table"
+            yield f"its {name} are {_shown(value)}, not a table"
         elif fits and (wrong := sorted(key for key, item in value.items() if not fits(item))):
             yield f"its {name} of {wrong[0]!r} are {_shown(value[wrong[0]])}"
         elif name in ("parts", "held_out", "counts") and (wrong := sorted(set(value) - set(PARTS))):
-            yield f"its {name} name {wrong[0]!r}, which is no part of a split"
+            yield f"its {name} name {wrong[0]!r}, which is not a part of a split"
         elif name == "parts" and (lacking := [part for part in PARTS if part not in value]):
             yield f"it lacks the part {lacking[0]}"
     if not ids(manifest.overlap):
-        yield f"its overlap is {_shown(manifest.overlap)} and no list of pair ids"
+        yield f"its overlap is {_shown(manifest.overlap)}, not a list of pair ids"
     if manifest.overlap and manifest.protocol != "causal_triplet":
         yield "its OOD parts overlap, which only the causal_triplet protocol has"
 

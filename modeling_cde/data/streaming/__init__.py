@@ -1,1 +1,1 @@
-"""Training on pairs that are read on the way."""
+"""Training on pairs that are read during the training."""

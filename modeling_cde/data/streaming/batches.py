@@ -1,13 +1,13 @@
-"""Batches of a stream: every process its own share, every pair once an epoch, resumed at any batch.
+"""Batches of a stream: each process has its share, each pair comes once per epoch, and any batch can be resumed at.
 
 The order of an epoch is a function of (seed, epoch) and of the numbers of rows in the files (`stream_order`).
 
-- The row groups of all files are put in a random order, anew in each epoch. Of their rows each process takes an equal
-  part that hangs together, and in a process each worker of its loader.
-- A part is read in blocks of `buffer` pairs, and the pairs of a block are put in a random order. The next block is read
-  while one is trained on. In memory are, for each worker, two blocks of encoded pairs and a row group.
-- Left out in an epoch are the pairs that do not fill a batch of every process: others in each epoch.
-- Batches are not class-aware: that needs the actions of all pairs beforehand.
+- The row groups of all files are shuffled in each epoch. Each process takes an equal contiguous part of their rows, and
+  so does each worker of its loader.
+- A part is read in blocks of `buffer` pairs, and each block is shuffled. The next block is read while one is trained
+  on. Each worker holds two blocks of encoded pairs and a row group in memory.
+- Pairs that do not fill a batch of every process are left out: different ones in each epoch.
+- Batches are not class-aware: that needs the actions of all pairs in advance.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class StreamedBatches(IterableDataset[Any]):
         collate: Makes a batch of a list of items.
         batch_size: Pairs of a batch, in each process.
         seed: Of the order.
-        process: Which one this is, from 0.
-        processes: How many there are.
+        process: Index of this process.
+        processes: Number of processes.
         workers: Of the loader of each process; 0 for none.
 
     Raises:
-        ValueError: If the pairs do not fill one batch of every process.
+        ValueError: The pairs do not fill one batch of every process.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class StreamedBatches(IterableDataset[Any]):
         self.whole = Leg(0, batch_size, processes, max(1, workers))
         if len(self) == 0:
             raise ValueError(
-                f"{len(stream)} training pairs are less than a batch of {batch_size} for each of {processes} "
+                f"{len(stream)} training pairs are fewer than a batch of {batch_size} for each of {processes} "
                 "processes: lower per_device_train_batch_size."
             )
         self._resumed_epoch, self._resumed_batches, self._legs = 0, 0, [self.whole]
-        # Shared memory, so that worker processes that outlive an epoch see the next one begin.
+        # Shared memory, so that worker processes that outlive an epoch see the next one.
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
 
@@ -67,13 +67,13 @@ class StreamedBatches(IterableDataset[Any]):
         return self.order.batches(self.whole.batch_size, self.whole.processes)
 
     def set_epoch(self, epoch: int) -> None:
-        """Fix the order of the next pass, and what is random in the transform."""
+        """Fix the order of the next pass, and the randomness of the transform."""
         self._epoch.fill_(epoch)
         if callable(tell := getattr(self.stream.transform, "set_epoch", None)):
             tell(epoch)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint has to keep beside the number of its step; JSON, the same in every process."""
+        """What a checkpoint must keep besides its step; JSON, the same in every process."""
         order = self.order
         return {
             "fingerprint": self.stream.fingerprint,
@@ -84,23 +84,22 @@ class StreamedBatches(IterableDataset[Any]):
         }
 
     def go_on(self, epoch: int, batches: int, state: Mapping[str, Any] | None) -> None:
-        """Continue within an epoch; to be called before its loader is iterated.
+        """Continue within an epoch; call it before the loader is iterated.
 
-        The first `batches` batches of that epoch are given empty, without reading: Trainer drops them. With the
-        numbers of processes and workers that the checkpoint was written with, the rest is what would have come without
-        a stop. With others it is the same pairs, each once, in another order.
+        The first `batches` batches of that epoch come empty, without reading: Trainer drops them. With the numbers of
+        processes and workers that the checkpoint was written with, the rest is the same as without a stop. With other
+        numbers it is the same pairs, each once, in another order.
 
         Args:
             epoch: From 0.
-            batches: How many of its batches were trained on, in each process.
-            state: What `state` gave when the checkpoint was written; None if it was not.
+            batches: Number of its batches that each process was trained on.
+            state: Of `state` when the checkpoint was written; None if that training was not streamed.
 
         Raises:
-            ValueError: If the data, the seed or the buffer are others, or a step's batches together have another
-                number of pairs.
+            ValueError: The data, the seed, the buffer, or the number of pairs in a step changed.
         """
         if state is None:
-            raise ValueError("The checkpoint is of a training that was not streamed: resume it without --streaming.")
+            raise ValueError("The checkpoint belongs to a training without streaming: resume it without --streaming.")
         own, legs = self.state(), [Leg(**leg) for leg in state["legs"]]
         if state["fingerprint"] != own["fingerprint"]:
             raise ValueError("The files of the training part have changed since the checkpoint was written.")
@@ -135,7 +134,7 @@ class StreamedBatches(IterableDataset[Any]):
             yield self.collate(self.stream.transformed(rows))
 
     def _batches(self, epoch: int, legs: Sequence[Leg], part: int, skipped: int) -> Iterator[list[dict[str, Any]]]:
-        """The batches of one worker, but for some of the first, as rows."""
+        """The batches of one worker as rows, without the first `skipped` ones."""
         order, leg = self.order, legs[-1]
         start, stop = order.share(leg, self.process, part)
         pieces = cut(order.pieces(epoch, legs), start, stop)
@@ -172,11 +171,11 @@ def stream_loader(
         stream: The pairs, with their transform.
         collate: Makes a batch of a list of items.
         device: Where the batches go.
-        args: `CDETrainingArguments`; its `dataloader_*` flags count, and its seeds.
+        args: `CDETrainingArguments`; its `dataloader_*` flags and its seeds are used.
         batch_size: Pairs of a batch, in each process.
 
     Raises:
-        ValueError: If the pairs do not fill one batch of every process, or dataloader_drop_last is false.
+        ValueError: The pairs do not fill one batch of every process, or dataloader_drop_last is false.
     """
     from accelerate.data_loader import prepare_data_loader
 
@@ -199,9 +198,9 @@ def stream_loader(
         prefetch_factor=args.dataloader_prefetch_factor,
         multiprocessing_context=args.dataloader_multiprocessing_context,
         persistent_workers=args.dataloader_persistent_workers,
-        # One of its own, so that to start an epoch takes nothing from the generator of the model's dropout.
+        # Its own, so that starting an epoch does not advance the generator of the model's dropout.
         generator=torch.Generator().manual_seed(args.seed),
     )
-    # One process, as far as Accelerate is to know: the batches are this one's already.
+    # One process as far as Accelerate knows: the batches are this process's already.
     prepared = prepare_data_loader(loader, device, 1, 0, put_on_device=True, dispatch_batches=False)
     return prepared, batches

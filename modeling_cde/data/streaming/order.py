@@ -1,8 +1,8 @@
-"""The order of a stream, as arithmetic: which rows come in which batch of which process, known without reading any.
+"""The order of a stream, by arithmetic: which rows form which batch of which process, known without reading any.
 
-An epoch's order is the row groups of all files, shuffled by (seed, epoch), one after another. Its positions are dealt
-out in equal parts that hang together: to the processes, and in a process to the workers of its loader. Each part is
-shuffled within blocks of `buffer` pairs. Batches of a process come from its workers in turn.
+An epoch's order is the concatenation of the row groups of all files, shuffled by (seed, epoch). Its positions are
+divided into equal contiguous parts: among the processes, and in a process among the workers of its loader. Each part
+is shuffled within blocks of `buffer` pairs. Batches of a process come from its workers in turn.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-#: Rows [first, behind) of a row group: (its number, first, behind).
+#: Rows [first, end) of a row group: (its number, first, end).
 Piece = tuple[int, int, int]
 
 
 class Leg(NamedTuple):
-    """The part of an epoch that is read in one way: all of it, unless a run is resumed with other numbers.
+    """A part of an epoch read with the same numbers: all of it, unless a run is resumed with other numbers.
 
     Attributes:
-        first: Batches of each process that were trained on in this epoch before this leg.
+        first: Batches of each process that this epoch had before this leg.
         batch_size: Pairs of a batch, in each process.
-        processes: How many there are.
-        workers: Parts of each process, one for each worker of its loader; at least 1.
+        processes: Number of processes.
+        workers: Parts of each process, one per worker of its loader; at least 1.
     """
 
     first: int
@@ -35,7 +35,7 @@ class Leg(NamedTuple):
 
 @dataclass(frozen=True)
 class StreamOrder:
-    """See the module's docstring.
+    """The order of all epochs; see the module's docstring.
 
     Attributes:
         rows: Of each row group, in the order of the files.
@@ -48,7 +48,7 @@ class StreamOrder:
     buffer: int
 
     def batches(self, batch_size: int, processes: int) -> int:
-        """Batches of each process in an epoch. What does not fill one more in every process is left out."""
+        """Batches of each process in an epoch. Pairs that do not fill one more in every process are left out."""
         return sum(self.rows) // (batch_size * processes)
 
     def block(self, leg: Leg) -> int:
@@ -63,11 +63,11 @@ class StreamOrder:
         return start, start + len(range(worker, batches, leg.workers)) * leg.batch_size
 
     def shuffled(self, epoch: int, leg: Leg, start: int, number: int) -> list[int]:
-        """The order of the block of `number` pairs that begins at a position of a leg: numbers from 0."""
+        """The order of the block of `number` pairs that starts at a position of a leg: numbers from 0."""
         return random.Random(f"{self.seed}/{epoch}/{leg.first}/{start}").sample(range(number), number)
 
     def pieces(self, epoch: int, legs: Sequence[Leg]) -> list[Piece]:
-        """The rows of the last of an epoch's legs, in order of their positions in it."""
+        """The rows of the last leg of an epoch, in the order of their positions in it."""
         order = list(range(len(self.rows)))
         random.Random(f"{self.seed}/{epoch}").shuffle(order)
         pieces: list[Piece] = [(number, 0, self.rows[number]) for number in order]
@@ -76,26 +76,26 @@ class StreamOrder:
         return pieces
 
     def _left(self, epoch: int, leg: Leg, batches: int) -> Iterator[tuple[int, int]]:
-        """The positions of a leg that have not come when so many batches of each process have."""
+        """The positions of a leg that are left after this number of batches of each process."""
         block = self.block(leg)
         for process in range(leg.processes):
             for worker in range(leg.workers):
                 start, stop = self.share(leg, process, worker)
                 done = len(range(worker, batches - leg.first, leg.workers)) * leg.batch_size
                 begun = start + done // block * block
-                behind = min(begun + block, stop)
-                for number in sorted(self.shuffled(epoch, leg, begun, behind - begun)[done % block :]):
+                end = min(begun + block, stop)
+                for number in sorted(self.shuffled(epoch, leg, begun, end - begun)[done % block :]):
                     yield begun + number, begun + number + 1
-                yield behind, stop
+                yield end, stop
 
 
 def cut(pieces: Sequence[Piece], start: int, stop: int) -> list[Piece]:
-    """What lies between two positions of pieces that follow each other."""
+    """The part of consecutive pieces between two positions."""
     found: list[Piece] = []
     at = 0
-    for number, first, behind in pieces:
-        low, high = max(start - at, 0), min(stop - at, behind - first)
+    for number, first, end in pieces:
+        low, high = max(start - at, 0), min(stop - at, end - first)
         if low < high:
             found.append((number, first + low, first + high))
-        at += behind - first
+        at += end - first
     return found

@@ -1,8 +1,8 @@
-"""The pairs of one split, read on the way: what is in which file, and how it is read (`stream_batches` has the order).
+"""The pairs of one split as a stream: what is in which file, and how it is read (`order` decides the order).
 
-`datasets` streams, too. But what its shuffle buffer holds is lost when a run stops, and processes with unequal shares
-wait for each other for ever. Here the footers of the files tell the numbers of rows, from which every process knows all
-shares, they are equal, and any batch is found again without reading what came before it.
+`datasets` streams too, but loses the content of its shuffle buffer when a run stops, and lets processes with unequal
+shares wait for each other forever. Here the numbers of rows in the footers give every process equal shares, and any
+batch is found again without reading the earlier ones.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from .parquet_rows import ParquetRows
 
 
 class PairStream:
-    """The pairs of one split, as they lie in their files; nothing is read but what `StreamedBatches` asks for.
+    """The pairs of one split in their files; only what `StreamedBatches` needs is read.
 
     Args:
         rows: The files.
         features: Of their columns.
-        transform: As for `transform_pairs`; None gives the columns.
-        buffer: Pairs of a block, at least one; it is rounded up to whole batches.
+        transform: As in `transform_pairs`; None returns the columns.
+        buffer: Pairs of a block, at least one; rounded up to whole batches.
 
     Attributes:
         features: See Args.
 
     Raises:
-        ValueError: If buffer is below 1, or there is no pair.
+        ValueError: buffer is below 1, or there are no pairs.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class PairStream:
         buffer: int = 512,
     ) -> None:
         if buffer < 1:
-            raise ValueError(f"stream_buffer={buffer} must be at least 1: so many pairs are put in a random order.")
+            raise ValueError(f"stream_buffer={buffer} must be at least 1: it is the number of pairs that are shuffled.")
         if not any(group.rows for group in rows.groups):
-            raise ValueError("The files of the training part hold no pair; build the data set with more pairs.")
+            raise ValueError("The files of the training part contain no pairs; build the data set with more pairs.")
         self.rows, self.features, self.transform, self.buffer = rows, features, transform, buffer
 
     def __len__(self) -> int:
@@ -60,10 +60,12 @@ class PairStream:
         """A column of all pairs, in the order of the files; for a small one, such as `pair_id`.
 
         Raises:
-            TypeError: If it is asked for a pair by its number, as where a stream is given to be evaluated.
+            TypeError: The key is the number of a pair, as if a stream was to be evaluated.
         """
         if not isinstance(column, str):
-            raise TypeError("A stream has no pair by number: train on it, and load what is evaluated by load_pairs.")
+            raise TypeError(
+                "A stream gives no pair by number: use it for training, and load evaluation data by load_pairs."
+            )
         tables = [self.rows.read(group, [column]) for group in self.rows.groups]
         return list(pa.concat_tables(tables).column(column).to_pylist())
 
@@ -72,10 +74,10 @@ class PairStream:
         return PairStream(self.rows, self.features, transform, self.buffer)
 
     def sample(self, number: int) -> datasets.Dataset:
-        """About as many pairs, in memory, out of row groups that lie evenly in the files.
+        """Load about this number of pairs into memory, from evenly spaced row groups.
 
         Args:
-            number: At most so many pairs; row groups are read as a whole.
+            number: The most pairs; row groups are read as a whole.
         """
         groups = [group for group in self.rows.groups if group.rows]
         largest = max(group.rows for group in groups)
@@ -86,13 +88,13 @@ class PairStream:
 
     @property
     def fingerprint(self) -> str:
-        """Of the files' names and of rows and bytes of all row groups; where they lie does not count."""
+        """Identifies the files' names and the rows and bytes of all row groups; folders do not count."""
         groups = [(Path(group.path).name, *group[1:]) for group in self.rows.groups]
         return hashlib.sha256(repr(groups).encode()).hexdigest()[:16]
 
     @property
     def columns(self) -> list[str]:
-        """What has to be read: all columns, but for those that the transform has no use for."""
+        """The columns to read: all but those that the transform does not use."""
         extras = getattr(self.transform, "extras", None)
         if extras is None:
             return list(self.features)
@@ -102,26 +104,26 @@ class PairStream:
         return [name for name in self.features if name in wanted]
 
     def read(self, pieces: Sequence[Piece], closing: threading.Event | None = None) -> list[dict[str, Any]]:
-        """The rows of some pieces as they are stored.
+        """Read the rows of some pieces as they are stored.
 
         Raises:
-            ValueError: If an action is missing or out of range; see also `ParquetRows.read`.
+            ValueError: An action is missing or out of range; see also `ParquetRows.read`.
         """
         rows: list[dict[str, Any]] = []
         known = range(len(self.features["action"].names))
-        for number, first, behind in pieces:
+        for number, first, end in pieces:
             group = self.rows.groups[number]
             table = self.rows.read(group, self.columns, closing)
-            rows += table.slice(first, behind - first).to_pylist()
-            if wrong := [row for row in rows[first - behind :] if row["action"] not in known]:
+            rows += table.slice(first, end - first).to_pylist()
+            if wrong := [row for row in rows[first - end :] if row["action"] not in known]:
                 raise ValueError(
-                    f"{group.path}: the action of pair {wrong[0]['pair_id']} is {wrong[0]['action']}; it has to be one "
+                    f"{group.path}: the action of pair {wrong[0]['pair_id']} is {wrong[0]['action']}; it must be one "
                     f"of the {len(known)} classes, 0 to {len(known) - 1}."
                 )
         return rows
 
     def transformed(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Some rows with the transform."""
+        """Apply the transform to some rows."""
         if self.transform is None:
             return list(rows)
         result = self.transform({name: [row[name] for row in rows] for name in rows[0]})
@@ -137,7 +139,7 @@ def stream_pairs(
     revision: str | None = None,
     token: str | None = None,
 ) -> PairStream:
-    """The pairs of one split of a folder or of a repository, as a stream.
+    """Open one split of a folder or of a repository as a stream.
 
     Args:
         source, config, revision, token: See `modeling_cde.data.loading.load_pairs`.
@@ -145,10 +147,10 @@ def stream_pairs(
         buffer: See `PairStream`.
 
     Raises:
-        FileNotFoundError: If the source is no folder with data and no repository.
-        ValueError: If the configuration or the split does not exist, is not of Parquet files or has a damaged one, or
-            the columns are wrong, or the files disagree about the class names.
-        StreamError: If a file cannot be reached.
+        FileNotFoundError: The source is neither a folder with data nor a repository.
+        ValueError: The configuration or the split does not exist, a file is damaged or not Parquet, the columns are
+            wrong, or the files disagree about the class names.
+        StreamError: A file cannot be reached.
     """
     data_files = find_files(source, config, revision=revision, token=token)
     if split not in data_files:
@@ -156,7 +158,7 @@ def stream_pairs(
     paths = data_files[split]
     if other := [path for path in paths if not path.endswith(".parquet")]:
         raise ValueError(
-            f"{source}: {other[0]} is no Parquet file, and only those can be streamed; leave out --streaming."
+            f"{source}: {other[0]} is not a Parquet file, and only those can be streamed; leave out --streaming."
         )
     rows = ParquetRows(paths, token)
     check_class_names(str(source), zip(paths, rows.schemas, strict=True))

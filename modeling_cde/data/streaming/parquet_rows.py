@@ -1,4 +1,4 @@
-"""Row groups of Parquet files, here or on the Hub: how many rows they have, and their rows, read with patience."""
+"""Reads row groups of Parquet files, local or on the Hub, and retries if the network fails."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import pyarrow.parquet as parquet
 
 Result = TypeVar("Result")
 
-#: Seconds between the attempts to read what is not on this machine: at least five minutes in all. In each of them the
-#: client of the Hub tries some times by itself.
+#: Seconds between the attempts to read a remote file: at least five minutes in all. In each attempt the client of the
+#: Hub retries by itself.
 WAITS: tuple[float, ...] = (1, 2, 5, 10, 20, 40, 60, 60, 60, 60)
 
-# Footers are small, and what their reading takes is the way to the Hub.
+# Footers are small, so reading them mostly waits for the Hub.
 _FOOTERS_AT_ONCE = 16
 
 
 class StreamError(ConnectionError):
-    """A file could not be read while it was streamed; the message says which, and what to do."""
+    """A file could not be read during streaming; the message names it."""
 
 
 class RowGroup(NamedTuple):
-    """A part of a Parquet file that is read as a whole: the file, its place in it from 0, its rows, and its bytes."""
+    """A part of a Parquet file that is read as a whole: the file, its index, and its numbers of rows and bytes."""
 
     path: str
     place: int
@@ -35,10 +35,10 @@ class RowGroup(NamedTuple):
 
 
 class ParquetRows:
-    """The rows of some Parquet files, by row group.
+    """The rows of Parquet files, by row group.
 
     Args:
-        paths: Files of this machine, or addresses that fsspec knows, such as `hf://datasets/org/name@commit/x.parquet`.
+        paths: Local files, or addresses that fsspec knows, such as `hf://datasets/org/name@commit/x.parquet`.
         token: For addresses of private repositories of the Hub.
 
     Attributes:
@@ -46,8 +46,8 @@ class ParquetRows:
         schemas: The Arrow schema of each file, in order.
 
     Raises:
-        ValueError: If a file is damaged or no Parquet file.
-        StreamError: If one cannot be reached.
+        ValueError: A file is damaged or not Parquet.
+        StreamError: A file cannot be reached.
     """
 
     def __init__(self, paths: Sequence[str], token: str | None = None) -> None:
@@ -64,18 +64,18 @@ class ParquetRows:
         self._last: tuple[Any, pa.Table | None] = (None, None)
 
     def read(self, group: RowGroup, columns: Sequence[str], closing: threading.Event | None = None) -> pa.Table:
-        """The rows of one group. What breaks off is read again, and nothing is lost or comes twice.
+        """Read one row group; a read that fails is repeated, so nothing is lost or duplicated.
 
-        The last group is kept in memory: the next block of a stream often goes on in it.
+        The last group is kept in memory: the next block of a stream often continues in it.
 
         Args:
             group: One of `groups`.
             columns: Their names.
-            closing: Once it is set, no further attempt is made.
+            closing: Set it to stop further attempts.
 
         Raises:
-            ValueError: If the file is damaged.
-            StreamError: If it cannot be read, also after several attempts if it is not on this machine.
+            ValueError: The file is damaged.
+            StreamError: It cannot be read; a remote file, after several attempts.
         """
 
         def attempt() -> pa.Table:
@@ -84,11 +84,11 @@ class ParquetRows:
             try:
                 return self._file[1].read_row_group(group.place, columns=list(columns))
             except BaseException:
-                self._file = ("", None)  # the next attempt opens it anew
+                self._file = ("", None)  # the next attempt opens it again
                 raise
 
         if self._last[0] != (group, tuple(columns)):
-            self._last = (None, None)  # before the next one is in memory
+            self._last = (None, None)  # free it before the next one is read
             self._last = ((group, tuple(columns)), _patiently(group.path, attempt, closing))
         return self._last[1]
 
@@ -99,11 +99,11 @@ class ParquetRows:
 
         options = {"token": self.token} if path.startswith("hf://") and self.token else {}
         system, name = fsspec.core.url_to_fs(path, **options)
-        # Arrow asks for whole column chunks: a cache between would read more than is wanted.
+        # Arrow reads whole column chunks: a cache in between would read more.
         return parquet.ParquetFile(system.open(name, cache_type="none"), pre_buffer=True)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_file": ("", None), "_last": (None, None)}  # an open file stays in its process
+        return self.__dict__ | {"_file": ("", None), "_last": (None, None)}  # open files stay in their process
 
 
 def _is_remote(path: str) -> bool:
@@ -111,7 +111,7 @@ def _is_remote(path: str) -> bool:
 
 
 def _patiently(path: str, read: Callable[[], Result], closing: threading.Event | None = None) -> Result:
-    """What `read` gives, after several attempts where the file is not on this machine."""
+    """The result of `read`, after several attempts if the file is remote."""
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     began, attempts = time.monotonic(), 0
@@ -123,7 +123,7 @@ def _patiently(path: str, read: Callable[[], Result], closing: threading.Event |
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             if isinstance(error, pa.ArrowException) and not isinstance(error, OSError) and not _is_remote(path):
                 raise ValueError(
-                    f"{path} is damaged or no Parquet file ({reason}); build or download the data set again."
+                    f"{path} is damaged or not a Parquet file ({reason}); build or download the data set again."
                 ) from error
             if not _is_remote(path) or _is_lasting(error) or attempts > len(WAITS):
                 minutes = (time.monotonic() - began) / 60
@@ -136,7 +136,7 @@ def _patiently(path: str, read: Callable[[], Result], closing: threading.Event |
 
 
 def _is_lasting(error: BaseException) -> bool:
-    """Whether another attempt would fail as well: the file is not there, or may not be read."""
+    """Whether another attempt would fail too: the file does not exist, or access is denied."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     return isinstance(error, (FileNotFoundError, PermissionError)) or (
         status is not None and 400 <= status < 500 and status not in (408, 429)

@@ -7,7 +7,6 @@ A checkpoint is written under its temporary name, flushed to disk, described by 
 is removed is renamed first, too. So every checkpoint-N was once complete, and the manifest tells whether it still is.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ...whole_files import TEMPORARY, to_disk
+from ...whole_files import TEMPORARY, file_sha256, to_disk
 
 MANIFEST, STATE = "manifest.json", "trainer_state.json"
 REPLACED = "replaced-"  # a checkpoint whose step is being written once more
@@ -45,7 +44,7 @@ def complete(folder: Path, **about: Any) -> None:
     for file in files:
         to_disk(file)
     with ThreadPoolExecutor() as readers:
-        sums = readers.map(_sha256, files)
+        sums = readers.map(file_sha256, files)
     listed = {
         file.relative_to(written).as_posix(): {"bytes": file.stat().st_size, "sha256": digest}
         for file, digest in zip(files, sums, strict=True)
@@ -91,7 +90,7 @@ def find_damage(folder: Path) -> str | None:
         return "it has the model but not the state of the training (save_only_model)"
     try:
         with ThreadPoolExecutor() as readers:
-            sums = list(readers.map(_sha256, listed))
+            sums = list(readers.map(file_sha256, listed))
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
     for (file, (_, wanted)), found in zip(listed.items(), sums, strict=True):
@@ -211,11 +210,3 @@ def tidy(run: Path) -> list[Path]:
     for path in found:
         shutil.rmtree(path, ignore_errors=True)
     return found
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

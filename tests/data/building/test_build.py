@@ -152,19 +152,19 @@ def test_the_card_stays_where_no_other_is_given(tmp_path):
     assemble(tmp_path, "single", card=DatasetCard("Others"), progress=False)
     assert "# Others" in (tmp_path / "README.md").read_text()
     (tmp_path / "shards" / "card.json").write_text('{"titel": "x"}')
-    with pytest.raises(ValueError, match="card.json is no stored card"):
+    with pytest.raises(ValueError, match="card.json is not a stored card"):
         assemble(tmp_path, "single", progress=False)
 
 
 def test_what_is_not_ours_is_not_removed(tmp_path):
     write_shards(tmp_path)
     (tmp_path / "single" / "proc_00001").mkdir(parents=True)
-    with pytest.raises(ValueError, match="single holds something else than splits of pairs"):
+    with pytest.raises(ValueError, match="single contains something other than splits of pairs"):
         assemble(tmp_path, "single", progress=False)
     assemble(tmp_path, "single", shift="syst", progress=False)
     assert (tmp_path / "single" / "proc_00001").is_dir() and (tmp_path / "single_syst").is_dir()
     (tmp_path / "manifests" / "notes.json").write_text("{}")
-    with pytest.raises(ValueError, match="notes.json is no manifest"):
+    with pytest.raises(ValueError, match="notes.json is not the manifest"):
         assemble(tmp_path, "single", shift="syst", progress=False)
 
 
@@ -176,7 +176,7 @@ def test_files_that_do_not_fit_their_manifest_are_named(tmp_path):
     content = file.read_bytes()
     for rows_of, sentence in (
         (lambda table: table.slice(1), "test in .*single_syst lack the pair pair"),
-        (lambda table: pa.concat_tables([table, table.slice(0, 1)]), "test .* have a pair twice"),
+        (lambda table: pa.concat_tables([table, table.slice(0, 1)]), "test .* contain a pair twice"),
     ):
         parquet.write_table(rows_of(parquet.read_table(file)), file)
         with pytest.raises(ValueError, match=sentence):
@@ -187,7 +187,7 @@ def test_files_that_do_not_fit_their_manifest_are_named(tmp_path):
         check_files(tmp_path, "single_syst", manifest)
     moved = manifest.parts["test"].pop(0)
     file.write_bytes(content)
-    with pytest.raises(ValueError, match=f"have, against the manifest, the pair {moved}"):
+    with pytest.raises(ValueError, match=f"have, unlike the manifest, the pair {moved}"):
         check_files(tmp_path, "single_syst", manifest)
 
 
@@ -196,7 +196,7 @@ def test_a_changed_picture_is_found_in_the_files_and_in_the_shards(tmp_path):
     manifest = assemble(tmp_path, "single", shift="syst", progress=False)["syst"]
     home, shard = tmp_path / "single_syst", tmp_path / "shards" / "single" / "unit-00002.parquet"
     damage(home / "train-00000-of-00001.parquet")
-    with pytest.raises(ValueError, match="train-00000-of-00001.parquet was changed since it was written"):
+    with pytest.raises(ValueError, match="train-00000-of-00001.parquet was changed after it was written"):
         check_files(tmp_path, "single_syst", manifest)
     assemble(tmp_path, "single", shift="syst", progress=False)
     check_files(tmp_path, "single_syst", manifest)
@@ -206,7 +206,7 @@ def test_a_changed_picture_is_found_in_the_files_and_in_the_shards(tmp_path):
     assemble(tmp_path, "single", shift="syst", progress=False)
     before = contents(tmp_path)
     damage(shard)
-    with pytest.raises(ValueError, match="unit-00002.parquet is no readable shard .* delete it and run the source"):
+    with pytest.raises(ValueError, match="unit-00002.parquet is not a readable shard .* delete it and run the source"):
         assemble(tmp_path, "single", seed=1, shift="syst", progress=False)
     assert before.items() <= contents(tmp_path).items()
 
@@ -272,7 +272,7 @@ def test_an_assembly_killed_at_the_end_has_no_manifests_and_is_run_again(tmp_pat
 
 
 def test_errors_name_the_shard(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no .*shards"):
+    with pytest.raises(FileNotFoundError, match="contains no .*shards"):
         assemble(tmp_path, "single", progress=False)
     write_shards(tmp_path, units=2)
     with pytest.raises(ValueError, match="no view 'both'"):
@@ -281,7 +281,7 @@ def test_errors_name_the_shard(tmp_path):
         assemble(tmp_path, "single", shift="noun", progress=False)
     with pytest.raises(ValueError, match="no protocol 'noun'; choose clean or causal_triplet"):
         assemble(tmp_path, "single", protocol="noun", progress=False)
-    with pytest.raises(ValueError, match="has no joint split: .* name the shift comp or syst"):
+    with pytest.raises(ValueError, match="has no joint split: .* choose the shift comp or syst"):
         assemble(tmp_path, "single", protocol="causal_triplet", progress=False)
     with pytest.raises(ValueError, match="options are CausalTripletOptions; the clean protocol takes CleanOptions"):
         assemble(tmp_path, "single", options=CausalTripletOptions(), progress=False)
@@ -295,7 +295,7 @@ def test_errors_name_the_shard(tmp_path):
     with pytest.raises(ValueError, match="'pair00010' occurs twice"):
         assemble(tmp_path, "single", progress=False)
     shard.write_bytes(b"no parquet")
-    with pytest.raises(ValueError, match="unit-00002.parquet is no readable shard"):
+    with pytest.raises(ValueError, match="unit-00002.parquet is not a readable shard"):
         assemble(tmp_path, "single", progress=False)
     parquet.write_table(pa.table({"before": [1]}), tmp_path / "shards" / "multi.parquet")
     (tmp_path / "shards" / "multi").mkdir()

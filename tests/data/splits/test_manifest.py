@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_cde.data.splits import CleanOptions, SplitManifest, causal_triplet_split, clean_split, joint_split
-from tests.data.test_splits import make_table
+from tests.data.splits.test_clean import make_table
 
 TABLE = make_table(0)
 
@@ -50,16 +50,16 @@ def test_a_manifest_of_before_there_was_overlap_is_read(tmp_path):
 
 
 BROKEN = {
-    "no list of fields": (["train"], "holds \\['train'\\] and not named fields"),
+    "no list of fields": (["train"], "contains \\['train'\\] instead of named fields"),
     "protocol": ({"protocol": "verb"}, "its protocol is 'verb'"),
     "protocol of another type": ({"protocol": ["clean"]}, "its protocol is \\['clean'\\]"),
     "shift": ({"shift": "noun"}, "its shift is 'noun'"),
-    "seed": ({"seed": "0"}, "its seed is '0' and no whole number"),
+    "seed": ({"seed": "0"}, "its seed is '0', not a whole number"),
     "true seed": ({"seed": True}, "its seed is True"),
     "hash": ({"annotations_sha256": None}, "annotations_sha256 is None"),
-    "options": ({"options": []}, "its options are \\[\\] and no table"),
-    "parts": ({"parts": ["p1"]}, "its parts are \\['p1'\\] and no table"),
-    "unknown part": ({"parts": {"dev": []}}, "its parts name 'dev', which is no part"),
+    "options": ({"options": []}, "its options are \\[\\], not a table"),
+    "parts": ({"parts": ["p1"]}, "its parts are \\['p1'\\], not a table"),
+    "unknown part": ({"parts": {"dev": []}}, "its parts name 'dev', which is not a part"),
     "missing part": ({"parts": {"train": ["p1"]}}, "it lacks the part validation"),
     "ids": ({"parts": {"train": [1]}}, "its parts of 'train' are \\[1\\]"),
     "no ids": ({"parts": {"train": "p1"}}, "its parts of 'train' are 'p1'"),
@@ -165,8 +165,8 @@ def test_the_report_of_the_published_protocol_says_what_to_beware_of():
     manifest = causal_triplet_split(TABLE, "comp", 0)
     text = manifest.report()
     number, total = len(manifest.overlap), len(manifest.parts["test_ood"])
-    assert f"{number} of the {total} pairs of test_ood are in validation_ood, too" in text
-    assert "the clean protocol keeps them apart" in text
+    assert f"{number} of the {total} pairs of test_ood are also in validation_ood" in text
+    assert "the clean protocol separates them" in text
     assert "no in-distribution validation part" in text
-    assert "Scenes that stand in train, too" in text
+    assert "Scenes that are also in train" in text
     assert text.count("held out for") == 1  # the same for both OOD parts: said once

@@ -114,8 +114,7 @@ def test_what_a_reader_asks_for_wrongly_is_said(built, hub, publisher, reader):
         in reader.run(load.format('"org/asked", "multi_syst"'))["message"]
     )
     assert (
-        "neither a folder here nor a data set repository"
-        in reader.run(load.format('"org/none", "single_syst"'))["message"]
+        "neither a folder nor a data set repository" in reader.run(load.format('"org/none", "single_syst"'))["message"]
     )
     # A repository whose card and files are of different builds
     repository = stored(hub, "org/asked")
@@ -123,7 +122,7 @@ def test_what_a_reader_asks_for_wrongly_is_said(built, hub, publisher, reader):
     files["single/train-00000-of-00001.parquet"] = files["single/test-00000-of-00001.parquet"]
     repository.commit(files, "mixed")
     answer = reader.run(load.format('"org/asked", "single_syst"'))
-    assert answer["error"] == "ValueError" and "other numbers of pairs than its card says" in answer["message"]
+    assert answer["error"] == "ValueError" and "its numbers of pairs differ from its card" in answer["message"]
 
 
 def test_a_failed_commit_leaves_nothing_and_the_second_try_sends_no_file_twice(built, hub, publisher, reader):
@@ -253,18 +252,18 @@ def damage(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "kind", "sentence"),
     [
-        (lambda f: shutil.rmtree(f / "manifests"), FileNotFoundError, "holds no finished data set"),
-        (lambda f: (f / "README.md").unlink(), FileNotFoundError, "holds no finished data set"),
-        (lambda f: (f / "multi").mkdir(), ValueError, "half assembled: the folder multi has no manifest"),
+        (lambda f: shutil.rmtree(f / "manifests"), FileNotFoundError, "does not contain a finished data set"),
+        (lambda f: (f / "README.md").unlink(), FileNotFoundError, "does not contain a finished data set"),
+        (lambda f: (f / "multi").mkdir(), ValueError, "only partly assembled: the folder multi has no manifest"),
         (lambda f: (f / "manifests/single_comp.json").unlink(), ValueError, "README.md and manifests/ do not agree"),
         (lambda f: (f / "single/SHA256SUMS").unlink(), ValueError, "SHA256SUMS is missing"),
         (lambda f: damage(f / "single/test-00000-of-00001.parquet"), ValueError, "test-00000.* changed or damaged"),
-        (lambda f: (f / "single/test-00000-of-00001.parquet").unlink(), ValueError, "test-00000.* is not there"),
-        (lambda f: (f / "single/more.parquet").touch(), ValueError, "more.parquet is not of the build"),
+        (lambda f: (f / "single/test-00000-of-00001.parquet").unlink(), ValueError, "test-00000.* is missing"),
+        (lambda f: (f / "single/more.parquet").touch(), ValueError, "more.parquet does not belong to the build"),
         (
             lambda f: forbid_publishing(f, "Its frames\nare not ours."),
             PermissionError,
-            "not for publishing: Its frames are",
+            "must not be published: Its frames are",
         ),
     ],
 )
@@ -282,7 +281,7 @@ def test_a_name_that_the_hub_does_not_take_is_refused(built, name):
 
 
 def test_the_command_answers_with_a_sentence(tmp_path):
-    with pytest.raises(SystemExit, match=r"^publish: .*nowhere holds no finished data set"):
+    with pytest.raises(SystemExit, match=r"^publish: .*nowhere does not contain a finished data set"):
         publish.main(["--data", str(tmp_path / "nowhere"), "--repo", "org/pairs"])
 
 

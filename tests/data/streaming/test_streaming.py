@@ -295,7 +295,7 @@ def test_a_streamed_training_is_not_taken_for_a_loaded_one(tmp_path, whole):
             {"legs": [{"first": 0, "batch_size": 4, "processes": 2, "workers": 1}]},
             "per_device_train_batch_size times the number of processes = 8; resume with that, not 4",
         ),
-        (None, "of a training that was not streamed: resume it without --streaming"),
+        (None, "to a training without streaming: resume it without --streaming"),
     ],
 )
 def test_another_stream_is_not_taken_for_the_same(paths, change, message):
@@ -313,21 +313,21 @@ def test_what_cannot_be_streamed_gets_one_sentence(built, tmp_path, paths):
         stream_pairs(built, "multi_syst", "tests")
     with pytest.raises(ValueError, match="no configuration 'single_syst'"):
         stream_pairs(built, "single_syst")
-    with pytest.raises(FileNotFoundError, match="neither a folder here nor a data set repository"):
+    with pytest.raises(FileNotFoundError, match="neither a folder nor a data set repository"):
         stream_pairs(tmp_path / "nowhere", "multi_syst")
     with pytest.raises(ValueError, match="stream_buffer=0 must be at least 1"):
         stream_pairs(built, "multi_syst", buffer=0)
-    with pytest.raises(ValueError, match=r"53 training pairs are less than a batch of 30 for each of 2 processes"):
+    with pytest.raises(ValueError, match=r"53 training pairs are fewer than a batch of 30 for each of 2 processes"):
         StreamedBatches(stream_of(paths), list, 30, processes=2)
     with pytest.raises(ValueError, match="dataloader_drop_last=True"):
         train(tmp_path, paths, dataloader_drop_last=False)
-    with pytest.raises(TypeError, match="A stream has no pair by number: train on it"):
+    with pytest.raises(TypeError, match="A stream gives no pair by number: use it for training"):
         stream_of(paths)[3]
     with pytest.raises(ValueError, match="A stream can be trained on but not evaluated"):
         evaluated = {"validation": stream_of(paths)}
         CDETrainer(tiny_cde("vit"), quick(tmp_path), train_dataset=pairs(12), eval_dataset=evaluated).train()
     empty = write_files(tmp_path / "empty", ((),))
-    with pytest.raises(ValueError, match="hold no pair"):
+    with pytest.raises(ValueError, match="contain no pairs"):
         PairStream(ParquetRows(empty), pair_features(ACTIONS, OBJECTS))
 
 
@@ -337,15 +337,15 @@ def test_damaged_files_and_rows_are_named(tmp_path):
     content = bytearray(open(path, "rb").read())
     with open(path, "wb") as file:
         file.write(content[: len(content) // 2])
-    with pytest.raises(ValueError, match="train-0.parquet is damaged or no Parquet file .*; build or download"):
+    with pytest.raises(ValueError, match="train-0.parquet is damaged or not a Parquet file .*; build or download"):
         ParquetRows([path])
-    with pytest.raises(ValueError, match="train-0.parquet is damaged or no Parquet file"):
+    with pytest.raises(ValueError, match="train-0.parquet is damaged or not a Parquet file"):
         rows.read(rows.groups[1], ["action"])
     (path,) = write_files(tmp_path, ((6, 6),))
     table = parquet.read_table(path)
     actions = pa.array([0] * 11 + [99], table.schema.field("action").type)
     parquet.write_table(table.set_column(2, table.schema.field("action"), actions), path, row_group_size=6)
-    with pytest.raises(ValueError, match="train-0.parquet: the action of pair pair00011 is 99; it has to be one"):
+    with pytest.raises(ValueError, match="train-0.parquet: the action of pair pair00011 is 99; it must be one"):
         list(StreamedBatches(stream_of([path]), list, 3))
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from data_scripts.archives import archive as archives
 from data_scripts.archives import tar_files
-from data_scripts.archives.archive import ArchiveError, open_files
+from data_scripts.archives.archive import ArchiveError
+from data_scripts.archives.open_files import open_files
 from data_scripts.archives.tar_files import CompressedTarFiles
 from data_scripts.builds.packing import pack, unpack
 
@@ -142,10 +143,10 @@ def test_members_beyond_the_limit_refuse_the_archive(kind, tmp_path, monkeypatch
         ("/etc/passwd.png", "absolute"),
         ("\\\\host\\share.png", "absolute"),
         ("C:\\windows\\a.png", "absolute"),
-        ("../outside.png", "leads out"),
-        ("a/../../outside.png", "leads out"),
-        ("a/b/..", "leads out"),
-        ("..\\outside.png", "leads out"),
+        ("../outside.png", "leaves"),
+        ("a/../../outside.png", "leaves"),
+        ("a/b/..", "leaves"),
+        ("..\\outside.png", "leaves"),
     ],
 )
 def test_names_that_leave_the_folder_refuse_the_archive(kind, name, what, tmp_path):
@@ -248,9 +249,9 @@ def test_links_of_a_folder_are_followed_inside_it_only(tmp_path):
     by_link.symlink_to(root)
     assert open_files(by_link).names() == open_files(root).names()  # the folder itself may be given by a link
     for target, what in (
-        (tmp_path / "secret", "leads out"),
-        (tmp_path, "leads out"),
-        (Path("../secret"), "leads out"),
+        (tmp_path / "secret", "leaves"),
+        (tmp_path, "leaves"),
+        (Path("../secret"), "leaves"),
         (root / "data", "to a folder"),
         (root / "gone", "to nothing"),
     ):
@@ -262,9 +263,9 @@ def test_links_of_a_folder_are_followed_inside_it_only(tmp_path):
     files = open_files(root)
     files.names()
     (root / "link").symlink_to(tmp_path)
-    with pytest.raises(ArchiveError, match="leads out"):
+    with pytest.raises(ArchiveError, match="leaves"):
         files.read("link/secret", 10)
-    with pytest.raises(ArchiveError, match="leads out"):
+    with pytest.raises(ArchiveError, match="leaves"):
         files.read("../secret", 10)
 
 
@@ -407,7 +408,12 @@ def test_a_changed_archive_is_not_read_on(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "what"),
-    [(b"", "no zip"), (b"plain text", "no zip"), (b"7z\xbc\xaf\x27\x1c", "no zip"), (b"PK", "damaged or cut short")],
+    [
+        (b"", "neither a zip"),
+        (b"plain text", "neither a zip"),
+        (b"7z\xbc\xaf\x27\x1c", "neither a zip"),
+        (b"PK", "damaged or cut short"),
+    ],
 )
 def test_other_files_are_refused(content, what, tmp_path):
     (tmp_path / "a.zip").write_bytes(content)
@@ -449,7 +455,7 @@ def test_a_compressed_tar_is_read_forwards(kind, module, tmp_path, monkeypatch):
     content |= {f"proc_{i:05d}/annotations.csv": f"table {i}".encode() for i in range(4)}
     files = open_files(write_any(kind, tmp_path, dict(sorted(content.items()))))
     assert isinstance(files, CompressedTarFiles) and files.cost
-    assert "only be read from its beginning" in files.cost and ("anew" in files.cost) == (kind != "tar.gz")
+    assert "only be read from its beginning" in files.cost and ("again for every" in files.cost) == (kind != "tar.gz")
     files.names()
     worker = unpack(pack(files))
     handle, backwards = worker._file(), []

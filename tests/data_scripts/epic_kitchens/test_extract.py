@@ -201,7 +201,7 @@ def test_hostile_and_foreign_tars(tmp_path, five_seconds):
     with pytest.raises(FramesError, match="a link"):
         EpicSource(index, root, "frames").build("P01_01")
     (root / "P01_01.tar").write_bytes(b"not a tar" * 100)
-    with pytest.raises(FramesError, match="no tar.*4 segments"):
+    with pytest.raises(FramesError, match="nor a tar.*4 segments"):
         EpicSource(index, root, "frames").build("P01_01")
     write_tar(root / "P01_01.tar", [])
     with pytest.raises(FramesError, match="no frames named like"):
@@ -305,7 +305,7 @@ def test_defects_of_videos(tmp_path, five_seconds):
     path.write_bytes(content[: len(content) * 8 // 10])
     built = EpicSource(index, root, "videos").build("P01_01")
     assert built.rejected == {"frame not in the video": 1}
-    assert "P01_01_2" in built.problems[0] and "fetch it again" in built.problems[0]
+    assert "P01_01_2" in built.problems[0] and "download it again" in built.problems[0]
     assert len(built.rows) == 3
 
     path.write_bytes(content[:60])
@@ -397,7 +397,7 @@ def test_splits_keep_kitchens_apart(tmp_path, kitchens):
         (["--frames", "ROOT", "--view", "single"], "--view multi"),
         (["--frames", "nowhere"], "no folder nowhere"),
         (["--frames", "ROOT", "--image_size", "0"], "image_size"),
-        (["--videos", "ROOT"], "12 of 12 videos.*Looked for.*P01/videos/P01_01.MP4"),
+        (["--videos", "ROOT"], "12 of 12 videos.*Searched in.*P01/videos/P01_01.MP4"),
     ],
 )
 def test_errors_come_before_work_and_are_one_sentence(tmp_path, kitchens, more, message):
@@ -414,7 +414,7 @@ def test_missing_videos_are_named_up_front(tmp_path, kitchens, capsys):
     some = tmp_path / "some"
     for person in ("P01", "P02", "P05"):
         shutil.copytree(root / person, some / person)
-    with pytest.raises(SystemExit, match="9 of 12 videos, with 108 segments, are not there: P03_01.*--skip_missing"):
+    with pytest.raises(SystemExit, match="9 of 12 videos, with 108 segments, are missing: P03_01.*--skip_missing"):
         main(command(index, tmp_path / "epic", "--frames", str(some)))
     assert not (tmp_path / "epic").exists()
     main(command(index, tmp_path / "epic", "--frames", str(some), "--skip_missing", "--no_split"))

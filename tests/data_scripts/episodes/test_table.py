@@ -103,7 +103,7 @@ def test_what_may_be_left_out(tmp_path):
         [row["pair_id"] for row in stored] == [row["scene"] for row in stored] == [f"row-{i:06d}" for i in range(1, 5)]
     )
     assert stored[0]["box"] is None and "No groups are given" in source.summary()
-    with pytest.raises(ValueError, match="gives no boxes.*--view multi.*--whole_picture_is_target"):
+    with pytest.raises(ValueError, match="has no boxes.*--view multi.*--whole_picture_is_target"):
         TableSource(tmp_path / "pairs.csv")
     stored, _, _ = build(TableSource(tmp_path / "pairs.csv", image_size=8, whole_picture_is_target=True))
     assert stored[0]["box"] == [0, 0, 9, 7]  # 20x16 pixels, scaled to 10x8
@@ -114,14 +114,14 @@ FAULTS = [
     ({"object": "  "}, "empty cell", "row 2: object is empty"),
     ({"group": ""}, "empty cell", "row 2: group is empty"),
     ({"before": "nothing.png"}, "missing picture", "row 2: before 'nothing.png' does not exist"),
-    ({"after": "."}, "missing picture", "row 2: after '.' is no file"),
+    ({"after": "."}, "missing picture", "row 2: after '.' is not a file"),
     ({"mask_before": "nothing.png"}, "missing picture", "row 2: mask_before 'nothing.png' does not exist"),
     ({"before": "../secret.png"}, "path leaves the folder", "row 2: before '../secret.png' leaves"),
     ({"before": "/etc/hostname"}, "path leaves the folder", "--root"),
     ({"after": "link.png"}, "path leaves the folder", "row 2: after 'link.png' leaves"),
-    ({"before": "https://example.org/a.png"}, "path is a URL", "nothing is fetched"),
-    ({"before": "FILE:///etc/hostname"}, "path is a URL", "nothing is fetched"),
-    ({"before": "note.png"}, "bad picture", "row 2: the before picture is broken"),
+    ({"before": "https://example.org/a.png"}, "path is a URL", "nothing is downloaded"),
+    ({"before": "FILE:///etc/hostname"}, "path is a URL", "nothing is downloaded"),
+    ({"before": "note.png"}, "bad picture", "row 2: the before picture cannot be read as an image"),
     ({"after": "small.png"}, "bad picture", "row 2: the pictures differ in size"),
     ({"box": "1 2 3"}, "bad box", "row 2: the box '1 2 3' is not four whole numbers"),
     ({"box": "1 2 3 x"}, "bad box", "row 2"),
@@ -130,10 +130,10 @@ FAULTS = [
     ({"box": "1 2 30 9"}, "bad picture", "row 2: the box [1, 2, 30, 9]"),
     ({"box": "8 2 1 9"}, "bad picture", "row 2"),
     ({"box": ""}, "no box", "row 2: it has no box"),
-    ({"pair_id": "p0"}, "duplicate pair_id", "row 2: the pair_id 'p0' stands in row 1 already"),
+    ({"pair_id": "p0"}, "duplicate pair_id", "row 2: the pair_id 'p0' is already in row 1"),
     ({"action": "op\x00en"}, "broken row", "control characters"),
     ({"object": "x" * 201}, "broken row", "too long"),
-    (rows_of()[0] | {"pair_id": "other"}, "duplicate row", "row 2: it says the same as row 1"),
+    (rows_of()[0] | {"pair_id": "other"}, "duplicate row", "row 2: it repeats row 1"),
 ]
 
 
@@ -168,7 +168,7 @@ def test_root_widens_what_may_be_read_and_no_further(tmp_path):
     rows[0]["before"] = "../secret.png"
     write_table(path, rows)
     assert build(TableSource(path, root=tmp_path / "pictures"))[1] == {"path leaves the folder": 1}
-    with pytest.raises(ValueError, match="There is no folder .*, which --root names"):
+    with pytest.raises(ValueError, match="There is no folder .*, given by --root"):
         TableSource(path, root=tmp_path / "nowhere")
 
 
@@ -177,9 +177,9 @@ def test_root_widens_what_may_be_read_and_no_further(tmp_path):
     [
         ("a.csv", b"", "a.csv is empty"),
         ("a.csv", b"before,after,action\n", "no column object; it has"),
-        ("a.csv", b"before,after,action,obejct\n", "'obejct' may be meant as 'object'"),
-        ("a.csv", b"before,after,verb,noun\n", "'verb' may be meant as 'action'; 'noun' may be meant as 'object'"),
-        ("a.csv", b"Before,after,action,object\n", "'Before' may be meant as 'before'"),
+        ("a.csv", b"before,after,action,obejct\n", "'obejct' may mean 'object'"),
+        ("a.csv", b"before,after,verb,noun\n", "'verb' may mean 'action'; 'noun' may mean 'object'"),
+        ("a.csv", b"Before,after,action,object\n", "'Before' may mean 'before'"),
         ("a.csv", b"before,after,action,object,mask_befor\n", "did you mean 'mask_before'"),
         ("a.csv", b"before,after,action,object,scene\n", "did you mean 'group'"),
         ("a.csv", b"before,after,action,object,object\n", "the column 'object' twice"),
@@ -188,7 +188,7 @@ def test_root_widens_what_may_be_read_and_no_further(tmp_path):
         ("a.csv", b"before,after,action,object,xmin,ymin\n", "four columns"),
         ("a.csv", b"before,after,action,object,box,xmin,ymin,xmax,ymax\n", "either one column box"),
         ("a.csv", b'before,after,action,object\n"a,b,c,d\n', "broken at line 2"),
-        ("a.csv", b"before,after,action,object\n", "lists no pair that can be used"),
+        ("a.csv", b"before,after,action,object\n", "lists no usable pair"),
         ("a.csv", b"before,after,action,object\na,b,,d\n", "The first fault is in row 1: action is empty"),
         ("a.csv", b"before,after,action,object\na,b,c\n", "it has 3 cells under 4 columns"),
         ("a.csv", b"before,after,action,object\na,b,caf\xe9,d\n", "not in UTF-8 (line 2)"),
@@ -199,9 +199,9 @@ def test_root_widens_what_may_be_read_and_no_further(tmp_path):
         ("a.parquet", b"PAR1", "cannot be read as Parquet"),
         ("a.pkl", b"", "a pickle can run any code"),
         ("a.h5", b"", "HDF files"),
-        ("a.json", b"[]", "one object on each line"),
+        ("a.json", b"[]", "one object per line"),
         ("a.xlsx", b"", "spreadsheets are not read"),
-        ("a.txt", b"", "no table that is read"),
+        ("a.txt", b"", "not a supported table"),
     ],
 )
 def test_a_broken_table_is_named(tmp_path, name, content, message):
@@ -214,7 +214,7 @@ def test_a_broken_table_is_named(tmp_path, name, content, message):
 def test_pictures_inside_a_parquet_table_are_refused(tmp_path):
     rows = [{"before": {"bytes": b"x", "path": None}, "after": "b", "action": "open", "object": "box"}]
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match="holds struct.* in the column before"):
+    with pytest.raises(ValueError, match="has struct.* in the column before"):
         TableSource(tmp_path / "a.parquet")
 
 
@@ -291,7 +291,7 @@ def test_a_folder_needs_no_table(tmp_path):
         "misplaced picture": 2, "misnamed picture": 1, "picture without partner": 1, "duplicate picture": 1
     }  # fmt: skip
     assert any("hall/0_before.jpg and open/box/hall/0_before.png are the same picture" in p for p in problems)
-    assert any("open/box/8: there is open/box/8_after.png and no picture _before beside it" in p for p in problems)
+    assert any("open/box/8: there is open/box/8_after.png but no picture _before next to it" in p for p in problems)
     with pytest.raises(StopBuildError):
         TableSource(tmp_path, view="multi", strict=True)
 
@@ -301,7 +301,7 @@ def test_a_folder_with_a_table_is_read_by_it(tmp_path):
     write_table(tmp_path / "metadata.csv", rows_of())
     assert len(build(TableSource(tmp_path))[0]) == 4
     (tmp_path / "pairs.jsonl").write_text("")
-    with pytest.raises(ValueError, match="holds pairs.jsonl and metadata.csv; name one"):
+    with pytest.raises(ValueError, match="contains pairs.jsonl and metadata.csv; choose one"):
         TableSource(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="neither a table .* nor pictures"):
@@ -340,9 +340,9 @@ def test_drawn_pairs_as_a_table_come_out_as_they_were(tmp_path, capsys):
     [
         (["--strict"], "pairs.csv, row 3: before is empty."),
         (["--push_to_hub", "me/mine"], "--license"),
-        (["--license", "cc-by"], "no licence identifier"),
+        (["--license", "cc-by"], "not a licence identifier"),
         (["--image_size", "-1"], "--image_size is -1"),
-        (["--root", "nowhere"], "which --root names"),
+        (["--root", "nowhere"], "given by --root"),
     ],
 )
 def test_wrong_commands_get_one_sentence(tmp_path, arguments, message):

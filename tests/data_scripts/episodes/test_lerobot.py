@@ -136,8 +136,8 @@ def edit(folder, **changes):
     [
         (lambda f: (f / "meta" / "info.json").unlink(), "There is no .*info.json"),
         (lambda f: (f / "meta" / "info.json").write_text("{"), "info.json cannot be read"),
-        (lambda f: edit(f, codebase_version="v1.6"), r"version v1.6 .*; read are v2.0, v2.1, v3.0"),
-        (lambda f: edit(f, codebase_version="v9.0"), r"version v9.0 .*; read are v2.0, v2.1, v3.0"),
+        (lambda f: edit(f, codebase_version="v1.6"), r"version v1.6 .*; supported are v2.0, v2.1, v3.0"),
+        (lambda f: edit(f, codebase_version="v9.0"), r"version v9.0 .*; supported are v2.0, v2.1, v3.0"),
         (lambda f: edit(f, fps=0), "0 frames per second"),
         (lambda f: edit(f, fps=25), "25 frames per second and 10 for the videos"),
         (lambda f: edit(f, features={}), "without a camera"),
@@ -145,9 +145,9 @@ def edit(folder, **changes):
         (lambda f: edit(f, data_path="data/{nothing}.parquet"), "no usable entry"),
         (lambda f: (f / "meta" / "episodes.jsonl").unlink(), "There is no .*episodes.jsonl"),
         (lambda f: (f / "meta" / "episodes.jsonl").write_text("{}\n"), "line 1, has no usable entry"),
-        (lambda f: (f / "meta" / "episodes.jsonl").write_text("no\n"), "line 1, is no JSON"),
+        (lambda f: (f / "meta" / "episodes.jsonl").write_text("no\n"), "line 1, is not JSON"),
         (lambda f: (f / "meta" / "episodes.jsonl").write_text("\n"), "lists no episodes"),
-        (lambda f: edit(f, total_episodes=1000), "of the 1000 episodes that info.json counts"),
+        (lambda f: edit(f, total_episodes=1000), "of the 1000 episodes in info.json"),
     ],
 )
 def test_broken_metadata_are_named(copy, damage, message):
@@ -184,7 +184,7 @@ def test_a_missing_camera_is_answered_with_those_that_exist(recordings, camera):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"first": -1}, "--first is -1"), ({"scene": "room"}, "--scene is 'room'"), ({"scene": "file"}, "no use in v2.1")],
+    [({"first": -1}, "--first is -1"), ({"scene": "room"}, "--scene is 'room'"), ({"scene": "file"}, "needs v3.0")],
 )
 def test_useless_options_are_named(recordings, options, message):
     with pytest.raises(ValueError, match=message):
@@ -265,7 +265,7 @@ def test_the_command_builds_a_data_set(tmp_path, capsys):
     assert not (tmp_path / "out" / "shards").exists()
     assert "turn on and off,open,lid,1," in (tmp_path / "out" / "instructions.csv").read_text()
     # What was read by hand is not lost to a run that was not given it.
-    with pytest.raises(SystemExit, match="reads 'turn on and off'.*--instructions"):
+    with pytest.raises(SystemExit, match="has a reading of 'turn on and off'.*--instructions"):
         main([*arguments[:-2], "--list_instructions"])
     main(arguments)
     printed = capsys.readouterr().out

@@ -141,7 +141,7 @@ def check_laws(table: Table, manifest: SplitManifest) -> None:
         there = set(row.values())
         assert all((OPPOSITE[verb], noun) in there - held for verb, noun in held)
     reference = SplitManifest(**vars(manifest))
-    assert "test_ood are in validation_ood, too" in reference.report() or not reference.overlap
+    assert "test_ood are also in validation_ood" in reference.report() or not reference.overlap
 
 
 def test_large_tables_reach_the_limits_of_5000():
@@ -190,7 +190,7 @@ def test_the_order_of_the_rows_matters_and_is_hashed():
     manifest = causal_triplet_split(table, "syst", 1)
     turned = {key: values[::-1] for key, values in table.items()}
     assert causal_triplet_split(turned, "syst", 1).parts != manifest.parts
-    with pytest.raises(ValueError, match="from the same in another order"):
+    with pytest.raises(ValueError, match="from the same ones in another order"):
         manifest.check(turned)
 
 
@@ -212,10 +212,10 @@ def test_an_action_that_train_lacks_is_reported():
 
 
 IMPOSSIBLE = {
-    "one object": (small(object=["o1"] * 24), "syst", 0, {}, "no others here than o1, so nothing is left for train"),
-    "two objects": (small(object=["o1", "o2"] * 12), "syst", 0, {}, "no others here than o1 and o2"),
+    "one object": (small(object=["o1"] * 24), "syst", 0, {}, "these pairs only have o1, so nothing is left for train"),
+    "two objects": (small(object=["o1", "o2"] * 12), "syst", 0, {}, "these pairs only have o1 and o2"),
     "no opposite": (small(action=["break", "use"] * 12), "comp", 0, {}, "holds out nothing"),
-    "cap of none": ({k: v[:2] for k, v in small().items()}, "syst", 0, {}, "none for 2 pairs of 2 actions"),
+    "cap of none": ({k: v[:2] for k, v in small().items()}, "syst", 0, {}, "0 for 2 pairs of 2 actions"),
     "all left out": (small(action=["cook"] * 24), "syst", 0, {}, "protocol leaves out"),
     "unknown shift": (small(), "verb", 0, {}, "no shift 'verb'"),
     "seed": (small(), "syst", -1, {}, "seed is -1"),
