@@ -12,17 +12,14 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .models.configuration_cde import CDEConfig
 from .models.image_processing_cde import CDEImageProcessor
+from .models.modeling_baseline import BaselineOutput
 from .models.modeling_cde import CDEActionClassifierOutput, CDEForActionClassification, CDEModel, CDEModelOutput
-from .models.modeling_concatenation import BaselineOutput, ConcatenationConfig, ConcatenationForActionClassification
+from .models.modeling_concatenation import ConcatenationConfig, ConcatenationForActionClassification
 from .models.modeling_icm_sms import ICMConfig, ICMForActionClassification, SMSConfig, SMSForActionClassification
 from .models.modeling_joint import JointEncoderConfig, JointEncoderForActionClassification
 from .models.modeling_neighbours import NeighboursConfig, NeighboursForActionClassification
-from .models.modeling_token_baselines import (
-    OracleMaskConfig,
-    OracleMaskForActionClassification,
-    TokenMatchingConfig,
-    TokenMatchingForActionClassification,
-)
+from .models.modeling_oracle_mask import OracleMaskConfig, OracleMaskForActionClassification
+from .models.modeling_token_matching import TokenMatchingConfig, TokenMatchingForActionClassification
 from .models.pipeline_cde import TASK, ActionClassificationPipeline
 
 if TYPE_CHECKING:

@@ -9,14 +9,16 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils.hub import cached_file, extract_commit_hash
 
 from .data.splits import OPPOSITES
-from .models.configuration_cde import CDEConfig, vision_config
+from .models.configuration_cde import CDEConfig
 from .models.image_processing_cde import CDEImageProcessor
 from .models.modeling_cde import CDEForActionClassification
 from .models.modeling_concatenation import ConcatenationForActionClassification
 from .models.modeling_icm_sms import ICMForActionClassification, SMSForActionClassification
 from .models.modeling_joint import JointEncoderForActionClassification
 from .models.modeling_neighbours import NeighboursForActionClassification
-from .models.modeling_token_baselines import OracleMaskForActionClassification, TokenMatchingForActionClassification
+from .models.modeling_oracle_mask import OracleMaskForActionClassification
+from .models.modeling_token_matching import TokenMatchingForActionClassification
+from .models.vision_config_cde import vision_config
 from .training.arguments import ModelArguments
 from .training.checkpoints.adapter_files import load_lora
 from .training.lora import add_lora, merged

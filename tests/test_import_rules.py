@@ -11,10 +11,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "modeling_cde"
 HUB_FILES = tuple(
     f"models.{name}_cde"
-    for name in "configuration backbones checks loading modeling pictures image_processing pipeline".split()
+    for name in "field_rules vision_config configuration backbones checks loading pretrained modeling pictures "
+    "image_processing pipeline".split()
 )
 BASELINES = tuple(
-    f"models.modeling_{name}" for name in ("concatenation", "icm_sms", "joint", "token_baselines", "neighbours")
+    f"models.modeling_{name}"
+    for name in "baseline concatenation icm_sms joint neighbours oracle_mask token_matching".split()
 )
 # What a machine has that can load a checkpoint: Transformers brings numpy and safetensors.
 HUB_LIBRARIES = {"torch", "transformers", "numpy", "PIL", "safetensors", *sys.stdlib_module_names}
@@ -106,7 +108,7 @@ def within(name: str, *allowed: str) -> bool:
 @pytest.mark.parametrize(
     "name",
     [
-        "models.configuration_cde",
+        "models.field_rules_cde",
         "training.contrastive",
         "training.distributed",
         "metrics",

@@ -8,25 +8,19 @@ magnitude and names no best one, so the defaults here are ours.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, can_return_tuple
 
+from .field_rules_cde import NOT_NEGATIVE, Rule, one_of, or_none, whole
+from .modeling_baseline import BaselineOutput
 from .modeling_cde import full_precision
-from .modeling_concatenation import BaselineOutput, ConcatenationConfig, ConcatenationForActionClassification
-
-__all__ = [
-    "BaselineOutput",
-    "ConcatenationConfig",
-    "ConcatenationForActionClassification",
-    "ICMConfig",
-    "ICMForActionClassification",
-    "SMSConfig",
-    "SMSForActionClassification",
-]
+from .modeling_concatenation import ConcatenationConfig, ConcatenationForActionClassification
 
 
 class ICMConfig(ConcatenationConfig):
@@ -47,6 +41,13 @@ class ICMConfig(ConcatenationConfig):
     """
 
     model_type = "cde-icm"
+    _rules: ClassVar[dict[str, Rule]] = {
+        **ConcatenationConfig._rules,
+        "num_objects": or_none(whole(1)),
+        "critic_hidden_dim": or_none(whole(1)),
+        "critic_weight": NOT_NEGATIVE,
+        "critic_inputs": one_of("action", "delta", "states"),
+    }
 
     def __init__(
         self,
@@ -63,17 +64,6 @@ class ICMConfig(ConcatenationConfig):
         self.critic_hidden_dim = critic_hidden_dim
         self.critic_inputs = critic_inputs
         super().__init__(backbone_config, **kwargs)
-
-    def check(self) -> None:
-        super().check()
-        for field in ("num_objects", "critic_hidden_dim"):
-            if getattr(self, field) is not None:
-                self.check_whole(field, 1)
-        self.check_weight("critic_weight")
-        if self.critic_inputs not in ("action", "delta", "states"):
-            raise ValueError(
-                f"ICMConfig.critic_inputs must be 'action', 'delta' or 'states', not {self.critic_inputs!r}."
-            )
 
 
 class ICMForActionClassification(ConcatenationForActionClassification):
@@ -111,36 +101,26 @@ class ICMForActionClassification(ConcatenationForActionClassification):
         self.critic = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, config.num_objects))
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        output_hidden_states: bool | None = None,
-        output_attentions: bool | None = None,
-        return_dict: bool | None = None,
         objects: torch.Tensor | None = None,
         *,
         features: torch.Tensor | None = None,
-    ) -> BaselineOutput | tuple[Any, ...]:
-        """Classifies what happened between the frames of clips.
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaselineOutput:
+        """Classifies as `BaselinePreTrainedModel.forward` says; `auxiliary_loss` is the critic's cross-entropy C.
 
         Args:
-            pixel_values: Clips, (B, T, C, H, W).
-            labels: Actions, (B,) for T = 2, else (B, T-1).
-            output_hidden_states: Return the backbone's hidden states too.
-            output_attentions: Return the backbone's attention maps too.
-            return_dict: `False`: a tuple in place of the output class.
             objects: Object class of each clip, int64 in [0, num_objects), (B,). Only the critic reads it: without it
                 there is no critic term, and the logits are the same.
-            features: In place of `pixel_values`; see `CDEModel.forward`.
-
-        Returns:
-            `BaselineOutput`; `auxiliary_loss` is the critic's cross-entropy C.
 
         Raises:
-            ValueError: There is not one object per clip.
+            ValueError: The number of objects differs from the number of clips.
         """
-        encoded = self.cde(pixel_values, output_hidden_states, output_attentions, return_dict=True, features=features)
+        encoded = self.cde(pixel_values, features=features, return_dict=True, **kwargs)
         embedding = self.embed_action(encoded.states)  # (B, T-1, head_hidden_dim)
         critic_loss = None
         if objects is not None and labels is not None:
@@ -152,9 +132,6 @@ class ICMForActionClassification(ConcatenationForActionClassification):
             delta=encoded.delta,
             auxiliary_loss=critic_loss,
             encoder=encoded,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=return_dict,
         )
 
     def _critic_loss(self, embedding: torch.Tensor, states: torch.Tensor, objects: torch.Tensor) -> torch.Tensor:
@@ -186,6 +163,7 @@ class SMSConfig(ConcatenationConfig):
     """
 
     model_type = "cde-sms"
+    _rules: ClassVar[dict[str, Rule]] = {**ConcatenationConfig._rules, "block_weight": NOT_NEGATIVE}
 
     def __init__(
         self,
@@ -201,7 +179,6 @@ class SMSConfig(ConcatenationConfig):
 
     def check(self) -> None:
         super().check()
-        self.check_weight("block_weight")
         blocks = self.action_blocks
         if blocks is None:
             return
@@ -245,22 +222,17 @@ class SMSForActionClassification(ConcatenationForActionClassification):
             raise ValueError("SMSConfig.action_blocks is not given: say which block each action moves.")
         super().__init__(config, backbone)
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        output_hidden_states: bool | None = None,
-        output_attentions: bool | None = None,
-        return_dict: bool | None = None,
         *,
         features: torch.Tensor | None = None,
-    ) -> BaselineOutput | tuple[Any, ...]:
-        """Classifies what happened between the frames of clips; see `ConcatenationForActionClassification.forward`.
-
-        Returns:
-            `BaselineOutput`; `auxiliary_loss` is the block term with its weight.
-        """
-        encoded = self.cde(pixel_values, output_hidden_states, output_attentions, return_dict=True, features=features)
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaselineOutput:
+        """Classifies as `BaselinePreTrainedModel.forward` says; `auxiliary_loss` is the weighted block term."""
+        encoded = self.cde(pixel_values, features=features, return_dict=True, **kwargs)
         return self._output(
             self.classify(self.embed_action(encoded.states)),
             encoded.states,
@@ -268,9 +240,6 @@ class SMSForActionClassification(ConcatenationForActionClassification):
             delta=encoded.delta,
             auxiliary_loss=None if labels is None else self._block_loss(encoded.delta, labels),
             encoder=encoded,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=return_dict,
         )
 
     def _block_loss(self, delta: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -1,15 +1,18 @@
 """A joint encoder of two frames: the patches of both go through one transformer, as in a video model."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, can_return_tuple
 
+from .field_rules_cde import Rule, whole
+from .modeling_baseline import BaselineConfig, BaselineOutput, BaselinePreTrainedModel, nearest_grid
 from .modeling_cde import full_precision
-from .modeling_concatenation import BaselineConfig, BaselineOutput, BaselinePreTrainedModel
 
 
 class JointEncoderConfig(BaselineConfig):
@@ -26,6 +29,11 @@ class JointEncoderConfig(BaselineConfig):
     """
 
     model_type = "cde-joint"
+    _rules: ClassVar[dict[str, Rule]] = {
+        **BaselineConfig._rules,
+        "joint_num_layers": whole(1),
+        "joint_num_heads": whole(1),
+    }
 
     def __init__(
         self, backbone_config: Any = None, *, joint_num_layers: int = 2, joint_num_heads: int = 4, **kwargs: Any
@@ -40,8 +48,6 @@ class JointEncoderConfig(BaselineConfig):
 
     def check(self) -> None:
         super().check()
-        self.check_whole("joint_num_layers", 1)
-        self.check_whole("joint_num_heads", 1)
         for field, divisor in (("joint_num_heads", self.joint_num_heads), ("4, for the positions,", 4)):
             if self.delta_dim % divisor:
                 raise ValueError(
@@ -116,31 +122,16 @@ class JointEncoderForActionClassification(BaselinePreTrainedModel):
         else:
             super()._init_weights(module)
 
+    @can_return_tuple
     def forward(
-        self,
-        pixel_values: torch.Tensor,
-        labels: torch.Tensor | None = None,
-        output_hidden_states: bool | None = None,
-        output_attentions: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> BaselineOutput | tuple[Any, ...]:
-        """Classifies what happened between the frames of clips.
-
-        Args:
-            pixel_values: Clips, (B, T, C, H, W); each frame is read with the next.
-            labels: Actions, (B,) for T = 2, else (B, T-1).
-            output_hidden_states: Return the backbone's hidden states too.
-            output_attentions: Return the backbone's attention maps too (not those of the joint layers).
-            return_dict: `False`: a tuple in place of the output class.
-
-        Returns:
-            `BaselineOutput`; for `delta` and `states` see the class.
-        """
-        features, encoder = self.cde.encode(pixel_values, output_hidden_states, output_attentions)  # (B*T, N, D_b)
+        self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None, **kwargs: Unpack[TransformersKwargs]
+    ) -> BaselineOutput:
+        """Classifies as `BaselinePreTrainedModel.forward` says; `attentions` do not include the joint layers."""
+        features, encoder = self.cde.encode(pixel_values, **kwargs)  # (B*T, N, D_b)
         patches = full_precision(self.cde.projector, features)  # (B*T, N, D)
         patches = patches.reshape(*pixel_values.shape[:2], *patches.shape[1:])  # (B, T, N, D)
         batch, frames, num_patches, width = patches.shape
-        grid = patch_grid(num_patches, *pixel_values.shape[-2:])
+        grid = nearest_grid(num_patches, *pixel_values.shape[-2:])
         tokens = self.input_norm(patches) + sine_positions(*grid, width).to(patches)  # (B, T, N, D)
         kind = self.kinds.weight
         joined = torch.cat([tokens[:, :-1] + kind[1], tokens[:, 1:] + kind[2]], dim=2)  # (B, T-1, 2N, D)
@@ -153,26 +144,7 @@ class JointEncoderForActionClassification(BaselinePreTrainedModel):
             labels,
             delta=delta,
             encoder=encoder,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=return_dict,
         )
-
-
-def patch_grid(num_patches: int, height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of a patch grid: of all that hold N patches the one nearest to the shape of the image.
-
-    Args:
-        num_patches: N.
-        height, width: Image size in pixels.
-    """
-    grids = [(rows, num_patches // rows) for rows in range(1, num_patches + 1) if num_patches % rows == 0]
-
-    def mismatch(grid: tuple[int, int]) -> float:
-        ratio = grid[0] * width / (grid[1] * height)  # 1 where the patches are square
-        return max(ratio, 1 / ratio)
-
-    return min(grids, key=mismatch)
 
 
 def sine_positions(rows: int, columns: int, width: int) -> torch.Tensor:

@@ -1,15 +1,18 @@
 """k-nearest-neighbour classification on the features of a frozen backbone: what is there before anything is learned."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, can_return_tuple
 
-from .modeling_concatenation import BaselineConfig, BaselineOutput, BaselinePreTrainedModel
+from .field_rules_cde import Rule, number, one_of, whole
+from .modeling_baseline import BaselineConfig, BaselineOutput, BaselinePreTrainedModel
 
 _SMOOTHING = 1e-3  # of the votes; keeps the logarithm of an action without votes finite
 
@@ -33,6 +36,13 @@ class NeighboursConfig(BaselineConfig):
     """
 
     model_type = "cde-neighbours"
+    _rules: ClassVar[dict[str, Rule]] = {
+        **BaselineConfig._rules,
+        "features": one_of("delta", "concatenation"),
+        "num_neighbours": whole(1),
+        "bank_size": whole(1),
+        "vote_temperature": number("a finite number above 0", lambda value: value > 0),
+    }
 
     def __init__(
         self,
@@ -49,16 +59,6 @@ class NeighboursConfig(BaselineConfig):
         self.bank_size = bank_size
         self.vote_temperature = vote_temperature
         super().__init__(backbone_config, **kwargs)
-
-    def check(self) -> None:
-        super().check()
-        if self.features not in ("delta", "concatenation"):
-            raise ValueError(f"NeighboursConfig.features must be 'delta' or 'concatenation', not {self.features!r}.")
-        self.check_whole("num_neighbours", 1)
-        self.check_whole("bank_size", 1)
-        self.check_weight("vote_temperature")
-        if self.vote_temperature == 0:
-            raise ValueError("NeighboursConfig.vote_temperature must be above 0.")
 
 
 class NeighboursForActionClassification(BaselinePreTrainedModel):
@@ -108,43 +108,22 @@ class NeighboursForActionClassification(BaselinePreTrainedModel):
         (loaded[0] if isinstance(loaded, tuple) else loaded).freeze_backbone()  # loading makes all trainable
         return loaded
 
+    @can_return_tuple
     def forward(
-        self,
-        pixel_values: torch.Tensor,
-        labels: torch.Tensor | None = None,
-        output_hidden_states: bool | None = None,
-        output_attentions: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> BaselineOutput | tuple[Any, ...]:
-        """Classifies what happened between the frames of clips; in training mode with labels fills the bank too.
+        self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None, **kwargs: Unpack[TransformersKwargs]
+    ) -> BaselineOutput:
+        """Classifies as `BaselinePreTrainedModel.forward` says; in training mode with labels fills the bank too.
 
-        Args:
-            pixel_values: Clips, (B, T, C, H, W); each frame is compared with the next.
-            labels: Actions, (B,) for T = 2, else (B, T-1).
-            output_hidden_states: Return the backbone's hidden states too.
-            output_attentions: Return the backbone's attention maps too.
-            return_dict: `False`: a tuple in place of the output class.
-
-        Returns:
-            `BaselineOutput`; `logits` are the logarithms of the smoothed votes.
+        `logits` are the logarithms of the smoothed votes.
         """
         with torch.no_grad():
-            features, encoder = self.cde.encode(pixel_values, output_hidden_states, output_attentions)
+            features, encoder = self.cde.encode(pixel_values, **kwargs)
         states = features.float().reshape(*pixel_values.shape[:2], -1)  # (B, T, D_b)
         delta = states[:, 1:] - states[:, :-1]  # (B, T-1, D_b)
         keys = delta if self.config.features == "delta" else torch.cat([states[:, :-1], delta], dim=-1)
         keys = F.normalize(keys.flatten(0, 1), dim=-1)  # (B*(T-1), width)
         logits = self._votes(keys).reshape(*delta.shape[:2], -1)  # (B, T-1, A)
-        output = self._output(
-            logits,
-            states,
-            labels,
-            delta=delta,
-            encoder=encoder,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=return_dict,
-        )
+        output = self._output(logits, states, labels, delta=delta, encoder=encoder)
         if self.training and labels is not None:
             self.add_to_bank(keys, labels.reshape(-1))
         return output

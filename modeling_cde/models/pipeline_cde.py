@@ -10,7 +10,6 @@ import torch
 from transformers import Pipeline, PreTrainedModel
 
 from .image_processing_cde import load_picture
-from .modeling_cde import CDEForActionClassification
 
 TASK = "action-classification"
 _CALL = "pipe(before, after), or pipe([(before, after), ...])"
@@ -40,7 +39,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
 
     def __init__(self, model: PreTrainedModel, **kwargs: Any) -> None:
         if hasattr(model, "projector"):
-            model = _with_classifier(model)
+            model = model.with_classifier()
         self._grids: dict[tuple[int, int], tuple[int, int] | None] = {}
         super().__init__(model=model, **kwargs)
 
@@ -206,26 +205,6 @@ class _InThreads:
 
     def _collated(self, items: list[Future[Any]]) -> Any:
         return self.loader.collate_fn([item.result() for item in items])
-
-
-def _with_classifier(encoder: PreTrainedModel) -> CDEForActionClassification:
-    """The whole model of the checkpoint that an encoder was loaded from.
-
-    `pipeline` loads by an Auto class, and Transformers has none for this task, so that AutoModel gave the encoder
-    without its classifier. The rest is read from the same files on disk: nothing is asked of the Hub a second time,
-    where another commit might have come meanwhile.
-    """
-    name, folder = encoder.name_or_path, encoder.loaded_from
-    if folder is None or "CDEForActionClassification" not in (encoder.config.architectures or ()):
-        raise ValueError(
-            f"{name or 'The model'} is an encoder without an action classifier: give the pipeline a "
-            "CDEForActionClassification, or the folder or repository that one was saved in."
-        )
-    model: CDEForActionClassification = CDEForActionClassification.from_pretrained(
-        folder, config=encoder.config, dtype=encoder.dtype
-    )
-    model.config.name_or_path = model.name_or_path = name
-    return model
 
 
 def _several(images: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 from transformers.hf_argparser import HfArg
 
 from ..models.checks_cde import parse_json
-from ..models.configuration_cde import check_backbone_fields
+from ..models.vision_config_cde import check_backbone_fields
 
 LARGEST_SIDE = 8192  # pixels; more is a typing error
 

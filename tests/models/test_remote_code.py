@@ -17,14 +17,11 @@ from transformers.dynamic_module_utils import get_imports
 
 import modeling_cde
 from modeling_cde import CDEForActionClassification, CDEImageProcessor
-from modeling_cde.methods import METHODS
-from modeling_cde.models.modeling_cde import copy_code
+from modeling_cde.methods import METHODS, load_action_model
 from tests.hub_server import HubServer, Repository
 from tests.tiny_models import FAMILY_NAMES, backbone_config, clips, tiny_cde
 
-HUB_FILES = {
-    f"{name}_cde.py" for name in "configuration backbones checks loading modeling image_processing pipeline".split()
-}
+HUB_FILES = {file.name for file in Path(modeling_cde.__file__).parent.glob("models/*_cde.py")}
 
 # Run by python -I -S: no site-packages, so that only what is linked into one folder is installed.
 # What keeps the tests off the network comes by PYTHONPATH, which this process is not to have.
@@ -238,20 +235,18 @@ def test_models_are_loaded_without_pillow_too():
         assert found <= {"torch", "transformers", "numpy", "safetensors"}, file
 
 
-def test_code_is_written_beside_a_configuration(tmp_path):
-    """As in a push during training: weights and configuration are there, the code is not."""
+def test_saving_again_writes_the_code_that_a_folder_lacks(tmp_path):
+    """What is advised where weights and configuration are there and the code is not."""
     for name, model in (("icm", baselines()["cde-icm"]), ("cde", tiny_cde())):
         model.save_pretrained(tmp_path / name)
+        CDEImageProcessor(size=32).save_pretrained(tmp_path / name)
         expected = {file.name: file.read_bytes() for file in (tmp_path / name).glob("*.py")}
+        assert expected.keys() >= HUB_FILES
         for file in expected:
             (tmp_path / name / file).unlink()
-        copy_code(tmp_path / name)
+        for part in load_action_model(str(tmp_path / name)):
+            part.save_pretrained(tmp_path / name)
         assert {file.name: file.read_bytes() for file in (tmp_path / name).glob("*.py")} == expected
-    with pytest.raises(FileNotFoundError, match=r"has no config.json: save the model there first"):
-        copy_code(tmp_path)
-    backbone_config("vit").save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="is not the configuration of a model of this package"):
-        copy_code(tmp_path)
 
 
 @pytest.mark.parametrize("mode", ["global", "patch"])
