@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .methods import by_model_type
 from .models.configuration_cde import CDEConfig
 from .models.image_processing_cde import CDEImageProcessor
 from .models.modeling_baseline import BaselineOutput
@@ -67,19 +68,10 @@ _LATER = {
     "CDETrainingArguments": "training.training_args",
 }
 
-for _config, _model in {
-    CDEConfig: CDEModel,
-    ConcatenationConfig: ConcatenationForActionClassification,
-    ICMConfig: ICMForActionClassification,
-    SMSConfig: SMSForActionClassification,
-    OracleMaskConfig: OracleMaskForActionClassification,
-    TokenMatchingConfig: TokenMatchingForActionClassification,
-    JointEncoderConfig: JointEncoderForActionClassification,
-    NeighboursConfig: NeighboursForActionClassification,
-}.items():
-    AutoConfig.register(_config.model_type, _config)
-    AutoModel.register(_config, _model)
-    AutoImageProcessor.register(_config, image_processor_classes={"pil": CDEImageProcessor})
+for _method in by_model_type().values():
+    AutoConfig.register(_method.model_type, _method.config_class)
+    AutoModel.register(_method.config_class, _method.load(_method.auto_model or _method.model))
+    AutoImageProcessor.register(_method.config_class, image_processor_classes={"pil": CDEImageProcessor})
 PIPELINE_REGISTRY.register_pipeline(TASK, ActionClassificationPipeline, pt_model=AutoModel, type="image")
 
 

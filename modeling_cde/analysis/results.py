@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..methods import METHODS
+
 METRICS_FILE = "metrics.json"
 GEOMETRY_FILE = "geometry.json"
 
@@ -21,17 +23,7 @@ GEOMETRY_FILE = "geometry.json"
 RULES = {"selected": "validation-selected", "last": "last epoch"}
 
 # In the order of the rows of a table; what begins with none of these names follows in alphabetical order.
-METHOD_TITLES = {
-    "concatenation": "concatenation, cross-entropy (vanilla)",
-    "icm": "ICM, adversarial object critic",
-    "sms": "SMS, block sparsity",
-    "oracle_mask": "oracle mask",
-    "token_matching": "token matching",
-    "joint": "joint two-frame encoder",
-    "neighbours": "k-NN on features",
-    "difference": "difference, cross-entropy",
-    "cde": "CDE, all three losses",
-}
+METHOD_TITLES = {name: method.title for name, method in METHODS.items()}
 
 SPLIT_TITLES = {
     "test": "IID",

@@ -21,9 +21,9 @@ from modeling_cde import CDEForActionClassification, CDEImageProcessor
 from modeling_cde.cards.__main__ import main as cards
 from modeling_cde.cards.hub import commit_files
 from modeling_cde.cards.publishing import publish_run
-from modeling_cde.methods import make_model
 from modeling_cde.training.arguments import ModelArguments
 from modeling_cde.training.lora import add_lora
+from modeling_cde.training.new_model import make_model
 from modeling_cde.training.trainer import CDETrainer
 from tests.hub_client import HubClient, spoken_to
 from tests.hub_server import Failure, HubServer, Repository

@@ -16,8 +16,10 @@ from transformers import AutoModel, PreTrainedModel, Trainer, TrainingArguments,
 from transformers.dynamic_module_utils import get_imports
 
 import modeling_cde
-from modeling_cde import CDEForActionClassification, CDEImageProcessor
-from modeling_cde.methods import METHODS, load_action_model
+from modeling_cde import CDEImageProcessor
+from modeling_cde.methods import by_model_type
+from modeling_cde.models.load_model import load_action_model
+from modeling_cde.training.new_model import options_from_data
 from tests.hub_server import HubServer, Repository
 from tests.tiny_models import FAMILY_NAMES, backbone_config, clips, tiny_cde
 
@@ -160,15 +162,13 @@ def trainer(folder, batch_size, accumulation, model):
 
 def baselines() -> dict[str, PreTrainedModel]:
     """A tiny model of every method that CDE is compared with; the bank of neighbours is not empty."""
-    own = {"cde-icm": {"num_objects": 4}, "cde-sms": {"action_blocks": [0, 0, 1]}, "cde-neighbours": {"bank_size": 4}}
     models = {}
-    for method in METHODS.values():
-        if method.model is not CDEForActionClassification:
-            name = method.model.config_class.model_type
-            options = {"delta_dim": 16, "num_labels": 3} | own.get(name, {})
-            models[name] = method.model.from_backbone(backbone_config("resnet"), **options)
+    for name, method in by_model_type().items():
+        if name != "cde":
+            options = options_from_data(method.config_class, ["open", "close", "break"], ["cup", "door", "box", "bin"])
+            options |= {"bank_size": 4} if name == "cde-neighbours" else {}
+            models[name] = method.model_class.from_backbone(backbone_config("resnet"), delta_dim=16, **options)
     models["cde-neighbours"].train()(clips(3, seed=7), labels=torch.arange(3))
-    assert len(models) == 7
     return {name: model.eval() for name, model in models.items()}
 
 
