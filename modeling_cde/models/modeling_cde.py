@@ -10,8 +10,8 @@ Notable:
 - T frames cost T encodings and give T-1 deltas; a pair is T = 2.
 - The projector, the subtraction and the classifier run in the dtype of the weights, also under autocast: a delta is a
   small difference of large states, and bfloat16 would round much of it away. The cross-entropy is float32.
-- Of the projector of patches this holds for the last layer alone: there are hundreds an image, and where bfloat16 is
-  many times as fast their hidden layers in float32 would take a good part of a step. The backbone has rounded more.
+- For patches, only the projector's last layer does: an image has hundreds of them, and where bfloat16 is many times as
+  fast, hidden layers in float32 would take a good part of a step. The backbone rounds more than they do.
 """
 
 from dataclasses import dataclass
@@ -148,7 +148,7 @@ class CDEModel(CDEPreTrainedModel):
         self.reader.freeze_unused(self.backbone)
 
     def get_input_embeddings(self) -> nn.Module:
-        """The backbone's patch embedding; Transformers and PEFT ask for it."""
+        """Returns the backbone's patch embedding, which Transformers and PEFT ask for."""
         return self.backbone.get_input_embeddings()  # type: ignore[no-any-return]
 
     def train(self, mode: bool = True) -> "CDEModel":
@@ -159,7 +159,7 @@ class CDEModel(CDEPreTrainedModel):
 
     @property
     def backbone_is_frozen(self) -> bool:
-        """Whether the whole backbone is out of training, so that equal pictures always give equal features."""
+        """Whether the whole backbone is frozen, so that equal pictures always give equal features."""
         trained = any(parameter.requires_grad for parameter in self.backbone.parameters())
         return not trained and any(module is self.backbone for module in self._frozen)
 
@@ -269,8 +269,8 @@ class CDEModel(CDEPreTrainedModel):
         encoded, outputs = self.encode(pixel_values, features=features, **kwargs)
         given: Any = pixel_values if features is None else features
         batch, frames = given.shape[:2]
-        # Where the backbone is not trained, a patch that is not kept has no gradient to bring back. Dropout would make
-        # the kept ones others than those that were compared.
+        # If the backbone is not trained, a patch that is not kept needs no gradient. With dropout, projecting the kept
+        # ones a second time would give other deltas than those that were compared.
         only_kept = features is not None and self.config.delta_mode == "patch" and self.config.projector_dropout == 0
         if only_kept:
             with torch.no_grad():
@@ -319,7 +319,7 @@ class CDEForActionClassification(CDEPreTrainedModel):
         backbone: A backbone that already has its weights; default: a new one from `config.backbone_config`.
     """
 
-    # No Auto class of Transformers means this task: a name of our own in `auto_map`, see configuration_cde.py.
+    # Transformers has no Auto class for this task, so `auto_map` has a name of our own: see configuration_cde.py.
     _auto_class = "AutoModelForActionClassification"
 
     def __init__(self, config: CDEConfig, backbone: PreTrainedModel | None = None) -> None:
@@ -374,7 +374,7 @@ class CDEForActionClassification(CDEPreTrainedModel):
 
 
 def full_precision(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """Calls a module in the dtype of its weights, also under autocast; shapes are those of the module."""
+    """Calls a module in the dtype of its weights, also under autocast."""
     dtype = next(module.parameters()).dtype
     with torch.autocast(device_type=inputs.device.type, enabled=False):
         outputs: torch.Tensor = module(inputs.to(dtype))
@@ -415,8 +415,7 @@ def action_loss(logits: torch.Tensor, labels: torch.Tensor, frames: int) -> torc
         frames: Number T of frames.
 
     Raises:
-        ValueError: The labels have another shape, are no whole numbers or, which is looked at on the CPU only, name
-            no action.
+        ValueError: The labels have another shape, are not whole numbers or (checked on the CPU only) are out of range.
     """
     expected = logits.shape[:1] if frames == 2 else logits.shape[:2]
     if labels.shape != expected and labels.shape != logits.shape[:2]:

@@ -44,15 +44,15 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     _supports_attention_backend = True
     _can_compile_fullgraph = True
     extra_inputs: tuple[str, ...] = ()  # columns of a batch that forward takes beside pixel_values and labels
-    loaded_from: Path | None = None  # the folder with the weights; of a Hub repository the one commit in the cache
-    # The loss is a mean over the batch that forward sees: Trainer has to divide it by the accumulation steps.
+    loaded_from: Path | None = None  # the folder with the weights; for a Hub repository, of its commit in the cache
+    # The loss is a mean over the batch that forward sees, so Trainer has to divide it by the accumulation steps.
     accepts_loss_kwargs = False
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Initialises the projector and the heads; a backbone is initialised by its own class.
 
-        Linear layers get variance 1/fan_in (LeCun) in place of the usual std 0.02. With 0.02 each layer of a narrow
+        Linear layers get variance 1/fan_in (LeCun) instead of the usual std 0.02. With 0.02 each layer of a narrow
         encoder shrinks its input (a factor 0.28 at width 192), and a delta, already a small difference, would
         start another ten times smaller: the cross-entropy would see almost nothing for the first epochs.
         """
@@ -73,24 +73,24 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         attn_implementation: str | None = None,
         **config_options: Any,
     ) -> Model:
-        """Makes a new model on a vision backbone, whose pretrained weights are taken once.
+        """Makes a new model on a vision backbone with its pretrained weights.
 
-        A saved model holds the backbone's weights: `from_pretrained` never asks for them again.
+        A saved model contains the backbone's weights: `from_pretrained` never asks for them again.
 
         Args:
             backbone: Hub id or local folder of a vision model (a two-tower CLIP or SigLIP gives its vision tower), or
                 a configuration, which gives random weights. Weights are read from safetensors only.
-            revision: Branch, tag or commit of the Hub repository. All files are taken from the commit that it is at
-                the start, and `config.backbone_revision` keeps it.
-            dtype: Of the new model, whatever the checkpoint's: training wants float32 weights.
-            attn_implementation: `"sdpa"` (default where the backbone has it), `"eager"` for attention maps, ...
+            revision: Branch, tag or commit of the Hub repository. All files are taken from the commit that it points
+                to at the start, and `config.backbone_revision` keeps that commit.
+            dtype: Of the new model, whatever the checkpoint's: training needs float32 weights.
+            attn_implementation: `"sdpa"` (default if the backbone supports it), `"eager"` for attention maps, ...
             **config_options: Fields of the CDE configuration, for example `id2label`, `delta_mode`, `top_k_patches`.
 
         Raises:
             ValueError: The folder or repository is a CDE checkpoint or needs code of its own, or an option is out of
                 range.
-            TypeError: An option is no field of the configuration.
-            OSError: There is no such folder or repository, or it has no safetensors.
+            TypeError: An option is not a field of the configuration.
+            OSError: The folder or repository does not exist, or it has no safetensors.
         """
         check_options(cls.config_class, config_options)
         found: Any = backbone
@@ -117,7 +117,7 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
                 **make_reader(config).build_options(),
             )
         except OSError as error:
-            advice = "if you trust where it is from, convert it once by AutoModel.from_pretrained"
+            advice = "if you trust its source, convert it once by AutoModel.from_pretrained"
             advice += f'("{backbone}").save_pretrained("folder").'
             raise explained(error, backbone, advice, revision=revision) from error
         except SafetensorError as error:
@@ -134,9 +134,9 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         """Loads a saved model, from safetensors only; see `transformers.PreTrainedModel.from_pretrained`.
 
         Raises:
-            ValueError: The folder or repository is that of another model, for example a bare backbone, or has weights
-                that do not fit the configuration, for example to other labels, or that are NaN or infinite.
-            OSError: There is no such folder or repository, or it has no safetensors, or damaged ones.
+            ValueError: The folder or repository belongs to another model, for example a bare backbone, or has weights
+                that do not fit the configuration, for example other labels, or that are NaN or infinite.
+            OSError: The folder or repository does not exist, or its safetensors are missing or damaged.
         """
         path = args[0] if args else kwargs.get("pretrained_model_name_or_path")
         kwargs["use_safetensors"] = True
@@ -164,10 +164,10 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     def _load_pretrained_model(
         model: Any, state_dict: Any, checkpoint_files: Any, load_config: Any, **kwargs: Any
     ) -> Any:
-        """Loads safetensors only, and without renaming where the backbone's weights already have the names of today.
+        """Loads safetensors only, and without renaming if the backbone's weights already have today's names.
 
         Transformers renames the older names of some families; its pattern for DINOv3 also breaks current names
-        (`layer_scale`) unless they match exactly, which they do not where a `CDEModel` reads a task checkpoint.
+        (`layer_scale`) unless they match exactly, which they do not when a `CDEModel` reads a task checkpoint.
         """
         names = set(state_dict or ())
         shapes: dict[str, tuple[int, ...]] = {}
@@ -189,26 +189,26 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Saves weights, configuration and code; see `transformers.PreTrainedModel.save_pretrained`.
 
-        The weights keep the names that the parameters have here: the older names that Transformers would write for
-        some families are lost silently by loaders that do not rename (`load_state_dict`, Trainer's resume).
+        The weights keep the names that the parameters have here. For some families Transformers would write older
+        names, which loaders that do not rename (`load_state_dict`, Trainer's resume) silently skip.
         """
         kwargs.setdefault("save_original_format", False)
         super().save_pretrained(save_directory, **kwargs)
 
     def freeze_backbone(self, num_blocks: int | None = None) -> None:
-        """Takes the backbone out of training: no gradients, and evaluation mode (fixed batch norm, no dropout).
+        """Freezes the backbone: no gradients, and evaluation mode (fixed batch norm, no dropout).
 
         Args:
-            num_blocks: Freeze only what comes before the blocks, and the first blocks; `None`: everything.
+            num_blocks: Freeze only this many first blocks and what comes before them; `None`: everything.
 
         Raises:
-            ValueError: `num_blocks` is negative, or the backbone has fewer.
+            ValueError: `num_blocks` is negative, or the backbone has fewer blocks.
         """
         self.base_model._freeze(num_blocks)
 
 
 def make_reader(config: CDEConfig) -> BackboneReader:
-    """Returns what reads features from the backbone as a CDE configuration says."""
+    """Makes the reader of backbone features that a CDE configuration describes."""
     return BackboneReader(
         config.backbone_config,
         patches=config.reads_patches,

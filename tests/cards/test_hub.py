@@ -152,7 +152,7 @@ def test_a_hub_that_fails_while_it_is_read_is_said_and_the_next_try_loads(run, h
     for part, failure, sentence in (
         ("/config.json", Failure(500), "couldn't connect"),
         ("/model.safetensors", Failure(500), "couldn't connect"),
-        ("/model.safetensors", Failure(0), "the connection broke off"),
+        ("/model.safetensors", Failure(0), "because the connection broke"),
     ):
         hub.failures[part] = failure
         answer = reader.run(load)
