@@ -1,9 +1,9 @@
 """Configuration of the Causal Delta Embedding models."""
 
-import inspect
+import dataclasses
 import os
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import torch
 from transformers import AutoConfig, PreTrainedConfig
@@ -34,11 +34,16 @@ CUSTOM_PIPELINES = {
         "type": "image",
     }
 }
+_FLAG = Rule("true, false or null", lambda value: value in (None, True, False))
+_COMMIT = Rule("a commit or null", lambda value: value is None or isinstance(value, str))
 _CAME_WITH_A_CHECKPOINT = __name__.startswith("transformers_modules.")
 
 
 class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
     """What a CDE model is made of: a vision backbone, a projector and the way two states become a delta.
+
+    A subclass adds fields by annotations with a default and, where a rule limits the values, the rule; see
+    `field_rules_cde.py`.
 
     Args:
         backbone_config: Configuration of the vision backbone, as an object or a dict with `model_type`. The two-tower
@@ -82,50 +87,31 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
         "hidden_states",
         "attentions",
     ]
-    _rules: ClassVar[dict[str, Rule]] = {
-        "delta_mode": one_of("global", "patch"),
-        "patch_loss": one_of("per_patch", "aggregated"),
-        "global_feature": one_of("auto", "cls", "mean", "pooler"),
-        "delta_dim": whole(1, WIDEST),
-        "top_k_patches": whole(1, WIDEST),
-        "projector_num_layers": whole(1, 100),
-        "projector_hidden_dim": or_none(whole(1, WIDEST)),
-        "num_prefix_tokens": or_none(whole(0, WIDEST)),
-        "projector_dropout": number("in [0, 1)", lambda value: 0 <= value < 1),
-        "projector_input_norm": Rule("true, false or null", lambda value: value in (None, True, False)),
-        "backbone_revision": Rule("a commit or null", lambda value: isinstance(value, (str, type(None)))),
-    }
 
-    def __init__(
-        self,
-        backbone_config: PreTrainedConfig | dict[str, Any] | None = None,
-        *,
-        delta_dim: int = 256,
-        delta_mode: str = "global",
-        top_k_patches: int = 8,
-        patch_loss: str = "per_patch",
-        projector_hidden_dim: int | None = None,
-        projector_num_layers: int = 2,
-        projector_dropout: float = 0.0,
-        projector_input_norm: bool | None = None,
-        global_feature: str = "auto",
-        num_prefix_tokens: int | None = None,
-        backbone_revision: str | None = None,
-        **kwargs: Any,
-    ) -> None:
+    backbone_config: Any = None
+    delta_dim: Annotated[int, whole(1, WIDEST)] = 256
+    delta_mode: Annotated[str, one_of("global", "patch")] = "global"
+    top_k_patches: Annotated[int, whole(1, WIDEST)] = 8
+    patch_loss: Annotated[str, one_of("per_patch", "aggregated")] = "per_patch"
+    projector_hidden_dim: Annotated[int | None, or_none(whole(1, WIDEST))] = None
+    projector_num_layers: Annotated[int, whole(1, 100)] = 2
+    projector_dropout: Annotated[float, number("in [0, 1)", lambda value: 0 <= value < 1)] = 0.0
+    projector_input_norm: Annotated[bool | None, _FLAG] = None
+    global_feature: Annotated[str, one_of("auto", "cls", "mean", "pooler")] = "auto"
+    num_prefix_tokens: Annotated[int | None, or_none(whole(0, WIDEST))] = None
+    backbone_revision: Annotated[str | None, _COMMIT] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # Transformers would generate an `__init__` that takes keywords only.
+        if "__init__" not in vars(cls):
+            cls.__init__ = CDEConfig.__init__  # type: ignore[method-assign]
+        super().__init_subclass__(**kwargs)
+
+    def __init__(self, backbone_config: PreTrainedConfig | dict[str, Any] | None = None, **kwargs: Any) -> None:
         self._check_names(kwargs)
         self.backbone_config = vision_config(backbone_config)
-        self.delta_dim = delta_dim
-        self.delta_mode = delta_mode
-        self.top_k_patches = top_k_patches
-        self.patch_loss = patch_loss
-        self.projector_hidden_dim = projector_hidden_dim
-        self.projector_num_layers = projector_num_layers
-        self.projector_dropout = projector_dropout
-        self.projector_input_norm = projector_input_norm
-        self.global_feature = global_feature
-        self.num_prefix_tokens = num_prefix_tokens
-        self.backbone_revision = backbone_revision
+        for name, field in self._own_fields().items():
+            setattr(self, name, kwargs.pop(name, field.default))
         kwargs.update(label_maps(type(self).__name__, kwargs))
         kwargs["auto_map"] = dict(self._auto_map())  # our own, whatever a loaded file names
         if _CAME_WITH_A_CHECKPOINT:
@@ -143,7 +129,12 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
     @classmethod
     def option_names(cls) -> set[str]:
         """Names of the fields that this class adds to those of every configuration."""
-        return set(inspect.signature(cls.__init__).parameters) - {"self", "backbone_config", "kwargs"}
+        return set(cls._own_fields())
+
+    @classmethod
+    def _own_fields(cls) -> dict[str, dataclasses.Field[Any]]:
+        inherited = {"backbone_config", *(field.name for field in dataclasses.fields(PreTrainedConfig))}
+        return {field.name: field for field in dataclasses.fields(cls) if field.name not in inherited}
 
     @classmethod
     def _auto_map(cls) -> dict[str, str]:
@@ -215,5 +206,6 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
     def check(self) -> None:
         """Raises ValueError for the first field that breaks its rule."""
         name = type(self).__name__
-        check_fields(name, vars(self), self._rules)
+        fields = self._own_fields().values()
+        check_fields(name, vars(self), {f.name: rule for f in fields for rule in getattr(f.type, "__metadata__", ())})
         label_maps(name, {"id2label": self.id2label, "label2id": self.label2id})

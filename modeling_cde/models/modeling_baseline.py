@@ -34,15 +34,6 @@ class BaselineConfig(CDEConfig):
 
     keys_to_ignore_at_inference: ClassVar[list[str]] = [*CDEConfig.keys_to_ignore_at_inference, "auxiliary_loss"]
 
-    def __init__(self, backbone_config: Any = None, **kwargs: Any) -> None:
-        super().__init__(backbone_config, **kwargs)
-
-    @classmethod
-    def option_names(cls) -> set[str]:
-        parent = cls.__mro__[1]
-        inherited = parent.option_names() if issubclass(parent, CDEConfig) else set()
-        return super().option_names() | inherited
-
     @classmethod
     def _auto_map(cls) -> dict[str, str]:
         """Pairs `ICMConfig` with `ICMForActionClassification` of the same file."""

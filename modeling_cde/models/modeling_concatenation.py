@@ -1,6 +1,6 @@
 """Concatenation, the plainest method that CDE is compared with."""
 
-from typing import Any, ClassVar
+from typing import Annotated
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 
-from .field_rules_cde import Rule, one_of, or_none, whole
+from .field_rules_cde import one_of, or_none, whole
 from .modeling_baseline import BaselineConfig, BaselineOutput, BaselinePreTrainedModel
 from .modeling_cde import full_precision
 
@@ -17,43 +17,22 @@ class ConcatenationConfig(BaselineConfig):
     """Configuration of the concatenation baseline: that of CDE, in global mode, and its head.
 
     Args:
-        backbone_config: See `CDEConfig`.
         head_inputs: `"delta"`: the head reads [z, z_after - z]; `"z_after"`: it reads [z, z_after].
         head_hidden_dim: Width of the head's hidden layer; `None`: `delta_dim`.
-        **kwargs: See `CDEConfig`.
 
     Raises:
         ValueError: `delta_mode` is `"patch"`, or a value is out of range.
     """
 
     model_type = "cde-concatenation"
-    _rules: ClassVar[dict[str, Rule]] = {
-        **BaselineConfig._rules,
-        "head_inputs": one_of("delta", "z_after"),
-        "head_hidden_dim": or_none(whole(1)),
-    }
-
-    def __init__(
-        self,
-        backbone_config: Any = None,
-        *,
-        head_inputs: str = "delta",
-        head_hidden_dim: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.head_inputs = head_inputs
-        self.head_hidden_dim = head_hidden_dim
-        super().__init__(backbone_config, **kwargs)
+    head_inputs: Annotated[str, one_of("delta", "z_after")] = "delta"
+    head_hidden_dim: Annotated[int | None, or_none(whole(1))] = None
 
 
 class ConcatenationForActionClassification(BaselinePreTrainedModel):
     """A plain classifier of the two states side by side: what CDE is without reading the delta alone.
 
     Unlike CDE, its head may learn what a scene looks like (state z) and not only what changed.
-
-    Args:
-        config: Configuration; `id2label` names the actions.
-        backbone: A backbone that already has its weights; default: a new one from `config.backbone_config`.
     """
 
     config: ConcatenationConfig

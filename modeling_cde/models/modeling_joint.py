@@ -1,6 +1,6 @@
 """A joint encoder of two frames: the patches of both go through one transformer, as in a video model."""
 
-from typing import Any, ClassVar
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from transformers import initialization as init
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 
-from .field_rules_cde import Rule, whole
+from .field_rules_cde import whole
 from .modeling_baseline import BaselineConfig, BaselineOutput, BaselinePreTrainedModel, nearest_grid
 from .modeling_cde import full_precision
 
@@ -19,28 +19,14 @@ class JointEncoderConfig(BaselineConfig):
     """Configuration of the joint encoder. All defaults are ours.
 
     Args:
-        backbone_config: See `CDEConfig`.
         joint_num_layers: Transformer layers that see both images, >= 1.
-        joint_num_heads: Attention heads; have to divide `delta_dim`, which is the width of these layers.
-        **kwargs: See `CDEConfig`; `delta_dim` has to be a multiple of 4, for the positions.
-
-    Raises:
-        ValueError: A value is out of range.
+        joint_num_heads: Attention heads; must divide `delta_dim`, which is the width of these layers.
+        delta_dim: As in `CDEConfig`; a multiple of 4, for the positions.
     """
 
     model_type = "cde-joint"
-    _rules: ClassVar[dict[str, Rule]] = {
-        **BaselineConfig._rules,
-        "joint_num_layers": whole(1),
-        "joint_num_heads": whole(1),
-    }
-
-    def __init__(
-        self, backbone_config: Any = None, *, joint_num_layers: int = 2, joint_num_heads: int = 4, **kwargs: Any
-    ) -> None:
-        self.joint_num_layers = joint_num_layers
-        self.joint_num_heads = joint_num_heads
-        super().__init__(backbone_config, **kwargs)
+    joint_num_layers: Annotated[int, whole(1)] = 2
+    joint_num_heads: Annotated[int, whole(1)] = 4
 
     @property
     def reads_patches(self) -> bool:
@@ -91,12 +77,8 @@ class JointEncoderForActionClassification(BaselinePreTrainedModel):
     learned embedding of its frame, first or second. Clips of T > 2 frames are read as T-1 pairs.
 
     Nothing is subtracted: `delta` is the class token that the classifier reads, and NOT a difference of `states`. It
-    is not zero for equal images, and does not change its sign where they are exchanged. `states` are the means of a
+    is not zero for equal images, and does not change its sign if they are exchanged. `states` are the means of a
     frame's projected patches, before they see the other frame.
-
-    Args:
-        config: Configuration; `id2label` names the actions.
-        backbone: A backbone that already has its weights; default: a new one from `config.backbone_config`.
     """
 
     config: JointEncoderConfig
@@ -117,7 +99,7 @@ class JointEncoderForActionClassification(BaselinePreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if module is getattr(self, "kinds", None):
-            # As large as the sines (rms 0.7): which frame came first is what tells an action from its opposite.
+            # As large as the sines (rms 0.7): the order of the frames distinguishes an action from its opposite.
             init.normal_(module.weight, std=0.7)
         else:
             super()._init_weights(module)

@@ -3,14 +3,14 @@
 It reads the features of all patches of any backbone, including the map of a ResNet; `global_feature` is not read.
 """
 
-from typing import Any, ClassVar
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 
-from .field_rules_cde import Rule, number
+from .field_rules_cde import number
 from .modeling_baseline import BaselineOutput, nearest_grid
 from .modeling_cde import full_precision
 from .modeling_concatenation import ConcatenationConfig, ConcatenationForActionClassification
@@ -20,24 +20,12 @@ class OracleMaskConfig(ConcatenationConfig):
     """Configuration of the oracle mask: that of concatenation, and how strictly the mask is followed.
 
     Args:
-        backbone_config: See `CDEConfig`.
         mask_floor: Least weight of a patch, in [0, 1]: 0 pools under the mask alone, 1 pools the whole image whatever
             the mask. Our default; the public code of the benchmark sweeps 0.005 to 0.5.
-        **kwargs: See `ConcatenationConfig`.
-
-    Raises:
-        ValueError: A value is out of range.
     """
 
     model_type = "cde-oracle-mask"
-    _rules: ClassVar[dict[str, Rule]] = {
-        **ConcatenationConfig._rules,
-        "mask_floor": number("in [0, 1]", lambda value: 0 <= value <= 1),
-    }
-
-    def __init__(self, backbone_config: Any = None, *, mask_floor: float = 0.0, **kwargs: Any) -> None:
-        self.mask_floor = mask_floor
-        super().__init__(backbone_config, **kwargs)
+    mask_floor: Annotated[float, number("in [0, 1]", lambda value: 0 <= value <= 1)] = 0.0
 
     @property
     def reads_patches(self) -> bool:
@@ -45,15 +33,11 @@ class OracleMaskConfig(ConcatenationConfig):
 
 
 class OracleMaskForActionClassification(ConcatenationForActionClassification):
-    """A plain classifier that is told where the target is: an upper bound for methods that have to find it.
+    """A plain classifier that knows where the target is: an upper bound for methods that have to find it.
 
     A frame's feature is the mean of its patch features, each weighted by the share of its area that the target's mask
     covers (at least `mask_floor`). Then projector and head as in concatenation. The benchmark's public code pools the
     same way, but with the weight 1 for every cell that the mask touches.
-
-    Args:
-        config: Configuration; `id2label` names the actions.
-        backbone: A backbone that already has its weights; default: a new one from `config.backbone_config`.
     """
 
     config: OracleMaskConfig
@@ -101,13 +85,13 @@ def usable_masks(masks: torch.Tensor) -> torch.Tensor:
 
 
 def patch_shares(masks: torch.Tensor, num_patches: int) -> torch.Tensor:
-    """The share of each patch that a mask covers: (B, T, H, W) -> (B, T, N), float32, row-major as the patches."""
+    """Returns the share of each patch that a mask covers: (B, T, H, W) -> (B, T, N), float32, in the patches' order."""
     rows, columns = nearest_grid(num_patches, masks.shape[2], masks.shape[3])
     return F.adaptive_avg_pool2d(masks.float(), (rows, columns)).flatten(2)
 
 
 def pool(features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """The weighted mean over patches, (..., N, D_b) and (..., N) -> (..., D_b), float32.
+    """Returns the weighted mean over patches, (..., N, D_b) and (..., N) -> (..., D_b), float32.
 
     At least one weight of each image must be above 0.
     """

@@ -3,7 +3,7 @@
 It reads the features of all patches of any backbone, including the map of a ResNet; `global_feature` is not read.
 """
 
-from typing import Any, ClassVar
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 
-from .field_rules_cde import NOT_NEGATIVE, Rule, one_of, or_none, whole
+from .field_rules_cde import NOT_NEGATIVE, one_of, or_none, whole
 from .modeling_baseline import BaselineConfig, BaselineOutput, BaselinePreTrainedModel, nearest_grid
 from .modeling_cde import full_precision
 
@@ -21,42 +21,19 @@ class TokenMatchingConfig(BaselineConfig):
     """Configuration of token matching. All defaults are ours.
 
     Args:
-        backbone_config: See `CDEConfig`.
         pooling: What the classifier reads of the matched pairs: their `"mean"`, their `"max"`, or `"mean_max"`, both.
-        match_back: Whether the patches of the later image are matched with those of the earlier one too. Without it
-            what only appears in the later image may be matched by nothing, and then is not seen.
-        position_weight: What a match at the distance of one image side costs, in cosine similarity, >= 0; smaller
-            distances in proportion. 0: only similarity counts. Large: a patch is matched with the one at its place.
+        match_back: Whether the patches of the later image are matched with those of the earlier one too. Otherwise
+            something that only appears in the later image may remain unmatched, and so unseen.
+        position_weight: The cost of a match at the distance of one image side, in cosine similarity, >= 0; smaller
+            distances cost proportionally less. 0: only similarity counts. Large: a patch matches the one at its place.
         head_hidden_dim: Width of the embedding of a matched pair; `None`: `delta_dim`.
-        **kwargs: See `CDEConfig`.
-
-    Raises:
-        ValueError: A value is out of range.
     """
 
     model_type = "cde-token-matching"
-    _rules: ClassVar[dict[str, Rule]] = {
-        **BaselineConfig._rules,
-        "pooling": one_of("mean", "max", "mean_max"),
-        "position_weight": NOT_NEGATIVE,
-        "head_hidden_dim": or_none(whole(1)),
-    }
-
-    def __init__(
-        self,
-        backbone_config: Any = None,
-        *,
-        pooling: str = "mean_max",
-        match_back: bool = True,
-        position_weight: float = 0.0,
-        head_hidden_dim: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.pooling = pooling
-        self.match_back = match_back
-        self.position_weight = position_weight
-        self.head_hidden_dim = head_hidden_dim
-        super().__init__(backbone_config, **kwargs)
+    pooling: Annotated[str, one_of("mean", "max", "mean_max")] = "mean_max"
+    match_back: bool = True
+    position_weight: Annotated[float, NOT_NEGATIVE] = 0.0
+    head_hidden_dim: Annotated[int | None, or_none(whole(1))] = None
 
     @property
     def reads_patches(self) -> bool:
@@ -64,7 +41,7 @@ class TokenMatchingConfig(BaselineConfig):
 
 
 class TokenMatchingForActionClassification(BaselinePreTrainedModel):
-    """Differences of matched patches, so that what moved within the picture is compared with itself.
+    """Differences of matched patches, so that something that moved within the picture is compared with itself.
 
     With patch features f_n, f̃_m of the two images (as the backbone gives them), their projections p_n, p̃_m and their
     distance d(n, m) in image sides
@@ -74,15 +51,11 @@ class TokenMatchingForActionClassification(BaselinePreTrainedModel):
 
     and, with `match_back`, the pairs [p_n(m), p̃_m - p_n(m)] of the match in the other direction too. A linear
     classifier reads mean and maximum of all e over the pairs. `delta` is the mean of the matched differences: zero for
-    equal images, and, with `match_back`, of the opposite sign where the images are exchanged.
+    equal images, and, with `match_back`, of the opposite sign if the images are exchanged.
 
     The benchmark's public code pools tokens of the same index (of GroupViT and slot attention) in this way, by mean
-    or by maximum; a backbone's patches have no such index, so they are matched here. Which patch is matched has no
+    or by maximum; a backbone's patches have no such index, so they are matched here. The choice of a match has no
     gradient.
-
-    Args:
-        config: Configuration; `id2label` names the actions.
-        backbone: A backbone that already has its weights; default: a new one from `config.backbone_config`.
     """
 
     config: TokenMatchingConfig
@@ -122,7 +95,7 @@ class TokenMatchingForActionClassification(BaselinePreTrainedModel):
 
     @torch.no_grad()
     def _similarity(self, features: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        """What the match maximises, of each patch (dim 2) with each of the next frame (dim 3), float32."""
+        """Returns what a match maximises, for each patch (dim 2) and each patch of the next frame (dim 3), float32."""
         with torch.autocast(device_type=features.device.type, enabled=False):
             unit = F.normalize(features.float(), dim=-1)  # (B, T, N, D_b)
             similarity = unit[:, :-1] @ unit[:, 1:].transpose(2, 3)  # (B, T-1, N, N)
@@ -135,5 +108,5 @@ class TokenMatchingForActionClassification(BaselinePreTrainedModel):
 
 
 def take(tokens: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """The tokens of the given places: (B, S, N, D) and (B, S, M) -> (B, S, M, D)."""
+    """Returns the tokens at the given places: (B, S, N, D) and (B, S, M) -> (B, S, M, D)."""
     return tokens.gather(2, indices.unsqueeze(-1).expand(-1, -1, -1, tokens.shape[-1]))

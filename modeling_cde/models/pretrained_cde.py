@@ -149,13 +149,6 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
             advice = "save the model again by save_pretrained, or load another revision."
             where = {name: kwargs[name] for name in ("revision", "token", "cache_dir") if name in kwargs}
             raise explained(error, path, advice, **where) from error
-        except RuntimeError as error:
-            if "ignore_mismatched_sizes" not in str(error):
-                raise
-            raise ValueError(
-                f"{path} has weights of other shapes than the configuration asks for (they are listed above): leave "
-                "out id2label and other fields, or add ignore_mismatched_sizes=True to train new weights for them."
-            ) from error
         check_loaded(model, path, info)
         model.base_model.reader.freeze_unused(model.base_model.backbone)  # loading makes every parameter trainable
         return (model, info) if info_wanted else model
