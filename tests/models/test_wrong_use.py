@@ -54,6 +54,13 @@ def test_inputs_that_are_no_clips(model, pixel_values, error, words):
         model(pixel_values)
 
 
+def test_an_unknown_argument_is_named(model):
+    """`forward` passes on what it does not name itself."""
+    for inputs in ({"pixel_values": clips()}, {"features": torch.zeros(2, 2, 32)}):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'label'"):
+            model(**inputs, label=torch.tensor([0, 1]))
+
+
 def test_the_right_call_of_a_message_is_right(model):
     """What the messages say to do works."""
     x = clips()
