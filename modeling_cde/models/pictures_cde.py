@@ -1,15 +1,15 @@
-"""Turns any picture into upright RGB, in the same way for training, processor, pipeline and demo.
+"""Pictures as they come, made upright RGB in one way for training, processor, pipeline and demo.
 
-PNG, JPEG, WebP, BMP, GIF and TIFF are accepted, recognised by content and not by name:
+Taken are PNG, JPEG, WebP, BMP, GIF and TIFF, told by their content and not by their name:
 
-- they are turned upright by their Exif orientation, also PNG and WebP;
-- grey, one bit, palette, CMYK and 16 bits per channel become RGB bytes; of 16 bits the upper eight are kept;
-- transparent parts are put on black: what they hide is not meant to be seen;
-- colour profiles and other metadata are ignored.
+- turned upright by their Exif orientation, also of PNG and WebP;
+- grey, one bit, palette, CMYK and 16 bits a channel become RGB of bytes; of 16 bits the upper eight count;
+- transparent parts are put over black: what they hide is not meant to be seen;
+- colour profiles and other metadata are passed over.
 
-An error of one sentence rejects damaged files, animations and files of several pages, more than `MOST_PIXELS` (by
-the header, nothing is decoded), sides in a ratio over `MOST_STRETCH`, and numbers of unknown range (floats, 32 bits).
-`data_scripts.picture_files` does the same for builds, whose workers do not import Transformers.
+Refused, in a sentence, are damaged files, animations and files of several pages, more than `MOST_PIXELS` (by the head
+of the file, nothing is decoded), sides in a ratio over `MOST_STRETCH`, and numbers without a known range (floats, 32
+bits). `data_scripts.picture_files` does the same for builds, whose workers import no Transformers.
 """
 
 import http.client
@@ -23,33 +23,33 @@ import numpy as np
 import torch
 from transformers.utils import is_vision_available
 
-if is_vision_available():  # this file travels with every model, also to machines without Pillow
+if is_vision_available():  # this file travels with every model, also to where models are loaded without Pillow
     from PIL import Image, UnidentifiedImageError
 
 MOST_PIXELS = 64_000_000  # 192 MB as RGB
-MOST_BYTES = 2**29  # of an encoded picture; MOST_PIXELS uncompressed pixels of 16 bits take less
-MOST_STRETCH = 200  # longer side / shorter side; more is not a view of a scene
+MOST_BYTES = 2**29  # of an encoded picture; so many pixels of 16 bits, not compressed, are less
+MOST_STRETCH = 200  # a longer side of so many shorter ones; more is no view of a scene
 
 _URL_SECONDS = 60.0  # that a server may take to answer
 _MOST_BYTES = 256 << 20  # of its answer
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # no format that needs an outside program
-_UNKNOWN = "it is damaged, or not in a supported format (PNG, JPEG, WebP, BMP, GIF, TIFF)"
+_UNKNOWN = "it is damaged, or in no picture format that is read (PNG, JPEG, WebP, BMP, GIF, TIFF)"
 _ORIENTATION = 0x0112  # Exif tag: 1 is upright
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # Exif orientation -> number of PIL's transposition
 
 
 class BadPictureError(OSError, ValueError):
-    """A rejected picture; the message is one sentence that says which picture and why."""
+    """A picture that is not taken; the message is one sentence that says which and why."""
 
 
 def load_picture(image: Any) -> "Image.Image":
-    """Makes an upright RGB picture from a path, a URL, a PIL image, an array or a tensor.
+    """Makes an upright RGB picture of a path, a URL, a PIL image, an array or a tensor.
 
     Raises:
         TypeError: It is none of these.
-        ValueError: An array is not an image.
-        BadPictureError: A file or URL does not exist or is not an accepted image, see the top of this file; it is an
-            OSError and a ValueError.
+        ValueError: An array is no image.
+        BadPictureError: A file or URL is not there or is no image that is taken, see `pictures_cde`; it is an OSError
+            and a ValueError.
     """
     if isinstance(image, (str, os.PathLike)):
         name = str(image)
@@ -63,13 +63,13 @@ def load_picture(image: Any) -> "Image.Image":
     if isinstance(image, torch.Tensor):
         image = image.detach().cpu().numpy()
     if not isinstance(image, np.ndarray):
-        raise TypeError(f"{type(image).__name__} is not an image: give a path, URL, PIL image, array or tensor.")
+        raise TypeError(f"{type(image).__name__} where an image belongs: give a path, URL, PIL image, array or tensor.")
     if image.ndim == 3 and image.shape[0] in (1, 3, 4) and image.shape[2] not in (1, 3, 4):
         image = image.transpose(1, 2, 0)  # (H, W, C)
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
     if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] not in (3, 4)):
-        raise ValueError(f"An array of shape {image.shape} is not an image: give (H, W, C), (C, H, W) or (H, W).")
+        raise ValueError(f"An array of shape {image.shape} is no image: give (H, W, C), (C, H, W) or (H, W).")
     check_size(image.shape[1], image.shape[0], f"An array of shape {image.shape}")
     if image.dtype.kind == "f":
         if image.size and not (image.min() >= 0 and image.max() <= 1):
@@ -79,19 +79,19 @@ def load_picture(image: Any) -> "Image.Image":
             )
         image = (image * 255).round().astype(np.uint8)
     if image.dtype != np.uint8 and (image.dtype.kind not in "iu" or image.min() < 0 or image.max() > 255):
-        raise ValueError(f"An image of {image.dtype} must contain bytes, 0 to 255: scale it and give uint8.")
+        raise ValueError(f"An image of {image.dtype} must hold bytes, 0 to 255: scale it and give uint8.")
     return upright_rgb(Image.fromarray(image.astype(np.uint8)), "An array")
 
 
 def open_picture(source: Any, name: str) -> "Image.Image":
-    """Opens a picture and checks its header; nothing is decoded.
+    """Opens a picture and looks at its head; nothing is decoded.
 
     Args:
         source: Path, encoded bytes or a PIL picture.
-        name: The name of the picture in an error.
+        name: What the sentence calls it.
 
     Raises:
-        BadPictureError: The file does not exist or is rejected; see the top of this file.
+        BadPictureError: There is no such file, or it is refused; see the head of this file.
     """
     try:
         if isinstance(source, Image.Image):
@@ -114,11 +114,11 @@ def upright_rgb(image: "Image.Image", name: str) -> "Image.Image":
     """Decodes a picture from `open_picture`.
 
     Args:
-        image: From `open_picture`; one that is upright RGB already is returned as it is.
-        name: The name of the picture in an error.
+        image: From `open_picture`; one that is upright RGB already is given back as it is.
+        name: What the sentence calls it.
 
     Raises:
-        BadPictureError: It is damaged, or contains numbers of unknown range.
+        BadPictureError: It is damaged, or holds numbers without a known range.
     """
     try:
         image.load()
@@ -126,7 +126,7 @@ def upright_rgb(image: "Image.Image", name: str) -> "Image.Image":
         upright = _to_rgb(image, name)
         if turn is not None:
             upright = upright.transpose(Image.Transpose(turn))
-            upright.info = {}  # else it would be turned again when it is loaded again
+            upright.info = {}  # else it would be turned again when it is given back
     except (BadPictureError, MemoryError):
         raise
     except Exception as error:
@@ -135,7 +135,7 @@ def upright_rgb(image: "Image.Image", name: str) -> "Image.Image":
 
 
 def orientation(image: "Image.Image") -> int:
-    """Reads the Exif orientation; 1, upright, if it is missing or damaged: the picture itself may be intact."""
+    """Of the Exif data; 1, upright, where there is none or it is damaged: the picture itself may be whole."""
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:
@@ -145,23 +145,21 @@ def orientation(image: "Image.Image") -> int:
 def check_size(width: int, height: int, name: str) -> None:
     """Raises BadPictureError for a picture that is too large, too thin or empty."""
     if width * height > MOST_PIXELS:
-        raise _because(
-            name, f"it has {width}x{height} pixels, and the limit is {MOST_PIXELS // 1_000_000} million pixels"
-        )
+        raise _because(name, f"it has {width}x{height} pixels, and at most {MOST_PIXELS // 1_000_000} million are read")
     if not width * height:
         raise _because(name, f"it has {width}x{height} pixels")
     if max(width, height) > MOST_STRETCH * min(width, height):
         raise _because(
-            name, f"it has {width}x{height} pixels, and the limit for its sides is a ratio of {MOST_STRETCH} to 1"
+            name, f"it has {width}x{height} pixels, and sides in a ratio of at most {MOST_STRETCH} to 1 are read"
         )
 
 
 def refused(name: str, error: Exception, source: Any = None) -> BadPictureError:
-    """Returns the error to raise for one of the file system or of a decoder; `source` is the file, if any."""
+    """The error to raise for one of the file system or of a decoder; `source` is the file, where there is one."""
     if isinstance(error, FileNotFoundError):
-        return _because(name, "the file does not exist")
+        return _because(name, "there is no such file")
     if isinstance(error, Image.DecompressionBombError):
-        return _because(name, f"it has more than the limit of {MOST_PIXELS // 1_000_000} million pixels")
+        return _because(name, f"it has more than the {MOST_PIXELS // 1_000_000} million pixels that are read")
     if isinstance(error, UnidentifiedImageError):
         if _is_empty(source):
             return _because(name, "it is empty")
@@ -173,7 +171,7 @@ def refused(name: str, error: Exception, source: Any = None) -> BadPictureError:
 
 
 def _fetched(address: str) -> bytes:
-    """Downloads at most `_MOST_BYTES`."""
+    """What a server answers, at most `_MOST_BYTES`."""
     request = urllib.request.Request(address, headers={"User-Agent": "modeling_cde"})
     try:
         with urllib.request.urlopen(request, timeout=_URL_SECONDS) as answer:
@@ -185,7 +183,7 @@ def _fetched(address: str) -> bytes:
     if len(content) > _MOST_BYTES:
         raise BadPictureError(f"{address} cannot be read as an image: it has more than {_MOST_BYTES >> 20} MiB.")
     if content.lstrip()[:1] == b"<":
-        raise BadPictureError(f"{address} cannot be read as an image: it is a web page, perhaps an error page.")
+        raise BadPictureError(f"{address} cannot be read as an image: it is a page, perhaps the page of an error.")
     return content
 
 
@@ -194,13 +192,13 @@ def _because(name: str, reason: str) -> BadPictureError:
 
 
 def _content(path: str | os.PathLike[str], name: str) -> bytes:
-    """Reads a file. From an open one, decoders request as much memory as a damaged length says, up to 4 GB."""
+    """A file's bytes. From an open file, decoders ask for as much memory as a damaged length says, up to 4 GB."""
     if not stat.S_ISREG(kind := os.stat(path).st_mode) and not stat.S_ISDIR(kind):  # /dev/zero never ends
-        raise _because(name, "it is a device or a pipe, not a file")
+        raise _because(name, "it is a device or a pipe and no file")
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > MOST_BYTES:
-            raise _because(name, f"it has {size >> 20} MiB, and the limit is {MOST_BYTES >> 20}")
+            raise _because(name, f"it has {size >> 20} MiB, and at most {MOST_BYTES >> 20} are read")
         return file.read()
 
 
@@ -213,18 +211,16 @@ def _is_empty(source: Any) -> bool:
 def _check_head(image: "Image.Image", name: str) -> None:
     width, height = image.size
     check_size(width, height, name)
-    # A picture that the caller opened by PIL may be in a format that an outside program would decode.
+    # One that PIL opened is decoded here, perhaps by an outside program.
     if image.format not in (None, *_FORMATS, "MPO") and getattr(image, "tile", None):
         raise _because(name, _UNKNOWN)
     # A JPEG of several (MPO) is one picture with previews of itself.
     if image.format not in ("JPEG", "MPO") and getattr(image, "is_animated", False):
-        raise _because(
-            name, "it contains several pictures, an animation or pages; save the one that you mean as a file"
-        )
+        raise _because(name, "it holds several pictures, an animation or pages; save the one that is meant by itself")
 
 
 def _to_rgb(image: "Image.Image", name: str) -> "Image.Image":
-    """Converts to RGB bytes; see the top of this file."""
+    """RGB of bytes; see the head of this file."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):  # as Pillow before 11 opens it
@@ -235,7 +231,7 @@ def _to_rgb(image: "Image.Image", name: str) -> "Image.Image":
         return Image.fromarray(grey).convert("RGB")
     if image.mode in ("I", "F"):
         kind = "floating point numbers" if image.mode == "F" else "numbers of 32 bits"
-        raise _because(name, f"it contains {kind}, whose range is unknown; convert it to 8 bits")
+        raise _because(name, f"it holds {kind}, whose range is not known; convert it to 8 bits")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)

@@ -147,7 +147,7 @@ def test_neither_a_list_on_the_cpu_nor_a_generator_is_read_ahead(pipe, monkeypat
 
 def test_an_error_while_preparing_ends_the_call(pipe, tmp_path):
     threads = threading.active_count()
-    with pytest.raises(OSError, match="gone.png cannot be read as an image: the file does not exist"):
+    with pytest.raises(OSError, match="gone.png cannot be read as an image: there is no such file"):
         pipe([(X, Y)] * 4 + [(X, str(tmp_path / "gone.png"))] + [(X, Y)] * 4, batch_size=2)
     assert threading.active_count() == threads
 
@@ -160,7 +160,7 @@ def test_an_image_is_fetched_by_its_url(pipe, tmp_path):
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_address[1]}"
         assert pipe(f"{address}/x.png", Y) == pipe(X, Y)
-        with pytest.raises(OSError, match=r"page.png cannot be read as an image: .*, perhaps an error"):
+        with pytest.raises(OSError, match=r"page.png cannot be read as an image: .*, perhaps the page of an error"):
             pipe(f"{address}/page.png", Y)
         server.shutdown()
     with pytest.raises(OSError, match=r"x.png cannot be read as an image: .*refused"):
@@ -204,7 +204,7 @@ def test_wrong_calls_are_answered(pipe):
     for top_k in (0, True):
         with pytest.raises(ValueError, match=f"top_k must be a whole number of at least 1, not {top_k}"):
             pipe(X, Y, top_k=top_k)
-    with pytest.raises(ValueError, match=r"shape \(0, 4, 3\) is not an image"):
+    with pytest.raises(ValueError, match=r"shape \(0, 4, 3\) is no image"):
         pipe(np.zeros((0, 4, 3), np.uint8), Y)
     with pytest.raises(TypeError, match=r"call pipe\(before, after\)"):
         pipe(X)

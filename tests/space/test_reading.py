@@ -130,10 +130,10 @@ def test_wrong_pictures_get_a_sentence_and_no_results(folder, pair, tmp_path):
         (None, None, "The picture before and the picture after are missing"),
         (good, None, "The picture after is missing"),
         (None, good, "The picture before is missing"),
-        (str(text), good, "The picture before cannot be read as an image: it is damaged, or not in a supported format"),
+        (str(text), good, "The picture before cannot be read as an image: it is damaged, or in no picture format that"),
         (good, str(cut), "The picture after cannot be read as an image: it is damaged"),
         (good, str(empty), "The picture after cannot be read as an image: it is empty. Choose another picture."),
-        (good, str(large), "cannot be read as an image: it has 10000x6401 pixels, and the limit is 64 million"),
+        (good, str(large), "cannot be read as an image: it has 10000x6401 pixels, and at most 64 million"),
         (good, str(tall), "The pictures differ in shape: before has 64 x 48 pixels, after 48 x 64."),
     ):
         message, *rest = run(checkpoint, before, after)
