@@ -230,7 +230,7 @@ def test_a_stream_that_breaks_off_gets_one_sentence(data, tmp_path, monkeypatch)
     [
         (["--sparsity_wieght=1"], "unknown argument '--sparsity_wieght'; did you mean '--sparsity_weight'?"),
         (["--metric_for_best_model=eval_test_accuracy"], "test split"),
-        (["--method=magic"], "method='magic' is not known; choose one of: cde, difference, concatenation, icm"),
+        (["--method=magic"], "method='magic' is not known; choose one of: concatenation, icm, sms"),
         (["--data=no/such/folder"], "no/such/folder"),
         (["--method_options={"], "method_options is not JSON"),
         (['--method_options={"critic": 1}'], "CDEConfig has no field 'critic'"),
