@@ -32,11 +32,12 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     from accelerate import PartialState
     from transformers import set_seed
 
-    from modeling_cde.methods import METHODS, make_model
+    from modeling_cde.methods import METHODS
     from modeling_cde.training.arguments import DataArguments, ModelArguments
     from modeling_cde.training.checkpoints.checkpoint_folder import check_is_new
     from modeling_cde.training.distributed import use_all_cores
     from modeling_cde.training.feature_cache import check_caching
+    from modeling_cde.training.new_model import make_model
     from modeling_cde.training.recipe import parse_recipe
     from modeling_cde.training.run_record import run_record
     from modeling_cde.training.selected_epoch import check_last_is_kept

@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .methods import by_model_type
 from .models.configuration_cde import CDEConfig
 from .models.image_processing_cde import CDEImageProcessor
+from .models.modeling_baseline import BaselineOutput
 from .models.modeling_cde import CDEActionClassifierOutput, CDEForActionClassification, CDEModel, CDEModelOutput
-from .models.modeling_concatenation import BaselineOutput, ConcatenationConfig, ConcatenationForActionClassification
+from .models.modeling_concatenation import ConcatenationConfig, ConcatenationForActionClassification
 from .models.modeling_icm_sms import ICMConfig, ICMForActionClassification, SMSConfig, SMSForActionClassification
 from .models.modeling_joint import JointEncoderConfig, JointEncoderForActionClassification
 from .models.modeling_neighbours import NeighboursConfig, NeighboursForActionClassification
-from .models.modeling_token_baselines import (
-    OracleMaskConfig,
-    OracleMaskForActionClassification,
-    TokenMatchingConfig,
-    TokenMatchingForActionClassification,
-)
+from .models.modeling_oracle_mask import OracleMaskConfig, OracleMaskForActionClassification
+from .models.modeling_token_matching import TokenMatchingConfig, TokenMatchingForActionClassification
 from .models.pipeline_cde import TASK, ActionClassificationPipeline
 
 if TYPE_CHECKING:
@@ -70,19 +68,10 @@ _LATER = {
     "CDETrainingArguments": "training.training_args",
 }
 
-for _config, _model in {
-    CDEConfig: CDEModel,
-    ConcatenationConfig: ConcatenationForActionClassification,
-    ICMConfig: ICMForActionClassification,
-    SMSConfig: SMSForActionClassification,
-    OracleMaskConfig: OracleMaskForActionClassification,
-    TokenMatchingConfig: TokenMatchingForActionClassification,
-    JointEncoderConfig: JointEncoderForActionClassification,
-    NeighboursConfig: NeighboursForActionClassification,
-}.items():
-    AutoConfig.register(_config.model_type, _config)
-    AutoModel.register(_config, _model)
-    AutoImageProcessor.register(_config, image_processor_classes={"pil": CDEImageProcessor})
+for _method in by_model_type().values():
+    AutoConfig.register(_method.model_type, _method.config_class)
+    AutoModel.register(_method.config_class, _method.load(_method.auto_model or _method.model))
+    AutoImageProcessor.register(_method.config_class, image_processor_classes={"pil": CDEImageProcessor})
 PIPELINE_REGISTRY.register_pipeline(TASK, ActionClassificationPipeline, pt_model=AutoModel, type="image")
 
 

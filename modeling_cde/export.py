@@ -267,9 +267,9 @@ def _export(options: argparse.Namespace) -> None:
     require("onnx", "onnxscript", "onnxruntime")  # before the work
     from PIL import Image
 
-    from .methods import checkpoint_folder, load_action_model
+    from .models.load_model import load_action_model, local_checkpoint
 
-    folder = checkpoint_folder(options.run)
+    folder = local_checkpoint(options.run)
     path = options.output or (folder and folder / "onnx" / "model.onnx")
     if path is None:
         raise ValueError(f"{options.run} is not a local folder: name the file to write with --output.")

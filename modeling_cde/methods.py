@@ -1,25 +1,20 @@
-"""The methods that can be trained and compared, by name, and what each brings to a training run."""
+"""The methods that can be trained and compared, one row each: adding a method is adding its model's file and a row.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+Everything that lists methods reads it here: `--method` of train.py, Transformers' Auto classes, the cards, the tables
+and the tests. Reading the rows imports no model; `model_class` and `config_class` do.
+"""
 
-from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.utils.hub import cached_file, extract_commit_hash
+from __future__ import annotations
 
-from .data.splits import OPPOSITES
-from .models.configuration_cde import CDEConfig, vision_config
-from .models.image_processing_cde import CDEImageProcessor
-from .models.modeling_cde import CDEForActionClassification
-from .models.modeling_concatenation import ConcatenationForActionClassification
-from .models.modeling_icm_sms import ICMForActionClassification, SMSForActionClassification
-from .models.modeling_joint import JointEncoderForActionClassification
-from .models.modeling_neighbours import NeighboursForActionClassification
-from .models.modeling_token_baselines import OracleMaskForActionClassification, TokenMatchingForActionClassification
-from .training.arguments import ModelArguments
-from .training.checkpoints.adapter_files import load_lora
-from .training.lora import add_lora, merged
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from .models.configuration_cde import CDEConfig
 
 
 @dataclass(frozen=True)
@@ -27,156 +22,137 @@ class Method:
     """One value of `--method`.
 
     Attributes:
-        model: The class that is trained; all take the same inputs and return delta, states and logits.
-        title: How tables call it.
+        title: Its name in tables.
+        model_type: Of its configuration.
+        file: Module of `modeling_cde.models` with its classes.
+        model: The class that is trained, `...ForActionClassification`, with a `...Config` in the same file. All models
+            take the same inputs and return delta, states and logits.
+        sentence: What it is, for its card.
+        explanation: How it works, for its card.
         flags: Values that the method brings for flags of train.py; flags that are given explicitly win.
+        auto_model: The class that AutoModel loads; default: `model`.
+        patch_mode: Whether `delta_mode="patch"` exists.
+        needs_masks: Whether it needs more than two pictures, so that its pipeline cannot be called.
     """
 
-    model: type[PreTrainedModel]
     title: str
+    model_type: str
+    file: str
+    model: str
+    sentence: str
+    explanation: str
     flags: Mapping[str, Any] = field(default_factory=dict)
+    auto_model: str = ""
+    patch_mode: bool = False
+    needs_masks: bool = False
+
+    @property
+    def config(self) -> str:
+        """The name of the configuration's class."""
+        return self.model.removesuffix("ForActionClassification") + "Config"
+
+    @property
+    def model_class(self) -> type[PreTrainedModel]:
+        """Imports the class that is trained."""
+        return self.load(self.model)  # type: ignore[no-any-return]
+
+    @property
+    def config_class(self) -> type[CDEConfig]:
+        """Imports the class of its configuration."""
+        return self.load(self.config)  # type: ignore[no-any-return]
+
+    def load(self, name: str) -> Any:
+        """Imports a name from the method's file."""
+        return getattr(import_module(f".models.{self.file}", __package__), name)
 
 
-# What is learned from the cross-entropy, and from a term of the model's own, alone: no loss on the deltas.
-_OWN_LOSS_ONLY = {"contrastive_weight": 0.0, "sparsity_weight": 0.0}
+# The model learns from the cross-entropy and its own term only: no loss on the deltas.
+OWN_LOSS_ONLY = {"contrastive_weight": 0.0, "sparsity_weight": 0.0}
 
+_CDE = Method(
+    "CDE, all three losses",
+    "cde",
+    "modeling_cde",
+    "CDEForActionClassification",
+    "Causal delta embeddings: an action is recognised from the difference of two embeddings.",
+    "An intervention is represented as the difference of two embeddings, δ = φ(after) − φ(before), where φ is a causal "
+    "projector on a vision backbone. Identical pictures have δ = 0, and swapping the two flips the sign.",
+    auto_model="CDEModel",
+    patch_mode=True,
+)
+
+#: In the order of the rows of a table.
 METHODS: dict[str, Method] = {
-    "cde": Method(CDEForActionClassification, "CDE, all three losses"),
-    "difference": Method(CDEForActionClassification, "difference, cross-entropy", _OWN_LOSS_ONLY),
-    "concatenation": Method(ConcatenationForActionClassification, "concatenation, cross-entropy", _OWN_LOSS_ONLY),
-    "icm": Method(ICMForActionClassification, "ICM, adversarial object critic", _OWN_LOSS_ONLY),
-    "sms": Method(SMSForActionClassification, "SMS, block sparsity", _OWN_LOSS_ONLY),
-    "oracle_mask": Method(OracleMaskForActionClassification, "oracle mask", _OWN_LOSS_ONLY),
-    "token_matching": Method(TokenMatchingForActionClassification, "token matching", _OWN_LOSS_ONLY),
-    "joint": Method(JointEncoderForActionClassification, "joint two-frame encoder", _OWN_LOSS_ONLY),
-    # One epoch: it fills the bank, and in a second one each pair would be voted for by its own copy.
-    "neighbours": Method(
-        NeighboursForActionClassification, "k-NN on frozen features", {**_OWN_LOSS_ONLY, "num_train_epochs": 1}
+    "concatenation": Method(
+        "concatenation, cross-entropy (vanilla)",
+        "cde-concatenation",
+        "modeling_concatenation",
+        "ConcatenationForActionClassification",
+        "A baseline: an action is recognised from two embeddings side by side.",
+        "Both pictures are embedded, and a small network reads the two embeddings side by side.",
+        OWN_LOSS_ONLY,
     ),
+    "icm": Method(
+        "ICM, adversarial object critic",
+        "cde-icm",
+        "modeling_icm_sms",
+        "ICMForActionClassification",
+        "A baseline: an action is recognised from embeddings that an adversary cannot read the object from.",
+        "A critic learns to name the object from the embeddings, and its reversed gradient makes that hard.",
+        OWN_LOSS_ONLY,
+    ),
+    "sms": Method(
+        "SMS, block sparsity",
+        "cde-sms",
+        "modeling_icm_sms",
+        "SMSForActionClassification",
+        "A baseline: an action is recognised from embeddings of which it may change one block only.",
+        "Every action has a block of dimensions, shared with its opposite; a penalty keeps the other blocks unchanged.",
+        OWN_LOSS_ONLY,
+    ),
+    "oracle_mask": Method(
+        "oracle mask",
+        "cde-oracle-mask",
+        "modeling_oracle_mask",
+        "OracleMaskForActionClassification",
+        "An oracle: an action is recognised from what lies under the true mask of its target.",
+        "Patch features are averaged under the target's mask, in both pictures. It needs `masks` beside the pictures.",
+        OWN_LOSS_ONLY,
+        needs_masks=True,
+    ),
+    "token_matching": Method(
+        "token matching",
+        "cde-token-matching",
+        "modeling_token_matching",
+        "TokenMatchingForActionClassification",
+        "A baseline: an action is recognised from the differences of matched patches.",
+        "Each patch of one picture is matched with the most similar patch of the other; the differences are pooled.",
+        OWN_LOSS_ONLY,
+    ),
+    "joint": Method(
+        "joint two-frame encoder",
+        "cde-joint",
+        "modeling_joint",
+        "JointEncoderForActionClassification",
+        "A baseline: an action is recognised by a transformer that reads the patches of both pictures at once.",
+        "A small transformer attends over the patch tokens of both frames, as a video model does.",
+        OWN_LOSS_ONLY,
+    ),
+    "neighbours": Method(
+        "k-NN on features",
+        "cde-neighbours",
+        "modeling_neighbours",
+        "NeighboursForActionClassification",
+        "A baseline: an action is that of the most similar training pairs.",
+        "The features of the training pairs are kept, and the nearest of them by cosine vote.",
+        # One epoch fills the bank; in a second one the copy of each pair would vote for it.
+        {**OWN_LOSS_ONLY, "num_train_epochs": 1},
+    ),
+    "difference": replace(_CDE, title="difference, cross-entropy", flags=OWN_LOSS_ONLY),
+    "cde": _CDE,
 }
 
 
-def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tuple[PreTrainedModel, CDEImageProcessor]:
-    """A new model to train, with LoRA a `peft.PeftModel` around it, and the processor of its pictures.
-
-    Args:
-        arguments: The method and its backbone.
-        image_size: Side of the pictures that the model sees, in pixels.
-        features: `datasets.Features` of the training pairs, which name actions and objects.
-
-    Raises:
-        ValueError: The method is not known, or an option is out of range.
-        TypeError: `method_options` names a field that the method's configuration does not have.
-    """
-    if arguments.method not in METHODS:
-        raise ValueError(f"method={arguments.method!r} is not known; choose one of: {', '.join(METHODS)}.")
-    kind = METHODS[arguments.method].model
-    if arguments.backbone is not None:
-        source: Any = arguments.backbone
-    else:
-        source = vision_config({"image_size": image_size, **arguments.parsed_backbone_config()})
-    options = options_from_data(kind.config_class, features["action"].names, features["object"].names)
-    model = kind.from_backbone(source, revision=arguments.backbone_revision, **{**options, **arguments.cde_options()})
-    if arguments.backbone is not None:  # at the commit that the weights are of
-        processor = CDEImageProcessor.from_backbone(arguments.backbone, revision=model.config.backbone_revision)
-    else:
-        processor = CDEImageProcessor()
-    processor.size = {"height": image_size, "width": image_size}
-    if arguments.freeze_backbone or arguments.freeze_blocks:
-        model.freeze_backbone(num_blocks=None if arguments.freeze_backbone else arguments.freeze_blocks)
-    if arguments.lora_rank:
-        targets = None if arguments.lora_targets is None else arguments.lora_targets.replace(" ", "").split(",")
-        model = add_lora(model, arguments.lora_rank, arguments.lora_alpha, arguments.lora_dropout, targets)
-    return model, processor
-
-
-def options_from_data(config_class: type[CDEConfig], actions: Sequence[str], objects: Sequence[str]) -> dict[str, Any]:
-    """What a configuration has to know of the data set.
-
-    Args:
-        config_class: Of the method's model.
-        actions: Names of the action classes.
-        objects: Names of the object classes.
-
-    Returns:
-        Fields of the configuration: always `id2label`; `num_objects` and `action_blocks` (an action and its opposite
-        share a block) where the configuration has them.
-    """
-    known = config_class.option_names()
-    options: dict[str, Any] = {"id2label": dict(enumerate(actions))}
-    if "num_objects" in known:
-        options["num_objects"] = len(objects)
-    if "action_blocks" in known:
-        groups = [min(action, OPPOSITES.get(action, action)) for action in actions]
-        order = sorted(set(groups), key=groups.index)
-        options["action_blocks"] = [order.index(group) for group in groups]
-    return options
-
-
-def checkpoint_folder(checkpoint: str) -> Path | None:
-    """The folder of a checkpoint; None where a repository is named.
-
-    Raises:
-        ValueError: if there is no such folder, and no repository could have the name, or it holds no checkpoint.
-    """
-    folder = Path(checkpoint)
-    if not folder.is_dir():
-        if checkpoint[:1] in "./~" or checkpoint.count("/") != 1:
-            raise ValueError(f"there is no folder {checkpoint}; give a run's folder or ORG/NAME.")
-        return None
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"{checkpoint} holds no checkpoint (no config.json): give the --output_dir of a training run.")
-    return folder
-
-
-def load_action_model(checkpoint: str, revision: str | None = None) -> tuple[PreTrainedModel, CDEImageProcessor]:
-    """Load a trained checkpoint of any method with its image processor.
-
-    Args:
-        checkpoint: folder or repository id.
-        revision: branch, tag or commit of the repository, of which all files are taken from the commit that it is at
-            the start.
-
-    Returns:
-        The model in evaluation mode, and the processor that it was trained with.
-
-    Raises:
-        ValueError: if there is no such folder, or it holds no checkpoint, or one of none of the methods, for example a
-            bare backbone.
-        OSError: if there is no such repository, or it cannot be read.
-    """
-    folder = checkpoint_folder(checkpoint)
-    if folder and (folder / "adapter_config.json").is_file():  # a checkpoint of a training with LoRA
-        return merged(load_lora(checkpoint)).eval(), CDEImageProcessor.from_pretrained(checkpoint)
-    try:
-        file = cached_file(checkpoint, "config.json", revision=revision)
-    except OSError as error:
-        raise OSError(str(error).splitlines()[0]) from error  # Transformers adds paragraphs of general advice
-    revision = extract_commit_hash(file, None) or revision
-    by_model_type = {method.model.config_class.model_type: method.model for method in METHODS.values()}
-    options = _read(PreTrainedConfig.get_config_dict, checkpoint, revision, "config.json")[0]
-    model_type = options.get("model_type") if isinstance(options, dict) else None
-    if model_type not in list(by_model_type):
-        known = ", ".join(by_model_type)
-        raise ValueError(
-            f"{checkpoint} is a {model_type!r} checkpoint, not a trained action model ({known}); to train "
-            f"one on top of it run train.py --backbone {checkpoint}."
-        )
-    model = _read(by_model_type[model_type].from_pretrained, checkpoint, revision, "config.json").eval()
-    return model, _read(CDEImageProcessor.from_pretrained, checkpoint, revision, "preprocessor_config.json")
-
-
-def _read(loader: Any, checkpoint: str, revision: str | None, file: str) -> Any:
-    """What a loader of Transformers makes of a checkpoint; where a file is of no use, one sentence that names it."""
-    try:
-        return loader(checkpoint, revision=revision)
-    except (AttributeError, TypeError, KeyError, RecursionError, UnicodeDecodeError) as error:  # no object, other types
-        raise ValueError(f"{checkpoint}: its {file} does not hold what belongs there.") from error
-    except OSError as error:
-        said = str(error).splitlines()[0]
-        if "Can't load image processor" in said:
-            said = f"{checkpoint} has no {file}: save its processor there again."
-        raise OSError(said if str(checkpoint) in said else f"{checkpoint}: {said}") from error
-    except ValueError as error:
-        said = " ".join(str(error).split())
-        raise ValueError(said if str(checkpoint) in said else f"{checkpoint}: {said}") from error
+def by_model_type() -> dict[str, Method]:
+    """One method for each `model_type`: methods that differ in their flags alone share a model."""
+    return {method.model_type: method for method in METHODS.values()}

@@ -148,7 +148,7 @@ def checkpoint(tmp_path_factory):
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "adapter_model.bin", "model.safetensors", "training_args.bin"])
 def test_a_pickle_among_a_checkpoints_files_is_never_read(checkpoint, tmp_path, bomb, name):
     from modeling_cde import CDEForActionClassification
-    from modeling_cde.methods import load_action_model
+    from modeling_cde.models.load_model import load_action_model
 
     folder = tmp_path / "hostile"
     shutil.copytree(checkpoint, folder)

@@ -23,7 +23,8 @@ from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation import evaluate as evaluation
 from modeling_cde.evaluation.evaluate import split_metrics
 from modeling_cde.evaluation.predictions import PRECISIONS, predict
-from modeling_cde.methods import METHODS, load_action_model
+from modeling_cde.methods import METHODS
+from modeling_cde.models.load_model import load_action_model
 from tests.drawn_pairs import draw_data_set
 
 ROOT = Path(__file__).parents[1]
@@ -188,7 +189,7 @@ def test_every_method_trains_evaluates_and_reloads(data, splits, tmp_path, metho
     given = metrics["training"]["arguments"]
     assert (given["contrastive_weight"], given["sparsity_weight"]) == (0, 0)  # brought by the method
     model, processor = load_action_model(str(tmp_path))
-    assert type(model) is METHODS[method].model and model.config.num_labels == 4
+    assert type(model) is METHODS[method].model_class and model.config.num_labels == 4
     if method == "oracle_mask":  # by the command, with a method that takes more than pictures
         evaluation.main(["--model", str(tmp_path), "--data", str(data), "--output", str(tmp_path / "again")])
         again = json.loads((tmp_path / "again" / "metrics.json").read_text())["splits"]
@@ -229,7 +230,7 @@ def test_a_stream_that_breaks_off_gets_one_sentence(data, tmp_path, monkeypatch)
     [
         (["--sparsity_wieght=1"], "unknown argument '--sparsity_wieght'; did you mean '--sparsity_weight'?"),
         (["--metric_for_best_model=eval_test_accuracy"], "test split"),
-        (["--method=magic"], "method='magic' is not known; choose one of: cde, difference, concatenation, icm"),
+        (["--method=magic"], "method='magic' is not known; choose one of: concatenation, icm, sms"),
         (["--data=no/such/folder"], "no/such/folder"),
         (["--method_options={"], "method_options is not JSON"),
         (['--method_options={"critic": 1}'], "CDEConfig has no field 'critic'"),

@@ -34,6 +34,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from modeling_cde.methods import METHODS
+
 SHIFTS, VIEWS = ("both", "comp", "syst"), ("single", "multi")
 NOISE = ("camera_cm", "camera_deg", "object_cm", "light_percent")
 # What the runner itself decides; a recipe that set it, too, would say two things.
@@ -48,7 +50,7 @@ class Method:
     Attributes:
         key: its name in files and tables.
         method: the value of `--method`.
-        title: how tables call it.
+        title: its name in tables; default: that of the method, where the key is its name.
         flags: flags of train.py.
         grid: whether it is run for every value of the grid, or once.
     """
@@ -271,9 +273,9 @@ class _Reader:
         if not isinstance(given.get("grid", True), bool):
             raise ValueError(f"{self.path}: {where}.grid={given['grid']!r} must be true or false.")
         flags = self.flags(given.get("flags"), f"{where}.flags")
-        return Method(
-            key, str(given.get("method", key)), str(given.get("title", key)), flags, bool(given.get("grid", True))
-        )
+        method = str(given.get("method", key))
+        title = METHODS[key].title if key == method and key in METHODS else key
+        return Method(key, method, str(given.get("title", title)), flags, bool(given.get("grid", True)))
 
     def data(self, value: Any) -> Data:
         """The entry `data`."""

@@ -130,7 +130,7 @@ def outcome(output: Path) -> dict[str, str]:
 
 def examine(output: Path) -> dict[str, Any]:
     """The checkpoints that a killed training has left."""
-    from modeling_cde.methods import load_action_model
+    from modeling_cde.models.load_model import load_action_model
     from modeling_cde.training.checkpoints.checkpoint_folder import checkpoints, find_damage, newest_complete
 
     step, _ = newest_complete(output)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..kept_files import read_object
+from ..methods import METHODS
 
 METRICS_FILE = "metrics.json"
 GEOMETRY_FILE = "geometry.json"
@@ -23,17 +24,7 @@ GEOMETRY_FILE = "geometry.json"
 RULES = {"selected": "validation-selected", "last": "last epoch"}
 
 # In the order of the rows of a table; methods that begin with none of these names follow in alphabetical order.
-METHOD_TITLES = {
-    "concatenation": "concatenation, cross-entropy (vanilla)",
-    "icm": "ICM, adversarial object critic",
-    "sms": "SMS, block sparsity",
-    "oracle_mask": "oracle mask",
-    "token_matching": "token matching",
-    "joint": "joint two-frame encoder",
-    "neighbours": "k-NN on features",
-    "difference": "difference, cross-entropy",
-    "cde": "CDE, all three losses",
-}
+METHOD_TITLES = {name: method.title for name, method in METHODS.items()}
 
 SPLIT_TITLES = {
     "test": "IID",

@@ -50,7 +50,7 @@ def model_files(folder: Path) -> dict[str, Path | bytes]:
     lacking = [name for name in wanted if not (folder / name).is_file()]
     lacking += [f"{entry} in config.json" for entry in ("auto_map", "custom_pipelines") if not config.get(entry)]
     if lacking:
-        again = "from modeling_cde.methods import load_action_model as load; "
+        again = "from modeling_cde.models.load_model import load_action_model as load; "
         again += f"[part.save_pretrained({str(folder)!r}) for part in load({str(folder)!r})]"
         raise FileNotFoundError(
             f"{folder} lacks {', '.join(lacking)}, without which it cannot be loaded by everybody. Where weights and "

@@ -15,11 +15,11 @@ import jinja2
 
 from ..analysis.loss_terms import logged_terms, loss_weights, title
 from ..kept_files import read_object
+from ..methods import by_model_type
 from ..whole_files import write_whole
 from .card_tables import by_action_table, by_object_table, code, geometry_table, one_line, plain, results_table, table
 from .energy import energy_estimate, is_processor
 from .metadata import base_model, card_metadata, hub_dataset
-from .method_texts import METHODS, NEEDS_MASKS, PATCHES
 from .run_files import RunFiles, read_run
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
@@ -27,6 +27,11 @@ TEMPLATE = Path(__file__).with_name("model_card.md")
 #: What a card calls the checkpoint in its examples while it has no repository.
 PLACEHOLDER = "path/of/this/folder"
 
+# Added to the explanation of a patch-wise model.
+_PATCHES = (
+    "The difference is taken patch by patch, and of the patches the {k} whose difference is longest are kept: they are "
+    "where the model sees a change, and `return_patches=True` gives them as boxes."
+)
 # Configuration fields that the card lists, where the model has them.
 _MODEL_KEYS = ("delta_mode", "delta_dim", "top_k_patches", "patch_loss", "global_feature", "projector_num_layers")
 # Training arguments that stand elsewhere on the card, or that say where something lay on one machine.
@@ -85,9 +90,9 @@ def render_model_card(
     config, metrics, training = run.config, run.metrics, run.training
     arguments, environment, splits = training["arguments"], metrics["environment"], metrics["splits"]
     name = name or (repo_id.rpartition("/")[2] if repo_id else run.folder.resolve().name)
-    method = METHODS[config["model_type"]]
+    method = by_model_type()[config["model_type"]]
     patches = config.get("delta_mode") == "patch"
-    of_patches = [PATCHES.format(k=plain(config["top_k_patches"]))] if patches else []
+    of_patches = [_PATCHES.format(k=plain(config["top_k_patches"]))] if patches else []
     keys = [key for key in _MODEL_KEYS if key in config and (patches or "patch" not in key)]
     energy, formula = energy_estimate(training["minutes"], environment)
     device = str(environment["device"])
@@ -97,7 +102,7 @@ def render_model_card(
         name=plain(name),
         method_sentence=method.sentence,
         actions=[plain(action) for action in run.actions],
-        pipeline=None if config["model_type"] == NEEDS_MASKS else pipeline_snippet(repo_id or PLACEHOLDER),
+        pipeline=None if method.needs_masks else pipeline_snippet(repo_id or PLACEHOLDER),
         snippet=snippet(method.model, repo_id or PLACEHOLDER, one_line(arguments["image_size"])),
         patches=patches,
         view=arguments.get("view"),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..kept_files import read_object
-from .method_texts import METHODS
+from ..methods import by_model_type
 
 #: Pictures that a card shows where the run has them -> what they show.
 PICTURES = {
@@ -69,10 +69,10 @@ def read_run(run: str | Path) -> RunFiles:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: give the output folder of a finished run.")
     config, metrics = read_object(folder / "config.json"), read_object(folder / "metrics.json")
-    if str(config.get("model_type")) not in METHODS:
+    if str(config.get("model_type")) not in by_model_type():
         raise ValueError(
             f"{folder / 'config.json'} is of a {config.get('model_type')!r} model, not of one that train.py trains "
-            f"({', '.join(METHODS)}): give the output folder of a run."
+            f"({', '.join(by_model_type())}): give the output folder of a run."
         )
     training = metrics.get("training")
     if not isinstance(training, dict) or not isinstance(training.get("arguments"), dict):

@@ -254,7 +254,7 @@ def results_table(metrics: Mapping[str, Any]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """The command line; see the module's docstring."""
     from ..data.load_splits import load_shifts, reported_splits
-    from ..methods import load_action_model
+    from ..models.load_model import load_action_model
 
     parser = argparse.ArgumentParser(prog="python -m modeling_cde.evaluation", description=__doc__)
     parser.add_argument("--model", required=True, help="folder or repository of a trained checkpoint")

@@ -3,10 +3,10 @@
 Notable:
 - All frames of a batch go through one call, so that augmentation inside a backbone (DINOv3 jitters its rotary
   positions in training) is the same for the images of a pair.
-- A feature is what the family itself would classify from: where the backbone leaves its last norm to a head or a
-  pooler (CLIP, BEiT, ConvNeXt), that norm is applied here, to the global feature and to each patch.
+- A feature is what the family itself would classify from: if the backbone leaves its last norm to a head or a pooler
+  (CLIP, BEiT, ConvNeXt), that norm is applied here, to the global feature and to each patch.
 - Parameters that the chosen feature never reads are not built or not trained, so that every trainable parameter gets
-  a gradient (DistributedDataParallel stops otherwise).
+  a gradient (otherwise DistributedDataParallel stops).
 """
 
 import inspect
@@ -26,13 +26,13 @@ class Family:
     Attributes:
         prefix_tokens: Tokens before the patches, or a function of the configuration.
         global_feature: What `global_feature="auto"` means, or a function of the configuration.
-        final_norm: Path of the backbone's module that norms a pooled feature, where its output lacks it.
+        final_norm: Path of the backbone's module that norms a pooled feature, if its output is not normed.
         normalised: Whether features are layer-normed after `final_norm`.
         interpolates: Who fits the positions to another image size: `"on request"` needs the forward argument
             `interpolate_pos_encoding`, `"itself"` needs nothing.
         pooling_layer: Whether the class takes `add_pooling_layer`.
         unused: Names of parameters that no feature reads.
-        known: False for the row that is made up for a family outside the table.
+        known: False for the row that stands for a family outside the table.
     """
 
     prefix_tokens: int | Callable[[PreTrainedConfig], int] = 1
@@ -78,7 +78,7 @@ def family_of(config: PreTrainedConfig, num_prefix_tokens: int | None = None) ->
 
     Args:
         config: Configuration of the backbone.
-        num_prefix_tokens: Tokens before the patches, as stated by the user; makes a row for a family that has none.
+        num_prefix_tokens: Tokens before the patches, as the user states them, for a family without a row.
 
     Raises:
         ValueError: The family is not in the table and `num_prefix_tokens` is `None`.
@@ -97,16 +97,17 @@ def family_of(config: PreTrainedConfig, num_prefix_tokens: int | None = None) ->
 
 
 class BackboneReader:
-    """Reads the features of one backbone; holds what the table and the CDE configuration say of it.
+    """Reads the features of one backbone as the table and the CDE configuration say.
 
     Args:
         config: Configuration of the backbone.
         patches: Whether features are read per patch; else one per image.
         global_feature: `"auto"`, `"cls"`, `"mean"` or `"pooler"`; not read when `patches`.
-        num_prefix_tokens: Tokens before the patches, which goes before the table.
+        num_prefix_tokens: Tokens before the patches; overrides the table.
 
     Raises:
-        ValueError: An unknown family without `num_prefix_tokens`, or a CLS feature of a family without CLS token.
+        ValueError: The family is unknown and `num_prefix_tokens` is missing, or the CLS feature is asked of a family
+            without a CLS token.
     """
 
     def __init__(
@@ -143,34 +144,34 @@ class BackboneReader:
         return int(sizes[-1] if sizes else self.config.hidden_size)
 
     def build_options(self) -> dict[str, Any]:
-        """Keyword arguments with which the backbone is built; also drops a head that would not be read."""
+        """Returns the keyword arguments to build the backbone with; also drops a head that would not be read."""
         if hasattr(self.config, "vision_use_head"):
             self.config.vision_use_head = self.feature == "pooler"
         return {"add_pooling_layer": self.feature == "pooler"} if self.family.pooling_layer else {}
 
     def build(self) -> PreTrainedModel:
-        """Returns the backbone with the family's own random initialisation.
+        """Builds the backbone with the family's own random initialisation.
 
         Raises:
-            ValueError: There is no such model; each family finds that out in its own way.
+            ValueError: The configuration does not describe a model; each family finds that out in its own way.
         """
         try:
             return AutoModel.from_config(self.config, trust_remote_code=False, **self.build_options())
         except Exception as error:
             said = (str(error).strip().splitlines() or [""])[0].strip(".")
             raise ValueError(
-                f"backbone_config gives no {self.config.model_type!r} model ({type(error).__name__}: {said}): check "
-                "its sizes and names."
+                f"backbone_config does not build a {self.config.model_type!r} model ({type(error).__name__}: {said}): "
+                "check its sizes and names."
             ) from error
 
     def freeze_unused(self, backbone: nn.Module) -> None:
-        """Takes the parameters that no feature reads out of training."""
+        """Freezes the parameters that no feature reads."""
         for name, parameter in backbone.named_parameters():
             if name in self.family.unused:
                 parameter.requires_grad_(False)
 
     def patch_size(self) -> tuple[int, int]:
-        """Height and width of a patch in pixels; (1, 1) for a backbone that has none."""
+        """Height and width of a patch in pixels; (1, 1) for a backbone without patches."""
         size = getattr(self.config, "patch_size", None) or 1
         return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
@@ -181,7 +182,7 @@ class BackboneReader:
             height, width: Image size in pixels.
 
         Raises:
-            ValueError: A side is no multiple of the patch size, or the positions cannot be fitted to this size.
+            ValueError: A side is not a multiple of the patch size, or the positions cannot be fitted to this size.
         """
         rows, columns = self.patch_size()
         if height % rows or width % columns:
@@ -210,7 +211,7 @@ class BackboneReader:
         """Encodes images in one call of the backbone.
 
         Args:
-            backbone: The model that `build` made, or one of the same configuration.
+            backbone: The model that `build` made, or another with the same configuration.
             pixel_values: Images, (n, C, H, W).
             **options: Passed to the backbone, for example `output_hidden_states=True`.
 
@@ -253,14 +254,14 @@ class BackboneReader:
 
     @torch.no_grad()
     def patch_grid(self, backbone: PreTrainedModel, height: int, width: int) -> tuple[int, int] | None:
-        """How patches divide an image, asked of the backbone by one black image.
+        """Finds out how patches divide an image, by running the backbone on a black one.
 
         Args:
             backbone: As in `__call__`.
             height, width: Image size in pixels.
 
         Returns:
-            Rows and columns, or `None` where features are not read per patch or the tokens form no grid.
+            Rows and columns, or `None` if features are not read per patch or the tokens do not form a grid.
 
         Raises:
             ValueError: See `__call__`.
@@ -294,7 +295,7 @@ class BackboneReader:
             ) from error
 
     def _final_norm(self, backbone: nn.Module) -> nn.Module | None:
-        """The backbone's own last norm, where its output lacks it."""
+        """Returns the backbone's own last norm, if its output is not normed."""
         if self.family.final_norm is None:
             return None
         module: nn.Module | None = backbone

@@ -7,15 +7,15 @@ import torch
 
 
 def check_clips(pixel_values: Any, channels: int) -> None:
-    """Looks at the input of a model before the backbone does.
+    """Checks that `pixel_values` are clips.
 
     Args:
-        pixel_values: What should be clips of T >= 2 frames, (B, T, C, H, W), floating.
+        pixel_values: Expected to be clips of T >= 2 frames, (B, T, C, H, W), floating.
         channels: Number C that the backbone reads.
 
     Raises:
-        TypeError: It is no tensor.
-        ValueError: Its shape or dtype is another; the message has the call that makes it right.
+        TypeError: It is not a tensor.
+        ValueError: Its shape or dtype is wrong; the message has the call that makes it right.
     """
     if not isinstance(pixel_values, torch.Tensor):
         raise TypeError(
@@ -27,10 +27,10 @@ def check_clips(pixel_values: Any, channels: int) -> None:
     if len(shape) == 4 and shape[0] == 2:
         hint = "add the batch to one pair by pixel_values.unsqueeze(0), or " + hint
     elif len(shape) == 5 and shape[1] == 1:
-        hint = "one image says nothing of what happened; " + hint
+        hint = "one image does not show what happened; " + hint
     elif len(shape) == 5 and shape[2] != channels and channels in (shape[1], shape[4]):
         order = "transpose(1, 2)" if shape[1] == channels else "permute(0, 1, 4, 2, 3)"
-        hint = f"bring the {channels} channels to the third place by pixel_values.{order}"
+        hint = f"move the {channels} channels to the third place by pixel_values.{order}"
     elif len(shape) == 5 and shape[2] != channels:
         hint = f"the backbone reads {channels} channels"
     elif len(shape) == 5:
@@ -43,15 +43,15 @@ def check_clips(pixel_values: Any, channels: int) -> None:
 
 
 def check_features(features: Any, dimensions: int, patches: bool) -> None:
-    """Looks at features that are given to a model in place of pictures.
+    """Checks features that a model gets instead of pictures.
 
     Args:
-        features: What should be (B, T >= 2, D_b), or (B, T, N, D_b) where the model reads patches, floating.
+        features: Expected to be (B, T >= 2, D_b), or (B, T, N, D_b) if the model reads patches, floating.
         dimensions: D_b.
         patches: Whether the model reads patches.
 
     Raises:
-        ValueError: They are no tensor, or of another shape or dtype.
+        ValueError: They are not a tensor, or have another shape or dtype.
     """
     expected = f"(batch, frames >= 2, {'patches, ' if patches else ''}{dimensions})"
     shape = tuple(getattr(features, "shape", ()))
@@ -63,36 +63,36 @@ def check_features(features: Any, dimensions: int, patches: bool) -> None:
 
 
 def check_labels(labels: torch.Tensor, actions: int) -> None:
-    """Looks at labels before the cross-entropy does.
+    """Checks labels.
 
     Args:
-        labels: Of any shape; -100 stands for none, as in PyTorch's cross-entropy.
+        labels: Of any shape; -100 is ignored, as in PyTorch's cross-entropy.
         actions: Number A of classes.
 
     Raises:
-        ValueError: They are no whole numbers or, which is looked at on the CPU only, not in [0, A).
+        ValueError: They are not whole numbers or (checked on the CPU only) not in [0, A).
     """
     if labels.is_floating_point():
         raise ValueError(f"labels must be whole numbers in [0, {actions}), not {labels.dtype}: use labels.long().")
     if labels.device.type != "cpu" or torch.compiler.is_compiling() or not labels.numel():
-        return  # elsewhere a look at the values would make the device wait
+        return  # reading the values would make another device wait
     wrong = labels[((labels < 0) & (labels != -100)) | (labels >= actions)]
     if wrong.numel():
         raise ValueError(
             f"labels must be in [0, {actions}), the ids of config.id2label, not {int(wrong[0])}: give from_backbone "
-            "the id2label of the data set that the labels are from."
+            "the id2label of the data set that the labels come from."
         )
 
 
 def parse_json(text: str, name: str) -> Any:
-    """The value of JSON as a person writes it.
+    """Parses JSON that a person wrote.
 
     Args:
         text: JSON.
-        name: Of the field, for the error.
+        name: Name of the field, for the error.
 
     Raises:
-        ValueError: It is no JSON, names a key twice, holds NaN or infinity, or is nested too deep.
+        ValueError: It is not JSON, has a key twice, contains NaN or infinity, or is nested too deeply.
     """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -104,11 +104,11 @@ def parse_json(text: str, name: str) -> Any:
         return found
 
     def not_finite(word: str) -> Any:
-        raise ValueError(f"{name} holds {word}, which is no number of JSON; give a finite one.")
+        raise ValueError(f"{name} contains {word}, which is not a JSON number; give a finite one.")
 
     try:
         return json.loads(text, object_pairs_hook=once, parse_constant=not_finite)
     except json.JSONDecodeError as error:
         raise ValueError(f"{name} is not JSON ({error.msg} at character {error.pos}).") from error
     except RecursionError:
-        raise ValueError(f"{name} is nested too deep to be read.") from None
+        raise ValueError(f"{name} is nested too deeply to be read.") from None

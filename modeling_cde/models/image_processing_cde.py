@@ -12,9 +12,9 @@ from transformers.image_processing_base import ImageProcessingMixin
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import is_vision_available
 
-from .pictures_cde import load_picture as load_picture  # the pipeline takes it, and with it this file, from here
+from .pictures_cde import load_picture as load_picture  # the pipeline imports it from here, so this file travels too
 
-if is_vision_available():  # this file travels with every model, also to where models are loaded without Pillow
+if is_vision_available():  # this file travels with every model, also to machines without Pillow
     from PIL import Image
 
 _SETTINGS = (
@@ -37,16 +37,16 @@ _CALL = "processor(before, after), with two images, or two lists of images of eq
 class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
     """Resizes, crops and normalises the before and the after image of pairs in the same way.
 
-    The values are those of the backbone's own processor for the same picture; `from_backbone` takes over its settings.
+    The values equal those of the backbone's own processor for the same picture; `from_backbone` copies its settings.
 
     Args:
         size: Target of the resize: a side, `{"height": h, "width": w}`, or `{"shortest_edge": s}`, which keeps the
             aspect ratio and so needs a centre crop.
-        image_mean, image_std: Per channel, of values in [0, 1]; a number stands for all three.
+        image_mean, image_std: Per channel, for values in [0, 1]; a number stands for all three.
         resample: PIL's number of the filter: 2 bilinear, 3 bicubic, 1 Lanczos, 0 nearest.
         do_resize, do_center_crop, do_rescale, do_normalize: Which steps are done, in this order.
-        crop_size: Of the centre crop, as a side or `{"height": h, "width": w}`; default: `size`.
-        rescale_factor: Makes [0, 1] of the bytes.
+        crop_size: Size of the centre crop, a side or `{"height": h, "width": w}`; default: `size`.
+        rescale_factor: Maps bytes to [0, 1].
         **kwargs: Kept, as in every Transformers image processor.
 
     Example:
@@ -101,13 +101,13 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
 
     @classmethod
     def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Makes a processor of saved settings; see `transformers.ImageProcessingMixin.from_dict`.
+        """Makes a processor from saved settings; see `transformers.ImageProcessingMixin.from_dict`.
 
         Raises:
-            ValueError: They are none, or lack what has no default that would fit every model.
+            ValueError: They are not settings, or lack one whose default would not fit every model.
         """
         if not isinstance(image_processor_dict, dict):
-            raise ValueError("preprocessor_config.json does not hold the settings of a processor.")
+            raise ValueError("preprocessor_config.json does not contain the settings of a processor.")
         for name in ("size", "image_mean", "image_std"):
             if image_processor_dict.get(name) is None and kwargs.get(name) is None:
                 raise ValueError(f"preprocessor_config.json lacks {name}: save the processor again by save_pretrained.")
@@ -122,8 +122,8 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
         Args:
             backbone: Hub id, local folder, or an image processor of Transformers.
             revision: Branch, tag or commit of the Hub repository.
-            **overrides: Settings of `CDEImageProcessor` that go before the backbone's, for example `size=96` (which
-                then is the size of the result: no crop follows unless it is asked for).
+            **overrides: Settings of `CDEImageProcessor` that override the backbone's, for example `size=96` (which then
+                is the size of the result: no crop follows unless you ask for one).
 
         Raises:
             OSError: The folder or repository has no image processor.
@@ -159,16 +159,16 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
                 or (C, H, W), as bytes or as floats in [0, 1].
             after: The second image, or a list of B.
             return_tensors: `"pt"` or `"np"`.
-            **kwargs: Settings that go before those of the processor for this call.
+            **kwargs: Settings that override those of the processor for this call.
 
         Returns:
             `pixel_values`, float32, (B, 2, C, H, W); B = 1 for a single pair.
 
         Raises:
-            TypeError: `after` is missing, or something is no image.
-            ValueError: The two lists differ in length, or an array is no image.
-            BadPictureError: A file or URL is not there, or no picture that is taken, see `pictures_cde`; an OSError and
-                a ValueError.
+            TypeError: `after` is missing, or an input is not an image.
+            ValueError: The two lists differ in length, or an array is not an image.
+            BadPictureError: A file or URL does not exist or is not a picture that is accepted, see `pictures_cde`; it
+                is an OSError and a ValueError.
         """
         if after is None:
             raise TypeError(f"CDEImageProcessor got one argument with images and needs two: call {_CALL}.")
@@ -186,7 +186,7 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
         return BatchFeature(data={"pixel_values": pixel_values}, tensor_type=return_tensors)
 
     def process(self, image: Any) -> torch.Tensor:
-        """Makes the (C, H, W) float32 tensor of one image."""
+        """Returns one image as a float32 tensor (C, H, W)."""
         return torch.from_numpy(self._values(image))
 
     def _values(self, image: Any) -> "np.ndarray[Any, Any]":
@@ -209,7 +209,7 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
     def original_box(
         self, box: tuple[int, int, int, int], processed: tuple[int, int], original: tuple[int, int]
     ) -> tuple[int, int, int, int]:
-        """Where a box of a processed image lies in the picture that it was made of.
+        """Maps a box of a processed image to the picture that it was made from.
 
         Args:
             box: Left, top, right and bottom pixel, all inclusive, of the processed image.
@@ -217,8 +217,8 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
             original: Height and width of the picture.
 
         Returns:
-            The same of the picture: every pixel that the box covers, also in part. What lies outside of the picture
-            (a crop larger than it adds a black border) is cut off, but at least one pixel is left.
+            The box in the picture: every pixel that it covers, also in part. Parts outside the picture (a crop larger
+            than the picture adds a black border) are cut off, but at least one pixel remains.
         """
         height, width = self._target(*original) if self.do_resize else original
         top, left = ((height - processed[0]) // 2, (width - processed[1]) // 2) if self.do_center_crop else (0, 0)
@@ -272,14 +272,14 @@ def _is_number(value: Any) -> bool:
 
 
 def _load_pair(before: Any, after: Any) -> tuple["Image.Image", "Image.Image"]:
-    """Both pictures of a pair; where they cannot show one view, a warning tells."""
+    """Loads both pictures of a pair; warns if their shapes show that they cannot be of one view."""
     pictures = load_picture(before), load_picture(after)
     (width, height), (other_width, other_height) = pictures[0].size, pictures[1].size
     stretch = (width * other_height) / (height * other_width)
     if max(stretch, 1 / stretch) > _MOST_STRETCH:
         warnings.warn(
             f"The pictures of a pair differ in shape, {width}x{height} pixels before and {other_width}x{other_height} "
-            "after: each is scaled by itself, so places in them do not correspond; take both in one view.",
+            "after: each is scaled by itself, so places in them do not correspond; use pictures of one view.",
             stacklevel=4,
         )
     return pictures
@@ -293,7 +293,7 @@ def _as_list(images: Any) -> list[Any]:
 
 
 def _center_crop(picture: "Image.Image", height: int, width: int) -> "Image.Image":
-    """The centre of a picture; what lies outside of it is black."""
+    """Crops the centre of a picture; what lies outside the picture is black."""
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
     return picture.crop((left, top, left + width, top + height))
 
@@ -315,6 +315,6 @@ def _read_settings(backbone: str | os.PathLike[str], revision: str | None) -> di
 
 
 def _class_defaults(processor: Any) -> dict[str, Any]:
-    """Settings that a processor keeps on its class."""
+    """Returns the settings that a processor keeps on its class."""
     names = ("size", "image_mean", "image_std", "resample", "do_center_crop", "crop_size", "crop_pct")
     return {name: getattr(processor, name, None) for name in names}

@@ -1,67 +1,37 @@
-"""Around a model when it is loaded and saved: where its backbone comes from, and the code beside its weights."""
+"""What is checked when a model or its backbone is loaded, and how the errors are worded."""
 
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig, PreTrainedConfig
-from transformers.dynamic_module_utils import get_relative_import_files
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, cached_file
 from transformers.utils.hub import extract_commit_hash, is_offline_mode
 
-from .configuration_cde import check_attention
-
-
-def copy_code(folder: str | os.PathLike[str]) -> None:
-    """Writes the code beside a saved configuration: all that loading it without this package needs but weights.
-
-    `save_pretrained` writes the same; this is for a folder that got its weights in another way.
-
-    Args:
-        folder: Folder with a `config.json` of a model of ours.
-
-    Raises:
-        FileNotFoundError: There is no `config.json`.
-        ValueError: It is that of another model.
-    """
-    # Transformers follows the words of this import, wherever they stand: whatever it loads or saves with this file
-    # takes the pipeline along, which takes the image processor along.
-    from .pipeline_cde import ActionClassificationPipeline
-
-    saved = Path(folder) / "config.json"
-    if not saved.exists():
-        raise FileNotFoundError(f"{folder} has no config.json: save the model there first, by save_pretrained.")
-    source = Path(__file__).parent
-    modules = {reference.partition(".")[0] for reference in json.loads(saved.read_text()).get("auto_map", {}).values()}
-    if not modules or not all((source / f"{name}.py").exists() for name in modules):
-        raise ValueError(f"{saved} is not the configuration of a model of this package: its code is not known.")
-    for name in {*modules, ActionClassificationPipeline.__module__.rpartition(".")[2]}:
-        for file in (source / f"{name}.py", *get_relative_import_files(source / f"{name}.py")):
-            shutil.copyfile(file, Path(folder) / Path(file).name)
+from .vision_config_cde import check_attention
 
 
 def read_backbone_config(
     kind: str, backbone: str | os.PathLike[str], revision: str | None
 ) -> tuple[PreTrainedConfig, str | None]:
-    """Reads what a backbone is.
+    """Reads the configuration of a backbone.
 
     Args:
-        kind: Name of the class that is made on it, for messages.
+        kind: Name of the class that is built on it, for messages.
         backbone: Hub id or local folder.
         revision: Branch, tag or commit of the Hub repository.
 
     Returns:
-        The configuration, and the commit that the revision is at now (of a folder: `revision`).
+        The configuration, and the commit that the revision points to now (`revision` itself for a folder).
 
     Raises:
-        ValueError: It is a checkpoint of ours, or needs code of its own.
-        OSError: There is no such folder or repository.
+        ValueError: It is a CDE checkpoint, or needs code of its own.
+        OSError: The folder or repository does not exist.
     """
     try:
         file = cached_file(backbone, "config.json", revision=revision)
@@ -77,21 +47,21 @@ def read_backbone_config(
         raise ValueError(f"{backbone} is a CDE checkpoint: load it by {kind}.from_pretrained.")
     if options.get("auto_map") and model_type not in CONFIG_MAPPING:
         raise ValueError(
-            f"{backbone} needs code of its own, which {kind} never runs: take a backbone that Transformers "
-            f"has itself ({model_type!r} is none of them)."
+            f"{backbone} needs code of its own, which {kind} never runs: choose a backbone that Transformers "
+            f"includes ({model_type!r} is not one of them)."
         )
     return AutoConfig.from_pretrained(backbone, revision=revision, trust_remote_code=False), revision
 
 
 def check_shards(files: Iterable[str | os.PathLike[str]], path: object) -> None:
-    """Raises OSError where an index of safetensors names files of another format, which Transformers would read."""
+    """Raises OSError if an index of safetensors names files of another format, which Transformers would read."""
     pickled = [Path(file).name for file in files if not str(file).endswith(".safetensors")]
     if pickled:
-        raise OSError(f"{path} has weights in {pickled[0]}, and only safetensors are read: others can run code.")
+        raise OSError(f"{path} has weights in {pickled[0]}, and only safetensors are read: other formats can run code.")
 
 
 def check_backbone_shards(backbone: str | os.PathLike[str], revision: str | None) -> None:
-    """The same for a backbone, which Transformers loads by itself; see `read_backbone_config`."""
+    """The same check for a backbone, which Transformers loads by itself; arguments as in `read_backbone_config`."""
     silent = dict.fromkeys(("gated_repo", "missing_entries", "connection_errors"), False)
     options = {f"_raise_exceptions_for_{name}": value for name, value in silent.items()}
     index = cached_file(backbone, SAFE_WEIGHTS_INDEX_NAME, revision=revision, **options)
@@ -100,26 +70,26 @@ def check_backbone_shards(backbone: str | os.PathLike[str], revision: str | None
 
 
 def explained(error: OSError, path: object, advice: str, **where: Any) -> OSError:
-    """The error to raise where a configuration or weights could not be loaded.
+    """Returns the error to raise if a configuration or weights could not be loaded.
 
-    Transformers says of a Hub that fails for a moment, too, that the repository has no such file: it is asked again.
+    Transformers reports a file as missing also if the Hub fails for a moment, so the Hub is asked again.
 
     Args:
         error: What Transformers raised.
         path: Hub id or local folder.
-        advice: What to do where the weights are there in no safe format.
+        advice: What to do if the weights exist only in an unsafe format.
         **where: `revision`, `token` and `cache_dir` of the call.
     """
     if str(error).startswith("Repo id must"):
         return OSError(f"There is no folder {path}, and a repository on the Hub would be named ORG/NAME.")
     if "Can't load the model" in str(error) and error.__cause__ is not None:
-        return OSError(f"{path} was not loaded, the connection broke off ({error.__cause__}): try again.")
+        return OSError(f"{path} was not loaded because the connection broke ({error.__cause__}): try again.")
     if not re.search(r"(no|a) file named \S*safetensors|cannot be loaded with `safetensors`", str(error)):
-        return error  # no such repository, no connection, ...: it is said already
+        return error  # no such repository, no connection, ...: the message is clear already
     if not os.path.isdir(str(path)) and not is_offline_mode():
         try:
             cached_file(str(path), "model.safetensors", **where)
-            return OSError(f"{path} was not loaded, the Hub failed for a moment: try again.")
+            return OSError(f"{path} was not loaded because the Hub failed for a moment: try again.")
         except OSError as second:
             if "file named" not in str(second):
                 return second
@@ -127,35 +97,35 @@ def explained(error: OSError, path: object, advice: str, **where: Any) -> OSErro
 
 
 def check_loaded(model: Any, path: object, info: dict[str, Any]) -> None:
-    """Raises ValueError where weights are missing, left over or not finite; Transformers warns at most.
+    """Raises ValueError if weights are missing, left over or not finite; Transformers warns at most.
 
     Args:
-        model: What was loaded. A checkpoint of an encoder gives a model for a task a new head, to be trained.
+        model: What was loaded. From the checkpoint of an encoder, a task model gets a new head that has to be trained.
         path: Hub id or local folder.
         info: The loading information of Transformers: `missing_keys`, `unexpected_keys`, ...
     """
     whole = model.base_model is model or type(model).__name__ in (model.config.architectures or ())
     prefix = "" if whole else f"{model.base_model_prefix}."
     missing = sorted(name for name in info["missing_keys"] if name.startswith(prefix))
-    # A pooler that another `global_feature` does not read is no loss.
+    # A pooler that another `global_feature` does not read may be left over.
     over = sorted(n for n in info["unexpected_keys"] if re.search(r"\b(backbone|projector)\.(?!pooler\.)", n))
     for names, what in ((missing, "lacks the weight"), (over, "has no place in its configuration for the weight")):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise ValueError(
-                f"{path} {what} {names[0]}{more}: config.json and model.safetensors are not of one model, or damaged; "
-                "take both from where the model was saved."
+                f"{path} {what} {names[0]}{more}: config.json and model.safetensors belong to different models, or are "
+                "damaged; take both from where the model was saved."
             )
     check_finite(model, path)
 
 
 def check_shapes(model: Any, path: object, saved: dict[str, tuple[int, ...]]) -> None:
-    """Raises ValueError for the first weight of another shape than its configuration asks for.
+    """Raises ValueError for the first weight whose shape is not the one that the configuration asks for.
 
     Args:
-        model: What is to be filled.
+        model: The model that the weights are loaded into.
         path: Hub id or local folder.
-        saved: Name of a weight in the files -> shape.
+        saved: Shapes in the files, by the name of the weight.
     """
     prefix = f"{model.base_model_prefix}."
     own = {name.removeprefix(prefix): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -163,8 +133,8 @@ def check_shapes(model: Any, path: object, saved: dict[str, tuple[int, ...]]) ->
         wanted = own.get(name.removeprefix(prefix), shape)
         if wanted != shape:
             raise ValueError(
-                f"{path} has weights of other shapes than the configuration asks for ({name} is {shape}, and "
-                f"{wanted} is asked for): leave out id2label and other fields, or add ignore_mismatched_sizes=True to "
+                f"{path} has weights of other shapes than the configuration asks for ({name} is {shape}, not "
+                f"{wanted}): leave out id2label and other fields, or add ignore_mismatched_sizes=True to "
                 "train new weights for them."
             )
 
@@ -174,19 +144,19 @@ def check_finite(model: Any, path: object) -> None:
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if tensor.is_floating_point() and tensor.device.type != "meta" and not bool(torch.isfinite(tensor).all()):
             raise ValueError(
-                f"{path}: the weight {name} holds NaN or infinity, which spreads to every output: take a checkpoint of "
-                "before its training broke."
+                f"{path}: the weight {name} holds NaN or infinity, which spreads to every output: use a checkpoint "
+                "from before the training diverged."
             )
 
 
 def unreadable(path: object, error: Exception) -> OSError:
-    """The error to raise where safetensors cannot be read."""
+    """Returns the error to raise if safetensors cannot be read."""
     said = str(error).strip().rstrip(".")
-    return OSError(f"{path} has weights that are damaged or cut short ({said}): fetch or save them again.")
+    return OSError(f"{path} has damaged or truncated weights ({said}): download or save them again.")
 
 
 def check_options(config_class: Any, options: dict[str, Any]) -> None:
-    """Raises TypeError for an option that no configuration has; Transformers would store it without a word."""
+    """Raises TypeError for an option that the configuration lacks; Transformers would silently store it."""
     for name in options:
         if not hasattr(config_class, name) and name not in config_class.option_names():
             known = ", ".join(sorted(config_class.option_names()))

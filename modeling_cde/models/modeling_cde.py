@@ -10,38 +10,23 @@ Notable:
 - T frames cost T encodings and give T-1 deltas; a pair is T = 2.
 - The projector, the subtraction and the classifier run in the dtype of the weights, also under autocast: a delta is a
   small difference of large states, and bfloat16 would round much of it away. The cross-entropy is float32.
-- Of the projector of patches this holds for the last layer alone: there are hundreds an image, and where bfloat16 is
-  many times as fast their hidden layers in float32 would take a good part of a step. The backbone has rounded more.
+- For patches, only the projector's last layer does: an image has hundreds of them, and where bfloat16 is many times as
+  fast, hidden layers in float32 would take a good part of a step. The backbone rounds more than they do.
 """
 
-import os
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
-from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers import PreTrainedModel
+from transformers.processing_utils import Unpack
+from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
-from .backbones_cde import BackboneReader
 from .checks_cde import check_clips, check_features, check_labels
-from .configuration_cde import CDEConfig, check_backbone_fields, vision_config
-from .loading_cde import (
-    check_backbone_shards,
-    check_finite,
-    check_loaded,
-    check_options,
-    check_shapes,
-    check_shards,
-    copy_code,
-    explained,
-    read_backbone_config,
-    unreadable,
-)
+from .configuration_cde import CDEConfig
+from .pretrained_cde import CDEPreTrainedModel, make_reader
 
 __all__ = [
     "CDEActionClassifierOutput",
@@ -51,10 +36,8 @@ __all__ = [
     "CDEPreTrainedModel",
     "CDEProjector",
     "action_loss",
-    "copy_code",
     "full_precision",
     "largest_deltas",
-    "make_reader",
 ]
 
 
@@ -135,187 +118,6 @@ class CDEProjector(nn.Sequential):
         return full_precision(last, features)
 
 
-Model = TypeVar("Model", bound="CDEPreTrainedModel")
-
-
-class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
-    """What all models with a CDE configuration share: initialisation, freezing, saving."""
-
-    config: CDEConfig
-    config_class = CDEConfig
-    base_model_prefix = "cde"
-    main_input_name = "pixel_values"
-    input_modalities = ("image",)
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_flex_attn = True
-    _supports_attention_backend = True
-    _can_compile_fullgraph = True
-    extra_inputs: tuple[str, ...] = ()  # columns of a batch that forward takes beside pixel_values and labels
-    loaded_from: Path | None = None  # the folder with the weights; of a Hub repository the one commit in the cache
-    # The loss is a mean over the batch that forward sees: Trainer has to divide it by the accumulation steps.
-    accepts_loss_kwargs = False
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        """Initialises the projector and the heads; a backbone is initialised by its own class.
-
-        Linear layers get variance 1/fan_in (LeCun) in place of the usual std 0.02. With 0.02 each layer of a narrow
-        encoder shrinks its input (a factor 0.28 at width 192), and a delta, already a small difference, would
-        start another ten times smaller: the cross-entropy would see almost nothing for the first epochs.
-        """
-        if isinstance(module, nn.Linear):
-            init.trunc_normal_(module.weight, std=module.in_features**-0.5)
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        else:
-            super()._init_weights(module)
-
-    @classmethod
-    def from_backbone(
-        cls: type[Model],
-        backbone: str | os.PathLike[str] | PreTrainedConfig | dict[str, Any],
-        *,
-        revision: str | None = None,
-        dtype: torch.dtype = torch.float32,
-        attn_implementation: str | None = None,
-        **config_options: Any,
-    ) -> Model:
-        """Makes a new model on a vision backbone, whose pretrained weights are taken once.
-
-        A saved model holds the backbone's weights: `from_pretrained` never asks for them again.
-
-        Args:
-            backbone: Hub id or local folder of a vision model (a two-tower CLIP or SigLIP gives its vision tower), or
-                a configuration, which gives random weights. Weights are read from safetensors only.
-            revision: Branch, tag or commit of the Hub repository. All files are taken from the commit that it is at
-                the start, and `config.backbone_revision` keeps it.
-            dtype: Of the new model, whatever the checkpoint's: training wants float32 weights.
-            attn_implementation: `"sdpa"` (default where the backbone has it), `"eager"` for attention maps, ...
-            **config_options: Fields of the CDE configuration, for example `id2label`, `delta_mode`, `top_k_patches`.
-
-        Raises:
-            ValueError: The folder or repository is a CDE checkpoint or needs code of its own, or an option is out of
-                range.
-            TypeError: An option is no field of the configuration.
-            OSError: There is no such folder or repository, or it has no safetensors.
-        """
-        check_options(cls.config_class, config_options)
-        found: Any = backbone
-        if isinstance(backbone, dict):
-            check_backbone_fields(backbone)
-        if isinstance(backbone, (str, os.PathLike)):
-            found, revision = read_backbone_config(cls.__name__, backbone, revision)
-        config = cls.config_class(backbone_config=vision_config(found), **config_options)
-        if attn_implementation is not None:
-            config._attn_implementation = attn_implementation
-        config.dtype = config.backbone_config.dtype = dtype
-        if not isinstance(backbone, (str, os.PathLike)):
-            model: Model = cls._from_config(config)
-            return model
-        check_backbone_shards(backbone, revision)
-        try:
-            encoder = AutoModel.from_pretrained(
-                backbone,
-                config=config.backbone_config,
-                revision=revision,
-                dtype=dtype,
-                use_safetensors=True,
-                trust_remote_code=False,
-                **make_reader(config).build_options(),
-            )
-        except OSError as error:
-            advice = "if you trust where it is from, convert it once by AutoModel.from_pretrained"
-            advice += f'("{backbone}").save_pretrained("folder").'
-            raise explained(error, backbone, advice, revision=revision) from error
-        except SafetensorError as error:
-            raise unreadable(backbone, error) from error
-        check_finite(encoder, backbone)
-        config.backbone_revision = None if os.path.isdir(backbone) else revision
-        if os.path.isdir(backbone):
-            encoder.config._name_or_path = Path(backbone).name  # a path on this machine means nothing elsewhere
-        config.backbone_config = encoder.config
-        return cls(config, backbone=encoder)
-
-    @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """Loads a saved model, from safetensors only; see `transformers.PreTrainedModel.from_pretrained`.
-
-        Raises:
-            ValueError: The folder or repository is that of another model, for example a bare backbone, or has weights
-                that do not fit the configuration, for example to other labels, or that are NaN or infinite.
-            OSError: There is no such folder or repository, or it has no safetensors, or damaged ones.
-        """
-        path = args[0] if args else kwargs.get("pretrained_model_name_or_path")
-        kwargs["use_safetensors"] = True
-        info_wanted = kwargs.pop("output_loading_info", False)
-        try:
-            model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
-        except SafetensorError as error:
-            raise unreadable(path, error) from error
-        except OSError as error:
-            advice = "save the model again by save_pretrained, or load another revision."
-            where = {name: kwargs[name] for name in ("revision", "token", "cache_dir") if name in kwargs}
-            raise explained(error, path, advice, **where) from error
-        except RuntimeError as error:
-            if "ignore_mismatched_sizes" not in str(error):
-                raise
-            raise ValueError(
-                f"{path} has weights of other shapes than the configuration asks for (they are listed above): leave "
-                "out id2label and other fields, or add ignore_mismatched_sizes=True to train new weights for them."
-            ) from error
-        check_loaded(model, path, info)
-        model.base_model.reader.freeze_unused(model.base_model.backbone)  # loading makes every parameter trainable
-        return (model, info) if info_wanted else model
-
-    @staticmethod
-    def _load_pretrained_model(
-        model: Any, state_dict: Any, checkpoint_files: Any, load_config: Any, **kwargs: Any
-    ) -> Any:
-        """Loads safetensors only, and without renaming where the backbone's weights already have the names of today.
-
-        Transformers renames the older names of some families; its pattern for DINOv3 also breaks current names
-        (`layer_scale`) unless they match exactly, which they do not where a `CDEModel` reads a task checkpoint.
-        """
-        names = set(state_dict or ())
-        shapes: dict[str, tuple[int, ...]] = {}
-        files = checkpoint_files or []
-        check_shards(files, model.name_or_path)
-        if files and model.loaded_from is None:  # else they are those of adapters, which come on top
-            model.loaded_from = Path(files[0]).parent
-        for file in files:
-            with safe_open(file, framework="pt") as weights:
-                names.update(weights.keys())
-                shapes |= {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}
-        if not load_config.ignore_mismatched_sizes:
-            check_shapes(model, model.name_or_path, shapes)
-        saved = {name.removeprefix("cde.") for name in names if "backbone." in name}
-        if saved and saved <= {name.removeprefix("cde.") for name in model.state_dict()}:
-            load_config = replace(load_config, weight_mapping=[])
-        return PreTrainedModel._load_pretrained_model(model, state_dict, checkpoint_files, load_config, **kwargs)
-
-    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
-        """Saves weights, configuration and code; see `transformers.PreTrainedModel.save_pretrained`.
-
-        The weights keep the names that the parameters have here: the older names that Transformers would write for
-        some families are lost silently by loaders that do not rename (`load_state_dict`, Trainer's resume).
-        """
-        kwargs.setdefault("save_original_format", False)
-        super().save_pretrained(save_directory, **kwargs)
-
-    def freeze_backbone(self, num_blocks: int | None = None) -> None:
-        """Takes the backbone out of training: no gradients, and evaluation mode (fixed batch norm, no dropout).
-
-        Args:
-            num_blocks: Freeze only what comes before the blocks, and the first blocks; `None`: everything.
-
-        Raises:
-            ValueError: `num_blocks` is negative, or the backbone has fewer.
-        """
-        self.base_model._freeze(num_blocks)
-
-
 class CDEModel(CDEPreTrainedModel):
     """Backbone, projector and subtraction: clips in, states and deltas out.
 
@@ -360,9 +162,31 @@ class CDEModel(CDEPreTrainedModel):
 
     @property
     def backbone_is_frozen(self) -> bool:
-        """Whether the whole backbone is out of training, so that equal pictures always give equal features."""
+        """Whether the whole backbone is frozen, so that equal pictures always give equal features."""
         trained = any(parameter.requires_grad for parameter in self.backbone.parameters())
         return not trained and any(module is self.backbone for module in self._frozen)
+
+    def with_classifier(self) -> "CDEForActionClassification":
+        """Loads the whole model of the checkpoint that this encoder was loaded from.
+
+        `pipeline` loads by an Auto class, and Transformers has none for this task, so that AutoModel gives the encoder
+        without its classifier. The rest is read from the same files on disk: the Hub is not asked a second time, when
+        it might have another commit.
+
+        Raises:
+            ValueError: The encoder was not loaded from the checkpoint of a `CDEForActionClassification`.
+        """
+        name, folder = self.name_or_path, self.loaded_from
+        if folder is None or "CDEForActionClassification" not in (self.config.architectures or ()):
+            raise ValueError(
+                f"{name or 'The model'} is an encoder without an action classifier: give the pipeline a "
+                "CDEForActionClassification, or the folder or repository that one was saved in."
+            )
+        model: CDEForActionClassification = CDEForActionClassification.from_pretrained(
+            folder, config=self.config, dtype=self.dtype
+        )
+        model.config.name_or_path = model.name_or_path = name
+        return model
 
     def _freeze(self, num_blocks: int | None) -> None:
         if num_blocks is None:
@@ -387,100 +211,92 @@ class CDEModel(CDEPreTrainedModel):
 
     def encode(
         self,
-        pixel_values: torch.Tensor,
+        pixel_values: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
-    ) -> tuple[torch.Tensor, Any]:
-        """Reads the backbone's features of all frames in one call.
-
-        Args:
-            pixel_values: Clips of T >= 2 frames, (B, T, C, H, W).
-            output_hidden_states: Ask the backbone for its hidden states too.
-            output_attentions: Ask the backbone for its attention maps too.
+        *,
+        features: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, CDEModelOutput]:
+        """Reads the backbone's features of all frames in one call; arguments as in `forward`.
 
         Returns:
-            Features (B*T, D_b), or (B*T, N, D_b) where the configuration reads patches, and the backbone's output.
+            Features (B*T, D_b), or (B*T, N, D_b) if the configuration reads patches; and an output with the backbone's
+            `hidden_states` and `attentions`, each None unless asked for.
 
         Raises:
             ValueError: See `forward`.
         """
-        check_clips(pixel_values, getattr(self.config.backbone_config, "num_channels", 3))
-        options: dict[str, Any] = {}
-        if output_hidden_states:
-            options["output_hidden_states"] = True
-        if output_attentions:
-            if self.backbone.config._attn_implementation != "eager":
+        if features is not None:
+            if pixel_values is not None or output_hidden_states or output_attentions:
                 raise ValueError(
-                    'output_attentions=True needs the eager attention: load with attn_implementation="eager".'
+                    "features replace pixel_values, and the backbone does not run: leave out pixel_values, "
+                    "output_hidden_states and output_attentions."
                 )
-            options["output_attentions"] = True
-        return self.reader(self.backbone, pixel_values.flatten(0, 1), **options)
+            check_features(features, self.reader.feature_dim, self.reader.feature == "patches")
+            return features.flatten(0, 1), CDEModelOutput()
+        clips: Any = pixel_values  # None is answered by `check_clips`
+        check_clips(clips, getattr(self.config.backbone_config, "num_channels", 3))
+        asked = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        if output_attentions and self.backbone.config._attn_implementation != "eager":
+            raise ValueError('output_attentions=True needs the eager attention: load with attn_implementation="eager".')
+        options = {name: True for name, wanted in asked.items() if wanted}
+        encoded, outputs = self.reader(self.backbone, clips.flatten(0, 1), **options)
+        return encoded, CDEModelOutput(
+            hidden_states=outputs.hidden_states if output_hidden_states else None,
+            attentions=outputs.attentions if output_attentions else None,
+        )
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: torch.Tensor | None = None,
-        output_hidden_states: bool | None = None,
-        output_attentions: bool | None = None,
-        return_dict: bool | None = None,
         *,
         features: torch.Tensor | None = None,
-    ) -> CDEModelOutput | tuple[Any, ...]:
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> CDEModelOutput:
         """Encodes clips.
 
         Args:
             pixel_values: Clips of T >= 2 frames, (B, T, C, H, W); a pair is [before, after].
-            output_hidden_states: Return the backbone's hidden states too.
-            output_attentions: Return the backbone's attention maps too; needs `attn_implementation="eager"`.
-            return_dict: `False`: a tuple in place of `CDEModelOutput`.
-            features: In place of `pixel_values`, what `encode` made of them before: (B, T, D_b), or (B, T, N, D_b)
-                where the configuration reads patches. The backbone is not run, then, and in patch mode `states` have
-                no gradient.
+            features: Instead of `pixel_values`, what `encode` made of them before: (B, T, D_b), or (B, T, N, D_b) if
+                the configuration reads patches. The backbone does not run, and in patch mode `states` have no gradient.
+            **kwargs: `output_hidden_states=True` and `output_attentions=True` (which needs
+                `attn_implementation="eager"`) return those of the backbone too; `return_dict=False` returns a tuple.
 
         Raises:
             ValueError: The shape is not that of clips, the image size does not fit the backbone, `top_k_patches` is
                 larger than the number of patches, or attention maps are asked of another implementation than eager;
-                or both pictures and features are given, or neither, or features of another shape.
+                or both pictures and features are given, or features of another shape.
+            TypeError: `pixel_values` is not a tensor, or an argument is unknown.
         """
-        outputs: Any = None
-        if features is None:
-            given: Any = pixel_values  # None is answered by `encode` in one sentence
-            features, outputs = self.encode(given, output_hidden_states, output_attentions)
-            batch, frames = given.shape[:2]
-        else:
-            if pixel_values is not None or output_hidden_states or output_attentions:
-                raise ValueError(
-                    "features stand in place of pixel_values, and the backbone is not run: leave out pixel_values, "
-                    "output_hidden_states and output_attentions."
-                )
-            check_features(features, self.reader.feature_dim, self.reader.feature == "patches")
-            batch, frames = features.shape[:2]
-            features = features.flatten(0, 1)  # (B*T, D_b) or (B*T, N, D_b)
-        # Where the backbone is not trained, a patch that is not kept has no gradient to bring back. Dropout would make
-        # the kept ones others than those that were compared.
-        only_kept = outputs is None and self.config.delta_mode == "patch" and self.config.projector_dropout == 0
+        encoded, outputs = self.encode(pixel_values, features=features, **kwargs)
+        given: Any = pixel_values if features is None else features
+        batch, frames = given.shape[:2]
+        # If the backbone is not trained, a patch that is not kept needs no gradient. With dropout, projecting the kept
+        # ones a second time would give other deltas than those that were compared.
+        only_kept = features is not None and self.config.delta_mode == "patch" and self.config.projector_dropout == 0
         if only_kept:
             with torch.no_grad():
-                states = self._project(features)
+                states = self._project(encoded)
         else:
-            states = self._project(features)
+            states = self._project(encoded)
         states = states.reshape(batch, frames, *states.shape[1:])  # (B, T, D) or (B, T, N, D)
         delta = states[:, 1:] - states[:, :-1]  # (B, T-1, D) or (B, T-1, N, D)
         patch_delta = patch_indices = None
         if self.config.delta_mode == "patch":
             patch_delta, patch_indices = largest_deltas(delta, self.config.top_k_patches)
             if only_kept:
-                patch_delta = self._project_kept(features.reshape(batch, frames, *features.shape[1:]), patch_indices)
+                patch_delta = self._project_kept(given, patch_indices)
             delta = patch_delta.mean(dim=2)  # (B, T-1, D)
             states = states.mean(dim=2)  # (B, T, D)
-        output = CDEModelOutput(
+        return CDEModelOutput(
             delta=delta,
             states=states,
             patch_delta=patch_delta,
             patch_indices=patch_indices,
-            hidden_states=outputs.hidden_states if output_hidden_states else None,
-            attentions=outputs.attentions if output_attentions else None,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
         )
-        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     def _project(self, features: torch.Tensor) -> torch.Tensor:
         """Features (..., D_b) -> states (..., D)."""
@@ -506,7 +322,7 @@ class CDEForActionClassification(CDEPreTrainedModel):
         backbone: A backbone that already has its weights; default: a new one from `config.backbone_config`.
     """
 
-    # No Auto class of Transformers means this task: a name of our own in `auto_map`, see configuration_cde.py.
+    # Transformers has no Auto class for this task, so `auto_map` has a name of our own: see configuration_cde.py.
     _auto_class = "AutoModelForActionClassification"
 
     def __init__(self, config: CDEConfig, backbone: PreTrainedModel | None = None) -> None:
@@ -517,36 +333,27 @@ class CDEForActionClassification(CDEPreTrainedModel):
         self.supports_gradient_checkpointing = self.cde.supports_gradient_checkpointing
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        output_hidden_states: bool | None = None,
-        output_attentions: bool | None = None,
-        return_dict: bool | None = None,
         *,
         features: torch.Tensor | None = None,
-    ) -> CDEActionClassifierOutput | tuple[Any, ...]:
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> CDEActionClassifierOutput:
         """Classifies what happened between the frames of clips.
 
         Args:
             pixel_values: Clips of T >= 2 frames, (B, T, C, H, W); a pair is [before, after].
             labels: Actions, int64 in [0, A), (B,) for pairs, else (B, T-1).
-            output_hidden_states: Return the backbone's hidden states too.
-            output_attentions: Return the backbone's attention maps too; needs `attn_implementation="eager"`.
-            return_dict: `False`: a tuple in place of `CDEActionClassifierOutput`.
-            features: In place of `pixel_values`; see `CDEModel.forward`.
+            features: Instead of `pixel_values`; see `CDEModel.forward`.
+            **kwargs: See `CDEModel.forward`.
 
         Raises:
             ValueError: See `CDEModel.forward`; or the labels have another shape.
         """
-        outputs = self.cde(
-            pixel_values,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=True,
-            features=features,
-        )
+        outputs = self.cde(pixel_values, features=features, return_dict=True, **kwargs)
         frames = outputs.states.shape[1]
         logits = full_precision(self.classifier, outputs.delta)  # (B, T-1, A)
         patch_logits = None
@@ -556,7 +363,7 @@ class CDEForActionClassification(CDEPreTrainedModel):
         if labels is not None:
             scores = logits if patch_logits is None or self.config.patch_loss == "aggregated" else patch_logits
             loss = action_loss(scores, labels, frames=frames)
-        output = CDEActionClassifierOutput(
+        return CDEActionClassifierOutput(
             loss=loss,
             logits=logits.squeeze(1) if frames == 2 else logits,
             delta=outputs.delta,
@@ -567,21 +374,10 @@ class CDEForActionClassification(CDEPreTrainedModel):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
-        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
-
-
-def make_reader(config: CDEConfig) -> BackboneReader:
-    """Returns what reads features from the backbone as a CDE configuration says."""
-    return BackboneReader(
-        config.backbone_config,
-        patches=config.reads_patches,
-        global_feature=config.global_feature,
-        num_prefix_tokens=config.num_prefix_tokens,
-    )
 
 
 def full_precision(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """Calls a module in the dtype of its weights, also under autocast; shapes are those of the module."""
+    """Calls a module in the dtype of its weights, also under autocast."""
     dtype = next(module.parameters()).dtype
     with torch.autocast(device_type=inputs.device.type, enabled=False):
         outputs: torch.Tensor = module(inputs.to(dtype))
@@ -622,8 +418,7 @@ def action_loss(logits: torch.Tensor, labels: torch.Tensor, frames: int) -> torc
         frames: Number T of frames.
 
     Raises:
-        ValueError: The labels have another shape, are no whole numbers or, which is looked at on the CPU only, name
-            no action.
+        ValueError: The labels have another shape, are not whole numbers or (checked on the CPU only) are out of range.
     """
     expected = logits.shape[:1] if frames == 2 else logits.shape[:2]
     if labels.shape != expected and labels.shape != logits.shape[:2]:

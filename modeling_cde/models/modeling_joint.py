@@ -1,38 +1,32 @@
 """A joint encoder of two frames: the patches of both go through one transformer, as in a video model."""
 
-from typing import Any
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, can_return_tuple
 
+from .field_rules_cde import whole
+from .modeling_baseline import BaselineConfig, BaselineOutput, BaselinePreTrainedModel, nearest_grid
 from .modeling_cde import full_precision
-from .modeling_concatenation import BaselineConfig, BaselineOutput, BaselinePreTrainedModel
 
 
 class JointEncoderConfig(BaselineConfig):
     """Configuration of the joint encoder. All defaults are ours.
 
     Args:
-        backbone_config: See `CDEConfig`.
         joint_num_layers: Transformer layers that see both images, >= 1.
-        joint_num_heads: Attention heads; have to divide `delta_dim`, which is the width of these layers.
-        **kwargs: See `CDEConfig`; `delta_dim` has to be a multiple of 4, for the positions.
-
-    Raises:
-        ValueError: A value is out of range.
+        joint_num_heads: Attention heads; must divide `delta_dim`, which is the width of these layers.
+        delta_dim: As in `CDEConfig`; a multiple of 4, for the positions.
     """
 
     model_type = "cde-joint"
-
-    def __init__(
-        self, backbone_config: Any = None, *, joint_num_layers: int = 2, joint_num_heads: int = 4, **kwargs: Any
-    ) -> None:
-        self.joint_num_layers = joint_num_layers
-        self.joint_num_heads = joint_num_heads
-        super().__init__(backbone_config, **kwargs)
+    joint_num_layers: Annotated[int, whole(1)] = 2
+    joint_num_heads: Annotated[int, whole(1)] = 4
 
     @property
     def reads_patches(self) -> bool:
@@ -40,8 +34,6 @@ class JointEncoderConfig(BaselineConfig):
 
     def check(self) -> None:
         super().check()
-        self.check_whole("joint_num_layers", 1)
-        self.check_whole("joint_num_heads", 1)
         for field, divisor in (("joint_num_heads", self.joint_num_heads), ("4, for the positions,", 4)):
             if self.delta_dim % divisor:
                 raise ValueError(
@@ -85,12 +77,8 @@ class JointEncoderForActionClassification(BaselinePreTrainedModel):
     learned embedding of its frame, first or second. Clips of T > 2 frames are read as T-1 pairs.
 
     Nothing is subtracted: `delta` is the class token that the classifier reads, and NOT a difference of `states`. It
-    is not zero for equal images, and does not change its sign where they are exchanged. `states` are the means of a
+    is not zero for equal images, and does not change its sign if they are exchanged. `states` are the means of a
     frame's projected patches, before they see the other frame.
-
-    Args:
-        config: Configuration; `id2label` names the actions.
-        backbone: A backbone that already has its weights; default: a new one from `config.backbone_config`.
     """
 
     config: JointEncoderConfig
@@ -111,36 +99,21 @@ class JointEncoderForActionClassification(BaselinePreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if module is getattr(self, "kinds", None):
-            # As large as the sines (rms 0.7): which frame came first is what tells an action from its opposite.
+            # As large as the sines (rms 0.7): the order of the frames distinguishes an action from its opposite.
             init.normal_(module.weight, std=0.7)
         else:
             super()._init_weights(module)
 
+    @can_return_tuple
     def forward(
-        self,
-        pixel_values: torch.Tensor,
-        labels: torch.Tensor | None = None,
-        output_hidden_states: bool | None = None,
-        output_attentions: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> BaselineOutput | tuple[Any, ...]:
-        """Classifies what happened between the frames of clips.
-
-        Args:
-            pixel_values: Clips, (B, T, C, H, W); each frame is read with the next.
-            labels: Actions, (B,) for T = 2, else (B, T-1).
-            output_hidden_states: Return the backbone's hidden states too.
-            output_attentions: Return the backbone's attention maps too (not those of the joint layers).
-            return_dict: `False`: a tuple in place of the output class.
-
-        Returns:
-            `BaselineOutput`; for `delta` and `states` see the class.
-        """
-        features, encoder = self.cde.encode(pixel_values, output_hidden_states, output_attentions)  # (B*T, N, D_b)
+        self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None, **kwargs: Unpack[TransformersKwargs]
+    ) -> BaselineOutput:
+        """Classifies as `BaselinePreTrainedModel.forward` says; `attentions` do not include the joint layers."""
+        features, encoder = self.cde.encode(pixel_values, **kwargs)  # (B*T, N, D_b)
         patches = full_precision(self.cde.projector, features)  # (B*T, N, D)
         patches = patches.reshape(*pixel_values.shape[:2], *patches.shape[1:])  # (B, T, N, D)
         batch, frames, num_patches, width = patches.shape
-        grid = patch_grid(num_patches, *pixel_values.shape[-2:])
+        grid = nearest_grid(num_patches, *pixel_values.shape[-2:])
         tokens = self.input_norm(patches) + sine_positions(*grid, width).to(patches)  # (B, T, N, D)
         kind = self.kinds.weight
         joined = torch.cat([tokens[:, :-1] + kind[1], tokens[:, 1:] + kind[2]], dim=2)  # (B, T-1, 2N, D)
@@ -153,26 +126,7 @@ class JointEncoderForActionClassification(BaselinePreTrainedModel):
             labels,
             delta=delta,
             encoder=encoder,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=return_dict,
         )
-
-
-def patch_grid(num_patches: int, height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of a patch grid: of all that hold N patches the one nearest to the shape of the image.
-
-    Args:
-        num_patches: N.
-        height, width: Image size in pixels.
-    """
-    grids = [(rows, num_patches // rows) for rows in range(1, num_patches + 1) if num_patches % rows == 0]
-
-    def mismatch(grid: tuple[int, int]) -> float:
-        ratio = grid[0] * width / (grid[1] * height)  # 1 where the patches are square
-        return max(ratio, 1 / ratio)
-
-    return min(grids, key=mismatch)
 
 
 def sine_positions(rows: int, columns: int, width: int) -> torch.Tensor:

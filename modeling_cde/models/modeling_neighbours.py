@@ -1,15 +1,18 @@
-"""k-nearest-neighbour classification on the features of a frozen backbone: what is there before anything is learned."""
+"""k-nearest-neighbour classification on the features of a frozen backbone: what they show before any learning."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, can_return_tuple
 
-from .modeling_concatenation import BaselineConfig, BaselineOutput, BaselinePreTrainedModel
+from .field_rules_cde import number, one_of, whole
+from .modeling_baseline import BaselineConfig, BaselineOutput, BaselinePreTrainedModel
 
 _SMOOTHING = 1e-3  # of the votes; keeps the logarithm of an action without votes finite
 
@@ -20,49 +23,22 @@ class NeighboursConfig(BaselineConfig):
     The projector's fields and `delta_dim` of `CDEConfig` are not read: there is no projector.
 
     Args:
-        backbone_config: See `CDEConfig`.
-        features: What pairs are compared by: `"delta"`, the difference of the two features, or `"concatenation"`,
-            [feature before, difference]. Our default.
+        features: What is compared: `"delta"`, the difference of the two features, or `"concatenation"`, [feature
+            before, difference]. Our default.
         num_neighbours: k, at least 1. 20 is common for frozen features (Caron et al., 2021).
-        bank_size: Most deltas that are kept; when it is full the oldest give way. Our default.
+        bank_size: Capacity of the bank of deltas; new ones replace the oldest when it is full. Our default.
         vote_temperature: Start value of the temperature τ > 0; 0.07 as in Wu et al. (2018).
-        **kwargs: See `CDEConfig`.
-
-    Raises:
-        ValueError: A value is out of range.
     """
 
     model_type = "cde-neighbours"
-
-    def __init__(
-        self,
-        backbone_config: Any = None,
-        *,
-        features: str = "delta",
-        num_neighbours: int = 20,
-        bank_size: int = 10_000,
-        vote_temperature: float = 0.07,
-        **kwargs: Any,
-    ) -> None:
-        self.features = features
-        self.num_neighbours = num_neighbours
-        self.bank_size = bank_size
-        self.vote_temperature = vote_temperature
-        super().__init__(backbone_config, **kwargs)
-
-    def check(self) -> None:
-        super().check()
-        if self.features not in ("delta", "concatenation"):
-            raise ValueError(f"NeighboursConfig.features must be 'delta' or 'concatenation', not {self.features!r}.")
-        self.check_whole("num_neighbours", 1)
-        self.check_whole("bank_size", 1)
-        self.check_weight("vote_temperature")
-        if self.vote_temperature == 0:
-            raise ValueError("NeighboursConfig.vote_temperature must be above 0.")
+    features: Annotated[str, one_of("delta", "concatenation")] = "delta"
+    num_neighbours: Annotated[int, whole(1)] = 20
+    bank_size: Annotated[int, whole(1)] = 10_000
+    vote_temperature: Annotated[float, number("a finite number above 0", lambda value: value > 0)] = 0.07
 
 
 class NeighboursForActionClassification(BaselinePreTrainedModel):
-    """Votes of the k training pairs that are most similar, by the features of a frozen backbone.
+    """Votes of the k most similar training pairs, by the features of a frozen backbone.
 
     For a pair with key q and the keys b_j of the bank, with actions y_j, the k largest s_j = cos(q, b_j) vote
 
@@ -71,17 +47,13 @@ class NeighboursForActionClassification(BaselinePreTrainedModel):
     (Wu et al., 2018), ε = 0.001 (ours) so that the cross-entropy stays finite. Without any neighbour p_a = 0.
 
     "Training" is one pass over the training pairs with any trainer: a forward in training mode with labels first
-    classifies the batch by the bank as it is, then adds the batch to it. τ is the only parameter that is learned; the
-    backbone is frozen and in evaluation mode. Train for one epoch: from the second on the bank has the pairs
-    themselves, and their own copies vote. For the same reason an accuracy on the training pairs says nothing, after
-    one epoch already. The first batches are classified by few neighbours, so that the training loss says little. With
-    several processes the bank holds the rows of all of them.
+    classifies the batch by the bank as it is, then adds the batch to it. τ is the only learned parameter; the backbone
+    is frozen and in evaluation mode. Train for one epoch: from the second on, the bank contains the pairs themselves,
+    and their own copies vote. For the same reason the accuracy on the training pairs is meaningless, even after one
+    epoch. The first batches are classified by few neighbours, so the training loss says little. With several processes
+    the bank contains the rows of all of them.
 
     `states` are the features (B, T, D_b) and `delta` their differences: D is the backbone's width here.
-
-    Args:
-        config: Configuration; `id2label` names the actions.
-        backbone: A backbone that already has its weights; default: a new one from `config.backbone_config`.
     """
 
     config: NeighboursConfig
@@ -95,8 +67,8 @@ class NeighboursForActionClassification(BaselinePreTrainedModel):
         del self.cde.projector
         width = self.cde.reader.feature_dim * (2 if config.features == "concatenation" else 1)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.vote_temperature)))
-        self.register_buffer("bank", torch.zeros(config.bank_size, width))  # of length 1, or 0 where nothing is yet
-        self.register_buffer("bank_labels", torch.full((config.bank_size,), -1))  # -1 where nothing is yet
+        self.register_buffer("bank", torch.zeros(config.bank_size, width))  # rows of length 1; empty ones are 0
+        self.register_buffer("bank_labels", torch.full((config.bank_size,), -1))  # -1 for empty rows
         self.register_buffer("bank_count", torch.tensor(0))  # rows ever added
         self.post_init()
         self.freeze_backbone()
@@ -108,49 +80,28 @@ class NeighboursForActionClassification(BaselinePreTrainedModel):
         (loaded[0] if isinstance(loaded, tuple) else loaded).freeze_backbone()  # loading makes all trainable
         return loaded
 
+    @can_return_tuple
     def forward(
-        self,
-        pixel_values: torch.Tensor,
-        labels: torch.Tensor | None = None,
-        output_hidden_states: bool | None = None,
-        output_attentions: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> BaselineOutput | tuple[Any, ...]:
-        """Classifies what happened between the frames of clips; in training mode with labels fills the bank too.
+        self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None, **kwargs: Unpack[TransformersKwargs]
+    ) -> BaselineOutput:
+        """Classifies as `BaselinePreTrainedModel.forward` says; in training mode with labels fills the bank too.
 
-        Args:
-            pixel_values: Clips, (B, T, C, H, W); each frame is compared with the next.
-            labels: Actions, (B,) for T = 2, else (B, T-1).
-            output_hidden_states: Return the backbone's hidden states too.
-            output_attentions: Return the backbone's attention maps too.
-            return_dict: `False`: a tuple in place of the output class.
-
-        Returns:
-            `BaselineOutput`; `logits` are the logarithms of the smoothed votes.
+        `logits` are the logarithms of the smoothed votes.
         """
         with torch.no_grad():
-            features, encoder = self.cde.encode(pixel_values, output_hidden_states, output_attentions)
+            features, encoder = self.cde.encode(pixel_values, **kwargs)
         states = features.float().reshape(*pixel_values.shape[:2], -1)  # (B, T, D_b)
         delta = states[:, 1:] - states[:, :-1]  # (B, T-1, D_b)
         keys = delta if self.config.features == "delta" else torch.cat([states[:, :-1], delta], dim=-1)
         keys = F.normalize(keys.flatten(0, 1), dim=-1)  # (B*(T-1), width)
         logits = self._votes(keys).reshape(*delta.shape[:2], -1)  # (B, T-1, A)
-        output = self._output(
-            logits,
-            states,
-            labels,
-            delta=delta,
-            encoder=encoder,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=return_dict,
-        )
+        output = self._output(logits, states, labels, delta=delta, encoder=encoder)
         if self.training and labels is not None:
             self.add_to_bank(keys, labels.reshape(-1))
         return output
 
     def _votes(self, keys: torch.Tensor) -> torch.Tensor:
-        """The logits of keys of length 1: (n, width) -> (n, A), float32, with gradient to the temperature only."""
+        """Logits of keys of length 1: (n, width) -> (n, A), float32; only the temperature gets a gradient."""
         with torch.autocast(device_type=keys.device.type, enabled=False):
             similarity = keys @ self.bank.float().T  # (n, bank_size)
             similarity = similarity.masked_fill(self.bank_labels < 0, -2.0)  # under every cosine
@@ -165,7 +116,7 @@ class NeighboursForActionClassification(BaselinePreTrainedModel):
 
     @torch.no_grad()
     def add_to_bank(self, keys: torch.Tensor, labels: torch.Tensor) -> None:
-        """Adds the rows of all processes; the oldest give way where the bank is full.
+        """Adds the rows of all processes; they replace the oldest ones when the bank is full.
 
         Args:
             keys: (n, width), of length 1; n is the same on all processes.

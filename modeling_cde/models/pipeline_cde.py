@@ -10,7 +10,6 @@ import torch
 from transformers import Pipeline, PreTrainedModel
 
 from .image_processing_cde import load_picture
-from .modeling_cde import CDEForActionClassification
 
 TASK = "action-classification"
 _CALL = "pipe(before, after), or pipe([(before, after), ...])"
@@ -20,8 +19,8 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
     """Names what happened between two images.
 
     Args:
-        model: A model with an action classifier; for the encoder of one the classifier is loaded too.
-        **kwargs: As of every pipeline of Transformers, and those of a call, which then go for all calls.
+        model: A model with an action classifier; for an encoder, its classifier is loaded too.
+        **kwargs: As for every pipeline of Transformers, and those of a call, which then apply to all calls.
 
     Raises:
         ValueError: The model has no action classifier.
@@ -40,7 +39,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
 
     def __init__(self, model: PreTrainedModel, **kwargs: Any) -> None:
         if hasattr(model, "projector"):
-            model = _with_classifier(model)
+            model = model.with_classifier()
         self._grids: dict[tuple[int, int], tuple[int, int] | None] = {}
         super().__init__(model=model, **kwargs)
 
@@ -53,7 +52,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
     ) -> tuple[dict[str, Any], ...]:
         if kwargs:
             raise TypeError(
-                f"The pipeline has no argument {sorted(kwargs)[0]!r}: call {_CALL}, and beside it top_k=n, "
+                f"The pipeline has no argument {sorted(kwargs)[0]!r}: call {_CALL}, optionally with top_k=n, "
                 "return_delta=True, return_patches=True, batch_size=n."
             )
         if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
@@ -73,24 +72,23 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
             before: First image (path, URL, PIL image, array or tensor), several of them (a list, or an array with one
                 dimension more), a pair `(before, after)`, a row `{"before": ..., "after": ...}`, or a list, generator
                 or data set of pairs or rows.
-            after: Second image, or several, where `before` is no pair.
+            after: Second image, or several, unless `before` contains pairs.
             **kwargs: `top_k`: number of actions to return (default 5); `return_delta`: return the delta too;
                 `return_patches`: return the patches that a patch-wise model decided by too; `batch_size`: pairs that
                 go through the model at once (default 1); `num_workers`: processes that prepare the pictures of a list
-                or data set (default 0: threads, as many as the model computes with).
+                or data set (default 0: as many threads as the model uses).
 
         Returns:
             For one pair a list of `{"label", "score"}`, most probable first; for a list of pairs a list of those, for
-            a generator or data set an iterator. With `return_delta` or `return_patches` a dict takes the place of the
-            list: `"actions"`, that list; `"delta"`, D floats; `"patches"`, for each kept patch, the one that moved
-            most first, `"norm"`, the length of its delta, and `"box"`, its left, top, right and bottom pixel
-            (inclusive) in the image after as it was given. `"before_box"` is the same of the image before where that
-            has another size.
+            a generator or data set an iterator. With `return_delta` or `return_patches` a dict replaces the list:
+            `"actions"`, that list; `"delta"`, D floats; `"patches"`, for each kept patch, the one that moved most
+            first, `"norm"`, the length of its delta, and `"box"`, its left, top, right and bottom pixel (inclusive) in
+            the given image after. `"before_box"` is its place in the image before, if that has another size.
 
         Raises:
-            TypeError: The images do not form pairs, or there is no such argument.
-            ValueError: Patches are asked of a model that has none.
-            OSError: A file or URL is not there or is no image.
+            TypeError: The images do not form pairs, or an argument is unknown.
+            ValueError: Patches are asked of a model without a patch mode.
+            OSError: A file or URL does not exist or is not an image.
         """
         before, after = _several(before), _several(after)
         if after is not None:
@@ -107,8 +105,8 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
     def get_iterator(self, inputs: Any, num_workers: int, *args: Any) -> Any:
         """See `transformers.Pipeline.get_iterator`; threads prepare the pictures of a batch side by side."""
         answers = super().get_iterator(inputs, num_workers, *args)
-        # Worker processes prepare ahead by themselves. A generator is not read ahead: what it waits for may be the
-        # answer to the last pair.
+        # Worker processes prepare ahead by themselves. A generator is not read ahead: it may be waiting for the answer
+        # to the last pair.
         if num_workers == 0 and hasattr(inputs, "__len__"):
             # On a CPU the model has all cores: a thread beside it would make each of its operations wait for one.
             answers.loader.loader = _InThreads(answers.loader.loader, ahead=0 if self.device.type == "cpu" else 1)
@@ -150,7 +148,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         return result
 
     def _patches(self, outputs: dict[str, torch.Tensor]) -> Iterator[dict[str, Any]]:
-        """Boxes and norms of the kept patches of one pair."""
+        """Yields the boxes and norms of the kept patches of one pair."""
         height, width = outputs["processed"][0].tolist()
         rows, columns = self._grid(height, width)
         first, second = outputs["sizes"][0].reshape(2, 2).flip(1).tolist()  # height and width each
@@ -175,13 +173,13 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         grid = self._grids[height, width]
         if grid is None:
             raise ValueError(
-                f"The patches of an image of {height}x{width} pixels form no grid: use a square image size."
+                f"The patches of an image of {height}x{width} pixels do not form a grid: use a square image size."
             )
         return grid
 
 
 class _InThreads:
-    """The batches of a loader, whose items threads prepare side by side.
+    """The batches of a loader, with items that threads prepare in parallel.
 
     Args:
         loader: Of a data set of known length, without processes.
@@ -208,35 +206,15 @@ class _InThreads:
         return self.loader.collate_fn([item.result() for item in items])
 
 
-def _with_classifier(encoder: PreTrainedModel) -> CDEForActionClassification:
-    """The whole model of the checkpoint that an encoder was loaded from.
-
-    `pipeline` loads by an Auto class, and Transformers has none for this task, so that AutoModel gave the encoder
-    without its classifier. The rest is read from the same files on disk: nothing is asked of the Hub a second time,
-    where another commit might have come meanwhile.
-    """
-    name, folder = encoder.name_or_path, encoder.loaded_from
-    if folder is None or "CDEForActionClassification" not in (encoder.config.architectures or ()):
-        raise ValueError(
-            f"{name or 'The model'} is an encoder without an action classifier: give the pipeline a "
-            "CDEForActionClassification, or the folder or repository that one was saved in."
-        )
-    model: CDEForActionClassification = CDEForActionClassification.from_pretrained(
-        folder, config=encoder.config, dtype=encoder.dtype
-    )
-    model.config.name_or_path = model.name_or_path = name
-    return model
-
-
 def _several(images: Any) -> Any:
-    """A list of the images of an array (B, ...); anything else as it is."""
+    """Turns an array (B, ...) into a list of images; returns anything else unchanged."""
     return list(images) if getattr(images, "ndim", 0) == 4 else images
 
 
 def _pair(item: Any) -> tuple[Any, Any]:
-    """Makes (before, after) of a pair or a row."""
+    """Returns (before, after) of a pair or a row."""
     if isinstance(item, dict) and {"before", "after"} <= set(item):
         return item["before"], item["after"]
     if isinstance(item, (list, tuple)) and len(item) == 2:
         return item[0], item[1]
-    raise TypeError(f"The pipeline got {type(item).__name__} where a pair of images belongs: call {_CALL}.")
+    raise TypeError(f"The pipeline got {type(item).__name__} instead of a pair of images: call {_CALL}.")

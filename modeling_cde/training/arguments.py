@@ -5,8 +5,9 @@ from typing import Any
 
 from transformers.hf_argparser import HfArg
 
+from ..methods import METHODS
 from ..models.checks_cde import parse_json
-from ..models.configuration_cde import check_backbone_fields
+from ..models.vision_config_cde import check_backbone_fields
 
 LARGEST_SIDE = 8192  # pixels; more is a typing error
 
@@ -67,7 +68,7 @@ class ModelArguments:
             raise ValueError(
                 "no backbone: pass --backbone with a repository id or a folder, or start from a recipe in configs/."
             )
-        if self.method not in ("cde", "difference") and self.delta_mode != "global":
+        if not self._has_patch_mode and self.delta_mode != "global":
             raise ValueError(f"method={self.method!r} has no delta_mode={self.delta_mode!r}: use --method cde.")
         for name in ("backbone", "backbone_revision", "features_folder"):
             if getattr(self, name) == "":
@@ -78,6 +79,10 @@ class ModelArguments:
         self.parsed_method_options()
         if self.backbone_config is not None and self.backbone is None:
             self.parsed_backbone_config()
+
+    @property
+    def _has_patch_mode(self) -> bool:
+        return self.method in METHODS and METHODS[self.method].patch_mode
 
     def _check_lora(self) -> None:
         given = [name for name in ("lora_alpha", "lora_targets") if getattr(self, name) is not None]
@@ -114,7 +119,7 @@ class ModelArguments:
     def cde_options(self) -> dict[str, Any]:
         """The fields of the model's configuration."""
         names = "delta_dim global_feature num_prefix_tokens projector_hidden_dim projector_num_layers projector_dropout"
-        if self.method in ("cde", "difference"):  # the other methods have one delta per pair and no patches
+        if self._has_patch_mode:  # the other methods have one delta per pair and no patches
             names += " delta_mode top_k_patches patch_loss"
         return {name: getattr(self, name) for name in names.split()} | self.parsed_method_options()
 

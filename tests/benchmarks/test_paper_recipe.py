@@ -28,7 +28,7 @@ def write(folder: Path, **changes: Any) -> Path:
 def test_the_least_recipe_has_the_documented_defaults(tmp_path):
     recipe = load_recipe(write(tmp_path))
     assert [(m.key, m.method, m.title, dict(m.flags)) for m in recipe.methods] == [
-        ("concatenation", "concatenation", "concatenation", {}),
+        ("concatenation", "concatenation", "concatenation, cross-entropy (vanilla)", {}),
         ("cde", "cde", "CDE", {"temperature": 0.2}),
     ]
     assert recipe.data.rooms == Rooms(num_pairs=60, image_size=64)

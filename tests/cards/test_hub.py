@@ -21,9 +21,9 @@ from modeling_cde import CDEForActionClassification, CDEImageProcessor
 from modeling_cde.cards.__main__ import main as cards
 from modeling_cde.cards.hub import commit_files
 from modeling_cde.cards.publishing import publish_run
-from modeling_cde.methods import make_model
 from modeling_cde.training.arguments import ModelArguments
 from modeling_cde.training.lora import add_lora
+from modeling_cde.training.new_model import make_model
 from modeling_cde.training.trainer import CDETrainer
 from tests.hub_client import HubClient, spoken_to
 from tests.hub_server import Failure, HubServer, Repository
@@ -152,7 +152,7 @@ def test_a_hub_that_fails_while_it_is_read_is_said_and_the_next_try_loads(run, h
     for part, failure, sentence in (
         ("/config.json", Failure(500), "couldn't connect"),
         ("/model.safetensors", Failure(500), "couldn't connect"),
-        ("/model.safetensors", Failure(0), "the connection broke off"),
+        ("/model.safetensors", Failure(0), "because the connection broke"),
     ):
         hub.failures[part] = failure
         answer = reader.run(load)

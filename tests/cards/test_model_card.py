@@ -9,8 +9,8 @@ from huggingface_hub import ModelCard
 from modeling_cde.cards.__main__ import main
 from modeling_cde.cards.energy import energy_estimate
 from modeling_cde.cards.metadata import is_repository
-from modeling_cde.cards.method_texts import METHODS
 from modeling_cde.cards.model_card import PLACEHOLDER, write_model_card
+from modeling_cde.methods import by_model_type
 from tests.cards.hub_rules import problems
 
 FIGURES = {"accuracy": 0.12345, "macro_accuracy": 0.5, "n": 7}  # no run would give these
@@ -119,13 +119,14 @@ def test_a_test_that_chose_the_checkpoint_is_not_said_to_be_looked_at_once(tmp_p
     assert "looked at once" not in text and "6 of the 7 pairs of test_syst stand in `validation*`, too" in text
 
 
-@pytest.mark.parametrize("model_type", METHODS)
+@pytest.mark.parametrize("model_type", by_model_type())
 def test_each_method_is_told_as_it_is(tmp_path, model_type):
     path = write_model_card(run_folder(tmp_path, model_type, data="org/pairs"))
     card, text = ModelCard.load(path), path.read_text()
-    assert f"{METHODS[model_type].model}.from_pretrained" in text and METHODS[model_type].explanation in text
+    method = by_model_type()[model_type]
+    assert f"{method.model}.from_pretrained" in text and method.sentence in text and method.explanation in text
     assert ("flips the sign" in text) == (model_type == "cde")
-    assert ("trust_remote_code" in text) == (model_type != "cde-oracle-mask")  # that one needs masks, too
+    assert ("trust_remote_code" in text) == (not method.needs_masks)
     assert "rendered rooms" not in text and "data_scripts.rooms" not in text
     assert not problems(card.data.to_dict()) and card.data.datasets == ["org/pairs"]
     assert {result.dataset_type for result in card.data.eval_results} == {"org/pairs"}

@@ -15,7 +15,7 @@ from modeling_cde.data.regions import box_region
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation.evaluate import evaluate_splits, main, results_table
 from modeling_cde.evaluation.predictions import computing_in, patch_grid, predict
-from modeling_cde.models.modeling_token_baselines import TokenMatchingForActionClassification
+from modeling_cde.models.modeling_token_matching import TokenMatchingForActionClassification
 from modeling_cde.training.trainer import CDETrainer
 from tests.drawn_pairs import ACTIONS, OBJECTS, draw_data_set
 from tests.models.auxiliary_model import tiny_auxiliary

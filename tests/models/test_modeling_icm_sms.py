@@ -228,9 +228,9 @@ def test_wrong_options_are_named(config, options, message):
 
 
 def test_what_the_data_set_has_to_say():
-    with pytest.raises(ValueError, match="num_objects is not given"):
+    with pytest.raises(ValueError, match="num_objects is missing"):
         ICMForActionClassification.from_backbone(backbone_config("vit"))
-    with pytest.raises(ValueError, match="action_blocks is not given"):
+    with pytest.raises(ValueError, match="action_blocks is missing"):
         SMSForActionClassification.from_backbone(backbone_config("vit"))
     with pytest.raises(TypeError, match=r"no field 'critic'.*critic_weight.*delta_dim.*head_inputs"):
         ICMForActionClassification.from_backbone(backbone_config("vit"), critic=1)

@@ -186,10 +186,10 @@ def test_votes_of_any_bank(rows, k, temperature, seed):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"features": "states"}, "features must be 'delta' or 'concatenation'"),
+        ({"features": "states"}, "features must be one of 'delta', 'concatenation'"),
         ({"num_neighbours": 0}, "num_neighbours must be a whole number of at least 1"),
         ({"bank_size": 1.5}, "bank_size must be a whole number"),
-        ({"vote_temperature": 0}, "vote_temperature must be above 0"),
+        ({"vote_temperature": 0}, "vote_temperature must be a finite number above 0"),
         ({"delta_mode": "patch"}, "no patch-wise form"),
     ],
 )

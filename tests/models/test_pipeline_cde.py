@@ -199,7 +199,7 @@ def test_the_whole_model_is_read_from_the_files_of_the_encoder(folder, tmp_path)
 
 def test_wrong_calls_are_answered(pipe):
     for one in (X, "x.png", np.array(X), {"before": X}, [X, Y], (X,)):
-        with pytest.raises(TypeError, match=r"where a pair of images belongs: call pipe\(before, after\), or pipe\(\["):
+        with pytest.raises(TypeError, match=r"instead of a pair of images: call pipe\(before, after\), or pipe\(\["):
             pipe(one)
     for top_k in (0, True):
         with pytest.raises(ValueError, match=f"top_k must be a whole number of at least 1, not {top_k}"):

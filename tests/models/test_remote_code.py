@@ -16,15 +16,14 @@ from transformers import AutoModel, PreTrainedModel, Trainer, TrainingArguments,
 from transformers.dynamic_module_utils import get_imports
 
 import modeling_cde
-from modeling_cde import CDEForActionClassification, CDEImageProcessor
-from modeling_cde.methods import METHODS
-from modeling_cde.models.modeling_cde import copy_code
+from modeling_cde import CDEImageProcessor
+from modeling_cde.methods import by_model_type
+from modeling_cde.models.load_model import load_action_model
+from modeling_cde.training.new_model import options_from_data
 from tests.hub_server import HubServer, Repository
 from tests.tiny_models import FAMILY_NAMES, backbone_config, clips, tiny_cde
 
-HUB_FILES = {
-    f"{name}_cde.py" for name in "configuration backbones checks loading modeling image_processing pipeline".split()
-}
+HUB_FILES = {file.name for file in Path(modeling_cde.__file__).parent.glob("models/*_cde.py")}
 
 # Run by python -I -S: no site-packages, so that only what is linked into one folder is installed.
 # What keeps the tests off the network comes by PYTHONPATH, which this process is not to have.
@@ -163,15 +162,13 @@ def trainer(folder, batch_size, accumulation, model):
 
 def baselines() -> dict[str, PreTrainedModel]:
     """A tiny model of every method that CDE is compared with; the bank of neighbours is not empty."""
-    own = {"cde-icm": {"num_objects": 4}, "cde-sms": {"action_blocks": [0, 0, 1]}, "cde-neighbours": {"bank_size": 4}}
     models = {}
-    for method in METHODS.values():
-        if method.model is not CDEForActionClassification:
-            name = method.model.config_class.model_type
-            options = {"delta_dim": 16, "num_labels": 3} | own.get(name, {})
-            models[name] = method.model.from_backbone(backbone_config("resnet"), **options)
+    for name, method in by_model_type().items():
+        if name != "cde":
+            options = options_from_data(method.config_class, ["open", "close", "break"], ["cup", "door", "box", "bin"])
+            options |= {"bank_size": 4} if name == "cde-neighbours" else {}
+            models[name] = method.model_class.from_backbone(backbone_config("resnet"), delta_dim=16, **options)
     models["cde-neighbours"].train()(clips(3, seed=7), labels=torch.arange(3))
-    assert len(models) == 7
     return {name: model.eval() for name, model in models.items()}
 
 
@@ -238,20 +235,18 @@ def test_models_are_loaded_without_pillow_too():
         assert found <= {"torch", "transformers", "numpy", "safetensors"}, file
 
 
-def test_code_is_written_beside_a_configuration(tmp_path):
-    """As in a push during training: weights and configuration are there, the code is not."""
+def test_saving_again_writes_the_code_that_a_folder_lacks(tmp_path):
+    """What is advised where weights and configuration are there and the code is not."""
     for name, model in (("icm", baselines()["cde-icm"]), ("cde", tiny_cde())):
         model.save_pretrained(tmp_path / name)
+        CDEImageProcessor(size=32).save_pretrained(tmp_path / name)
         expected = {file.name: file.read_bytes() for file in (tmp_path / name).glob("*.py")}
+        assert expected.keys() >= HUB_FILES
         for file in expected:
             (tmp_path / name / file).unlink()
-        copy_code(tmp_path / name)
+        for part in load_action_model(str(tmp_path / name)):
+            part.save_pretrained(tmp_path / name)
         assert {file.name: file.read_bytes() for file in (tmp_path / name).glob("*.py")} == expected
-    with pytest.raises(FileNotFoundError, match=r"has no config.json: save the model there first"):
-        copy_code(tmp_path)
-    backbone_config("vit").save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="is not the configuration of a model of this package"):
-        copy_code(tmp_path)
 
 
 @pytest.mark.parametrize("mode", ["global", "patch"])

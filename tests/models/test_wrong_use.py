@@ -40,7 +40,7 @@ def folders(tmp_path_factory, model):
         ),
         (torch.zeros(2, 3, 32, 32), ValueError, r"add the batch to one pair by pixel_values.unsqueeze\(0\), or stack"),
         (torch.zeros(3, 32, 32), ValueError, r"not \(3, 32, 32\): stack a pair"),
-        (clips(2, 1), ValueError, r"not \(2, 1, 3, 32, 32\): one image says nothing of what happened"),
+        (clips(2, 1), ValueError, r"not \(2, 1, 3, 32, 32\): one image does not show what happened"),
         (clips().transpose(1, 2), ValueError, r"to the third place by pixel_values.transpose\(1, 2\)"),
         (clips().permute(0, 1, 3, 4, 2), ValueError, r"to the third place by pixel_values.permute\(0, 1, 4, 2, 3\)"),
         (clips()[:, :, :1], ValueError, r"not \(2, 2, 1, 32, 32\): the backbone reads 3 channels"),
@@ -52,6 +52,13 @@ def folders(tmp_path_factory, model):
 def test_inputs_that_are_no_clips(model, pixel_values, error, words):
     with pytest.raises(error, match=words):
         model(pixel_values)
+
+
+def test_an_unknown_argument_is_named(model):
+    """`forward` passes on what it does not name itself."""
+    for inputs in ({"pixel_values": clips()}, {"features": torch.zeros(2, 2, 32)}):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'label'"):
+            model(**inputs, label=torch.tensor([0, 1]))
 
 
 def test_the_right_call_of_a_message_is_right(model):

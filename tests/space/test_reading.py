@@ -18,8 +18,9 @@ from PIL import Image
 
 from modeling_cde import CDEImageProcessor
 from modeling_cde.evaluation.gallery import GALLERY_FILE, read_gallery
-from modeling_cde.methods import METHODS, options_from_data
+from modeling_cde.methods import METHODS
 from modeling_cde.models.pictures_cde import MOST_PIXELS
+from modeling_cde.training.new_model import options_from_data
 from tests.drawn_pairs import ACTIONS, OBJECTS
 from tests.space.tiny_checkpoints import draw_pair, save_sure_model, train_rows
 from tests.tiny_models import IMAGE, backbone_config
@@ -69,8 +70,8 @@ def test_a_reading_is_the_models_and_turns_round_when_swapped(folder, pair, mode
 
 def test_every_method_loads_but_the_one_that_needs_masks(tmp_path, pair):
     for name, method in METHODS.items():
-        options = options_from_data(method.model.config_class, ACTIONS, OBJECTS)
-        model = method.model.from_backbone(backbone_config("vit"), **options)
+        options = options_from_data(method.config_class, ACTIONS, OBJECTS)
+        model = method.model_class.from_backbone(backbone_config("vit"), **options)
         model.save_pretrained(tmp_path / name)
         CDEImageProcessor(size=IMAGE).save_pretrained(tmp_path / name)
         if name == "oracle_mask":

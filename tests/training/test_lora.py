@@ -27,7 +27,7 @@ from modeling_cde import (
     NeighboursConfig,
     NeighboursForActionClassification,
 )
-from modeling_cde.methods import load_action_model
+from modeling_cde.models.load_model import load_action_model
 from modeling_cde.training.checkpoints.adapter_files import load_adapter_weights, load_lora, save_adapter
 from modeling_cde.training.lora import add_lora, base_of, description, is_adapted, merged
 from modeling_cde.training.trainer import CDETrainer

@@ -9,18 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModel
 
-from modeling_cde.models.modeling_joint import patch_grid, sine_positions
-from modeling_cde.models.modeling_token_baselines import (
-    JointEncoderConfig,
-    JointEncoderForActionClassification,
+from modeling_cde.models.modeling_baseline import nearest_grid
+from modeling_cde.models.modeling_joint import JointEncoderConfig, JointEncoderForActionClassification, sine_positions
+from modeling_cde.models.modeling_oracle_mask import (
     OracleMaskConfig,
     OracleMaskForActionClassification,
-    TokenMatchingConfig,
-    TokenMatchingForActionClassification,
     patch_shares,
     pool,
     usable_masks,
 )
+from modeling_cde.models.modeling_token_matching import TokenMatchingConfig, TokenMatchingForActionClassification
 from tests.tiny_models import IMAGE, PATCH, backbone_config, clips, excite
 
 LABELS = torch.tensor([0, 1, 2])
@@ -286,14 +284,14 @@ def test_positions_are_the_formula_and_all_different(rows, columns):
 @given(st.integers(1, 20), st.integers(1, 20), st.sampled_from([4, 14, 16, 32]))
 @settings(max_examples=50, deadline=None)
 def test_the_grid_is_that_of_the_image(rows, columns, patch):
-    assert patch_grid(rows * columns, rows * patch, columns * patch) == (rows, columns)
+    assert nearest_grid(rows * columns, rows * patch, columns * patch) == (rows, columns)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 32), (40, 72)])
 def test_the_grid_of_a_map_is_the_backbones(size):
     model = tiny(TokenMatchingForActionClassification, "resnet")
     feature_map = model.cde.backbone(clips(1, 2, *size)[0]).last_hidden_state
-    assert patch_grid(feature_map[0, 0].numel(), *size) == tuple(feature_map.shape[2:])
+    assert nearest_grid(feature_map[0, 0].numel(), *size) == tuple(feature_map.shape[2:])
 
 
 @pytest.mark.parametrize(
@@ -301,7 +299,7 @@ def test_the_grid_of_a_map_is_the_backbones(size):
     [
         (OracleMaskConfig, {"mask_floor": 1.5}, r"mask_floor must be in \[0, 1\]"),
         (OracleMaskConfig, {"delta_mode": "patch"}, "no patch-wise form"),
-        (TokenMatchingConfig, {"pooling": "min"}, "pooling must be 'mean'"),
+        (TokenMatchingConfig, {"pooling": "min"}, "pooling must be one of 'mean'"),
         (TokenMatchingConfig, {"position_weight": -1}, "position_weight must be a finite"),
         (JointEncoderConfig, {"joint_num_layers": 0}, "joint_num_layers must be a whole number of at least 1"),
         (JointEncoderConfig, {"joint_num_heads": 3}, r"multiple of joint_num_heads \(3\)"),

@@ -1,0 +1,137 @@
+"""What the methods that CDE is compared with share: their output, their configuration and their encoder."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from transformers import PreTrainedModel
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs
+
+from .configuration_cde import CDEConfig
+from .modeling_cde import CDEActionClassifierOutput, CDEModel, CDEPreTrainedModel, action_loss
+
+
+@dataclass
+class BaselineOutput(CDEActionClassifierOutput):
+    """Actions, states and deltas of a batch of clips; see `CDEActionClassifierOutput`.
+
+    Attributes:
+        loss: Cross-entropy plus `auxiliary_loss`, a float32 scalar; only with `labels`.
+        auxiliary_loss: What a method adds to the cross-entropy, already weighted, a float32 scalar; `None` if it adds
+            nothing.
+    """
+
+    auxiliary_loss: torch.Tensor | None = None
+
+
+class BaselineConfig(CDEConfig):
+    """What the configurations of all baselines share: the fields of `CDEConfig` without the patch mode.
+
+    Raises:
+        ValueError: `delta_mode` is `"patch"`, or a value is out of range.
+    """
+
+    keys_to_ignore_at_inference: ClassVar[list[str]] = [*CDEConfig.keys_to_ignore_at_inference, "auxiliary_loss"]
+
+    @classmethod
+    def _auto_map(cls) -> dict[str, str]:
+        """Pairs `ICMConfig` with `ICMForActionClassification` of the same file."""
+        file, model = cls.__module__.rpartition(".")[2], cls.__name__.removesuffix("Config")
+        return {"AutoConfig": f"{file}.{cls.__name__}", "AutoModel": f"{file}.{model}ForActionClassification"}
+
+    def check(self) -> None:
+        super().check()
+        if self.delta_mode != "global":
+            name = type(self).__name__
+            raise ValueError(f'{name}.delta_mode must be "global": the baselines have no patch-wise form.')
+
+
+class BaselinePreTrainedModel(CDEPreTrainedModel):
+    """What all baselines share: the encoder of CDE, the arguments of `forward`, and how the output is put together.
+
+    Args:
+        config: Configuration; `id2label` names the actions.
+        backbone: A backbone that already has its weights; default: a new one from `config.backbone_config`.
+    """
+
+    config: BaselineConfig
+    config_class = BaselineConfig
+    _auto_class = "AutoModel"
+
+    def __init__(self, config: BaselineConfig, backbone: PreTrainedModel | None = None) -> None:
+        super().__init__(config)
+        self.cde = CDEModel(config, backbone=backbone)
+        self.num_labels = config.num_labels
+        self.supports_gradient_checkpointing = self.cde.supports_gradient_checkpointing
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaselineOutput:
+        """Classifies what happened between the frames of clips.
+
+        Args:
+            pixel_values: Clips of T >= 2 frames, (B, T, C, H, W); a pair is [before, after].
+            labels: Actions, int64 in [0, A), (B,) for pairs, else (B, T-1).
+            **kwargs: `features`, for a method that reads nothing but the states: see `CDEModel.forward`;
+                `output_hidden_states=True` and `output_attentions=True` (which needs `attn_implementation="eager"`)
+                return those of the backbone too; `return_dict=False` returns a tuple.
+
+        Raises:
+            ValueError: Inputs of another shape, as in `CDEModel.forward`; or the labels have another shape.
+            TypeError: `pixel_values` is not a tensor, or an argument is unknown.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how it classifies: write its forward.")
+
+    def _output(
+        self,
+        logits: torch.Tensor,
+        states: torch.Tensor,
+        labels: torch.Tensor | None,
+        *,
+        encoder: Any,
+        delta: torch.Tensor | None = None,
+        auxiliary_loss: torch.Tensor | None = None,
+    ) -> BaselineOutput:
+        """Puts the output together.
+
+        Args:
+            logits: (B, T-1, A).
+            states: (B, T, D).
+            labels: (B,) for T = 2, else (B, T-1); or None.
+            encoder: The output of the encoder, with `hidden_states` and `attentions`.
+            delta: (B, T-1, D); default: the difference of neighbouring states.
+            auxiliary_loss: Weighted, a scalar; only counted with labels.
+        """
+        frames = states.shape[1]
+        loss = None if labels is None else action_loss(logits, labels, frames=frames)
+        if loss is not None and auxiliary_loss is not None:
+            loss = loss + auxiliary_loss
+        return BaselineOutput(
+            loss=loss,
+            logits=logits.squeeze(1) if frames == 2 else logits,
+            delta=states[:, 1:] - states[:, :-1] if delta is None else delta,
+            states=states,
+            hidden_states=encoder.hidden_states,
+            attentions=encoder.attentions,
+            auxiliary_loss=None if labels is None else auxiliary_loss,
+        )
+
+
+def nearest_grid(num_patches: int, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of the grid of N patches whose shape is nearest to that of the image.
+
+    Args:
+        num_patches: N.
+        height, width: Image size in pixels.
+    """
+    grids = [(rows, num_patches // rows) for rows in range(1, num_patches + 1) if num_patches % rows == 0]
+
+    def mismatch(grid: tuple[int, int]) -> float:
+        ratio = grid[0] * width / (grid[1] * height)  # 1 where the patches are square
+        return max(ratio, 1 / ratio)
+
+    return min(grids, key=mismatch)

@@ -1,0 +1,73 @@
+"""A new model to train, made from the arguments of a run and the classes of its data."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from ..data.splits import OPPOSITES
+from ..methods import METHODS
+from ..models.configuration_cde import CDEConfig
+from ..models.image_processing_cde import CDEImageProcessor
+from ..models.vision_config_cde import vision_config
+from .arguments import ModelArguments
+from .lora import add_lora
+
+
+def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tuple[PreTrainedModel, CDEImageProcessor]:
+    """A new model to train, wrapped in a `peft.PeftModel` for LoRA, and its image processor.
+
+    Args:
+        arguments: The method and its backbone.
+        image_size: Side of the pictures that the model sees, in pixels.
+        features: `datasets.Features` of the training pairs, which name actions and objects.
+
+    Raises:
+        ValueError: The method is unknown, or an option is out of range.
+        TypeError: `method_options` names a field that the method's configuration does not have.
+    """
+    if arguments.method not in METHODS:
+        raise ValueError(f"method={arguments.method!r} is not known; choose one of: {', '.join(METHODS)}.")
+    method = METHODS[arguments.method]
+    if arguments.backbone is not None:
+        source: Any = arguments.backbone
+    else:
+        source = vision_config({"image_size": image_size, **arguments.parsed_backbone_config()})
+    options = options_from_data(method.config_class, features["action"].names, features["object"].names)
+    model: Any = method.model_class.from_backbone(
+        source, revision=arguments.backbone_revision, **{**options, **arguments.cde_options()}
+    )
+    if arguments.backbone is not None:  # at the commit that the weights come from
+        processor = CDEImageProcessor.from_backbone(arguments.backbone, revision=model.config.backbone_revision)
+    else:
+        processor = CDEImageProcessor()
+    processor.size = {"height": image_size, "width": image_size}
+    if arguments.freeze_backbone or arguments.freeze_blocks:
+        model.freeze_backbone(num_blocks=None if arguments.freeze_backbone else arguments.freeze_blocks)
+    if arguments.lora_rank:
+        targets = None if arguments.lora_targets is None else arguments.lora_targets.replace(" ", "").split(",")
+        model = add_lora(model, arguments.lora_rank, arguments.lora_alpha, arguments.lora_dropout, targets)
+    return model, processor
+
+
+def options_from_data(config_class: type[CDEConfig], actions: Sequence[str], objects: Sequence[str]) -> dict[str, Any]:
+    """The fields of a configuration that follow from the data set.
+
+    Args:
+        config_class: The configuration of the method's model.
+        actions: Names of the action classes.
+        objects: Names of the object classes.
+
+    Returns:
+        Fields of the configuration: always `id2label`; `num_objects` and `action_blocks` (an action and its opposite
+        share a block) where the configuration has them.
+    """
+    known = config_class.option_names()
+    options: dict[str, Any] = {"id2label": dict(enumerate(actions))}
+    if "num_objects" in known:
+        options["num_objects"] = len(objects)
+    if "action_blocks" in known:
+        groups = [min(action, OPPOSITES.get(action, action)) for action in actions]
+        order = sorted(set(groups), key=groups.index)
+        options["action_blocks"] = [order.index(group) for group in groups]
+    return options
