@@ -34,6 +34,7 @@ MAY_IMPORT = {
         "modeling_cde.data",
         "modeling_cde.metrics",
         "modeling_cde.analysis.doctor",
+        "modeling_cde.analysis.loss_terms",
         "modeling_cde.cards.pushing",
         "modeling_cde.whole_files",
         "modeling_cde.kept_files",
