@@ -7,10 +7,12 @@ to. Simulators, videos and tables all produce this schema, so one loader, one tr
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from datasets import ClassLabel, Features, Image, List, Value
+from typing import TYPE_CHECKING
 
 from .splits import OPPOSITES, PARTS, SHIFTS
+
+if TYPE_CHECKING:
+    from datasets import Features
 
 __all__ = [
     "COLUMNS",
@@ -73,6 +75,8 @@ def pair_features(actions: Sequence[str], objects: Sequence[str]) -> Features:
     Raises:
         ValueError: A list of names is empty or names a class twice.
     """
+    from datasets import ClassLabel, Features, Image, List, Value
+
     for kind, names in (("actions", actions), ("objects", objects)):
         repeated = sorted({name for name in names if list(names).count(name) > 1})
         if not names or repeated:

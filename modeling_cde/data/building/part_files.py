@@ -13,9 +13,7 @@ from datasets.utils import tqdm
 
 from ...whole_files import file_sha256
 from .card_header import CHECKSUMS
-
-#: Rows in a row group: a stream reads this many at once, and the writer of each part keeps this many in memory.
-ROW_GROUP_ROWS = 100
+from .shards import ROW_GROUP_ROWS
 
 
 def write_parts(
