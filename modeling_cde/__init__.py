@@ -1,96 +1,93 @@
 """Causal Delta Embeddings: what an action does, learned from before/after image pairs.
 
-Importing this registers the models with the Auto classes of Transformers and the "action-classification" pipeline.
-What training needs is imported when it is first asked for.
+Importing this package is cheap: a name is loaded when you first use it. Transformers' Auto classes and
+`pipeline("action-classification")` know the models, whichever of the two packages you import first.
 """
 
-import importlib
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoConfig, AutoImageProcessor, AutoModel
-from transformers.pipelines import PIPELINE_REGISTRY
-
-from .models.configuration_cde import CDEConfig
-from .models.image_processing_cde import CDEImageProcessor
-from .models.modeling_cde import CDEActionClassifierOutput, CDEForActionClassification, CDEModel, CDEModelOutput
-from .models.modeling_concatenation import BaselineOutput, ConcatenationConfig, ConcatenationForActionClassification
-from .models.modeling_icm_sms import ICMConfig, ICMForActionClassification, SMSConfig, SMSForActionClassification
-from .models.modeling_joint import JointEncoderConfig, JointEncoderForActionClassification
-from .models.modeling_neighbours import NeighboursConfig, NeighboursForActionClassification
-from .models.modeling_token_baselines import (
-    OracleMaskConfig,
-    OracleMaskForActionClassification,
-    TokenMatchingConfig,
-    TokenMatchingForActionClassification,
-)
-from .models.pipeline_cde import TASK, ActionClassificationPipeline
+from .models.registration import register_with_transformers
 
 if TYPE_CHECKING:
-    from .training.losses import CDELoss, sparsity_loss, supervised_contrastive_loss
-    from .training.trainer import CDETrainer
-    from .training.training_args import CDETrainingArguments
+    # isort: off
+    from .models.configuration_cde import CDEConfig as CDEConfig
+    from .models.image_processing_cde import CDEImageProcessor as CDEImageProcessor
+    from .models.modeling_cde import (
+        CDEActionClassifierOutput as CDEActionClassifierOutput,
+        CDEForActionClassification as CDEForActionClassification,
+        CDEModel as CDEModel,
+        CDEModelOutput as CDEModelOutput,
+    )
+    from .models.modeling_concatenation import (
+        BaselineOutput as BaselineOutput,
+        ConcatenationConfig as ConcatenationConfig,
+        ConcatenationForActionClassification as ConcatenationForActionClassification,
+    )
+    from .models.modeling_icm_sms import (
+        ICMConfig as ICMConfig,
+        ICMForActionClassification as ICMForActionClassification,
+        SMSConfig as SMSConfig,
+        SMSForActionClassification as SMSForActionClassification,
+    )
+    from .models.modeling_joint import (
+        JointEncoderConfig as JointEncoderConfig,
+        JointEncoderForActionClassification as JointEncoderForActionClassification,
+    )
+    from .models.modeling_neighbours import (
+        NeighboursConfig as NeighboursConfig,
+        NeighboursForActionClassification as NeighboursForActionClassification,
+    )
+    from .models.modeling_token_baselines import (
+        OracleMaskConfig as OracleMaskConfig,
+        OracleMaskForActionClassification as OracleMaskForActionClassification,
+        TokenMatchingConfig as TokenMatchingConfig,
+        TokenMatchingForActionClassification as TokenMatchingForActionClassification,
+    )
+    from .models.pipeline_cde import ActionClassificationPipeline as ActionClassificationPipeline
+    from .training.losses import (
+        CDELoss as CDELoss,
+        sparsity_loss as sparsity_loss,
+        supervised_contrastive_loss as supervised_contrastive_loss,
+    )
+    from .training.trainer import CDETrainer as CDETrainer
+    from .training.training_args import CDETrainingArguments as CDETrainingArguments
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "ActionClassificationPipeline",
-    "BaselineOutput",
-    "CDEActionClassifierOutput",
-    "CDEConfig",
-    "CDEForActionClassification",
-    "CDEImageProcessor",
-    "CDELoss",
-    "CDEModel",
-    "CDEModelOutput",
-    "CDETrainer",
-    "CDETrainingArguments",
-    "ConcatenationConfig",
-    "ConcatenationForActionClassification",
-    "ICMConfig",
-    "ICMForActionClassification",
-    "JointEncoderConfig",
-    "JointEncoderForActionClassification",
-    "NeighboursConfig",
-    "NeighboursForActionClassification",
-    "OracleMaskConfig",
-    "OracleMaskForActionClassification",
-    "SMSConfig",
-    "SMSForActionClassification",
-    "TokenMatchingConfig",
-    "TokenMatchingForActionClassification",
-    "sparsity_loss",
-    "supervised_contrastive_loss",
-]
-
-_LATER = {
-    "CDELoss": "training.losses",
-    "sparsity_loss": "training.losses",
-    "supervised_contrastive_loss": "training.losses",
-    "CDETrainer": "training.trainer",
-    "CDETrainingArguments": "training.training_args",
+#: Public names, by the module that is loaded when one of them is first used.
+_NAMES = {
+    "models.configuration_cde": ["CDEConfig"],
+    "models.image_processing_cde": ["CDEImageProcessor"],
+    "models.modeling_cde": ["CDEActionClassifierOutput", "CDEForActionClassification", "CDEModel", "CDEModelOutput"],
+    "models.modeling_concatenation": ["BaselineOutput", "ConcatenationConfig", "ConcatenationForActionClassification"],
+    "models.modeling_icm_sms": ["ICMConfig", "ICMForActionClassification", "SMSConfig", "SMSForActionClassification"],
+    "models.modeling_joint": ["JointEncoderConfig", "JointEncoderForActionClassification"],
+    "models.modeling_neighbours": ["NeighboursConfig", "NeighboursForActionClassification"],
+    "models.modeling_token_baselines": [
+        "OracleMaskConfig",
+        "OracleMaskForActionClassification",
+        "TokenMatchingConfig",
+        "TokenMatchingForActionClassification",
+    ],
+    "models.pipeline_cde": ["ActionClassificationPipeline"],
+    "training.losses": ["CDELoss", "sparsity_loss", "supervised_contrastive_loss"],
+    "training.trainer": ["CDETrainer"],
+    "training.training_args": ["CDETrainingArguments"],
 }
-
-for _config, _model in {
-    CDEConfig: CDEModel,
-    ConcatenationConfig: ConcatenationForActionClassification,
-    ICMConfig: ICMForActionClassification,
-    SMSConfig: SMSForActionClassification,
-    OracleMaskConfig: OracleMaskForActionClassification,
-    TokenMatchingConfig: TokenMatchingForActionClassification,
-    JointEncoderConfig: JointEncoderForActionClassification,
-    NeighboursConfig: NeighboursForActionClassification,
-}.items():
-    AutoConfig.register(_config.model_type, _config)
-    AutoModel.register(_config, _model)
-    AutoImageProcessor.register(_config, image_processor_classes={"pil": CDEImageProcessor})
-PIPELINE_REGISTRY.register_pipeline(TASK, ActionClassificationPipeline, pt_model=AutoModel, type="image")
+_PLACES = {name: module for module, names in _NAMES.items() for name in names}
+__all__ = sorted(_PLACES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    globals()[name] = value = getattr(import_module(f".{_PLACES[name]}", __name__), name)
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_PLACES})
+
+
+register_with_transformers()

@@ -1,0 +1,122 @@
+"""Imports are cheap: nothing is loaded before it is used, and yet Transformers knows the models in either order."""
+
+import copy
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import modeling_cde
+import modeling_cde.data
+import modeling_cde.evaluation
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Libraries whose import takes between 0.1 and 5 s of CPU.
+HEAVY = ("torch", "transformers", "datasets", "pyarrow", "pandas", "accelerate", "evaluate", "matplotlib", "sklearn")
+
+REGISTERED = """
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, pipeline
+from transformers.pipelines import PIPELINE_REGISTRY
+model, processor = AutoModel.from_pretrained({folder!r}), AutoImageProcessor.from_pretrained({folder!r})
+assert type(AutoConfig.from_pretrained({folder!r})).__module__ == "modeling_cde.models.configuration_cde"
+assert type(model).__module__ == "modeling_cde.models.modeling_cde"
+assert type(processor).__module__ == "modeling_cde.models.image_processing_cde"
+assert type(pipeline("action-classification", model={folder!r})).__module__ == "modeling_cde.models.pipeline_cde"
+import sys
+assert not [finder for finder in sys.meta_path if type(finder).__module__.startswith("modeling_cde")]
+"""
+
+
+def python(code, *arguments):
+    """What a fresh process prints; it must end well."""
+    run = subprocess.run([sys.executable, *arguments, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def loaded(module):
+    """Which heavy libraries importing a module loads."""
+    names = python(f"import sys, json, {module}\nprint(json.dumps(sorted(sys.modules)))")
+    return [name for name in HEAVY if name in json.loads(names)]
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("modeling_cde", []),
+        ("modeling_cde.data.splits", []),
+        ("modeling_cde.metrics", []),
+        ("modeling_cde.whole_files", []),
+        ("modeling_cde.kept_files", []),
+        ("modeling_cde.cards.hub", []),
+        ("modeling_cde.analysis.report", []),
+        ("modeling_cde.models.registration", []),
+        ("modeling_cde.training.losses", ["torch"]),
+        ("modeling_cde.training.distributed", ["torch"]),
+    ],
+)
+def test_an_import_loads_what_it_needs_and_no_more(module, expected):
+    assert loaded(module) == expected
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    from modeling_cde import CDEImageProcessor
+    from tests.tiny_models import tiny_classifier
+
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tiny_classifier().save_pretrained(folder)
+    CDEImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import modeling_cde; from transformers import AutoModel",
+        "from transformers import AutoModel; import modeling_cde",
+        "import modeling_cde; from transformers import AutoConfig",
+        "import modeling_cde; from transformers import pipeline",
+        "import modeling_cde; from transformers import Trainer",
+        "import transformers, modeling_cde",
+        "from modeling_cde import CDEForActionClassification",
+        "import modeling_cde.models.configuration_cde",
+        "import modeling_cde.models.pictures_cde",
+    ],
+)
+def test_transformers_knows_the_models_in_either_order(first, checkpoint):
+    python(first + REGISTERED.format(folder=checkpoint))
+
+
+def test_a_failed_import_of_transformers_leaves_the_next_one_to_register():
+    python(
+        "import sys, modeling_cde\n"
+        "sys.modules['torch.nn'] = None\n"
+        "try:\n    import modeling_cde.models.modeling_cde\n"
+        "except ImportError:\n    pass\n"
+        "else:\n    raise SystemExit('it was imported')\n"
+        "del sys.modules['torch.nn']\n"
+        "[watcher] = [item for item in sys.meta_path if type(item).__module__.startswith('modeling_cde')]\n"
+        "assert watcher.depth == 0"
+    )
+
+
+@pytest.mark.parametrize("package", [modeling_cde, modeling_cde.data, modeling_cde.evaluation])
+def test_public_names_are_listed_and_each_is_what_its_module_has(package):
+    assert set(package.__all__) <= set(dir(package))
+    for name in package.__all__:
+        found = getattr(package, name)
+        assert getattr(found, "__name__", name) == name
+        if isinstance(found, type):
+            assert pickle.loads(pickle.dumps(found)) is copy.deepcopy(found) is found
+    with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no attribute 'CDEMode'"):
+        package.CDEMode  # noqa: B018
+
+
+def test_a_star_import_gives_the_public_names():
+    names = python("from modeling_cde import *\nprint([name for name in dir() if not name.startswith('_')])")
+    assert names.strip() == str(modeling_cde.__all__)
