@@ -1,28 +1,11 @@
 """Accuracy of predicted actions: overall, macro, by action, by object, and how often an error is the opposite action.
 
 Every figure is a ratio of two counts over the whole split, not a mean of batch means, so it does not depend on the
-batch size. `ActionMetrics` offers the same figures as an `evaluate.Metric`, without the network.
+batch size. `metric/action_accuracy` offers the same figures to `evaluate.load`.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import datasets
-import evaluate
-
-_DESCRIPTION = """Accuracy of action predictions over one split: overall, macro, by action and by object, and the
-share of errors that name the opposite action."""
-
-_INPUTS = """
-Args:
-    predictions: list of int, predicted action ids.
-    references: list of int, true action ids, as many as predictions.
-    objects: list of str, the object of each pair (an empty string if unknown).
-    action_names: list of str, the name of action id i at position i.
-    opposites: dict of str to str, action name to the name of its opposite; actions without one are absent.
-Returns:
-    n, accuracy, macro_accuracy, accuracy_by_action, accuracy_by_object, opposite_error_share, never_predicted.
-"""
 
 
 def accuracy_by(groups: Sequence[str], correct: Sequence[bool]) -> dict[str, float]:
@@ -105,38 +88,3 @@ def accuracy_gap(in_distribution: float, out_of_distribution: float) -> float:
         The difference, in [-1, 1]; 0 means no loss.
     """
     return in_distribution - out_of_distribution
-
-
-class ActionMetrics(evaluate.Metric):  # type: ignore[misc]
-    """`compute_action_metrics` with the interface of `evaluate`: `add_batch`, `compute`, several processes.
-
-    Example:
-        >>> metric = ActionMetrics()
-        >>> metric.compute(predictions=[0, 1], references=[0, 0], objects=["safe", "box"],
-        ...                action_names=["open", "close"], opposites={"open": "close"})["accuracy"]
-        0.5
-    """
-
-    def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Value("int64"),
-                    "references": datasets.Value("int64"),
-                    "objects": datasets.Value("string"),
-                }
-            ),
-        )
-
-    def _compute(
-        self,
-        predictions: Sequence[int],
-        references: Sequence[int],
-        objects: Sequence[str],
-        action_names: Sequence[str],
-        opposites: Mapping[str, str] | None = None,
-    ) -> dict[str, Any]:
-        return compute_action_metrics(predictions, references, action_names, objects, opposites)

@@ -359,7 +359,7 @@ def test_commands_end_with_one_sentence(data, copy, tmp_path, capsys, monkeypatc
 
     from modeling_cde.analysis.__main__ import main as analyse
     from modeling_cde.cards.__main__ import main as card
-    from modeling_cde.evaluation.evaluate import main as evaluate
+    from modeling_cde.evaluation.__main__ import main as evaluate
 
     train = runpy.run_path(str(ROOT / "train.py"))["main"]
     bad, output = tmp_path / "bad.yaml", tmp_path / "output"

@@ -9,6 +9,7 @@ import torch
 from benchmarks.speed import export_speed
 from modeling_cde import CDEConfig, CDEImageProcessor, CDEModel, export
 from modeling_cde.data import PairTransform, load_pairs
+from modeling_cde.evaluation import onnx_export
 from modeling_cde.evaluation.predictions import predict
 from modeling_cde.export import differences, export_onnx, export_program, quantize_onnx, run_session, start_session
 from modeling_cde.models.modeling_token_baselines import OracleMaskForActionClassification
@@ -112,9 +113,9 @@ def test_the_command_writes_checks_and_quantises(checkpoint, capsys):
 
 
 def test_a_file_that_differs_is_deleted(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "export_onnx", lambda model, path, *rest: path.write_bytes(b"x"))
-    monkeypatch.setattr(export, "differences", lambda *rest: {"logits": 0.0, "delta": 2e-4})
-    with pytest.raises(SystemExit, match="other results than PyTorch.*was deleted"):
+    monkeypatch.setattr(onnx_export, "export_onnx", lambda model, path, *rest: path.write_bytes(b"x"))
+    monkeypatch.setattr(onnx_export, "differences", lambda *rest: {"logits": 0.0, "delta": 2e-4})
+    with pytest.raises(SystemExit, match="PyTorch disagree.*was deleted"):
         export.main([str(checkpoint), "--output", str(tmp_path / "m.onnx")])
     assert not (tmp_path / "m.onnx").exists()
 
@@ -123,7 +124,7 @@ def test_wrong_use_gets_one_sentence(checkpoint, tmp_path, monkeypatch):
     cases = {
         str(tmp_path / "absent"): "there is no folder",
         str(tmp_path): "no config.json",
-        "org/name": "by --output",
+        "org/name": "with --output",
     }
     for run, message in cases.items():
         with pytest.raises(SystemExit, match=message) as stopped:
@@ -141,7 +142,7 @@ def test_wrong_use_gets_one_sentence(checkpoint, tmp_path, monkeypatch):
     oracle = OracleMaskForActionClassification.from_backbone(backbone_config("vit"), id2label={0: "open", 1: "close"})
     with pytest.raises(ValueError, match="needs `masks`"):
         export_program(oracle, IMAGE, IMAGE)
-    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(onnx_export.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match=r"needs onnx, onnxscript, onnxruntime: pip install 'modeling-cde\[export\]'"):
         export.main([str(checkpoint)])
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_cde.metrics import ActionMetrics, accuracy_gap, compute_action_metrics
+from modeling_cde.metrics import accuracy_gap, compute_action_metrics
 
 ACTIONS = ["open", "close", "break"]
 OPPOSITES = {"open": "close", "close": "open"}
@@ -46,15 +46,6 @@ def test_equals_a_naive_reference(rows):
     wrong = [(p, r) for p, r, _ in rows if p != r]
     if wrong:
         assert metrics["opposite_error_share"] == pytest.approx(sum({p, r} == {0, 1} for p, r in wrong) / len(wrong))
-
-
-def test_does_not_depend_on_the_batches_that_it_is_fed_in():
-    predictions, references, objects = [0, 1, 2, 0, 1], [0, 0, 2, 1, 1], ["a", "a", "b", "b", "b"]
-    metric = ActionMetrics()
-    for part in (slice(0, 1), slice(1, 5)):
-        metric.add_batch(predictions=predictions[part], references=references[part], objects=objects[part])
-    batched = metric.compute(action_names=ACTIONS, opposites=OPPOSITES)
-    assert batched == compute_action_metrics(predictions, references, ACTIONS, objects, OPPOSITES)
 
 
 def test_gap_is_what_is_lost():

@@ -20,7 +20,7 @@ from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.sampler import seeded
 from modeling_cde.data.streaming.parquet_rows import ParquetRows, StreamError
 from modeling_cde.data.transforms import PairTransform
-from modeling_cde.evaluation import evaluate as evaluation
+from modeling_cde.evaluation.__main__ import main as evaluate_main
 from modeling_cde.evaluation.evaluate import split_metrics
 from modeling_cde.evaluation.predictions import PRECISIONS, predict
 from modeling_cde.methods import METHODS, load_action_model
@@ -190,7 +190,7 @@ def test_every_method_trains_evaluates_and_reloads(data, splits, tmp_path, metho
     model, processor = load_action_model(str(tmp_path))
     assert type(model) is METHODS[method].model and model.config.num_labels == 4
     if method == "oracle_mask":  # by the command, with a method that takes more than pictures
-        evaluation.main(["--model", str(tmp_path), "--data", str(data), "--output", str(tmp_path / "again")])
+        evaluate_main(["--model", str(tmp_path), "--data", str(data), "--output", str(tmp_path / "again")])
         again = json.loads((tmp_path / "again" / "metrics.json").read_text())["splits"]
         assert again.keys() == metrics["splits"].keys()
     else:

@@ -1,125 +1,26 @@
-"""Accuracy of predicted actions: overall, macro, by action, by object, and how often an error is the opposite action.
-
-Every figure is a ratio of two counts over the whole split, not a mean of batch means, so it does not depend on the
-batch size. `ActionMetrics` offers the same figures as an `evaluate.Metric`, without the network.
-"""
-
-from collections.abc import Mapping, Sequence
-from typing import Any
+"""`compute_action_metrics` as an `evaluate.Metric`; publishing puts `modeling_cde/metrics.py` beside this file."""
 
 import datasets
 import evaluate
 
-_DESCRIPTION = """Accuracy of action predictions over one split: overall, macro, by action and by object, and the
-share of errors that name the opposite action."""
+from .metrics import compute_action_metrics
 
 _INPUTS = """
 Args:
     predictions: list of int, predicted action ids.
     references: list of int, true action ids, as many as predictions.
-    objects: list of str, the object of each pair (an empty string if unknown).
+    objects: list of str, the object of each pair; empty strings where it is unknown.
     action_names: list of str, the name of action id i at position i.
-    opposites: dict of str to str, action name to the name of its opposite; actions without one are absent.
+    opposites: dict of str to str, the opposite of an action by name; leave out actions that have none.
 Returns:
     n, accuracy, macro_accuracy, accuracy_by_action, accuracy_by_object, opposite_error_share, never_predicted.
 """
 
 
-def accuracy_by(groups: Sequence[str], correct: Sequence[bool]) -> dict[str, float]:
-    """Accuracy within each group.
-
-    Args:
-        groups: n group names.
-        correct: n flags, whether the prediction is correct.
-
-    Returns:
-        Group name -> share of correct predictions in [0, 1], groups in alphabetical order.
-    """
-    hits: dict[str, int] = {}
-    totals: dict[str, int] = {}
-    for group, hit in zip(groups, correct, strict=True):
-        hits[group] = hits.get(group, 0) + int(hit)
-        totals[group] = totals.get(group, 0) + 1
-    return {group: hits[group] / totals[group] for group in sorted(totals)}
-
-
-def compute_action_metrics(
-    predictions: Sequence[int],
-    references: Sequence[int],
-    action_names: Sequence[str],
-    objects: Sequence[str] | None = None,
-    opposites: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """Metrics of one split.
-
-    Args:
-        predictions: n predicted action ids, each in [0, len(action_names)).
-        references: n true action ids, each in [0, len(action_names)).
-        action_names: name of each action id.
-        objects: n object names; None leaves `accuracy_by_object` empty.
-        opposites: action name -> name of its opposite; actions without one are absent.
-
-    Returns:
-        `n` (int); `accuracy` = correct / n; `macro_accuracy` = mean of the accuracies of the actions that occur in
-        `references`; `accuracy_by_action` and `accuracy_by_object` (dicts); `opposite_error_share` = errors that name
-        the opposite of the true action / all errors, None without errors; `never_predicted` (list): actions that occur
-        in `references` and in no prediction, in the order of their ids.
-
-    Raises:
-        ValueError: if the split is empty, the lengths differ or an id has no name.
-    """
-    n = len(references)
-    if n == 0:
-        raise ValueError("references is empty, so there is no accuracy: check the split's name.")
-    if len(predictions) != n or (objects is not None and len(objects) != n):
-        lengths = f"{len(predictions)} predictions, {n} references, {n if objects is None else len(objects)} objects"
-        raise ValueError(f"{lengths}: pass equally many of each.")
-    highest = max(max(predictions), max(references))
-    if min(min(predictions), min(references)) < 0 or highest >= len(action_names):
-        raise ValueError(f"action ids must lie in [0, {len(action_names)}), one for each of action_names.")
-
-    correct = [p == r for p, r in zip(predictions, references, strict=True)]
-    by_action = accuracy_by([action_names[r] for r in references], correct)
-    errors = [(p, r) for p, r in zip(predictions, references, strict=True) if p != r]
-    opposite_of = opposites or {}
-    reversed_errors = sum(opposite_of.get(action_names[r]) == action_names[p] for p, r in errors)
-    return {
-        "n": n,
-        "accuracy": sum(correct) / n,
-        "macro_accuracy": sum(by_action.values()) / len(by_action),
-        "accuracy_by_action": by_action,
-        "accuracy_by_object": accuracy_by(objects, correct) if objects is not None else {},
-        "opposite_error_share": reversed_errors / len(errors) if errors else None,
-        "never_predicted": [action_names[i] for i in sorted(set(references) - set(predictions))],
-    }
-
-
-def accuracy_gap(in_distribution: float, out_of_distribution: float) -> float:
-    """The accuracy that a shift costs.
-
-    Args:
-        in_distribution: accuracy on the in-distribution test split, in [0, 1].
-        out_of_distribution: accuracy on the shifted test split, in [0, 1].
-
-    Returns:
-        The difference, in [-1, 1]; 0 means no loss.
-    """
-    return in_distribution - out_of_distribution
-
-
-class ActionMetrics(evaluate.Metric):  # type: ignore[misc]
-    """`compute_action_metrics` with the interface of `evaluate`: `add_batch`, `compute`, several processes.
-
-    Example:
-        >>> metric = ActionMetrics()
-        >>> metric.compute(predictions=[0, 1], references=[0, 0], objects=["safe", "box"],
-        ...                action_names=["open", "close"], opposites={"open": "close"})["accuracy"]
-        0.5
-    """
-
-    def _info(self) -> evaluate.MetricInfo:
+class ActionAccuracy(evaluate.Metric):
+    def _info(self):
         return evaluate.MetricInfo(
-            description=_DESCRIPTION,
+            description="Accuracy of predicted actions, and the share of errors that name the opposite action.",
             citation="",
             inputs_description=_INPUTS,
             features=datasets.Features(
@@ -131,12 +32,5 @@ class ActionMetrics(evaluate.Metric):  # type: ignore[misc]
             ),
         )
 
-    def _compute(
-        self,
-        predictions: Sequence[int],
-        references: Sequence[int],
-        objects: Sequence[str],
-        action_names: Sequence[str],
-        opposites: Mapping[str, str] | None = None,
-    ) -> dict[str, Any]:
+    def _compute(self, predictions, references, objects, action_names, opposites=None):
         return compute_action_metrics(predictions, references, action_names, objects, opposites)

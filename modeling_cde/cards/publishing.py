@@ -1,10 +1,11 @@
-"""A finished run, the demo and the metric to the Hub, each in one commit.
+"""Publishes a finished run, the demo or the metric on the Hub, each in one commit.
 
     python -m modeling_cde.cards.publishing space ORG/NAME --model ORG/MODEL [--revision COMMIT] [--private]
-    python -m modeling_cde.cards.publishing metric ORG/NAME [--private]
+    python -m modeling_cde.cards.publishing metric ORG/action_accuracy [--private]
+    python -m modeling_cde.cards.publishing metric --output FOLDER
 
-A run is published by `python -m modeling_cde.cards RUN --push ORG/NAME`. What a run's folder must hold is checked
-before anything is sent; nothing pickled is ever sent.
+`python -m modeling_cde.cards RUN --push ORG/NAME` publishes a run. The run's folder is checked before anything is sent,
+and nothing pickled is ever sent.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ import argparse
 import json
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .checkpoint_files import REPORT, model_files, of_an_earlier_upload
 from .hub import check_name, check_readable, commit_files
-from .model_card import write_model_card
 
 PACKAGE = Path(__file__).resolve().parents[1]
+METRIC = PACKAGE.parent / "metric" / "action_accuracy"
 
 _TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{30,}\b")
 
@@ -37,35 +39,38 @@ def publish_run(
     name: str | None = None,
     dataset: str | None = None,
 ) -> str:
-    """Publish a finished run as a model repository, or bring the repository up to date with it.
+    """Publish a finished run as a model repository, or update the repository.
 
-    The card is rendered for the repository's name, and the report is written where it is missing or older than the
-    results. Results and weights that the repository has of another run go.
+    This renders the card for the repository's name, and writes the report if it is missing or older than the results.
+    Weights and results of an earlier run are deleted from the repository.
 
     Args:
         run: Output folder of train.py.
-        repo_id: `"ORG/NAME"` or `"USER/NAME"`; created where it does not exist.
-        private: Only its owners see the new repository.
-        token: With the right to write; None for the one of `hf auth login` or of `HF_TOKEN`.
-        revision: Branch to commit to, which has to exist; None for the main one.
-        commit_message: Of the commit; None for one that names the folder.
+        repo_id: `"ORG/NAME"` or `"USER/NAME"`; created if it does not exist.
+        private, token, revision: See `commit_files`.
+        commit_message: None for one that names the folder.
         name, dataset: See `write_model_card`.
 
     Returns:
         The repository's address.
 
     Raises:
-        FileNotFoundError: If something is missing that loading needs, or the run was not evaluated.
-        ModuleNotFoundError: If a library of the extra "analysis" is missing, which the report needs.
-        ValueError: If a file is damaged or holds a token, or the name is none that the Hub takes.
-        PermissionError: If the Hub refuses the token.
-        ConnectionError: If the Hub cannot be reached or fails; the message has the command that publishes later.
+        FileNotFoundError: A file that loading needs is missing, or the run was not evaluated.
+        ModuleNotFoundError: The report needs a library of the extra "analysis" that is not installed.
+        ValueError: A file is damaged or holds a token, or the Hub does not accept the name.
+        PermissionError: The Hub refuses the token.
+        ConnectionError: The Hub cannot be reached or fails; the message has the command that publishes later.
     """
+    from .model_card import write_model_card
+
     check_name(repo_id)
     folder = Path(run)
     files = model_files(folder)
     if not (folder / "metrics.json").is_file():
-        raise FileNotFoundError(f"{folder}/metrics.json is missing: the run was not evaluated, so there is no card.")
+        raise FileNotFoundError(
+            f"{folder}/metrics.json is missing, so the card has no numbers: evaluate the run first "
+            "(python -m modeling_cde.evaluation)."
+        )
     _renew_report(folder)
     write_model_card(folder, name, repo_id, dataset)
     for pattern in REPORT:
@@ -87,7 +92,7 @@ def publish_run(
             delete=of_an_earlier_upload,
         )
     except (PermissionError, ConnectionError) as error:
-        raise type(error)(f"{error} The run in {run} is whole; this publishes it: {shlex.join(later)}") from error
+        raise type(error)(f"{error} The run in {run} is complete; publish it with: {shlex.join(later)}") from error
 
 
 def publish_space(
@@ -101,28 +106,28 @@ def publish_space(
 ) -> str:
     """Publish the demo as a Space that shows one model.
 
-    The package's source goes with it, so that the Space installs nothing but what it finds in its requirements, and
-    `model.json`, in which the app reads what to load.
+    The Space gets the package's source, so that it installs only its own requirements, and `model.json`, which tells
+    the app what to load.
 
     Args:
-        repo_id: Of the Space.
-        model: Repository of the checkpoint that it shows.
-        revision: Of that repository; None for its newest.
-        private, token: See `publish_run`.
-        folder: The app; it lies beside the package in the source's repository.
+        repo_id: The Space.
+        model: Repository of the checkpoint to show.
+        revision: Commit of that repository; None for the newest.
+        private, token: See `commit_files`.
+        folder: The app, which lies beside the package in a clone of the project.
 
     Returns:
         The Space's address.
 
     Raises:
-        FileNotFoundError: If the app is not there, or no such model.
+        FileNotFoundError: The app or the model does not exist.
         ValueError, PermissionError, ConnectionError: See `publish_run`.
     """
     from huggingface_hub import SpaceCard
 
     check_readable(model, revision=revision, token=token)
     folder = Path(folder)
-    files = _tree(folder, "app.py", "README.md", "requirements.txt")
+    files: dict[str, Path | bytes] = {**_tree(folder, "app.py", "README.md", "requirements.txt")}
     files |= {f"{PACKAGE.name}/{name}": path for name, path in _tree(PACKAGE).items()}
     card = SpaceCard.load(folder / "README.md")
     card.data.models = [model]  # links the Space to the model's page
@@ -132,28 +137,31 @@ def publish_space(
     return _commit_space(repo_id, files, message, private, token)
 
 
-def publish_metric(
-    repo_id: str,
-    *,
-    private: bool = False,
-    token: str | None = None,
-    folder: str | Path = PACKAGE.parent / "metric" / "action_accuracy",
-) -> str:
+def publish_metric(repo_id: str, *, private: bool = False, token: str | None = None) -> str:
     """Publish the metric as a Space, where `evaluate.load(repo_id)` finds it; see `publish_space`."""
-    folder = Path(folder)
-    # `evaluate` looks for a file with the repository's name.
     check_name(repo_id)
-    if repo_id.split("/")[1] != folder.name:
+    if repo_id.split("/")[1] != METRIC.name:
         raise ValueError(
-            f"evaluate.load looks for NAME.py in ORG/NAME: name the Space {repo_id.split('/')[0]}/{folder.name}."
+            f"evaluate.load looks for NAME.py in ORG/NAME: name the Space {repo_id.split('/')[0]}/{METRIC.name}."
         )
-    files = _tree(folder, f"{folder.name}.py", "README.md", "requirements.txt")
-    message = f"Upload the metric {folder.name}"
-    return _commit_space(repo_id, files, message, private, token)
+    return _commit_space(repo_id, _metric_files(), f"Upload the metric {METRIC.name}", private, token)
+
+
+def write_metric(folder: str | Path) -> Path:
+    """Write the metric into `folder`/action_accuracy, and return that path, which `evaluate.load` takes."""
+    target = Path(folder, METRIC.name)
+    target.mkdir(parents=True, exist_ok=True)
+    for name, path in _metric_files().items():
+        shutil.copyfile(path, target / name)
+    return target
+
+
+def _metric_files() -> dict[str, Path]:
+    return _tree(METRIC, f"{METRIC.name}.py", "app.py", "README.md") | {"metrics.py": PACKAGE / "metrics.py"}
 
 
 def _renew_report(folder: Path) -> None:
-    """Write the report of a run that has none for its results, with its pictures; maps by UMAP take long, so none."""
+    """Write the report and its pictures if the run has none for its results; without UMAP's maps, which take long."""
     deltas, report = folder / "deltas.safetensors", folder / "report.html"
     if deltas.is_file() and not (report.is_file() and report.stat().st_mtime >= deltas.stat().st_mtime):
         from ..analysis.report import analyse
@@ -162,7 +170,7 @@ def _renew_report(folder: Path) -> None:
 
 
 def _commit_space(
-    repo_id: str, files: Mapping[str, Path | bytes], message: str, private: bool, token: str | None
+    repo_id: str, files: Mapping[str, Path] | Mapping[str, Path | bytes], message: str, private: bool, token: str | None
 ) -> str:
     def old(theirs: list[str]) -> list[str]:
         return [name for name in theirs if name != ".gitattributes"]
@@ -170,11 +178,11 @@ def _commit_space(
     return commit_files(repo_id, files, repo_type="space", message=message, private=private, token=token, delete=old)
 
 
-def _tree(folder: Path, *needed: str) -> dict[str, Path | bytes]:
-    """Every file below a folder, by its relative name; no caches and nothing hidden."""
+def _tree(folder: Path, *needed: str) -> dict[str, Path]:
+    """Every file below a folder, by its relative name, without caches and hidden files."""
     lacking = [name for name in needed if not (folder / name).is_file()]
     if lacking:
-        raise FileNotFoundError(f"{folder / lacking[0]} is missing: publish from the source's repository.")
+        raise FileNotFoundError(f"{folder / lacking[0]} is missing: publish from a clone of the project.")
     names = {path: path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()}
     return {
         name.as_posix(): path
@@ -184,12 +192,14 @@ def _tree(folder: Path, *needed: str) -> dict[str, Path | bytes]:
 
 
 def _refuse_tokens(files: Mapping[str, Path | bytes]) -> None:
-    """A token that was given as a flag stands in the command that metrics.json and the card repeat."""
+    """Refuse tokens: one that was given as a flag is part of the command that metrics.json and the card repeat."""
     for name, content in files.items():
         if name.endswith((".json", ".md", ".html")):
             text = content if isinstance(content, bytes) else content.read_bytes()
             if _TOKEN.search(text):
-                raise ValueError(f"{name} holds a token of the Hub, which everyone would see: take it out of the file.")
+                raise ValueError(
+                    f"{name} contains a token of the Hub, which everyone would see: remove it from the file."
+                )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -197,20 +207,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m modeling_cde.cards.publishing",
         description="Publish the demo or the metric as a Space of the Hub, in one commit.",
-        epilog="Log in first by `hf auth login`, or set HF_TOKEN to a token that may write.",
+        epilog="Log in first with `hf auth login`, or set HF_TOKEN to a token with write access.",
     )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="space|metric")
     space = kinds.add_parser("space", help="the demo, showing one model")
-    space.add_argument("--model", required=True, metavar="ORG/MODEL", help="the checkpoint that it shows")
-    space.add_argument("--revision", help="commit of that repository; its newest by default")
+    space.add_argument("--model", required=True, metavar="ORG/MODEL", help="the checkpoint to show")
+    space.add_argument("--revision", help="commit of that repository (default: the newest)")
+    space.add_argument("repo", metavar="ORG/NAME", help="created if it does not exist")
     metric = kinds.add_parser("metric", help="the metric, for evaluate.load")
+    metric.add_argument("repo", nargs="?", metavar="ORG/action_accuracy", help="created if it does not exist")
+    metric.add_argument("--output", metavar="FOLDER", help="write FOLDER/action_accuracy here and publish nothing")
     for kind in (space, metric):
-        kind.add_argument("repo", metavar="ORG/NAME", help="created where it does not exist")
-        kind.add_argument("--private", action="store_true", help="only its owners see it")
+        kind.add_argument("--private", action="store_true", help="only its owners see a new repository")
     options = parser.parse_args(arguments)
+    if options.kind == "metric" and bool(options.repo) == bool(options.output):
+        metric.error("give either ORG/action_accuracy or --output FOLDER")
     try:
         if options.kind == "space":
             url = publish_space(options.repo, options.model, revision=options.revision, private=options.private)
+        elif options.output:
+            print(write_metric(options.output))
+            return
         else:
             url = publish_metric(options.repo, private=options.private)
     except (ValueError, OSError) as error:

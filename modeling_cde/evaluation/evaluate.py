@@ -1,20 +1,8 @@
-"""Evaluate a checkpoint on named splits: one call, two files of numbers.
+"""Evaluates a model on named splits and writes its numbers: see `evaluate_splits`."""
 
-    python -m modeling_cde.evaluation --model runs/quickstart --data data/rooms --output runs/quickstart
-
-writes `metrics.json` (accuracy per split, action and object; the gap to the in-distribution split) and
-`deltas.safetensors` (delta, states, logits and labels of every pair and of some training pairs to compare with; some
-pictures). All later steps (plots, geometry, cards) read these two files and need no model. A third file,
-`gallery.parquet`, travels with the checkpoint: some training pairs as small pictures, for readers without the data.
-Scores are computed in float32 unless `--precision bf16` is given, whatever precision the training used.
-`accelerate launch` divides the splits among processes and still counts every pair exactly once.
-"""
-
-import argparse
 import json
 import os
 import platform
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +21,7 @@ from ..data.transforms import PairTransform
 from ..metrics import accuracy_gap, compute_action_metrics
 from ..whole_files import write_whole
 from .gallery import GALLERY_FILE, write_gallery
-from .predictions import PRECISIONS, Precision, Predictions, patch_grid, predict
+from .predictions import Precision, Predictions, patch_grid, predict
 
 METRICS_FILE = "metrics.json"
 DELTAS_FILE = "deltas.safetensors"
@@ -249,44 +237,3 @@ def results_table(metrics: Mapping[str, Any]) -> str:
             f"| {name} | {values['n']} | {values['accuracy']:.3f} | {values['macro_accuracy']:.3f} | {opposite} |"
         )
     return "\n".join(lines)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """The command line; see the module's docstring."""
-    from ..data.load_splits import load_shifts, reported_splits
-    from ..methods import load_action_model
-
-    parser = argparse.ArgumentParser(prog="python -m modeling_cde.evaluation", description=__doc__)
-    parser.add_argument("--model", required=True, help="folder or repository of a trained checkpoint")
-    parser.add_argument("--data", required=True, help="folder or repository of a data set of pairs")
-    parser.add_argument(
-        "--view", default="single", choices=("single", "multi"), help="single: crops; multi: whole views"
-    )
-    parser.add_argument("--shift", default="both", choices=("comp", "syst", "both"), help="which shifts to test")
-    parser.add_argument("--output", required=True, help="folder for metrics.json and deltas.safetensors")
-    parser.add_argument("--batch_size", type=int, default=64, help="pairs per forward pass")
-    parser.add_argument("--bank_rows", type=int, default=10_000, help="training pairs to compare with at most; 0: none")
-    parser.add_argument("--precision", default="float32", choices=PRECISIONS, help="of the scores; publish float32")
-    options = parser.parse_args(arguments)
-    try:
-        if options.batch_size < 1 or options.bank_rows < 0:
-            raise ValueError("--batch_size must be at least 1 and --bank_rows at least 0.")
-        model, processor = load_action_model(options.model)
-        model.float()  # the checkpoint may have been saved in half precision
-        splits = load_shifts(options.data, options.view, options.shift)
-        transform = PairTransform.from_processor(
-            processor, crop="box" if options.view == "single" else "none", extras=getattr(model, "extra_inputs", ())
-        )
-        metrics = evaluate_splits(
-            model,
-            reported_splits(splits),
-            transform,
-            options.output,
-            options.batch_size,
-            bank=splits["train"] if options.bank_rows > 0 else None,
-            bank_rows=options.bank_rows,
-            precision=options.precision,
-        )
-    except (ValueError, OSError) as error:
-        sys.exit(f"modeling_cde.evaluation: {error}")
-    print(results_table(metrics))

@@ -13,7 +13,8 @@ from modeling_cde.data.coverage import box_coverage
 from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.regions import box_region
 from modeling_cde.data.transforms import PairTransform
-from modeling_cde.evaluation.evaluate import evaluate_splits, main, results_table
+from modeling_cde.evaluation.__main__ import main
+from modeling_cde.evaluation.evaluate import evaluate_splits, results_table
 from modeling_cde.evaluation.predictions import computing_in, patch_grid, predict
 from modeling_cde.models.modeling_token_baselines import TokenMatchingForActionClassification
 from modeling_cde.training.trainer import CDETrainer
