@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_scripts.builds.build_commands import PROTOCOLS, SHIFTS, VIEWS, plain_errors
+from data_scripts.builds.build_commands import SHIFTS, plain_errors
+from modeling_cde.data.schema import VIEWS
+from modeling_cde.data.splits import PROTOCOLS
 
 if TYPE_CHECKING:
     from modeling_cde.data.splits import CausalTripletOptions, CleanOptions

@@ -23,10 +23,9 @@ import numpy as np
 import PIL.Image
 
 from data_scripts.picture_files import SIXTEEN_BITS, BadPictureError, by, decode, encode, open_picture
+from modeling_cde.data.schema import VIEWS
 
 __all__ = ["VIEWS", "BadPictureError", "Region", "open_picture", "store_pair"]
-
-VIEWS = ("single", "multi")
 
 
 class Region(NamedTuple):

@@ -126,8 +126,8 @@ def _houses() -> Mapping[str, bytes]:
 
 
 def _data_set() -> Mapping[str, bytes]:
-    from data_scripts.builds.shards import encode_shard
     from fuzz.archive_targets import picture
+    from modeling_cde.data.building.shards import encode_shard
     from modeling_cde.data.schema import pair_features
 
     content = {"bytes": picture("PNG"), "path": None}

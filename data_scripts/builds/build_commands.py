@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_scripts.builds.work_units import ENGINES, BuildReport, Source, check_numbers, checked_names, run_units
+from modeling_cde.data import schema
+from modeling_cde.data.schema import VIEWS
+from modeling_cde.data.splits import PROTOCOLS
 
 if TYPE_CHECKING:
     from modeling_cde.data.building.card import DatasetCard
     from modeling_cde.data.splits import CleanOptions
 
-VIEWS = ("single", "multi")
-PROTOCOLS = ("clean", "causal_triplet")
-SHIFTS = ("joint", "comp", "syst")
+SHIFTS = ("joint", *schema.SHIFTS)
 
 #: Of a stored single view, the square of the box with a margin, 80 % is shown to a model: 230 pixels of 288, so that
 #: one of 224 pixels is shown no more than was stored.

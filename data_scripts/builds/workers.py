@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_scripts.builds.packing import unpack_job
-from data_scripts.builds.shards import encode_shard
 from data_scripts.builds.work_units import Source, StopBuildError, UnitRows
+from modeling_cde.data.building.shards import encode_shard
 
 if TYPE_CHECKING:
     import pyarrow as pa

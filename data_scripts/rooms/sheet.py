@@ -18,6 +18,7 @@ from data_scripts.rooms.opengl import check_opengl
 from data_scripts.rooms.pairs import Pair, RejectedError, make_pair
 from data_scripts.rooms.renderer import RoomRenderer
 from data_scripts.rooms.scene import NoRoomError, furnish
+from modeling_cde.data.schema import VIEWS
 
 CAPTION = 12  # pixels above each pair
 SHOWN = [action for action, (_, forth) in ACTION_EFFECTS.items() if forth]  # the others are these backwards
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Render a sheet of all objects and actions."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="PNG or JPEG file to write")
-    parser.add_argument("--view", choices=("single", "multi"), default="single")
+    parser.add_argument("--view", choices=VIEWS, default="single")
     parser.add_argument("--image_size", type=int, default=72, help="side of a picture in pixels")
     parser.add_argument("--columns", type=int, default=7, help="pairs in a row")
     parser.add_argument("--actions", nargs="+", choices=ACTIONS, default=SHOWN, help="only these")

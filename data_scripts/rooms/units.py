@@ -15,6 +15,7 @@ from data_scripts.rooms.renderer import RoomRenderer
 from data_scripts.rooms.scene import NoRoomError, Scene, furnish
 from data_scripts.rooms.schedule import SceneTask, unit_tasks
 from data_scripts.rooms.writers import pair_row
+from modeling_cde.data.schema import VIEWS
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -47,7 +48,7 @@ class Settings:
     noise: Noise = Noise()
 
     def __post_init__(self) -> None:
-        if self.view not in ("single", "multi"):
+        if self.view not in VIEWS:
             raise ValueError(f"The view is {self.view!r}; choose single or multi.")
         for name, least in (("num_pairs", 1), ("image_size", 32), ("seed", 0), ("pairs_per_unit", 1)):
             if getattr(self, name) < least:
@@ -122,7 +123,7 @@ def render_scene(renderer: RoomRenderer, task: SceneTask, settings: Settings) ->
         UnitError: `SCENE_ATTEMPTS` rooms in turn gave no acceptable set of pairs.
     """
     rejected: Counter[str] = Counter()
-    view_number = ("single", "multi").index(settings.view)
+    view_number = VIEWS.index(settings.view)
     for attempt in range(SCENE_ATTEMPTS):
         rng = np.random.default_rng([settings.seed, view_number, task.number, attempt])
         try:

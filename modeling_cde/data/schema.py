@@ -8,10 +8,12 @@ evaluation serve all of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from datasets import ClassLabel, Features, Image, List, Value
+from typing import TYPE_CHECKING
 
 from .splits import OPPOSITES, PARTS, SHIFTS
+
+if TYPE_CHECKING:
+    from datasets import Features
 
 __all__ = [
     "COLUMNS",
@@ -74,6 +76,8 @@ def pair_features(actions: Sequence[str], objects: Sequence[str]) -> Features:
     Raises:
         ValueError: If a list of names is empty or names a class twice.
     """
+    from datasets import ClassLabel, Features, Image, List, Value
+
     for kind, names in (("actions", actions), ("objects", objects)):
         repeated = sorted({name for name in names if list(names).count(name) > 1})
         if not names or repeated:

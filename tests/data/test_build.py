@@ -11,8 +11,9 @@ import pyarrow.parquet as parquet
 import pytest
 
 from modeling_cde.data.building import build
-from modeling_cde.data.building.build import ROW_GROUP_ROWS, assemble, check_files, write_shard
+from modeling_cde.data.building.build import assemble, check_files, write_shard
 from modeling_cde.data.building.card import DatasetCard
+from modeling_cde.data.building.shards import ROW_GROUP_ROWS
 from modeling_cde.data.loading import load_pairs
 from modeling_cde.data.schema import COLUMNS, SPLITS, config_name, pair_features, parse_config
 from modeling_cde.data.splits import CausalTripletOptions, CleanOptions, SplitManifest, causal_triplet_split

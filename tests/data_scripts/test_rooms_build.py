@@ -16,12 +16,12 @@ from datasets import Features
 from PIL import Image
 
 import modeling_cde.data.building.build
-from data_scripts.builds.shards import encode_shard
 from data_scripts.rooms import units
 from data_scripts.rooms.build import build_rooms
 from data_scripts.rooms.objects import ACTIONS, OBJECTS, objects_of
 from data_scripts.rooms.pairs import REASONS, RejectedError, bounding_box
 from data_scripts.rooms.schedule import combination, unit_tasks
+from modeling_cde.data.building.shards import encode_shard
 from modeling_cde.data.schema import pair_features
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_scripts.builds.packing import pack_job
-from data_scripts.builds.shards import encode_shard
 from data_scripts.builds.workers import Outcome, Supervisor, sentence
 from modeling_cde.data.building.build import write_shard
+from modeling_cde.data.building.shards import encode_shard
 from tests.data_scripts.fake_source import FakeSource, ModulesSource, TrapSource, calls, plain_schema, survivors
 
 

@@ -31,7 +31,8 @@ from datasets import ClassLabel, Features
 from ..schema import COLUMNS, CONFIGS, SHIFTS, VIEWS, config_name, data_folder, pair_features, parse_config
 from ..splits import CausalTripletOptions, CleanOptions, SplitManifest, causal_triplet_split, clean_split, joint_split
 from .card import CHECKSUMS, DatasetCard, render_readme
-from .part_files import ROW_GROUP_ROWS, file_checksums, unreadable, write_checksums, write_parts
+from .part_files import file_checksums, unreadable, write_checksums, write_parts
+from .shards import encode_shard
 
 _CARD = Path("shards", "card.json")
 _OPTIONS: dict[str, type] = {"clean": CleanOptions, "causal_triplet": CausalTripletOptions}
@@ -42,15 +43,12 @@ def write_shard(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]],
 
     Args:
         path: `<folder>/shards/<view>/<unit>.parquet`.
-        rows: With every column of `features`; pictures as `{"bytes": ..., "path": None}`, classes as ids.
-        features: From `pair_features`, the same for all shards of a source.
+        rows, features: See `encode_shard`; features from `pair_features`.
     """
-    table = pa.Table.from_pylist(list(rows), schema=features.arrow_schema)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    # The checksums let an assembly find what a disk has changed since.
-    parquet.write_table(table, temporary, row_group_size=ROW_GROUP_ROWS, use_dictionary=False, write_page_checksum=True)
+    temporary.write_bytes(encode_shard(rows, features.arrow_schema))
     os.replace(temporary, path)
 
 

@@ -13,9 +13,7 @@ from datasets import Features
 from datasets.utils import tqdm
 
 from .card import CHECKSUMS
-
-#: Rows in a row group: what a stream reads at once, and what the writer of each part holds in memory.
-ROW_GROUP_ROWS = 100
+from .shards import ROW_GROUP_ROWS
 
 
 def write_parts(

@@ -15,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from .annotations import Annotations, Pair, annotations_sha256, count_pairs, read_pairs
 from .manifest import PARTS, SHIFTS, SplitManifest
 
@@ -90,6 +88,8 @@ def causal_triplet_split(
         ValueError: If a column is missing or ragged, a pair_id occurs twice, the seed is out of range, or the
             original would come out with no train part, or with nothing held out; the sentence says which.
     """
+    import numpy as np  # here, because whoever reads manifests does without
+
     shift = "syst" if shift == "noun" else shift
     if shift not in SHIFTS:
         raise ValueError(f"There is no shift {shift!r}; choose one of {', '.join(SHIFTS)}.")
