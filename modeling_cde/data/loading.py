@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,35 @@ from .schema import REQUIRED_COLUMNS, SPLITS
 
 _IMAGES = ("before", "after", "mask_before", "mask_after")
 
-# Else every load, also of a folder, asks s3.amazonaws.com to count it, and says nothing of that.
-datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
+_counting_lock, _loads, _counts = threading.Lock(), 0, True
 
 
 class UnknownConfigError(ValueError):
     """A data set has other configurations than the one that is asked for; the message names them."""
 
 
+@contextmanager
+def _uncounted() -> Iterator[None]:
+    """Without this, datasets asks s3.amazonaws.com to count each load, also of a folder, and does not say so.
+
+    The setting holds for the whole process, so the last of several threads puts it back.
+    """
+    global _loads, _counts
+    with _counting_lock:
+        if _loads == 0:
+            _counts = datasets.config.HF_UPDATE_DOWNLOAD_COUNTS
+        _loads += 1
+        datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
+    try:
+        yield
+    finally:
+        with _counting_lock:
+            _loads -= 1
+            if _loads == 0:
+                datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = _counts
+
+
+@_uncounted()
 def load_pairs(
     source: str | os.PathLike[str],
     config: str,
@@ -105,6 +128,7 @@ def load_pairs(
     return loaded
 
 
+@_uncounted()
 def find_files(
     source: str | os.PathLike[str],
     config: str,

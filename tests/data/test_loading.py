@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import datasets
@@ -11,7 +15,7 @@ import torch
 
 from modeling_cde.data.building.build import assemble
 from modeling_cde.data.collator import PairCollator
-from modeling_cde.data.loading import load_pairs, transform_pairs
+from modeling_cde.data.loading import UnknownConfigError, load_pairs, transform_pairs
 from modeling_cde.data.schema import SPLITS, pair_features
 from modeling_cde.data.transforms import PairTransform
 from tests.data.tiny_pairs import ACTIONS, OBJECTS, write_shards
@@ -148,3 +152,26 @@ def test_classes_that_differ_between_files_are_named(built, tmp_path):
     with pytest.raises(ValueError, match="test_syst-00000-of-00001.parquet and .* different classes of object"):
         load_pairs(built, "single_syst", cache_dir=tmp_path / "cache")
     load_pairs(built, "single_comp", cache_dir=tmp_path / "cache")  # does not use that file
+
+
+def test_no_server_counts_a_load_and_the_users_setting_stays(built, tmp_path, monkeypatch):
+    code = "import datasets, modeling_cde.data.loading; print(datasets.config.HF_UPDATE_DOWNLOAD_COUNTS)"
+    environment = os.environ | {"HF_UPDATE_DOWNLOAD_COUNTS": "1"}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert run.stdout.strip() == "True", run.stderr
+
+    seen = []
+    monkeypatch.setattr(datasets.load, "increase_load_count", lambda _: seen.append(counts()))
+
+    def counts():
+        return datasets.config.HF_UPDATE_DOWNLOAD_COUNTS
+
+    for setting in (True, False):
+        monkeypatch.setattr(datasets.config, "HF_UPDATE_DOWNLOAD_COUNTS", setting)
+        assert len(load_pairs(built, "single_syst", "test", cache_dir=tmp_path)) and counts() is setting
+        with pytest.raises(UnknownConfigError):
+            load_pairs(built, "multi_syst", cache_dir=tmp_path)
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(lambda _: load_pairs(built, "single_syst", "test", cache_dir=tmp_path), range(8)))
+        assert counts() is setting
+    assert seen and not any(seen)
