@@ -4,10 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from .model_card import write_model_card
-
 DESCRIPTION = """Write the model card of a finished run into its folder, and publish the run if asked.
-`python -m modeling_cde.cards catalogue --help` tells of the cards in model_cards/."""
+For the cards in model_cards/ see `python -m modeling_cde.cards catalogue --help`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -27,20 +25,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _card(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m modeling_cde.cards", description=DESCRIPTION)
     parser.add_argument("run", metavar="RUN", help="output folder of a finished run")
-    parser.add_argument("--name", help="the model's name; the repository's or the folder's by default")
+    parser.add_argument("--name", help="the model's name (default: the repository's or the folder's)")
     parser.add_argument("--push", metavar="ORG/NAME", help="publish the run with its card as this repository")
     parser.add_argument("--private", action="store_true", help="with --push: make a new repository private")
+    parser.add_argument("--revision", metavar="BRANCH", help="with --push: an existing branch (default: the main one)")
     parser.add_argument(
-        "--revision", metavar="BRANCH", help="with --push: a branch that exists; the main one by default"
-    )
-    parser.add_argument(
-        "--dataset", metavar="ORG/NAME", help="where the pairs are published, if they came from a folder"
+        "--dataset", metavar="ORG/NAME", help="where the pairs are published, if training read them from a folder"
     )
     options = parser.parse_args(arguments)
     for flag in ("private", "revision"):
         if getattr(options, flag) and not options.push:
-            raise ValueError(f"--{flag} is of use with --push ORG/NAME only: give both or none.")
+            raise ValueError(f"--{flag} has an effect only with --push ORG/NAME: give both or neither.")
     if not options.push:
+        from .model_card import write_model_card
+
         print(write_model_card(options.run, options.name, dataset=options.dataset))
         return
     from .publishing import publish_run

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..analysis.compare.geometry_table import MEASURES, measured
 
-#: What the evaluated splits hold; `validation_comp` holds what `test_comp` does.
+#: What is in the evaluated splits; `validation_comp` is like `test_comp`.
 SPLIT_TEXT = {
     "test": "in distribution",
     "test_comp": "unseen action-object combinations",
@@ -16,7 +16,7 @@ SPLIT_TEXT = {
 #: Control characters and halves of surrogate pairs.
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
-# Of what `geometry.json` measures, what tells whether the deltas are as they should be.
+# The measures of `geometry.json` that tell whether the deltas are as they should be.
 _SHOWN = (
     "cosine of opposite actions",
     "cosine of other actions",
@@ -35,15 +35,15 @@ _SHOWN = (
 
 
 def split_text(split: str) -> str:
-    """What an evaluated split holds; empty where that is not known."""
+    """What is in an evaluated split; empty if that is unknown."""
     return SPLIT_TEXT.get(split.replace("validation", "test"), "")
 
 
 def results_table(splits: Mapping[str, Mapping[str, Any]]) -> str:
-    """Accuracy by split, a row for each.
+    """Accuracy by split, one row each.
 
     Args:
-        splits: of `metrics.json`: split -> `n`, `accuracy`, `macro_accuracy` and perhaps `opposite_error_share`.
+        splits: from `metrics.json`: split -> `n`, `accuracy`, `macro_accuracy` and perhaps `opposite_error_share`.
     """
     rows = []
     for name, values in splits.items():
@@ -54,12 +54,12 @@ def results_table(splits: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def by_action_table(splits: Mapping[str, Mapping[str, Any]], actions: Sequence[str]) -> str:
-    """Accuracy by action on the test splits; "–" where a split has no such pair; empty without such figures."""
+    """Accuracy by action on the test splits; "–" if a split has no such pair; empty if nothing was measured."""
     return _by(splits, "accuracy_by_action", actions, "action")
 
 
 def by_object_table(splits: Mapping[str, Mapping[str, Any]], shown: int = 5) -> str:
-    """The objects of lowest accuracy, at most `shown` of each test split; empty without such figures."""
+    """The objects with the lowest accuracy, at most `shown` per test split; empty if nothing was measured."""
     rows = []
     for split, values in splits.items():
         found = values.get("accuracy_by_object") or {}
@@ -67,11 +67,11 @@ def by_object_table(splits: Mapping[str, Mapping[str, Any]], shown: int = 5) -> 
             worst = sorted(found.items(), key=lambda item: (item[1], item[0]))[:shown]
             told = ", ".join(f"{plain(name)} {value:.2f}" for name, value in worst)
             rows.append([plain(split), told, str(len(found))])
-    return table(["split", "objects of lowest accuracy", "of"], rows, 2, escaped=True) if rows else ""
+    return table(["split", "objects with the lowest accuracy", "of"], rows, 2, escaped=True) if rows else ""
 
 
 def geometry_table(geometry: Mapping[str, Any]) -> str:
-    """What `geometry.json` measures on the test splits, a row for each measure that is there."""
+    """The measures of `geometry.json` on the test splits, one row each."""
     splits = [name for name in geometry["splits"] if name.startswith("test")]
     rows = []
     for title in _SHOWN:
@@ -85,10 +85,10 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], left: int, *, e
     """A Markdown table.
 
     Args:
-        headers: of the columns; plain text.
-        rows: as many cells each.
-        left: how many first columns are text; the others are numbers.
-        escaped: whether the cells are Markdown already.
+        headers: plain text.
+        rows: with as many cells each.
+        left: number of leading columns with text; the others have numbers.
+        escaped: whether the cells already are Markdown.
     """
     rule = "|" + "---|" * left + "---:|" * (len(headers) - left)
     cells = [[cell if escaped else plain(cell) for cell in row] for row in rows]
@@ -96,17 +96,17 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], left: int, *, e
 
 
 def plain(text: object) -> str:
-    """Text that Markdown shows as it is, on one line, also in a table."""
+    """Text that Markdown shows unchanged on one line, also in a table."""
     return re.sub(r"([\\`*\[\]<>#|~$]|&(?=[#\w])|(?<!\w)_|_(?!\w))", r"\\\1", one_line(text))
 
 
 def one_line(text: object) -> str:
-    """Text without line breaks, and without what neither YAML nor a page can hold; fit to stand in a block of code."""
+    """Text without line breaks and characters that are invalid in YAML or HTML; usable in a block of code."""
     return " ".join(_UNSEEN.sub(" ", str(text)).split())
 
 
 def code(text: object) -> str:
-    """Text as code within a line, whatever backticks are in it."""
+    """Text as inline code, even if it contains backticks."""
     line = one_line(text)
     fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
     return f"{fence}{line}{fence}" if len(fence) == 1 else f"{fence} {line} {fence}"

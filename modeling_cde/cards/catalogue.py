@@ -1,11 +1,11 @@
-"""The catalogue of checkpoints: one folder of `model_cards/` each, with a card rendered from the files in it.
+"""The catalogue of checkpoints: each has a folder in `model_cards/`, with a card rendered from the files in it.
 
     python -m modeling_cde.cards catalogue                                # render all cards again
     python -m modeling_cde.cards catalogue --add cde-rooms-global runs/quickstart
 
-`card.yaml` says what the checkpoint is and which command trains it. Once it is trained, `config.json`, `metrics.json`
-and `geometry.json` of the run stand beside it, and the card is that of the run; until then it says that nothing of it
-is measured. Numbers of the paper stand in `card.yaml`, and on the card in a table of their own.
+`card.yaml` says what the checkpoint is and which command trains it. A trained checkpoint also has `config.json`,
+`metrics.json` and `geometry.json` of its run, and gets the card of that run; any other card says that nothing is
+measured yet. The paper's numbers are in `card.yaml`, and have a table of their own on the card.
 """
 
 import argparse
@@ -26,11 +26,11 @@ from .run_files import RunFiles, read_run
 
 CATALOGUE = "model_cards"
 ENTRY = "card.yaml"
-#: What a run brings into the folder of its entry.
+#: Files of a run that are copied into the folder of its entry.
 OF_A_RUN = ("config.json", "metrics.json", "geometry.json")
 
 _TEMPLATE = Path(__file__).with_name("untrained_card.md")
-# Settings of a recipe that decide nothing about the model, or that stand elsewhere on the card.
+# Settings of a recipe that do not affect the model, or that the card shows elsewhere.
 _NOT_SHOWN = frozenset(
     "output_dir data backbone rooms_folder logging_steps eval_strategy save_strategy save_total_limit "
     "per_device_eval_batch_size dataloader_num_workers greater_is_better".split()
@@ -39,16 +39,16 @@ _NOT_SHOWN = frozenset(
 
 @dataclass(frozen=True)
 class Entry:
-    """What `card.yaml` says of a checkpoint.
+    """What `card.yaml` says about a checkpoint.
 
     Attributes:
-        about: one sentence on what it is for.
+        about: one sentence on its purpose.
         train: the command that trains it, run at the root of this project.
-        data: what it is trained on, in a sentence.
-        prepare: the command that makes the data ready; empty where training does that itself.
-        dataset: repository that these pairs have once they are published.
-        backbone: repository of the pretrained backbone; None where it is trained from scratch.
-        paper: what there is to say of the paper's numbers; empty where there is nothing.
+        data: one sentence on its training data.
+        prepare: the command that prepares the data; empty if training does that itself.
+        dataset: repository of these pairs, once published.
+        backbone: repository of the pretrained backbone; None if it is trained from scratch.
+        paper: a text on the paper's numbers; may be empty.
         paper_rows: what the paper reports, and its number.
     """
 
@@ -71,34 +71,34 @@ def read_entry(folder: Path) -> Entry:
     """Read `card.yaml` of a folder.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it has a key that is not known, or lacks one.
+        FileNotFoundError: the file does not exist.
+        ValueError: a key is unknown or missing.
     """
     path = folder / ENTRY
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing: name a folder of the catalogue, or write one for a new checkpoint."
+            f"{path} is missing: name a checkpoint of the catalogue, or write this file for a new one."
         )
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not plain YAML: it holds `key: value` lines only.") from error
+        raise ValueError(f"{path} is not valid YAML: write only `key: value` lines.") from error
     known = {item.name for item in dataclasses.fields(Entry)}
     wanted = {"about", "data", "dataset", "train"}
     if not isinstance(found, dict) or not wanted <= set(found) <= known:
-        told = ", ".join(sorted(known - wanted))
-        raise ValueError(f"{path} must have the keys about, train, data and dataset, may have {told}, and no others.")
+        optional = ", ".join(sorted(known - wanted))
+        raise ValueError(f"{path} needs the keys about, train, data and dataset; optional are {optional}; no others.")
     entry = Entry(**found)
     if shlex.split(entry.train)[:3] != ["accelerate", "launch", "train.py"]:
-        raise ValueError(f"{path}: train must be a command that begins with accelerate launch train.py.")
+        raise ValueError(f"{path}: train must be a command that starts with accelerate launch train.py.")
     return entry
 
 
 def render_entry(folder: Path) -> str:
-    """The card of one checkpoint of the catalogue: equal files give equal text.
+    """The card of one checkpoint of the catalogue; equal files give equal text.
 
     Args:
-        folder: of the checkpoint, two levels below the root of the project, whose recipes the commands name.
+        folder: the checkpoint's, two levels below the root of the project, which has the recipes that commands name.
     """
     entry, name = read_entry(folder), folder.name
     if (folder / "metrics.json").is_file():
@@ -131,11 +131,11 @@ def render_entry(folder: Path) -> str:
 
 
 def recipe_settings(entry: Entry, root: Path) -> dict[str, Any]:
-    """The settings that the entry's command stands for: those of its recipe, and its flags on top.
+    """The settings of the entry's command: its recipe's, overridden by its flags.
 
     Args:
-        entry: of the catalogue; each of its flags has one value.
-        root: where the recipes' paths start.
+        entry: each of its flags has one value.
+        root: the folder that the recipes' paths are relative to.
     """
     settings: dict[str, Any] = {}
     for flag, value in zip(entry.flags[::2], entry.flags[1::2], strict=True):
@@ -147,13 +147,13 @@ def recipe_settings(entry: Entry, root: Path) -> dict[str, Any]:
 
 
 def write_catalogue(root: Path) -> list[Path]:
-    """Render the card of every checkpoint, and the list of them all.
+    """Render the card of every checkpoint and the list of checkpoints.
 
     Args:
         root: the folder `model_cards`.
 
     Raises:
-        FileNotFoundError: there is no entry in it.
+        FileNotFoundError: it has no entry.
     """
     folders = sorted(path.parent for path in root.glob(f"*/{ENTRY}"))
     if not folders:
@@ -167,7 +167,7 @@ def write_catalogue(root: Path) -> list[Path]:
 
 
 def render_list(folders: Sequence[Path]) -> str:
-    """The list of the checkpoints, with what is measured of them."""
+    """The list of checkpoints, with their measured accuracy."""
     rows = []
     for folder in folders:
         entry = read_entry(folder)
@@ -183,16 +183,16 @@ def render_list(folders: Sequence[Path]) -> str:
 
 
 def add_run(root: Path, name: str, run: str | Path) -> None:
-    """Put the files of a finished run into the folder of its checkpoint.
+    """Copy the files of a finished run into the folder of its checkpoint.
 
     Args:
         root: the folder `model_cards`.
-        name: of the checkpoint.
+        name: the checkpoint's.
         run: output folder of train.py, after `python -m modeling_cde.analysis`.
 
     Raises:
-        FileNotFoundError: a file of the run is missing, or there is no such checkpoint.
-        ValueError: the run is of another model than the entry's command trains.
+        FileNotFoundError: a file of the run is missing, or the checkpoint is not in the catalogue.
+        ValueError: the entry's command trains another model than this run's.
     """
     entry, files = read_entry(root / name), read_run(run)
     if files.geometry is None:
@@ -218,8 +218,8 @@ def _check_is_of(entry: Entry, run: RunFiles, settings: dict[str, Any]) -> None:
     for key, value in wanted.items():
         if found[key] != value:
             raise ValueError(
-                f"{run.folder} was trained with {key} {found[key]}, and this checkpoint has {key} {value}: add the run "
-                f"of its own command ({entry.train})."
+                f"{run.folder} was trained with {key} {found[key]}, but this checkpoint has {key} {value}: add a run "
+                f"of the checkpoint's own command ({entry.train})."
             )
 
 
@@ -237,7 +237,7 @@ def main(arguments: Sequence[str]) -> None:
         prog="python -m modeling_cde.cards catalogue", description="Render the cards of model_cards/ from their files."
     )
     parser.add_argument("--folder", type=Path, default=Path(CATALOGUE), help="the catalogue (model_cards)")
-    parser.add_argument("--add", nargs=2, metavar=("NAME", "RUN"), help="first put a finished run into the catalogue")
+    parser.add_argument("--add", nargs=2, metavar=("NAME", "RUN"), help="first add a finished run to the catalogue")
     options = parser.parse_args(arguments)
     if options.add:
         add_run(options.folder, *options.add)

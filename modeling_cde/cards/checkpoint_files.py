@@ -1,4 +1,4 @@
-"""Which files of a folder are a checkpoint that loads by itself, and which are results beside it."""
+"""Which files of a folder make a checkpoint that can be loaded on its own, and which are its results."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Any
 
 from ..kept_files import read_object
 
-# Of a run, by patterns that match no deeper than they are written.
+# Patterns of a run's files; `*` does not match "/".
 _WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
-#: What a run has beside its checkpoint that is published.
+#: Published files of a run, besides its checkpoint.
 REPORT = (
     "README.md", "metrics.json", "geometry.json", "deltas.safetensors", "gallery.parquet", "report.html",
     "training_curve.*", "split_*.json", "pictures/*", "adapter/*.json", "adapter/*.safetensors", "onnx/*",
 )  # fmt: skip
-# Of an earlier upload: weights and results that would stand beside another model's.
+# Files of an earlier upload that must go: weights and results of another model.
 _STALE = (*_WEIGHTS, *REPORT, "pytorch_model*.bin*", "training_args.bin")
 
 
 def model_files(folder: Path) -> dict[str, Path | bytes]:
-    """What of a folder makes a checkpoint that loads by itself, by name, after it was checked.
+    """The files, by name, that make a checkpoint which can be loaded on its own; checks them.
 
     Raises:
-        FileNotFoundError: If something is missing.
-        ValueError: If a file cannot be read.
+        FileNotFoundError: A file is missing.
+        ValueError: A file cannot be read.
     """
     if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{folder} holds no checkpoint (config.json): give the output folder of a run.")
+        raise FileNotFoundError(f"{folder} has no checkpoint (config.json): give the output folder of a run.")
     config, processor = read_object(folder / "config.json"), {}
     wanted = ["config.json", "preprocessor_config.json"]
     if (folder / "preprocessor_config.json").is_file():
@@ -53,8 +53,8 @@ def model_files(folder: Path) -> dict[str, Path | bytes]:
         again = "from modeling_cde.methods import load_action_model as load; "
         again += f"[part.save_pretrained({str(folder)!r}) for part in load({str(folder)!r})]"
         raise FileNotFoundError(
-            f"{folder} lacks {', '.join(lacking)}, without which it cannot be loaded by everybody. Where weights and "
-            f'settings are there, this writes the rest: python -c "{again}"'
+            f"{folder} lacks {', '.join(lacking)}, which others need to load it. If it has the weights and settings, "
+            f'this writes the rest: python -c "{again}"'
         )
     for name in wanted:
         if name.endswith(".safetensors"):
@@ -63,7 +63,7 @@ def model_files(folder: Path) -> dict[str, Path | bytes]:
 
 
 def of_an_earlier_upload(theirs: Iterable[str]) -> list[str]:
-    """The weights and results among the files of a model repository."""
+    """The weights and results among the files in a model repository."""
     return [
         name
         for name in theirs
@@ -72,12 +72,12 @@ def of_an_earlier_upload(theirs: Iterable[str]) -> list[str]:
 
 
 def provisional_card(config: Mapping[str, Any], repo_id: str, state: str) -> bytes:
-    """The card of a checkpoint that was not evaluated: how to load it, and that it has no results.
+    """The card of a checkpoint that is not evaluated yet: how to load it, and that it has no results.
 
     Args:
         config: `config.json`.
         repo_id: Where it is published.
-        state: A sentence on how far training is.
+        state: A sentence that says how far training is.
     """
     from .metadata import base_metadata
     from .model_card import pipeline_snippet
@@ -89,9 +89,9 @@ def provisional_card(config: Mapping[str, Any], repo_id: str, state: str) -> byt
 
 # {repo_id.split("/")[-1]}
 
-{state} It was not evaluated yet, so there are no results. The finished model's card will take this one's place.
+{state} This checkpoint is not evaluated yet, so there are no results. The finished model's card will replace this one.
 
-It takes a picture before and a picture after, and names what was done: {actions}.
+It takes a picture before and a picture after an action, and names the action: {actions}.
 
 ```python
 {pipeline_snippet(repo_id)}

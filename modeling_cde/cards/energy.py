@@ -1,39 +1,39 @@
-"""What a training cost in energy: an estimate from device and minutes, with the assumption that it rests on."""
+"""The energy that a training used: an estimate from device and minutes, with its assumption."""
 
 from collections.abc import Mapping
 from typing import Any
 
-#: Assumed mean draw. Power is not measured: a laptop's core draws less, a server's with its share of memory and fans
-#: about this; accelerators are built for 300 to 1,000 W and rarely draw all of it.
+#: Assumed mean draw; power is not measured. A laptop's core draws less; a server's core, with its share of memory and
+#: fans, about this. Accelerators are rated at 300 to 1,000 W and rarely draw all of it.
 WATTS_PER_CORE = 10
 WATTS_PER_ACCELERATOR = 500
 
-# What `platform.processor` answers where no accelerator was found.
+# What `platform.processor` returns on machines without an accelerator.
 _PROCESSORS = ("cpu", "x86", "i386", "i686", "amd64", "intel64", "aarch64", "arm")
 
 
 def is_processor(device: str) -> bool:
-    """Whether a run's device is the processor and not an accelerator."""
+    """Whether a run's device is the CPU, not an accelerator."""
     return device.lower().startswith(_PROCESSORS)
 
 
 def energy_estimate(minutes: float, environment: Mapping[str, Any]) -> tuple[float, str]:
-    """Energy of a run, in kWh, and the formula that gave it.
+    """Energy of a run in kWh, and the formula behind it.
 
-    energy = minutes / 60 × watts / 1000, with an assumed draw: 10 W for each core, or 500 W for one accelerator.
+    energy = minutes / 60 × watts / 1000, with an assumed draw: 10 W per core, or 500 W for one accelerator.
 
     Args:
         minutes: from the start of the run to its end.
-        environment: of `metrics.json`: `device` and `cores`.
+        environment: `device` and `cores`, from `metrics.json`.
 
     Returns:
-        The estimate in kWh, rounded to two digits, and the formula with its numbers, in words.
+        The estimate in kWh, rounded to two digits, and the formula with its numbers.
     """
     if is_processor(str(environment["device"])):
         watts = WATTS_PER_CORE * int(environment["cores"])
         assumed = f"{watts} W ({WATTS_PER_CORE} W for each of {environment['cores']} cores)"
     else:
         watts = WATTS_PER_ACCELERATOR
-        assumed = f"{watts} W (one {environment['device']} with what serves it)"
+        assumed = f"{watts} W (one {environment['device']} and its host)"
     energy = minutes / 60 * watts / 1000
     return float(f"{energy:.2g}"), f"{minutes} minutes / 60 × {assumed} / 1000"

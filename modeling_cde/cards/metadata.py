@@ -1,4 +1,4 @@
-"""The YAML header of a model card: what the Hub lists a checkpoint by, with measured results only."""
+"""The YAML header of a model card, by which the Hub lists a checkpoint; it has measured results only."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ from .card_tables import split_text
 from .run_files import RunFiles
 
 LICENSE = "apache-2.0"
-# Backbones that pass a licence of their own on to what is made of them, by the beginning of their model_type.
+# Backbones whose own licence also covers models made from them, by the beginning of their model_type.
 _PASSED_ON = {"dinov3": {"license": "other", "license_name": "dinov3-license"}}
 LIBRARY = "transformers"
-#: The nearest of the Hub's tasks. It has none for a pair of pictures; its widget would send one, so it is turned off.
+#: The nearest of the Hub's tasks, which has none for pairs of pictures. Its widget sends one picture, so it is off.
 TASK = "image-classification"
 
 _REPOSITORY = re.compile(r"(?:[\w-][\w.-]*/)?[\w-][\w.-]{0,95}", flags=re.ASCII)
@@ -26,8 +26,8 @@ def card_metadata(run: RunFiles, name: str, dataset: str | None = None) -> Model
 
     Args:
         run: the files of the run.
-        name: of the model.
-        dataset: repository of the data set, where the training read it from a folder.
+        name: the model's name.
+        dataset: repository of the data set, if the training read it from a folder.
     """
     dataset = dataset or hub_dataset(run)
     return base_metadata(
@@ -42,17 +42,17 @@ def card_metadata(run: RunFiles, name: str, dataset: str | None = None) -> Model
 
 
 def _license(run: RunFiles) -> dict[str, str]:
-    """The licence of a run's weights: that of their backbone where it has to be kept, else ours."""
+    """The licence of a run's weights: the backbone's if that must be kept, otherwise this project's."""
     family = run.config["backbone_config"]["model_type"] if base_model(run) else ""
     return next((kept for start, kept in _PASSED_ON.items() if family.startswith(start)), {"license": LICENSE})
 
 
 def base_metadata(*, tags: Sequence[str] = (), **options: Any) -> ModelCardData:
-    """What the headers of all our models have in common, and more of it.
+    """A header with what all these models have in common.
 
     Args:
-        tags: beside the common ones; a second one of a kind is left out, since the Hub refuses it.
-        **options: of `ModelCardData`; None leaves a key out.
+        tags: further tags; duplicates are dropped, since the Hub refuses them.
+        **options: further arguments of `ModelCardData`; None omits a key.
     """
     return ModelCardData(
         **{"license": LICENSE, **options},
@@ -66,23 +66,23 @@ def base_metadata(*, tags: Sequence[str] = (), **options: Any) -> ModelCardData:
 
 
 def base_model(run: RunFiles) -> str | None:
-    """Repository of the pretrained backbone; None where it was a folder, or trained from scratch."""
+    """Repository of the pretrained backbone; None if it was a folder, or trained from scratch."""
     backbone = run.training["arguments"].get("backbone")
     if not backbone or not is_repository(backbone):
         return None
-    # With a recorded commit it came from a repository, whatever lies in the folder where this runs.
+    # With a recorded commit it came from a repository, even if a folder of that name exists here.
     return None if not run.config.get("backbone_revision") and Path(backbone).is_dir() else str(backbone)
 
 
 def hub_dataset(run: RunFiles) -> str | None:
-    """Repository that the pairs were read from; None where it was a folder."""
+    """Repository that the pairs were read from; None if it was a folder."""
     data = run.training["arguments"].get("data")
-    # A folder of pairs has manifests, which a run records; a repository's are not there to be listed.
+    # A run records the manifests of a folder of pairs; it cannot list those of a repository.
     return str(data) if data and not run.training.get("manifests") and is_repository(data) and "/" in data else None
 
 
 def is_repository(text: str) -> bool:
-    """Whether the Hub may have a repository of that name: NAME or ORG/NAME, of letters, digits, `-`, `_` and `.`."""
+    """Whether this is a possible repository: NAME or ORG/NAME, of letters, digits, `-`, `_` and `.`."""
     return bool(_REPOSITORY.fullmatch(text)) and ".." not in text and "--" not in text and not text.endswith(".git")
 
 
@@ -91,7 +91,7 @@ def _mode_tag(config: Mapping[str, Any]) -> str:
 
 
 def _eval_results(run: RunFiles, dataset: str | None) -> list[EvalResult]:
-    """Accuracy on each test split, which is named so that `datasets.load_dataset` finds it."""
+    """Accuracy on each test split, named as `datasets.load_dataset` names it."""
     arguments = run.training["arguments"]
     view, splits = arguments.get("view") or "single", run.metrics["splits"]
     folder = Path(run.training["data"]).name

@@ -1,7 +1,7 @@
-"""The model card of a run, rendered from its files: `python -m modeling_cde.cards RUN`.
+"""Renders the model card of a run from its files: `python -m modeling_cde.cards RUN`.
 
-Every number in it is read from `config.json`, `metrics.json` and, where they are there, `geometry.json`; the energy is
-an estimate and says so.
+Every number on it comes from `config.json`, `metrics.json` and, if it exists, `geometry.json`; the energy is an
+estimate and says so.
 """
 
 import json
@@ -21,12 +21,12 @@ from .run_files import RunFiles, read_run
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
 
-#: What a card calls the checkpoint in its examples while it has no repository.
+#: Stands for the checkpoint in the examples of a card without a repository.
 PLACEHOLDER = "path/of/this/folder"
 
-# Configuration fields that the card lists, where the model has them.
+# Configuration fields that the card lists if the model has them.
 _MODEL_KEYS = ("delta_mode", "delta_dim", "top_k_patches", "patch_loss", "global_feature", "projector_num_layers")
-# Training arguments that stand elsewhere on the card, or that say where something lay on one machine.
+# Training arguments that the card shows elsewhere, or that name a place on one machine.
 _TOLD_ELSEWHERE = {"backbone", "backbone_revision", "backbone_config", "method", "data", "rooms_folder"}
 
 
@@ -37,26 +37,26 @@ def write_model_card(
 
     Args:
         run: folder with `config.json` and `metrics.json`.
-        name: the model's name; by default the repository's, or the folder's.
-        repo_id: `ORG/NAME` that the examples load; by default they name a folder.
-        dataset: `ORG/NAME` of the data set, where the training read it from a folder and it was published since.
+        name: the model's name (default: the repository's or the folder's).
+        repo_id: `ORG/NAME` that the examples load; None if there is no repository.
+        dataset: `ORG/NAME` of the data set, if training read it from a folder and it has been published since.
 
     Returns:
         The path of the card, `README.md` in the folder.
 
     Raises:
-        FileNotFoundError: if one of the two files is missing.
-        ValueError: if a file is not that of a finished run.
+        FileNotFoundError: one of the two files is missing.
+        ValueError: a file is not that of a finished run.
     """
     files = read_run(run)
     path = files.folder / "README.md"
     try:
         text = render_model_card(files, name, repo_id, dataset)
     except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError, jinja2.TemplateError) as error:
-        # Files that train.py wrote hold what a card needs; of others, it is not known what they lack or hold instead.
+        # Files from train.py have what a card needs; other files may lack anything.
         raise ValueError(
-            f"{files.folder} has a config.json, metrics.json or geometry.json that is not as train.py and the analysis "
-            f"write it, so there is no card ({type(error).__name__}: {one_line(error)[:200]}): restore the file."
+            f"{files.folder} has a config.json, metrics.json or geometry.json that train.py and the analysis did not "
+            f"write, so no card was written ({type(error).__name__}: {one_line(error)[:200]}): restore the file."
         ) from error
     with write_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -70,14 +70,12 @@ def render_model_card(
     dataset: str | None = None,
     paper: str = "",
 ) -> str:
-    """The text of a model card: equal files and arguments give equal text.
+    """The text of a model card; equal files and arguments give equal text.
 
     Args:
         run: the files of a run.
-        name: see `write_model_card`, as for the next two.
-        repo_id: likewise.
-        dataset: likewise.
-        paper: Markdown that puts the paper's numbers beside the measured ones; nothing of it is measured here.
+        name, repo_id, dataset: see `write_model_card`.
+        paper: Markdown with the paper's numbers, which were not measured here.
     """
     config, metrics, training = run.config, run.metrics, run.training
     arguments, environment, splits = training["arguments"], metrics["environment"], metrics["splits"]
@@ -142,7 +140,7 @@ def render_model_card(
 
 
 def render(template: Path, header: str, **values: Any) -> str:
-    """A card of a template of this folder: the YAML header, and the text with its values filled in."""
+    """A card: the YAML header, and a template of this folder with its values filled in."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent, encoding="utf-8"),
         trim_blocks=True,
@@ -154,7 +152,7 @@ def render(template: Path, header: str, **values: Any) -> str:
 
 
 def pipeline_snippet(checkpoint: str) -> str:
-    """Code that asks a checkpoint by the pipeline, with torch, Transformers and Pillow alone."""
+    """Code that runs a checkpoint in the pipeline, with only torch, Transformers and Pillow."""
     return "\n".join(
         [
             "from transformers import pipeline",
@@ -166,7 +164,7 @@ def pipeline_snippet(checkpoint: str) -> str:
 
 
 def snippet(model: str, checkpoint: str, size: int | str) -> str:
-    """Code that loads the checkpoint by this package and names the action of one pair of pictures."""
+    """Code that loads the checkpoint with this package and names the action of one pair of pictures."""
     return "\n".join(
         [
             "from PIL import Image",
@@ -181,7 +179,7 @@ def snippet(model: str, checkpoint: str, size: int | str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A text as Python reads it, in double quotes."""
+    """A text as a Python literal in double quotes."""
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -212,11 +210,11 @@ def _loss(arguments: Mapping[str, Any]) -> str:
 
 
 def _selected(chosen: Mapping[str, Any] | None) -> str:
-    """Which epoch the checkpoint is of, and what chose it; empty where that was not recorded."""
+    """The epoch of the checkpoint, and what chose it; empty if that was not recorded."""
     if not chosen:
         return ""
     why = f"chosen by {plain(chosen['criterion'])}" if chosen["criterion"] else "the last one"
-    return f"The checkpoint is that of epoch {chosen['epoch']:g} (step {chosen['step']:d}), {why}."
+    return f"The checkpoint is from epoch {chosen['epoch']:g} (step {chosen['step']:d}), {why}."
 
 
 def _rows(rows: Sequence[tuple[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""What a card is made of: the files of a finished run, read and checked."""
+"""Reads and checks the files of a finished run, from which cards are rendered."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +7,12 @@ from typing import Any
 from ..kept_files import read_object
 from .method_texts import METHODS
 
-#: Pictures that a card shows where the run has them -> what they show.
+#: Pictures that a card shows if the run has them -> caption.
 PICTURES = {
     "training_curve.png": "Loss terms and validation accuracy over the steps of training",
-    "pictures/confusion_test.png": "Which action was answered for which, in distribution",
-    "pictures/confusion_test_comp.png": "Which action was answered for which, on unseen combinations",
-    "pictures/confusion_test_syst.png": "Which action was answered for which, on unseen objects",
+    "pictures/confusion_test.png": "Predicted and true actions, in distribution",
+    "pictures/confusion_test_comp.png": "Predicted and true actions, on unseen combinations",
+    "pictures/confusion_test_syst.png": "Predicted and true actions, on unseen objects",
     "pictures/cosines_test.png": "Cosines between the mean deltas of the actions, in distribution",
     "pictures/map_pca_test.png": "The deltas in two dimensions (PCA), coloured by action",
 }
@@ -23,11 +23,11 @@ class RunFiles:
     """The files of a run.
 
     Attributes:
-        folder: where they lie.
+        folder: their folder.
         config: `config.json`, the model's configuration.
         metrics: `metrics.json`, with the record of the training.
         geometry: `geometry.json` as `python -m modeling_cde.analysis` writes it, or None.
-        pictures: paths within the folder -> what they show, of those that are there.
+        pictures: paths in the folder -> captions, of the pictures that exist.
     """
 
     folder: Path
@@ -44,12 +44,12 @@ class RunFiles:
 
     @property
     def rendered(self) -> bool:
-        """Whether it was trained on the rooms that are rendered here."""
+        """Whether it was trained on this project's rendered rooms."""
         return self.training["arguments"].get("data") is None
 
     @property
     def actions(self) -> list[str]:
-        """Names of the actions, by id."""
+        """The actions' names, in order of their ids."""
         names = {int(key): value for key, value in self.config["id2label"].items()}
         return [names[i] for i in sorted(names)]
 
@@ -61,8 +61,8 @@ def read_run(run: str | Path) -> RunFiles:
         run: folder with `config.json` and `metrics.json`, as train.py leaves it.
 
     Raises:
-        FileNotFoundError: if one of the two files is missing.
-        ValueError: if one is no JSON, is of no model of ours, or `metrics.json` does not tell of a training.
+        FileNotFoundError: one of the two files is missing.
+        ValueError: a file is not JSON or not of one of these models, or `metrics.json` has no record of a training.
     """
     folder = Path(run)
     for name in ("config.json", "metrics.json"):
@@ -71,14 +71,14 @@ def read_run(run: str | Path) -> RunFiles:
     config, metrics = read_object(folder / "config.json"), read_object(folder / "metrics.json")
     if str(config.get("model_type")) not in METHODS:
         raise ValueError(
-            f"{folder / 'config.json'} is of a {config.get('model_type')!r} model, not of one that train.py trains "
-            f"({', '.join(METHODS)}): give the output folder of a run."
+            f"{folder / 'config.json'} belongs to a {config.get('model_type')!r} model, which train.py does not train "
+            f"(it trains {', '.join(METHODS)}): give the output folder of a run."
         )
     training = metrics.get("training")
     if not isinstance(training, dict) or not isinstance(training.get("arguments"), dict):
         raise ValueError(
-            f"{folder / 'metrics.json'} is of an evaluation alone and does not say how the model was trained: give the "
-            "output folder of train.py, whose metrics.json does."
+            f"{folder / 'metrics.json'} comes from an evaluation and does not say how the model was trained: give the "
+            "output folder of train.py."
         )
     geometry = folder / "geometry.json"
     return RunFiles(

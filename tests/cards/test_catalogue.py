@@ -157,7 +157,7 @@ def test_a_run_of_another_model_is_refused(tmp_path, monkeypatch):
     run_folder(run)
     (run / "geometry.json").write_text('{"splits": {}}')
     with pytest.raises(
-        SystemExit, match="run was trained with delta_mode global, and this checkpoint has delta_mode patch"
+        SystemExit, match="run was trained with delta_mode global, but this checkpoint has delta_mode patch"
     ):
         main(["catalogue", "--add", "cde-test", str(run)])
     assert [path.name for path in home.iterdir()] == ["card.yaml"]
@@ -167,10 +167,10 @@ def test_a_run_of_another_model_is_refused(tmp_path, monkeypatch):
     ("text", "told"),
     [
         (None, "has no checkpoint"),
-        ("about: x\n", "must have the keys about, train, data and dataset"),
-        ("about: x\ndataset: o/d\ntrain: rm -rf /\ndata: y\n", "begins with accelerate launch train.py"),
-        ("a: [\n", "is not plain YAML"),
-        ("about: x\ndataset: o/d\ntrain: y\ndata: z\ncolour: red\n", "may have backbone, paper"),
+        ("about: x\n", "needs the keys about, train, data and dataset"),
+        ("about: x\ndataset: o/d\ntrain: rm -rf /\ndata: y\n", "starts with accelerate launch train.py"),
+        ("a: [\n", "is not valid YAML"),
+        ("about: x\ndataset: o/d\ntrain: y\ndata: z\ncolour: red\n", "optional are backbone, paper"),
     ],
 )
 def test_what_is_no_entry_is_said_in_one_sentence(tmp_path, text, told):

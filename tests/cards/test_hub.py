@@ -167,17 +167,17 @@ def test_a_hub_that_fails_while_it_is_read_is_said_and_the_next_try_loads(run, h
 @pytest.mark.parametrize(
     ("part", "failure", "sentence"),
     [
-        ("/api/repos/create", 500, "answered 500 (it was told to fail); nothing of it became visible"),
+        ("/api/repos/create", 500, "answered 500 (it was told to fail); nothing became visible"),
         ("/api/models/", 401, "does not accept the token"),
         ("/preupload/", 500, "answered 500"),
-        ("/preupload/", 403, "may not write to"),
+        ("/preupload/", 403, "has no write access to"),
         ("/objects/batch", 503, "answered 503"),
         ("/lfs/", 500, "answered 500"),
-        ("/lfs/", Failure(0), "broke off"),
+        ("/lfs/", Failure(0), "the connection broke"),
         ("/commit/", 500, "answered 500"),
         ("/commit/", 401, "does not accept the token"),
-        ("/commit/", 409, "changed by someone else meanwhile (409), so nothing of it became visible"),
-        ("/commit/", Failure(0), "has all of it or nothing"),
+        ("/commit/", 409, "meanwhile (409), so nothing became visible"),
+        ("/commit/", Failure(0), "has all files or none"),
     ],
 )
 def test_a_failure_leaves_the_earlier_state_and_the_second_try_succeeds(part, failure, sentence, hub):
@@ -205,7 +205,7 @@ def test_a_failure_leaves_the_earlier_state_and_the_second_try_succeeds(part, fa
 
 def test_a_commit_whose_answer_is_lost_is_there_and_is_not_made_twice(hub):
     hub.failures["/commit/"] = Failure(0, late=True)
-    with pytest.raises(ConnectionError, match="org/late has all of it or nothing"):
+    with pytest.raises(ConnectionError, match="org/late has all files or none"):
         commit_files("org/late", {"a.txt": b"a"}, message="once")
     assert stored(hub, "org/late").files()["a.txt"] == b"a"
     hub.failures.clear()
@@ -220,7 +220,7 @@ def test_what_the_repository_has_become_meanwhile_is_not_written_over(hub):
         stored(hub, "org/parent").commit({"a.txt": b"theirs"}, "theirs")
         return []
 
-    with pytest.raises(ConnectionError, match="changed by someone else meanwhile"):
+    with pytest.raises(ConnectionError, match="Somebody else changed"):
         commit_files("org/parent", {"a.txt": b"ours"}, message="ours", delete=someone_else_commits)
     assert stored(hub, "org/parent").files()["a.txt"] == b"theirs"
 
@@ -251,14 +251,14 @@ def test_weights_and_processor_of_a_backbone_are_of_one_commit(hub, tmp_path, mo
 
 
 def test_what_is_asked_wrongly_is_said(hub, run):
-    with pytest.raises(ValueError, match="'run' is no name for a repository; write ORG/NAME"):
+    with pytest.raises(ValueError, match="'run' is not a valid repository name; write ORG/NAME"):
         publish_run(run, "run")
     commit_files("org/public", {"a.txt": b"a"}, message="m")
     with pytest.raises(ValueError, match="org/public exists and is public"):
         commit_files("org/public", {"a.txt": b"a"}, message="m", private=True)
     with pytest.raises(ValueError, match="^org/public cannot be published: Invalid metadata in README.md"):
         commit_files("org/public", {"README.md": b"---\na: [\n---\n"}, message="m")
-    with pytest.raises(FileNotFoundError, match=r"missing in org/public \(404: Revision not found\)"):
+    with pytest.raises(FileNotFoundError, match=r"did not find org/public or its branch \(404: Revision not found\)"):
         commit_files("org/public", {"a.txt": b"b"}, message="m", revision="none")
     with pytest.raises(PermissionError, match="does not accept the token"):
         commit_files("org/public", {"a.txt": b"a"}, message="m", token="hf_wrong")
@@ -269,7 +269,7 @@ def test_a_failed_publication_of_a_run_names_the_command_that_does_it_later(run,
     with pytest.raises(ConnectionError) as raised:
         publish_run(run, "org/later", private=True, revision="main", name="My run")
     command = f"python -m modeling_cde.cards {run} --push org/later --revision main --name 'My run' --private"
-    assert str(raised.value).endswith(f"publishes it: {command}")
+    assert str(raised.value).endswith(f"publish it with: {command}")
     hub.failures.clear()
     cards(shlex.split(command)[3:])
     assert "# My run" in stored(hub, "org/later").files()["README.md"].decode()
@@ -341,16 +341,16 @@ def test_a_push_that_fails_is_said_in_a_line_and_training_goes_on(tmp_path, hub,
     move(trainer)
     trainer.save_model()
     assert (tmp_path / "model.safetensors").is_file()
-    assert "broke off" in caplog.records[-1].getMessage()
+    assert "the connection broke" in caplog.records[-1].getMessage()
 
 
 @pytest.mark.parametrize(
     ("options", "failures", "kind", "sentence"),
     [
         ({"hub_token": "hf_wrong"}, {}, PermissionError, "does not accept the token for org/before"),
-        ({}, {"/preupload/": 403}, PermissionError, "may not write to org/before"),
-        ({}, {"/api/repos/create": Failure(0)}, ConnectionError, "cannot be reached or broke off"),
-        ({"hub_model_id": "org/a b"}, {}, ValueError, "is no name for a repository"),
+        ({}, {"/preupload/": 403}, PermissionError, "has no write access to org/before"),
+        ({}, {"/api/repos/create": Failure(0)}, ConnectionError, "cannot be reached, or the connection broke"),
+        ({"hub_model_id": "org/a b"}, {}, ValueError, "is not a valid repository name"),
         ({"hub_strategy": "checkpoint"}, {}, ValueError, "hub_strategy=checkpoint would publish the state of the"),
     ],
 )

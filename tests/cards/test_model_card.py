@@ -82,15 +82,15 @@ def test_measured_numbers_and_metadata(tmp_path, capsys):
         "rendered rooms",
         "swapping the two flips the sign",
         "vit, trained from scratch",
-        "cross-entropy + 0.25 · supervised contrastive (temperature 0.3). The checkpoint is that of epoch 4 (step 40)",
+        "cross-entropy + 0.25 · supervised contrastive (temperature 0.3). The checkpoint is from epoch 4 (step 40)",
         "| action | test_syst |\n|---|---:|\n| open | 0.125 |",  # `test` has no such figures, so it has no column
         "safe\\|box 0.38",
-        "On test_syst it never answered: close.",
+        "On test_syst it never predicted: close.",
         "1.5 minutes on CPU (2 cores)",
         "about 0.0005 kWh = 1.5 minutes / 60 × 20 W",
     ):
         assert text in card.text, text
-    for section in ("What it is for", "What it is not for", "Use", "Data", "Training", "Model", "Results", "Geometry",
+    for section in ("Intended use", "Out of scope", "Use", "Data", "Training", "Model", "Results", "Geometry",
                     "Limits", "Bias", "Environmental cost", "Cite"):  # fmt: skip
         assert f"\n## {section}\n" in card.text
     assert "top_k_patches" not in card.text  # no patches in global mode
@@ -111,12 +111,12 @@ def test_the_examples_load_the_repository_and_every_code_block_is_python(tmp_pat
 
 def test_a_test_that_chose_the_checkpoint_is_not_said_to_be_looked_at_once(tmp_path):
     run_folder(tmp_path)
-    assert "was looked at once" in write_model_card(tmp_path).read_text()
+    assert "was evaluated once" in write_model_card(tmp_path).read_text()
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     metrics["training"]["pairs_used_twice"] = {"test_syst": 6}
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     text = write_model_card(tmp_path).read_text()
-    assert "looked at once" not in text and "6 of the 7 pairs of test_syst stand in `validation*`, too" in text
+    assert "was evaluated once" not in text and "6 of the 7 pairs of test_syst are also in `validation*`" in text
 
 
 @pytest.mark.parametrize("model_type", METHODS)
@@ -199,7 +199,7 @@ def test_what_is_no_finished_run_is_said_in_one_sentence(tmp_path, name, content
 
 @pytest.mark.parametrize("flag", ["--private", "--revision=main"])
 def test_what_belongs_to_a_push_is_refused_without_it_before_a_card_is_written(tmp_path, flag):
-    with pytest.raises(SystemExit, match=f"{flag.partition('=')[0]} is of use with --push"):
+    with pytest.raises(SystemExit, match=f"{flag.partition('=')[0]} has an effect only with --push"):
         main([str(run_folder(tmp_path)), flag])
     assert not (tmp_path / "README.md").exists()
 

@@ -68,10 +68,14 @@ def cut(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "kind", "sentence"),
     [
-        (lambda f: shutil.rmtree(f), FileNotFoundError, "holds no checkpoint"),
-        (lambda f: (f / "metrics.json").unlink(), FileNotFoundError, "metrics.json is missing: the run was not evalu"),
+        (lambda f: shutil.rmtree(f), FileNotFoundError, "has no checkpoint"),
+        (
+            lambda f: (f / "metrics.json").unlink(),
+            FileNotFoundError,
+            "metrics.json is missing, so the card has no numbers",
+        ),
         (lambda f: (f / "metrics.json").write_text("{"), ValueError, "metrics.json is no JSON"),
-        (lambda f: (f / "model.safetensors").unlink(), FileNotFoundError, "lacks model.safetensors, without which"),
+        (lambda f: (f / "model.safetensors").unlink(), FileNotFoundError, "lacks model.safetensors, which others need"),
         (lambda f: cut(f / "model.safetensors"), ValueError, "model.safetensors is damaged"),
         (lambda f: (f / "preprocessor_config.json").unlink(), FileNotFoundError, "lacks preprocessor_config.json"),
         (lambda f: (f / "backbones_cde.py").unlink(), FileNotFoundError, "lacks backbones_cde.py"),
@@ -81,7 +85,7 @@ def cut(path: Path) -> None:
             FileNotFoundError,
             "lacks model-00001",
         ),
-        (lambda f: (f / "report.html").write_text(f"--hub_token {TOKEN}"), ValueError, "report.html holds a token"),
+        (lambda f: (f / "report.html").write_text(f"--hub_token {TOKEN}"), ValueError, "report.html contains a token"),
     ],
 )
 def test_a_run_that_nobody_could_load_or_should_see_is_refused(run, hub, spoil, kind, sentence):
@@ -161,7 +165,7 @@ def test_the_card_of_an_unfinished_training_has_valid_metadata_and_no_results(ru
     config = json.loads((run / "config.json").read_text())
     card = ModelCard(provisional_card(config, "org/name", "This is step 1 of 3 of a training.").decode())
     assert not problems(card.data.to_dict()) and card.data.eval_results is None
-    assert "# name\n\nThis is step 1 of 3 of a training. It was not evaluated" in card.text
+    assert "# name\n\nThis is step 1 of 3 of a training. This checkpoint is not evaluated" in card.text
     assert 'model="org/name", trust_remote_code=True' in card.text and "open, close, break" in card.text
     assert model_files(run).keys() >= {"modeling_cde.py", "pipeline_cde.py", "image_processing_cde.py"}
 
@@ -198,10 +202,10 @@ def test_the_metric_is_published_under_the_name_that_evaluate_looks_for(hub, cap
 
 
 def test_what_is_asked_wrongly_is_said(hub, tmp_path):
-    with pytest.raises(SystemExit, match="^publishing: There is no model org/nowhere on the Hub"):
+    with pytest.raises(SystemExit, match="^publishing: The Hub has no model org/nowhere that"):
         main(["space", "org/demo", "--model", "org/nowhere"])
     hub.repositories["model", "org/there"] = Repository()
-    with pytest.raises(SystemExit, match="^publishing: There is no model org/there at abc on the Hub"):
+    with pytest.raises(SystemExit, match="^publishing: The Hub has no model org/there at abc that"):
         main(["space", "org/demo", "--model", "org/there", "--revision", "abc"])
-    with pytest.raises(SystemExit, match="^publishing: 'runs/a/b' is no name for a repository"):
+    with pytest.raises(SystemExit, match="^publishing: 'runs/a/b' is not a valid repository name"):
         main(["space", "org/demo", "--model", "runs/a/b"])

@@ -390,7 +390,7 @@ def test_push(tmp_path, tables):
         )
         hub.failures["/commit/"] = 403
         answer = client.run(run([*push, "someone/epic-index", "--min_frames", "30"]))
-        assert "may not write to someone/epic-index" in answer["message"] and "\n" not in answer["message"]
+        assert "has no write access to someone/epic-index" in answer["message"] and "\n" not in answer["message"]
 
 
 def real_tables():
