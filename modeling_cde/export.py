@@ -4,36 +4,13 @@
 
 writes `runs/quickstart/onnx/model.onnx`, runs it with ONNX Runtime on batches of 1, 2 and 5 pairs, and prints the
 largest difference from PyTorch; with `--int8` also `model_int8.onnx`, see `quantize_onnx`. It needs the extra `export`.
-What the file takes and returns: `modeling_cde.evaluation.onnx_export`, whose functions this module offers, too.
+What the file takes and returns: `modeling_cde.evaluation.onnx_export`, which has the functions for Python.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    # isort: off
-    from .evaluation.onnx_export import (
-        PairOutputs as PairOutputs,
-        differences as differences,
-        export_onnx as export_onnx,
-        export_program as export_program,
-        quantize_onnx as quantize_onnx,
-        run_session as run_session,
-        start_session as start_session,
-    )
-
-__all__ = "PairOutputs differences export_onnx export_program quantize_onnx run_session start_session".split()
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .evaluation import onnx_export
-
-    return getattr(onnx_export, name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,8 +10,15 @@ from benchmarks.speed import export_speed
 from modeling_cde import CDEConfig, CDEImageProcessor, CDEModel, export
 from modeling_cde.data import PairTransform, load_pairs
 from modeling_cde.evaluation import onnx_export
+from modeling_cde.evaluation.onnx_export import (
+    differences,
+    export_onnx,
+    export_program,
+    quantize_onnx,
+    run_session,
+    start_session,
+)
 from modeling_cde.evaluation.predictions import predict
-from modeling_cde.export import differences, export_onnx, export_program, quantize_onnx, run_session, start_session
 from modeling_cde.models.modeling_token_baselines import OracleMaskForActionClassification
 from tests.drawn_pairs import ACTIONS, draw_data_set
 from tests.tiny_models import FAMILY_NAMES, IMAGE, backbone_config, clips, tiny_cde

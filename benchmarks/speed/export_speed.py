@@ -36,7 +36,7 @@ from modeling_cde import CDEForActionClassification
 from modeling_cde.data import PairCollator, PairTransform
 from modeling_cde.data.load_splits import load_shifts, reported_splits
 from modeling_cde.evaluation.evaluate import environment
-from modeling_cde.export import PairOutputs, export_onnx, quantize_onnx, run_session, start_session
+from modeling_cde.evaluation.onnx_export import PairOutputs, export_onnx, quantize_onnx, run_session, start_session
 from modeling_cde.methods import load_action_model
 
 RESULTS = Path(__file__).parents[1] / "results" / "export"

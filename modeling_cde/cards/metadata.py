@@ -1,7 +1,7 @@
 """The YAML header of a model card, by which the Hub lists a checkpoint; it has measured results only."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,11 @@ def card_metadata(run: RunFiles, name: str, dataset: str | None = None) -> Model
     return base_metadata(
         base_model=base_model(run),
         datasets=[dataset] if dataset else None,
-        tags=[run.config["model_type"], *([_mode_tag(run.config)] if "delta_mode" in run.config else [])]
-        + ["synthetic"] * run.rendered,
+        tags=[
+            run.config["model_type"],
+            *(f"{run.config[key]}-delta" for key in ("delta_mode",) if key in run.config),
+            *["synthetic"] * run.rendered,
+        ],
         model_name=name,
         eval_results=_eval_results(run, dataset),
         **_license(run),
@@ -84,10 +87,6 @@ def hub_dataset(run: RunFiles) -> str | None:
 def is_repository(text: str) -> bool:
     """Whether this is a possible repository: NAME or ORG/NAME, of letters, digits, `-`, `_` and `.`."""
     return bool(_REPOSITORY.fullmatch(text)) and ".." not in text and "--" not in text and not text.endswith(".git")
-
-
-def _mode_tag(config: Mapping[str, Any]) -> str:
-    return f"{config['delta_mode']}-delta"
 
 
 def _eval_results(run: RunFiles, dataset: str | None) -> list[EvalResult]:

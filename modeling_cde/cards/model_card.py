@@ -153,29 +153,21 @@ def render(template: Path, header: str, **values: Any) -> str:
 
 def pipeline_snippet(checkpoint: str) -> str:
     """Code that runs a checkpoint in the pipeline, with only torch, Transformers and Pillow."""
-    return "\n".join(
-        [
-            "from transformers import pipeline",
-            "",
-            f'pipe = pipeline("action-classification", model={_quoted(checkpoint)}, trust_remote_code=True)',
-            'print(pipe("before.png", "after.png", top_k=3))',
-        ]
-    )
+    return f"""from transformers import pipeline
+
+pipe = pipeline("action-classification", model={_quoted(checkpoint)}, trust_remote_code=True)
+print(pipe("before.png", "after.png", top_k=3))"""
 
 
 def snippet(model: str, checkpoint: str, size: int | str) -> str:
     """Code that loads the checkpoint with this package and names the action of one pair of pictures."""
-    return "\n".join(
-        [
-            "from PIL import Image",
-            f"from modeling_cde import CDEImageProcessor, {model}",
-            "",
-            f"model = {model}.from_pretrained({_quoted(checkpoint)}).eval()",
-            f"processor = CDEImageProcessor.from_pretrained({_quoted(checkpoint)})  # resizes to {size} px",
-            'inputs = processor(Image.open("before.png"), Image.open("after.png"), return_tensors="pt")',
-            "print(model.config.id2label[model(**inputs).logits.argmax(-1).item()])",
-        ]
-    )
+    return f"""from PIL import Image
+from modeling_cde import CDEImageProcessor, {model}
+
+model = {model}.from_pretrained({_quoted(checkpoint)}).eval()
+processor = CDEImageProcessor.from_pretrained({_quoted(checkpoint)})  # resizes to {size} px
+inputs = processor(Image.open("before.png"), Image.open("after.png"), return_tensors="pt")
+print(model.config.id2label[model(**inputs).logits.argmax(-1).item()])"""
 
 
 def _quoted(text: str) -> str:
