@@ -86,7 +86,6 @@ KNOWN_CIRCLES = [
     {"modeling_cde.models.loading_cde", "modeling_cde.models.modeling_cde", "modeling_cde.models.pipeline_cde"},
     {"modeling_cde.data.building.card", "modeling_cde.data.building.card_header"},
     {"data_scripts.archives.archive", "data_scripts.archives.tar_files", "data_scripts.archives.zip_files"},
-    {f"data_scripts.builds.{name}" for name in ("engines", "ledger", "packing", "work_units", "workers")},
 ]
 
 # What a machine has that can load a checkpoint: Transformers brings numpy and safetensors.

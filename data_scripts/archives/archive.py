@@ -104,7 +104,7 @@ def is_junk(name: str) -> bool:
 
 
 class Files:
-    """Files by name. Can be sent to a worker (`packing`); opens what it needs in the process that reads.
+    """Files by name. Can be pickled for a worker; opens what it needs in the process that reads.
 
     Attributes:
         path: Of the folder or archive, absolute.

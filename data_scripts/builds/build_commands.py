@@ -18,7 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_scripts.builds.work_units import ENGINES, BuildReport, Source, check_numbers, checked_names, run_units
+from data_scripts.builds.run_units import ENGINES, check_numbers, run_units
+from data_scripts.builds.work_units import BuildReport, Source, checked_names
 from modeling_cde.data import schema
 from modeling_cde.data.schema import VIEWS
 from modeling_cde.data.splits import PROTOCOLS

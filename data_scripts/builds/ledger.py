@@ -9,12 +9,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from data_scripts.builds.work_units import BuildReport
-
-if TYPE_CHECKING:
-    from data_scripts.builds.workers import Outcome
+from data_scripts.builds.work_units import BuildReport, Outcome
 
 LOCK = ".lock"
 

@@ -25,7 +25,8 @@ from data_scripts.builds.build_commands import (
     plain_errors,
     stored_size,
 )
-from data_scripts.builds.work_units import StopBuildError, run_units
+from data_scripts.builds.run_units import run_units
+from data_scripts.builds.work_units import StopBuildError
 from data_scripts.procthor.generator import Quota, candidates, reset_rng
 from data_scripts.procthor.houses import KNOWN_FILES, REVISION, HouseFile, HouseReader, HousesError, scan_houses
 from data_scripts.procthor.simulator import Camera, HouseError, Machine, Refusal, Simulator, SimulatorError

@@ -44,7 +44,7 @@ class GeneratedHouses:
         quota: See there.
         gpu_devices: Simulators are spread over these; empty leaves the choice to AI2-THOR.
         build_info: Name -> version of what renders, for the record.
-        start: Starts a simulator; a function of a module, or an object that can be sent to a worker (`packing`).
+        start: Starts a simulator; a function of a module, or another object that can be pickled.
     """
 
     houses: HouseFile

@@ -15,8 +15,8 @@ import PIL.Image
 import pyarrow.parquet as pq
 import pytest
 
-from data_scripts.builds.packing import pack, unpack
-from data_scripts.builds.work_units import BuildReport, run_units
+from data_scripts.builds.run_units import run_units
+from data_scripts.builds.work_units import BuildReport
 from data_scripts.procthor import generate
 from data_scripts.procthor.__main__ import main as dispatch
 from data_scripts.procthor.actions import VERBS
@@ -25,6 +25,7 @@ from data_scripts.procthor.houses import HouseFile, scan_houses
 from data_scripts.procthor.simulator import Camera, Machine, SimulatorError
 from data_scripts.procthor.source import GeneratedHouses
 from tests.data_scripts.fake_ai2thor import FakeStart, Faults, make_house
+from tests.data_scripts.fake_source import sent
 from tests.data_scripts.test_procthor_simulator import leftovers
 
 TINY = Quota(pairs_per_reset=2, pairs_per_house=3, resets=2, looks=8)
@@ -124,7 +125,7 @@ def test_settings_hold_everything_that_the_bytes_depend_on(houses: HouseFile) ->
 
 
 def test_a_source_can_be_sent_to_a_worker_and_opens_nothing(houses: HouseFile) -> None:
-    source = unpack(pack(make_source(houses)))
+    source = sent(make_source(houses))
     assert source.units() == ["proc_00000", "proc_00001", "proc_00002", "proc_00004"]
     assert source._simulator is None and source._reader is None
     source.close()

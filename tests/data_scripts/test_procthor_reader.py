@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_scripts.archives.archive import ArchiveError
-from data_scripts.builds import packing
 from data_scripts.builds.work_units import StopBuildError
 from data_scripts.procthor.__main__ import main
 from data_scripts.procthor.annotations import read_annotations
@@ -19,6 +18,7 @@ from data_scripts.procthor.reader import HousesSource
 from modeling_cde.data.building.build import write_shard
 from modeling_cde.data.transforms import PairTransform
 from tests.data_scripts.drawn_houses import NOUNS, VERBS, draw_houses, png
+from tests.data_scripts.fake_source import sent
 from tests.data_scripts.test_causal_triplet_layout import original_rows
 from tests.real_data import real_data
 
@@ -124,7 +124,7 @@ def test_archives_give_the_rows_of_the_folder(name, prefix, order, houses, tmp_p
     folder = source_of(houses, "single", 40)
     archive = source_of(pack(houses, tmp_path / name, prefix, order), "single", 40)
     assert archive.settings() == folder.settings() and archive.units() == folder.units()
-    worker = packing.unpack(packing.pack(archive))
+    worker = sent(archive)
     for unit in archive.units():
         assert worker.build(unit) == folder.build(unit)
     worker.close()
@@ -136,7 +136,7 @@ def test_a_unit_depends_on_nothing_but_settings_and_name(houses, tmp_path):
     source = source_of(houses, "single", 40)
     rows = [source.build(unit).rows for unit in ("proc_00002", "proc_00000", "proc_00002")]
     assert rows[0] == rows[2]
-    for name, one in (("1", source), ("2", packing.unpack(packing.pack(source)))):
+    for name, one in (("1", source), ("2", sent(source))):
         write_shard(tmp_path / name, one.build("proc_00001").rows, one.features)
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 

@@ -14,8 +14,8 @@ import pytest
 
 from data_scripts.builds import ledger as ledger_module
 from data_scripts.builds.ledger import BuildingElsewhereError, Ledger
-from data_scripts.builds.work_units import BuildReport, StopBuildError, checked_names, run_units
-from data_scripts.builds.workers import Outcome
+from data_scripts.builds.run_units import run_units
+from data_scripts.builds.work_units import BuildReport, Outcome, StopBuildError, checked_names
 from modeling_cde.data.building.build import write_shard
 from modeling_cde.data.building.shards import encode_shard
 from tests.data_scripts.fake_source import FakeSource, calls, plain_schema, shards, start, survivors
