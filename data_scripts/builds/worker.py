@@ -175,7 +175,7 @@ class _Process:
             pass
 
     def _ask(self, message: bytes, seconds: float | None, late: str) -> Any:
-        """Send a message and wait for the answer. A late process is killed, also amid its answer; that ends the wait."""
+        """Send a message and wait for the answer. A late process is killed, which ends the wait."""
         expired = threading.Event()
 
         def expire() -> None:
