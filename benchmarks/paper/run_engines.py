@@ -117,7 +117,7 @@ def open_engine(engine: str, resources: Mapping[str, float], address: str | None
     if engine == "ray":
         return RayEngine(resources, address)
     if address is not None:
-        raise ValueError("--ray_address belongs to --engine ray: give both or none.")
+        raise ValueError("--ray_address needs --engine ray: give both or neither.")
     return LocalEngine()
 
 

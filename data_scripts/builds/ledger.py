@@ -52,7 +52,7 @@ class Ledger:
         path = self.folder / "settings.json"
         if not path.exists():
             if next(self.folder.glob("*.parquet"), None) is not None:
-                raise ValueError(f"{self.folder} holds shards without settings.json: delete it or choose another folder.")
+                raise ValueError(f"{self.folder} has shards but no settings.json: delete it or choose another folder.")
             return
         stored, wanted = _read_json(path), json.loads(json.dumps(settings))
         if not isinstance(stored, dict):
@@ -65,7 +65,7 @@ class Ledger:
             )
         if strange := sorted({path.stem for path in self.folder.glob("*.parquet")} - set(self.units)):
             raise ValueError(
-                f"{self.folder} holds {strange[0]}.parquet, which does not belong to this source's {len(self.units)} units: "
+                f"{self.folder} holds {strange[0]}.parquet, which is not one of this source's {len(self.units)} units: "
                 "remove it or choose another folder."
             )
 
@@ -108,7 +108,7 @@ class Ledger:
         return [unit for unit in self.units if unit not in self._entries]
 
     def record(self, outcome: Outcome) -> None:
-        """Store a unit's shard and then its entry; if that is impossible, the unit has failed and leaves no half file."""
+        """Store a unit's shard, then its entry. If that is impossible, the unit has failed and leaves no half file."""
         unit, error = outcome.unit, outcome.error
         if error is None:
             done = {

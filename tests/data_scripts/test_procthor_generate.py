@@ -260,10 +260,10 @@ def test_check_says_what_works(run: Callable[..., Path], capsys: pytest.CaptureF
     ("arguments", "message"),
     [
         (["--first", "3", "--last", "1"], "--first is larger than --last"),
-        (["--last", "9"], "holds the houses 0 to 4; asked for are .0, 9."),
+        (["--last", "9"], "has the houses 0 to 4, but .0, 9. were asked for"),
         (["--only", "-1"], "holds the houses 0 to 4"),
-        (["--only", "1", "--first", "0"], "give one or the other"),
-        (["--only", "4"], "None of the houses is usable; the first: .*line 5"),
+        (["--only", "1", "--first", "0"], "use one or the other"),
+        (["--only", "4"], "No house is usable; the first one: .*line 5"),
         (["--houses", "/nowhere/train.jsonl.gz"], "cannot be read: /nowhere/train.jsonl.gz"),
         (["--houses_sha256", "abc"], "pins abc"),
         (["--looks", "0"], "--looks is 0"),
@@ -284,7 +284,7 @@ def test_bad_flags_end_with_one_sentence(
 
 def test_an_unpinned_file_is_refused_with_its_hash(houses: HouseFile, tmp_path: Path) -> None:
     arguments = ["--houses", str(houses.path), "--output", str(tmp_path / "out")]
-    with pytest.raises(SystemExit, match=f"none of the files of procthor-10k .*--houses_sha256 {houses.sha256}"):
+    with pytest.raises(SystemExit, match=f"is not a file of procthor-10k .*--houses_sha256 {houses.sha256}"):
         generate.main(arguments, FakeStart())
 
 

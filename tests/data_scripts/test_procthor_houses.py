@@ -65,7 +65,7 @@ def test_bad_lines_are_named_and_the_others_used(tmp_path: Path) -> None:
     found = scan_houses(path)
     assert found.count == 9 and sorted(found.problems) == [1, 2, 3, 4, 5, 6, 7]
     assert found.object_types == ("Bed", "Safe")
-    assert "train.jsonl, line 2 (house 1): this is no JSON" in found.problems[1]
+    assert "train.jsonl, line 2 (house 1): it is not JSON" in found.problems[1]
     assert 'no list "objects"' in found.problems[2] and "no JSON" in found.problems[3]
     assert 'no "id"' in found.problems[4] and 'no "id"' in found.problems[5]
     assert "old format 0.0.1" in found.problems[6] and REVISION in found.problems[6]

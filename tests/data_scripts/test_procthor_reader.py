@@ -252,7 +252,7 @@ BAD = {
     "before figure": (spoil_line(1, "00001_first", "00001_fist"), "figure does not fit", 1, "00001_fist"),
     "path in figure": (spoil_line(1, "00001_first", "../00001_first"), "figure does not fit", 1, "../00001_first"),
     "other scene": (spoil_line(2, "proc_00000", "proc_00007"), "other scene", 2, "'proc_00007'"),
-    "no before row": (drop_line(1), "no before row", 1, "00001_first that belongs to it is missing"),
+    "no before row": (drop_line(1), "no before row", 1, "its before row 00001_first is missing"),
     "no after row": (drop_line(2), "no after row", 1, "no row of a picture after 00001_first"),
 }  # fmt: skip
 
@@ -369,11 +369,11 @@ def test_sentences_stay_short_whatever_a_field_holds():
 
 def test_inputs_without_houses_or_pairs_are_refused(house, tmp_path):
     (tmp_path / "empty" / "proc_00001" / "color").mkdir(parents=True)
-    with pytest.raises(ValueError, match="holds no houses: no file proc_XXXXX/annotations.csv"):
+    with pytest.raises(ValueError, match="has no houses: no file proc_XXXXX/annotations.csv"):
         source_of(tmp_path / "empty")
-    with pytest.raises(ValueError, match="is a house itself: give the folder"):
+    with pytest.raises(ValueError, match="is itself a house: give the folder"):
         source_of(house / "proc_00000")
-    with pytest.raises(ValueError, match="name no pair of the verbs close"):
+    with pytest.raises(ValueError, match="have no pairs of the verbs close"):
         source_of(house, verbs=["close"])
     shutil.copytree(house, house / "again")
     with pytest.raises(ValueError, match="proc_00000 twice, as again/proc_00000 and as proc_00000"):
@@ -430,10 +430,10 @@ def test_read_command_builds_shards_that_can_be_looked_at(house, tmp_path, capsy
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", "Say which command"),
+        ("", "Give a command"),
         ("write", "no command 'write'"),
         ("read --input {tmp}/nothing --output {tmp}/out", "nothing does not exist"),
-        ("read --input {tmp} --output {tmp}/out", "holds no houses"),
+        ("read --input {tmp} --output {tmp}/out", "has no houses"),
         ("read --input {tmp} --output {tmp}/out --image_size 0", "image_size is 0"),
     ],
 )

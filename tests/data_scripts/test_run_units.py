@@ -241,10 +241,10 @@ def test_other_settings_are_refused_with_the_differences(tmp_path: Path) -> None
     with pytest.raises(ValueError, match=r"other settings \(rows 3 there, 5 asked for, seed 0 there, 1 asked for\)"):
         build(FakeSource(tmp_path, count=2, rows=5, seed=1), tmp_path / "out")
     (tmp_path / "out" / "stranger.parquet").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"holds stranger.parquet, which does not belong to this source's 2 units"):
+    with pytest.raises(ValueError, match=r"holds stranger.parquet, which is not one of this source's 2 units"):
         build(FakeSource(tmp_path, count=2), tmp_path / "out")
     (tmp_path / "out" / "settings.json").unlink()
-    with pytest.raises(ValueError, match="holds shards without settings.json"):
+    with pytest.raises(ValueError, match="has shards but no settings.json"):
         build(FakeSource(tmp_path, count=2), tmp_path / "out")
 
 
