@@ -120,7 +120,7 @@ class RoomRenderer:
         shapes = [(shape, number) for number, group in enumerate(stage.groups) for shape in group]
         if len(shapes) > len(self._geoms):
             raise ValueError(
-                f"A room of {len(shapes)} solids exceeds the renderer's limit of {len(self._geoms)}: show fewer objects."
+                f"A room of {len(shapes)} solids exceeds the renderer's {len(self._geoms)}: show fewer objects."
             )
         category = self.mujoco.mjtCatBit
         decoration, solid = int(category.mjCAT_DECOR), int(category.mjCAT_STATIC)

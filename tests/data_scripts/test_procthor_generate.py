@@ -248,8 +248,8 @@ def test_check_says_what_works(run: Callable[..., Path], capsys: pytest.CaptureF
     said = capsys.readouterr().out
     for step in ("start the simulator ...", "build house 2 ...", "64 positions", "with at least 2 candidates"):
         assert step in said
-    assert "Everything works" in said and not out.exists()
-    with pytest.raises(SystemExit, match="can stand nowhere"):
+    assert "Everything needed for pairs works" in said and not out.exists()
+    with pytest.raises(SystemExit, match="cannot stand anywhere"):
         run("--check", faults={"no positions": 1})
     with pytest.raises(SystemExit, match="Vulkan does not work here"):
         run("--check", faults={"start crash": 1})
@@ -259,9 +259,9 @@ def test_check_says_what_works(run: Callable[..., Path], capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--first", "3", "--last", "1"], "--first is larger than --last"),
+        (["--first", "3", "--last", "1"], "--first 3 is larger than --last 1"),
         (["--last", "9"], "has the houses 0 to 4, but .0, 9. were asked for"),
-        (["--only", "-1"], "holds the houses 0 to 4"),
+        (["--only", "-1"], "has the houses 0 to 4"),
         (["--only", "1", "--first", "0"], "use one or the other"),
         (["--only", "4"], "No house is usable; the first one: .*line 5"),
         (["--houses", "/nowhere/train.jsonl.gz"], "cannot be read: /nowhere/train.jsonl.gz"),
@@ -300,10 +300,10 @@ def test_without_ai2thor_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp
 
     arguments = ["generate", "--houses", "x", "--output", str(tmp_path)]
     monkeypatch.setattr(importlib.metadata, "version", functools.partial(version, None))
-    with pytest.raises(SystemExit, match=r'AI2-THOR is not installed.*pip install -e "\.\[procthor\]"'):
+    with pytest.raises(SystemExit, match=r'AI2-THOR, which is not installed: pip install -e "\.\[procthor\]"'):
         dispatch(arguments)
     monkeypatch.setattr(importlib.metadata, "version", functools.partial(version, "4.3.0"))
-    with pytest.raises(SystemExit, match=r"ai2thor 4\.3\.0 is installed, but 5 is needed"):
+    with pytest.raises(SystemExit, match=r"ai2thor 4\.3\.0 is installed, but version 5 is needed"):
         dispatch(arguments)
 
 

@@ -239,7 +239,7 @@ BAD = {
     "no index": (spoil_line(2, ",1,", ",one,"), "no whole number", 2, "idx is 'one'"),
     "too few fields": (spoil_line(2, "proc_00000,", ""), "wrong number of fields", 2, "8 fields"),
     "too many fields": (spoil_line(1, "proc_00000,", "proc_00000,,"), "wrong number of fields", 1, "10 fields"),
-    "quotes": (spoil_line(2, "Drawer,open", '"Drawer,open'), "broken row", 2, "no CSV"),
+    "quotes": (spoil_line(2, "Drawer,open", '"Drawer,open'), "broken row", 2, "not CSV"),
     "unknown verb": (spoil_line(2, ",open", ",opened"), "unknown verb", 2, "'opened' is unknown"),
     "noun differs": (spoil_line(2, ",Drawer", ",Safe"), "figure does not fit", 2, "does not fit noun 'Safe'"),
     "verb differs": (spoil_line(2, ",open", ",close"), "figure does not fit", 2, "verb 'close'"),
@@ -253,7 +253,7 @@ BAD = {
     "path in figure": (spoil_line(1, "00001_first", "../00001_first"), "figure does not fit", 1, "../00001_first"),
     "other scene": (spoil_line(2, "proc_00000", "proc_00007"), "other scene", 2, "'proc_00007'"),
     "no before row": (drop_line(1), "no before row", 1, "its before row 00001_first is missing"),
-    "no after row": (drop_line(2), "no after row", 1, "no row of a picture after 00001_first"),
+    "no after row": (drop_line(2), "no after row", 1, "no row for the picture after 00001_first"),
 }  # fmt: skip
 
 
@@ -431,7 +431,7 @@ def test_read_command_builds_shards_that_can_be_looked_at(house, tmp_path, capsy
     ("arguments", "words"),
     [
         ("", "Give a command"),
-        ("write", "no command 'write'"),
+        ("write", "Unknown command 'write'"),
         ("read --input {tmp}/nothing --output {tmp}/out", "nothing does not exist"),
         ("read --input {tmp} --output {tmp}/out", "has no houses"),
         ("read --input {tmp} --output {tmp}/out --image_size 0", "image_size is 0"),
