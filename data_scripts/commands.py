@@ -8,21 +8,21 @@ from importlib import import_module
 
 
 def run_command(source: str, commands: Mapping[str, str], arguments: Sequence[str] | None = None) -> None:
-    """Hand the arguments behind the first one to `main` of the module that the first one names.
+    """Pass all arguments but the first to `main` of the module that the first one names.
 
     Args:
         source: Package below `data_scripts`.
-        commands: Name of each command, which is its module's, and a line that says what it does.
-        arguments: Of the command line; by default those of this process.
+        commands: Name of each command, which is also its module's, and a line on what it does.
+        arguments: Of the command line; the default is this process's.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     lines = [f"usage: python -m data_scripts.{source} {{{','.join(commands)}}} ...", ""]
     lines += [f"  {name:<{max(map(len, commands)) + 2}}{text}" for name, text in commands.items()]
-    usage = "\n".join([*lines, "", "Add --help to each for its flags."])
+    usage = "\n".join([*lines, "", "Add --help to a command for its flags."])
     if words and words[0] in commands:
-        # Only now: what a command imports takes seconds that the others' help should not cost.
+        # Imported only now: the help of one command should not wait for the imports of the others.
         import_module(f"data_scripts.{source}.{words[0]}").main(words[1:])
     elif words and words[0] in ("-h", "--help"):
         print(usage)
     else:
-        sys.exit(f"{usage}\n\n" + (f"There is no command {words[0]!r}." if words else "Say which command."))
+        sys.exit(f"{usage}\n\n" + (f"Unknown command {words[0]!r}." if words else "Give a command."))

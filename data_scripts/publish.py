@@ -15,11 +15,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m data_scripts.publish",
         description="Publish a finished build of pairs as a data set repository of the Hub, in one commit.",
-        epilog="Log in first by `hf auth login`, or set HF_TOKEN to a token that may write.",
+        epilog="Log in first with `hf auth login`, or set HF_TOKEN to a token with write access.",
     )
-    parser.add_argument("--data", required=True, metavar="FOLDER", help="the build: README.md, manifests/ and views")
-    parser.add_argument("--repo", required=True, metavar="ORG/NAME", help="created where it does not exist")
-    parser.add_argument("--private", action="store_true", help="only its owners see the repository")
+    parser.add_argument(
+        "--data", required=True, metavar="FOLDER", help="the build, with README.md, manifests/ and views"
+    )
+    parser.add_argument("--repo", required=True, metavar="ORG/NAME", help="created if it does not exist")
+    parser.add_argument("--private", action="store_true", help="make the repository visible only to its owners")
     options = parser.parse_args(arguments)
 
     from modeling_cde.data.building.publishing import push_to_hub

@@ -1,10 +1,10 @@
-"""Split a built data set again, without building its pairs again, or check the splits that it has.
+"""Split a built data set again without rebuilding its pairs, or check the splits that it has.
 
     python -m data_scripts.splits --data data/rooms --view single --seed 1
     python -m data_scripts.splits --data data/rooms --view single --protocol causal_triplet --shift syst --seed 2022
     python -m data_scripts.splits --data data/rooms --view single --check
 
-Needs the shards of the build (`<data>/shards/<view>`). Prints a report: sizes, classes, what is held out.
+Needs the shards of the build (`<data>/shards/<view>`). Prints a report of sizes, classes and what is held out.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _OPTIONS = {
     "validation": ("clean", float, "share of the pairs for validation"),
     "test": ("clean", float, "share of the pairs for test"),
     "ood": ("clean", float, "share of the objects or combinations to hold out"),
-    "min_train_objects": ("clean", int, "so many objects of each action stay in training"),
+    "min_train_objects": ("clean", int, "how many objects of each action stay in training at least"),
     "min_ood_pairs": ("clean", int, "objects or combinations with fewer pairs stay in training"),
-    "cap": ("clean", float, "most pairs of one action, as a multiple of the mean; 0 for no limit"),
+    "cap": ("clean", float, "maximum of pairs of one action, as a multiple of the mean; 0 for no limit"),
     "group_by": ("clean", str, "scene, or none to divide pair by pair"),
-    "train_size": ("causal_triplet", int, "most pairs of train; the original has 1000 for EPIC-KITCHENS"),
+    "train_size": ("causal_triplet", int, "maximum of pairs in train; the original has 1000 for EPIC-KITCHENS"),
 }
 
 
@@ -45,10 +45,14 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder of the data set")
     add("--view", choices=VIEWS, default="single", help="which of its views")
-    add("--protocol", choices=PROTOCOLS, help="how pairs are divided; clean by default")
-    add("--shift", choices=SHIFTS, help="what is held out; joint, which is both around one training part, by default")
-    add("--seed", type=int, help="of the split; 0 by default")
-    add("--check", action="store_true", help="change nothing: check the splits that are there, all or those of --shift")
+    add("--protocol", choices=PROTOCOLS, help="how pairs are divided (default clean)")
+    add("--shift", choices=SHIFTS, help="what is held out (default joint: both shifts around one training part)")
+    add("--seed", type=int, help="of the split (default 0)")
+    add(
+        "--check",
+        action="store_true",
+        help="change nothing; check the existing splits, all of them or those of --shift",
+    )
     for name, (protocol, kind, text) in _OPTIONS.items():
         choices = ("scene", "none") if name == "group_by" else None
         add(f"--{name}", type=kind, choices=choices, help=f"{text} ({protocol} protocol)")
@@ -76,7 +80,7 @@ def split(options: argparse.Namespace) -> None:
     protocol_options = _protocol_options(options, protocol)
     shards = options.data / "shards" / options.view
     if not shards.is_dir():
-        raise FileNotFoundError(f"{shards} is not there: build the data set first, or check --data and --view.")
+        raise FileNotFoundError(f"{shards} does not exist: build the data set first, or check --data and --view.")
     with locked(options.data / ".lock"):
         manifests = assemble(
             options.data,
@@ -95,7 +99,7 @@ def check(data: Path, view: str, shift: str | None = None) -> None:
 
     Raises:
         FileNotFoundError: There are no shards, or no manifests.
-        ValueError: Something does not fit; the sentence says what.
+        ValueError: Shards, manifests and files do not match; the message says where.
     """
     from modeling_cde.data.building.build import check_files, read_annotations
     from modeling_cde.data.splits import SplitManifest
@@ -104,24 +108,24 @@ def check(data: Path, view: str, shift: str | None = None) -> None:
     shifts = SHIFTS[1:] if shift in (None, "joint") else (shift,)
     paths = [path for name in shifts if (path := data / "manifests" / f"{view}_{name}.json").exists()]
     if not paths:
-        raise FileNotFoundError(f"{data} has no manifest of {view}_{' or _'.join(map(str, shifts))}; split it first.")
+        raise FileNotFoundError(f"{data} has no manifest for {view}_{' or _'.join(map(str, shifts))}: split it first.")
     _, annotations = read_annotations(sorted(shards.glob("*.parquet")), shards)
     for path in paths:
         manifest = SplitManifest.load(path)
         manifest.check(annotations)
         check_files(data, path.stem, manifest)
-        print(f"{manifest.report()}\n\n{path} fits the shards in {shards} and the files of {path.stem}.\n")
+        print(f"{manifest.report()}\n\n{path} matches the shards in {shards} and the files of {path.stem}.\n")
 
 
 def _refuse_with_check(options: argparse.Namespace) -> None:
     given = [name for name in ("protocol", "seed", *_OPTIONS) if getattr(options, name) is not None]
     given += ["share_evaluation_groups"] if options.share_evaluation_groups else []
     if given:
-        raise ValueError(f"--check takes protocol, seed and options from the manifests: leave out --{given[0]}.")
+        raise ValueError(f"--check reads protocol, seed and options from the manifests: leave out --{given[0]}.")
 
 
 def _protocol_options(options: argparse.Namespace, protocol: str) -> CleanOptions | CausalTripletOptions:
-    """The options object of the protocol, from the flags that were given."""
+    """The protocol's options object, from the given flags."""
     from modeling_cde.data.splits import CausalTripletOptions, CleanOptions
 
     given = {name: value for name in _OPTIONS if (value := getattr(options, name)) is not None}

@@ -1,4 +1,4 @@
-"""Settings: recipes, configurations of models, values of flags that are JSON, and the job that a worker is sent."""
+"""Settings: recipes, configurations of models, and values of flags that are JSON."""
 
 import contextlib
 import dataclasses
@@ -54,13 +54,6 @@ def _parsed(arguments: list[str]) -> object:
             return parse_recipe((ModelArguments, DataArguments), arguments)
     except SystemExit as error:  # argparse has said why
         raise ValueError(said.getvalue().rstrip("\n")) from error
-
-
-def job(data: bytes, folder: Path) -> object:
-    """What a worker is sent."""
-    from data_scripts.builds.packing import unpack_job
-
-    return unpack_job(data)
 
 
 def state(data: bytes, folder: Path) -> object:
@@ -139,15 +132,6 @@ def _manifests() -> Mapping[str, bytes]:
     }
 
 
-def _jobs() -> Mapping[str, bytes]:
-    import pyarrow as pa
-
-    from data_scripts.builds.packing import pack_job
-    from data_scripts.rooms.units import RoomsSource, Settings
-
-    return {"rooms": pack_job(RoomsSource(Settings("multi", 3, 64, 0, 2)), pa.schema({"a": pa.int32()}))}
-
-
 TARGETS = (
     Target("recipe", recipe, (ValueError, OSError), _recipes, tuple(_YAML.split(b"|")), 0.5),
     Target(
@@ -156,7 +140,4 @@ TARGETS = (
     Target("flag", flag, (ValueError, OSError), _flags, (b"{", b"NaN", b"1e999", b"[]"), 0.5),
     Target("state", state, (ValueError,), _states, (b"<tensor>", b"<tuple>", b"[" * 2000, b"F32", b"data_offsets")),
     Target("checkpoint", checkpoint, (), _manifests, (b"../", b"/etc/passwd")),
-    Target(
-        "job", job, (ValueError,), _jobs, (b"object", b"function", b"os:system", b"data_scripts.builds.workers:work")
-    ),
 )

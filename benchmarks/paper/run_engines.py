@@ -57,9 +57,9 @@ class RayEngine:
     """
 
     def __init__(self, resources: Mapping[str, float], address: str | None = None) -> None:
-        from data_scripts.builds.engines import check_engine, start_ray
+        from data_scripts.builds.ray_tasks import check_ray, start_ray
 
-        check_engine("ray", address)
+        check_ray(address)
         import ray
 
         self._ray: Any = ray
@@ -117,7 +117,7 @@ def open_engine(engine: str, resources: Mapping[str, float], address: str | None
     if engine == "ray":
         return RayEngine(resources, address)
     if address is not None:
-        raise ValueError("--ray_address belongs to --engine ray: give both or none.")
+        raise ValueError("--ray_address needs --engine ray: give both or neither.")
     return LocalEngine()
 
 

@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from data_scripts.builds.workers import build_outcome
+from data_scripts.builds.worker import build_outcome
 from data_scripts.rooms.opengl import check_opengl
 from data_scripts.rooms.units import RoomsSource, Settings
 

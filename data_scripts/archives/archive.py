@@ -69,7 +69,7 @@ def is_junk(name: str) -> bool:
 
 
 class Files:
-    """Files by name. Can be sent to a worker (`packing`); handles are opened in the process that reads.
+    """Files by name. Can be pickled for a worker; opens what it needs in the process that reads.
 
     Attributes:
         path: The folder or archive, absolute.

@@ -18,7 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_scripts.builds.work_units import ENGINES, BuildReport, Source, check_numbers, checked_names, run_units
+from data_scripts.builds.run_units import ENGINES, check_numbers, run_units
+from data_scripts.builds.work_units import BuildReport, Source, checked_names
 from modeling_cde.data import schema
 from modeling_cde.data.schema import VIEWS
 from modeling_cde.data.splits import PROTOCOLS
@@ -35,7 +36,7 @@ IMAGE_SIZE = 288
 
 
 class FailedUnitsError(ValueError):
-    """Units failed, so that there is no whole data set to divide into splits."""
+    """Units failed, so the data set is incomplete and was not divided into splits."""
 
 
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,24 +44,29 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("build").add_argument
     add("--output", type=Path, required=True, help="folder of the data set")
     add("--view", choices=VIEWS, default="single", help="pictures of the target alone, or whole views")
-    add("--seed", type=int, default=0, help="of everything that is drawn, the splits included")
+    add("--seed", type=int, default=0, help="of everything random, including the splits")
     add("--workers", type=int, default=2, help="processes that build at the same time")
     add("--engine", choices=ENGINES, default="local", help="run them on this machine, or on Ray")
     add("--ray_address", help="of a running Ray cluster, such as auto or HOST:6379; none starts Ray here")
-    add("--unit_timeout", type=float, metavar="SECONDS", help="after which a unit counts as hung (%(default)s)")
-    add("--retries", type=int, default=2, help="how often a unit that fails is tried again")
-    add("--allow_failures", action="store_true", help="divide what there is into splits, though units failed")
+    add(
+        "--unit_timeout",
+        type=float,
+        metavar="SECONDS",
+        help="a unit that takes longer is killed and tried again (%(default)s)",
+    )
+    add("--retries", type=int, default=2, help="how often to try a failed unit again")
+    add("--allow_failures", action="store_true", help="make splits of the finished units even if others failed")
 
     add = parser.add_argument_group("splits").add_argument
     add("--protocol", choices=PROTOCOLS, default="clean", help="how pairs are divided into splits")
     add("--shift", choices=SHIFTS, default="joint", help="what the out-of-distribution parts hold out")
-    add("--group_by", choices=("scene", "none"), default="scene", help="what must not stand on both sides of a split")
+    add("--group_by", choices=("scene", "none"), default="scene", help="what must not be on both sides of a split")
     add(
         "--share_evaluation_groups",
         action=argparse.BooleanOptionalAction,
         help="larger out-of-distribution parts, which may share groups with validation, test and each other",
     )
-    add("--no_split", action="store_true", help="write the shards only")
+    add("--no_split", action="store_true", help="write only the shards")
 
     add = parser.add_argument_group("publishing").add_argument
     add("--push_to_hub", metavar="ORG/NAME", help="upload the data set and its card to this repository")
@@ -68,18 +74,18 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of how given pictures are stored."""
+    """Add the flags that say how given pictures are stored."""
     add = parser.add_argument_group("stored pictures").add_argument
-    size = "shorter side; larger pictures are scaled down, none is scaled up (%(default)s)"
+    size = "shorter side; larger pictures are scaled down, smaller ones stay (%(default)s)"
     add("--image_size", type=int, default=IMAGE_SIZE, metavar="PIXELS", help=size)
-    add("--originals", action="store_true", help="store the pictures as they came, neither cut nor scaled")
+    add("--originals", action="store_true", help="store the pictures unchanged, neither cropped nor scaled")
 
 
 def stored_size(options: argparse.Namespace) -> int | None:
     """Shorter side of the stored pictures in pixels, or None for the originals.
 
     Raises:
-        ValueError: It is not positive.
+        ValueError: The size is not positive.
     """
     if options.image_size < 1:
         raise ValueError(f"--image_size is {options.image_size}; give at least 1 pixel, or --originals.")
@@ -89,13 +95,13 @@ def stored_size(options: argparse.Namespace) -> int | None:
 def build_data_set(
     source: Source, options: argparse.Namespace, card: DatasetCard, *, publishable: str | None = None
 ) -> BuildReport:
-    """Run every step that the flags ask for; any error ends the program with one sentence.
+    """Run every step that the flags ask for; an error ends the program with one sentence.
 
     Args:
         source: What to build.
         options: Of `add_build_arguments`.
-        card: What the data set's README.md says of its pairs.
-        publishable: Why this build may not be pushed, as a sentence; None if it may.
+        card: What the data set's README.md says about its pairs.
+        publishable: A sentence on why this build must not be pushed; None if it may.
     """
     with plain_errors():
         return build_steps(source, options, card, publishable=publishable)
@@ -104,11 +110,11 @@ def build_data_set(
 def build_steps(
     source: Source, options: argparse.Namespace, card: DatasetCard, *, publishable: str | None = None
 ) -> BuildReport:
-    """As `build_data_set`, for those who call it from Python.
+    """Like `build_data_set`, but raises errors, for callers from Python.
 
     Raises:
         FailedUnitsError: Units failed, and `allow_failures` is not set.
-        ValueError: Options that do not go together; what `run_units` and `assemble` raise.
+        ValueError: Options exclude each other; also what `run_units` and `assemble` raise.
     """
     check_options(options, publishable)
     if publishable is not None:
@@ -141,7 +147,7 @@ def build_steps(
 
 
 def unfinished(source: Source, options: argparse.Namespace) -> list[str]:
-    """Units that a build would have to build; writes nothing and imports nothing slow.
+    """Units still to build; writes nothing and imports nothing slow.
 
     Raises:
         ValueError: The folder belongs to other settings.
@@ -154,9 +160,9 @@ def unfinished(source: Source, options: argparse.Namespace) -> list[str]:
 
 
 def split(options: argparse.Namespace, card: DatasetCard, rows: int) -> None:
-    """Divide the shards into splits, unless that was done already with these options, and report on them."""
+    """Divide the shards into splits, unless these options already did, and report on them."""
     if is_split(options, rows) and has_card(options.output, card):
-        print(f"The splits of {options.output} are there already.", flush=True)
+        print(f"{options.output} already has its splits.", flush=True)
         return
     from data_scripts.builds.ledger import locked
     from modeling_cde.data.building.build import assemble
@@ -204,7 +210,7 @@ def is_split(options: argparse.Namespace, rows: int) -> bool:
 
 
 def has_card(folder: Path, card: DatasetCard) -> bool:
-    """Whether the folder was assembled with this card: one with a licence or credit given later is written anew."""
+    """Whether the folder was assembled with this card; a licence or credit given later changes the card."""
     try:
         stored = json.loads((folder / "shards" / "card.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -213,7 +219,7 @@ def has_card(folder: Path, card: DatasetCard) -> bool:
 
 
 def check_options(options: argparse.Namespace, publishable: str | None = None) -> None:
-    """Refuse what cannot end well before long work starts.
+    """Refuse options that cannot work, before long work starts.
 
     Raises:
         ValueError: Says what and why.
@@ -223,28 +229,28 @@ def check_options(options: argparse.Namespace, publishable: str | None = None) -
         if publishable is not None:
             raise ValueError(publishable)
         if options.no_split:
-            raise ValueError("--push_to_hub uploads the splits, which --no_split leaves out: give one of them.")
+            raise ValueError("--push_to_hub uploads the splits, but --no_split makes none: give only one of them.")
         if len([part for part in options.push_to_hub.split("/") if part]) != 2:
             raise ValueError(f"--push_to_hub is {options.push_to_hub!r}; give ORG/NAME.")
         from modeling_cde.data.building.publishing import check_publishable
 
         check_publishable(options.output)
     if options.ray_address and options.engine != "ray":
-        raise ValueError("--ray_address belongs to --engine ray: give both or none.")
+        raise ValueError("--ray_address needs --engine ray: give both or neither.")
     if options.protocol == "causal_triplet" and options.shift == "joint" and not options.no_split:
         raise ValueError(
-            "--protocol causal_triplet has no joint split: name --shift comp or --shift syst, and make the other by "
-            "`python -m data_scripts.splits` afterwards, without building anything again."
+            "--protocol causal_triplet has no joint split: give --shift comp or --shift syst, and make the other one "
+            "afterwards with `python -m data_scripts.splits`, which builds nothing again."
         )
     if options.protocol != "clean" and options.share_evaluation_groups:
-        raise ValueError("--share_evaluation_groups belongs to --protocol clean: the other protocols know no groups.")
+        raise ValueError("--share_evaluation_groups needs --protocol clean: other protocols have no groups.")
     if options.protocol != "clean" and options.group_by == "none":
-        raise ValueError("--group_by belongs to --protocol clean: the other protocols know no groups.")
+        raise ValueError("--group_by needs --protocol clean: other protocols have no groups.")
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """End the program with the error's sentence, where a user can do something about it."""
+    """End the program with the error's message, for errors that a user can do something about."""
     try:
         yield
     except OSError as error:
@@ -252,12 +258,12 @@ def plain_errors() -> Iterator[None]:
     except ValueError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
-        print("Stopped. Run the same command to go on where it stopped.", file=sys.stderr)
+        print("Stopped. Run the same command to continue.", file=sys.stderr)
         sys.exit(130)
 
 
 def default_options(output: str | Path, **changes: Any) -> argparse.Namespace:
-    """The options of a build that no command line asked for.
+    """The options of a build that is started without a command line.
 
     Args:
         output: Folder of the data set.

@@ -1,4 +1,4 @@
-"""The folder of a build: its settings, its lock, and for each unit the shard and the entry that says how it went."""
+"""The folder of a build: its settings, its lock, and for each unit the shard and an entry with its state."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from data_scripts.builds.work_units import BuildReport
-
-if TYPE_CHECKING:
-    from data_scripts.builds.workers import Outcome
+from data_scripts.builds.work_units import BuildReport, Outcome
 
 LOCK = ".lock"
 
@@ -24,10 +21,10 @@ class BuildingElsewhereError(ValueError):
 
 
 class Ledger:
-    """What is finished in a folder, and the only one that writes there.
+    """Knows what is finished in a folder, and is all that writes there.
 
     Args:
-        folder: Of the shards; made by `lock`.
+        folder: Of the shards; `lock` creates it.
         units: Names of all units, sorted.
     """
 
@@ -39,23 +36,23 @@ class Ledger:
         self._built = 0
 
     def shard(self, unit: str) -> Path:
-        """Where a unit's pairs lie."""
+        """Path of a unit's pairs."""
         return self.folder / f"{unit}.parquet"
 
     def entry(self, unit: str) -> Path:
-        """Where a unit's entry lies."""
+        """Path of a unit's entry."""
         return self.folder / f"{unit}.json"
 
     def compare(self, settings: dict[str, Any]) -> None:
-        """Compare with the settings that the folder was built with, if it was.
+        """Compare with the settings that the folder was built with, if any.
 
         Raises:
-            ValueError: They differ; says in what. Or the folder holds shards without settings, or of other units.
+            ValueError: The settings differ; says which. Or the folder holds shards without settings, or of other units.
         """
         path = self.folder / "settings.json"
         if not path.exists():
             if next(self.folder.glob("*.parquet"), None) is not None:
-                raise ValueError(f"{self.folder} holds shards of unknown settings: delete it or choose another folder.")
+                raise ValueError(f"{self.folder} has shards but no settings.json: delete it or choose another folder.")
             return
         stored, wanted = _read_json(path), json.loads(json.dumps(settings))
         if not isinstance(stored, dict):
@@ -68,34 +65,34 @@ class Ledger:
             )
         if strange := sorted({path.stem for path in self.folder.glob("*.parquet")} - set(self.units)):
             raise ValueError(
-                f"{self.folder} holds {strange[0]}.parquet, which is none of this source's {len(self.units)} units: "
-                "take it away or choose another folder."
+                f"{self.folder} holds {strange[0]}.parquet, which is not one of this source's {len(self.units)} units: "
+                "remove it or choose another folder."
             )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep every other build out of the folder; the lock ends with the process, however that ends.
+        """Keep every other build out of the folder; the lock ends with the process, however it ends.
 
         Raises:
-            BuildingElsewhereError: Another build has it.
+            BuildingElsewhereError: Another build holds the lock.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / LOCK):
             yield
 
     def claim(self, settings: dict[str, Any]) -> None:
-        """Compare the settings again, now that no one else writes, and store them."""
+        """Compare the settings again, now that nothing else writes, and store them."""
         self.compare(settings)
         text = json.dumps(settings, indent=2, sort_keys=True)
         _write(self.folder / "settings.json", text.encode() + b"\n")
 
     def remove_leftovers(self) -> None:
-        """Remove what a killed run left half written."""
+        """Remove files that a killed run left half written."""
         for path in self.folder.glob(".*.tmp"):
             path.unlink()
 
     def unfinished(self) -> list[str]:
-        """Read all entries; the units that are not done, those that failed before included."""
+        """Read all entries; return the units that are not done, including those that failed before."""
         self._entries = {}
         for unit in self.units:
             entry = _read_json(self.entry(unit))
@@ -111,7 +108,7 @@ class Ledger:
         return [unit for unit in self.units if unit not in self._entries]
 
     def record(self, outcome: Outcome) -> None:
-        """Store a unit's shard and then its entry; what cannot be stored makes a failed unit and no half file."""
+        """Store a unit's shard, then its entry. If that is impossible, the unit has failed and leaves no half file."""
         unit, error = outcome.unit, outcome.error
         if error is None:
             done = {
@@ -136,10 +133,10 @@ class Ledger:
         try:
             _write(self.entry(unit), _json_bytes({"state": "failed", "error": error, "attempts": outcome.attempts}))
         except OSError:
-            self.entry(unit).unlink(missing_ok=True)  # no entry is as good: the next run builds the unit
+            self.entry(unit).unlink(missing_ok=True)  # without an entry, too, the next run builds the unit
 
     def report(self) -> BuildReport:
-        """On everything that stands in the folder, and the failures of this run."""
+        """What the folder holds, and the failures of this run."""
         rejected: Counter[str] = Counter()
         problems: list[str] = []
         for unit in self.units:
@@ -153,7 +150,7 @@ class Ledger:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file that is made for it.
+    """Hold an exclusive lock on a file, which is created for it.
 
     Raises:
         BuildingElsewhereError: Another process holds it.
@@ -163,29 +160,30 @@ def locked(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BuildingElsewhereError(
-                f"Another process builds in {path.parent}: wait until it has ended, or choose another folder."
+                f"Another process builds in {path.parent}: wait until it ends, or choose another folder."
             ) from None
         yield
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all."""
+    """Write a file so that it appears whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with open(temporary, "wb") as file:
             file.write(content)
         os.replace(temporary, path)
     except OSError:
-        temporary.unlink(missing_ok=True)  # room for the next one
+        temporary.unlink(missing_ok=True)  # makes room for the next one
         raise
 
 
 def _json_bytes(entry: dict[str, Any]) -> bytes:
-    return json.dumps(entry, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+    # Lone surrogates, from names of files that are not UTF-8, become JSON escapes.
+    return json.dumps(entry, ensure_ascii=False, sort_keys=True).encode(errors="backslashreplace") + b"\n"
 
 
 def _read_json(path: Path) -> Any:
-    """The file's content, or None if it is not there or damaged."""
+    """The file's content, or None if it is missing or damaged."""
     try:
         return json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):

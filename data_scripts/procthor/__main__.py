@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from data_scripts.commands import run_command
 
 COMMANDS = {
-    "read": "pairs that are there: Causal Triplet's folders proc_XXXXX, as a folder, a zip or a tar",
+    "read": "existing pairs: Causal Triplet's folders proc_XXXXX, as a folder, a zip or a tar",
     "generate": "new pairs with AI2-THOR, which needs a simulator",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Hand the other arguments to the command that the first one names."""
+    """Pass the other arguments to the command that the first one names."""
     run_command("procthor", COMMANDS, arguments)
 
 

@@ -58,7 +58,7 @@ class House:
         scene: Name of the house.
         pairs: In the order of their rows.
         rejected: Number of rows that give no pair, by reason.
-        problems: A sentence for each of them, but those whose verb is merely not used.
+        problems: A sentence for each of them, except rows whose verb is merely not used.
     """
 
     scene: str
@@ -90,7 +90,7 @@ class _Row:
 
     @property
     def content(self) -> tuple[object, ...]:
-        """What tells it from others; the figure ends in the verb."""
+        """What makes two rows equal; the figure ends in the verb."""
         return self.figure, self.noun, self.box
 
 
@@ -104,19 +104,19 @@ def read_annotations(content: bytes, scene: str, verbs: Sequence[str] = VERBS) -
     Args:
         content: The file.
         scene: Name of the house's folder.
-        verbs: Verbs whose pairs are wanted. Others that are known are counted, the rest is reported.
+        verbs: Verbs to read. Other known verbs are counted, unknown ones are reported.
 
     Returns:
-        The house. These give no pair: a row with fields missing or too many, without whole numbers, with an empty
+        The house. These rows give no pair: a row with fields missing or too many, without whole numbers, with an empty
         box, of another scene, an unknown verb or a figure that does not fit noun and verb; an after row whose before
-        row is missing or bad; a before row that is alone; a row that is there before; and all rows of a number that
-        stands for different pairs, as the generator leaves them that appends on a rerun and writes pictures anew.
+        row is missing or bad; a before row without an after row; a repeated row; and all rows of a number that
+        stands for different pairs, which a generator leaves that appends on a rerun and overwrites pictures.
     """
     house = House(scene)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        house.reject(1, "unreadable table", f"the table is no UTF-8 text ({error.reason} at byte {error.start})")
+        house.reject(1, "unreadable table", f"the table is not UTF-8 text ({error.reason} at byte {error.start})")
         return house
     firsts: _Rows = {}
     seconds: _Rows = {}
@@ -143,15 +143,15 @@ def _read_row(number: int, line: str, scene: str, verbs: Sequence[str]) -> _Row:
     try:
         (fields,) = csv.reader([line], strict=True)
     except (csv.Error, ValueError) as error:
-        raise _BadRowError("broken row", f"it is no CSV ({error})") from error
+        raise _BadRowError("broken row", f"it is not CSV ({error})") from error
     if len(fields) != len(FIELDS):
         raise _BadRowError("wrong number of fields", f"it has {len(fields)} fields instead of {len(FIELDS)}")
     where, index, figure, noun, verb, *bounds = fields
     for name, value in zip(("idx", *FIELDS[5:]), (index, *bounds), strict=True):
         if not _WHOLE_NUMBER.fullmatch(value):
-            raise _BadRowError("no whole number", f"{name} is {value!r}, which is no whole number")
+            raise _BadRowError("no whole number", f"{name} is {value!r}, which is not a whole number")
     if where != scene:
-        raise _BadRowError("other scene", f"it is of scene {where!r}, but lies in the folder {scene}")
+        raise _BadRowError("other scene", f"it belongs to scene {where!r}, but is in the folder {scene}")
     if verb == NO_VERB:
         if not _FIRST.fullmatch(figure):
             raise _BadRowError("figure does not fit", f"the figure {figure!r} is not of the form 00001_first")
@@ -170,7 +170,7 @@ def _read_row(number: int, line: str, scene: str, verbs: Sequence[str]) -> _Row:
 
 
 def _pair_up(house: House, firsts: _Rows, seconds: _Rows, spoilt: set[str], verbs: Sequence[str]) -> None:
-    """Make pairs of before and after rows; reject what stays over."""
+    """Make pairs of before and after rows; reject the rest."""
     found: list[Annotation] = []
     for first, found_rows in seconds.items():
         rows, before = list(found_rows.values()), list(firsts.pop(first, {}).values())
@@ -181,7 +181,7 @@ def _pair_up(house: House, firsts: _Rows, seconds: _Rows, spoilt: set[str], verb
         elif not before and first in spoilt:
             continue
         elif not before:
-            house.reject(rows[0].number, "no before row", f"the row {first} that belongs to it is missing")
+            house.reject(rows[0].number, "no before row", f"its before row {first} is missing")
         elif rows[0].noun != before[0].noun:
             sentence = f"its noun {rows[0].noun!r} is not that of row {before[0].number}, {before[0].noun!r}"
             house.reject(rows[0].number, "conflicting rows", sentence)
@@ -194,7 +194,7 @@ def _pair_up(house: House, firsts: _Rows, seconds: _Rows, spoilt: set[str], verb
             )
     for first, left in firsts.items():
         for row in left.values() if first not in spoilt else ():
-            house.reject(row.number, "no after row", f"there is no row of a picture after {row.figure}")
+            house.reject(row.number, "no after row", f"it has no row for the picture after {row.figure}")
     house.pairs = sorted(found, key=lambda pair: pair.row)
 
 

@@ -2,8 +2,8 @@
 
 python -m data_scripts.procthor generate --houses train.jsonl.gz --output data/procthor --view multi
 
-One simulator a worker, one house a work unit. The houses come from the file `train.jsonl.gz` of the repository
-`procthor-10k` at a pinned revision; the Unity build is downloaded by ai2thor at its first start.
+Each worker runs one simulator; a house is a work unit. The houses come from the file `train.jsonl.gz` of the repository
+`procthor-10k` at a pinned revision; the Unity build is downloaded by ai2thor when it first starts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from data_scripts.builds.build_commands import (
     plain_errors,
     stored_size,
 )
-from data_scripts.builds.work_units import StopBuildError, run_units
+from data_scripts.builds.run_units import run_units
+from data_scripts.builds.work_units import StopBuildError
 from data_scripts.procthor.generator import Quota, candidates, reset_rng
 from data_scripts.procthor.houses import KNOWN_FILES, REVISION, HouseFile, HouseReader, HousesError, scan_houses
 from data_scripts.procthor.simulator import Camera, HouseError, Machine, Refusal, Simulator, SimulatorError
@@ -35,9 +36,9 @@ from data_scripts.procthor.thor import installed_build
 if TYPE_CHECKING:
     from modeling_cde.data.building.card import DatasetCard
 
-#: Seconds after which a house counts as hung: the start with a download of the Unity build included.
+#: Seconds after which a house counts as hung, including the first start with the download of the Unity build.
 UNIT_TIMEOUT = 1800.0
-MISSING = 'AI2-THOR is not installed, which takes the pairs: pip install -e ".[procthor]".'
+MISSING = 'Generating pairs needs AI2-THOR, which is not installed: pip install -e ".[procthor]".'
 _CITATION = """\
 Causal Triplet: Y. Liu et al., "Causal Triplet: An Open Challenge for Intervention-centric Causal Representation \
 Learning", CLeaR 2023. ProcTHOR: M. Deitke et al., "ProcTHOR: Large-Scale Embodied AI Using Procedural Generation", \
@@ -56,25 +57,27 @@ def parser() -> argparse.ArgumentParser:
     parser.set_defaults(unit_timeout=UNIT_TIMEOUT)
     add = parser.add_argument
     add("--houses", type=Path, required=True, metavar="FILE", help=f"train.jsonl.gz of procthor-10k at {REVISION}")
-    add("--houses_sha256", metavar="HEX", help="hash that the file has to have; needed for files of other revisions")
+    add("--houses_sha256", metavar="HEX", help="hash that the file must have; required for files of other revisions")
     add("--first", type=int, help="number of the first house, counted from 0")
-    add("--last", type=int, help="number of the last house, which is used too")
-    add("--only", type=int, nargs="+", metavar="NUMBER", help="these houses only")
-    add("--gpu_device", type=int, nargs="+", default=[], metavar="NUMBER", help="GPUs that simulators are spread over")
+    add("--last", type=int, help="number of the last house, inclusive")
+    add("--only", type=int, nargs="+", metavar="NUMBER", help="only these houses")
+    add("--gpu_device", type=int, nargs="+", default=[], metavar="NUMBER", help="GPUs to spread the simulators over")
     add("--platform", choices=("CloudRendering", "Linux64"), default=machine.platform, help="Linux64 needs X")
-    add("--commit_id", help="Unity build; by default the one that the installed ai2thor names")
-    add("--server_timeout", type=float, default=machine.server_timeout, help="seconds for one action")
-    add("--server_start_timeout", type=float, default=machine.server_start_timeout, help="seconds for the start")
-    add("--pairs_per_house", type=int, default=quota.pairs_per_house, help="kept at most")
-    add("--pairs_per_reset", type=int, default=quota.pairs_per_reset, help="kept at most of one arrangement")
-    add("--resets", type=int, default=quota.resets, help="arrangements of a house that are tried")
-    add("--looks", type=int, default=quota.looks, help="positions that are tried in one arrangement")
-    add("--check", action="store_true", help="start one simulator on one house, say what works, and build nothing")
+    add("--commit_id", help="Unity build; the default is the one that the installed ai2thor names")
+    add("--server_timeout", type=float, default=machine.server_timeout, help="seconds allowed for one action")
+    add(
+        "--server_start_timeout", type=float, default=machine.server_start_timeout, help="seconds allowed for the start"
+    )
+    add("--pairs_per_house", type=int, default=quota.pairs_per_house, help="maximum of pairs kept of one house")
+    add("--pairs_per_reset", type=int, default=quota.pairs_per_reset, help="maximum of pairs kept of one arrangement")
+    add("--resets", type=int, default=quota.resets, help="arrangements to try in a house")
+    add("--looks", type=int, default=quota.looks, help="positions to try in one arrangement")
+    add("--check", action="store_true", help="start one simulator on one house, report what works, and build nothing")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None, start: Start = start_ai2thor) -> None:
-    """Command line: see `--help`. `start` gives another simulator, for tests."""
+    """Command line: see `--help`. Tests pass another simulator as `start`."""
     with plain_errors():
         options = parser().parse_args(arguments)
         source = make_source(options, start)
@@ -87,7 +90,7 @@ def main(arguments: Sequence[str] | None = None, start: Start = start_ai2thor) -
 
 
 def make_source(options: argparse.Namespace, start: Start = start_ai2thor) -> GeneratedHouses:
-    """What the flags describe; reads the file of houses once.
+    """The source that the flags describe; reads the file of houses once.
 
     Raises:
         ValueError: AI2-THOR is missing or too old, a flag is out of range, or the file of houses cannot be used.
@@ -120,14 +123,14 @@ def check_installed(commit_id: str | None = None) -> dict[str, str]:
     """Versions of ai2thor and its Unity build.
 
     Raises:
-        ValueError: It is missing, or not version 5.
+        ValueError: ai2thor is missing, or not version 5.
     """
     try:
         version = importlib.metadata.version("ai2thor")
     except importlib.metadata.PackageNotFoundError:
         raise ValueError(MISSING) from None
     if version.partition(".")[0] != "5":
-        raise ValueError(f'ai2thor {version} is installed, but 5 is needed: pip install -e ".[procthor]".')
+        raise ValueError(f'ai2thor {version} is installed, but version 5 is needed: pip install -e ".[procthor]".')
     return {"ai2thor": version, "unity_build": commit_id or installed_build()}
 
 
@@ -135,7 +138,7 @@ def read_houses(path: Path, sha256: str | None) -> HouseFile:
     """Scan the file of houses, with a progress bar.
 
     Raises:
-        HousesError: It cannot be used, or is of no known revision and not pinned by `sha256`.
+        HousesError: The file cannot be used, or its revision is unknown and it is not pinned by `sha256`.
     """
     from tqdm import tqdm
 
@@ -143,8 +146,8 @@ def read_houses(path: Path, sha256: str | None) -> HouseFile:
         houses = scan_houses(path, sha256, bar.update)
     if sha256 is None and houses.revision is None:
         raise HousesError(
-            f"{path} is none of the files of procthor-10k at revision {REVISION}: fetch that one, or, if it is meant, "
-            f"pin it by --houses_sha256 {houses.sha256}."
+            f"{path} is not a file of procthor-10k at revision {REVISION}: fetch one, or, to use this file anyway, pin "
+            f"it with --houses_sha256 {houses.sha256}."
         )
     bad = f", {len(houses.problems)} of them bad" if houses.problems else ""
     known = f"{KNOWN_FILES[houses.sha256]} of revision {REVISION}" if houses.revision else "of another revision"
@@ -155,37 +158,37 @@ def read_houses(path: Path, sha256: str | None) -> HouseFile:
 def select(
     houses: HouseFile, first: int | None = None, last: int | None = None, only: Sequence[int] | None = None
 ) -> tuple[int, ...]:
-    """Numbers of the houses that the flags choose, ascending; all of them by default.
+    """Numbers of the houses that the flags choose, ascending; by default all.
 
     Raises:
-        ValueError: None are left, some do not exist, or the flags exclude each other.
+        ValueError: No house is left, some do not exist, or the flags exclude each other.
     """
     if only is not None and (first is not None or last is not None):
-        raise ValueError("--only names houses, --first and --last a range: give one or the other.")
+        raise ValueError("--only names houses, --first and --last give a range: use one or the other.")
     numbers = sorted(set(only)) if only is not None else []
     if only is None:
         low, high = first if first is not None else 0, last if last is not None else houses.count - 1
         if low > high:
-            raise ValueError(f"From house {low} to house {high} there are none: --first is larger than --last.")
+            raise ValueError(f"--first {low} is larger than --last {high}: swap them.")
         numbers = [low, high] if low != high else [low]
     if numbers[0] < 0 or numbers[-1] >= houses.count:
-        raise ValueError(f"{houses.path} holds the houses 0 to {houses.count - 1}; asked for are {numbers}.")
+        raise ValueError(f"{houses.path} has the houses 0 to {houses.count - 1}, but {numbers} were asked for.")
     return tuple(numbers if only is not None else range(numbers[0], numbers[-1] + 1))
 
 
 def first_house(source: GeneratedHouses, options: argparse.Namespace) -> None:
-    """Build the first good house by itself, unless there are finished ones: what fails there fails everywhere.
+    """Build the first good house by itself, unless others are finished: what fails there fails everywhere.
 
     Raises:
-        StopBuildError: It failed; says why.
+        StopBuildError: The house failed; says why.
     """
     folder = options.output / "shards" / options.view
     good = [number for number in source.numbers if number not in source.houses.problems]
     if not good:
-        raise ValueError(f"None of the houses is usable; the first: {source.houses.problems[source.numbers[0]]}")
+        raise ValueError(f"No house is usable; the first one: {source.houses.problems[source.numbers[0]]}")
     if options.allow_failures or any(folder.glob("proc_*.parquet")):
         return
-    print(f"Trying one house first; the simulator's first start may take minutes. Output: {folder}", flush=True)
+    print(f"Trying one house first; the simulator's first start can take minutes. Output: {folder}", flush=True)
     report = run_units(
         replace(source, numbers=(good[0],)),
         folder,
@@ -199,16 +202,16 @@ def first_house(source: GeneratedHouses, options: argparse.Namespace) -> None:
     if report.failed:
         reason = next(iter(report.failed.values()))
         raise StopBuildError(
-            f"The first house failed, so no other was tried: {reason} (--check says how far it gets; "
-            "--allow_failures goes on regardless.)"
+            f"The first house failed, so no other was tried: {reason} (--check shows how far it gets; "
+            "--allow_failures goes on anyway.)"
         )
 
 
 def check(source: GeneratedHouses) -> None:
-    """Start one simulator on the first house and print what works, step by step with seconds.
+    """Start one simulator on the first house and print what works, with the seconds of each step.
 
     Raises:
-        ValueError: The first thing that does not work, with its remedy where it is known.
+        ValueError: The first step that fails, with a remedy if one is known.
     """
     simulator: Simulator | None = None
     number = source.numbers[0]
@@ -225,7 +228,7 @@ def check(source: GeneratedHouses) -> None:
             positions = sorted(simulator.positions())
             notes.append(f"{len(positions)} positions")
             if not positions:
-                raise HouseError("the agent can stand nowhere in this house: try another one by --only")
+                raise HouseError("the agent cannot stand anywhere in this house: try another one with --only")
         rng = reset_rng(source.seed, number, 0)
         looks = min(20, len(positions))
         seen = usable = 0
@@ -242,7 +245,7 @@ def check(source: GeneratedHouses) -> None:
         reader.close()
         if simulator is not None:
             simulator.stop()
-    print("Everything works that pairs need.")
+    print("Everything needed for pairs works.")
 
 
 @contextmanager
@@ -258,7 +261,7 @@ def _step(name: str) -> Iterator[list[str]]:
 
 
 def make_card(source: GeneratedHouses) -> DatasetCard:
-    """What the data set's README.md says of its pairs."""
+    """What the data set's README.md says about its pairs."""
     from modeling_cde.data.building.card import DatasetCard
 
     renderer = ", ".join(f"{name} {version}" for name, version in source.build_info.items())

@@ -68,7 +68,7 @@ def scan_houses(path: str | Path, sha256: str | None = None, tick: Callable[[], 
 
     Args:
         path: `train.jsonl.gz`, or the same unpacked.
-        sha256: The hash that the file has to have (pin), or None.
+        sha256: The hash that the file must have, or None.
         tick: Called after every house, for a progress bar.
 
     Raises:
@@ -90,7 +90,7 @@ def scan_houses(path: str | Path, sha256: str | None = None, tick: Callable[[], 
         tick()
     if count == len(problems):
         first = next(iter(problems.values()), "it is empty")
-        raise HousesError(f"{path} holds no usable house ({first}): give train.jsonl.gz of procthor-10k at {REVISION}.")
+        raise HousesError(f"{path} has no usable house ({first}): give train.jsonl.gz of procthor-10k at {REVISION}.")
     return HouseFile(path, digest, count, tuple(sorted(types)), problems)
 
 
@@ -98,14 +98,14 @@ def parse_house(line: bytes) -> dict[str, Any]:
     """The house of a line.
 
     Raises:
-        HousesError: No JSON object, no list of objects with ids, or of the format before AI2-THOR 5.
+        HousesError: Not a JSON object, without a list of objects with ids, or in the format before AI2-THOR 5.
     """
     try:
         house = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise HousesError(f"this is no JSON ({error})") from None
+        raise HousesError(f"it is not JSON ({error})") from None
     if not isinstance(house, dict) or not isinstance(house.get("objects"), list):
-        raise HousesError('this is no house: it has no list "objects"')
+        raise HousesError('it is not a house: it has no list "objects"')
     try:
         for item in _objects(house):
             if not isinstance(item["id"], str):
@@ -120,7 +120,7 @@ def parse_house(line: bytes) -> dict[str, Any]:
 
 
 def object_types(house: Mapping[str, Any]) -> set[str]:
-    """Types of a house's objects, children at any depth included; doors, walls and windows are no objects."""
+    """Types of a house's objects, including children at any depth; doors, walls and windows do not count."""
     return {found[1] for item in _objects(house) if (found := _OBJECT_ID.match(item["id"]))}
 
 
@@ -128,7 +128,7 @@ def hash_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal.
 
     Raises:
-        HousesError: There is no such file, or it is only a Git LFS pointer.
+        HousesError: The file is missing, or is only a Git LFS pointer.
     """
     try:
         with path.open("rb") as file:
@@ -146,7 +146,7 @@ class HouseReader:
         houses: From `scan_houses`. The file is hashed again, because workers may run later and on other machines.
 
     Raises:
-        HousesError: The file is missing or another one than was scanned.
+        HousesError: The file is missing, or is not the one that was scanned.
     """
 
     def __init__(self, houses: HouseFile) -> None:
@@ -164,10 +164,10 @@ class HouseReader:
         """The house of that number, counted from 0.
 
         Raises:
-            HousesError: There is no such house, or its line is bad.
+            HousesError: The house does not exist, or its line is bad.
         """
         if not 0 <= number < self._houses.count:
-            raise HousesError(f"{self._houses.path} has no house {number}; it holds 0 to {self._houses.count - 1}.")
+            raise HousesError(f"{self._houses.path} has no house {number}; it has 0 to {self._houses.count - 1}.")
         if number < self._next:
             self._lines, self._next = _lines(self._houses.path), 0
         while True:
@@ -177,7 +177,7 @@ class HouseReader:
                 return parse_house(line)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._lines, self._next = iter(()), self._houses.count
 
 
@@ -190,7 +190,7 @@ def _objects(house: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """Lines of a plain or gzip file; empty lines at its end are no houses."""
+    """Lines of a plain or gzip file, without empty lines at its end."""
     with path.open("rb") as raw:
         packed = raw.read(2) == _GZIP
         raw.seek(0)
@@ -199,7 +199,7 @@ def _lines(path: Path) -> Iterator[bytes]:
         try:
             while line := file.readline(MAX_HOUSE_BYTES + 1):
                 if len(line) > MAX_HOUSE_BYTES:
-                    raise HousesError(f"{path} has a line of more than {MAX_HOUSE_BYTES >> 20} MiB: this is no JSONL.")
+                    raise HousesError(f"{path} has a line of more than {MAX_HOUSE_BYTES >> 20} MiB: it is not JSONL.")
                 if not line.strip():
                     empty += 1
                     continue

@@ -17,7 +17,7 @@ from data_scripts.builds.build_commands import (
 from data_scripts.procthor.actions import VERBS
 
 DESCRIPTION = """\
-Read Causal Triplet's ProcTHOR pairs, houses proc_XXXXX with color/, mask/ (may be absent) and annotations.csv, from a
+Read Causal Triplet's ProcTHOR pairs, houses proc_XXXXX with color/, mask/ (optional) and annotations.csv, from a
 folder, a zip or a tar, without unpacking it. A house is a work unit.
 """
 CREDIT = (
@@ -47,13 +47,13 @@ def read(options: argparse.Namespace) -> None:
     """Run the command.
 
     Raises:
-        ValueError: For an input that is refused or holds no pairs.
+        ValueError: The input is refused or has no pairs.
     """
     from data_scripts.archives.open_files import open_files
     from data_scripts.procthor.reader import HousesSource
 
     cost = open_files(options.input).cost
-    print(f"{cost}\n" if cost else "", f"Looking through {options.input} ...", sep="", flush=True)
+    print(f"{cost}\n" if cost else "", f"Reading {options.input} ...", sep="", flush=True)
     source = HousesSource(
         options.input,
         options.view,
@@ -67,7 +67,7 @@ def read(options: argparse.Namespace) -> None:
         flush=True,
     )
     if source.without_table:
-        print(f"{source.without_table} houses have pictures but no annotations.csv; they give no pairs.", flush=True)
+        print(f"{source.without_table} houses have pictures but no annotations.csv, and so no pairs.", flush=True)
 
     from modeling_cde.data.building.card import DatasetCard
 

@@ -26,27 +26,27 @@ MARGIN = 0.25  # of the single view, as a share of the box's longer side
 class HousesSource:
     """Pairs of the houses in a folder, zip or tar; a `data_scripts.builds.work_units.Source`.
 
-    Making one looks through the whole list of files and reads every annotations.csv, so that the classes are fixed
-    before the first picture is read. Houses may lie below any folder.
+    The constructor goes through the whole list of files and reads every annotations.csv, so the classes are fixed
+    before the first picture is read. Houses may be in any folder.
 
     Args:
         path: Folder or archive.
         view: `"single"` or `"multi"`.
         image_size: Shorter side of the stored pictures; None stores the originals.
-        verbs: Actions that are wanted.
+        verbs: Actions to read.
         strict: Stop at the first bad row.
         progress: Show a progress bar.
 
     Attributes:
-        actions: Class names, sorted: the wanted verbs that there are.
+        actions: Class names, sorted: those of `verbs` that occur.
         objects: Class names, sorted.
-        pairs: Pairs by the tables; less where pictures turn out to be bad.
+        pairs: Number of pairs in the tables; fewer are built if pictures are bad.
         without_table: Number of house folders with pictures, but without annotations.csv.
 
     Raises:
         ArchiveError: The folder or archive is refused.
         StopBuildError: With `strict`, a table has a bad row.
-        ValueError: There are no houses, no pairs, or a house is there twice.
+        ValueError: There are no houses or no pairs, or a house occurs twice.
     """
 
     def __init__(
@@ -77,16 +77,16 @@ class HousesSource:
             parts = folder.split("/")
             if last == ANNOTATIONS and HOUSE.fullmatch(parts[-1]):
                 if other := folders.get(parts[-1]):
-                    raise ValueError(f"{self.files.path} has {parts[-1]} twice, as {other} and as {folder}; keep one.")
+                    raise ValueError(f"{self.files.path} has {parts[-1]} twice, as {other} and as {folder}: keep one.")
                 folders[parts[-1]] = folder
             elif parts[-1] == COLOR and HOUSE.fullmatch(parts[-2] if len(parts) > 1 else ""):
                 bare.add("/".join(parts[:-1]))
         if not folders:
             names = self.files.names()
             if ANNOTATIONS in names and any(name.startswith(f"{COLOR}/") for name in names):
-                raise ValueError(f"{self.files.path} is a house itself: give the folder or archive that it lies in.")
+                raise ValueError(f"{self.files.path} is itself a house: give the folder or archive that contains it.")
             raise ValueError(
-                f"{self.files.path} holds no houses: no file proc_XXXXX/{ANNOTATIONS} (XXXXX: digits) at any depth. "
+                f"{self.files.path} has no houses: no file proc_XXXXX/{ANNOTATIONS} (XXXXX: digits) at any depth. "
                 "Give the folder or archive that Causal Triplet's generator wrote."
             )
         return dict(sorted(folders.items())), len(bare - set(folders.values()))
@@ -112,7 +112,7 @@ class HousesSource:
         if not self.pairs:
             reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(rejected.items())) or "all are empty"
             raise ValueError(
-                f"The tables of {len(self._folders)} houses in {self.files.path} name no pair of the verbs "
+                f"The tables of {len(self._folders)} houses in {self.files.path} have no pairs of the verbs "
                 f"{', '.join(self._verbs)} ({reasons})."
             )
         self.actions, self.objects = sorted(actions), sorted(objects)

@@ -1,4 +1,4 @@
-"""What the generator asks of a simulator, and the values that pass between them: a port that a fake can stand in for.
+"""The interface between generator and simulator, which tests implement with a fake.
 
 Positions are in metres with y up, angles in degrees, pictures `(height, width, 3)` uint8.
 """
@@ -44,13 +44,13 @@ class Refusal:
 
     @property
     def blocked(self) -> bool:
-        """Whether the object could not move, mostly because the agent is in its way; another position may do."""
+        """Whether the object could not move, mostly because the agent is in its way; another position may work."""
         return "failed to open/close" in self.reason or "agent" in self.reason.lower()
 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """What the metadata say of one object.
+    """What the metadata say about one object.
 
     Attributes:
         id: For example "Fridge|2|0".
@@ -87,10 +87,10 @@ class Simulator(Protocol):
     """What the generator needs. Every method may raise `SimulatorError`; then only `stop` may be called."""
 
     def open_house(self, house: Mapping[str, Any]) -> None:
-        """Build a house, with everything in it as it is written; forgets the one before. Raises `HouseError`."""
+        """Build a house exactly as described, in place of the previous one. Raises `HouseError`."""
 
     def rearrange(self, seed: int) -> list[str]:
-        """Put the house's small objects elsewhere and draw materials and light, all from the seed.
+        """Move the house's small objects and draw materials and light, all from the seed.
 
         Returns:
             Names of the steps that were refused; the others were done.
@@ -103,7 +103,7 @@ class Simulator(Protocol):
         """Stand there upright and look in a direction, in degrees clockwise from z."""
 
     def act(self, action: Action, object_id: str) -> View | Refusal:
-        """Do something to an object that is in sight."""
+        """Do something to a visible object."""
 
     def stop(self) -> None:
         """End the simulator and all its processes; never raises."""

@@ -30,21 +30,21 @@ def start_ai2thor(camera: Camera, machine: Machine) -> Simulator:
 class GeneratedHouses:
     """A `data_scripts.builds.work_units.Source` that takes pairs in a simulator.
 
-    A simulator that is lost fails its unit, which `run_units` tries again in a fresh process, after killing the
-    whole process group of the old one.
+    If a simulator is lost, its unit fails; `run_units` kills the process group and tries the unit again in a fresh
+    process.
 
     Attributes:
         houses: From `scan_houses`.
-        numbers: Of the houses to use, ascending.
+        numbers: The houses to use, ascending.
         view: "single" or "multi"; the same pairs are taken for both, and stored differently.
-        seed: Of everything that is drawn.
+        seed: Of everything random.
         image_size: Shorter side of the stored pictures, in pixels.
         camera: See there.
-        machine: See there; `gpu_devices` take the place of its GPU.
+        machine: See there; `gpu_devices` replace its GPU.
         quota: See there.
-        gpu_devices: Simulators are spread over these; empty leaves the choice to AI2-THOR.
+        gpu_devices: Simulators are spread over these; if empty, AI2-THOR chooses.
         build_info: Name -> version of what renders, for the record.
-        start: Starts a simulator; a function of a module, or an object that can be sent to a worker (`packing`).
+        start: Starts a simulator; a function of a module, or another object that can be pickled.
     """
 
     houses: HouseFile
@@ -66,13 +66,13 @@ class GeneratedHouses:
 
     @property
     def features(self) -> Features:
-        """Verbs are fixed; objects are the types that occur anywhere in the file, and their parts."""
+        """The verbs are fixed; objects are the types that occur anywhere in the file, and their parts."""
         from modeling_cde.data.schema import pair_features
 
         return pair_features(VERBS, list(self._object_ids))
 
     def settings(self) -> dict[str, Any]:
-        """Everything that the pairs depend on. Not which houses: those can be added to later."""
+        """Everything that the pairs depend on, except which houses: more can be added later."""
         return {
             "source": "procthor generate",
             "houses_sha256": self.houses.sha256,
@@ -125,7 +125,7 @@ class GeneratedHouses:
         return UnitRows(rows, rejected)
 
     def close(self) -> None:
-        """End the simulator and let go of the file."""
+        """End the simulator and close the file."""
         if self._simulator is not None:
             self._simulator.stop()
             self._simulator = None
@@ -134,7 +134,7 @@ class GeneratedHouses:
             self._reader = None
 
     def machine_for(self, number: int) -> Machine:
-        """The machine of a simulator that starts with this house."""
+        """The machine for a simulator that starts with this house."""
         # By house: workers do not know of each other, but start with houses that follow each other.
         if not self.gpu_devices:
             return self.machine

@@ -1,17 +1,17 @@
-"""AI2-THOR 5 behind the port of `simulator`.
+"""AI2-THOR 5 behind the interface of `simulator`.
 
 Nothing else in the project imports `ai2thor`.
 
-What the library leaves to its callers, read in the source of 5.0.0, and what is done here:
+What the library leaves to its callers (read in the source of 5.0.0), and what this file does:
 
 - An action that Unity refuses returns normally with `lastActionSuccess` false, also the `CreateHouse` inside
-  `reset`: every answer is looked at. Only unknown actions and bad arguments raise, as ValueError.
+  `reset`: every answer is checked. Only unknown actions and bad arguments raise, as ValueError.
 - A crash of Unity comes as `RestartError` or `UnityCrashException`, and, because reading a closed pipe only waits
   for the time-out, mostly as TimeoutError after `server_timeout` seconds. After any of them the simulator counts as
   lost: the caller stops it and starts another.
 - Opening and writing the pipes has no time-out at all (a start-up that freezes, a house larger than the pipe's
-  buffer): only a watchdog outside this process ends that, see `data_scripts.builds.work_units`.
-- `stop()` does not always end Unity, and a constructor that fails leaves it running: what was started is killed here.
+  buffer): only a watchdog outside this process ends that, see `data_scripts.builds.worker`.
+- `stop()` does not always end Unity, and a constructor that fails leaves it running: this file kills what was started.
 - Frames are read-only views of a message: they are copied. Masks are looked up lazily; an object that is not in the
   picture has none. Boxes are inclusive.
 """
@@ -119,10 +119,10 @@ class Ai2Thor:
     Args:
         camera: See there.
         machine: See there.
-        make: Makes the controller from `controller_arguments`; tests give a fake.
+        make: Makes the controller from `controller_arguments`; tests pass a fake.
 
     Raises:
-        SimulatorError: It could not be started; the message names the cause and the remedy, where they are known.
+        SimulatorError: It could not start; the message names cause and remedy, if known.
     """
 
     def __init__(self, camera: Camera, machine: Machine, make: Callable[..., Any] = make_controller) -> None:
@@ -209,12 +209,12 @@ class Ai2Thor:
         controller, self._controller = self._controller, None
         if controller is None:
             return
-        # stop() itself may hang, so it gets a thread that is left behind, and what it leaves is killed.
+        # stop() itself may hang, so it runs in a thread that is left behind, and what it leaves is killed.
         thread = threading.Thread(target=_stop, args=(controller,), daemon=True)
         thread.start()
         thread.join(STOP_SECONDS)
         if thread.is_alive():
-            _log.warning("AI2-THOR did not stop within %g seconds; its processes are killed.", STOP_SECONDS)
+            _log.warning("AI2-THOR did not stop within %g seconds; killing its processes.", STOP_SECONDS)
         # A crash makes the library start a second Unity, which was not there after the constructor.
         _kill(self._processes | _process(getattr(controller, "unity_pid", None)))
 
@@ -248,7 +248,7 @@ class Ai2Thor:
         if event.frame is None or event.frame.shape != size or event.instance_detections2D is None:
             shown = "no picture" if event.frame is None else f"a picture of shape {event.frame.shape}"
             parts = "" if event.instance_detections2D is not None else " without instance segmentation"
-            raise SimulatorError(f"AI2-THOR gave {shown}{parts} instead of one of shape {size} with its instances.")
+            raise SimulatorError(f"AI2-THOR gave {shown}{parts} instead of one of shape {size} with instances.")
         return _EventView(event)
 
 
@@ -302,7 +302,7 @@ def _children() -> set[Any]:
 def _process(pid: int | None) -> set[Any]:
     import psutil
 
-    # Only below this process: the number may belong to somebody else by now.
+    # Only below this process: the number may belong to another process by now.
     return {process for process in _children() if process.pid == pid} if pid and psutil.pid_exists(pid) else set()
 
 

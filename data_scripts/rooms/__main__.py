@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             options.view, options.num_pairs, options.image_size, options.seed, options.pairs_per_unit, noise
         )
         if not build_from(RoomsSource(settings), options, options.layout):
-            print(f"The rooms of {options.output} and their splits are there already.")
+            print(f"{options.output} already has all rooms and their splits.")
 
 
 if __name__ == "__main__":

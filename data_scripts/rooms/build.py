@@ -1,4 +1,4 @@
-"""Build a data set of rooms: render the units that are missing, then the splits or the folders of Causal Triplet."""
+"""Build a data set of rooms: render the missing units, then write splits or the folders of Causal Triplet."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ def build_rooms(
 ) -> Path:
     """Render pairs of rooms and, in the layout "datasets", divide them into the splits of both shifts.
 
-    What is finished already is left as it is: a build that was cut off goes on where it stopped.
+    Finished units are kept: an interrupted build continues where it stopped.
 
     Args:
         output: folder of the data set.
         view: "single" or "multi".
-        num_pairs: pairs in all; every 130 or so hold each action on each object about once.
+        num_pairs: pairs in total; about 130 pairs cover each action on each object once.
         image_size: side of the pictures in pixels.
-        seed: of everything that is drawn; the files depend on it and not on the number of workers.
-        workers: processes.
-        noise: what changes besides the target; nothing by default.
+        seed: of everything random; the files depend on it, but not on the number of workers.
+        workers: processes that render.
+        noise: what changes apart from the target; by default nothing.
         layout: "datasets" or "causal_triplet" (folders `proc_00000` and so on in `<output>/<view>`).
-        pairs_per_unit: pairs of a work unit, what is lost at most when a worker is cut off.
+        pairs_per_unit: pairs in a work unit, the most that an interrupted worker loses.
 
     Returns:
         `output`.
 
     Raises:
         RenderingUnavailableError: MuJoCo or OpenGL is missing.
-        ValueError: the folder holds units of other settings, or a setting is out of range.
-        FailedUnitsError: units failed; the report that was printed says why.
+        ValueError: the folder has units of other settings, or a setting is out of range.
+        FailedUnitsError: units failed; the printed report says why.
     """
     settings = Settings(view, num_pairs, image_size, seed, pairs_per_unit, noise or Noise())
     options = default_options(output, view=view, seed=seed, workers=workers)
@@ -65,7 +65,7 @@ def build_rooms(
 
 
 def build_from(source: RoomsSource, options: argparse.Namespace, layout: str) -> bool:
-    """As `build_rooms`, with the options of every build.
+    """Like `build_rooms`, with the options of every build.
 
     Args:
         source: Of the options' view and seed.
@@ -100,7 +100,7 @@ def build_from(source: RoomsSource, options: argparse.Namespace, layout: str) ->
 
 
 def rooms_card(settings: Settings) -> DatasetCard:
-    """What the data set's card says besides what its files say."""
+    """What the data set's card says beyond what the files show."""
     from modeling_cde.data.building.card import DatasetCard
 
     flags = {key: getattr(settings, key) for key in ("view", "num_pairs", "image_size", "seed")}
@@ -127,11 +127,11 @@ def _check_layout(layout: str, options: argparse.Namespace) -> None:
     if layout not in LAYOUTS:
         raise ValueError(f"The layout is {layout!r}; choose {' or '.join(LAYOUTS)}.")
     if layout != "datasets" and options.push_to_hub:
-        raise ValueError("--push_to_hub uploads the layout datasets: leave out --layout causal_triplet.")
+        raise ValueError("--push_to_hub needs the layout datasets: leave out --layout causal_triplet.")
     root = options.output / options.view
     other = root.glob("proc_*" if layout == "datasets" else "*.parquet")
     if next(other, None) is not None:
-        raise ValueError(f"{root} holds the other layout than {layout}: delete it or choose another folder.")
+        raise ValueError(f"{root} has a layout other than {layout}: delete it or choose another folder.")
 
 
 def _announce(settings: Settings, options: argparse.Namespace, units: int) -> None:
@@ -139,7 +139,7 @@ def _announce(settings: Settings, options: argparse.Namespace, units: int) -> No
     seconds = units * settings.pairs_per_unit / (PAIRS_PER_SECOND * max(1, options.workers)) * pixels
     print(
         f"Rendering {settings.num_pairs} pairs of rooms ({settings.view} view, {settings.image_size} pixels) into "
-        f"{options.output}: {settings.num_units - units} of {settings.num_units} units are there, the rest takes about "
+        f"{options.output}: {settings.num_units - units} of {settings.num_units} units exist, the rest takes about "
         f"{seconds / 60:.1f} minutes on {options.workers} workers.",
         flush=True,
     )

@@ -40,7 +40,7 @@ class RejectedError(Exception):
 
 @dataclass(frozen=True)
 class Noise:
-    """What changes in the after picture besides the target.
+    """What changes in the after picture apart from the target.
 
     Attributes:
         camera_cm: how far the camera moves, centimetres.
@@ -57,7 +57,7 @@ class Noise:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not value >= 0:
-                raise ValueError(f"The noise {name} is {value}; give an amount of 0 or more.")
+                raise ValueError(f"The noise {name} is {value}; give 0 or more.")
 
     @property
     def none(self) -> bool:

@@ -23,7 +23,7 @@ COMBINED = {("open", "on"): 0.4}
 
 
 class NoRoomError(Exception):
-    """The targets do not fit into the room that was drawn; draw another."""
+    """The targets do not fit into the drawn room; draw another."""
 
 
 @dataclass
@@ -76,7 +76,7 @@ def amount(rng: np.random.Generator, change: str) -> float:
 
 
 def side_state(rng: np.random.Generator, kind: ObjectType, change: str) -> dict[str, float]:
-    """What else the object may show, before and after alike, while `change` is acted on."""
+    """Other states that the object may show, both before and after, while `change` is acted on."""
     state = {
         other: amount(rng, other)
         for (acted, other), chance in COMBINED.items()

@@ -28,7 +28,7 @@ def example(renderer: RoomRenderer, action: str, name: str, view: str, seed: int
     """The first accepted pair of an action on an object.
 
     Raises:
-        RuntimeError: 60 rooms gave none.
+        RuntimeError: 60 rooms gave no acceptable pair.
     """
     reasons: Counter[str] = Counter()
     for attempt in range(60):
@@ -37,7 +37,7 @@ def example(renderer: RoomRenderer, action: str, name: str, view: str, seed: int
             return make_pair(renderer, furnish(rng, [(name, ACTION_EFFECTS[action][0])]), 0, action, view, rng)
         except (RejectedError, NoRoomError) as error:
             reasons[str(error)] += 1
-    raise RuntimeError(f"No acceptable pair of {action} on {name} in the view {view} in 60 rooms: {dict(reasons)}.")
+    raise RuntimeError(f"60 rooms gave no acceptable pair of {action} on {name} in the view {view}: {dict(reasons)}.")
 
 
 def contact_sheet(pairs: Sequence[Pair], columns: int) -> Image.Image:

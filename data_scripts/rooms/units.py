@@ -24,20 +24,20 @@ SCENE_ATTEMPTS, CAMERA_ATTEMPTS = 25, 10
 
 
 class UnitError(RuntimeError):
-    """A scene cannot be had; the message names it."""
+    """A scene could not be rendered; the message names it."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a data set's pictures depend on; stored beside the units, so that a rerun cannot mix two data sets.
+    """What the pictures depend on; stored beside the units, so that a rerun cannot mix two data sets.
 
     Attributes:
         view: "single" (the camera is framed on the target) or "multi" (at least two candidates in view).
-        num_pairs: pairs in all.
+        num_pairs: pairs in total.
         image_size: side of the pictures in pixels.
-        seed: of everything that is drawn.
-        pairs_per_unit: pairs of a work unit.
-        noise: what else changes between the pictures.
+        seed: of everything random.
+        pairs_per_unit: pairs in a work unit.
+        noise: what changes between the pictures apart from the target.
     """
 
     view: str
@@ -80,7 +80,7 @@ class RoomsSource:
 
     @property
     def renderer(self) -> RoomRenderer:
-        """Of this process, made when it is first needed."""
+        """The renderer of this process, created at first use."""
         if self._renderer is None:
             self._renderer = RoomRenderer(self.choice.image_size)
         return self._renderer
@@ -110,17 +110,17 @@ class RoomsSource:
         return UnitRows(rows, dict(rejected))
 
     def close(self) -> None:
-        """Let go of the renderer."""
+        """Close the renderer."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
 
 
 def render_scene(renderer: RoomRenderer, task: SceneTask, settings: Settings) -> tuple[list[Pair], Counter[str]]:
-    """All pairs of one scene; a room in which one of them cannot be had is drawn anew.
+    """All pairs of one scene; if one of them is not acceptable in a room, another room is drawn.
 
     Raises:
-        UnitError: `SCENE_ATTEMPTS` rooms in turn gave no acceptable set of pairs.
+        UnitError: None of `SCENE_ATTEMPTS` rooms gave an acceptable set of pairs.
     """
     rejected: Counter[str] = Counter()
     view_number = VIEWS.index(settings.view)
@@ -141,8 +141,8 @@ def render_scene(renderer: RoomRenderer, task: SceneTask, settings: Settings) ->
             continue
     wanted = ", ".join(f"{action} {name}" for action, name in task.combinations)
     raise UnitError(
-        f"Scene {task.number} ({wanted}) gave no acceptable pairs in {SCENE_ATTEMPTS} rooms, rejected for "
-        f"{dict(rejected)}: take larger pictures or another seed."
+        f"Scene {task.number} ({wanted}) gave no acceptable pairs in {SCENE_ATTEMPTS} rooms (rejected: "
+        f"{dict(rejected)}): use larger pictures or another seed."
     )
 
 
@@ -155,7 +155,7 @@ def _try_pair(
     rng: np.random.Generator,
     rejected: Counter[str],
 ) -> Pair:
-    """A pair from one of several cameras; counts what is rejected and raises the last reason."""
+    """A pair from one of several cameras; counts rejections and raises the last one."""
     for attempt in range(CAMERA_ATTEMPTS):
         try:
             return make_pair(renderer, scene, target, action, settings.view, rng, settings.noise)

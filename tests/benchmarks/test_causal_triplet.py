@@ -125,7 +125,7 @@ def test_ctrl_c_ends_the_training_and_the_same_command_goes_on(tmp_path, monkeyp
         ({"flags": {"save_strategy": "no"}}, (), "requires the save and eval strategy to match"),
         ({"methods": {"concatenation": {"method": "vanilla"}}}, (), "has method='vanilla'; the methods are cde"),
         ({"data": {"folder": "nowhere"}}, (), "nowhere contains no pairs of view single"),
-        ({}, ("--ray_address", "auto"), "--ray_address belongs to --engine ray"),
+        ({}, ("--ray_address", "auto"), "--ray_address needs --engine ray"),
         ({}, ("--methods", "cdee"), "--methods cdee is not in"),
     ],
 )

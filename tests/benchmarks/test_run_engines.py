@@ -56,7 +56,7 @@ def test_what_ray_cannot_do_is_said_before_anything_runs(monkeypatch):
     pytest.importorskip("ray")
     with pytest.raises(OSError, match="nowhere.invalid:6379"):
         open_engine("ray", {"CPU": 1}, "nowhere.invalid:6379")
-    with pytest.raises(ValueError, match="--ray_address belongs to --engine ray"):
+    with pytest.raises(ValueError, match="--ray_address needs --engine ray"):
         open_engine("local", {"CPU": 1}, "auto")
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(OSError, match="install it with `pip install ray`"):

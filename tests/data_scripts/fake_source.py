@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ BUILD = """
 import signal
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, and so its child, ignores it
-from data_scripts.builds.work_units import run_units
+from data_scripts.builds.run_units import run_units
 from tests.data_scripts.fake_source import FakeSource
 run_units(FakeSource(Path({log!r}), **{options!r}), {folder!r}, workers=2, engine={engine!r}, progress=False)
 """
@@ -37,9 +38,9 @@ class FakeSource:
     """Units `unit-000`, ...; `log` is a folder that gets one line in `calls` for every call of `build`.
 
     `faults` maps a unit to what goes wrong in it: "raise", "raise once", "die", "die once", "hang", "hang once",
-    "exit", "stop", "leak" (a child that outlives the build), "guard" and "supervisor" (which are killed), "wrong"
-    (a row without an action). Without `real_features` the columns are those of pair_features, but not described
-    to `datasets`, whose import would slow many small tests down.
+    "exit", "quit" (exit with code 0), "stop", "leak" (a child that outlives the build), "guard" and "starter" (of the
+    worker, which are killed), "wrong" (a row without an action). Without `real_features` the columns are those of
+    pair_features, but not described to `datasets`, whose import would slow many small tests down.
     """
 
     log: Path
@@ -87,12 +88,14 @@ class FakeSource:
         if fault == "die":
             self.leak()
             os.kill(os.getpid(), signal.SIGKILL)
-        if fault in ("guard", "supervisor"):
-            guard = os.getppid()
-            os.kill(guard if fault == "guard" else parent_of(guard), signal.SIGKILL)
+        if fault in ("guard", "starter"):
+            self.leak()
+            os.kill(guard_of(os.getpid()) if fault == "guard" else os.getppid(), signal.SIGKILL)
             time.sleep(1000)
         if fault == "exit":
             os._exit(7)
+        if fault == "quit":
+            os._exit(0)
         if fault == "hang":
             self.leak()
             time.sleep(1000)
@@ -137,7 +140,7 @@ class Trap(str):
 
 
 class TrapSource(FakeSource):
-    """Answers with what a worker that a hostile picture took over might answer with."""
+    """Answers with objects of its own where plain texts and numbers belong."""
 
     def build(self, unit: str) -> UnitRows:
         return UnitRows([], {Trap(self.log / "reason"): np.int64(2)}, [Trap(self.log / "problem"), "lone \ud800"])
@@ -162,8 +165,20 @@ def start(log: Path, folder: Path, engine: str = "local", **options: Any) -> sub
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE)
 
 
-def parent_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+def guard_of(worker: int) -> int:
+    """The child of a worker that runs the same program."""
+    children = [int(pid) for pid in Path(f"/proc/{worker}/task/{worker}/children").read_text().split()]
+    [guard] = [pid for pid in children if command_of(pid) == command_of(worker)]
+    return guard
+
+
+def command_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def sent(value: Any) -> Any:
+    """A value as a worker gets it."""
+    return pickle.loads(pickle.dumps(value))
 
 
 def calls(log: Path) -> Counter[str]:

@@ -66,7 +66,7 @@ def test_from_units_to_a_data_set_that_loads_and_is_left_alone(
 
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.parquet")}
     build_steps(source, asked, CARD)
-    assert "are there already" in capsys.readouterr().out and sum(calls(tmp_path).values()) == 40
+    assert "already has its splits" in capsys.readouterr().out and sum(calls(tmp_path).values()) == 40
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.parquet")} == written
     assert is_split(asked, 480) and not is_split(asked, 479)
     for change in ({"seed": 4}, {"group_by": "scene"}, {"shift": "comp"}, {"shift": "joint"}, {"view": "multi"}):
@@ -123,11 +123,11 @@ def test_no_split_writes_shards_only(tmp_path: Path, source: FakeSource, assembl
     ("changes", "publishable", "message"),
     [
         ({"push_to_hub": "org/name"}, "Frames of videos may not be shared.", "^Frames of videos may not be shared.$"),
-        ({"push_to_hub": "org/name", "no_split": True}, None, "--no_split leaves out"),
+        ({"push_to_hub": "org/name", "no_split": True}, None, "--no_split makes none"),
         ({"push_to_hub": "name"}, None, "--push_to_hub is 'name'; give ORG/NAME"),
-        ({"ray_address": "auto"}, None, "--ray_address belongs to --engine ray"),
-        ({"protocol": "causal_triplet"}, None, "has no joint split: name --shift comp"),
-        ({"protocol": "causal_triplet", "shift": "syst", "group_by": "none"}, None, "--group_by belongs to"),
+        ({"ray_address": "auto"}, None, "--ray_address needs --engine ray"),
+        ({"protocol": "causal_triplet"}, None, "has no joint split: give --shift comp"),
+        ({"protocol": "causal_triplet", "shift": "syst", "group_by": "none"}, None, "--group_by needs"),
         ({"workers": 0}, None, "number of workers is 0"),
     ],
 )

@@ -15,7 +15,7 @@ def test_commands_of_a_source(source, capsys):
         with pytest.raises(SystemExit, match="0"):
             module.main([name, "--help"])
         assert f"python -m data_scripts.{source} {name} " in capsys.readouterr().out
-    for arguments, answer in (([], "Say which command."), (["foo"], "There is no command 'foo'.")):
+    for arguments, answer in (([], "Give a command."), (["foo"], "Unknown command 'foo'.")):
         with pytest.raises(SystemExit) as stopped:
             module.main(arguments)
         assert str(stopped.value.code) == f"{usage}\n{answer}"

@@ -15,8 +15,8 @@ import PIL.Image
 import pyarrow.parquet as pq
 import pytest
 
-from data_scripts.builds.packing import pack, unpack
-from data_scripts.builds.work_units import BuildReport, run_units
+from data_scripts.builds.run_units import run_units
+from data_scripts.builds.work_units import BuildReport
 from data_scripts.procthor import generate
 from data_scripts.procthor.__main__ import main as dispatch
 from data_scripts.procthor.actions import VERBS
@@ -25,6 +25,7 @@ from data_scripts.procthor.houses import HouseFile, scan_houses
 from data_scripts.procthor.simulator import Camera, Machine, SimulatorError
 from data_scripts.procthor.source import GeneratedHouses
 from tests.data_scripts.fake_ai2thor import FakeStart, Faults, make_house
+from tests.data_scripts.fake_source import sent
 from tests.data_scripts.test_procthor_simulator import leftovers
 
 TINY = Quota(pairs_per_reset=2, pairs_per_house=3, resets=2, looks=8)
@@ -124,7 +125,7 @@ def test_settings_hold_everything_that_the_bytes_depend_on(houses: HouseFile) ->
 
 
 def test_a_source_can_be_sent_to_a_worker_and_opens_nothing(houses: HouseFile) -> None:
-    source = unpack(pack(make_source(houses)))
+    source = sent(make_source(houses))
     assert source.units() == ["proc_00000", "proc_00001", "proc_00002", "proc_00004"]
     assert source._simulator is None and source._reader is None
     source.close()
@@ -247,8 +248,8 @@ def test_check_says_what_works(run: Callable[..., Path], capsys: pytest.CaptureF
     said = capsys.readouterr().out
     for step in ("start the simulator ...", "build house 2 ...", "64 positions", "with at least 2 candidates"):
         assert step in said
-    assert "Everything works" in said and not out.exists()
-    with pytest.raises(SystemExit, match="can stand nowhere"):
+    assert "Everything needed for pairs works" in said and not out.exists()
+    with pytest.raises(SystemExit, match="cannot stand anywhere"):
         run("--check", faults={"no positions": 1})
     with pytest.raises(SystemExit, match="Vulkan does not work here"):
         run("--check", faults={"start crash": 1})
@@ -258,11 +259,11 @@ def test_check_says_what_works(run: Callable[..., Path], capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--first", "3", "--last", "1"], "--first is larger than --last"),
-        (["--last", "9"], "holds the houses 0 to 4; asked for are .0, 9."),
-        (["--only", "-1"], "holds the houses 0 to 4"),
-        (["--only", "1", "--first", "0"], "give one or the other"),
-        (["--only", "4"], "None of the houses is usable; the first: .*line 5"),
+        (["--first", "3", "--last", "1"], "--first 3 is larger than --last 1"),
+        (["--last", "9"], "has the houses 0 to 4, but .0, 9. were asked for"),
+        (["--only", "-1"], "has the houses 0 to 4"),
+        (["--only", "1", "--first", "0"], "use one or the other"),
+        (["--only", "4"], "No house is usable; the first one: .*line 5"),
         (["--houses", "/nowhere/train.jsonl.gz"], "cannot be read: /nowhere/train.jsonl.gz"),
         (["--houses_sha256", "abc"], "pins abc"),
         (["--looks", "0"], "--looks is 0"),
@@ -283,7 +284,7 @@ def test_bad_flags_end_with_one_sentence(
 
 def test_an_unpinned_file_is_refused_with_its_hash(houses: HouseFile, tmp_path: Path) -> None:
     arguments = ["--houses", str(houses.path), "--output", str(tmp_path / "out")]
-    with pytest.raises(SystemExit, match=f"none of the files of procthor-10k .*--houses_sha256 {houses.sha256}"):
+    with pytest.raises(SystemExit, match=f"is not a file of procthor-10k .*--houses_sha256 {houses.sha256}"):
         generate.main(arguments, FakeStart())
 
 
@@ -299,10 +300,10 @@ def test_without_ai2thor_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp
 
     arguments = ["generate", "--houses", "x", "--output", str(tmp_path)]
     monkeypatch.setattr(importlib.metadata, "version", functools.partial(version, None))
-    with pytest.raises(SystemExit, match=r'AI2-THOR is not installed.*pip install -e "\.\[procthor\]"'):
+    with pytest.raises(SystemExit, match=r'AI2-THOR, which is not installed: pip install -e "\.\[procthor\]"'):
         dispatch(arguments)
     monkeypatch.setattr(importlib.metadata, "version", functools.partial(version, "4.3.0"))
-    with pytest.raises(SystemExit, match=r"ai2thor 4\.3\.0 is installed, but 5 is needed"):
+    with pytest.raises(SystemExit, match=r"ai2thor 4\.3\.0 is installed, but version 5 is needed"):
         dispatch(arguments)
 
 

@@ -65,13 +65,13 @@ def test_bad_lines_are_named_and_the_others_used(tmp_path: Path) -> None:
     found = scan_houses(path)
     assert found.count == 9 and sorted(found.problems) == [1, 2, 3, 4, 5, 6, 7]
     assert found.object_types == ("Bed", "Safe")
-    assert "train.jsonl, line 2 (house 1): this is no JSON" in found.problems[1]
-    assert 'no list "objects"' in found.problems[2] and "no JSON" in found.problems[3]
+    assert "train.jsonl, line 2 (house 1): it is not JSON" in found.problems[1]
+    assert 'no list "objects"' in found.problems[2] and "not JSON" in found.problems[3]
     assert 'no "id"' in found.problems[4] and 'no "id"' in found.problems[5]
     assert "old format 0.0.1" in found.problems[6] and REVISION in found.problems[6]
     reader = HouseReader(found)
     assert reader.read(8)["number"] == 0
-    with pytest.raises(HousesError, match="no JSON"):
+    with pytest.raises(HousesError, match="not JSON"):
         reader.read(1)
 
 
@@ -135,7 +135,7 @@ def test_a_house_that_is_not_there_and_a_file_that_changed(five: Path, tmp_path:
     write(path, [json.dumps(make_house(number)) for number in range(2)])
     found = scan_houses(path)
     for number in (-1, 2):
-        with pytest.raises(HousesError, match=f"no house {number}; it holds 0 to 1"):
+        with pytest.raises(HousesError, match=f"no house {number}; it has 0 to 1"):
             HouseReader(found).read(number)
     write(path, [json.dumps(make_house(random.randrange(9), "Bed Safe Bed Safe")) for _ in range(2)])
     with pytest.raises(HousesError, match="has changed since the build began"):

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_scripts.archives.archive import ArchiveError
-from data_scripts.builds import packing
 from data_scripts.builds.work_units import StopBuildError
 from data_scripts.procthor.__main__ import main
 from data_scripts.procthor.annotations import read_annotations
@@ -19,6 +18,7 @@ from data_scripts.procthor.reader import HousesSource
 from modeling_cde.data.building.build import write_shard
 from modeling_cde.data.transforms import PairTransform
 from tests.data_scripts.drawn_houses import NOUNS, VERBS, draw_houses, png
+from tests.data_scripts.fake_source import sent
 from tests.data_scripts.test_causal_triplet_layout import original_rows
 from tests.real_data import real_data
 
@@ -124,7 +124,7 @@ def test_archives_give_the_rows_of_the_folder(name, prefix, order, houses, tmp_p
     folder = source_of(houses, "single", 40)
     archive = source_of(pack(houses, tmp_path / name, prefix, order), "single", 40)
     assert archive.settings() == folder.settings() and archive.units() == folder.units()
-    worker = packing.unpack(packing.pack(archive))
+    worker = sent(archive)
     for unit in archive.units():
         assert worker.build(unit) == folder.build(unit)
     worker.close()
@@ -136,7 +136,7 @@ def test_a_unit_depends_on_nothing_but_settings_and_name(houses, tmp_path):
     source = source_of(houses, "single", 40)
     rows = [source.build(unit).rows for unit in ("proc_00002", "proc_00000", "proc_00002")]
     assert rows[0] == rows[2]
-    for name, one in (("1", source), ("2", packing.unpack(packing.pack(source)))):
+    for name, one in (("1", source), ("2", sent(source))):
         write_shard(tmp_path / name, one.build("proc_00001").rows, one.features)
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
@@ -239,7 +239,7 @@ BAD = {
     "no index": (spoil_line(2, ",1,", ",one,"), "no whole number", 2, "idx is 'one'"),
     "too few fields": (spoil_line(2, "proc_00000,", ""), "wrong number of fields", 2, "8 fields"),
     "too many fields": (spoil_line(1, "proc_00000,", "proc_00000,,"), "wrong number of fields", 1, "10 fields"),
-    "quotes": (spoil_line(2, "Drawer,open", '"Drawer,open'), "broken row", 2, "no CSV"),
+    "quotes": (spoil_line(2, "Drawer,open", '"Drawer,open'), "broken row", 2, "not CSV"),
     "unknown verb": (spoil_line(2, ",open", ",opened"), "unknown verb", 2, "'opened' is unknown"),
     "noun differs": (spoil_line(2, ",Drawer", ",Safe"), "figure does not fit", 2, "does not fit noun 'Safe'"),
     "verb differs": (spoil_line(2, ",open", ",close"), "figure does not fit", 2, "verb 'close'"),
@@ -252,8 +252,8 @@ BAD = {
     "before figure": (spoil_line(1, "00001_first", "00001_fist"), "figure does not fit", 1, "00001_fist"),
     "path in figure": (spoil_line(1, "00001_first", "../00001_first"), "figure does not fit", 1, "../00001_first"),
     "other scene": (spoil_line(2, "proc_00000", "proc_00007"), "other scene", 2, "'proc_00007'"),
-    "no before row": (drop_line(1), "no before row", 1, "00001_first that belongs to it is missing"),
-    "no after row": (drop_line(2), "no after row", 1, "no row of a picture after 00001_first"),
+    "no before row": (drop_line(1), "no before row", 1, "its before row 00001_first is missing"),
+    "no after row": (drop_line(2), "no after row", 1, "no row for the picture after 00001_first"),
 }  # fmt: skip
 
 
@@ -369,11 +369,11 @@ def test_sentences_stay_short_whatever_a_field_holds():
 
 def test_inputs_without_houses_or_pairs_are_refused(house, tmp_path):
     (tmp_path / "empty" / "proc_00001" / "color").mkdir(parents=True)
-    with pytest.raises(ValueError, match="holds no houses: no file proc_XXXXX/annotations.csv"):
+    with pytest.raises(ValueError, match="has no houses: no file proc_XXXXX/annotations.csv"):
         source_of(tmp_path / "empty")
-    with pytest.raises(ValueError, match="is a house itself: give the folder"):
+    with pytest.raises(ValueError, match="is itself a house: give the folder"):
         source_of(house / "proc_00000")
-    with pytest.raises(ValueError, match="name no pair of the verbs close"):
+    with pytest.raises(ValueError, match="have no pairs of the verbs close"):
         source_of(house, verbs=["close"])
     shutil.copytree(house, house / "again")
     with pytest.raises(ValueError, match="proc_00000 twice, as again/proc_00000 and as proc_00000"):
@@ -430,10 +430,10 @@ def test_read_command_builds_shards_that_can_be_looked_at(house, tmp_path, capsy
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", "Say which command"),
-        ("write", "no command 'write'"),
+        ("", "Give a command"),
+        ("write", "Unknown command 'write'"),
         ("read --input {tmp}/nothing --output {tmp}/out", "nothing does not exist"),
-        ("read --input {tmp} --output {tmp}/out", "holds no houses"),
+        ("read --input {tmp} --output {tmp}/out", "has no houses"),
         ("read --input {tmp} --output {tmp}/out --image_size 0", "image_size is 0"),
     ],
 )

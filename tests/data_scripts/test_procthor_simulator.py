@@ -372,7 +372,7 @@ def test_missing_segmentation_is_named(simulator: Ai2Thor, monkeypatch: pytest.M
         (RuntimeError("`nvidia-smi` failed to run. To use CloudRendering"), "NVIDIA GPUs"),
         (ValueError("Invalid gpu_device: '7'. gpu_device must less than"), "--gpu_device that exists"),
         (Exception("Linux64 requires a X11 server to be running with GLX."), "CloudRendering"),
-        (ValueError("Invalid commit_id: abc - no build exists for arch=Linux"), "leave --commit_id out"),
+        (ValueError("Invalid commit_id: abc - no build exists for arch=Linux"), "leave out --commit_id"),
         (OSError("HTTPConnectionPool: Max retries exceeded with url"), "check the network"),
         (OSError(28, "No space left on device"), "disk is full"),
         (TimeoutError("Reading from AI2-THOR backend timed out"), "tried again"),

@@ -177,7 +177,7 @@ def test_causal_triplet_layout(built: Path, tmp_path: Path, no_splits: list[tupl
             mask = Image.open(house / "mask" / path.name)
             assert Image.open(path).size == mask.size == (64, 64)
             assert mask.mode == "L" and set(np.unique(mask)) == {0, 255}
-    with pytest.raises(ValueError, match="holds the other layout than datasets"):
+    with pytest.raises(ValueError, match="has a layout other than datasets"):
         build_rooms(tmp_path, **SMALL)
 
 

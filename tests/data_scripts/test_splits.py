@@ -64,7 +64,7 @@ def test_a_check_changes_nothing_and_finds_what_does_not_fit(built, capsys):
     run(capsys, built)
     before = contents(built)
     text = run(capsys, built, "--check")
-    assert "single_comp.json fits the shards" in text and "single_syst.json fits the shards" in text
+    assert "single_comp.json matches the shards" in text and "single_syst.json matches the shards" in text
     assert "single_comp" not in run(capsys, built, "--check", "--shift", "syst")
     assert contents(built) == before
     file = built / "single" / "test-00000-of-00001.parquet"
@@ -85,8 +85,8 @@ REFUSED = {
         "--share_evaluation_groups belongs to the clean protocol",
     ),
     "check and seed": (("--check", "--seed", "0"), "leave out --seed"),
-    "no view": (("--view", "multi"), "multi is not there: build the data set first"),
-    "nothing to check": (("--view", "multi", "--check"), "has no manifest of multi_comp or _syst"),
+    "no view": (("--view", "multi"), "multi does not exist: build the data set first"),
+    "nothing to check": (("--view", "multi", "--check"), "has no manifest for multi_comp or _syst"),
     "share": (("--test", "2"), "The share test is 2.0"),
 }
 

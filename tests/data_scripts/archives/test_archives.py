@@ -15,7 +15,7 @@ from data_scripts.archives import tar_files
 from data_scripts.archives.archive import ArchiveError
 from data_scripts.archives.open_files import open_files
 from data_scripts.archives.tar_files import CompressedTarFiles
-from data_scripts.builds.packing import pack, unpack
+from tests.data_scripts.fake_source import sent
 
 CONTENT = {
     "data/proc_00000/annotations.csv": b"a,b\n" * 400,
@@ -106,7 +106,7 @@ def test_a_copy_in_another_process_reads_without_looking_through_again(kind, tmp
     files = open_files(write_any(kind, tmp_path, CONTENT))
     files.names()
     files.read("readme", 4)
-    copy = unpack(pack(files))
+    copy = sent(files)
     for name in ("TarFiles", "CompressedTarFiles"):
         monkeypatch.setattr(getattr(tar_files, name), "_members", None)
     monkeypatch.setattr(zipfile, "ZipFile", None)
@@ -457,7 +457,7 @@ def test_a_compressed_tar_is_read_forwards(kind, module, tmp_path, monkeypatch):
     assert isinstance(files, CompressedTarFiles) and files.cost
     assert "only be read from its beginning" in files.cost and ("again for every" in files.cost) == (kind != "tar.gz")
     files.names()
-    worker = unpack(pack(files))
+    worker = sent(files)
     handle, backwards = worker._file(), []
 
     class Watched:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_scripts.archives.archive import MAX_BYTES
-from data_scripts.builds.packing import pack, unpack
 from data_scripts.builds.work_units import StopBuildError
 from data_scripts.epic_kitchens import terms
 from data_scripts.epic_kitchens.__main__ import main
@@ -23,6 +22,7 @@ from data_scripts.epic_kitchens.frames import FramesError, Video, check_rate
 from data_scripts.epic_kitchens.index import build_index
 from data_scripts.epic_kitchens.listing import index_csv
 from data_scripts.epic_kitchens.source import EpicSource
+from tests.data_scripts.fake_source import sent
 from tests.data_scripts.tiny_epic import NOUNS, frame, row, write_frames, write_tables, write_tar
 
 NTSC = Fraction(60000, 1001)
@@ -88,7 +88,7 @@ def arrange(frames: Path, root: Path, layout: str) -> Path:
 def test_every_layout_gives_the_same_pairs(tmp_path, five_seconds, layout):
     index, frames = five_seconds
     source = EpicSource(index, arrange(frames, tmp_path / "root", layout), "frames", None)
-    source = unpack(pack(source))
+    source = sent(source)
     assert source.units() == ["P01_01", "P02_102"] and source.missing == []
     for unit in source.units():
         built = source.build(unit)

@@ -11,12 +11,12 @@ import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
-from data_scripts.builds.packing import pack, unpack
 from data_scripts.episodes import lerobot
 from data_scripts.episodes.__main__ import main
 from data_scripts.episodes.lerobot import LeRobotSource
 from data_scripts.episodes.readings import Readings
 from modeling_cde.data.loading import load_pairs
+from tests.data_scripts.fake_source import sent
 from tests.data_scripts.tiny_lerobot import CAMERA, write_recording
 from tests.data_scripts.tiny_video import number_of
 
@@ -72,7 +72,7 @@ def copy(recordings, tmp_path):
 def test_first_and_last_frames_are_exact(recordings, version, kind, first, last):
     source = LeRobotSource(recordings[version, kind], CAMERA, image_size=None, first=first, last=last)
     assert source.units() == ["episodes-000000-000006"]
-    built = unpack(pack(source)).build("episodes-000000-000006")
+    built = sent(source).build("episodes-000000-000006")
     starts = first_frames(version, kind)
     wanted = {
         f"episode-{i:06d}": (*PARSED[i], starts[i] + first, starts[i] + EPISODES[i][1] - 1 - last) for i in PARSED

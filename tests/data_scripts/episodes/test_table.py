@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_scripts.builds.packing import pack, unpack
 from data_scripts.builds.work_units import StopBuildError
 from data_scripts.episodes import table
 from data_scripts.episodes.__main__ import main
@@ -21,6 +20,7 @@ from data_scripts.episodes.table import TableSource
 from modeling_cde.data.building.build import read_annotations
 from modeling_cde.data.loading import load_pairs
 from tests.data.tiny_pairs import picture
+from tests.data_scripts.fake_source import sent
 from tests.drawn_pairs import ACTIONS, OBJECTS, draw_data_set
 
 COLUMNS = ("before", "after", "action", "object", "group", "box", "mask_before", "mask_after", "pair_id")
@@ -250,7 +250,7 @@ def test_units_are_ranges_of_rows(tmp_path, monkeypatch):
     source = TableSource(write_table(tmp_path / "pairs.csv", rows), image_size=8)
     whole = build(source)
     monkeypatch.setattr(table, "ROWS_PER_UNIT", 2)
-    source = unpack(pack(source))
+    source = sent(source)
     assert source.units() == ["rows-0000001-0000002", "rows-0000003-0000004", "rows-0000005-0000005"]
     assert build(source)[0] == whole[0] and build(source)[2] == whole[2]
 

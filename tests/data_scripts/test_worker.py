@@ -1,4 +1,4 @@
-"""Workers and their supervisors: whatever a source does to its process, an outcome comes back and nobody survives."""
+"""Workers: whatever a source does to its process, an outcome comes back and no process survives."""
 
 import threading
 import time
@@ -9,54 +9,47 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_scripts.builds.packing import pack_job
-from data_scripts.builds.workers import Outcome, Supervisor, sentence
-from modeling_cde.data.building.build import write_shard
+from data_scripts.builds.work_units import Outcome
+from data_scripts.builds.worker import Worker, pack_source, sentence
+from data_scripts.rooms.pairs import Noise
+from data_scripts.rooms.units import RoomsSource, Settings
 from modeling_cde.data.building.shards import encode_shard
-from tests.data_scripts.fake_source import FakeSource, ModulesSource, TrapSource, calls, plain_schema, survivors
+from tests.data_scripts.fake_source import FakeSource, ModulesSource, TrapSource, calls, plain_schema, sent, survivors
 
 
-def supervisor(source: Any, retries: int = 1, unit_timeout: float | None = None) -> Supervisor:
-    return Supervisor(pack_job(source, plain_schema()), retries, unit_timeout)
+def worker(source: Any, retries: int = 1, unit_timeout: float | None = None) -> Worker:
+    return Worker(pack_source(source, plain_schema()), retries, unit_timeout)
 
 
 def build(source: FakeSource, unit: str = "unit-001", **options: Any) -> Outcome:
-    supervising = supervisor(source, **options)
+    building = worker(source, **options)
     try:
-        return supervising.build(unit)
+        return building.build(unit)
     finally:
-        supervising.close()
+        building.close()
 
 
 def test_a_unit_comes_back_as_the_bytes_that_this_process_would_make(tmp_path: Path) -> None:
     source = FakeSource(tmp_path)
-    supervising = supervisor(source)
+    building = worker(source)
     for unit in ("unit-003", "unit-001"):
         expected = source.build(unit)
-        outcome = supervising.build(unit)
+        outcome = building.build(unit)
         assert outcome.shard == encode_shard(expected.rows, plain_schema())
         assert (outcome.rows, outcome.rejected, outcome.problems) == (3, expected.rejected, expected.problems)
         assert outcome.error is None and outcome.attempts == 1
     pids = {line.split()[1] for line in (tmp_path / "calls").read_text().splitlines()}
-    supervising.close()
+    building.close()
     assert len(pids) == 2  # this process and one worker
     assert (tmp_path / "closed").read_text().split()[0] in pids
 
 
-def test_nothing_that_a_worker_answers_is_unpickled(tmp_path: Path) -> None:
+def test_a_worker_answers_with_plain_texts_and_numbers(tmp_path: Path) -> None:
     outcome = build(TrapSource(tmp_path))
     assert outcome.error is None
     assert outcome.rejected == {str(tmp_path / "reason"): 2}
     assert outcome.problems == [str(tmp_path / "problem"), "lone \ud800"]
     assert {path.name for path in tmp_path.iterdir()} == {"closed"}
-
-
-@pytest.mark.parametrize("rows", [0, 1, 99, 100, 101, 230])
-def test_shards_are_those_of_write_shard(tmp_path: Path, rows: int) -> None:
-    source = FakeSource(tmp_path, rows=rows, real_features=True)
-    built = source.build("unit-001").rows
-    write_shard(tmp_path / "shard.parquet", built, source.features)
-    assert encode_shard(built, source.features.arrow_schema) == (tmp_path / "shard.parquet").read_bytes()
 
 
 @given(st.data())
@@ -81,16 +74,20 @@ def test_rows_that_are_not_complete_are_refused(tmp_path: Path, data: st.DataObj
     ("fault", "said"),
     [
         ("raise", r"KeyError: 'unit-001 is broken' \(fake_source.py, line \d+\)"),
-        ("die", "the worker was ended by SIGKILL, perhaps for want of memory"),
+        ("die", "the worker was killed by SIGKILL, perhaps out of memory"),
         ("exit", "the worker ended with exit code 7"),
-        ("hang", r"the worker hung: it took more than 1 seconds \(unit_timeout\)"),
+        ("quit", "the worker ended with exit code 0"),
+        ("guard", r"the worker hung: it took more than 3 seconds \(unit_timeout\)"),
+        ("hang", r"the worker hung: it took more than 3 seconds \(unit_timeout\)"),
         ("wrong", r"ValueError: Row 1 and the features differ in the columns action. \(shards.py, line \d+\)"),
     ],
 )
 def test_a_failing_unit_is_tried_again_and_then_named(tmp_path: Path, fault: str, said: str) -> None:
     import re
 
-    outcome = build(FakeSource(tmp_path, faults={"unit-001": fault}), unit_timeout=1 if fault == "hang" else None)
+    outcome = build(
+        FakeSource(tmp_path, faults={"unit-001": fault}), unit_timeout=3 if fault in ("hang", "guard") else None
+    )
     assert outcome.error is not None and re.fullmatch(said, outcome.error)
     assert outcome.attempts == 2 and calls(tmp_path)["unit-001"] == 2 and not outcome.stop
     pids = {line.split()[1] for line in (tmp_path / "calls").read_text().splitlines()}
@@ -100,7 +97,7 @@ def test_a_failing_unit_is_tried_again_and_then_named(tmp_path: Path, fault: str
 
 @pytest.mark.parametrize("fault", ["raise once", "die once", "hang once"])
 def test_a_second_try_gives_the_same_bytes(tmp_path: Path, fault: str) -> None:
-    outcome = build(FakeSource(tmp_path, faults={"unit-001": fault}), unit_timeout=1 if "hang" in fault else None)
+    outcome = build(FakeSource(tmp_path, faults={"unit-001": fault}), unit_timeout=3 if "hang" in fault else None)
     assert outcome.attempts == 2
     assert outcome.shard == encode_shard(FakeSource(tmp_path).build("unit-001").rows, plain_schema())
 
@@ -116,22 +113,36 @@ def test_a_source_may_end_the_build(tmp_path: Path) -> None:
     assert outcome.attempts == 1
 
 
-def test_a_source_that_cannot_be_had_in_a_worker_ends_the_build(tmp_path: Path) -> None:
-    outcome = Supervisor(b"no job", 3, None).build("unit-001")
-    assert outcome.stop and (outcome.error or "").startswith(
-        "No worker can be started: PackingError: What the worker was sent is no job"
-    )
+def test_a_source_that_a_worker_cannot_load_ends_the_build(tmp_path: Path) -> None:
+    payload = pack_source(FakeSource(tmp_path), plain_schema())
+    outcome = Worker(payload.replace(b"FakeSource", b"LostSource"), 3, None).build("unit-001")
+    assert outcome.stop and (outcome.error or "").startswith("No worker can start: AttributeError: ")
+
+
+@pytest.mark.parametrize(("held", "kind"), [(threading.Lock(), "_thread.lock"), (lambda: 0, "lambda")])
+def test_a_source_that_cannot_be_sent_is_named_before_a_worker_starts(tmp_path: Path, held: Any, kind: str) -> None:
+    source = FakeSource(tmp_path)
+    source.held = held  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match=f"^FakeSource cannot be sent to a worker process .*{kind}.*`build` instead"):
+        pack_source(source, plain_schema())
+
+
+def test_a_source_arrives_with_its_schema() -> None:
+    choice = Settings("multi", 10, 64, 3, 5, Noise(camera_cm=1.5))
+    source, schema = sent((RoomsSource(choice), plain_schema()))
+    assert isinstance(source, RoomsSource) and source.choice == choice and source._renderer is None
+    assert schema.equals(plain_schema(), check_metadata=True)
 
 
 def test_stop_ends_a_build_from_another_thread(tmp_path: Path) -> None:
-    supervising = supervisor(FakeSource(tmp_path, faults={"unit-001": "hang"}), retries=5)
-    timer = threading.Timer(1.5, supervising.stop)
+    building = worker(FakeSource(tmp_path, faults={"unit-001": "hang"}), retries=5)
+    timer = threading.Timer(1.5, building.stop)
     timer.start()
     began = time.monotonic()
-    assert supervising.build("unit-001").error is not None
+    assert building.build("unit-001").error is not None
     assert time.monotonic() - began < 10
     assert survivors(tmp_path) == [] == survivors(tmp_path, "calls")
-    assert supervising.build("unit-002").error == "the build was stopped"
+    assert building.build("unit-002").error == "the build was stopped"
 
 
 def test_a_worker_imports_nothing_slow_by_itself(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ import pytest
 
 from data_scripts.builds import ledger as ledger_module
 from data_scripts.builds.ledger import BuildingElsewhereError, Ledger
-from data_scripts.builds.work_units import BuildReport, StopBuildError, checked_names, run_units
-from data_scripts.builds.workers import Outcome
+from data_scripts.builds.run_units import run_units
+from data_scripts.builds.work_units import BuildReport, Outcome, StopBuildError, checked_names
 from modeling_cde.data.building.build import write_shard
 from modeling_cde.data.building.shards import encode_shard
-from tests.data_scripts.fake_source import FakeSource, calls, plain_schema, shards, start, survivors
+from tests.data_scripts.fake_source import FakeSource, TrapSource, calls, plain_schema, shards, start, survivors
 
 
 def build(source: FakeSource, folder: Path, **options: Any) -> BuildReport:
@@ -213,6 +213,12 @@ def test_what_is_missing_or_damaged_is_built_again(reference: dict[str, bytes], 
     assert shards(folder) == reference
 
 
+def test_problems_that_are_not_utf_8_are_kept_as_they_are(tmp_path: Path) -> None:
+    source = TrapSource(tmp_path, count=1)
+    assert build(source, tmp_path / "out").problems == [str(tmp_path / "problem"), "lone \ud800"]
+    assert build(source, tmp_path / "out").problems == [str(tmp_path / "problem"), "lone \ud800"]
+
+
 def test_a_finished_folder_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = FakeSource(tmp_path, count=2)
     build(source, tmp_path / "out", workers=1)
@@ -235,10 +241,10 @@ def test_other_settings_are_refused_with_the_differences(tmp_path: Path) -> None
     with pytest.raises(ValueError, match=r"other settings \(rows 3 there, 5 asked for, seed 0 there, 1 asked for\)"):
         build(FakeSource(tmp_path, count=2, rows=5, seed=1), tmp_path / "out")
     (tmp_path / "out" / "stranger.parquet").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"holds stranger.parquet, which is none of this source's 2 units"):
+    with pytest.raises(ValueError, match=r"holds stranger.parquet, which is not one of this source's 2 units"):
         build(FakeSource(tmp_path, count=2), tmp_path / "out")
     (tmp_path / "out" / "settings.json").unlink()
-    with pytest.raises(ValueError, match="holds shards of unknown settings"):
+    with pytest.raises(ValueError, match="has shards but no settings.json"):
         build(FakeSource(tmp_path, count=2), tmp_path / "out")
 
 

@@ -1,4 +1,4 @@
-"""Builds on Ray: the same bytes as local workers, also when workers, supervisors and units fail."""
+"""Builds on Ray: the same bytes as local workers, even when workers, tasks and units fail."""
 
 import os
 import signal
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from data_scripts.builds.engines import EngineUnavailableError, start_ray
-from data_scripts.builds.work_units import StopBuildError, run_units
+from data_scripts.builds.ray_tasks import EngineUnavailableError, start_ray
+from data_scripts.builds.run_units import run_units
+from data_scripts.builds.work_units import StopBuildError
 from tests.data_scripts.fake_source import FakeSource, calls, shards, start, survivors
 
 
@@ -20,11 +21,11 @@ def logs(folder: Path, name: str) -> Path:
 
 
 def test_ray_gives_the_bytes_of_local_workers_and_is_left_as_it_was(tmp_path: Path) -> None:
-    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # as the engine does, before Ray is imported
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # as a build does, before Ray is imported
     ray = pytest.importorskip("ray")
-    faults = {"unit-001": "die once", "unit-003": "leak", "unit-004": "supervisor once", "unit-006": "raise"}
+    faults = {"unit-001": "die once", "unit-003": "leak", "unit-004": "starter once", "unit-006": "raise"}
     source = FakeSource(tmp_path, count=8, faults=faults)
-    # A session of Ray that Ray's user started: `supervisor` kills an actor in it, which costs the unit one try.
+    # A session of Ray that Ray's user started: `starter` kills the process of a task, which costs the unit one try.
     start_ray(ray, None, num_cpus=2, logging_level="error", log_to_driver=False)
     assert ray.get_runtime_context().gcs_address.startswith("127.0.0.1:")  # and is reached from nowhere else
     try:
@@ -48,7 +49,7 @@ def test_ray_gives_the_bytes_of_local_workers_and_is_left_as_it_was(tmp_path: Pa
 
 
 def test_a_killed_build_on_ray_leaves_no_process_behind(tmp_path: Path) -> None:
-    # Ray kills the children of its actors, but not theirs: that is left to guard and worker.
+    # Ray kills the children of its tasks, but not their children: the worker's guard does that.
     pytest.importorskip("ray")
     hanging = {unit: "hang" for unit in FakeSource(tmp_path).units()}
     process = start(tmp_path, tmp_path / "out", engine="ray", faults=hanging)
