@@ -32,7 +32,7 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     from accelerate import PartialState
     from transformers import set_seed
 
-    from modeling_cde.methods import METHODS
+    from modeling_cde.models.methods import METHODS
     from modeling_cde.training.arguments import DataArguments, ModelArguments
     from modeling_cde.training.checkpoints.checkpoint_folder import check_is_new
     from modeling_cde.training.distributed import use_all_cores

@@ -7,7 +7,7 @@ Importing this package is cheap: a name is loaded when you first use it. Transfo
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .methods import METHODS
+from .models.methods import METHODS
 from .models.registration import register_with_transformers
 
 if TYPE_CHECKING:

@@ -27,17 +27,19 @@ MAY_IMPORT = {
         "modeling_cde.kept_files",
     ],
     "modeling_cde.data.splits": ["modeling_cde.data.splits", "modeling_cde.whole_files"],
-    "modeling_cde.methods": ["modeling_cde.models.configuration_cde"],  # for type checks: models are loaded by name
-    "modeling_cde.models.registration": ["modeling_cde.methods", "modeling_cde.models"],
+    "modeling_cde.models.methods": [
+        "modeling_cde.models.configuration_cde"
+    ],  # for type checks: models are loaded by name
+    "modeling_cde.models.registration": ["modeling_cde.models.methods", "modeling_cde.models"],
     "modeling_cde.models.load_model": [
-        "modeling_cde.methods",
+        "modeling_cde.models.methods",
         "modeling_cde.models",
         "modeling_cde.training.checkpoints.adapter_files",
         "modeling_cde.training.lora",
     ],
     "modeling_cde.training": [
         "modeling_cde.training",
-        "modeling_cde.methods",
+        "modeling_cde.models.methods",
         "modeling_cde.models",
         "modeling_cde.data",
         "modeling_cde.metrics",
@@ -54,7 +56,7 @@ MAY_IMPORT = {
     "modeling_cde.training.checkpoints.state_file": [],
     "modeling_cde.evaluation": [
         "modeling_cde.evaluation",
-        "modeling_cde.methods",
+        "modeling_cde.models.methods",
         "modeling_cde.models",
         "modeling_cde.data",
         "modeling_cde.metrics",
@@ -64,14 +66,14 @@ MAY_IMPORT = {
     "modeling_cde.export": ["modeling_cde.evaluation.onnx_export"],
     "modeling_cde.analysis": [
         "modeling_cde.analysis",
-        "modeling_cde.methods",
+        "modeling_cde.models.methods",
         "modeling_cde.data.splits",
         "modeling_cde.whole_files",
         "modeling_cde.kept_files",
     ],
     "modeling_cde.cards": [
         "modeling_cde.cards",
-        "modeling_cde.methods",
+        "modeling_cde.models.methods",
         "modeling_cde.analysis",
         "modeling_cde.whole_files",
         "modeling_cde.kept_files",

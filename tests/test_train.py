@@ -23,8 +23,8 @@ from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation.__main__ import main as evaluate_main
 from modeling_cde.evaluation.evaluate import split_metrics
 from modeling_cde.evaluation.predictions import PRECISIONS, predict
-from modeling_cde.methods import METHODS
 from modeling_cde.models.load_model import load_action_model
+from modeling_cde.models.methods import METHODS
 from tests.drawn_pairs import draw_data_set
 
 ROOT = Path(__file__).parents[1]

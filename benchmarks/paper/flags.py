@@ -20,7 +20,7 @@ def check_flags(plan: Sequence[Run]) -> None:
         ValueError: if a flag is unknown or has a wrong value; one sentence that names the run.
     """
     # Here, because what these import takes seconds that --help should not cost.
-    from modeling_cde.methods import METHODS
+    from modeling_cde.models.methods import METHODS
     from modeling_cde.training.arguments import DataArguments, ModelArguments
     from modeling_cde.training.recipe import parse_recipe
     from modeling_cde.training.selected_epoch import check_last_is_kept

@@ -34,7 +34,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from modeling_cde.methods import METHODS
+from modeling_cde.models.methods import METHODS
 
 SHIFTS, VIEWS = ("both", "comp", "syst"), ("single", "multi")
 NOISE = ("camera_cm", "camera_deg", "object_cm", "light_percent")

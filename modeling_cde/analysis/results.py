@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..kept_files import read_object
-from ..methods import METHODS
+from ..models.methods import METHODS
 
 METRICS_FILE = "metrics.json"
 GEOMETRY_FILE = "geometry.json"

@@ -15,7 +15,7 @@ import jinja2
 
 from ..analysis.loss_terms import logged_terms, loss_weights, title
 from ..kept_files import read_object
-from ..methods import by_model_type
+from ..models.methods import by_model_type
 from ..whole_files import write_whole
 from .card_tables import by_action_table, by_object_table, code, geometry_table, one_line, plain, results_table, table
 from .energy import energy_estimate, is_processor

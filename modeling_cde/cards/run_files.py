@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..kept_files import read_object
-from ..methods import by_model_type
+from ..models.methods import by_model_type
 
 #: Pictures that a card shows if the run has them -> caption.
 PICTURES = {

@@ -6,10 +6,10 @@ from typing import Any
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils.hub import cached_file, extract_commit_hash
 
-from ..methods import by_model_type
 from ..training.checkpoints.adapter_files import load_lora
 from ..training.lora import merged
 from .image_processing_cde import CDEImageProcessor
+from .methods import by_model_type
 
 
 def local_checkpoint(checkpoint: str) -> Path | None:

@@ -52,8 +52,8 @@ def _register() -> None:
     from transformers import AutoConfig, AutoImageProcessor, AutoModel
     from transformers.pipelines import PIPELINE_REGISTRY
 
-    from ..methods import by_model_type
     from .image_processing_cde import CDEImageProcessor
+    from .methods import by_model_type
     from .pipeline_cde import TASK, ActionClassificationPipeline
 
     for method in by_model_type().values():

@@ -5,8 +5,8 @@ from typing import Any
 
 from transformers.hf_argparser import HfArg
 
-from ..methods import METHODS
 from ..models.checks_cde import parse_json
+from ..models.methods import METHODS
 from ..models.vision_config_cde import check_backbone_fields
 
 LARGEST_SIDE = 8192  # pixels; more is a typing error
@@ -22,7 +22,7 @@ class ModelArguments:
 
     method: str = HfArg(
         default="cde",
-        help="cde, or a method that it is compared with: see modeling_cde/methods.py; a baseline sets "
+        help="cde, or a method that it is compared with: see modeling_cde/models/methods.py; a baseline sets "
         "contrastive_weight and sparsity_weight to 0 unless a flag says otherwise",
     )
     method_options: str | None = HfArg(

@@ -6,9 +6,9 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from ..data.splits import OPPOSITES
-from ..methods import METHODS
 from ..models.configuration_cde import CDEConfig
 from ..models.image_processing_cde import CDEImageProcessor
+from ..models.methods import METHODS
 from ..models.vision_config_cde import vision_config
 from .arguments import ModelArguments
 from .lora import add_lora

@@ -14,7 +14,7 @@ from data_scripts.procthor.__main__ import main as procthor
 from data_scripts.rooms import __main__ as rooms
 from modeling_cde.cards.__main__ import main
 from modeling_cde.cards.catalogue import OF_A_RUN, read_entry, recipe_settings, render_entry, render_list
-from modeling_cde.methods import METHODS
+from modeling_cde.models.methods import METHODS
 from modeling_cde.training.arguments import DataArguments, ModelArguments
 from modeling_cde.training.recipe import parse_recipe
 from modeling_cde.training.training_args import CDETrainingArguments

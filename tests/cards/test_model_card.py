@@ -10,7 +10,7 @@ from modeling_cde.cards.__main__ import main
 from modeling_cde.cards.energy import energy_estimate
 from modeling_cde.cards.metadata import is_repository
 from modeling_cde.cards.model_card import PLACEHOLDER, write_model_card
-from modeling_cde.methods import by_model_type
+from modeling_cde.models.methods import by_model_type
 from tests.cards.hub_rules import problems
 
 FIGURES = {"accuracy": 0.12345, "macro_accuracy": 0.5, "n": 7}  # no run would give these

@@ -216,7 +216,7 @@ def _launched(words: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _check_train(arguments: Sequence[str]) -> None:
-    from modeling_cde.methods import METHODS
+    from modeling_cde.models.methods import METHODS
     from modeling_cde.training.arguments import DataArguments, ModelArguments
     from modeling_cde.training.recipe import parse_recipe
     from modeling_cde.training.training_args import CDETrainingArguments

@@ -7,8 +7,8 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from modeling_cde import CDEImageProcessor
-from modeling_cde.methods import METHODS
 from modeling_cde.models.load_model import load_action_model
+from modeling_cde.models.methods import METHODS
 from modeling_cde.training.new_model import options_from_data
 from tests.tiny_models import backbone_config, clips
 

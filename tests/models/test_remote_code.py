@@ -17,8 +17,8 @@ from transformers.dynamic_module_utils import get_imports
 
 import modeling_cde
 from modeling_cde import CDEImageProcessor
-from modeling_cde.methods import by_model_type
 from modeling_cde.models.load_model import load_action_model
+from modeling_cde.models.methods import by_model_type
 from modeling_cde.training.new_model import options_from_data
 from tests.hub_server import HubServer, Repository
 from tests.tiny_models import FAMILY_NAMES, backbone_config, clips, tiny_cde

@@ -18,7 +18,7 @@ from PIL import Image
 
 from modeling_cde import CDEImageProcessor
 from modeling_cde.evaluation.gallery import GALLERY_FILE, read_gallery
-from modeling_cde.methods import METHODS
+from modeling_cde.models.methods import METHODS
 from modeling_cde.models.pictures_cde import MOST_PIXELS
 from modeling_cde.training.new_model import options_from_data
 from tests.drawn_pairs import ACTIONS, OBJECTS

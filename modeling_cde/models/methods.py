@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from .models.configuration_cde import CDEConfig
+    from .configuration_cde import CDEConfig
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Method:
 
     def load(self, name: str) -> Any:
         """Imports a name from the method's file."""
-        return getattr(import_module(f".models.{self.file}", __package__), name)
+        return getattr(import_module(f".{self.file}", __package__), name)
 
 
 # The model learns from the cross-entropy and its own term only: no loss on the deltas.

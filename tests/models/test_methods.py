@@ -1,4 +1,4 @@
-"""One row of `modeling_cde.methods` is all that the rest of the project knows of a method."""
+"""One row of `modeling_cde.models.methods` is all that the rest of the project knows of a method."""
 
 import dataclasses
 import json
@@ -11,8 +11,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 import modeling_cde
 from modeling_cde.analysis.results import METHOD_TITLES
-from modeling_cde.methods import METHODS, by_model_type
 from modeling_cde.models.configuration_cde import CDEConfig
+from modeling_cde.models.methods import METHODS, by_model_type
 from modeling_cde.training.arguments import ModelArguments
 
 
@@ -61,6 +61,6 @@ def test_titles_and_sentences_tell_methods_apart():
 def test_the_rows_are_read_without_a_model():
     """The module itself, without the package that it is in."""
     code = "import sys, json, runpy; runpy.run_path(sys.argv[1]); print(json.dumps(sorted(sys.modules)))"
-    file = modeling_cde.methods.__file__
+    file = modeling_cde.models.methods.__file__
     found = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True, check=True).stdout
     assert not {"torch", "transformers", "numpy"} & set(json.loads(found))
