@@ -113,7 +113,7 @@ def test_what_of_a_run_is_published(run, hub):
     ):
         (run / name).write_text("{}")
     for name in ("training_args.bin", "trainer_state.json", "optimizer.pt"):
-        (run / name).write_bytes(b"pickle")
+        (run / name).write_bytes(b"{}")
     publish_run(run, "org/all")
     files = hub.repositories["model", "org/all"].files()
     left_out = {"notes.txt", "training_args.bin", "trainer_state.json", "optimizer.pt"}
