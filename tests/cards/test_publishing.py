@@ -74,7 +74,7 @@ def cut(path: Path) -> None:
             FileNotFoundError,
             "metrics.json is missing, so the card has no numbers",
         ),
-        (lambda f: (f / "metrics.json").write_text("{"), ValueError, "metrics.json is no JSON"),
+        (lambda f: (f / "metrics.json").write_text("{"), ValueError, "metrics.json is not JSON"),
         (lambda f: (f / "model.safetensors").unlink(), FileNotFoundError, "lacks model.safetensors, which others need"),
         (lambda f: cut(f / "model.safetensors"), ValueError, "model.safetensors is damaged"),
         (lambda f: (f / "preprocessor_config.json").unlink(), FileNotFoundError, "lacks preprocessor_config.json"),
