@@ -29,8 +29,8 @@ PLACEHOLDER = "path/of/this/folder"
 
 # Added to the explanation of a patch-wise model.
 _PATCHES = (
-    "The difference is taken patch by patch, and of the patches the {k} whose difference is longest are kept: they are "
-    "where the model sees a change, and `return_patches=True` gives them as boxes."
+    "The difference is taken patch by patch, and the {k} patches with the longest differences are kept: they are where "
+    "the model sees a change, and `return_patches=True` returns them as boxes."
 )
 # Configuration fields that the card lists if the model has them.
 _MODEL_KEYS = ("delta_mode", "delta_dim", "top_k_patches", "patch_loss", "global_feature", "projector_num_layers")

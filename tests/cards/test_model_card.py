@@ -134,7 +134,7 @@ def test_each_method_is_told_as_it_is(tmp_path, model_type):
 
 def test_patches_are_told_of_patch_wise_models_only(tmp_path):
     text = write_model_card(run_folder(tmp_path, delta_mode="patch")).read_text()
-    assert "| top_k_patches | 2 |" in text and "`return_patches=True`" in text and "the 2 whose difference" in text
+    assert "| top_k_patches | 2 |" in text and "`return_patches=True`" in text and "the 2 patches with the longest" in text
     assert "return_patches" not in write_model_card(run_folder(tmp_path)).read_text()
 
 
@@ -184,8 +184,8 @@ def test_names_that_markdown_or_yaml_would_take_for_something_else(tmp_path):
     ("content", "told"),
     [
         (None, "is missing: give the output folder of a finished run"),
-        ("{", "is no JSON"),
-        ("[]", "holds no JSON object"),
+        ("{", "is not JSON"),
+        ("[]", "does not contain a JSON object"),
         ("{}", "give the output folder of"),
     ],
 )

@@ -74,7 +74,7 @@ def cut(path: Path) -> None:
             FileNotFoundError,
             "metrics.json is missing, so the card has no numbers",
         ),
-        (lambda f: (f / "metrics.json").write_text("{"), ValueError, "metrics.json is no JSON"),
+        (lambda f: (f / "metrics.json").write_text("{"), ValueError, "metrics.json is not JSON"),
         (lambda f: (f / "model.safetensors").unlink(), FileNotFoundError, "lacks model.safetensors, which others need"),
         (lambda f: cut(f / "model.safetensors"), ValueError, "model.safetensors is damaged"),
         (lambda f: (f / "preprocessor_config.json").unlink(), FileNotFoundError, "lacks preprocessor_config.json"),
@@ -113,7 +113,7 @@ def test_what_of_a_run_is_published(run, hub):
     ):
         (run / name).write_text("{}")
     for name in ("training_args.bin", "trainer_state.json", "optimizer.pt"):
-        (run / name).write_bytes(b"pickle")
+        (run / name).write_bytes(b"{}")
     publish_run(run, "org/all")
     files = hub.repositories["model", "org/all"].files()
     left_out = {"notes.txt", "training_args.bin", "trainer_state.json", "optimizer.pt"}

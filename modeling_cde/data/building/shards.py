@@ -11,7 +11,7 @@ from ..schema import REQUIRED_COLUMNS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Rows in a row group: what a stream reads at once, and what the writer of each part holds in memory.
+#: Rows in a row group: a stream reads this many at once, and the writer of each part keeps this many in memory.
 ROW_GROUP_ROWS = 100
 
 
@@ -35,6 +35,6 @@ def encode_shard(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> bytes:
             raise ValueError(f"Row {number} has no {' and no '.join(empty)}.")
     file = io.BytesIO()
     table = pa.Table.from_pylist(list(rows), schema=schema)
-    # The checksums let an assembly find what a disk has changed since.
+    # The checksums let an assembly notice damage on the disk.
     parquet.write_table(table, file, row_group_size=ROW_GROUP_ROWS, use_dictionary=False, write_page_checksum=True)
     return file.getvalue()
