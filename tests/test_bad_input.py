@@ -372,7 +372,7 @@ def test_commands_end_with_one_sentence(data, copy, tmp_path, capsys, monkeypatc
         (evaluate, evaluated, None, "has damaged or truncated weights"),
         (evaluate, [*evaluated, "--batch_size", "0"], None, "--batch_size must be at least 1"),
         (card, [str(tmp_path)], None, "is no JSON"),
-        (analyse, [str(tmp_path)], 1, "metrics.json holds no results of splits"),
+        (analyse, [str(tmp_path)], 1, "metrics.json has no scores of any split"),
     ):
         with pytest.raises(SystemExit) as stopped:
             command(arguments)

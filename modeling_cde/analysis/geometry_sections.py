@@ -47,11 +47,7 @@ def geometry_sections(geometry: Mapping[str, Any], pictures: Pictures) -> list[S
             "How much of the variance of the deltas does the action explain, and how much the object? A delta that is "
             "the same on every object varies by action alone. Even pure noise has a share by chance, which is larger "
             "for fewer pairs: compare each share with it.",
-            _figures(
-                splits,
-                "variance",
-                "Shares of the variance; by action, by object, by interaction and left over sum to 1",
-            ),
+            _figures(splits, "variance", "Shares of the variance; action, object, interaction and left over sum to 1"),
         ),
         pictures.section(
             "Generalisation to an object held out",

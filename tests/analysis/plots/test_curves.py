@@ -64,7 +64,7 @@ def test_a_term_that_turns_negative_and_the_size_of_the_deltas_are_drawn(tmp_pat
 
 def test_a_file_that_is_no_log_is_one_sentence(tmp_path, capsys):
     (tmp_path / "trainer_state.json").write_text("[]")
-    with pytest.raises(SystemExit, match="trainer_state.json holds no JSON object: make it again"):
+    with pytest.raises(SystemExit, match="trainer_state.json does not contain a JSON object"):
         main([str(tmp_path)])
 
 
