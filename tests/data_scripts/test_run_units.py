@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from data_scripts.builds import ledger as ledger_module
+from data_scripts.builds import local_pool
 from data_scripts.builds.ledger import BuildingElsewhereError, Ledger
 from data_scripts.builds.run_units import run_units
 from data_scripts.builds.work_units import BuildReport, Outcome, StopBuildError, checked_names
@@ -217,6 +218,30 @@ def test_problems_that_are_not_utf_8_are_kept_as_they_are(tmp_path: Path) -> Non
     source = TrapSource(tmp_path, count=1)
     assert build(source, tmp_path / "out").problems == [str(tmp_path / "problem"), "lone \ud800"]
     assert build(source, tmp_path / "out").problems == [str(tmp_path / "problem"), "lone \ud800"]
+
+
+def test_workers_wait_for_a_slow_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most two shards for each worker are in memory."""
+    begun: list[str] = []
+
+    class QuickWorker:
+        def __init__(self, *options: Any) -> None: ...
+
+        def build(self, unit: str) -> Outcome:
+            begun.append(unit)
+            return Outcome(unit)
+
+        def close(self) -> None: ...
+
+        stop = close
+
+    monkeypatch.setattr(local_pool, "Worker", QuickWorker)
+    outcomes = local_pool.build_locally(b"", [str(number) for number in range(40)], 3, 0, None)
+    for taken in range(1, 41):
+        next(outcomes)
+        time.sleep(0.01)
+        assert len(begun) <= taken + 6
+    assert sorted(map(int, begun)) == list(range(40)) and next(outcomes, None) is None
 
 
 def test_a_finished_folder_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
