@@ -6,6 +6,3 @@
 One module each: `recording` and `frames` (the LeRobot layouts), `verbs`, `instruction` and `readings` (the rule and its
 exceptions), `lerobot` (the command); `formats` and `listing` (tables), `folder` (folders), `table` (the command).
 """
-
-#: Why a build may not be pushed to the Hub.
-UNLICENSED = "Say with --license under which licence the pairs may be shared, for example --license cc-by-4.0."

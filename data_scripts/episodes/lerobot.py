@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_scripts.builds.work_units import UnitRows
-from data_scripts.episodes import UNLICENSED
 from data_scripts.episodes.frames import EpisodeError, episode_pictures
 from data_scripts.episodes.instruction import Instruction, Unparsed, normalized
+from data_scripts.episodes.licensed_build import add_licence_arguments, build_licensed
 from data_scripts.episodes.readings import Readings, read_known
 from data_scripts.episodes.recording import Episode, Recording, read_recording
 from data_scripts.episodes.verbs import read_verbs
@@ -215,7 +215,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from data_scripts.builds.build_commands import (
         add_build_arguments,
         add_picture_arguments,
-        build_data_set,
         plain_errors,
         stored_size,
     )
@@ -238,8 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--whole_picture_is_target", action="store_true", help="needed for --view single: episodes have no boxes"
     )
-    parser.add_argument("--license", help="the episodes' licence, such as cc-by-4.0, for the card")
-    parser.add_argument("--credit", default="", help="whom the episodes' licence asks to name, for the card")
+    add_licence_arguments(parser)
     add_build_arguments(parser)
     add_picture_arguments(parser)
     parser.set_defaults(view="multi")
@@ -290,11 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "Other changes than those in an episode's instruction are not recorded.",
             ),
         )
-        if options.license:
-            from modeling_cde.data.building.publishing import allow_publishing
-
-            allow_publishing(options.output, UNLICENSED)
-        build_data_set(source, options, card, publishable=None if options.license else UNLICENSED)
+        build_licensed(source, options, card)
 
 
 def _reject(result: UnitRows, reason: str, episode: Episode, sentence: str) -> None:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_scripts.builds.work_units import StopBuildError, UnitRows
-from data_scripts.episodes import UNLICENSED
 from data_scripts.episodes.folder import list_folder
 from data_scripts.episodes.formats import FORMATS, ListingError
+from data_scripts.episodes.licensed_build import add_licence_arguments, build_licensed
 from data_scripts.episodes.listing import Listed, Listing, Refused, class_names, read_listing
 from data_scripts.stored_views import BadPictureError, store_pair, whole_box
 
@@ -231,7 +231,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from data_scripts.builds.build_commands import (
         add_build_arguments,
         add_picture_arguments,
-        build_data_set,
         plain_errors,
         stored_size,
     )
@@ -251,8 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--strict", action="store_true", help="stop at the first faulty row")
     parser.add_argument("--title", help="of the data set, for its card")
-    parser.add_argument("--license", help="licence of the pairs, such as cc-by-4.0, for the card")
-    parser.add_argument("--credit", default="", help="whom to credit, for the card")
+    add_licence_arguments(parser)
     add_build_arguments(parser)
     add_picture_arguments(parser)
     options = parser.parse_args(arguments)
@@ -280,8 +278,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
             strict=options.strict,
         )
         print(source.summary(), flush=True)
-        if options.license:
-            from modeling_cde.data.building.publishing import allow_publishing
-
-            allow_publishing(options.output, UNLICENSED)
-        build_data_set(source, options, card, publishable=None if options.license else UNLICENSED)
+        build_licensed(source, options, card)

@@ -45,6 +45,13 @@ def check_columns(annotations: Annotations, names: Sequence[str]) -> None:
                 raise ValueError(f"The annotation column {name} contains {value!r}; every value must be a name.")
 
 
+def check_opposites(opposites: Mapping[str, str]) -> None:
+    """Raise ValueError unless each opposite of an action is given both ways."""
+    for action, opposite in opposites.items():
+        if opposites.get(opposite) != action or action == opposite:
+            raise ValueError(f"The opposite of {action!r} is not given both ways; give each both ways.")
+
+
 def read_pairs(annotations: Annotations, group_by: str | None) -> list[Pair]:
     """The checked rows, in order; without `group_by` every pair is its own group.
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .annotations import Annotations, Pair, annotations_sha256, count_pairs, read_pairs
+from .annotations import Annotations, Pair, annotations_sha256, check_opposites, count_pairs, read_pairs
 from .manifest import PARTS, SHIFTS, SplitManifest
 
 #: The opposites in the original, where fill and empty are not opposites.
@@ -49,9 +49,7 @@ class CausalTripletOptions:
     def __post_init__(self) -> None:
         if self.train_size < 1:
             raise ValueError(f"train_size is {self.train_size}; give 1 or more.")
-        for action, opposite in self.opposites.items():
-            if self.opposites.get(opposite) != action or action == opposite:
-                raise ValueError(f"The opposite of {action!r} is not given both ways; give each both ways.")
+        check_opposites(self.opposites)
 
 
 def causal_triplet_split(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .annotations import Annotations, Pair, annotations_sha256, count_pairs, read_pairs
+from .annotations import Annotations, Pair, annotations_sha256, check_opposites, count_pairs, read_pairs
 from .groups import GroupDivision
 from .held_out import check_objects, hold_out_combinations, hold_out_objects
 from .manifest import OOD_PARTS, OPPOSITES, PARTS, SHIFTS, SplitManifest
@@ -68,9 +68,7 @@ class CleanOptions:
             raise ValueError(f"ood_objects names {names}; give validation_ood and test_ood.")
         if self.ood_objects is not None and not all(self.ood_objects.values()):
             raise ValueError("ood_objects leaves a part without objects; give each part at least one.")
-        for action, opposite in self.opposites.items():
-            if self.opposites.get(opposite) != action or action == opposite:
-                raise ValueError(f"The opposite of {action!r} is not given both ways; give each both ways.")
+        check_opposites(self.opposites)
 
 
 def clean_split(

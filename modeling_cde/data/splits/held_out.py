@@ -66,9 +66,7 @@ def check_objects(pairs: Sequence[Pair], held: Mapping[str, Sequence[str]]) -> N
     names = [name for part in OOD_PARTS for name in held[part]]
     for name in names:
         if name not in known:
-            raise ValueError(
-                f"The object {name!r} is to be held out but has no pairs; the objects are {sorted(known)}."
-            )
+            raise ValueError(f"The held-out object {name!r} has no pairs; the objects are {sorted(known)}.")
         if names.count(name) > 1:
             raise ValueError(f"The object {name!r} is held out for two parts; give it to one.")
     for action, objects in sorted(objects_by_action(pairs).items()):
