@@ -225,7 +225,7 @@ class CDETrainer(CheckpointingTrainer):
         )
         if not len(batches):
             raise ValueError(
-                f"{len(data)} training samples are less than a batch of {self._train_batch_size} for each of "
+                f"{len(data)} training samples are fewer than a batch of {self._train_batch_size} for each of "
                 f"{args.world_size} processes: lower per_device_train_batch_size."
             )
         loader = DataLoader(
