@@ -98,7 +98,7 @@ def test_a_strangers_gallery_opens_no_file_and_no_address(rows, model, tmp_path)
         (with_column("before", [{"bytes": None, "path": "http://192.0.2.1/a.png"}] * 6), "row names a file"),
         (with_column("after", [{"bytes": None, "path": str(tmp_path / "good.parquet")}] * 6), "row names a file"),
         (with_column("after", [{"bytes": b"%!PS-Adobe-3.0 EPSF-3.0", "path": None}] * 6), "no picture format that is"),
-        (with_column("before", [picture] * 6, pa.binary()), "the column before is .* has to be Image"),
+        (with_column("before", [picture] * 6, pa.binary()), "the column before is .* must be Image"),
         (with_column("action", [99] * 6), "the action of pair [\\w-]+ is 99"),
         (with_column("pair_id", [None] * 6), "row 0 has no pair_id"),
         (with_column("delta", [[1.0] * (2 + i % 2) for i in range(6)]), "its deltas are not finite numbers"),
