@@ -141,11 +141,13 @@ def says_what_is_not_written(path: Path) -> Iterator[None]:
         if isinstance(error, NotWritten):
             raise
         reason = getattr(error, "strerror", None) or str(error)
-        raise NotWritten(f"{path} could not be written ({reason}): what was there before is unchanged.") from error
+        said = NotWritten(f"{path} could not be written ({reason}): what was there before is unchanged.")
+        said.strerror = reason
+        raise said from error
 
 
 class NotWritten(OSError):
-    """A file or a folder could not be written."""
+    """A file or a folder could not be written; `strerror` is the reason alone."""
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data_scripts.builds.work_units import BuildReport, Outcome
+from modeling_cde.whole_files import TEMPORARY, write_whole
 
 LOCK = ".lock"
 
@@ -88,7 +88,7 @@ class Ledger:
 
     def remove_leftovers(self) -> None:
         """Remove files that a killed run left half written."""
-        for path in self.folder.glob(".*.tmp"):
+        for path in self.folder.glob(f"{TEMPORARY}*"):
             path.unlink()
 
     def unfinished(self) -> list[str]:
@@ -166,15 +166,8 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file so that it appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)  # makes room for the next one
-        raise
+    with write_whole(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def _json_bytes(entry: dict[str, Any]) -> bytes:

@@ -74,7 +74,7 @@ def test_a_build_goes_on_where_it_stopped(built: Path, tmp_path: Path, no_splits
     shutil.copytree(built / "shards" / "single", folder)
     before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
     (folder / "unit-00001.json").unlink()
-    (folder / ".unit-00001.parquet.tmp").write_bytes(b"cut off")
+    (folder / "tmp-unit-00001.parquet.tmp").write_bytes(b"cut off")
     build_rooms(tmp_path, workers=1, **SMALL)
     after = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
     assert {name for name in after if after[name] != before[name]} == {"unit-00001.parquet"}

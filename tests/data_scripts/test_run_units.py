@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from data_scripts.builds import ledger as ledger_module
 from data_scripts.builds import local_pool
 from data_scripts.builds.ledger import BuildingElsewhereError, Ledger
 from data_scripts.builds.run_units import run_units
@@ -128,14 +127,15 @@ def test_a_kill_at_any_write_loses_one_unit_at_most(
         if count == moment // 2 + 1:
             if moment % 2:
                 real(*paths)
+            killed.setattr(Path, "unlink", lambda *_, **__: None)  # a killed process cleans nothing up
             raise Killed
         real(*paths)
 
-    monkeypatch.setattr(ledger_module.os, "replace", replace)
-    with pytest.raises(Killed):
-        run()
+    with monkeypatch.context() as killed:
+        killed.setattr(os, "replace", replace)
+        with pytest.raises(Killed):
+            run()
     done = finished(folder)
-    monkeypatch.setattr(ledger_module.os, "replace", real)
     assert not done & set(run())
     assert len(done) == max(0, (moment - 1) // 4)
     expected = {name: data for name, data in reference.items() if name[:8] in content}
@@ -173,18 +173,16 @@ def test_a_build_that_is_to_stop_stops_at_once(tmp_path: Path) -> None:
 def test_a_full_disk_is_named_and_the_rest_goes_on(
     reference: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full = {".unit-003.parquet.tmp", ".unit-005.json.tmp", ".unit-007.parquet.tmp", ".unit-007.json.tmp"}
-    real = open
+    full = {"tmp-unit-003.parquet.tmp", "tmp-unit-005.json.tmp", "tmp-unit-007.parquet.tmp", "tmp-unit-007.json.tmp"}
+    real = Path.write_bytes
 
-    def open_or_fail(path: Path, *mode: str) -> Any:
-        file = real(path, *mode)
+    def write_or_fail(path: Path, content: bytes) -> int:
         if path.name in full:
-            file.write(b"as much as fits")
-            file.close()
+            real(path, b"as much as fits")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        return file
+        return real(path, content)
 
-    monkeypatch.setattr(ledger_module, "open", open_or_fail, raising=False)
+    monkeypatch.setattr(Path, "write_bytes", write_or_fail)
     report = build(FakeSource(tmp_path, count=12), tmp_path / "out")
     assert report.done == 9 and report.failed.keys() == {"unit-003", "unit-005", "unit-007"}
     for sentence in report.failed.values():
@@ -208,7 +206,7 @@ def test_what_is_missing_or_damaged_is_built_again(reference: dict[str, bytes], 
     (folder / "unit-004.parquet").write_bytes(reference["unit-004.parquet"][:-1])
     (folder / "unit-006.json").write_text('{"state": "do')
     (folder / "unit-008.json").unlink()
-    (folder / ".unit-009.parquet.tmp").write_bytes(b"half")
+    (folder / "tmp-unit-009.parquet.tmp").write_bytes(b"half")
     assert build(FakeSource(tmp_path, count=12), folder, workers=1).done == 12
     assert calls(tmp_path) == Counter(["unit-001", "unit-004", "unit-006", "unit-008"])
     assert shards(folder) == reference
