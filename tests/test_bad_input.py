@@ -182,17 +182,17 @@ BAD_CELLS = [
     ({"pair_id": None}, "row 2 has no pair_id"),
     ({"pair_id": ""}, "row 2 has no pair_id"),
     ({"before": None}, "the picture 'before' of pair [\\w-]+ is missing"),
-    ({"box": None}, "has no box, to which the single view crops"),
+    ({"box": None}, "has no box for the single view to crop to"),
     ({"box": [5, 0, 4, 3]}, "the box \\[5, 0, 4, 3\\] of pair [\\w-]+ is invalid; it must be four whole numbers"),
-    ({"box": [0.0, 0.0, float("nan"), 3.0]}, "the box .*nan.* of pair [\\w-]+ is none"),
-    ({"box": [0.0, 0.0, float("inf"), 3.0]}, "the box .*inf.* of pair [\\w-]+ is none"),
+    ({"box": [0.0, 0.0, float("nan"), 3.0]}, "the box .*nan.* of pair [\\w-]+ is invalid"),
+    ({"box": [0.0, 0.0, float("inf"), 3.0]}, "the box .*inf.* of pair [\\w-]+ is invalid"),
     ({"box": [0, 0, 500, 3]}, "box .* of pair [\\w-]+ is not inside its picture of 32x32"),
     ({"before": {"bytes": b"text", "path": None}}, "'before' of pair [\\w-]+ cannot be read as an image"),
     (
         {"before": {"bytes": None, "path": "/dev/zero"}},
-        "names a file in place of holding the picture \\('/dev/zero'\\)",
+        "names a file instead of containing the picture \\('/dev/zero'\\)",
     ),
-    ({"after": {"bytes": None, "path": "http://192.0.2.1/a.png"}}, "names a file in place of holding the picture"),
+    ({"after": {"bytes": None, "path": "http://192.0.2.1/a.png"}}, "names a file instead of containing the picture"),
     (
         {"after": {"bytes": bad_pictures.encoded(Image.new("RGB", (32, 31))), "path": None}},
         "pictures of pair [\\w-]+ have different sizes, \\(32, 32\\) before and \\(32, 31\\) after",
@@ -247,11 +247,11 @@ BAD_FILES = {
     ),
     "ids that are numbers": (
         lambda path: parquet.write_table(with_number_ids(parquet.read_table(path)), path),
-        "train-00000-of-00001.parquet: the column pair_id is .*int64.* has to be text",
+        "train-00000-of-00001.parquet: the column pair_id is .*int64.* must be text",
     ),
     "no class names": (
         lambda path: parquet.write_table(parquet.read_table(path).replace_schema_metadata(None), path),
-        "train-00000-of-00001.parquet: the column before is .* has to be Image",
+        "train-00000-of-00001.parquet: the column before is .* must be Image",
     ),
     "broken class names": (
         lambda path: parquet.write_table(
@@ -280,7 +280,7 @@ def test_a_head_of_a_readme_that_is_no_yaml(data, tmp_path):
     (tmp_path / "README.md").write_text("---\nconfigs: [\n---\n")
     path = next((data / "single").glob("train-0*.parquet"))
     (tmp_path / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(ValueError, match="the head of its README.md is no YAML"):
+    with pytest.raises(ValueError, match="the header of its README.md is not YAML"):
         load_shifts(str(tmp_path))
 
 
@@ -290,12 +290,14 @@ def test_a_readme_that_names_files_elsewhere(data, tmp_path, elsewhere):
     (tmp_path / "README.md").write_text(text)
     path = next((data / "single").glob("train-0*.parquet"))
     (tmp_path / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(ValueError, match=f"its README.md names '{elsewhere}.*which is not in the folder"):
+    with pytest.raises(ValueError, match=f"its README.md names '{elsewhere}.*which is outside the folder"):
         load_shifts(str(tmp_path))
 
 
 def test_other_actions_than_the_models_are_not_evaluated(splits, tmp_path):
-    with pytest.raises(ValueError, match="has the actions clean, close, dirty, open, and the model open, close, break"):
+    with pytest.raises(
+        ValueError, match="has the actions clean, close, dirty, open, but the model has open, close, break"
+    ):
         evaluate_splits(tiny_cde("vit"), {"test": splits["test"]}, PairTransform((32, 32)), tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -371,7 +373,7 @@ def test_commands_end_with_one_sentence(data, copy, tmp_path, capsys, monkeypatc
         (train, ["--backbone", "a/b", "--weight_decay", "nan"], None, "weight_decay must be a finite number"),
         (evaluate, evaluated, None, "has damaged or truncated weights"),
         (evaluate, [*evaluated, "--batch_size", "0"], None, "--batch_size must be at least 1"),
-        (card, [str(tmp_path)], None, "is no JSON"),
+        (card, [str(tmp_path)], None, "is not JSON"),
         (analyse, [str(tmp_path)], 1, "metrics.json has no scores of any split"),
     ):
         with pytest.raises(SystemExit) as stopped:

@@ -219,13 +219,13 @@ FIRST, SECOND = "color/00001_first.png", "color/00001_second_Drawer_open.png"
 BAD = {
     "missing before": (spoil_file(FIRST, lambda _: None), "missing file", 2, "00001_first.png is missing"),
     "missing after": (spoil_file(SECOND, lambda _: None), "missing file", 2, "_open.png is missing"),
-    "broken": (spoil_file(SECOND, lambda data: data[:99]), "broken picture", 2, "after picture is broken"),
-    "empty file": (spoil_file(FIRST, lambda _: b""), "broken picture", 2, "before picture is broken"),
-    "no picture": (spoil_file(FIRST, lambda _: b"<html>"), "broken picture", 2, "before picture is broken"),
+    "broken": (spoil_file(SECOND, lambda data: data[:99]), "broken picture", 2, "after picture cannot be read"),
+    "empty file": (spoil_file(FIRST, lambda _: b""), "broken picture", 2, "before picture cannot be read"),
+    "no picture": (spoil_file(FIRST, lambda _: b"<html>"), "broken picture", 2, "before picture cannot be read"),
     "sizes": (
         spoil_file(FIRST, lambda _: png(Image.new("RGB", (64, 63)))), "pictures differ in size", 2, "64x63 before"
     ),
-    "broken mask": (spoil_file("mask/00001_first.png", lambda _: b"x"), "broken picture", 2, "before mask is broken"),
+    "broken mask": (spoil_file("mask/00001_first.png", lambda _: b"x"), "broken picture", 2, "before mask cannot"),
     "mask size": (
         spoil_file("mask/00001_first.png", lambda _: png(Image.new("L", (9, 9)))), "mask of another size", 2, "9x9"
     ),
