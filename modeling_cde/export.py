@@ -11,6 +11,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """The functions of `modeling_cde.evaluation.onnx_export`, loaded when one is first used."""
+    from .evaluation import onnx_export
+
+    return getattr(onnx_export, name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -206,3 +206,7 @@ def test_accuracies_count_right_and_changed_answers(data):
     other = found["engines"]["other"]
     assert other["accuracy"] == pytest.approx(1 - 3 / len(rows))
     assert other["other_answers"] == pytest.approx(3 / len(rows)) and other["largest_logit_difference"] == 1
+
+
+def test_the_module_of_the_command_gives_the_functions_too():
+    assert export.export_program is export_program

@@ -207,7 +207,10 @@ def test_what_cannot_be_loaded_ends_in_one_sentence(folder, tmp_path, monkeypatc
     shutil.copytree(folder / "patch", odd)
     (odd / "metrics.json").write_text('{"splits": {"test": 3}}')
     for arguments, said in (
-        (["--model", str(odd)], "metrics.json cannot be used: a file of the run differs from what training, evaluation"),
+        (
+            ["--model", str(odd)],
+            "metrics.json cannot be used: a file of the run differs from what training, evaluation",
+        ),
         ([], "give --model FOLDER or ORG/NAME, or set CDE_MODEL"),
         (["--model", str(tmp_path / "nowhere")], "there is no folder"),
         (["--model", "nowhere"], "there is no folder nowhere"),
