@@ -37,10 +37,10 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     from modeling_cde.training.checkpoints.checkpoint_folder import check_is_new
     from modeling_cde.training.distributed import use_all_cores
     from modeling_cde.training.feature_cache import check_caching
+    from modeling_cde.training.model_selection import check_last_is_kept
     from modeling_cde.training.new_model import make_model
     from modeling_cde.training.recipe import parse_recipe
     from modeling_cde.training.run_record import run_record
-    from modeling_cde.training.selected_epoch import check_last_is_kept
     from modeling_cde.training.training_args import CDETrainingArguments
 
     brought = {name: method.flags for name, method in METHODS.items()}
@@ -58,8 +58,8 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     with state.main_process_first():
         render_rooms(data_args)
     from modeling_cde.data.collator import PairCollator
+    from modeling_cde.training.model_selection import selection_metrics
     from modeling_cde.training.progress import show_progress
-    from modeling_cde.training.selected_epoch import selection_metrics
     from modeling_cde.training.trainer import CDETrainer
     from modeling_cde.training.training_data import (
         fitting_arguments,
@@ -110,7 +110,7 @@ def train(trainer: Any, splits: dict[str, Any], transform: Any, record: Any, sta
     from modeling_cde.data.load_splits import reported_splits
     from modeling_cde.evaluation.evaluate import evaluate_splits, results_table
     from modeling_cde.training.doctor_callback import DoctorCallback
-    from modeling_cde.training.selected_epoch import restore_last, selected_epoch
+    from modeling_cde.training.model_selection import restore_last, selected_epoch
     from modeling_cde.training.training_data import bank_of
     from modeling_cde.whole_files import write_whole
 

@@ -22,8 +22,8 @@ def check_flags(plan: Sequence[Run]) -> None:
     # Here, because what these import takes seconds that --help should not cost.
     from modeling_cde.models.methods import METHODS
     from modeling_cde.training.arguments import DataArguments, ModelArguments
+    from modeling_cde.training.model_selection import check_last_is_kept
     from modeling_cde.training.recipe import parse_recipe
-    from modeling_cde.training.selected_epoch import check_last_is_kept
     from modeling_cde.training.training_args import CDETrainingArguments
 
     kinds = (ModelArguments, DataArguments, CDETrainingArguments)

@@ -1,1 +1,1 @@
-"""The models, and the files that travel with every checkpoint: the `*_cde` modules, which import only each other."""
+"""The models. The `*_cde` modules travel with every checkpoint (`remote_code_cde`) and import only each other."""

@@ -3,37 +3,16 @@
 import dataclasses
 import os
 from copy import deepcopy
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from .field_rules_cde import WIDEST, Rule, check_fields, label_maps, number, one_of, or_none, whole
+from .remote_code_cde import AUTO_MAP, CUSTOM_PIPELINES
 from .vision_config_cde import OF_EVERY_CONFIG, check_attention, did_you_mean, vision_config
 
-if TYPE_CHECKING:
-    # Only for its words: Transformers copies a file together with those that the text of its imports names, so every
-    # model takes along the pipeline that CUSTOM_PIPELINES names, and with the pipeline the image processor.
-    from .pipeline_cde import ActionClassificationPipeline as ActionClassificationPipeline
-
-# Written into every saved `config.json`, so that a checkpoint loads with `trust_remote_code=True` where this package
-# is not installed. The task class has no Auto class of its own in Transformers: it is found by this entry.
-AUTO_MAP = {
-    "AutoConfig": "configuration_cde.CDEConfig",
-    "AutoModel": "modeling_cde.CDEModel",
-    "AutoModelForActionClassification": "modeling_cde.CDEForActionClassification",
-}
-
-# The pipeline of every model here, for the same purpose. Transformers asks for `trust_remote_code` if a loaded
-# configuration has this entry: saved ones have it, and those whose class came with a checkpoint, but not ours.
-CUSTOM_PIPELINES = {
-    "action-classification": {
-        "impl": "pipeline_cde.ActionClassificationPipeline",
-        "pt": ["AutoModel"],
-        "type": "image",
-    }
-}
 _FLAG = Rule("true, false or null", lambda value: value in (None, True, False))
 _COMMIT = Rule("a commit or null", lambda value: value is None or isinstance(value, str))
 _CAME_WITH_A_CHECKPOINT = __name__.startswith("transformers_modules.")

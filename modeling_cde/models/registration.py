@@ -3,6 +3,8 @@
 `import modeling_cde` calls `register_with_transformers`. If the Auto classes are loaded already, it registers at once;
 otherwise when they are. Registering imports every model, and so needs whole modules: it waits for the end of the
 outermost import of a module of Transformers or of `modeling_cde.models`, inside which some are only half executed.
+
+Which files travel with a checkpoint as remote code: `remote_code_cde`.
 """
 
 import sys

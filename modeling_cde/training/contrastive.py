@@ -18,6 +18,8 @@ __all__ = ["Gather", "at_least_float32", "contrastive_terms", "supervised_contra
 # (n_local, ...) -> ((n_total, ...) with gradient, index in it of the first local row, number of processes)
 Gather = Callable[[torch.Tensor], tuple[torch.Tensor, int, int]]
 
+TEMPERATURE = 0.1  # the default everywhere; ours, because the paper states none
+
 _EPS = 1e-6  # far over the rounding noise of an encoder, far under any difference that means something
 _SCORES = 2**21  # as many similarities as stay in a processor's cache: 8 MB in float32
 _ANCHORS = 128  # at the least in a chunk: a matrix product of fewer rows is slow
@@ -26,7 +28,7 @@ _ANCHORS = 128  # at the least in a chunk: a matrix product of fewer rows is slo
 def supervised_contrastive_loss(
     delta: torch.Tensor,
     labels: torch.Tensor,
-    temperature: float = 0.1,
+    temperature: float = TEMPERATURE,
     *,
     gather: Gather | None = None,
     eps: float = _EPS,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from .contrastive import Gather, at_least_float32, contrastive_terms, supervised_contrastive_loss
+from .contrastive import TEMPERATURE, Gather, at_least_float32, contrastive_terms, supervised_contrastive_loss
 from .distributed import gather_rows
 
 __all__ = ["CDELoss", "TermMeans", "flatten_deltas", "sparsity_loss", "supervised_contrastive_loss", "weighted_sum"]
@@ -71,7 +71,7 @@ class CDELoss(nn.Module):
         self,
         contrastive_weight: float = 2.0,
         sparsity_weight: float = 1.0,
-        temperature: float = 0.1,
+        temperature: float = TEMPERATURE,
         sparsity_reduction: str = "sum",
         patch_loss: Literal["per_patch", "aggregated"] = "per_patch",
         *,

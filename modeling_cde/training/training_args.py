@@ -17,6 +17,7 @@ from transformers.hf_argparser import HfArg
 from transformers.trainer_utils import SchedulerType
 
 from ..models.checks_cde import parse_json
+from .contrastive import TEMPERATURE
 from .distributed import join_processes
 
 _MOST = float("inf")
@@ -115,7 +116,7 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         default=1.0, help="Weight of the L1 norm of the deltas (as published); 0 drops the term."
     )
     temperature: float = HfArg(
-        default=0.1, help="Temperature of the contrastive term. The paper states none; the default is ours."
+        default=TEMPERATURE, help="Temperature of the contrastive term. The paper states none; the default is ours."
     )
     sparsity_reduction: Literal["sum", "mean"] = HfArg(
         default="sum",

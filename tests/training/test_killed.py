@@ -31,7 +31,7 @@ from modeling_cde.training.checkpoints.resuming import find_checkpoint
 from modeling_cde.training.checkpoints.run_lock import alone_in
 from modeling_cde.training.checkpoints.sharded_checkpoints import is_sharded
 from modeling_cde.training.checkpoints.state_file import read_state, write_state
-from modeling_cde.training.selected_epoch import selected_epoch
+from modeling_cde.training.model_selection import selected_epoch
 from modeling_cde.training.stopping import stoppable
 from modeling_cde.training.trainer import CDETrainer
 from modeling_cde.whole_files import NotWritten, write_files_whole, write_whole

@@ -1,4 +1,8 @@
-"""The epoch that a run ends with: the one that validation selected, and optionally the last one."""
+"""Which epoch a run ends with: the one that validation selects, and optionally the last one beside it.
+
+The recipe names the criterion (`metric_for_best_model`), a metric of a `validation...` part: only those reach the
+trainer (`training_data`), and a test split is refused (`CDETrainingArguments.refuse_selection_on_test`).
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
