@@ -69,7 +69,7 @@ def test_shifts_that_were_split_alone_stay_alone(tmp_path):
 
 
 def test_a_base_without_shards_or_manifest_is_named(tmp_path):
-    with pytest.raises(ValueError, match="has no shards of the view single, or no manifest of the shift comp"):
+    with pytest.raises(ValueError, match="has no shards of view single or no manifest of shift comp"):
         split_again(tmp_path, tmp_path / "x", "single", "both", 1)
 
 

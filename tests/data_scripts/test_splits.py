@@ -56,7 +56,7 @@ def test_a_data_set_is_split_again_from_its_shards_and_keeps_its_card(built, cap
 def test_both_shifts_of_the_published_protocol_one_after_the_other(built, capsys):
     for shift in ("syst", "comp"):
         text = run(capsys, built, "--protocol", "causal_triplet", "--shift", shift, "--seed", "2022")
-        assert f"causal_triplet split, shift {shift}, seed 2022" in text and "are in validation_ood, too" in text
+        assert f"causal_triplet split, shift {shift}, seed 2022" in text and "are also in validation_ood" in text
     assert sorted(path.name for path in (built / "manifests").iterdir()) == ["single_comp.json", "single_syst.json"]
 
 
