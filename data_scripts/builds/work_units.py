@@ -19,6 +19,18 @@ class StopBuildError(ValueError):
     """Ends the whole build with its message; sources raise it where the user asked to stop at the first fault."""
 
 
+class BadPairError(ValueError):
+    """A candidate gives no pair; the message says why, without a period at its end.
+
+    Attributes:
+        reason: Two or three words to count it under.
+    """
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
 @dataclass
 class UnitRows:
     """What a source returns for one unit.
@@ -33,6 +45,11 @@ class UnitRows:
     rows: list[dict[str, Any]]
     rejected: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+
+    def reject(self, reason: str, sentence: str) -> None:
+        """Count a candidate that was left out, and report it."""
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+        self.problems.append(sentence)
 
 
 class Source(Protocol):
@@ -62,6 +79,33 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release what `build` opened; called once, in the process that built, after its last unit."""
+
+
+class ClassSource:
+    """What sources that know their classes share; each sets both attributes.
+
+    Attributes:
+        actions: Names of the action classes, by id.
+        objects: Names of the object classes, by id.
+    """
+
+    actions: list[str]
+    objects: list[str]
+
+    @property
+    def features(self) -> Features:
+        """The columns, with these classes."""
+        from modeling_cde.data.schema import pair_features
+
+        return pair_features(self.actions, self.objects)
+
+    def row(self, stored: dict[str, Any], action: str, noun: str, scene: str, pair_id: str) -> dict[str, Any]:
+        """A complete row, of the picture columns and the names of its classes."""
+        labels = {"action": self.actions.index(action), "object": self.objects.index(noun)}
+        return stored | labels | {"scene": scene, "pair_id": pair_id}
+
+    def close(self) -> None:
+        """Nothing stays open between units."""
 
 
 @dataclass

@@ -1,8 +1,6 @@
 """`python -m data_scripts.epic_kitchens index ...` or `python -m data_scripts.epic_kitchens extract ...`"""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from functools import partial
 
 from data_scripts.commands import run_command
 
@@ -10,12 +8,7 @@ COMMANDS = {
     "index": "from the official CSV tables to the frame numbers before and after each segment",
     "extract": "those frames, out of the official tars or folders or out of the videos, as a data set of pairs",
 }
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Hand the other arguments to the command that the first one names."""
-    run_command("epic_kitchens", COMMANDS, arguments)
-
+main = partial(run_command, "epic_kitchens", COMMANDS)
 
 if __name__ == "__main__":
     main()

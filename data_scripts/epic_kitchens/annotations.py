@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_scripts.builds.work_units import BadPairError
 from data_scripts.epic_kitchens import frame_numbers
 from data_scripts.epic_kitchens.csv_tables import Row, TableError, VideoRow, read_rows
 
@@ -74,12 +75,6 @@ class Fault:
     sentence: str
 
 
-class _FaultyRowError(ValueError):
-    def __init__(self, reason: str, text: str) -> None:
-        super().__init__(text)
-        self.reason = reason
-
-
 def read_segments(
     paths: Sequence[Path], verbs: Mapping[int, str], nouns: Mapping[int, str], videos: Mapping[str, VideoRow]
 ) -> Iterator[Segment | Fault]:
@@ -103,9 +98,9 @@ def read_segments(
                 try:
                     segment = _segment(row, verbs, nouns, videos)
                     if name in places:
-                        raise _FaultyRowError("duplicate", f"the same narration_id as {places[name]}")
+                        raise BadPairError("duplicate", f"the same narration_id as {places[name]}")
                     places[name] = place
-                except _FaultyRowError as error:
+                except BadPairError as error:
                     yield Fault(error.reason, f"{place}, {name[:40] or 'without narration_id'}: {error}.")
                 else:
                     yield segment
@@ -121,43 +116,43 @@ def read_segments(
 def _segment(row: Row, verbs: Mapping[int, str], nouns: Mapping[int, str], videos: Mapping[str, VideoRow]) -> Segment:
     values = row.values
     if not row.complete:
-        raise _FaultyRowError("wrong number of columns", f"{len(values)} columns or more, other than the header")
+        raise BadPairError("wrong number of columns", f"{len(values)} columns or more, other than the header")
     match = NARRATION_ID.fullmatch(values["narration_id"])
     if not match:
-        raise _FaultyRowError("bad narration_id", "the narration_id is not written like P01_11_0")
+        raise BadPairError("bad narration_id", "the narration_id is not written like P01_11_0")
     video_id = match["video"]
     if values["video_id"] != video_id:
-        raise _FaultyRowError("wrong video", f"the video_id is {_short(values['video_id'])}, not {video_id}")
+        raise BadPairError("wrong video", f"the video_id is {_short(values['video_id'])}, not {video_id}")
     if values["participant_id"] != match["participant"]:
-        raise _FaultyRowError("wrong participant", f"the participant_id is {_short(values['participant_id'])}")
+        raise BadPairError("wrong participant", f"the participant_id is {_short(values['participant_id'])}")
     rate = frame_numbers.nominal_rate(video_id)
     before, after = (whole_number(values, column) for column in ("start_frame", "stop_frame"))
     if before < 1:
-        raise _FaultyRowError("frame below 1", "frames count from 1, but start_frame is 0")
+        raise BadPairError("frame below 1", "frames count from 1, but start_frame is 0")
     if before >= after:
-        raise _FaultyRowError("start not before stop", f"start_frame {before} is not before stop_frame {after}")
+        raise BadPairError("start not before stop", f"start_frame {before} is not before stop_frame {after}")
     try:
         start, stop = (frame_numbers.timestamp_seconds(values[f"{end}_timestamp"]) for end in ("start", "stop"))
     except ValueError as error:
-        raise _FaultyRowError("bad time stamp", str(error)) from error
+        raise BadPairError("bad time stamp", str(error)) from error
     expected = frame_numbers.start_frame(start, rate), frame_numbers.stop_frame(stop, rate)
     if (before, after) != expected:
-        raise _FaultyRowError(
+        raise BadPairError(
             "frames and times disagree",
             f"frames {before} to {after}, but its times are frames {expected[0]} to {expected[1]} at {rate} per second",
         )
     video = videos.get(video_id)
     if video is None:
-        raise _FaultyRowError("unknown video", f"the table of videos has no {video_id}")
+        raise BadPairError("unknown video", f"the table of videos has no {video_id}")
     if after > video.seconds * rate:
-        raise _FaultyRowError(
+        raise BadPairError(
             "beyond the video's end",
             f"stop_frame {after} is at {after / rate:.2f} s, but {video_id} has {video.seconds:.2f} s",
         )
     verb, noun = verbs.get(whole_number(values, "verb_class")), nouns.get(whole_number(values, "noun_class"))
     for kind, key in (("verb", verb), ("noun", noun)):
         if key is None:
-            raise _FaultyRowError(f"unknown {kind} class", f"there is no {kind} class {values[f'{kind}_class']}")
+            raise BadPairError(f"unknown {kind} class", f"there is no {kind} class {values[f'{kind}_class']}")
     assert verb is not None and noun is not None
     _check_lists(values)
     participant = match["participant"]
@@ -174,7 +169,7 @@ def whole_number(values: Mapping[str, str], column: str) -> int:
     """
     text = values[column]
     if not (text.isascii() and text.isdecimal() and len(text) <= 10):
-        raise _FaultyRowError("bad number", f"{column} is {_short(text)}, not a whole number")
+        raise BadPairError("bad number", f"{column} is {_short(text)}, not a whole number")
     return int(text)
 
 
@@ -184,16 +179,16 @@ def _check_lists(values: Mapping[str, str]) -> None:
     for column, kind in (("all_nouns", str), ("all_noun_classes", int)):
         text = values[column]
         if len(text) > MAX_LIST:
-            raise _FaultyRowError("bad list", f"{column} has {len(text)} characters, more than {MAX_LIST}")
+            raise BadPairError("bad list", f"{column} has {len(text)} characters, more than {MAX_LIST}")
         try:
             value = ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-            raise _FaultyRowError("bad list", f"{column} is not a list: {_short(text)}") from error
+            raise BadPairError("bad list", f"{column} is not a list: {_short(text)}") from error
         if not isinstance(value, list) or not all(type(item) is kind for item in value):
-            raise _FaultyRowError("bad list", f"{column} is not a list of {kind.__name__}: {_short(text)}")
+            raise BadPairError("bad list", f"{column} is not a list of {kind.__name__}: {_short(text)}")
         lists.append(value)
     if len(lists[0]) != len(lists[1]):
-        raise _FaultyRowError("bad list", f"{len(lists[0])} nouns, but {len(lists[1])} noun classes")
+        raise BadPairError("bad list", f"{len(lists[0])} nouns, but {len(lists[1])} noun classes")
 
 
 def _short(text: str) -> str:

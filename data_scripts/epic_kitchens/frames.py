@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from data_scripts.archives.archive import ArchiveError
 from data_scripts.archives.open_files import open_files
+from data_scripts.builds.work_units import BadPairError
 from data_scripts.epic_kitchens.frame_numbers import frame_time
 from data_scripts.video import VideoError, iterate_frames, video_info
 
@@ -37,18 +38,6 @@ _OTHER_RATES = (1, 2, 5, 8, 10, 12, 15, 23.976, 24, 25, 29.97, 30, 47.952, 48, 5
 
 class FramesError(ValueError):
     """A video's frames cannot be used at all; the message says which and what to do."""
-
-
-class NoFrameError(ValueError):
-    """A single frame cannot be read.
-
-    Attributes:
-        reason: Two or three words to count it under.
-    """
-
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -79,7 +68,7 @@ def find(root: Path, video_id: str, kind: str) -> Path | None:
 
 def pictures(
     path: Path, kind: str, video: Video, numbers: Iterable[int]
-) -> Iterator[tuple[int, bytes | Image.Image | NoFrameError]]:
+) -> Iterator[tuple[int, bytes | Image.Image | BadPairError]]:
     """Read frames by number, in ascending order, with one in memory at a time.
 
     Args:
@@ -99,7 +88,7 @@ def pictures(
     yield from _from_frames(path, video, wanted) if kind == "frames" else _from_video(path, video, wanted)
 
 
-def _from_frames(path: Path, video: Video, wanted: list[int]) -> Iterator[tuple[int, bytes | NoFrameError]]:
+def _from_frames(path: Path, video: Video, wanted: list[int]) -> Iterator[tuple[int, bytes | BadPairError]]:
     try:
         files = open_files(path)
         names = _numbered(files.names(), path)
@@ -112,12 +101,12 @@ def _from_frames(path: Path, video: Video, wanted: list[int]) -> Iterator[tuple[
         for number in wanted:
             if number not in names:
                 end = f", whose last one is {last}" if number > last else ""
-                yield number, NoFrameError("frame missing", f"frame {number} is missing in {path}{end}")
+                yield number, BadPairError("frame missing", f"frame {number} is missing in {path}{end}")
                 continue
             try:
                 content = files.read(names[number], MAX_FRAME_BYTES)
             except (ArchiveError, OSError) as error:
-                yield number, NoFrameError("frame unreadable", f"frame {number} cannot be read: {error}".rstrip("."))
+                yield number, BadPairError("frame unreadable", f"frame {number} cannot be read: {error}".rstrip("."))
             else:
                 yield number, content
     finally:
@@ -180,7 +169,7 @@ def check_rate(path: Path, video: Video, last: int) -> None:
     )
 
 
-def _from_video(path: Path, video: Video, wanted: list[int]) -> Iterator[tuple[int, Image.Image | NoFrameError]]:
+def _from_video(path: Path, video: Video, wanted: list[int]) -> Iterator[tuple[int, Image.Image | BadPairError]]:
     try:
         seconds = video_info(path).seconds
         if seconds is not None and abs(float(seconds) - video.seconds) > 1 + 0.001 * video.seconds:
@@ -192,7 +181,7 @@ def _from_video(path: Path, video: Video, wanted: list[int]) -> Iterator[tuple[i
         for number, picture in zip(wanted, found, strict=True):
             if isinstance(picture, VideoError):
                 sentence = f"frame {number} cannot be read: {picture}".rstrip(".")
-                yield number, NoFrameError("frame not in the video", sentence)
+                yield number, BadPairError("frame not in the video", sentence)
             else:
                 yield number, picture
     except VideoError as error:

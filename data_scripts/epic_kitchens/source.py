@@ -8,22 +8,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_scripts.builds.work_units import StopBuildError, UnitRows
+from data_scripts.builds.work_units import BadPairError, ClassSource, StopBuildError, UnitRows
 from data_scripts.epic_kitchens.annotations import Segment
-from data_scripts.epic_kitchens.frames import KINDS, FramesError, NoFrameError, Video, find, pictures
+from data_scripts.epic_kitchens.frames import KINDS, FramesError, Video, find, pictures
 from data_scripts.epic_kitchens.listing import read_index
 from data_scripts.stored_views import BadPictureError, store_pair
 from modeling_cde.whole_files import file_sha256
 
 if TYPE_CHECKING:
-    from datasets import Features
     from PIL import Image
 
 SCENES = ("participant", "video")
 _NAMED = 20  # segments in one sentence
 
 
-class EpicSource:
+class EpicSource(ClassSource):
     """The pairs of an index, from frames or videos below a folder.
 
     Classes are those of the whole index, sorted, even if videos are missing.
@@ -77,13 +76,6 @@ class EpicSource:
                 self.paths[video_id] = path
 
     @property
-    def features(self) -> Features:
-        """Those of `pair_features`; the classes are the verbs and nouns of the index."""
-        from modeling_cde.data.schema import pair_features
-
-        return pair_features(self.actions, self.objects)
-
-    @property
     def missing(self) -> list[str]:
         """Videos of the index that are missing below the folder, sorted."""
         return sorted(self.segments.keys() - self.paths.keys())
@@ -116,14 +108,14 @@ class EpicSource:
         rows: dict[str, dict[str, Any]] = {}
         faults: dict[str, tuple[str, str]] = {}
         # Frames come in numerical order; only before frames that wait for their after frame are kept.
-        waiting: dict[str, bytes | Image.Image | NoFrameError] = {}
+        waiting: dict[str, bytes | Image.Image | BadPairError] = {}
         starting, ending = _by_frame(segments, "before_frame"), _by_frame(segments, "after_frame")
         try:
             for number, picture in pictures(self.paths[unit], self.kind, video, [*starting, *ending]):
                 for segment in ending.get(number, ()):
                     try:
                         rows[segment.narration_id] = self._row(segment, waiting.pop(segment.narration_id), picture)
-                    except (NoFrameError, BadPictureError) as error:
+                    except (BadPairError, BadPictureError) as error:
                         faults[segment.narration_id] = (error.reason, self._sentence(segment, error))
                         if self.strict:
                             raise StopBuildError(self._sentence(segment, error)) from error
@@ -140,29 +132,21 @@ class EpicSource:
             [faults[name][1] for name in in_order if name in faults],
         )
 
-    def close(self) -> None:
-        """Nothing stays open between units."""
-
     def _row(
-        self, segment: Segment, before: bytes | Image.Image | NoFrameError, after: bytes | Image.Image | NoFrameError
+        self, segment: Segment, before: bytes | Image.Image | BadPairError, after: bytes | Image.Image | BadPairError
     ) -> dict[str, Any]:
         for picture in (before, after):
-            if isinstance(picture, NoFrameError):
+            if isinstance(picture, BadPairError):
                 raise picture
-        assert not isinstance(before, NoFrameError) and not isinstance(after, NoFrameError)
+        assert not isinstance(before, BadPairError) and not isinstance(after, BadPairError)
         stored = store_pair(before, after, None, view="multi", image_size=self.image_size, encoding="jpeg")
         if stored["before"] == stored["after"]:
-            raise NoFrameError(
+            raise BadPairError(
                 "identical frames",
                 f"frames {segment.before_frame} and {segment.after_frame} are the same picture",
             )
-        return {
-            **stored,
-            "action": self.actions.index(segment.verb),
-            "object": self.objects.index(segment.noun),
-            "scene": segment.participant_id if self.scene == "participant" else segment.video_id,
-            "pair_id": segment.narration_id,
-        }
+        scene = segment.participant_id if self.scene == "participant" else segment.video_id
+        return self.row(stored, segment.verb, segment.noun, scene, segment.narration_id)
 
     def _sentence(self, segment: Segment, error: Exception) -> str:
         what = f"{segment.verb} {segment.noun}"

@@ -11,27 +11,16 @@ from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from data_scripts.builds.work_units import BadPairError
 from data_scripts.episodes.recording import Episode, Recording, brief, is_pointer
 
 if TYPE_CHECKING:
     from PIL import Image
 
 
-class EpisodeError(ValueError):
-    """One episode's pictures cannot be read.
-
-    Attributes:
-        reason: Kind of fault, for counting.
-    """
-
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.reason = reason
-
-
 def episode_pictures(
     recording: Recording, frames: Mapping[Episode, tuple[int, int]]
-) -> Iterator[tuple[Episode, list[Image.Image] | list[bytes] | EpisodeError]]:
+) -> Iterator[tuple[Episode, list[Image.Image] | list[bytes] | BadPairError]]:
     """Read two frames of each episode.
 
     Args:
@@ -39,14 +28,14 @@ def episode_pictures(
         frames: Episode -> numbers of two frames, ascending, from 0.
 
     Yields:
-        Each episode, in the order given, with two pictures (PIL or encoded) or an `EpisodeError`.
+        Each episode, in the order given, with two pictures (PIL or encoded) or a `BadPairError`.
     """
     for episode in frames:
         if episode.video is not None:
             yield episode, _from_video(recording, episode, frames[episode])
     # Episodes in one data file follow each other, so the file is read once for all of them.
     data: str | None = None
-    found: dict[tuple[int, int], bytes] | EpisodeError = {}
+    found: dict[tuple[int, int], bytes] | BadPairError = {}
     for episode in frames:
         if episode.video is not None:
             continue
@@ -57,46 +46,46 @@ def episode_pictures(
         yield episode, _chosen(found, episode, frames[episode])
 
 
-def _from_video(recording: Recording, episode: Episode, frames: tuple[int, int]) -> list[Image.Image] | EpisodeError:
+def _from_video(recording: Recording, episode: Episode, frames: tuple[int, int]) -> list[Image.Image] | BadPairError:
     from data_scripts.video import VideoError, read_frames
 
     assert episode.video is not None
     path = recording.folder / episode.video
     if (absent := _absent(path, episode.video)) is not None:
-        return EpisodeError("missing video", absent)
+        return BadPairError("missing video", absent)
     try:
         return read_frames(path, [episode.start + Fraction(2 * frame + 1, 2) / recording.fps for frame in frames])
     except VideoError as error:
-        return EpisodeError("broken video", str(error).replace(str(path), episode.video).rstrip("."))
+        return BadPairError("broken video", str(error).replace(str(path), episode.video).rstrip("."))
 
 
 def _chosen(
-    found: dict[tuple[int, int], bytes] | EpisodeError, episode: Episode, frames: tuple[int, int]
-) -> list[bytes] | EpisodeError:
-    if isinstance(found, EpisodeError):
+    found: dict[tuple[int, int], bytes] | BadPairError, episode: Episode, frames: tuple[int, int]
+) -> list[bytes] | BadPairError:
+    if isinstance(found, BadPairError):
         return found
     for frame in frames:
         if (episode.number, frame) not in found:
-            return EpisodeError("missing frame", f"{episode.data} has no picture of frame {frame}")
+            return BadPairError("missing frame", f"{episode.data} has no picture of frame {frame}")
     return [found[episode.number, frame] for frame in frames]
 
 
 def _from_data(
     recording: Recording, name: str, wanted: set[tuple[int, int]]
-) -> dict[tuple[int, int], bytes] | EpisodeError:
+) -> dict[tuple[int, int], bytes] | BadPairError:
     """Encoded pictures of a data file by (episode, frame), without missing ones; reads only the needed row groups."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
     path, camera = recording.folder / name, recording.camera
     if (absent := _absent(path, name)) is not None:
-        return EpisodeError("missing data file", absent)
+        return BadPairError("missing data file", absent)
     found = {}
     try:
         with parquet.ParquetFile(path) as file:
             lacking = {"episode_index", "frame_index", camera} - set(file.schema_arrow.names)
             if lacking:
-                return EpisodeError("broken data file", f"{name} has no column {', '.join(sorted(lacking))}")
+                return BadPairError("broken data file", f"{name} has no column {', '.join(sorted(lacking))}")
             for group in range(file.num_row_groups):
                 index = file.read_row_group(group, columns=["episode_index", "frame_index"])
                 keys = zip(*(index.column(key).to_pylist() for key in ("episode_index", "frame_index")), strict=True)
@@ -107,7 +96,7 @@ def _from_data(
                         if (content := _content(recording.folder, value)) is not None:
                             found[key] = content
     except (pa.ArrowException, OSError) as error:
-        return EpisodeError("broken data file", f"{name} cannot be read ({brief(error)})")
+        return BadPairError("broken data file", f"{name} cannot be read ({brief(error)})")
     return found
 
 

@@ -13,10 +13,10 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from data_scripts.builds.work_units import UnitRows
-from data_scripts.episodes.frames import EpisodeError, episode_pictures
+from data_scripts.builds.work_units import BadPairError, ClassSource, UnitRows
+from data_scripts.episodes.frames import episode_pictures
 from data_scripts.episodes.instruction import Instruction, Unparsed, normalized
 from data_scripts.episodes.licensed_build import add_licence_arguments, build_licensed
 from data_scripts.episodes.readings import Readings, read_known
@@ -24,15 +24,12 @@ from data_scripts.episodes.recording import Episode, Recording, read_recording
 from data_scripts.episodes.verbs import read_verbs
 from data_scripts.stored_views import BadPictureError, store_pair, whole_box
 
-if TYPE_CHECKING:
-    from datasets import Features
-
 EPISODES_PER_UNIT = 50
 SCENES = ("episode", "task", "file")
 SHOWN = 15
 
 
-class LeRobotSource:
+class LeRobotSource(ClassSource):
     """Pairs of first and last frames; a `data_scripts.builds.work_units.Source`.
 
     Args:
@@ -104,13 +101,6 @@ class LeRobotSource:
             self._recording = read_recording(self.folder, self.camera)
         return self._recording
 
-    @property
-    def features(self) -> Features:
-        """Columns, with the actions and objects of all instructions that are understood."""
-        from modeling_cde.data.schema import pair_features
-
-        return pair_features(self.actions, self.objects)
-
     def settings(self) -> dict[str, Any]:
         """Everything that the bytes depend on, with the list of episodes as a hash."""
         listed = [(*episode[:-1], str(episode.start)) for episode in self.recording.episodes]
@@ -154,7 +144,7 @@ class LeRobotSource:
             else:
                 frames[episode] = (start, stop)
         for episode, pictures in episode_pictures(self.recording, frames):
-            if isinstance(pictures, EpisodeError):
+            if isinstance(pictures, BadPairError):
                 _reject(result, pictures.reason, episode, str(pictures))
                 continue
             try:
@@ -162,9 +152,6 @@ class LeRobotSource:
             except BadPictureError as error:
                 _reject(result, "bad picture", episode, str(error))
         return result
-
-    def close(self) -> None:
-        """Nothing stays open."""
 
     def summary(self) -> str:
         """How many episodes are understood, and the most common instructions that are not."""
@@ -202,12 +189,7 @@ class LeRobotSource:
             "task": " / ".join(sorted({normalized(task) for task in episode.tasks})),
             "file": episode.data,
         }
-        return stored | {
-            "action": self.actions.index(answer.action),
-            "object": self.objects.index(answer.object),
-            "scene": scenes[self.scene],
-            "pair_id": f"episode-{episode.number:06d}",
-        }
+        return self.row(stored, answer.action, answer.object, scenes[self.scene], f"episode-{episode.number:06d}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -292,8 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _reject(result: UnitRows, reason: str, episode: Episode, sentence: str) -> None:
-    result.rejected[reason] = result.rejected.get(reason, 0) + 1
-    result.problems.append(f"Episode {episode.number}: {sentence}.")
+    result.reject(reason, f"Episode {episode.number}: {sentence}.")
 
 
 def _sha256(value: Any) -> str:

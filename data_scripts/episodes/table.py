@@ -15,32 +15,21 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from data_scripts.builds.work_units import StopBuildError, UnitRows
+from data_scripts.builds.work_units import BadPairError, ClassSource, StopBuildError, UnitRows
 from data_scripts.episodes.folder import list_folder
 from data_scripts.episodes.formats import FORMATS, ListingError
 from data_scripts.episodes.licensed_build import add_licence_arguments, build_licensed
 from data_scripts.episodes.listing import Listed, Listing, Refused, class_names, read_listing
 from data_scripts.stored_views import BadPictureError, store_pair, whole_box
 
-if TYPE_CHECKING:
-    from datasets import Features
-
 ROWS_PER_UNIT = 200
 LARGEST_FILE = 256 << 20
 TABLE_NAMES = tuple(f"{stem}{suffix}" for stem in ("pairs", "metadata") for suffix in FORMATS)
 
 
-class _RowError(ValueError):
-    """A row cannot be used."""
-
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.reason = reason
-
-
-class TableSource:
+class TableSource(ClassSource):
     """Pairs of a table or a folder; a `data_scripts.builds.work_units.Source`.
 
     Args:
@@ -98,13 +87,6 @@ class TableSource:
             self._listing = _read(self.path)
         return self._listing
 
-    @property
-    def features(self) -> Features:
-        """Columns, with the actions and objects of all valid rows."""
-        from modeling_cde.data.schema import pair_features
-
-        return pair_features(self.actions, self.objects)
-
     def settings(self) -> dict[str, Any]:
         """Everything that the bytes depend on, with the rows as a hash."""
         return {
@@ -129,19 +111,15 @@ class TableSource:
         for row in self._ranges()[unit]:
             try:
                 if isinstance(row, Refused):
-                    raise _RowError(row.reason, row.sentence)
+                    raise BadPairError(row.reason, row.sentence)
                 result.rows.append(self._row(row))
-            except (_RowError, BadPictureError) as error:
-                reason = error.reason if isinstance(error, _RowError) else "bad picture"
+            except (BadPairError, BadPictureError) as error:
+                reason = error.reason if isinstance(error, BadPairError) else "bad picture"
                 sentence = f"{self.listing.name}, {row.where}: {error}."
                 if self.strict:
                     raise StopBuildError(sentence) from error
-                result.rejected[reason] = result.rejected.get(reason, 0) + 1
-                result.problems.append(sentence)
+                result.reject(reason, sentence)
         return result
-
-    def close(self) -> None:
-        """Nothing stays open."""
 
     def summary(self) -> str:
         """What the table lists, before pictures are read."""
@@ -173,20 +151,15 @@ class TableSource:
         box: Sequence[int] | None = row.box
         if box is None and self.view == "single":
             if not self.whole_picture_is_target:
-                raise _RowError("no box", "it has no box, which the single view crops to")
+                raise BadPairError("no box", "it has no box, which the single view crops to")
             box = whole_box(before)
         stored = store_pair(before, after, box, masks[0], masks[1], view=self.view, image_size=self.image_size)
-        return stored | {
-            "action": self.actions.index(row.action),
-            "object": self.objects.index(row.object),
-            "scene": row.scene,
-            "pair_id": row.pair_id,
-        }
+        return self.row(stored, row.action, row.object, row.scene, row.pair_id)
 
     def _content(self, written: str, column: str) -> bytes:
         """Read a file below the root."""
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", written):
-            raise _RowError("path is a URL", f"{column} is {written!r}; nothing is downloaded, so give a path")
+            raise BadPairError("path is a URL", f"{column} is {written!r}; nothing is downloaded, so give a path")
         try:
             path = (self.root / written).resolve()
             inside = path.is_relative_to(self.root.resolve())
@@ -195,13 +168,13 @@ class TableSource:
             exists = inside and path.exists()
         except (OSError, ValueError, RuntimeError) as error:
             why = getattr(error, "strerror", None) or error
-            raise _RowError("missing picture", f"{column} {written!r} cannot be read ({why})") from error
+            raise BadPairError("missing picture", f"{column} {written!r} cannot be read ({why})") from error
         if not inside:
             sentence = f"{column} {written!r} leaves the table's folder; name one that holds all pictures with --root"
-            raise _RowError("path leaves the folder", sentence)
+            raise BadPairError("path leaves the folder", sentence)
         if not exists:
-            raise _RowError("missing picture", f"{column} {written!r} does not exist in the folder of the pictures")
-        raise _RowError("missing picture", f"{column} {written!r} is not a file of at most {LARGEST_FILE >> 20} MiB")
+            raise BadPairError("missing picture", f"{column} {written!r} does not exist in the folder of the pictures")
+        raise BadPairError("missing picture", f"{column} {written!r} is not a file of at most {LARGEST_FILE >> 20} MiB")
 
 
 def find_table(path: Path) -> Path:

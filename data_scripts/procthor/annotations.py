@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from data_scripts.builds.work_units import BadPairError
 from data_scripts.causal_triplet_layout import FIELDS, NO_VERB, first_of
 from data_scripts.procthor.actions import VERBS
 
@@ -74,12 +75,6 @@ class House:
             self.problems.append(f"{self.scene}, row {row}: {sentence[:MAX_SENTENCE]}{end}")
 
 
-class _BadRowError(Exception):
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(reason, sentence)
-        self.reason, self.sentence = reason, sentence
-
-
 @dataclass(frozen=True)
 class _Row:
     number: int
@@ -126,8 +121,8 @@ def read_annotations(content: bytes, scene: str, verbs: Sequence[str] = VERBS) -
             continue
         try:
             row = _read_row(number, line, scene, verbs)
-        except _BadRowError as error:
-            house.reject(number, error.reason, error.sentence)
+        except BadPairError as error:
+            house.reject(number, error.reason, str(error))
             if found := _FIGURE.search(line):
                 spoilt.add(found[1] + "_first")
             continue
@@ -143,29 +138,29 @@ def _read_row(number: int, line: str, scene: str, verbs: Sequence[str]) -> _Row:
     try:
         (fields,) = csv.reader([line], strict=True)
     except (csv.Error, ValueError) as error:
-        raise _BadRowError("broken row", f"it is not CSV ({error})") from error
+        raise BadPairError("broken row", f"it is not CSV ({error})") from error
     if len(fields) != len(FIELDS):
-        raise _BadRowError("wrong number of fields", f"it has {len(fields)} fields instead of {len(FIELDS)}")
+        raise BadPairError("wrong number of fields", f"it has {len(fields)} fields instead of {len(FIELDS)}")
     where, index, figure, noun, verb, *bounds = fields
     for name, value in zip(("idx", *FIELDS[5:]), (index, *bounds), strict=True):
         if not _WHOLE_NUMBER.fullmatch(value):
-            raise _BadRowError("no whole number", f"{name} is {value!r}, which is not a whole number")
+            raise BadPairError("no whole number", f"{name} is {value!r}, which is not a whole number")
     if where != scene:
-        raise _BadRowError("other scene", f"it belongs to scene {where!r}, but is in the folder {scene}")
+        raise BadPairError("other scene", f"it belongs to scene {where!r}, but is in the folder {scene}")
     if verb == NO_VERB:
         if not _FIRST.fullmatch(figure):
-            raise _BadRowError("figure does not fit", f"the figure {figure!r} is not of the form 00001_first")
+            raise BadPairError("figure does not fit", f"the figure {figure!r} is not of the form 00001_first")
     else:
         if verb not in (*verbs, *VERBS, *DROPPED_VERBS):
-            raise _BadRowError("unknown verb", f"the verb {verb!r} is unknown")
+            raise BadPairError("unknown verb", f"the verb {verb!r} is unknown")
         begin = _SECOND.fullmatch(figure)
         if begin is None or not noun or figure != f"{begin[1]}second_{noun}_{verb}" or "/" in figure or "\\" in figure:
-            raise _BadRowError(
+            raise BadPairError(
                 "figure does not fit", f"the figure {figure!r} does not fit noun {noun!r}, verb {verb!r}"
             )
     left, top, right, bottom = (int(bound) for bound in bounds)
     if left > right or top > bottom:
-        raise _BadRowError("empty box", f"the box {left}, {top}, {right}, {bottom} is empty")
+        raise BadPairError("empty box", f"the box {left}, {top}, {right}, {bottom} is empty")
     return _Row(number, figure, noun, verb, (left, top, right, bottom))
 
 

@@ -6,24 +6,21 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from data_scripts.archives.archive import MAX_BYTES, ArchiveError
 from data_scripts.archives.open_files import open_files
-from data_scripts.builds.work_units import StopBuildError, UnitRows
+from data_scripts.builds.work_units import ClassSource, StopBuildError, UnitRows
 from data_scripts.causal_triplet_layout import ANNOTATIONS, COLOR, HOUSE, MASK
 from data_scripts.picture_files import picture_size
 from data_scripts.procthor.actions import VERBS
 from data_scripts.procthor.annotations import Annotation, House, read_annotations
 from data_scripts.stored_views import BadPictureError, check_box, store_pair
 
-if TYPE_CHECKING:
-    from datasets import Features
-
 MARGIN = 0.25  # of the single view, as a share of the box's longer side
 
 
-class HousesSource:
+class HousesSource(ClassSource):
     """Pairs of the houses in a folder, zip or tar; a `data_scripts.builds.work_units.Source`.
 
     The constructor goes through the whole list of files and reads every annotations.csv, so the classes are fixed
@@ -118,13 +115,6 @@ class HousesSource:
         self.actions, self.objects = sorted(actions), sorted(objects)
         self._digest = digest.hexdigest()
 
-    @property
-    def features(self) -> Features:
-        """`pair_features` of the actions and objects that the tables name."""
-        from modeling_cde.data.schema import pair_features
-
-        return pair_features(self.actions, self.objects)
-
     def settings(self) -> dict[str, Any]:
         """What the bytes depend on. Not the path: a folder and its archive give the same pairs."""
         return {
@@ -184,12 +174,7 @@ class HousesSource:
             check_box(pair.box_before, picture_size(before))
         except BadPictureError as error:
             raise _BadPairError(row, error.reason, str(error)) from error
-        return stored | {
-            "action": self.actions.index(pair.verb),
-            "object": self.objects.index(pair.noun),
-            "scene": scene,
-            "pair_id": f"{scene}-{pair.second}",
-        }
+        return self.row(stored, pair.verb, pair.noun, scene, f"{scene}-{pair.second}")
 
     def _picture(self, row: int, name: str, optional: bool = False) -> Any:
         """A file's bytes; None where it may be missing and is."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import PIL.Image
 
-from data_scripts.builds.work_units import UnitRows
+from data_scripts.builds.work_units import ClassSource, UnitRows
+from data_scripts.causal_triplet_layout import house_name
 from data_scripts.procthor.acceptance import rules
 from data_scripts.procthor.actions import VERBS, object_classes
 from data_scripts.procthor.generator import Pair, Quota, generate_house
@@ -17,9 +18,6 @@ from data_scripts.procthor.simulator import Camera, HouseError, Machine, Simulat
 from data_scripts.procthor.thor import Ai2Thor
 from data_scripts.stored_views import store_pair
 
-if TYPE_CHECKING:
-    from datasets import Features
-
 
 def start_ai2thor(camera: Camera, machine: Machine) -> Simulator:
     """AI2-THOR, started; see `Ai2Thor`."""
@@ -27,7 +25,7 @@ def start_ai2thor(camera: Camera, machine: Machine) -> Simulator:
 
 
 @dataclass
-class GeneratedHouses:
+class GeneratedHouses(ClassSource):
     """A `data_scripts.builds.work_units.Source` that takes pairs in a simulator.
 
     If a simulator is lost, its unit fails; `run_units` kills the process group and tries the unit again in a fresh
@@ -62,14 +60,8 @@ class GeneratedHouses:
     def __post_init__(self) -> None:
         self._reader: HouseReader | None = None
         self._simulator: Simulator | None = None
-        self._object_ids = {name: index for index, name in enumerate(object_classes(self.houses.object_types))}
-
-    @property
-    def features(self) -> Features:
-        """The verbs are fixed; objects are the types that occur anywhere in the file, and their parts."""
-        from modeling_cde.data.schema import pair_features
-
-        return pair_features(VERBS, list(self._object_ids))
+        # The verbs are fixed; objects are the types that occur anywhere in the file, and their parts.
+        self.actions, self.objects = list(VERBS), object_classes(self.houses.object_types)
 
     def settings(self) -> dict[str, Any]:
         """Everything that the pairs depend on, except which houses: more can be added later."""
@@ -85,12 +77,12 @@ class GeneratedHouses:
             "camera": self.camera.to_dict(),
             "rules": rules(),
             "quota": self.quota.to_dict(),
-            "actions": list(VERBS),
-            "objects": list(self._object_ids),
+            "actions": self.actions,
+            "objects": self.objects,
         }
 
     def units(self) -> list[str]:
-        return [scene_name(number) for number in self.numbers]
+        return [house_name(number) for number in self.numbers]
 
     def build(self, unit: str) -> UnitRows:
         """The pairs of a house.
@@ -99,7 +91,7 @@ class GeneratedHouses:
             SimulatorError: The simulator was lost; the message names the house.
             HousesError: The file of houses is not the one that was scanned.
         """
-        number = int(unit.removeprefix(_PREFIX))
+        number = int(unit.removeprefix("proc_"))
         if number in self.houses.problems:
             return UnitRows([], {"bad house": 1}, [self.houses.problems[number]])
         if self._reader is None:
@@ -117,7 +109,7 @@ class GeneratedHouses:
         rows: list[dict[str, Any]] = []
         rejected = dict(harvest.rejected)
         for pair in harvest.pairs:
-            if pair.noun in self._object_ids:
+            if pair.noun in self.objects:
                 rows.append(self._row(pair, number, len(rows) + 1))
             else:
                 reason = f"{pair.noun} is not among the object classes"
@@ -143,26 +135,7 @@ class GeneratedHouses:
 
     def _row(self, pair: Pair, number: int, count: int) -> dict[str, Any]:
         # The published single-object setting cuts both pictures by the box after the action.
-        return {
-            **store_pair(
-                PIL.Image.fromarray(pair.before),
-                PIL.Image.fromarray(pair.after),
-                pair.box_after,
-                PIL.Image.fromarray(pair.mask_before),
-                PIL.Image.fromarray(pair.mask_after),
-                view=self.view,
-                image_size=self.image_size,
-            ),
-            "action": VERBS.index(pair.verb),
-            "object": self._object_ids[pair.noun],
-            "scene": scene_name(number),
-            "pair_id": f"procthor-{self.view}-{number:05d}-{count:05d}",
-        }
-
-
-_PREFIX = "proc_"
-
-
-def scene_name(number: int) -> str:
-    """Name of a house, as in the folders of Causal Triplet: proc_00012."""
-    return f"{_PREFIX}{number:05d}"
+        before, after, *masks = map(PIL.Image.fromarray, (pair.before, pair.after, pair.mask_before, pair.mask_after))
+        stored = store_pair(before, after, pair.box_after, *masks, view=self.view, image_size=self.image_size)
+        name = f"procthor-{self.view}-{number:05d}-{count:05d}"
+        return self.row(stored, pair.verb, pair.noun, house_name(number), name)
