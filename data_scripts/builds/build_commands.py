@@ -81,6 +81,21 @@ def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
     add("--originals", action="store_true", help="store the pictures unchanged, neither cropped nor scaled")
 
 
+def build_parser(command: str, description: str | None, view: str = "single") -> argparse.ArgumentParser:
+    """The parser of a command that stores given pictures: the flags of every build and of its pictures.
+
+    Args:
+        command: The source and its command, as they follow `python -m data_scripts.`
+        description: For the help.
+        view: Default of --view.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m data_scripts.{command}", description=description)
+    add_build_arguments(parser)
+    add_picture_arguments(parser)
+    parser.set_defaults(view=view)
+    return parser
+
+
 def stored_size(options: argparse.Namespace) -> int | None:
     """Shorter side of the stored pictures in pixels, or None for the originals.
 

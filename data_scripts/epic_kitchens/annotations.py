@@ -16,18 +16,9 @@ from data_scripts.builds.work_units import BadPairError
 from data_scripts.epic_kitchens import frame_numbers
 from data_scripts.epic_kitchens.csv_tables import Row, TableError, VideoRow, read_rows
 
-COLUMNS = (
-    "narration_id",
-    "participant_id",
-    "video_id",
-    "start_timestamp",
-    "stop_timestamp",
-    "start_frame",
-    "stop_frame",
-    "verb_class",
-    "noun_class",
-    "all_nouns",
-    "all_noun_classes",
+COLUMNS = tuple(
+    """narration_id participant_id video_id start_timestamp stop_timestamp start_frame stop_frame verb_class noun_class
+    all_nouns all_noun_classes""".split()
 )
 MAX_LIST = 10_000  # characters of a list column; the official ones have fewer than 200
 NARRATION_ID = re.compile(r"(?P<video>(?P<participant>P[0-9]{2})_(?:1[0-9]{2}|[0-9]{2}))_[0-9]{1,6}")

@@ -7,14 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_scripts.builds.build_commands import (
-    add_build_arguments,
-    add_picture_arguments,
-    build_data_set,
-    check_options,
-    plain_errors,
-    stored_size,
-)
+from data_scripts.builds.build_commands import build_data_set, build_parser, check_options, plain_errors, stored_size
 from data_scripts.epic_kitchens import terms
 from data_scripts.epic_kitchens.frames import FRAMES, VIDEOS
 from data_scripts.epic_kitchens.source import SCENES, EpicSource
@@ -29,14 +22,11 @@ _SHOWN = 12
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Extract the frames of an index as a data set of pairs."""
-    parser = argparse.ArgumentParser(prog="python -m data_scripts.epic_kitchens extract", description=DESCRIPTION)
+    parser = build_parser("epic_kitchens extract", DESCRIPTION, view="multi")
     parser.add_argument("--index", type=Path, required=True, metavar="CSV", help="index.csv of the command index")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--frames", type=Path, metavar="FOLDER", help="with the tars or folders of frames")
     where.add_argument("--videos", type=Path, metavar="FOLDER", help="with the videos")
-    add_build_arguments(parser)
-    add_picture_arguments(parser)
-    parser.set_defaults(view="multi")
     parser.add_argument(
         "--scene", choices=SCENES, default="participant", help="what counts as one scene: a kitchen, or a video"
     )

@@ -13,18 +13,9 @@ from data_scripts.epic_kitchens.csv_tables import Row, TableError, read_rows
 from data_scripts.epic_kitchens.frame_numbers import VIDEO_ID, nominal_rate
 
 #: The index's card explains the columns.
-COLUMNS = (
-    "narration_id",
-    "participant_id",
-    "video_id",
-    "before_frame",
-    "after_frame",
-    "rate",
-    "seconds",
-    "verb",
-    "noun",
-    "video_seconds",
-    "video_fps",
+COLUMNS = tuple(
+    """narration_id participant_id video_id before_frame after_frame rate seconds verb noun video_seconds
+    video_fps""".split()
 )
 
 
@@ -33,13 +24,9 @@ def index_csv(segments: Iterable[Segment]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for s in segments:
-        writer.writerow(
-            (
-                *(s.narration_id, s.participant_id, s.video_id, s.before_frame, s.after_frame, s.rate),
-                *(f"{s.seconds:.6f}", s.verb, s.noun, f"{s.video_seconds:.6f}", f"{s.video_fps:.6f}"),
-            )
-        )
+    for segment in segments:
+        values = (getattr(segment, column) for column in COLUMNS)
+        writer.writerow(f"{value:.6f}" if isinstance(value, float) else value for value in values)
     return buffer.getvalue()
 
 
@@ -84,15 +71,4 @@ def _segment(row: Row) -> Segment:
     seconds, fps = float(values["video_seconds"]), float(values["video_fps"])
     if not (0 < seconds < math.inf and 0 < fps < math.inf):
         raise ValueError(f"{video_id} has no length of {seconds} s at {fps} frames per second")
-    return Segment(
-        values["narration_id"],
-        match[1],
-        video_id,
-        before,
-        after,
-        rate,
-        values["verb"],
-        values["noun"],
-        seconds,
-        fps,
-    )
+    return Segment(name.group(), match[1], video_id, before, after, rate, values["verb"], values["noun"], seconds, fps)

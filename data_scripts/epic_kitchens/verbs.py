@@ -6,32 +6,9 @@ import difflib
 from collections.abc import Collection, Sequence
 
 #: Keys of verb classes, in the order of Causal Triplet, where a missing comma joins "wrap" and "hang".
-CAUSAL_TRIPLET_VERBS: tuple[str, ...] = (
-    "open",
-    "close",
-    "cut",
-    "move",
-    "remove",
-    "adjust",
-    "peel",
-    "empty",
-    "flip",
-    "fill",
-    "fold",
-    "pull",
-    "break",
-    "lift",
-    "wrap",
-    "hang",
-    "add",
-    "roll",
-    "stretch",
-    "divide",
-    "sharpen",
-    "attach",
-    "increase",
-    "bend",
-    "flatten",
+CAUSAL_TRIPLET_VERBS: tuple[str, ...] = tuple(
+    """open close cut move remove adjust peel empty flip fill fold pull break lift wrap hang add roll stretch divide
+    sharpen attach increase bend flatten""".split()
 )
 
 

@@ -16,17 +16,13 @@ from typing import Any
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 _REFUSED_FORMATS = {
-    ".pkl": "a pickle can run any code when it is read",
-    ".pickle": "a pickle can run any code when it is read",
-    ".pt": "such a file is a pickle, which can run any code when it is read",
-    ".pth": "such a file is a pickle, which can run any code when it is read",
-    ".npy": "such a file may contain a pickle, which can run any code when it is read",
-    ".npz": "such a file may contain a pickle, which can run any code when it is read",
-    ".h5": "tables in HDF files are pickles in part, which can run any code when they are read",
-    ".hdf": "tables in HDF files are pickles in part, which can run any code when they are read",
-    ".hdf5": "tables in HDF files are pickles in part, which can run any code when they are read",
-    ".xlsx": "spreadsheets are not read",
-    ".xls": "spreadsheets are not read",
+    **dict.fromkeys((".pkl", ".pickle"), "a pickle can run any code when it is read"),
+    **dict.fromkeys((".pt", ".pth"), "such a file is a pickle, which can run any code when it is read"),
+    **dict.fromkeys((".npy", ".npz"), "such a file may contain a pickle, which can run any code when it is read"),
+    **dict.fromkeys(
+        (".h5", ".hdf", ".hdf5"), "tables in HDF files are pickles in part, which can run any code when they are read"
+    ),
+    **dict.fromkeys((".xlsx", ".xls"), "spreadsheets are not read"),
     ".json": "one JSON value is not a table; write one object per line",
 }
 

@@ -74,22 +74,15 @@ _COLOURS = _COLOURS_ONLY | {"orange", "light", "silver", "gold"}
 _QUANTITIES = frozenset("piece slice pair bunch bit lot kind type set pile handful pieces slices".split())
 
 # Words that mean one preposition; "near" stands for any place that is neither in, on nor under.
-_COMPOUNDS: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("on", "top", "of"), "on"),
-    (("on", "top"), "on"),
-    (("out", "of"), "out"),
-    (("in", "to"), "into"),
-    (("on", "to"), "onto"),
-    (("in", "between"), "between"),
-    (("in", "front", "of"), "near"),
-    (("in", "the", "middle", "of"), "near"),
-    (("in", "the", "center", "of"), "near"),
-    (("in", "the", "centre", "of"), "near"),
-    (("on", "the", "left", "of"), "near"),
-    (("on", "the", "right", "of"), "near"),
-    (("on", "the", "left", "side", "of"), "near"),
-    (("on", "the", "right", "side", "of"), "near"),
-)
+_NEAR = ["in front", "in the middle", "in the center", "in the centre", "on the left", "on the right"]
+_NEAR += ["on the left side", "on the right side"]
+_COMPOUNDS = [
+    (phrase.split(), meant)
+    for phrase, meant in (
+        ("on top of", "on"), ("on top", "on"), ("out of", "out"), ("in to", "into"), ("on to", "onto"),
+        ("in between", "between"), *((f"{place} of", "near") for place in _NEAR),
+    )
+]  # fmt: skip
 # "the bowl on the left" says which bowl, unless a noun follows ("on the left plate").
 _POSITIONS = frozenset("left right back front middle center centre".split())
 
@@ -180,9 +173,7 @@ def _compounds(words: list[str]) -> list[str]:
     out: list[str] = []
     place = 0
     while place < len(words):
-        found = [
-            (len(pattern), meant) for pattern, meant in _COMPOUNDS if tuple(words[place:][: len(pattern)]) == pattern
-        ]
+        found = [(len(pattern), meant) for pattern, meant in _COMPOUNDS if words[place:][: len(pattern)] == pattern]
         if not found and words[place] in ("on", "in", "at"):
             skip = place + 1 + (words[place + 1 : place + 2] == ["the"])
             after = words[skip + 1 : skip + 2]

@@ -7,7 +7,6 @@ in action and object there and pass the file by --instructions.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 from collections import Counter
@@ -194,14 +193,9 @@ class LeRobotSource(ClassSource):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make before/after pairs of the first and last frames of the episodes of a data set in the LeRobot format."""
-    from data_scripts.builds.build_commands import (
-        add_build_arguments,
-        add_picture_arguments,
-        plain_errors,
-        stored_size,
-    )
+    from data_scripts.builds.build_commands import build_parser, plain_errors, stored_size
 
-    parser = argparse.ArgumentParser(prog="python -m data_scripts.episodes lerobot", description=main.__doc__)
+    parser = build_parser("episodes lerobot", main.__doc__, view="multi")
     parser.add_argument("--input", type=Path, required=True, help="folder with meta/info.json, v2.0, v2.1 or v3.0")
     parser.add_argument("--camera", help="key of the camera; not needed if there is only one")
     parser.add_argument("--encoding", choices=("png", "jpeg"), default="png", help="of the stored pictures")
@@ -220,9 +214,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--whole_picture_is_target", action="store_true", help="needed for --view single: episodes have no boxes"
     )
     add_licence_arguments(parser)
-    add_build_arguments(parser)
-    add_picture_arguments(parser)
-    parser.set_defaults(view="multi")
     options = parser.parse_args(arguments)
     with plain_errors():
         if options.view == "single" and not options.whole_picture_is_target:

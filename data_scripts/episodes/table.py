@@ -9,7 +9,6 @@ a row without a box gets the whole picture as its box.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import re
@@ -201,14 +200,9 @@ def _read(path: Path) -> Listing:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make a data set of the before/after pairs in a table, or in folders named by action and object."""
-    from data_scripts.builds.build_commands import (
-        add_build_arguments,
-        add_picture_arguments,
-        plain_errors,
-        stored_size,
-    )
+    from data_scripts.builds.build_commands import build_parser, plain_errors, stored_size
 
-    parser = argparse.ArgumentParser(prog="python -m data_scripts.episodes table", description=main.__doc__)
+    parser = build_parser("episodes table", main.__doc__)
     parser.add_argument(
         "--input",
         type=Path,
@@ -224,8 +218,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--strict", action="store_true", help="stop at the first faulty row")
     parser.add_argument("--title", help="of the data set, for its card")
     add_licence_arguments(parser)
-    add_build_arguments(parser)
-    add_picture_arguments(parser)
     options = parser.parse_args(arguments)
     with plain_errors():
         from modeling_cde.data.building.card import DatasetCard

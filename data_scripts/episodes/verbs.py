@@ -40,29 +40,18 @@ straighten arrange sort bring take lift flip rotate turn twist squeeze wrap unwr
 """.split()
 
 _SYNONYMS = {
-    "shut": "close",
-    "turn on": "turnon",
-    "switch on": "turnon",
-    "turn off": "turnoff",
-    "switch off": "turnoff",
-    "pick up": "pick_up",
-    "pick": "pick_up",
-    "pickup": "pick_up",
-    "grab": "pick_up",
-    "grasp": "pick_up",
-    "lift up": "lift",
-    "take out": "take_out",
-    "take ... out": "take_out",
-    "take off": "take_off",
-    "take ... off": "take_off",
-    "put down": "put_down",
-    "set down": "put_down",
-    "put away": "put_away",
-    "place": "put",
-    "flip over": "flip",
-    "turn over": "flip",
-    "knock over": "knock_over",
-    "topple": "knock_over",
+    "close": "shut",
+    "turnon": "turn on, switch on",
+    "turnoff": "turn off, switch off",
+    "pick_up": "pick up, pick, pickup, grab, grasp",
+    "lift": "lift up",
+    "take_out": "take out, take ... out",
+    "take_off": "take off, take ... off",
+    "put_down": "put down, set down",
+    "put_away": "put away",
+    "put": "place",
+    "flip": "flip over, turn over",
+    "knock_over": "knock over, topple",
 }
 
 _PLACES = {
@@ -74,7 +63,8 @@ _PLACES = {
 
 def default_phrases() -> dict[str, str]:
     """The built-in table: phrase -> action class."""
-    phrases = {verb: verb for verb in _SINGLE} | _SYNONYMS
+    phrases = {verb: verb for verb in _SINGLE}
+    phrases |= {phrase: action for action, listed in _SYNONYMS.items() for phrase in listed.split(", ")}
     for action, prepositions in _PLACES.items():
         for verb in ("put", "place", "set", "lay"):
             phrases |= {f"{verb} {GAP} {preposition}": action for preposition in prepositions}

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_scripts.builds.build_commands import (
-    add_build_arguments,
-    add_picture_arguments,
+    build_parser,
     build_steps,
     check_options,
     plain_errors,
@@ -50,10 +49,8 @@ Start = Callable[[Camera, Machine], Simulator]
 def parser() -> argparse.ArgumentParser:
     """The command's flags."""
     quota, machine = Quota(), Machine()
-    parser = argparse.ArgumentParser(prog="python -m data_scripts.procthor generate", description=__doc__)
+    parser = build_parser("procthor generate", __doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    add_build_arguments(parser)
-    add_picture_arguments(parser)
     parser.set_defaults(unit_timeout=UNIT_TIMEOUT)
     add = parser.add_argument
     add("--houses", type=Path, required=True, metavar="FILE", help=f"train.jsonl.gz of procthor-10k at {REVISION}")

@@ -56,10 +56,6 @@ class Quota:
             if value < 1:
                 raise ValueError(f"--{name} is {value}; give at least 1.")
 
-    def to_dict(self) -> dict[str, int]:
-        """For the record of a build."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Pair:

@@ -6,14 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_scripts.builds.build_commands import (
-    add_build_arguments,
-    add_picture_arguments,
-    build_data_set,
-    check_options,
-    plain_errors,
-    stored_size,
-)
+from data_scripts.builds.build_commands import build_data_set, build_parser, check_options, plain_errors, stored_size
 from data_scripts.procthor.actions import VERBS
 
 DESCRIPTION = """\
@@ -29,10 +22,8 @@ CREDIT = (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read a folder or archive of houses and divide its pairs into splits."""
-    parser = argparse.ArgumentParser(prog="python -m data_scripts.procthor read", description=DESCRIPTION)
+    parser = build_parser("procthor read", DESCRIPTION)
     parser.add_argument("--input", type=Path, required=True, help="folder, .zip, .tar or .tar.gz with the houses")
-    add_build_arguments(parser)
-    add_picture_arguments(parser)
     parser.add_argument("--strict", action="store_true", help="stop at the first bad row instead of reporting it")
     parser.add_argument(
         "--verbs", nargs="+", default=list(VERBS), metavar="VERB", help=f"actions to read ({' '.join(VERBS)})"
@@ -54,13 +45,7 @@ def read(options: argparse.Namespace) -> None:
 
     cost = open_files(options.input).cost
     print(f"{cost}\n" if cost else "", f"Reading {options.input} ...", sep="", flush=True)
-    source = HousesSource(
-        options.input,
-        options.view,
-        stored_size(options),
-        verbs=options.verbs,
-        strict=options.strict,
-    )
+    source = HousesSource(options.input, options.view, stored_size(options), options.verbs, options.strict)
     print(
         f"{source.pairs} pairs in the tables of {len(source.units())} houses: {len(source.actions)} actions "
         f"({', '.join(source.actions)}) of {len(source.objects)} kinds of objects.",

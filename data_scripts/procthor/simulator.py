@@ -6,7 +6,7 @@ Positions are in metres with y up, angles in degrees, pictures `(height, width, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -125,10 +125,6 @@ class Camera:
     field_of_view: float = 90.0
     horizon: float = 30.0
     visibility_distance: float = 5.0
-
-    def to_dict(self) -> dict[str, float]:
-        """For the record of a build."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import PIL.Image
@@ -74,9 +74,9 @@ class GeneratedHouses(ClassSource):
             "view": self.view,
             "seed": self.seed,
             "image_size": self.image_size,
-            "camera": self.camera.to_dict(),
+            "camera": asdict(self.camera),
             "rules": rules(),
-            "quota": self.quota.to_dict(),
+            "quota": asdict(self.quota),
             "actions": self.actions,
             "objects": self.objects,
         }
@@ -131,7 +131,7 @@ class GeneratedHouses(ClassSource):
         if not self.gpu_devices:
             return self.machine
         device = self.gpu_devices[self.numbers.index(number) % len(self.gpu_devices)]
-        return Machine(**{**vars(self.machine), "gpu_device": device})
+        return replace(self.machine, gpu_device=device)
 
     def _row(self, pair: Pair, number: int, count: int) -> dict[str, Any]:
         # The published single-object setting cuts both pictures by the box after the action.

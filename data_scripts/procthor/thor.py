@@ -61,14 +61,9 @@ UNITY_ACTIONS: dict[str, tuple[frozenset[str], str]] = {
         f"{_SOURCE}BaseFPSAgentController.cs",
     ),
     "OpenObject": (_ONE_OBJECT | {"openness"}, _STATES),
-    "CloseObject": (_ONE_OBJECT, _STATES),
+    **{f"{verb}Object": (_ONE_OBJECT, _STATES) for verb in ("Close", "Dirty", "Clean", "Break", "Slice", "UseUp")},
     "ToggleObjectOn": (_ONE_OBJECT, _STATES),
     "ToggleObjectOff": (_ONE_OBJECT, _STATES),
-    "DirtyObject": (_ONE_OBJECT, _STATES),
-    "CleanObject": (_ONE_OBJECT, _STATES),
-    "BreakObject": (_ONE_OBJECT, _STATES),
-    "SliceObject": (_ONE_OBJECT, _STATES),
-    "UseUpObject": (_ONE_OBJECT, _STATES),
 }
 
 STOP_SECONDS = 15.0  # that stop() gets before what is left is killed
