@@ -4,7 +4,7 @@ A command's `main` is
 
     with plain_errors():
         options = parser.parse_args(arguments)      # add_build_arguments(parser) and the source's own flags
-        build_data_set(Source(...), options, card)
+        build_steps(Source(...), options, card)
 """
 
 from __future__ import annotations
@@ -107,25 +107,16 @@ def stored_size(options: argparse.Namespace) -> int | None:
     return None if options.originals else int(options.image_size)
 
 
-def build_data_set(
+def build_steps(
     source: Source, options: argparse.Namespace, card: DatasetCard, *, publishable: str | None = None
 ) -> BuildReport:
-    """Run every step that the flags ask for; an error ends the program with one sentence.
+    """Run every step that the flags ask for.
 
     Args:
         source: What to build.
         options: Of `add_build_arguments`.
         card: What the data set's README.md says about its pairs.
         publishable: A sentence on why this build must not be pushed; None if it may.
-    """
-    with plain_errors():
-        return build_steps(source, options, card, publishable=publishable)
-
-
-def build_steps(
-    source: Source, options: argparse.Namespace, card: DatasetCard, *, publishable: str | None = None
-) -> BuildReport:
-    """Like `build_data_set`, but raises errors, for callers from Python.
 
     Raises:
         FailedUnitsError: Units failed, and `allow_failures` is not set.
@@ -137,15 +128,7 @@ def build_steps(
 
         forbid_publishing(options.output, publishable)  # also for `data_scripts.publish`, later
     folder = options.output / "shards" / options.view
-    report = run_units(
-        source,
-        folder,
-        workers=options.workers,
-        engine=options.engine,
-        ray_address=options.ray_address,
-        retries=options.retries,
-        unit_timeout=options.unit_timeout,
-    )
+    report = build_units(source, folder, options)
     print(f"{report.text()}\nShards: {folder}", flush=True)
     if report.failed and not options.allow_failures:
         raise FailedUnitsError(
@@ -159,6 +142,12 @@ def build_steps(
 
         print(f"Published: {push_to_hub(options.output, options.push_to_hub, private=options.private)}", flush=True)
     return report
+
+
+def build_units(source: Source, folder: Path, options: argparse.Namespace, **changes: Any) -> BuildReport:
+    """Build the units as the flags ask, with other values of `run_units` in `changes`."""
+    names = ("workers", "engine", "ray_address", "retries", "unit_timeout")
+    return run_units(source, folder, **{name: getattr(options, name) for name in names} | changes)
 
 
 def unfinished(source: Source, options: argparse.Namespace) -> list[str]:

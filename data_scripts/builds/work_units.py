@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -169,6 +171,11 @@ class BuildReport:
             lines.append(f"Failed units ({len(self.failed)}); the next run tries them again:")
             lines += [f"  {unit}: {sentence}" for unit, sentence in sorted(self.failed.items())]
         return "\n".join(lines)
+
+
+def json_sha256(value: Any) -> str:
+    """The hash of a value as JSON, for the settings of sources with long lists."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def checked_names(units: Sequence[str]) -> list[str]:

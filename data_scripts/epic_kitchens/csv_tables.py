@@ -44,6 +44,13 @@ class Row:
     values: dict[str, str]
     complete: bool
 
+    def floats(self, *columns: str) -> list[float]:
+        """The numbers in columns; all are NaN if one is missing or not a number."""
+        try:
+            return [float(self.values[column]) for column in columns]
+        except (KeyError, ValueError):
+            return [math.nan] * len(columns)
+
 
 @dataclass(frozen=True)
 class VideoRow:
@@ -150,10 +157,7 @@ def read_videos(path: Path) -> dict[str, VideoRow]:
     videos: dict[str, VideoRow] = {}
     for row in read_rows(path, ("video_id", "duration", "fps")):
         video_id = row.values["video_id"]
-        try:
-            video = VideoRow(float(row.values["duration"]), float(row.values["fps"]))
-        except (KeyError, ValueError):
-            video = VideoRow(math.nan, math.nan)
+        video = VideoRow(*row.floats("duration", "fps"))
         if not (0 < video.seconds < math.inf and 0 < video.fps < math.inf):
             raise TableError(f"{path}, line {row.number}: {video_id} has no positive duration and fps.")
         if video_id in videos:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_scripts.builds.build_commands import build_data_set, build_parser, check_options, plain_errors, stored_size
+from data_scripts.builds.build_commands import build_parser, build_steps, check_options, plain_errors, stored_size
 from data_scripts.epic_kitchens import terms
 from data_scripts.epic_kitchens.frames import FRAMES, VIDEOS
 from data_scripts.epic_kitchens.source import SCENES, EpicSource
@@ -95,7 +95,7 @@ def extract(options: argparse.Namespace) -> None:
             "In low light the cameras of 2018 repeat frames.",
         ),
     )
-    report = build_data_set(source, options, card, publishable=publishable)
+    report = build_steps(source, options, card, publishable=publishable)
     if report.problems:
         print(
             "To try a video again after downloading its frames again, delete its .json below "

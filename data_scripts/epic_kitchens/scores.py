@@ -32,15 +32,12 @@ class ScoreFile:
         self._scores: dict[str, tuple[float, float]] = {}
         for row in read_rows(path, ("narration_id", "start_score", "stop_score")):
             name = row.values["narration_id"]
-            try:
-                scores = float(row.values["start_score"]), float(row.values["stop_score"])
-            except (KeyError, ValueError):
-                scores = math.nan, math.nan
-            if not all(math.isfinite(score) for score in scores):
+            start, stop = row.floats("start_score", "stop_score")
+            if not (math.isfinite(start) and math.isfinite(stop)):
                 raise TableError(f"{path}, line {row.number}, {name}: the scores are not two numbers.")
             if name in self._scores:
                 raise TableError(f"{path}, line {row.number}: {name} occurs twice.")
-            self._scores[name] = scores
+            self._scores[name] = start, stop
 
     def __call__(self, segment: Segment) -> tuple[float, float] | None:
         """The scores of a segment."""

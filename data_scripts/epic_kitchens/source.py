@@ -56,24 +56,14 @@ class EpicSource(ClassSource):
         if not root.is_dir():
             raise ValueError(f"There is no folder {root} of {kind}.")
         segments = read_index(index)
-        self.root, self.kind, self.image_size, self.scene, self.strict = (
-            root.absolute(),
-            kind,
-            image_size,
-            scene,
-            strict,
-        )
+        self.root, self.kind, self.image_size = root.absolute(), kind, image_size
+        self.scene, self.strict = scene, strict
         self.index_sha256 = file_sha256(index)
         self.actions = sorted({segment.verb for segment in segments})
         self.objects = sorted({segment.noun for segment in segments})
-        self.segments: dict[str, list[Segment]] = {}
-        for segment in sorted(segments, key=lambda s: (s.video_id, s.before_frame, s.after_frame, s.narration_id)):
-            self.segments.setdefault(segment.video_id, []).append(segment)
-        self.paths: dict[str, Path] = {}
-        for video_id in self.segments:
-            path = find(self.root, video_id, kind)
-            if path is not None:
-                self.paths[video_id] = path
+        segments.sort(key=lambda s: (s.video_id, s.before_frame, s.after_frame, s.narration_id))
+        self.segments: dict[str, list[Segment]] = _grouped(segments, "video_id")
+        self.paths = {name: path for name in self.segments if (path := find(self.root, name, kind)) is not None}
 
     @property
     def missing(self) -> list[str]:
@@ -109,7 +99,7 @@ class EpicSource(ClassSource):
         faults: dict[str, tuple[str, str]] = {}
         # Frames come in numerical order; only before frames that wait for their after frame are kept.
         waiting: dict[str, bytes | Image.Image | BadPairError] = {}
-        starting, ending = _by_frame(segments, "before_frame"), _by_frame(segments, "after_frame")
+        starting, ending = _grouped(segments, "before_frame"), _grouped(segments, "after_frame")
         try:
             for number, picture in pictures(self.paths[unit], self.kind, video, [*starting, *ending]):
                 for segment in ending.get(number, ()):
@@ -157,8 +147,8 @@ class EpicSource(ClassSource):
         return str(error).replace(f"{self.root}{os.sep}", "")
 
 
-def _by_frame(segments: Iterable[Segment], column: str) -> dict[int, list[Segment]]:
-    found: dict[int, list[Segment]] = {}
+def _grouped(segments: Iterable[Segment], column: str) -> dict[Any, list[Segment]]:
+    found: dict[Any, list[Segment]] = {}
     for segment in segments:
         found.setdefault(getattr(segment, column), []).append(segment)
     return found

@@ -29,30 +29,27 @@ def list_folder(folder: Path) -> Listing:
     if not folder.is_dir():
         raise ListingError(f"There is no folder {folder}.")
     found: dict[str, list[tuple[str, str]]] = {}
-    refused: list[tuple[str, Refused]] = []
+    rows: list[Listed | Refused] = []
     for name in _pictures(folder):
         path = PurePosixPath(name)
         role = next((role for role in ROLES if path.stem.endswith(f"_{role}")), None)
         stem = path.stem.removesuffix(f"_{role}")
         if len(path.parts) not in (3, 4):
             said = "it is not in <action>/<object>/ or <action>/<object>/<group>/"
-            refused.append((name, Refused(name, "misplaced picture", said)))
+            rows.append(Refused(name, "misplaced picture", said))
         elif role is None or not stem:
             said = "its name does not end in _before, _after, _before_mask or _after_mask"
-            refused.append((name, Refused(name, "misnamed picture", said)))
+            rows.append(Refused(name, "misnamed picture", said))
         elif max(len(part) for part in (*path.parts, name)) > LONGEST_NAME or not name.isprintable():
-            refused.append(
-                (name, Refused(name, "misnamed picture", "its path is too long or contains control characters"))
-            )
+            rows.append(Refused(name, "misnamed picture", "its path is too long or contains control characters"))
         else:
             found.setdefault(str(path.parent / stem), []).append((role, name))
-    if not found and not refused:
+    if not found and not rows:
         raise ListingError(f"{folder} contains neither a table (pairs.csv, metadata.csv, ...) nor pictures.")
-    rows: list[tuple[str, Listed | Refused]] = [*refused]
-    rows += [(pair_id, _pair(pair_id, pictures)) for pair_id, pictures in found.items()]
-    rows.sort(key=lambda item: item[0])
+    rows += [_pair(pair_id, pictures) for pair_id, pictures in found.items()]
+    rows.sort(key=lambda row: row.where)
     grouped = any(len(PurePosixPath(pair_id).parts) == 4 for pair_id in found)
-    return Listing(folder.name, refuse_repeated([row for _, row in rows]), grouped)
+    return Listing(folder.name, refuse_repeated(rows), grouped)
 
 
 def _pair(pair_id: str, pictures: list[tuple[str, str]]) -> Listed | Refused:
@@ -65,18 +62,8 @@ def _pair(pair_id: str, pictures: list[tuple[str, str]]) -> Listed | Refused:
             said = f"there is {pictures[0][1]} but no picture _{role} next to it"
             return Refused(pair_id, "picture without partner", said)
     action, name, *group = PurePosixPath(pair_id).parts[:-1]
-    return Listed(
-        pair_id,
-        roles["before"],
-        roles["after"],
-        action,
-        name,
-        group[0] if group else pair_id,
-        pair_id,
-        None,
-        roles.get("before_mask", ""),
-        roles.get("after_mask", ""),
-    )
+    scene, masks = (group or [pair_id])[0], (roles.get("before_mask", ""), roles.get("after_mask", ""))
+    return Listed(pair_id, roles["before"], roles["after"], action, name, scene, pair_id, None, *masks)
 
 
 def _pictures(folder: Path) -> list[str]:

@@ -7,14 +7,12 @@ in action and object there and pass the file by --instructions.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_scripts.builds.work_units import BadPairError, ClassSource, UnitRows
+from data_scripts.builds.work_units import BadPairError, ClassSource, UnitRows, json_sha256
 from data_scripts.episodes.frames import episode_pictures
 from data_scripts.episodes.instruction import Instruction, Unparsed, normalized
 from data_scripts.episodes.licensed_build import add_licence_arguments, build_licensed
@@ -103,22 +101,13 @@ class LeRobotSource(ClassSource):
     def settings(self) -> dict[str, Any]:
         """Everything that the bytes depend on, with the list of episodes as a hash."""
         listed = [(*episode[:-1], str(episode.start)) for episode in self.recording.episodes]
-        return {
+        names = ("version", "camera", "view", "image_size", "encoding", "first", "last", "scene", "actions", "objects")
+        return {name: getattr(self, name) for name in names} | {
             "source": "lerobot",
-            "version": self.version,
             "episodes": len(listed),
-            "episodes_sha256": _sha256(listed),
+            "episodes_sha256": json_sha256(listed),
             "fps": str(self.recording.fps),
-            "camera": self.camera,
-            "view": self.view,
-            "image_size": self.image_size,
-            "encoding": self.encoding,
-            "first": self.first,
-            "last": self.last,
-            "scene": self.scene,
             "readings_sha256": self.readings.sha256(),
-            "actions": self.actions,
-            "objects": self.objects,
         }
 
     def units(self) -> list[str]:
@@ -266,7 +255,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _reject(result: UnitRows, reason: str, episode: Episode, sentence: str) -> None:
     result.reject(reason, f"Episode {episode.number}: {sentence}.")
-
-
-def _sha256(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -22,10 +22,10 @@ def add_licence_arguments(parser: argparse.ArgumentParser) -> None:
 
 def build_licensed(source: Source, options: argparse.Namespace, card: DatasetCard) -> None:
     """Build the data set, and let it be published if it has a licence."""
-    from data_scripts.builds.build_commands import build_data_set
+    from data_scripts.builds.build_commands import build_steps
 
     if options.license:
         from modeling_cde.data.building.publishing import allow_publishing
 
         allow_publishing(options.output, UNLICENSED)
-    build_data_set(source, options, card, publishable=None if options.license else UNLICENSED)
+    build_steps(source, options, card, publishable=None if options.license else UNLICENSED)

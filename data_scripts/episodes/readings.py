@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_scripts.builds.work_units import json_sha256
 from data_scripts.episodes.instruction import BUILT_IN, Instruction, Unparsed, normalized, parse_instruction
 from data_scripts.episodes.verbs import CLASS_NAME, VerbTable, read_rows
 from modeling_cde.whole_files import write_whole
@@ -45,8 +44,7 @@ class Readings:
 
     def sha256(self) -> str:
         """The hash of everything that a reading depends on besides the rule."""
-        content = [sorted(self.verbs.phrases.items()), sorted(self.known.items())]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        return json_sha256([sorted(self.verbs.phrases.items()), sorted(self.known.items())])
 
     def write(self, path: Path, tasks: Iterable[str]) -> None:
         """Write every instruction as CSV, with its reading or why there is none, and how often it occurs.

@@ -9,14 +9,12 @@ a row without a box gets the whole picture as its box.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_scripts.builds.work_units import BadPairError, ClassSource, StopBuildError, UnitRows
+from data_scripts.builds.work_units import BadPairError, ClassSource, StopBuildError, UnitRows, json_sha256
 from data_scripts.episodes.folder import list_folder
 from data_scripts.episodes.formats import FORMATS, ListingError
 from data_scripts.episodes.licensed_build import add_licence_arguments, build_licensed
@@ -88,16 +86,12 @@ class TableSource(ClassSource):
 
     def settings(self) -> dict[str, Any]:
         """Everything that the bytes depend on, with the rows as a hash."""
-        return {
+        names = ("view", "image_size", "whole_picture_is_target", "actions", "objects")
+        return {name: getattr(self, name) for name in names} | {
             "source": "table",
             "name": self.listing.name,
             "rows": len(self.listing.rows),
-            "rows_sha256": hashlib.sha256(json.dumps(self.listing.rows).encode()).hexdigest(),
-            "view": self.view,
-            "image_size": self.image_size,
-            "whole_picture_is_target": self.whole_picture_is_target,
-            "actions": self.actions,
-            "objects": self.objects,
+            "rows_sha256": json_sha256(self.listing.rows),
         }
 
     def units(self) -> list[str]:

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 from data_scripts.builds.build_commands import (
     build_parser,
     build_steps,
+    build_units,
     check_options,
     plain_errors,
     stored_size,
 )
-from data_scripts.builds.run_units import run_units
 from data_scripts.builds.work_units import StopBuildError
 from data_scripts.procthor.generator import Quota, candidates, reset_rng
 from data_scripts.procthor.houses import KNOWN_FILES, REVISION, HouseFile, HouseReader, HousesError, scan_houses
@@ -186,16 +186,7 @@ def first_house(source: GeneratedHouses, options: argparse.Namespace) -> None:
     if options.allow_failures or any(folder.glob("proc_*.parquet")):
         return
     print(f"Trying one house first; the simulator's first start can take minutes. Output: {folder}", flush=True)
-    report = run_units(
-        replace(source, numbers=(good[0],)),
-        folder,
-        workers=1,
-        engine=options.engine,
-        ray_address=options.ray_address,
-        retries=options.retries,
-        unit_timeout=options.unit_timeout,
-        progress=False,
-    )
+    report = build_units(replace(source, numbers=(good[0],)), folder, options, workers=1, progress=False)
     if report.failed:
         reason = next(iter(report.failed.values()))
         raise StopBuildError(

@@ -16,6 +16,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -170,11 +171,9 @@ class HouseReader:
             raise HousesError(f"{self._houses.path} has no house {number}; it has 0 to {self._houses.count - 1}.")
         if number < self._next:
             self._lines, self._next = _lines(self._houses.path), 0
-        while True:
-            line = next(self._lines)
-            self._next += 1
-            if self._next == number + 1:
-                return parse_house(line)
+        line = next(islice(self._lines, number - self._next, None))
+        self._next = number + 1
+        return parse_house(line)
 
     def close(self) -> None:
         """Close the file."""

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_scripts.builds.build_commands import build_data_set, build_parser, check_options, plain_errors, stored_size
+from data_scripts.builds.build_commands import build_parser, build_steps, check_options, plain_errors, stored_size
 from data_scripts.procthor.actions import VERBS
 
 DESCRIPTION = """\
@@ -74,4 +74,4 @@ def read(options: argparse.Namespace) -> None:
             "Rows of the tables that were found bad are left out, so there may be fewer pairs than in the original.",
         ),
     )
-    build_data_set(source, options, card)
+    build_steps(source, options, card)

@@ -100,8 +100,7 @@ class HousesSource(ClassSource):
             content = self._table(scene)
             digest.update(f"{scene} {len(content)}\n".encode() + content)
             house = read_annotations(content, scene, self._verbs)
-            if self._strict and house.problems:
-                raise StopBuildError(f"{house.problems[0]} Reading stops there, as --strict asks.")
+            self._stop_if_strict(house)
             actions.update(pair.verb for pair in house.pairs)
             objects.update(pair.noun for pair in house.pairs)
             rejected += house.rejected
@@ -189,7 +188,7 @@ class HousesSource(ClassSource):
 
     def _stop_if_strict(self, house: House) -> None:
         if self._strict and house.problems:
-            raise StopBuildError(f"{house.problems[-1]} Reading stops there, as --strict asks.")
+            raise StopBuildError(f"{house.problems[0]} Reading stops there, as --strict asks.")
 
 
 class _BadPairError(Exception):

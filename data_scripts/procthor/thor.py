@@ -148,13 +148,7 @@ class Ai2Thor:
             raise HouseError(f"AI2-THOR cannot build the house: {_reason(event)}")
         pose = house.get("metadata", {}).get("agent", {})
         if {"position", "rotation"} <= pose.keys():  # where its makers put the agent: inside, not in a wall
-            self._step(
-                "TeleportFull",
-                position=pose["position"],
-                rotation=pose["rotation"],
-                horizon=self._camera.horizon,
-                standing=True,
-            )
+            self._stand(pose["position"], pose["rotation"])
 
     def rearrange(self, seed: int) -> list[str]:
         # The values are the published ones. Materials and light are drawn from Unity's own random numbers, which the
@@ -187,13 +181,7 @@ class Ai2Thor:
         return [Position(float(item["x"]), float(item["y"]), float(item["z"])) for item in found]
 
     def look(self, position: Position, heading: float) -> View | Refusal:
-        event = self._step(
-            "TeleportFull",
-            position=position._asdict(),
-            rotation={"x": 0.0, "y": float(heading), "z": 0.0},
-            horizon=self._camera.horizon,
-            standing=True,
-        )
+        event = self._stand(position._asdict(), {"x": 0.0, "y": float(heading), "z": 0.0})
         return event if isinstance(event, Refusal) else self._view(event)
 
     def act(self, action: Action, object_id: str) -> View | Refusal:
@@ -220,6 +208,10 @@ class Ai2Thor:
             return call()
         except Exception as error:  # the library raises errors of many classes, bare Exception among them
             raise SimulatorError(explain(doing, error)) from error
+
+    def _stand(self, position: Mapping[str, float], rotation: Mapping[str, float]) -> Any:
+        where = {"position": position, "rotation": rotation, "horizon": self._camera.horizon, "standing": True}
+        return self._step("TeleportFull", **where)
 
     def _step(self, name: str, **parameters: Any) -> Any:
         """The event of an action that was done, or a refusal."""

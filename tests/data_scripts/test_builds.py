@@ -13,7 +13,6 @@ import modeling_cde.data.building.build
 from data_scripts.builds.build_commands import (
     FailedUnitsError,
     add_build_arguments,
-    build_data_set,
     build_steps,
     default_options,
     is_split,
@@ -91,7 +90,7 @@ def test_the_flags_reach_the_split(tmp_path: Path, source: FakeSource, assembled
     parser = argparse.ArgumentParser()
     add_build_arguments(parser)
     flags = f"--output {tmp_path / 'out'} --view multi --seed 5 --shift comp --workers 1 --group_by none"
-    build_data_set(source, parser.parse_args(flags.split()), CARD)
+    build_steps(source, parser.parse_args(flags.split()), CARD)
     [asked] = assembled
     assert asked.pop("options").group_by is None
     expected = {"folder": tmp_path / "out", "view": "multi", "seed": 5, "protocol": "clean", "shift": "comp"}
@@ -108,7 +107,8 @@ def test_failures_stop_before_the_split_unless_allowed(
         build_steps(source, options(tmp_path, retries=0), CARD)
     assert not assembled and "unit-001: KeyError: 'unit-001 is broken'" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="1 of 3 units failed"):
-        build_data_set(source, options(tmp_path, retries=0), CARD)
+        with plain_errors():
+            build_steps(source, options(tmp_path, retries=0), CARD)
     report = build_steps(source, options(tmp_path, retries=0, allow_failures=True), CARD)
     assert report.done == 2 and len(assembled) == 1
 
