@@ -123,7 +123,11 @@ def test_ctrl_c_ends_the_training_and_the_same_command_goes_on(tmp_path, monkeyp
             "argument --delta_dim/--delta-dim: invalid int value",
         ),
         ({"flags": {"save_strategy": "no"}}, (), "requires the save and eval strategy to match"),
-        ({"methods": {"concatenation": {"method": "vanilla"}}}, (), "has method='vanilla'; the methods are concatenation"),
+        (
+            {"methods": {"concatenation": {"method": "vanilla"}}},
+            (),
+            "has method='vanilla'; the methods are concatenation",
+        ),
         ({"data": {"folder": "nowhere"}}, (), "nowhere contains no pairs of view single"),
         ({}, ("--ray_address", "auto"), "--ray_address needs --engine ray"),
         ({}, ("--methods", "cdee"), "--methods cdee is not in"),
