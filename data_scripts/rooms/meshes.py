@@ -233,11 +233,7 @@ def _sphere_quads(rows: int, columns: int) -> list[FloatArray]:
     turn[-1] = 0.0
 
     def at(i: int, j: int) -> list[float]:
-        return [
-            0.5 * np.cos(tilt[i]) * np.cos(turn[j]),
-            0.5 * np.cos(tilt[i]) * np.sin(turn[j]),
-            0.5 * np.sin(tilt[i]),
-        ]
+        return [0.5 * np.cos(tilt[i]) * np.cos(turn[j]), 0.5 * np.cos(tilt[i]) * np.sin(turn[j]), 0.5 * np.sin(tilt[i])]
 
     return [
         np.array([at(i, j), at(i, j + 1), at(i + 1, j + 1), at(i + 1, j)]) for i in range(rows) for j in range(columns)

@@ -270,5 +270,5 @@ def _decorate(rng: np.random.Generator, room: Part, half_x: float, half_y: float
         x, y = rng.uniform(-0.5, 0.5), rng.uniform(-0.2, 0.4)
         size = (rng.uniform(1.2, 2.2), rng.uniform(0.9, 1.4), 1.0)
         color = m.pick(rng, m.CLOTH + m.COVER)
-        room.add("sheet", (x, y, 0.004), size, tuple(0.75 * c for c in color), "carpet")
+        room.add("sheet", (x, y, 0.004), size, m.tone(color, 0.75), "carpet")
         room.add("sheet", (x, y, 0.007), (size[0] - 0.2, size[1] - 0.2, 1.0), color, "carpet")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,8 @@ from data_scripts.rooms.shapes import Part
 
 State = Mapping[str, float]  # what of the object is changed and how much: 0 is closed, off, clean, whole, empty
 Build = Callable[[State], Part]
-Draw = Callable[[np.random.Generator], Build]
+# Draws an instance's measures and colours, the same in every state, then adds its solids in that state to the part.
+Declaration = Callable[[Part, np.random.Generator, State], None]
 
 # action -> (what it changes, whether it ends in the changed state)
 ACTION_EFFECTS: dict[str, tuple[str, bool]] = {
@@ -45,7 +47,7 @@ class ObjectType:
     Attributes:
         name: its class name.
         place: "floor" (stands with its back to a wall), "table" (stands on a table) or "wall" (hangs on it).
-        draw: draws one instance (its measures and colours) and returns its solids as a function of its state.
+        declaration: draws its measures and colours and adds its solids.
         changes: what of it can change: keys of `AMOUNTS`.
         elevation: degrees above the horizon from which it is looked at, lowest and highest.
         azimuth: degrees from its front from which it is looked at, lowest and highest; positive is its right as one
@@ -55,7 +57,7 @@ class ObjectType:
 
     name: str
     place: str
-    draw: Draw
+    declaration: Declaration
     changes: tuple[str, ...]
     elevation: tuple[float, float]
     azimuth: tuple[float, float]
@@ -65,6 +67,19 @@ class ObjectType:
     def actions(self) -> tuple[str, ...]:
         """The actions that can be done to it."""
         return tuple(action for action, (change, _) in ACTION_EFFECTS.items() if change in self.changes)
+
+    def draw(self, rng: np.random.Generator) -> Build:
+        """Draw one instance; returns its solids as a function of its state."""
+        start = deepcopy(rng)
+
+        def build(state: State, rng: np.random.Generator | None = None) -> Part:
+            part = Part()
+            # Every state repeats the draws from the same start: the instance stays the same.
+            self.declaration(part, rng or deepcopy(start), state)
+            return part
+
+        build({}, rng)
+        return build
 
 
 OBJECT_TYPES: dict[str, ObjectType] = {}
@@ -77,13 +92,13 @@ def object_type(
     elevation: tuple[float, float],
     azimuth: float | tuple[float, float],
     height: tuple[float, float] = (0.0, 0.0),
-) -> Callable[[Draw], Draw]:
+) -> Callable[[Declaration], Declaration]:
     """Enter the decorated function into `OBJECT_TYPES`; one number as `azimuth` goes to either side."""
     sides = azimuth if isinstance(azimuth, tuple) else (-azimuth, azimuth)
 
-    def enter(draw: Draw) -> Draw:
-        OBJECT_TYPES[name] = ObjectType(name, place, draw, changes, elevation, sides, height)
-        return draw
+    def enter(declaration: Declaration) -> Declaration:
+        OBJECT_TYPES[name] = ObjectType(name, place, declaration, changes, elevation, sides, height)
+        return declaration
 
     return enter
 
