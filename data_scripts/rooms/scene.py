@@ -233,7 +233,7 @@ def _line_walls(rng: np.random.Generator, pieces: list[_Piece], half: tuple[floa
 def _walls(rng: np.random.Generator, half_x: float, half_y: float) -> Part:
     """Floor, ceiling and four walls, which are seen from inside only, skirting boards."""
     room = Part()
-    floor, tone = str(rng.choice(["planks", "tiles", "carpet", "wood"])), None
+    floor = str(rng.choice(["planks", "tiles", "carpet", "wood"]))
     tone = m.pick(rng, m.WOOD if floor in ("planks", "wood") else m.CERAMIC[:4] if floor == "tiles" else m.CLOTH)
     paper, color = str(rng.choice(["plaster", "plaster", "stripes"])), m.pick(rng, m.WALL)
     for i in (-1, 1):
@@ -241,20 +241,13 @@ def _walls(rng: np.random.Generator, half_x: float, half_y: float) -> Part:
             room.add("panel", (i * half_x / 2, j * half_y / 2, 0), (half_x, half_y, 1), tone, floor)
     board = m.pick(rng, m.PAINT[:2] + m.WOOD[2:3])
     room.add("panel", (0, 0, WALL_HEIGHT), (2 * half_x, 2 * half_y, 1), (0.93, 0.93, 0.92), "plain", turn_x(180))
-    for turn, distance, length in (
-        (0, half_y, half_x),
-        (90, half_x, half_y),
-        (180, half_y, half_x),
-        (-90, half_x, half_y),
-    ):
-        wall = Part()
+    for turn in (0, 90, 180, -90):
+        distance, length = (half_x, half_y) if turn in (90, -90) else (half_y, half_x)
+        wall, size = room.frame(turn=turn_z(turn)), (length, WALL_HEIGHT, 1)
         for i in (-1, 1):
-            wall.add(
-                "panel", (i * length / 2, distance, WALL_HEIGHT / 2), (length, WALL_HEIGHT, 1), color, paper, turn_x(90)
-            )
-        if turn in (0, 90, -90):
+            wall.add("panel", (i * length / 2, distance, WALL_HEIGHT / 2), size, color, paper, turn_x(90))
+        if turn != 180:
             wall.box((0, distance - 0.006, 0.05), (2 * length, 0.012, 0.1), board, "wood")
-        room.attach(wall, (0, 0, 0), turn_z(turn))
     return room
 
 

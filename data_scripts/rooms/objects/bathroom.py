@@ -66,9 +66,8 @@ def sink(part: Part, rng: np.random.Generator, state: State) -> None:
 
     part.box((0, 0, (h - 0.16) / 2), (w, d, h - 0.16), body, "wood")
     for x in (-1, 1):
-        part.box(
-            (x * w * 0.245, -d / 2 - 0.008, (h - 0.14) / 2), (w * 0.47, 0.016, h - 0.26), m.tone(body, 0.92), "wood"
-        )
+        place = (x * w * 0.245, -d / 2 - 0.008, (h - 0.14) / 2)
+        part.box(place, (w * 0.47, 0.016, h - 0.26), m.tone(body, 0.92), "wood")
         part.add("knob", (x * 0.05, -d / 2 - 0.03, h * 0.6), 0.03, metal, "steel")
     bw, bd, deep = w * 0.74, d * 0.66, 0.17
     for x in (-1, 1):

@@ -109,9 +109,8 @@ def microwave(part: Part, rng: np.random.Generator, state: State) -> None:
     clock = glowing(on, (0.2, 1.0, 0.4), (0.05, 0.08, 0.06), "plastic")
     part.box((x, -d / 2 - 0.011, h * 0.85), (0.09, 0.006, 0.04), *clock)
     for k in range(9):
-        part.box(
-            (x + (k % 3 - 1) * 0.032, -d / 2 - 0.011, h * 0.6 - k // 3 * 0.04), (0.022, 0.006, 0.022), (0.6, 0.6, 0.62)
-        )
+        place = (x + (k % 3 - 1) * 0.032, -d / 2 - 0.011, h * 0.6 - k // 3 * 0.04)
+        part.box(place, (0.022, 0.006, 0.022), (0.6, 0.6, 0.62))
     door = part.frame((-w / 2, -d / 2, 0.015), turn_z(-110 * state.get("open", 0.0)))
     glass = glowing(on, (1.0, 0.7, 0.25, 0.55), (0.05, 0.05, 0.06, 0.8), "glass")
     for dx, sx in ((0.02, 0.04), (cavity - 0.02, 0.04)):

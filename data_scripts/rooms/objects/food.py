@@ -23,14 +23,8 @@ def bread(part: Part, rng: np.random.Generator, state: State) -> None:
     if not cut:
         part.add("loaf", (0, 0, tall / 2), size, crust, "food")
         for x in (-0.24, 0.0, 0.24):
-            part.add(
-                "rounded",
-                (x * long, 0, tall * 0.99),
-                (0.012, wide * 0.55, 0.012),
-                m.tone(crust, 1.35),
-                "food",
-                turn_z(25),
-            )
+            score = (0.012, wide * 0.55, 0.012)
+            part.add("rounded", (x * long, 0, tall * 0.99), score, m.tone(crust, 1.35), "food", turn_z(25))
         return
     turned = part.frame(turn=turn_z(-58))
     spread = long * (0.16 + 0.08 * cut)
@@ -140,6 +134,5 @@ def lettuce(part: Part, rng: np.random.Generator, state: State) -> None:
     part.add("lettuce", (0, 0, tall * 0.5), (size, size, tall), skin, "food", turn_z(turn))
     for k in range(5):
         leaf = part.frame((0, 0, tall * 0.42), turn_z(72 * k + turn))
-        leaf.add(
-            "sphere", (size * 0.42, 0, 0), (size * 0.1, size * 0.6, tall * 0.8), m.tone(skin, 0.85), "food", turn_y(22)
-        )
+        blade = (size * 0.1, size * 0.6, tall * 0.8)
+        leaf.add("sphere", (size * 0.42, 0, 0), blade, m.tone(skin, 0.85), "food", turn_y(22))

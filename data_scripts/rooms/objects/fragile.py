@@ -190,14 +190,8 @@ def egg(part: Part, rng: np.random.Generator, state: State) -> None:
     broken = state.get("broken", 0.0)
     if not broken:
         part.add("ring", (0, 0, 0.008), (size * 0.9, size * 0.9, 0.02), cloth, "ceramic")
-        part.add(
-            "egg",
-            (0, 0, size * 0.62),
-            (size * 0.8, size * 0.8, size * 1.15),
-            shell,
-            "ceramic",
-            turn_z(turn) @ turn_x(12),
-        )
+        upright = (size * 0.8, size * 0.8, size * 1.15)
+        part.add("egg", (0, 0, size * 0.62), upright, shell, "ceramic", turn_z(turn) @ turn_x(12))
         return
     spun, wide = part.frame(turn=turn_z(turn + 90)), size * (1.5 + 0.5 * broken)
     spun.add(f"blot{puddle}", (0, 0, 0.004), (wide, wide * 0.85, 0.006), (0.96, 0.95, 0.88), "liquid", turn_z(turn))

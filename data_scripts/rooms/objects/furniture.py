@@ -58,7 +58,7 @@ def bed(part: Part, rng: np.random.Generator, state: State) -> None:
 @object_type("Sofa", "floor", ("dirt",), (18, 38), 42)
 def sofa(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d = rng.uniform(1.25, 1.6), rng.uniform(0.78, 0.88)
-    color, feet = m.pick(rng, m.CLOTH), m.pick(rng, m.WOOD)
+    color, wood = m.pick(rng, m.CLOTH), m.pick(rng, m.WOOD)
     seats = int(rng.integers(1, 3)) + (w > 1.4)
     seat, back = Stains.draw(rng, 11), Stains.draw(rng, 9)
 
@@ -68,11 +68,10 @@ def sofa(part: Part, rng: np.random.Generator, state: State) -> None:
     for x in (-1.0, 1.0):
         part.add("rounded", (x * (w / 2 - 0.08), 0, 0.36), (0.18, d, 0.5), color, "cloth")
         for y in (-1, 1):
-            part.box((x * (w / 2 - 0.08), y * (d / 2 - 0.08), 0.05), (0.06, 0.06, 0.1), feet, "wood")
+            part.box((x * (w / 2 - 0.08), y * (d / 2 - 0.08), 0.05), (0.06, 0.06, 0.1), wood, "wood")
     for k in range(seats):
         x = (k + 0.5) / seats - 0.5
-        part.add(
-            "rounded", (x * (w - 0.34), -0.06, 0.37), ((w - 0.36) / seats, d - 0.26, 0.17), m.tone(color, 1.06), "cloth"
-        )
+        cushion = ((w - 0.36) / seats, d - 0.26, 0.17)
+        part.add("rounded", (x * (w - 0.34), -0.06, 0.37), cushion, m.tone(color, 1.06), "cloth")
     seat.on(part, dirt, w - 0.5, d - 0.4, (0, -0.08, 0.453))
     back.on(part, dirt, w - 0.5, 0.3, (0, d / 2 - 0.205, 0.64), turn_x(90))

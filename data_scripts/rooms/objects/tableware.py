@@ -54,14 +54,8 @@ def cup(part: Part, rng: np.random.Generator, state: State) -> None:
         part.add("ring", (radius * 2.2, -radius, 0.012), (radius * 1.5, radius * 1.1, 0.015), color, "ceramic")
         return
     part.add("cup", (0, 0, height / 2), (2 * radius, 2 * radius, height), color, "ceramic")
-    part.add(
-        "ring",
-        (radius * 1.15, 0, height * 0.5),
-        (height * 0.62, radius * 1.3, 0.016),
-        color,
-        "ceramic",
-        turn_x(90) @ turn_z(90),
-    )
+    handle = (height * 0.62, radius * 1.3, 0.016)
+    part.add("ring", (radius * 1.15, 0, height * 0.5), handle, color, "ceramic", turn_x(90) @ turn_z(90))
     fill = state.get("fill", 0.0)
     if fill:
         level = 0.1 + 0.85 * fill
@@ -80,10 +74,8 @@ def bowl(part: Part, rng: np.random.Generator, state: State) -> None:
     if dirt:
         floor.on(part, dirt, size * 0.55, size * 0.55, (0, 0, height * 0.2))
         for k in range(max(2, round(6 * dirt))):
-            splash = part.frame(turn=turn_z(float(wall[k])))
-            splash.add(
-                f"blot{k}", (size * 0.345, 0, height * 0.55), (0.06, 0.055, 0.006), colors[k], "dirt", turn_y(-52)
-            )
+            place, splash = (size * 0.345, 0, height * 0.55), part.frame(turn=turn_z(float(wall[k])))
+            splash.add(f"blot{k}", place, (0.06, 0.055, 0.006), colors[k], "dirt", turn_y(-52))
     if fill:
         level = 0.15 + 0.75 * fill
         _liquid(part, size * (0.15 + 0.3 * level**0.5), height * level, soup)
