@@ -161,7 +161,7 @@ def _wood(rng: np.random.Generator, rows: FloatArray, columns: FloatArray) -> Fl
 
 
 def _planks(rng: np.random.Generator, rows: FloatArray, columns: FloatArray) -> FloatArray:
-    """Boards of unlike tone with dark joints, staggered ends."""
+    """Boards of different tones with dark joints and staggered ends."""
     board = (rows * 10).astype(int)
     tone = rng.uniform(0.78, 1.0, 10)[board]
     ends = rng.uniform(0, 1, 10)[board]

@@ -18,7 +18,7 @@ from data_scripts.rooms.shapes import Part, turn_x, turn_z
 WALL_HEIGHT = 2.8
 TABLE_ITEMS, WALL_ITEMS = 5, 5  # about how many things stand on the table and along the walls
 # Changes that show in one another's pictures: (the one acted on, the one that may be there already).
-# Dirt under a liquid is no such case: emptying would uncover it and look like dirtying.
+# Dirt under a liquid is left out: emptying would uncover it and look like dirtying.
 COMBINED = {("open", "on"): 0.4}
 
 
@@ -36,7 +36,7 @@ class Item:
         position: `(3,)` metres.
         turn: degrees about z; 0 looks towards -y.
         zone: what it stands on: "table", or a wall's name.
-        state: what it shows while nothing is done to it.
+        state: its state while no action is applied to it.
     """
 
     kind: ObjectType
@@ -48,7 +48,7 @@ class Item:
 
     @cached_property
     def resting(self) -> Part:
-        """Its solids while nothing is done to it."""
+        """Its solids while no action is applied to it."""
         return self.part(self.state)
 
     def part(self, state: dict[str, float]) -> Part:
@@ -58,7 +58,7 @@ class Item:
 
 @dataclass
 class Scene:
-    """A room with everything in it; `items[:n]` are the n targets asked for, `half` its half width and depth."""
+    """A room with everything in it; `items[:n]` are the n requested targets, `half` its half width and half depth."""
 
     room: Part
     items: list[Item]
@@ -252,7 +252,7 @@ def _walls(rng: np.random.Generator, half_x: float, half_y: float) -> Part:
 
 
 def _decorate(rng: np.random.Generator, room: Part, half_x: float, half_y: float) -> None:
-    """Pictures high on the walls and perhaps a rug: things that nothing is done to."""
+    """Pictures high on the walls and sometimes a rug: things that no action changes."""
     for x in rng.uniform(-0.8, 0.8, int(rng.integers(0, 3))) * half_x:
         w, h = rng.uniform(0.25, 0.5), rng.uniform(0.25, 0.4)
         z = rng.uniform(2.15, 2.3)

@@ -136,7 +136,7 @@ class Part:
         return (points @ matrices.transpose(0, 2, 1) + positions[:, None]).reshape(-1, 3)
 
     def wider_than(self, pixels: float, eye: FloatArray, pixels_per_radian: float) -> list[Shape]:
-        """The solids that look at least so many pixels wide from a point: without the small fry of a background."""
+        """The solids that appear at least `pixels` wide from a point; a background's small details drop out."""
         distances = np.linalg.norm(self._spans[0] - eye, axis=1)
         wide = self._spans[1] * pixels_per_radian >= pixels * distances
         return [shape for shape, keep in zip(self.shapes, wide, strict=True) if keep]

@@ -69,7 +69,7 @@ def test_a_frame_adds_to_its_part_like_a_part_attached_to_it() -> None:
 
 
 @pytest.mark.parametrize("name", OBJECTS)
-def test_every_action_on_every_object_can_be_had(renderer, name: str) -> None:
+def test_every_action_on_every_object_gives_a_pair(renderer, name: str) -> None:
     for action in OBJECT_TYPES[name].actions:
         pair = example(renderer, action, name, "single", seed=3)
         assert pair.before.shape == pair.after.shape == (64, 64, 3)

@@ -10,7 +10,7 @@ import numpy as np
 
 from data_scripts.rooms.shapes import Part
 
-State = Mapping[str, float]  # what of the object is changed and how much: 0 is closed, off, clean, whole, empty
+State = Mapping[str, float]  # which properties have changed and how much: 0 is closed, off, clean, whole, empty
 Build = Callable[[State], Part]
 # Draws an instance's measures and colours, the same in every state, then adds its solids in that state to the part.
 Declaration = Callable[[Part, np.random.Generator, State], None]
@@ -29,7 +29,7 @@ ACTION_EFFECTS: dict[str, tuple[str, bool]] = {
     "empty": ("fill", False),
 }
 ACTIONS = tuple(ACTION_EFFECTS)
-# The range from which the amount of a changed state is drawn; the same whichever way the action goes.
+# The range of the amount of change; an action and its opposite share it.
 AMOUNTS: dict[str, tuple[float, float]] = {
     "open": (0.6, 1.0),
     "on": (0.75, 1.0),
@@ -48,10 +48,10 @@ class ObjectType:
         name: its class name.
         place: "floor" (stands with its back to a wall), "table" (stands on a table) or "wall" (hangs on it).
         declaration: draws its measures and colours and adds its solids.
-        changes: what of it can change: keys of `AMOUNTS`.
-        elevation: degrees above the horizon from which it is looked at, lowest and highest.
-        azimuth: degrees from its front from which it is looked at, lowest and highest; positive is its right as one
-            sees it. Doors with hinges on the left are looked at from the right, or they would hide the inside.
+        changes: the properties that can change: keys of `AMOUNTS`.
+        elevation: the camera's degrees above the horizon, lowest and highest.
+        azimuth: the camera's degrees from its front, lowest and highest; positive is the viewer's right. A door with
+            hinges on the left is viewed from the right, because it would hide the inside otherwise.
         height: for "wall": height of its lower edge above the floor in metres, lowest and highest.
     """
 
