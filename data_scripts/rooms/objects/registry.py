@@ -69,16 +69,19 @@ class ObjectType:
         return tuple(action for action, (change, _) in ACTION_EFFECTS.items() if change in self.changes)
 
     def draw(self, rng: np.random.Generator) -> Build:
-        """Draw one instance; returns its solids as a function of its state."""
+        """Draw one instance; returns its solids as a function of its state. They are kept: attach them, do not add."""
         start = deepcopy(rng)
+        built: dict[tuple[tuple[str, float], ...], Part] = {(): Part()}
+        self.declaration(built[()], rng, {})
 
-        def build(state: State, rng: np.random.Generator | None = None) -> Part:
-            part = Part()
-            # Every state repeats the draws from the same start: the instance stays the same.
-            self.declaration(part, rng or deepcopy(start), state)
-            return part
+        def build(state: State) -> Part:
+            key = tuple(sorted(state.items()))
+            if key not in built:
+                built[key] = Part()
+                # Every state repeats the draws from the same start, so that the instance stays the same.
+                self.declaration(built[key], deepcopy(start), state)
+            return built[key]
 
-        build({}, rng)
         return build
 
 
