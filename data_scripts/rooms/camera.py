@@ -67,7 +67,7 @@ class Camera:
 
 def frame(points: FloatArray, azimuth: float, elevation: float, fill: float, field_of_view: float,
           offset: tuple[float, float] = (0.0, 0.0)) -> Camera:  # fmt: skip
-    """The camera that sees `points` from one direction so that their box takes a share of the picture.
+    """The camera that looks at `points` from one direction and fills a share of the picture with their box.
 
     Args:
         points: `(n, 3)` world points.
@@ -75,7 +75,7 @@ def frame(points: FloatArray, azimuth: float, elevation: float, fill: float, fie
         elevation: degrees above the horizon.
         fill: length of the box's longer side, as a share of the image's side.
         field_of_view: degrees.
-        offset: where the box's centre comes to lie, in half images, right and up.
+        offset: position of the box's centre, in half images, right and up.
     """
     a, e = np.radians(azimuth), np.radians(elevation)
     backward = np.array([np.sin(a) * np.cos(e), -np.cos(a) * np.cos(e), np.sin(e)])

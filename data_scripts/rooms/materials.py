@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,10 +107,14 @@ WATER = ((0.25, 0.52, 0.72), (0.2, 0.48, 0.62), (0.3, 0.56, 0.78))
 
 def pick(rng: np.random.Generator, palette: tuple[tuple[float, float, float], ...]) -> tuple[float, float, float]:
     """One colour of a palette, a little lighter or darker and a little warmer or colder."""
-    color = np.array(palette[int(rng.integers(len(palette)))])
-    color = color * rng.uniform(0.9, 1.08) + rng.uniform(-0.025, 0.025, 3)
-    r, g, b = np.clip(color, 0.02, 1.0)
-    return float(r), float(g), float(b)
+    color, light = palette[int(rng.integers(len(palette)))], rng.uniform(0.9, 1.08)
+    r, g, b = (min(max(c * light + rng.uniform(-0.025, 0.025), 0.02), 1.0) for c in color)
+    return r, g, b
+
+
+def tone(color: Sequence[float], factor: float) -> tuple[float, ...]:
+    """A colour made darker or lighter."""
+    return tuple(min(1.0, factor * c) for c in color)
 
 
 def textures() -> dict[str, bytes]:
@@ -156,7 +161,7 @@ def _wood(rng: np.random.Generator, rows: FloatArray, columns: FloatArray) -> Fl
 
 
 def _planks(rng: np.random.Generator, rows: FloatArray, columns: FloatArray) -> FloatArray:
-    """Boards of unlike tone with dark joints, staggered ends."""
+    """Boards of different tones with dark joints and staggered ends."""
     board = (rows * 10).astype(int)
     tone = rng.uniform(0.78, 1.0, 10)[board]
     ends = rng.uniform(0, 1, 10)[board]

@@ -70,23 +70,20 @@ def _project_uv(points: FloatArray, normals: FloatArray) -> FloatArray:
     return np.stack([points[rows, first], points[rows, second]], axis=1) + 0.5
 
 
-def box() -> Mesh:
-    """The cube of side 1."""
-    return prism(np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]]))
-
-
 def prism(outline: FloatArray) -> Mesh:
     """A convex outline `(n, 2)` in x and y, counter-clockwise, extruded from z = -0.5 to 0.5."""
-    return mesh_from_polygons(prism_polygons(outline))
+    return mesh_from_polygons(skin([np.column_stack([outline, np.full(len(outline), z)]) for z in (-0.5, 0.5)]))
 
 
-def prism_polygons(outline: FloatArray, low: float = -0.5, high: float = 0.5) -> list[FloatArray]:
-    """The side, bottom and top polygons of an extruded convex outline `(n, 2)`."""
-    bottom = np.column_stack([outline, np.full(len(outline), low)])
-    top = np.column_stack([outline, np.full(len(outline), high)])
-    following = np.roll(np.arange(len(outline)), -1)
-    sides = [np.stack([bottom[i], bottom[j], top[j], top[i]]) for i, j in enumerate(following)]
-    return [*sides, top, bottom[::-1]]
+def skin(rings: Sequence[FloatArray]) -> list[FloatArray]:
+    """The polygons between rings of the same number of points, each `(n, 3)`, and the first and the last as ends."""
+    n = len(rings[0])
+    sides = [
+        np.stack([low[i], low[(i + 1) % n], high[(i + 1) % n], high[i]])
+        for low, high in zip(rings, rings[1:], strict=False)
+        for i in range(n)
+    ]
+    return [*sides, rings[-1], rings[0][::-1]]
 
 
 def panel(cells: int) -> Mesh:
@@ -144,31 +141,33 @@ def vessel(outer: Callable[[float], float], wall: float = 0.06, steps: int = 8) 
     return lathe([(0.0, -0.5), *out, *inside, (0.0, wall - 0.5)])
 
 
+def plate_profile(inner: float) -> list[tuple[float, float]]:
+    """(radius, height) of a plate from below, over the rim, to the top; it ends `inner` from its middle."""
+    outside = [(inner, -0.5), (0.28, -0.5), (0.34, -0.3), (0.5, 0.5)]
+    return [*outside, (0.485, 0.5), (0.33, 0.0), (0.3, -0.2), (inner, -0.2)]
+
+
 def unit_meshes() -> dict[str, Mesh]:
     """Every solid that is whole; `pieces.piece_meshes` adds the broken and the sliced ones."""
     torus_angles = np.linspace(-np.pi, np.pi, 9)
     return {
-        "box": box(),
+        "box": prism(np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])),
         "panel": panel(8),  # walls and floors, which lamps light
         "sheet": panel(1),  # screens, pages, pictures
         "cylinder": lathe([(0, -0.5), (0.5, -0.5), (0.5, 0.5), (0, 0.5)]),
         "sphere": lathe(sphere_profile()),
         "knob": mesh_from_polygons(_sphere_quads(6, 8)),  # for what is too small to need more sides
         "dome": lathe([(0, 0), *sphere_profile(0.0, 0.5, 7)]),
-        "cone": lathe([(0, -0.5), (0.5, -0.5), (0, 0.5)]),
         "frustum": lathe([(0, -0.5), (0.5, -0.5), (0.3, 0.5), (0, 0.5)]),
         "shade": lathe([(0.5, -0.5), (0.3, 0.5), (0.28, 0.5), (0.48, -0.5), (0.5, -0.5)]),
         "drum": lathe([(0.5, -0.5), (0.5, 0.5), (0.48, 0.5), (0.48, -0.5), (0.5, -0.5)]),
         "ring": lathe([(0.43 - 0.07 * np.cos(a), 0.5 * np.sin(-a)) for a in torus_angles]),
-        "wheel": lathe([(0.45 - 0.05 * np.cos(a), 0.05 * np.sin(-a)) for a in torus_angles]),
         "flame": lathe([(0, -0.5), (0.35, -0.36), (0.5, -0.18), (0.42, 0.0), (0.2, 0.25), (0, 0.5)]),
         "cup": vessel(lambda h: 0.42 + 0.08 * h),
         "bowl": vessel(lambda h: 0.2 + 0.3 * float(np.sqrt(h))),
         "pot": vessel(lambda h: 0.5, wall=0.04),
         "pan": vessel(lambda h: 0.43 + 0.07 * h, wall=0.04),
-        "plate": lathe(
-            [(0, -0.5), (0.28, -0.5), (0.34, -0.3), (0.5, 0.5), (0.485, 0.5), (0.33, 0.0), (0.3, -0.2), (0, -0.2)]
-        ),
+        "plate": lathe(plate_profile(0)),
         "vase_round": vessel(lambda h: 0.24 + 0.26 * float(np.sin(np.pi * min(1.0, h * 1.15))) ** 1.5, wall=0.04),
         "vase_slim": vessel(lambda h: 0.32 + 0.18 * float(np.cos(2 * np.pi * (h - 0.25))), wall=0.04, steps=12),
         "vase_flared": vessel(lambda h: 0.28 + 0.22 * h**2.5, wall=0.04),
@@ -194,16 +193,11 @@ def _apple_profile() -> list[tuple[float, float]]:
     return profile
 
 
-def loaf_outline() -> FloatArray:
-    """`(n, 2)` cross-section of a loaf of bread: flat below, round above, in y and z."""
-    top = np.linspace(-0.15 * np.pi, 1.15 * np.pi, 15)
-    arc = np.column_stack([0.5 * np.cos(top), 0.1 + 0.4 * np.sin(top)])
-    return np.vstack([[[-0.42, -0.5]], [[0.42, -0.5]], arc])
-
-
 def loaf_polygons(low: float, high: float) -> list[FloatArray]:
     """The loaf between two places along x; its cross-section shrinks towards the ends at -0.5 and 0.5."""
-    outline = loaf_outline()
+    top = np.linspace(-0.15 * np.pi, 1.15 * np.pi, 15)
+    arc = np.column_stack([0.5 * np.cos(top), 0.1 + 0.4 * np.sin(top)])
+    outline = np.vstack([[[-0.42, -0.5]], [[0.42, -0.5]], arc])  # in y and z: flat below, round above
     stations = np.unique(np.clip([low, -0.42, -0.3, 0.3, 0.42, high], low, high))
     rings = []
     for x in stations:
@@ -211,13 +205,7 @@ def loaf_polygons(low: float, high: float) -> list[FloatArray]:
         ring = outline * scale
         ring[:, 1] += (scale - 1) * 0.5  # stays on the table
         rings.append(np.column_stack([np.full(len(ring), x), ring]))
-    n = len(outline)
-    sides = [
-        np.stack([left[i], left[(i + 1) % n], right[(i + 1) % n], right[i]])
-        for left, right in zip(rings, rings[1:], strict=False)
-        for i in range(n)
-    ]
-    return [*sides, rings[-1], rings[0][::-1]]
+    return skin(rings)
 
 
 def _superellipsoid(power: float) -> Mesh:
@@ -233,11 +221,7 @@ def _sphere_quads(rows: int, columns: int) -> list[FloatArray]:
     turn[-1] = 0.0
 
     def at(i: int, j: int) -> list[float]:
-        return [
-            0.5 * np.cos(tilt[i]) * np.cos(turn[j]),
-            0.5 * np.cos(tilt[i]) * np.sin(turn[j]),
-            0.5 * np.sin(tilt[i]),
-        ]
+        return [0.5 * np.cos(tilt[i]) * np.cos(turn[j]), 0.5 * np.cos(tilt[i]) * np.sin(turn[j]), 0.5 * np.sin(tilt[i])]
 
     return [
         np.array([at(i, j), at(i, j + 1), at(i + 1, j + 1), at(i + 1, j)]) for i in range(rows) for j in range(columns)
@@ -265,9 +249,4 @@ def _tub() -> Mesh:
         return np.column_stack([np.sign(xy) * np.abs(xy) ** 0.4 * half, np.full(32, z)])
 
     rings = [ring(0.38, -0.5), ring(0.47, 0.2), ring(0.5, 0.44), ring(0.5, 0.5), ring(0.44, 0.5), ring(0.36, -0.35)]
-    polygons = [
-        np.stack([low[i], low[(i + 1) % 32], high[(i + 1) % 32], high[i]])
-        for low, high in zip(rings, rings[1:], strict=False)
-        for i in range(32)
-    ]
-    return mesh_from_polygons([*polygons, rings[-1], rings[0][::-1]])
+    return mesh_from_polygons(skin(rings))

@@ -45,7 +45,7 @@ class Noise:
     Attributes:
         camera_cm: how far the camera moves, centimetres.
         camera_deg: how far it turns, degrees.
-        object_cm: how far one other object that is in view moves, centimetres; nothing moves if there is none.
+        object_cm: how far one other visible object moves, centimetres; with no other object in view, nothing moves.
         light_percent: the room's light gets this much brighter or darker, per cent.
     """
 

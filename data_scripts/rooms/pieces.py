@@ -13,6 +13,7 @@ from data_scripts.rooms.meshes import (
     lathe,
     loaf_polygons,
     mesh_from_polygons,
+    plate_profile,
     prism,
     sphere_profile,
     unit_meshes,
@@ -52,8 +53,7 @@ def piece_meshes() -> dict[str, Mesh]:
         for i, outline in enumerate(pane_pieces(variant)):
             meshes[f"pane{variant}_{i}"] = prism(outline - outline.mean(axis=0))
     for i in range(N_CURVED):
-        width = rng.uniform(0.9, 1.5)
-        meshes[f"curved{i}"] = _curved_shard(rng, width)
+        meshes[f"curved{i}"] = _curved_shard(rng, rng.uniform(0.9, 1.5))
     meshes["jagged"] = _jagged_bottom(rng, lambda h: 0.34 + 0.16 * float(np.sin(np.pi * h / 1.4)))
     meshes["jagged_tube"] = _jagged_bottom(rng, lambda h: 0.5)
     meshes["half_shell"] = _jagged_bottom(rng, lambda h: 0.5 * float(np.sqrt(max(1 - (1 - h) ** 2, 0.0))))
@@ -66,7 +66,6 @@ def piece_meshes() -> dict[str, Mesh]:
         inner = sphere_profile(low, high, 6)
         closed = [(0.0, low), *inner, (0.0, high)]
         meshes[f"ball{i}"] = lathe([p for k, p in enumerate(closed) if k == 0 or p != closed[k - 1]])
-    meshes["half_ball"] = lathe([(0.0, 0.0), *sphere_profile(0.0, 0.5, 7)])
     return meshes
 
 
@@ -87,16 +86,7 @@ def _shard(rng: np.random.Generator) -> FloatArray:
 
 def _plate_sector(start: float, end: float) -> Mesh:
     """A piece of the plate of `meshes.unit_meshes`, with its two broken edges closed."""
-    profile = [
-        (0.02, -0.5),
-        (0.28, -0.5),
-        (0.34, -0.3),
-        (0.5, 0.5),
-        (0.485, 0.5),
-        (0.33, 0.0),
-        (0.3, -0.2),
-        (0.02, -0.2),
-    ]
+    profile = plate_profile(0.02)
     angles = np.linspace(start + 0.03, end - 0.03, max(3, int((end - start) * 4)))
     sector = lathe([*profile, profile[0]], angles)
     triangles = [sector.vertices[face] for face in sector.faces]
@@ -193,14 +183,11 @@ def _jagged_bottom(rng: np.random.Generator, radius: Callable[[float], float]) -
 
     for i in range(n):
         for low, high in zip(steps, steps[1:], strict=False):
-            outer = np.array([at(i, low, 0.0), at(i + 1, low, 0.0), at(i + 1, high, 0.0), at(i, high, 0.0)])
-            inner = np.array([at(i, low, 0.035), at(i + 1, low, 0.035), at(i + 1, high, 0.035), at(i, high, 0.035)])
+            corners = ((i, low), (i + 1, low), (i + 1, high), (i, high))
+            outer, inner = (np.array([at(k, fraction, inset) for k, fraction in corners]) for inset in (0.0, 0.035))
             polygons += [outer, inner[::-1]]
         polygons.append(np.array([at(i, 1, 0.0), at(i + 1, 1, 0.0), at(i + 1, 1, 0.035), at(i, 1, 0.035)]))
         base = max(radius(0.0), 0.05)
-        floor = np.array(
-            [[0, 0, -0.48], [base * np.cos(turn[i]), base * np.sin(turn[i]), -0.48],
-             [base * np.cos(turn[i + 1]), base * np.sin(turn[i + 1]), -0.48]]
-        )  # fmt: skip
-        polygons.append(floor)
+        edge = [[base * np.cos(a), base * np.sin(a), -0.48] for a in turn[i : i + 2]]
+        polygons.append(np.array([[0, 0, -0.48], *edge]))
     return mesh_from_polygons(polygons)

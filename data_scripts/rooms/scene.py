@@ -18,7 +18,7 @@ from data_scripts.rooms.shapes import Part, turn_x, turn_z
 WALL_HEIGHT = 2.8
 TABLE_ITEMS, WALL_ITEMS = 5, 5  # about how many things stand on the table and along the walls
 # Changes that show in one another's pictures: (the one acted on, the one that may be there already).
-# Dirt under a liquid is no such case: emptying would uncover it and look like dirtying.
+# Dirt under a liquid is left out: emptying would uncover it and look like dirtying.
 COMBINED = {("open", "on"): 0.4}
 
 
@@ -36,7 +36,7 @@ class Item:
         position: `(3,)` metres.
         turn: degrees about z; 0 looks towards -y.
         zone: what it stands on: "table", or a wall's name.
-        state: what it shows while nothing is done to it.
+        state: its state while no action is applied to it.
     """
 
     kind: ObjectType
@@ -48,7 +48,7 @@ class Item:
 
     @cached_property
     def resting(self) -> Part:
-        """Its solids while nothing is done to it."""
+        """Its solids while no action is applied to it."""
         return self.part(self.state)
 
     def part(self, state: dict[str, float]) -> Part:
@@ -58,7 +58,7 @@ class Item:
 
 @dataclass
 class Scene:
-    """A room with everything in it; `items[:n]` are the n targets asked for, `half` its half width and depth."""
+    """A room with everything in it; `items[:n]` are the n requested targets, `half` its half width and half depth."""
 
     room: Part
     items: list[Item]
@@ -233,7 +233,7 @@ def _line_walls(rng: np.random.Generator, pieces: list[_Piece], half: tuple[floa
 def _walls(rng: np.random.Generator, half_x: float, half_y: float) -> Part:
     """Floor, ceiling and four walls, which are seen from inside only, skirting boards."""
     room = Part()
-    floor, tone = str(rng.choice(["planks", "tiles", "carpet", "wood"])), None
+    floor = str(rng.choice(["planks", "tiles", "carpet", "wood"]))
     tone = m.pick(rng, m.WOOD if floor in ("planks", "wood") else m.CERAMIC[:4] if floor == "tiles" else m.CLOTH)
     paper, color = str(rng.choice(["plaster", "plaster", "stripes"])), m.pick(rng, m.WALL)
     for i in (-1, 1):
@@ -241,25 +241,18 @@ def _walls(rng: np.random.Generator, half_x: float, half_y: float) -> Part:
             room.add("panel", (i * half_x / 2, j * half_y / 2, 0), (half_x, half_y, 1), tone, floor)
     board = m.pick(rng, m.PAINT[:2] + m.WOOD[2:3])
     room.add("panel", (0, 0, WALL_HEIGHT), (2 * half_x, 2 * half_y, 1), (0.93, 0.93, 0.92), "plain", turn_x(180))
-    for turn, distance, length in (
-        (0, half_y, half_x),
-        (90, half_x, half_y),
-        (180, half_y, half_x),
-        (-90, half_x, half_y),
-    ):
-        wall = Part()
+    for turn in (0, 90, 180, -90):
+        distance, length = (half_x, half_y) if turn in (90, -90) else (half_y, half_x)
+        wall, size = room.frame(turn=turn_z(turn)), (length, WALL_HEIGHT, 1)
         for i in (-1, 1):
-            wall.add(
-                "panel", (i * length / 2, distance, WALL_HEIGHT / 2), (length, WALL_HEIGHT, 1), color, paper, turn_x(90)
-            )
-        if turn in (0, 90, -90):
+            wall.add("panel", (i * length / 2, distance, WALL_HEIGHT / 2), size, color, paper, turn_x(90))
+        if turn != 180:
             wall.box((0, distance - 0.006, 0.05), (2 * length, 0.012, 0.1), board, "wood")
-        room.attach(wall, (0, 0, 0), turn_z(turn))
     return room
 
 
 def _decorate(rng: np.random.Generator, room: Part, half_x: float, half_y: float) -> None:
-    """Pictures high on the walls and perhaps a rug: things that nothing is done to."""
+    """Pictures high on the walls and sometimes a rug: things that no action changes."""
     for x in rng.uniform(-0.8, 0.8, int(rng.integers(0, 3))) * half_x:
         w, h = rng.uniform(0.25, 0.5), rng.uniform(0.25, 0.4)
         z = rng.uniform(2.15, 2.3)
@@ -270,5 +263,5 @@ def _decorate(rng: np.random.Generator, room: Part, half_x: float, half_y: float
         x, y = rng.uniform(-0.5, 0.5), rng.uniform(-0.2, 0.4)
         size = (rng.uniform(1.2, 2.2), rng.uniform(0.9, 1.4), 1.0)
         color = m.pick(rng, m.CLOTH + m.COVER)
-        room.add("sheet", (x, y, 0.004), size, tuple(0.75 * c for c in color), "carpet")
+        room.add("sheet", (x, y, 0.004), size, m.tone(color, 0.75), "carpet")
         room.add("sheet", (x, y, 0.007), (size[0] - 0.2, size[1] - 0.2, 1.0), color, "carpet")

@@ -49,16 +49,20 @@ class PointLight:
     """A lamp's own light: `color` is its strength in red, green and blue, falling to a quarter at `reach` metres."""
 
     position: FloatArray
-    color: tuple[float, float, float]
+    color: Color
     reach: float
 
 
 @dataclass
 class Part:
-    """Solids and lights in one frame: z up, the front towards -y, metres."""
+    """Solids and lights in one frame: z up, the front towards -y, metres.
+
+    `frames` are the moves and turns, innermost first, from this part to the one whose lists it adds to.
+    """
 
     shapes: list[Shape] = field(default_factory=list)
     lights: list[PointLight] = field(default_factory=list)
+    frames: tuple[tuple[FloatArray, FloatArray | None], ...] = ()
 
     def add(
         self,
@@ -76,9 +80,8 @@ class Part:
         stretch = np.array([[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, z]])
         matrix = stretch if turn is None else turn @ stretch
         r, g, b, *opacity = color
-        self.shapes.append(
-            Shape(mesh, np.array(center, dtype=float), matrix, (r, g, b, opacity[0] if opacity else 1.0), material)
-        )
+        tint = (r, g, b, opacity[0] if opacity else 1.0)
+        self._put(Shape(mesh, np.array(center, dtype=float), matrix, tint, material))
 
     def box(
         self, center: Vector, size: Vector, color: Color, material: str = "plain", turn: FloatArray | None = None
@@ -91,20 +94,38 @@ class Part:
         """Add a cylinder along z."""
         self.add("cylinder", center, (2 * radius, 2 * radius, height), color, material, turn)
 
+    def frame(self, position: Vector = (0.0, 0.0, 0.0), turn: FloatArray | None = None) -> Part:
+        """A frame turned and then moved within this part; what is added to it is added here."""
+        return Part(self.shapes, self.lights, ((np.asarray(position, dtype=float), turn), *self.frames))
+
     def attach(self, part: Part, position: Vector = (0.0, 0.0, 0.0), turn: FloatArray | None = None) -> None:
         """Add a part, turned and then moved."""
-        moved = part.placed(position, turn)
-        self.shapes += moved.shapes
-        self.lights += moved.lights
+        frame = self.frame(position, turn)
+        for shape in part.shapes:
+            frame._put(Shape(shape.mesh, shape.position, shape.matrix, shape.color, shape.material))
+        for light in part.lights:
+            frame.shine(light.position, light.color, light.reach)
 
     def placed(self, position: Vector, turn: FloatArray | None = None) -> Part:
         """A copy turned about its origin, then moved."""
-        shift = np.asarray(position, dtype=float)
-        if turn is None:
-            shapes = [Shape(s.mesh, s.position + shift, s.matrix, s.color, s.material) for s in self.shapes]
-            return Part(shapes, [PointLight(o.position + shift, o.color, o.reach) for o in self.lights])
-        shapes = [Shape(s.mesh, turn @ s.position + shift, turn @ s.matrix, s.color, s.material) for s in self.shapes]
-        return Part(shapes, [PointLight(turn @ o.position + shift, o.color, o.reach) for o in self.lights])
+        copy = Part()
+        copy.attach(self, position, turn)
+        return copy
+
+    def shine(self, position: Vector, color: Color, reach: float) -> None:
+        """Add a lamp's light."""
+        at = np.asarray(position, dtype=float)
+        for shift, turn in self.frames:
+            at = (at if turn is None else turn @ at) + shift
+        self.lights.append(PointLight(at, color, reach))
+
+    def _put(self, shape: Shape) -> None:
+        """Add a solid that is given in this frame."""
+        for shift, turn in self.frames:
+            if turn is not None:
+                shape.position, shape.matrix = turn @ shape.position, turn @ shape.matrix
+            shape.position = shape.position + shift
+        self.shapes.append(shape)
 
     @cached_property
     def corners(self) -> FloatArray:
@@ -115,7 +136,7 @@ class Part:
         return (points @ matrices.transpose(0, 2, 1) + positions[:, None]).reshape(-1, 3)
 
     def wider_than(self, pixels: float, eye: FloatArray, pixels_per_radian: float) -> list[Shape]:
-        """The solids that look at least so many pixels wide from a point: without the small fry of a background."""
+        """The solids that appear at least `pixels` wide from a point; a background's small details drop out."""
         distances = np.linalg.norm(self._spans[0] - eye, axis=1)
         wide = self._spans[1] * pixels_per_radian >= pixels * distances
         return [shape for shape, keep in zip(self.shapes, wide, strict=True) if keep]

@@ -9,6 +9,7 @@ from data_scripts.rooms.objects import ACTION_EFFECTS, ACTIONS, OBJECT_TYPES, OB
 from data_scripts.rooms.pairs import Noise, Pair, RejectedError, bounding_box, is_candidate, make_pair
 from data_scripts.rooms.renderer import RoomRenderer
 from data_scripts.rooms.scene import furnish
+from data_scripts.rooms.shapes import Part, turn_x, turn_z
 from data_scripts.rooms.sheet import example
 
 OPPOSITES = {"open": "close", "turnon": "turnoff", "dirty": "clean", "fill": "empty"}
@@ -41,8 +42,34 @@ def test_every_action_has_enough_objects() -> None:
     assert sum(len(kind.changes) > 1 for kind in OBJECT_TYPES.values()) >= 5
 
 
+def test_an_instance_is_the_same_in_every_state() -> None:
+    for kind in OBJECT_TYPES.values():
+        rng = np.random.default_rng(5)
+        build, after = kind.draw(rng), rng.bit_generator.state
+        for state in ({}, *({change: 0.9} for change in kind.changes)):
+            again = np.random.default_rng(5)
+            part = Part()
+            kind.declaration(part, again, state)
+            assert again.bit_generator.state == after, f"{kind.name} draws something else for {state}"
+            assert all((a.matrix == b.matrix).all() for a, b in zip(part.shapes, build(state).shapes, strict=True))
+        assert rng.bit_generator.state == after, "building must not draw from the room's generator"
+
+
+def test_a_frame_adds_to_its_part_like_a_part_attached_to_it() -> None:
+    at, turn, loose, framed, attached = (1.0, 2.0, 3.0), turn_z(30) @ turn_x(20), Part(), Part(), Part()
+    inner = framed.frame(at, turn).frame((0.5, 0, 0), turn_x(70))
+    for part in (inner, loose):
+        part.box((0.1, 0.2, 0.3), (1, 2, 3), (1, 1, 1))
+        part.shine((0.0, 1.0, 0.0), (1, 1, 1), 0.5)
+    attached.attach(loose.placed((0.5, 0, 0), turn_x(70)), at, turn)
+    for one, other in zip([*framed.shapes, *framed.lights], [*attached.shapes, *attached.lights], strict=True):
+        np.testing.assert_array_equal(one.position, other.position)
+    np.testing.assert_array_equal(framed.shapes[0].matrix, attached.shapes[0].matrix)
+    np.testing.assert_allclose(framed.lights[0].position, turn @ (turn_x(70) @ (0, 1, 0) + (0.5, 0, 0)) + at)
+
+
 @pytest.mark.parametrize("name", OBJECTS)
-def test_every_action_on_every_object_can_be_had(renderer, name: str) -> None:
+def test_every_action_on_every_object_gives_a_pair(renderer, name: str) -> None:
     for action in OBJECT_TYPES[name].actions:
         pair = example(renderer, action, name, "single", seed=3)
         assert pair.before.shape == pair.after.shape == (64, 64, 3)

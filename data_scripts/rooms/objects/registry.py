@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
 
 from data_scripts.rooms.shapes import Part
 
-State = Mapping[str, float]  # what of the object is changed and how much: 0 is closed, off, clean, whole, empty
+State = Mapping[str, float]  # which properties have changed and how much: 0 is closed, off, clean, whole, empty
 Build = Callable[[State], Part]
-Draw = Callable[[np.random.Generator], Build]
+# Draws an instance's measures and colours, the same in every state, then adds its solids in that state to the part.
+Declaration = Callable[[Part, np.random.Generator, State], None]
 
 # action -> (what it changes, whether it ends in the changed state)
 ACTION_EFFECTS: dict[str, tuple[str, bool]] = {
@@ -27,7 +29,7 @@ ACTION_EFFECTS: dict[str, tuple[str, bool]] = {
     "empty": ("fill", False),
 }
 ACTIONS = tuple(ACTION_EFFECTS)
-# The range from which the amount of a changed state is drawn; the same whichever way the action goes.
+# The range of the amount of change; an action and its opposite share it.
 AMOUNTS: dict[str, tuple[float, float]] = {
     "open": (0.6, 1.0),
     "on": (0.75, 1.0),
@@ -45,17 +47,17 @@ class ObjectType:
     Attributes:
         name: its class name.
         place: "floor" (stands with its back to a wall), "table" (stands on a table) or "wall" (hangs on it).
-        draw: draws one instance (its measures and colours) and returns its solids as a function of its state.
-        changes: what of it can change: keys of `AMOUNTS`.
-        elevation: degrees above the horizon from which it is looked at, lowest and highest.
-        azimuth: degrees from its front from which it is looked at, lowest and highest; positive is its right as one
-            sees it. Doors with hinges on the left are looked at from the right, or they would hide the inside.
+        declaration: draws its measures and colours and adds its solids.
+        changes: the properties that can change: keys of `AMOUNTS`.
+        elevation: the camera's degrees above the horizon, lowest and highest.
+        azimuth: the camera's degrees from its front, lowest and highest; positive is the viewer's right. A door with
+            hinges on the left is viewed from the right, because it would hide the inside otherwise.
         height: for "wall": height of its lower edge above the floor in metres, lowest and highest.
     """
 
     name: str
     place: str
-    draw: Draw
+    declaration: Declaration
     changes: tuple[str, ...]
     elevation: tuple[float, float]
     azimuth: tuple[float, float]
@@ -65,6 +67,22 @@ class ObjectType:
     def actions(self) -> tuple[str, ...]:
         """The actions that can be done to it."""
         return tuple(action for action, (change, _) in ACTION_EFFECTS.items() if change in self.changes)
+
+    def draw(self, rng: np.random.Generator) -> Build:
+        """Draw one instance; returns its solids as a function of its state. They are kept: attach them, do not add."""
+        start = deepcopy(rng)
+        built: dict[tuple[tuple[str, float], ...], Part] = {(): Part()}
+        self.declaration(built[()], rng, {})
+
+        def build(state: State) -> Part:
+            key = tuple(sorted(state.items()))
+            if key not in built:
+                built[key] = Part()
+                # Every state repeats the draws from the same start, so that the instance stays the same.
+                self.declaration(built[key], deepcopy(start), state)
+            return built[key]
+
+        return build
 
 
 OBJECT_TYPES: dict[str, ObjectType] = {}
@@ -77,13 +95,13 @@ def object_type(
     elevation: tuple[float, float],
     azimuth: float | tuple[float, float],
     height: tuple[float, float] = (0.0, 0.0),
-) -> Callable[[Draw], Draw]:
+) -> Callable[[Declaration], Declaration]:
     """Enter the decorated function into `OBJECT_TYPES`; one number as `azimuth` goes to either side."""
     sides = azimuth if isinstance(azimuth, tuple) else (-azimuth, azimuth)
 
-    def enter(draw: Draw) -> Draw:
-        OBJECT_TYPES[name] = ObjectType(name, place, draw, changes, elevation, sides, height)
-        return draw
+    def enter(declaration: Declaration) -> Declaration:
+        OBJECT_TYPES[name] = ObjectType(name, place, declaration, changes, elevation, sides, height)
+        return declaration
 
     return enter
 

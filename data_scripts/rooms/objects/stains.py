@@ -9,7 +9,7 @@ import numpy as np
 from data_scripts.rooms import materials as m
 from data_scripts.rooms.meshes import FloatArray
 from data_scripts.rooms.pieces import N_BLOTS
-from data_scripts.rooms.shapes import Color, Part, turn_z
+from data_scripts.rooms.shapes import Color, Part, Vector, turn_z
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,12 @@ class Stains:
         forms = tuple(int(i) for i in rng.integers(0, N_BLOTS, count))
         return cls(places, sizes, rng.uniform(0, 360, count), forms, tuple(m.pick(rng, m.DIRT) for _ in range(count)))
 
-    def on(self, amount: float, width: float, depth: float, center: tuple[float, float, float] = (0.0, 0.0, 0.0),
-           turn: FloatArray | None = None, thickness: float = 0.004) -> Part:  # fmt: skip
-        """The blots on a face of `width` by `depth`, which looks along +z unless turned; more with a larger amount."""
-        part = Part()
+    def on(self, part: Part, amount: float, width: float, depth: float, center: Vector = (0.0, 0.0, 0.0),
+           turn: FloatArray | None = None, thickness: float = 0.004) -> None:  # fmt: skip
+        """Blots on a face of `width` by `depth`, which looks along +z unless turned; more with a larger amount."""
         if amount <= 0:
-            return part
-        flat = Part()
+            return
+        flat = part.frame(center, turn)
         count = max(3, round(len(self.sizes) * amount))
         for k in range(count):
             x, y = self.places[k] * (width, depth)
@@ -51,5 +50,3 @@ class Stains:
             size = (min(side, width * 0.6), min(side, depth * 0.6), thickness)
             lift = thickness * 0.1 * k
             flat.add(f"blot{self.forms[k]}", (x, y, lift), size, self.colors[k], "dirt", turn_z(float(self.turns[k])))
-        part.attach(flat, center, turn)
-        return part
