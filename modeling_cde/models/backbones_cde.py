@@ -74,11 +74,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def family_of(config: PreTrainedConfig, num_prefix_tokens: int | None = None) -> Family:
-    """Returns the table's row for a backbone configuration.
-
-    Args:
-        config: Configuration of the backbone.
-        num_prefix_tokens: Tokens before the patches, as the user states them, for a family without a row.
+    """Returns the table's row for a backbone, or a row made of the user's `num_prefix_tokens` if it has none.
 
     Raises:
         ValueError: The family is not in the table and `num_prefix_tokens` is `None`.
@@ -176,10 +172,7 @@ class BackboneReader:
         return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
     def check_image(self, height: int, width: int) -> dict[str, Any]:
-        """Returns the forward arguments that an image of this size needs.
-
-        Args:
-            height, width: Image size in pixels.
+        """Returns the forward arguments that an image of this size, in pixels, needs.
 
         Raises:
             ValueError: A side is not a multiple of the patch size, or the positions cannot be fitted to this size.
@@ -254,17 +247,10 @@ class BackboneReader:
 
     @torch.no_grad()
     def patch_grid(self, backbone: PreTrainedModel, height: int, width: int) -> tuple[int, int] | None:
-        """Finds out how patches divide an image, by running the backbone on a black one.
-
-        Args:
-            backbone: As in `__call__`.
-            height, width: Image size in pixels.
+        """Finds out how patches divide an image, by running the backbone on a black one; raises as `__call__` does.
 
         Returns:
             Rows and columns, or `None` if features are not read per patch or the tokens do not form a grid.
-
-        Raises:
-            ValueError: See `__call__`.
         """
         if self.feature != "patches":
             return None

@@ -7,11 +7,7 @@ import torch
 
 
 def check_clips(pixel_values: Any, channels: int) -> None:
-    """Checks that `pixel_values` are clips.
-
-    Args:
-        pixel_values: Expected to be clips of T >= 2 frames, (B, T, C, H, W), floating.
-        channels: Number C that the backbone reads.
+    """Checks that `pixel_values` are floating clips of T >= 2 frames, (B, T, `channels`, H, W).
 
     Raises:
         TypeError: It is not a tensor.
@@ -43,15 +39,9 @@ def check_clips(pixel_values: Any, channels: int) -> None:
 
 
 def check_features(features: Any, dimensions: int, patches: bool) -> None:
-    """Checks features that a model gets instead of pictures.
+    """Raises ValueError unless `features`, given instead of pictures, are a floating tensor of the right shape.
 
-    Args:
-        features: Expected to be (B, T >= 2, D_b), or (B, T, N, D_b) if the model reads patches, floating.
-        dimensions: D_b.
-        patches: Whether the model reads patches.
-
-    Raises:
-        ValueError: They are not a tensor, or have another shape or dtype.
+    That is (B, T >= 2, dimensions), or (B, T, N, dimensions) if the model reads `patches`.
     """
     expected = f"(batch, frames >= 2, {'patches, ' if patches else ''}{dimensions})"
     shape = tuple(getattr(features, "shape", ()))
@@ -63,14 +53,9 @@ def check_features(features: Any, dimensions: int, patches: bool) -> None:
 
 
 def check_labels(labels: torch.Tensor, actions: int) -> None:
-    """Checks labels.
+    """Raises ValueError unless labels are whole numbers and (checked on the CPU only) in [0, actions).
 
-    Args:
-        labels: Of any shape; -100 is ignored, as in PyTorch's cross-entropy.
-        actions: Number A of classes.
-
-    Raises:
-        ValueError: They are not whole numbers or (checked on the CPU only) not in [0, A).
+    They have any shape; -100 is ignored, as in PyTorch's cross-entropy.
     """
     if labels.is_floating_point():
         raise ValueError(f"labels must be whole numbers in [0, {actions}), not {labels.dtype}: use labels.long().")
@@ -85,11 +70,7 @@ def check_labels(labels: torch.Tensor, actions: int) -> None:
 
 
 def parse_json(text: str, name: str) -> Any:
-    """Parses JSON that a person wrote.
-
-    Args:
-        text: JSON.
-        name: Name of the field, for the error.
+    """Parses JSON that a person wrote; errors call it `name`.
 
     Raises:
         ValueError: It is not JSON, has a key twice, contains NaN or infinity, or is nested too deeply.

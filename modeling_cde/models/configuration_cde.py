@@ -58,14 +58,9 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
         "backbone_config": SubConfigSpec(config_class=AutoConfig, model_type="vit")
     }
     # What Trainer gathers of a prediction: logits and delta. States and patch tensors would fill the memory.
-    keys_to_ignore_at_inference: ClassVar[list[str]] = [
-        "states",
-        "patch_delta",
-        "patch_indices",
-        "patch_logits",
-        "hidden_states",
-        "attentions",
-    ]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = (
+        "states patch_delta patch_indices patch_logits hidden_states attentions".split()
+    )
 
     backbone_config: Any = None
     delta_dim: Annotated[int, whole(1, WIDEST)] = 256
@@ -133,13 +128,11 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
         path = pretrained_model_name_or_path
         try:
             found, unused = super().get_config_dict(path, **kwargs)
+            model_type = str(found.get("model_type", cls.model_type))
         except (AttributeError, TypeError, RecursionError) as error:  # JSON, but not an object
             raise ValueError(f"{path}: its config.json does not hold the fields of a model.") from error
-        if not isinstance(found, dict):
-            raise ValueError(f"{path}: its config.json does not hold the fields of a model.")
         if not found:
             raise OSError(f"{path} has no config.json: give the folder or repository that a model was saved in.")
-        model_type = str(found.get("model_type", cls.model_type))
         if model_type != cls.model_type:
             if model_type.startswith("cde"):
                 raise ValueError(

@@ -50,24 +50,14 @@ NOT_NEGATIVE = number("a finite number of at least 0", lambda value: value >= 0)
 
 
 def check_fields(owner: str, fields: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
-    """Raises ValueError for the first field that breaks its rule.
-
-    Args:
-        owner: The name of the configuration, for the message.
-        fields: Values by field name.
-        rules: Rules by field name.
-    """
+    """Raises ValueError, naming the configuration `owner`, for the first field that breaks its rule."""
     for name, rule in rules.items():
         if not rule.holds(fields[name]):
             raise ValueError(f"{owner}.{name} must be {rule.words}, not {fields[name]!r}.")
 
 
 def label_maps(owner: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Completes and checks `id2label`, `label2id` and `num_labels`.
-
-    Args:
-        owner: The name of the configuration, for messages.
-        given: Any of the three, as a caller or a file gives them.
+    """Completes and checks any of `id2label`, `label2id` and `num_labels`, as a caller or a file gives them.
 
     Returns:
         Both maps; empty if neither was given.

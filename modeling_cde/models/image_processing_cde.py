@@ -18,17 +18,8 @@ if is_vision_available():  # this file travels with every model, also to machine
     from PIL import Image
 
 _SETTINGS = (
-    "size",
-    "image_mean",
-    "image_std",
-    "resample",
-    "do_resize",
-    "do_center_crop",
-    "crop_size",
-    "do_rescale",
-    "rescale_factor",
-    "do_normalize",
-)
+    "size image_mean image_std resample do_resize do_center_crop crop_size do_rescale rescale_factor do_normalize"
+).split()
 _MOST_STRETCH = 1.02  # between the shapes (width / height) of the two pictures of a pair
 _LARGEST_SIDE = 16_384  # of a processed image, in pixels
 _CALL = "processor(before, after), with two images, or two lists of images of equal length"
@@ -197,7 +188,8 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
             picture = picture.resize((width, height), resample=self.resample)
         if self.do_center_crop:
             crop = self.crop_size or self.size
-            picture = _center_crop(picture, crop["height"], crop["width"])
+            left, top = (picture.width - crop["width"]) // 2, (picture.height - crop["height"]) // 2
+            picture = picture.crop((left, top, left + crop["width"], top + crop["height"]))  # black outside of it
         pixels = np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))  # (H, W, C) -> (C, H, W), bytes
         factor = self.rescale_factor if self.do_rescale else 1.0
         values: np.ndarray[Any, Any] = np.multiply(pixels, factor, dtype=np.float32)
@@ -290,12 +282,6 @@ def _as_list(images: Any) -> list[Any]:
     if isinstance(images, (np.ndarray, torch.Tensor)) and images.ndim == 4:
         return list(images)
     return list(images) if isinstance(images, (list, tuple)) else [images]
-
-
-def _center_crop(picture: "Image.Image", height: int, width: int) -> "Image.Image":
-    """Crops the centre of a picture; what lies outside the picture is black."""
-    left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    return picture.crop((left, top, left + width, top + height))
 
 
 def _read_settings(backbone: str | os.PathLike[str], revision: str | None) -> dict[str, Any]:

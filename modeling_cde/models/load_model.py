@@ -69,13 +69,8 @@ def _read(loader: Any, checkpoint: str, revision: str | None, file: str) -> Any:
     """Calls a loader of Transformers; an unusable file gives an error of one sentence that names it."""
     try:
         return loader(checkpoint, revision=revision)
-    except (
-        AttributeError,
-        TypeError,
-        KeyError,
-        RecursionError,
-        UnicodeDecodeError,
-    ) as error:  # JSON of another kind
+    except (AttributeError, TypeError, KeyError, RecursionError, UnicodeDecodeError) as error:
+        # JSON of another kind
         raise ValueError(f"{checkpoint}: its {file} does not hold what belongs there.") from error
     except OSError as error:
         said = str(error).splitlines()[0]

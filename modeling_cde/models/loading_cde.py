@@ -19,12 +19,7 @@ from .vision_config_cde import check_attention
 def read_backbone_config(
     kind: str, backbone: str | os.PathLike[str], revision: str | None
 ) -> tuple[PreTrainedConfig, str | None]:
-    """Reads the configuration of a backbone.
-
-    Args:
-        kind: Name of the class that is built on it, for messages.
-        backbone: Hub id or local folder.
-        revision: Branch, tag or commit of the Hub repository.
+    """Reads the configuration of a backbone; messages name the class `kind` that is built on it.
 
     Returns:
         The configuration, and the commit that the revision points to now (`revision` itself for a folder).
@@ -61,7 +56,7 @@ def check_shards(files: Iterable[str | os.PathLike[str]], path: object) -> None:
 
 
 def check_backbone_shards(backbone: str | os.PathLike[str], revision: str | None) -> None:
-    """The same check for a backbone, which Transformers loads by itself; arguments as in `read_backbone_config`."""
+    """The same check for a backbone, which Transformers loads by itself."""
     silent = dict.fromkeys(("gated_repo", "missing_entries", "connection_errors"), False)
     options = {f"_raise_exceptions_for_{name}": value for name, value in silent.items()}
     index = cached_file(backbone, SAFE_WEIGHTS_INDEX_NAME, revision=revision, **options)
@@ -75,8 +70,8 @@ def explained(error: OSError, path: object, advice: str, **where: Any) -> OSErro
     Transformers reports a file as missing also if the Hub fails for a moment, so the Hub is asked again.
 
     Args:
-        error: What Transformers raised.
-        path: Hub id or local folder.
+        error: What Transformers raised for a Hub id or local folder.
+        path: That id or folder.
         advice: What to do if the weights exist only in an unsafe format.
         **where: `revision`, `token` and `cache_dir` of the call.
     """
@@ -99,10 +94,8 @@ def explained(error: OSError, path: object, advice: str, **where: Any) -> OSErro
 def check_loaded(model: Any, path: object, info: dict[str, Any]) -> None:
     """Raises ValueError if weights are missing, left over or not finite; Transformers warns at most.
 
-    Args:
-        model: What was loaded. From the checkpoint of an encoder, a task model gets a new head that has to be trained.
-        path: Hub id or local folder.
-        info: The loading information of Transformers: `missing_keys`, `unexpected_keys`, ...
+    From the checkpoint of an encoder, a task model gets a new head that has to be trained. `info` is the loading
+    information of Transformers: `missing_keys`, `unexpected_keys`, ...
     """
     whole = model.base_model is model or type(model).__name__ in (model.config.architectures or ())
     prefix = "" if whole else f"{model.base_model_prefix}."
@@ -120,13 +113,7 @@ def check_loaded(model: Any, path: object, info: dict[str, Any]) -> None:
 
 
 def check_shapes(model: Any, path: object, saved: dict[str, tuple[int, ...]]) -> None:
-    """Raises ValueError for the first weight whose shape is not the one that the configuration asks for.
-
-    Args:
-        model: The model that the weights are loaded into.
-        path: Hub id or local folder.
-        saved: Shapes in the files, by the name of the weight.
-    """
+    """Raises ValueError for the first weight whose `saved` shape is not the one that the configuration asks for."""
     prefix = f"{model.base_model_prefix}."
     own = {name.removeprefix(prefix): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for name, shape in saved.items():

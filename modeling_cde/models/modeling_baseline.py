@@ -9,7 +9,8 @@ from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
 
 from .configuration_cde import CDEConfig
-from .modeling_cde import CDEActionClassifierOutput, CDEModel, CDEPreTrainedModel, action_loss
+from .modeling_cde import CDEActionClassifierOutput, CDEModel, action_loss
+from .pretrained_cde import CDEPreTrainedModel
 
 
 @dataclass
@@ -50,9 +51,7 @@ class BaselineConfig(CDEConfig):
 class BaselinePreTrainedModel(CDEPreTrainedModel):
     """What all baselines share: the encoder of CDE, the arguments of `forward`, and how the output is put together.
 
-    Args:
-        config: Configuration; `id2label` names the actions.
-        backbone: A backbone that already has its weights; default: a new one from `config.backbone_config`.
+    Arguments as for `CDEForActionClassification`.
     """
 
     config: BaselineConfig
@@ -73,16 +72,8 @@ class BaselinePreTrainedModel(CDEPreTrainedModel):
     ) -> BaselineOutput:
         """Classifies what happened between the frames of clips.
 
-        Args:
-            pixel_values: Clips of T >= 2 frames, (B, T, C, H, W); a pair is [before, after].
-            labels: Actions, int64 in [0, A), (B,) for pairs, else (B, T-1).
-            **kwargs: `features`, for a method that reads nothing but the states: see `CDEModel.forward`;
-                `output_hidden_states=True` and `output_attentions=True` (which needs `attn_implementation="eager"`)
-                return those of the backbone too; `return_dict=False` returns a tuple.
-
-        Raises:
-            ValueError: Inputs of another shape, as in `CDEModel.forward`; or the labels have another shape.
-            TypeError: `pixel_values` is not a tensor, or an argument is unknown.
+        Arguments and errors are those of `CDEForActionClassification.forward`; only a method that reads nothing but the
+        states takes `features`.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how it classifies: write its forward.")
 
@@ -96,12 +87,10 @@ class BaselinePreTrainedModel(CDEPreTrainedModel):
         delta: torch.Tensor | None = None,
         auxiliary_loss: torch.Tensor | None = None,
     ) -> BaselineOutput:
-        """Puts the output together.
+        """Puts the output together, of logits (B, T-1, A) and states (B, T, D).
 
         Args:
-            logits: (B, T-1, A).
-            states: (B, T, D).
-            labels: (B,) for T = 2, else (B, T-1); or None.
+            labels: As in `forward`.
             encoder: The output of the encoder, with `hidden_states` and `attentions`.
             delta: (B, T-1, D); default: the difference of neighbouring states.
             auxiliary_loss: Weighted, a scalar; only counted with labels.
@@ -122,12 +111,7 @@ class BaselinePreTrainedModel(CDEPreTrainedModel):
 
 
 def nearest_grid(num_patches: int, height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of the grid of N patches whose shape is nearest to that of the image.
-
-    Args:
-        num_patches: N.
-        height, width: Image size in pixels.
-    """
+    """Rows and columns of the grid of patches whose shape is nearest to that of the image."""
     grids = [(rows, num_patches // rows) for rows in range(1, num_patches + 1) if num_patches % rows == 0]
 
     def mismatch(grid: tuple[int, int]) -> float:

@@ -28,18 +28,6 @@ from .checks_cde import check_clips, check_features, check_labels
 from .configuration_cde import CDEConfig
 from .pretrained_cde import CDEPreTrainedModel, make_reader
 
-__all__ = [
-    "CDEActionClassifierOutput",
-    "CDEForActionClassification",
-    "CDEModel",
-    "CDEModelOutput",
-    "CDEPreTrainedModel",
-    "CDEProjector",
-    "action_loss",
-    "full_precision",
-    "largest_deltas",
-]
-
 
 @dataclass
 class CDEModelOutput(ModelOutput):  # type: ignore[misc]
@@ -64,18 +52,12 @@ class CDEModelOutput(ModelOutput):  # type: ignore[misc]
 
 @dataclass
 class CDEActionClassifierOutput(ModelOutput):  # type: ignore[misc]
-    """Actions, states and deltas of a batch of clips.
+    """Actions, states and deltas of a batch of clips; for the other attributes see `CDEModelOutput`.
 
     Attributes:
         loss: Cross-entropy, a float32 scalar; only with `labels`.
         logits: Action scores, (B, A) for pairs (T = 2), else (B, T-1, A).
-        delta: See `CDEModelOutput`, (B, T-1, D).
-        states: See `CDEModelOutput`, (B, T, D).
-        patch_delta: Patch mode: (B, T-1, k, D).
-        patch_indices: Patch mode: (B, T-1, k).
         patch_logits: Patch mode: the action scores of every kept patch, (B, T-1, k, A).
-        hidden_states: On request: the backbone's hidden states, each of B*T images.
-        attentions: On request: the backbone's attention maps, each (B*T, heads, tokens, tokens).
     """
 
     loss: torch.Tensor | None = None
@@ -90,12 +72,7 @@ class CDEActionClassifierOutput(ModelOutput):  # type: ignore[misc]
 
 
 class CDEProjector(nn.Sequential):
-    """The causal projector: [LayerNorm] then linear layers with GELU between them, (..., D_b) -> (..., D).
-
-    Args:
-        config: The CDE configuration.
-        feature_dim: Dimensions D_b of the features.
-    """
+    """The causal projector: [LayerNorm] then linear layers with GELU between them, (..., D_b) -> (..., D)."""
 
     def __init__(self, config: CDEConfig, feature_dim: int) -> None:
         hidden = config.projector_hidden_dim or feature_dim
@@ -294,8 +271,7 @@ class CDEModel(CDEPreTrainedModel):
             states=states,
             patch_delta=patch_delta,
             patch_indices=patch_indices,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
+            **outputs,
         )
 
     def _project(self, features: torch.Tensor) -> torch.Tensor:
@@ -307,20 +283,14 @@ class CDEModel(CDEPreTrainedModel):
 
     def _project_kept(self, features: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
         """The deltas of kept patches, with gradient: (B, T, N, D_b) and (B, T-1, k) -> (B, T-1, k, D)."""
-        places = indices.unsqueeze(-1).expand(-1, -1, -1, features.shape[-1])  # (B, T-1, k, D_b)
-        kept = torch.stack([part.gather(2, places) for part in (features[:, :-1], features[:, 1:])])
+        kept = torch.stack([take(features[:, :-1], indices), take(features[:, 1:], indices)])
         before, after = self._project(kept)  # (B, T-1, k, D) each
         delta: torch.Tensor = after - before
         return delta
 
 
 class CDEForActionClassification(CDEPreTrainedModel):
-    """CDE with a linear action classifier on the delta.
-
-    Args:
-        config: The CDE configuration; `id2label` names the actions.
-        backbone: A backbone that already has its weights; default: a new one from `config.backbone_config`.
-    """
+    """CDE with a linear action classifier on the delta; arguments as for `CDEModel`, `id2label` names the actions."""
 
     # Transformers has no Auto class for this task, so `auto_map` has a name of our own: see configuration_cde.py.
     _auto_class = "AutoModelForActionClassification"
@@ -344,14 +314,13 @@ class CDEForActionClassification(CDEPreTrainedModel):
     ) -> CDEActionClassifierOutput:
         """Classifies what happened between the frames of clips.
 
+        Arguments and errors are those of `CDEModel.forward`, and:
+
         Args:
-            pixel_values: Clips of T >= 2 frames, (B, T, C, H, W); a pair is [before, after].
             labels: Actions, int64 in [0, A), (B,) for pairs, else (B, T-1).
-            features: Instead of `pixel_values`; see `CDEModel.forward`.
-            **kwargs: See `CDEModel.forward`.
 
         Raises:
-            ValueError: See `CDEModel.forward`; or the labels have another shape.
+            ValueError: The labels have another shape.
         """
         outputs = self.cde(pixel_values, features=features, return_dict=True, **kwargs)
         frames = outputs.states.shape[1]
@@ -366,13 +335,8 @@ class CDEForActionClassification(CDEPreTrainedModel):
         return CDEActionClassifierOutput(
             loss=loss,
             logits=logits.squeeze(1) if frames == 2 else logits,
-            delta=outputs.delta,
-            states=outputs.states,
-            patch_delta=outputs.patch_delta,
-            patch_indices=outputs.patch_indices,
             patch_logits=patch_logits,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
+            **outputs,
         )
 
 
@@ -385,11 +349,7 @@ def full_precision(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
 
 
 def largest_deltas(delta: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Keeps the k patches that moved most.
-
-    Args:
-        delta: Deltas of all patches, (B, S, N, D).
-        k: Number of patches to keep.
+    """Keeps the k patches that moved most, of deltas (B, S, N, D).
 
     Returns:
         The kept deltas (B, S, k, D), largest Euclidean norm (in float32) first, and their patches (B, S, k).
@@ -405,17 +365,18 @@ def largest_deltas(delta: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Ten
         )
     norms = delta.detach().float().norm(dim=-1)  # (B, S, N)
     indices = norms.topk(k, dim=-1).indices  # (B, S, k)
-    kept = delta.gather(2, indices.unsqueeze(-1).expand(-1, -1, -1, delta.shape[-1]))  # (B, S, k, D)
-    return kept, indices
+    return take(delta, indices), indices
+
+
+def take(tokens: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    """Returns the tokens at the given places: (B, S, N, D) and (B, S, M) -> (B, S, M, D)."""
+    return tokens.gather(2, indices.unsqueeze(-1).expand(-1, -1, -1, tokens.shape[-1]))
 
 
 def action_loss(logits: torch.Tensor, labels: torch.Tensor, frames: int) -> torch.Tensor:
     """Mean cross-entropy in float32; every kept patch of a pair has the pair's label.
 
-    Args:
-        logits: (B, T-1, A), or (B, T-1, k, A) for every kept patch.
-        labels: (B,) for T = 2, else (B, T-1).
-        frames: Number T of frames.
+    Logits are (B, T-1, A), or (B, T-1, k, A) for every kept patch; labels (B,) for T = 2 frames, else (B, T-1).
 
     Raises:
         ValueError: The labels have another shape, are not whole numbers or (checked on the CPU only) are out of range.

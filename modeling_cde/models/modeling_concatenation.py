@@ -19,9 +19,6 @@ class ConcatenationConfig(BaselineConfig):
     Args:
         head_inputs: `"delta"`: the head reads [z, z_after - z]; `"z_after"`: it reads [z, z_after].
         head_hidden_dim: Width of the head's hidden layer; `None`: `delta_dim`.
-
-    Raises:
-        ValueError: `delta_mode` is `"patch"`, or a value is out of range.
     """
 
     model_type = "cde-concatenation"
@@ -66,5 +63,15 @@ class ConcatenationForActionClassification(BaselinePreTrainedModel):
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaselineOutput:
         encoded = self.cde(pixel_values, features=features, return_dict=True, **kwargs)
-        logits = self.classify(self.embed_action(encoded.states))
-        return self._output(logits, encoded.states, labels, delta=encoded.delta, encoder=encoded)
+        return self._output(
+            self.classify(self.embed_action(encoded.states)),
+            encoded.states,
+            labels,
+            delta=encoded.delta,
+            auxiliary_loss=None if labels is None else self._auxiliary_loss(encoded.delta, labels),
+            encoder=encoded,
+        )
+
+    def _auxiliary_loss(self, delta: torch.Tensor, labels: torch.Tensor) -> torch.Tensor | None:
+        """What a method adds to the cross-entropy, for deltas (B, T-1, D): here nothing."""
+        return None

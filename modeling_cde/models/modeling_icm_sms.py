@@ -179,27 +179,7 @@ class SMSForActionClassification(ConcatenationForActionClassification):
             raise ValueError("SMSConfig.action_blocks is missing: give the block that each action moves.")
         super().__init__(config, backbone)
 
-    @can_return_tuple
-    def forward(
-        self,
-        pixel_values: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        *,
-        features: torch.Tensor | None = None,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> BaselineOutput:
-        """Classifies as `BaselinePreTrainedModel.forward` says; `auxiliary_loss` is the weighted block term."""
-        encoded = self.cde(pixel_values, features=features, return_dict=True, **kwargs)
-        return self._output(
-            self.classify(self.embed_action(encoded.states)),
-            encoded.states,
-            labels,
-            delta=encoded.delta,
-            auxiliary_loss=None if labels is None else self._block_loss(encoded.delta, labels),
-            encoder=encoded,
-        )
-
-    def _block_loss(self, delta: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _auxiliary_loss(self, delta: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The weighted block term of deltas (B, T-1, D), a scalar of at least float32."""
         if labels.numel() != delta.shape[0] * delta.shape[1]:
             raise ValueError(

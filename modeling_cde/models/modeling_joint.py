@@ -42,12 +42,7 @@ class JointEncoderConfig(BaselineConfig):
 
 
 class JointLayer(nn.Module):
-    """A pre-norm transformer layer, (n, tokens, width) -> the same.
-
-    Args:
-        width: Dimensions of a token.
-        num_heads: Attention heads; divide the width.
-    """
+    """A pre-norm transformer layer, (n, tokens, width) -> the same; the heads divide the width."""
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()

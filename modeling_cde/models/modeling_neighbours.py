@@ -118,9 +118,7 @@ class NeighboursForActionClassification(BaselinePreTrainedModel):
     def add_to_bank(self, keys: torch.Tensor, labels: torch.Tensor) -> None:
         """Adds the rows of all processes; they replace the oldest ones when the bank is full.
 
-        Args:
-            keys: (n, width), of length 1; n is the same on all processes.
-            labels: (n,) int64.
+        Keys (n, width) are of length 1, labels (n,) int64, and n is the same on all processes.
         """
         if dist.is_available() and dist.is_initialized():
             keys, labels = _of_all_processes(keys), _of_all_processes(labels)

@@ -14,7 +14,7 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 
 from .field_rules_cde import NOT_NEGATIVE, one_of, or_none, whole
 from .modeling_baseline import BaselineConfig, BaselineOutput, BaselinePreTrainedModel, nearest_grid
-from .modeling_cde import full_precision
+from .modeling_cde import full_precision, take
 
 
 class TokenMatchingConfig(BaselineConfig):
@@ -105,8 +105,3 @@ class TokenMatchingForActionClassification(BaselinePreTrainedModel):
                 places = torch.stack([y.flatten(), x.flatten()], dim=1).to(unit)  # (N, 2), in image sides
                 similarity = similarity - self.config.position_weight * torch.cdist(places, places)
         return similarity
-
-
-def take(tokens: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """Returns the tokens at the given places: (B, S, N, D) and (B, S, M) -> (B, S, M, D)."""
-    return tokens.gather(2, indices.unsqueeze(-1).expand(-1, -1, -1, tokens.shape[-1]))

@@ -92,11 +92,7 @@ def load_picture(image: Any) -> "Image.Image":
 
 
 def open_picture(source: Any, name: str) -> "Image.Image":
-    """Opens a picture and looks at its head; nothing is decoded.
-
-    Args:
-        source: Path, encoded bytes or a PIL picture.
-        name: What the sentence calls it.
+    """Opens a path, encoded bytes or a PIL picture and looks at its head; nothing is decoded. Errors call it `name`.
 
     Raises:
         BadPictureError: There is no such file, or it is refused; see the head of this file.
@@ -119,11 +115,7 @@ def open_picture(source: Any, name: str) -> "Image.Image":
 
 
 def upright_rgb(image: "Image.Image", name: str) -> "Image.Image":
-    """Decodes a picture from `open_picture`.
-
-    Args:
-        image: From `open_picture`; one that is upright RGB already is given back as it is.
-        name: What the sentence calls it.
+    """Decodes a picture from `open_picture`; one that is upright RGB already is given back as it is.
 
     Raises:
         BadPictureError: It is damaged, or holds numbers without a known range.
@@ -170,9 +162,7 @@ def refused(name: str, error: Exception, source: Any = None) -> BadPictureError:
         many = f"it has more than the {MOST_PIXELS // 1_000_000} million pixels that are read"
         return _because(name, many, "picture too large")
     if isinstance(error, UnidentifiedImageError):
-        if _is_empty(source):
-            return _because(name, "it is empty")
-        return _because(name, _UNKNOWN)
+        return _because(name, "it is empty" if _is_empty(source) else _UNKNOWN)
     if isinstance(error, OSError) and error.strerror:
         return _because(name, error.strerror.lower())
     said = str(error).strip().rstrip(".").splitlines()
@@ -186,13 +176,11 @@ def _fetched(address: str) -> bytes:
         with urllib.request.urlopen(request, timeout=_URL_SECONDS) as answer:
             content: bytes = answer.read(_MOST_BYTES + 1)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise BadPictureError(
-            f"{address} cannot be read as an image: {str(error).rstrip('.') or 'no answer'}."
-        ) from error
+        raise _because(address, str(error).rstrip(".") or "no answer") from error
     if len(content) > _MOST_BYTES:
-        raise BadPictureError(f"{address} cannot be read as an image: it has more than {_MOST_BYTES >> 20} MiB.")
+        raise _because(address, f"it has more than {_MOST_BYTES >> 20} MiB")
     if content.lstrip()[:1] == b"<":
-        raise BadPictureError(f"{address} cannot be read as an image: it is a page, perhaps the page of an error.")
+        raise _because(address, "it is a page, perhaps the page of an error")
     return content
 
 

@@ -179,11 +179,9 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
 
 
 class _InThreads:
-    """The batches of a loader, with items that threads prepare in parallel.
+    """The batches of a loader without processes, with items that threads prepare in parallel.
 
-    Args:
-        loader: Of a data set of known length, without processes.
-        ahead: How many batches are prepared while one is in use.
+    The data set has a known length; `ahead` batches are prepared while one is in use.
     """
 
     def __init__(self, loader: Any, ahead: int) -> None:

@@ -12,30 +12,19 @@ from .field_rules_cde import WIDEST, check_fields, whole
 
 # Sizes of a backbone, one number or one for each stage; every family checks some of them, none checks all.
 _SIZES = (
-    "hidden_size",
-    "hidden_sizes",
-    "intermediate_size",
-    "embedding_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_channels",
-    "image_size",
-    "patch_size",
-    "depths",
-)
+    "hidden_size hidden_sizes intermediate_size embedding_size num_hidden_layers num_attention_heads num_channels "
+    "image_size patch_size depths"
+).split()
 
 # A nested configuration comes from anywhere; it describes a model and must not say which code to run.
 _NOT_INHERITED = ("auto_map", "trust_remote_code", "custom_pipelines", "code_revision")
 
-
-def _known_fields() -> set[str]:
-    written = "auto_map custom_pipelines model_type num_labels output_attentions attn_implementation".split()
-    older = "torch_dtype tie_word_embeddings use_cache quantization_config finetuning_task".split()
-    return {*vars(PreTrainedConfig()), *written, *older}
-
-
 #: Fields that every configuration of Transformers has or has had.
-OF_EVERY_CONFIG = _known_fields()
+OF_EVERY_CONFIG = {
+    *vars(PreTrainedConfig()),
+    *"auto_map custom_pipelines model_type num_labels output_attentions attn_implementation".split(),
+    *"torch_dtype tie_word_embeddings use_cache quantization_config finetuning_task".split(),
+}
 
 
 def vision_config(config: PreTrainedConfig | dict[str, Any] | None) -> PreTrainedConfig:
@@ -67,10 +56,7 @@ def vision_config(config: PreTrainedConfig | dict[str, Any] | None) -> PreTraine
 def check_backbone_fields(options: dict[str, Any]) -> None:
     """Raises ValueError for a field that the backbone's configuration lacks; Transformers would store it unread.
 
-    Not for saved configurations: those on the Hub have fields of older versions.
-
-    Args:
-        options: Fields as a person gives them, with `model_type`.
+    For fields that a person gives, with `model_type`. Saved configurations on the Hub have fields of older versions.
     """
     known = {*dir(_from_fields({"model_type": options.get("model_type")})), *OF_EVERY_CONFIG}
     for name in options:

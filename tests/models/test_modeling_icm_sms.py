@@ -187,7 +187,7 @@ def test_the_block_term_is_the_naive_one(blocks, more, frames, seed):
         action_blocks=of_action, block_weight=0.7, num_labels=len(of_action), delta_dim=delta.shape[-1]
     )
     expected = naive_block_loss(delta.flatten(0, 1), labels.flatten(), of_action, 0.7)
-    assert model._block_loss(delta, labels).item() == pytest.approx(expected, rel=1e-5, abs=1e-7)
+    assert model._auxiliary_loss(delta, labels).item() == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
 
 def test_the_block_term_is_added_and_moves_only_other_blocks():
