@@ -50,10 +50,7 @@ def examine(run: str | Path) -> list[Finding]:
 
 
 def examine_run(run: str | Path) -> Examination:
-    """Look for every sign that a run's files can show.
-
-    Args:
-        run: output folder of train.py or of modeling_cde.evaluation.
+    """Look for every sign that the files of a run show: the output folder of train.py or of modeling_cde.evaluation.
 
     Raises:
         FileNotFoundError: if the folder has none of the three files.
@@ -91,10 +88,11 @@ def _examined(
     reason = "" if iid else f"no {DELTAS_FILE} with finite numbers of a split named validation or test"
     for sign in (findings.COLLAPSED, findings.VANISHED):
         _note(result, sign, reason)
-    if iid is None and not any(broken):
-        found += _dead_by_metrics(splits, settings)
-    known = iid is not None or any("never_predicted" in splits.get(name, {}) for name in ("validation", "test"))
-    _note(result, findings.DEAD_CLASSES, "" if known else "no scores of a split named validation or test")
+    scored = next((name for name in ("validation", "test") if "never_predicted" in splits.get(name, {})), None)
+    if scored is not None and iid is None and not any(broken):
+        dead = splits[scored]["never_predicted"]
+        found.append(signs.dead_classes(len(dead), settings.num_actions, scored, dead))
+    _note(result, findings.DEAD_CLASSES, "" if iid or scored else "no scores of a split named validation or test")
     shifted_splits = shifted_pairs(splits)
     large = {name for name, values in splits.items() if values.get("n", math.inf) >= findings.FEWEST_IN_SPLIT}
     gaps = [pair for pair in shifted_splits if large.issuperset(pair)]
@@ -203,14 +201,6 @@ def _of_arrays(values: DeltaSet, settings: Settings) -> list[Finding | None]:
     ]
 
 
-def _dead_by_metrics(splits: Mapping[str, Any], settings: Settings) -> list[Finding | None]:
-    for name in ("validation", "test"):
-        if "never_predicted" in splits.get(name, {}):
-            dead = splits[name]["never_predicted"]
-            return [signs.dead_classes(len(dead), settings.num_actions, name, dead)]
-    return []
-
-
 def _note(result: Examination, sign: str, reason: str = "") -> None:
     if reason:
         result.skipped[sign] = reason
@@ -276,7 +266,3 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"doctor: {error}", file=sys.stderr)
         sys.exit(2)
     sys.exit(1 if errors else 0)
-
-
-if __name__ == "__main__":
-    main()

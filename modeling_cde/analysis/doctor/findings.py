@@ -130,11 +130,7 @@ class Settings:
     def of(cls, arguments: Mapping[str, Any], kept: Mapping[str, Any], processes: int = 1, **known: Any) -> "Settings":
         """What the arguments of a training, those of its model among them, and its trainer state say.
 
-        Args:
-            arguments: by name.
-            kept: `stateful_callbacks` of the trainer state.
-            processes: that train together.
-            **known: the other attributes.
+        `kept` is `stateful_callbacks` of that state, `processes` train together, `known` are the other attributes.
         """
         samples = arguments.get("per_device_train_batch_size")
         if samples is not None:

@@ -22,12 +22,7 @@ _FLAGS = {"contrastive": "--contrastive_weight", "sparsity": "--sparsity_weight"
 
 
 def not_finite(names: Sequence[str], where: str, step: int | None = None) -> Finding | None:
-    """Numbers that are NaN or infinite.
-
-    Args:
-        names: what is not finite, such as ["loss", "grad_norm"].
-        where: the place, for the sentence, such as "in the training log".
-    """
+    """Numbers that are NaN or infinite: `names` such as ["loss", "grad_norm"], `where` such as "in the log"."""
     if not names:
         return None
     advice = "a tenth of --learning_rate and --backbone_learning_rate, a lower --max_grad_norm, --precision float32."
@@ -48,9 +43,7 @@ def collapsed(
 
     Args:
         length: mean length of a delta, or any number proportional to it.
-        reference: "start": the largest value that `length` had in training; "states": the mean length of a state.
-        kind: what `reference` is.
-        cross_entropy: None if it is not known.
+        reference: by `kind` "start" the largest value that `length` had in training, "states" a state's mean length.
     """
     limit = findings.SHRUNKEN if kind == "start" else findings.TINY
     ratio = length / reference if reference > findings.ZERO and length > findings.ZERO else 0.0
@@ -78,10 +71,7 @@ def vanished(
 ) -> Finding | None:
     """Actions that are not recognised and whose deltas are near zero, unlike those of the other actions.
 
-    Args:
-        lengths: mean length of the deltas by action.
-        accuracy: share of right predictions by action.
-        pairs: number of pairs by action.
+    By action: the mean length of the deltas, the share of right predictions and the number of pairs.
     """
     known = sorted(length for action, length in lengths.items() if pairs[action] >= findings.FEWEST_PAIRS)
     if len(known) < 3:
@@ -114,13 +104,9 @@ def divergence(
     best_before: float | None = None,
     step: int | None = None,
 ) -> Finding | None:
-    """High accuracy in distribution and low accuracy under a shift.
+    """High accuracy in distribution and low accuracy under a shift, on splits of these two `names`.
 
-    Args:
-        iid: accuracy on the in-distribution split.
-        ood: accuracy on the shifted split.
-        names: the names of the two splits.
-        best_before: the highest accuracy on the shifted split at an earlier evaluation of the same training.
+    `best_before` is the highest accuracy on the shifted split at an earlier evaluation of the same training.
     """
     gap = iid - ood
     if iid < findings.HIGH_ACCURACY or gap < findings.GAP:
@@ -146,20 +132,14 @@ def no_positives(share: float, settings: Settings, step: int | None = None) -> F
     )
     sampling = "--class_aware_sampling true with --min_samples_per_class 2, " if not settings.class_aware else ""
     advice = f"{sampling}a larger --per_device_train_batch_size, or fewer actions."
-    severity: findings.Severity = "error" if whole else "warning"
-    return Finding(findings.NO_POSITIVES, severity, sentence, share, findings.LONELY, advice, step)
+    limit = findings.LONELY
+    return Finding(findings.NO_POSITIVES, "error" if whole else "warning", sentence, share, limit, advice, step)
 
 
 def dead_classes(
     number: int, total: int | None, split: str, names: Sequence[str] = (), step: int | None = None
 ) -> Finding | None:
-    """Actions that occur but are never predicted.
-
-    Args:
-        number: how many.
-        total: how many actions there are, if known.
-        names: which, if known.
-    """
+    """Actions that occur but are never predicted: how many, of how many and which, if that is known."""
     if number <= 0:
         return None
     shown = f": {', '.join(names)}" if names else ""
@@ -177,9 +157,8 @@ def dominant(
 ) -> Finding | None:
     """One term makes up nearly all of the loss, and the others are not learned, or hardly count.
 
-    Args:
-        sums: each weighted term, summed or averaged over the training so far; without terms of weight 0.
-        cross_entropy: as it is now; None if the loss has no such term.
+    `sums` has each weighted term but those of weight 0, summed or averaged over the training so far; the cross-entropy
+    is as it is now, None if the loss has no such term.
     """
     sizes = {name: abs(value) for name, value in sums.items() if value != 0}
     whole = sum(sizes.values())
@@ -210,9 +189,7 @@ def idle_contrastive(
 ) -> Finding | None:
     """The cross-entropy was learned and the contrastive term was not: deltas of one action point anywhere.
 
-    Args:
-        contrastive: the term as it is now, without its weight.
-        cross_entropy: as it is now.
+    Both are as they are now, the contrastive term without its weight.
     """
     samples = settings.contrastive_samples
     if settings.weight("contrastive") == 0 or samples is None or samples < 3:
@@ -246,12 +223,9 @@ def not_learning(
 
 
 def seed_variance(accuracies: Mapping[str, Sequence[float]], run: str, note: str = "") -> Finding | None:
-    """Runs that differ in nothing but the seed, and by much in their accuracy.
+    """Runs that differ in nothing but the seed, and by much in their accuracy (split -> that of each seed).
 
-    Args:
-        accuracies: split -> the accuracy of each seed.
-        run: what the runs have in common, for the sentence.
-        note: what else differs between them, as a clause; empty if nothing does.
+    The sentence names what they have in common, `run`, and in a clause what else differs, `note`.
     """
     enough = {split: values for split, values in accuracies.items() if len(values) >= findings.FEWEST_SEEDS}
     spreads = {split: statistics.stdev(values) for split, values in enough.items()}

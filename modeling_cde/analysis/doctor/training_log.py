@@ -23,11 +23,7 @@ LATE = 0.5
 
 
 class TrainingLog:
-    """A training's log up to now.
-
-    Args:
-        history: `log_history` of a trainer state; entries of other kinds are ignored.
-    """
+    """A training's log up to now: the `log_history` of a trainer state; entries of other kinds are ignored."""
 
     def __init__(self, history: Sequence[Mapping[str, Any]]) -> None:
         self.training = [entry for entry in history if "loss" in entry]
@@ -84,8 +80,6 @@ def examine_log(history: Sequence[Mapping[str, Any]], settings: Settings, evalua
     """Look for every sign that a log can show.
 
     Args:
-        history: see `TrainingLog`.
-        settings: what is known about the training.
         evaluations: whether to look at the evaluations too; not if there are better numbers of the same splits.
 
     Returns:

@@ -23,6 +23,10 @@ class Pair(NamedTuple):
     object: str
     group: str
 
+    def key(self, shift: str) -> tuple[str, ...]:
+        """What the shift holds out: the object (`syst`), or the action with it (`comp`)."""
+        return (self.object,) if shift == "syst" else (self.action, self.object)
+
 
 def check_columns(annotations: Annotations, names: Sequence[str]) -> None:
     """Check that a table has these columns, of equal length, with a name in every cell.
@@ -69,12 +73,9 @@ def read_pairs(annotations: Annotations, group_by: str | None) -> list[Pair]:
 
 
 def annotations_sha256(annotations: Annotations, group_by: str | None = "scene", ordered: bool = False) -> str:
-    """Hash of the annotation rows over the four columns and `group_by`.
+    """Hash of the annotation rows over the four columns and `group_by`, one more that the split depends on.
 
-    Args:
-        annotations: See `Annotations`.
-        group_by: One more column that the split depends on, or None.
-        ordered: Hash the rows in their order, for a protocol that depends on it; otherwise sorted.
+    The rows are sorted, or `ordered` as they are, for a protocol that depends on that.
     """
     names = [*COLUMNS, *([group_by] if group_by and group_by not in COLUMNS else [])]
     check_columns(annotations, names)

@@ -16,17 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .annotations import Annotations, Pair, annotations_sha256, check_opposites, count_pairs, read_pairs
-from .manifest import PARTS, SHIFTS, SplitManifest
+from .manifest import OPPOSITES, PARTS, SHIFTS, SplitManifest
 
 #: The opposites in the original, where fill and empty are not opposites.
-ORIGINAL_OPPOSITES: dict[str, str] = {
-    "turnon": "turnoff",
-    "turnoff": "turnon",
-    "clean": "dirty",
-    "dirty": "clean",
-    "close": "open",
-    "open": "close",
-}
+ORIGINAL_OPPOSITES = {a: b for a, b in OPPOSITES.items() if a not in ("fill", "empty")}
 
 _OBJECT_SHARE, _COMBINATION_SHARE, _CAP_DIVISOR, _MOST_EVALUATED = 0.4, 0.3, 1.5, 5000
 _Key = tuple[str, ...]
@@ -102,8 +95,8 @@ def causal_triplet_split(
     pairs = _cap(kept, drawn)
 
     held = _hold_out_objects(pairs) if shift == "syst" else _hold_out_combinations(pairs, options.opposites, drawn)
-    inside = [pair for pair in pairs if _key(pair, shift) not in held]
-    outside = [pair for pair in pairs if _key(pair, shift) in held]
+    inside = [pair for pair in pairs if pair.key(shift) not in held]
+    outside = [pair for pair in pairs if pair.key(shift) in held]
     if not outside or not inside:
         raise ValueError(_one_side_only(pairs, shift))
 
@@ -164,14 +157,9 @@ def _cap(pairs: list[Pair], drawn: random.Random) -> list[Pair]:
     return [pair for row, pair in enumerate(pairs) if row in kept]
 
 
-def _key(pair: Pair, shift: str) -> _Key:
-    return (pair.object,) if shift == "syst" else (pair.action, pair.object)
-
-
 def _by_count(pairs: Sequence[Pair], shift: str) -> list[_Key]:
     """Most frequent first; equally frequent ones in the order of first appearance."""
-    counts = Counter(_key(pair, shift) for pair in pairs)
-    return sorted(counts, key=lambda key: counts[key], reverse=True)
+    return [key for key, _ in Counter(pair.key(shift) for pair in pairs).most_common()]
 
 
 def _hold_out_objects(pairs: Sequence[Pair]) -> set[_Key]:

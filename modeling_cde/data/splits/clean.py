@@ -11,7 +11,7 @@ from typing import Any
 from .annotations import Annotations, Pair, annotations_sha256, check_opposites, count_pairs, read_pairs
 from .groups import GroupDivision
 from .held_out import check_objects, hold_out_combinations, hold_out_objects
-from .manifest import OOD_PARTS, OPPOSITES, PARTS, SHIFTS, SplitManifest
+from .manifest import OOD_PARTS, OPPOSITES, PARTS, SHIFTS, SplitManifest, key_of
 
 
 @dataclass(frozen=True)
@@ -195,21 +195,17 @@ def _hold_out(
             held[shift] = hold_out_objects(rest, *limits, generator)
         lookup: dict[tuple[str, ...], str] = {}
         for part, items in held[shift].items():
-            lookup |= {(item,) if isinstance(item, str) else tuple(item): part for item in items}
-        for pair in rest:
-            where = lookup.get((pair.object,)) or lookup.get((pair.action, pair.object))
-            if where:
-                place[pair.pair_id] = (shift, where)
+            lookup |= {key_of(item): part for item in items}
+        place |= {pair.pair_id: (shift, lookup[key]) for pair in rest if (key := pair.key(shift)) in lookup}
         rest = [pair for pair in rest if pair.pair_id not in place]
     return held, place
 
 
 def _plain(options: CleanOptions) -> dict[str, Any]:
     """The options as they are after a round trip through JSON."""
-    values = asdict(options)
+    values = asdict(options) | {"opposites": dict(sorted(options.opposites.items()))}
     if options.ood_objects is not None:
         values["ood_objects"] = {part: sorted(names) for part, names in options.ood_objects.items()}
-    values["opposites"] = dict(sorted(options.opposites.items()))
     return values
 
 

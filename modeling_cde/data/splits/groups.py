@@ -50,11 +50,9 @@ class GroupDivision:
             held_out: pair_id of each held-out pair -> its shift and OOD part.
             shares: Of the pairs that are not held out, for `"validation"` and `"test"`.
             generator: Draws the order of the groups.
-            keep: Number of objects of each action that stay in train, if it has them.
+            keep, share_evaluation_groups: `min_train_objects` and `share_evaluation_groups` of `CleanOptions`.
             needed: Combinations that stay in train.
             enough: An OOD part with fewer pairs takes more groups, if they are more useful there than in train.
-            share_evaluation_groups: Whether a held-out pair can be used in any group outside train, or only in those
-                of its own side.
         """
         self._shares, self._needed, self._share_groups = shares, needed, share_evaluation_groups
         self.sides: dict[str, str] = {}

@@ -16,12 +16,8 @@ def hold_out_objects(
 ) -> dict[str, list[Any]]:
     """Choose objects for the two OOD parts, alternately: the next one adds the most actions that its part lacks.
 
-    Args:
-        pairs: Sorted by pair_id.
-        share: Of the objects, in (0, 1); at least one object for each part.
-        keep: Number of objects of each action that stay in training.
-        enough: Objects with fewer pairs also stay in training, unless no two others can be held out.
-        generator: Draws the order in which the objects are considered.
+    Arguments: `ood`, `min_train_objects` and `min_ood_pairs` of `CleanOptions`; pairs are sorted by pair_id, and the
+    generator draws the order in which the objects are considered.
 
     Raises:
         ValueError: No two objects can be held out.

@@ -15,14 +15,9 @@ from .annotations import Annotations, Pair, annotations_sha256, count_pairs, rea
 
 #: Actions that undo each other, given both ways.
 OPPOSITES: dict[str, str] = {
-    "open": "close",
-    "close": "open",
-    "turnon": "turnoff",
-    "turnoff": "turnon",
-    "dirty": "clean",
-    "clean": "dirty",
-    "fill": "empty",
-    "empty": "fill",
+    action: opposite
+    for pair in (("open", "close"), ("turnon", "turnoff"), ("dirty", "clean"), ("fill", "empty"))
+    for action, opposite in (pair, pair[::-1])
 }
 
 #: The parts of every split, in reporting order: validation parts select a model, test parts report on it.
@@ -149,11 +144,11 @@ class SplitManifest:
             self._refuse(f"disagrees about the pair {missing[0]}")
 
     def _check_held_out(self, members: Mapping[str, Sequence[Pair]]) -> None:
-        held = {part: {_key(item) for item in self.held_out.get(part, ())} for part in OOD_PARTS}
+        held = {part: {key_of(item) for item in self.held_out.get(part, ())} for part in OOD_PARTS}
         everything = set().union(*held.values())
         for part, pairs in members.items():
             for pair in pairs:
-                key = (pair.object,) if self.shift == "syst" else (pair.action, pair.object)
+                key = pair.key(self.shift)
                 if part in OOD_PARTS and key not in held[part]:
                     self._refuse(f"has {pair.pair_id} in {part}, though {' '.join(key)} is not held out for it")
                 if part not in OOD_PARTS and key in everything:
@@ -218,7 +213,7 @@ class SplitManifest:
             yield f"{name:<{width}}" + "".join(f"{count.get(name, 0):>16}" for count in counts.values())
 
     def _held_out_lines(self) -> Iterator[str]:
-        shown = {part: ", ".join(" ".join(_key(item)) for item in held) for part, held in self.held_out.items()}
+        shown = {part: ", ".join(" ".join(key_of(item)) for item in held) for part, held in self.held_out.items()}
         if len(shown) > 1 and len(set(shown.values())) == 1:
             shown = {" and ".join(shown): next(iter(shown.values()))}
         for part, names in shown.items():
@@ -233,7 +228,8 @@ def apart(share_evaluation_groups: bool) -> list[tuple[str, str]]:
     return pairs
 
 
-def _key(item: str | Sequence[str]) -> tuple[str, ...]:
+def key_of(item: str | Sequence[str]) -> tuple[str, ...]:
+    """The `Pair.key` that an entry of `held_out` stands for."""
     return (item,) if isinstance(item, str) else tuple(item)
 
 
@@ -247,7 +243,7 @@ def _problems(manifest: SplitManifest) -> Iterator[str]:
         yield f"its seed is {_shown(manifest.seed)}, not a whole number"
     if not isinstance(manifest.annotations_sha256, str):
         yield f"its annotations_sha256 is {_shown(manifest.annotations_sha256)}, not a hash"
-    ids, items = _list_of(_is_name), _list_of(lambda value: _is_name(value) or _is_combination(value))
+    ids, items = _list_of(_is_name), _list_of(lambda value: _is_name(value) or (ids(value) and len(value) == 2))
     for name, fits in (("parts", ids), ("unused", ids), ("held_out", items), ("counts", _is_count), ("options", None)):
         value = getattr(manifest, name)
         if not isinstance(value, dict):
@@ -266,10 +262,6 @@ def _problems(manifest: SplitManifest) -> Iterator[str]:
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and bool(value)
-
-
-def _is_combination(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_is_name, value))
 
 
 def _is_count(value: object) -> bool:

@@ -28,7 +28,6 @@ class StreamedBatches(IterableDataset[Any]):
     """The batches of one process, an epoch at a time.
 
     Args:
-        stream: The pairs.
         collate: Makes a batch of a list of items.
         batch_size: Pairs of a batch, in each process.
         seed: Of the order.
@@ -165,14 +164,9 @@ def stream_loader(
     args: Any,
     batch_size: int,
 ) -> tuple[Any, StreamedBatches]:
-    """The loader of a training, and the batches that it loads.
+    """The loader of a training, which puts batches on the device, and the `StreamedBatches` that it loads.
 
-    Args:
-        stream: The pairs, with their transform.
-        collate: Makes a batch of a list of items.
-        device: Where the batches go.
-        args: `CDETrainingArguments`; its `dataloader_*` flags and its seeds are used.
-        batch_size: Pairs of a batch, in each process.
+    Of `args`, the `CDETrainingArguments`, it uses the `dataloader_*` flags and the seeds.
 
     Raises:
         ValueError: The pairs do not fill one batch of every process, or dataloader_drop_last is false.

@@ -33,9 +33,6 @@ class PairStream:
         transform: As in `transform_pairs`; None returns the columns.
         buffer: Pairs of a block, at least one; rounded up to whole batches.
 
-    Attributes:
-        features: See Args.
-
     Raises:
         ValueError: buffer is below 1, or there are no pairs.
     """
@@ -74,11 +71,7 @@ class PairStream:
         return PairStream(self.rows, self.features, transform, self.buffer)
 
     def sample(self, number: int) -> datasets.Dataset:
-        """Load about this number of pairs into memory, from evenly spaced row groups.
-
-        Args:
-            number: The most pairs; row groups are read as a whole.
-        """
+        """Load at most this number of pairs into memory, from evenly spaced row groups, which are read as a whole."""
         groups = [group for group in self.rows.groups if group.rows]
         largest = max(group.rows for group in groups)
         chosen = [groups[i] for i in evenly_spaced(len(groups), math.ceil(number / largest))]

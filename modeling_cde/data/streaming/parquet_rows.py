@@ -68,10 +68,7 @@ class ParquetRows:
 
         The last group is kept in memory: the next block of a stream often continues in it.
 
-        Args:
-            group: One of `groups`.
-            columns: Their names.
-            closing: Set it to stop further attempts.
+        Set `closing` to stop further attempts.
 
         Raises:
             ValueError: The file is damaged.
@@ -93,7 +90,7 @@ class ParquetRows:
         return self._last[1]
 
     def _open(self, path: str) -> parquet.ParquetFile:
-        if not _is_remote(path):
+        if "://" not in path:
             return parquet.ParquetFile(path)
         import fsspec  # type: ignore[import-untyped]
 
@@ -106,26 +103,22 @@ class ParquetRows:
         return self.__dict__ | {"_file": ("", None), "_last": (None, None)}  # open files stay in their process
 
 
-def _is_remote(path: str) -> bool:
-    return "://" in path
-
-
 def _patiently(path: str, read: Callable[[], Result], closing: threading.Event | None = None) -> Result:
     """The result of `read`, after several attempts if the file is remote."""
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
-    began, attempts = time.monotonic(), 0
+    remote, began, attempts = "://" in path, time.monotonic(), 0
     while True:
         try:
             return read()
         except (OSError, HTTPError, pa.ArrowException) as error:
             attempts += 1
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            if isinstance(error, pa.ArrowException) and not isinstance(error, OSError) and not _is_remote(path):
+            if isinstance(error, pa.ArrowException) and not isinstance(error, OSError) and not remote:
                 raise ValueError(
                     f"{path} is damaged or not a Parquet file ({reason}); build or download the data set again."
                 ) from error
-            if not _is_remote(path) or _is_lasting(error) or attempts > len(WAITS):
+            if not remote or _is_lasting(error) or attempts > len(WAITS):
                 minutes = (time.monotonic() - began) / 60
                 tried = f" {attempts} times in {minutes:.1f} minutes" if attempts > 1 else ""
                 raise StreamError(f"{path} could not be read{tried} ({reason}).") from error
