@@ -201,12 +201,7 @@ class BackboneReader:
     def __call__(
         self, backbone: PreTrainedModel, pixel_values: torch.Tensor, **options: Any
     ) -> tuple[torch.Tensor, Any]:
-        """Encodes images in one call of the backbone.
-
-        Args:
-            backbone: The model that `build` made, or another with the same configuration.
-            pixel_values: Images, (n, C, H, W).
-            **options: Passed to the backbone, for example `output_hidden_states=True`.
+        """Encodes images (n, C, H, W) in one call of the backbone, to which the options are passed.
 
         Returns:
             Features (n, D_b), or (n, N, D_b) in the row-major order of the patches, and the backbone's own output.

@@ -67,13 +67,8 @@ def check_backbone_shards(backbone: str | os.PathLike[str], revision: str | None
 def explained(error: OSError, path: object, advice: str, **where: Any) -> OSError:
     """Returns the error to raise if a configuration or weights could not be loaded.
 
-    Transformers reports a file as missing also if the Hub fails for a moment, so the Hub is asked again.
-
-    Args:
-        error: What Transformers raised for a Hub id or local folder.
-        path: That id or folder.
-        advice: What to do if the weights exist only in an unsafe format.
-        **where: `revision`, `token` and `cache_dir` of the call.
+    Transformers reports a file as missing also if the Hub fails for a moment, so the Hub is asked again, with the
+    `revision`, `token` and `cache_dir` of the call. `advice` is for weights that exist only in an unsafe format.
     """
     if str(error).startswith("Repo id must"):
         return OSError(f"There is no folder {path}, and a repository on the Hub would be named ORG/NAME.")

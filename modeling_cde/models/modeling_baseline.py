@@ -55,7 +55,6 @@ class BaselinePreTrainedModel(CDEPreTrainedModel):
     """
 
     config: BaselineConfig
-    config_class = BaselineConfig
     _auto_class = "AutoModel"
 
     def __init__(self, config: BaselineConfig, backbone: PreTrainedModel | None = None) -> None:

@@ -14,7 +14,9 @@ Notable:
   fast, hidden layers in float32 would take a good part of a step. The backbone rounds more than they do.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -175,12 +177,9 @@ class CDEModel(CDEPreTrainedModel):
             )
             if not 0 <= num_blocks <= len(blocks):
                 raise ValueError(f"num_blocks={num_blocks} must be in [0, {len(blocks)}], the backbone's blocks.")
-            frozen = list(blocks[:num_blocks])
-            first = name.split(".")[0]
-            for child_name, child in self.backbone.named_children():  # in the order of their registration
-                if child_name == first:
-                    break
-                frozen.append(child)
+            children = self.backbone.named_children()  # in the order of their registration
+            before = takewhile(lambda child: child[0] != name.split(".")[0], children)
+            frozen = [*blocks[:num_blocks], *(child for _, child in before)]
         for module in frozen:
             module.requires_grad_(False)
         self._frozen += frozen
@@ -194,14 +193,11 @@ class CDEModel(CDEPreTrainedModel):
         *,
         features: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, CDEModelOutput]:
-        """Reads the backbone's features of all frames in one call; arguments as in `forward`.
+        """Reads the backbone's features of all frames in one call; arguments and errors as in `forward`.
 
         Returns:
             Features (B*T, D_b), or (B*T, N, D_b) if the configuration reads patches; and an output with the backbone's
             `hidden_states` and `attentions`, each None unless asked for.
-
-        Raises:
-            ValueError: See `forward`.
         """
         if features is not None:
             if pixel_values is not None or output_hidden_states or output_attentions:
@@ -252,10 +248,7 @@ class CDEModel(CDEPreTrainedModel):
         # If the backbone is not trained, a patch that is not kept needs no gradient. With dropout, projecting the kept
         # ones a second time would give other deltas than those that were compared.
         only_kept = features is not None and self.config.delta_mode == "patch" and self.config.projector_dropout == 0
-        if only_kept:
-            with torch.no_grad():
-                states = self._project(encoded)
-        else:
+        with torch.no_grad() if only_kept else nullcontext():
             states = self._project(encoded)
         states = states.reshape(batch, frames, *states.shape[1:])  # (B, T, D) or (B, T, N, D)
         delta = states[:, 1:] - states[:, :-1]  # (B, T-1, D) or (B, T-1, N, D)
@@ -267,11 +260,7 @@ class CDEModel(CDEPreTrainedModel):
             delta = patch_delta.mean(dim=2)  # (B, T-1, D)
             states = states.mean(dim=2)  # (B, T, D)
         return CDEModelOutput(
-            delta=delta,
-            states=states,
-            patch_delta=patch_delta,
-            patch_indices=patch_indices,
-            **outputs,
+            delta=delta, states=states, patch_delta=patch_delta, patch_indices=patch_indices, **outputs
         )
 
     def _project(self, features: torch.Tensor) -> torch.Tensor:
@@ -333,10 +322,7 @@ class CDEForActionClassification(CDEPreTrainedModel):
             scores = logits if patch_logits is None or self.config.patch_loss == "aggregated" else patch_logits
             loss = action_loss(scores, labels, frames=frames)
         return CDEActionClassifierOutput(
-            loss=loss,
-            logits=logits.squeeze(1) if frames == 2 else logits,
-            patch_logits=patch_logits,
-            **outputs,
+            loss=loss, logits=logits.squeeze(1) if frames == 2 else logits, patch_logits=patch_logits, **outputs
         )
 
 

@@ -33,7 +33,6 @@ class ConcatenationForActionClassification(BaselinePreTrainedModel):
     """
 
     config: ConcatenationConfig
-    config_class = ConcatenationConfig
 
     def __init__(self, config: ConcatenationConfig, backbone: PreTrainedModel | None = None) -> None:
         super().__init__(config, backbone)

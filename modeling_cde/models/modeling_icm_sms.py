@@ -61,7 +61,6 @@ class ICMForActionClassification(ConcatenationForActionClassification):
     """
 
     config: ICMConfig
-    config_class = ICMConfig
     extra_inputs = ("objects",)
 
     def __init__(self, config: ICMConfig, backbone: PreTrainedModel | None = None) -> None:
@@ -172,7 +171,6 @@ class SMSForActionClassification(ConcatenationForActionClassification):
     """
 
     config: SMSConfig
-    config_class = SMSConfig
 
     def __init__(self, config: SMSConfig, backbone: PreTrainedModel | None = None) -> None:
         if config.action_blocks is None:

@@ -77,7 +77,6 @@ class JointEncoderForActionClassification(BaselinePreTrainedModel):
     """
 
     config: JointEncoderConfig
-    config_class = JointEncoderConfig
 
     def __init__(self, config: JointEncoderConfig, backbone: PreTrainedModel | None = None) -> None:
         super().__init__(config, backbone)

@@ -57,7 +57,6 @@ class NeighboursForActionClassification(BaselinePreTrainedModel):
     """
 
     config: NeighboursConfig
-    config_class = NeighboursConfig
     bank: torch.Tensor
     bank_labels: torch.Tensor
     bank_count: torch.Tensor

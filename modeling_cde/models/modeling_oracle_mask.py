@@ -41,7 +41,6 @@ class OracleMaskForActionClassification(ConcatenationForActionClassification):
     """
 
     config: OracleMaskConfig
-    config_class = OracleMaskConfig
     extra_inputs = ("masks",)
 
     @can_return_tuple

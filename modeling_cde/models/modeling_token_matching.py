@@ -59,7 +59,6 @@ class TokenMatchingForActionClassification(BaselinePreTrainedModel):
     """
 
     config: TokenMatchingConfig
-    config_class = TokenMatchingConfig
 
     def __init__(self, config: TokenMatchingConfig, backbone: PreTrainedModel | None = None) -> None:
         super().__init__(config, backbone)

@@ -33,7 +33,6 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     """What all models with a CDE configuration share: initialisation, freezing, saving."""
 
     config: CDEConfig
-    config_class = CDEConfig
     base_model_prefix = "cde"
     main_input_name = "pixel_values"
     input_modalities = ("image",)
@@ -162,7 +161,6 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         Transformers renames the older names of some families; its pattern for DINOv3 also breaks current names
         (`layer_scale`) unless they match exactly, which they do not when a `CDEModel` reads a task checkpoint.
         """
-        names = set(state_dict or ())
         shapes: dict[str, tuple[int, ...]] = {}
         files = checkpoint_files or []
         check_shards(files, model.name_or_path)
@@ -170,11 +168,10 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
             model.loaded_from = Path(files[0]).parent
         for file in files:
             with safe_open(file, framework="pt") as weights:
-                names.update(weights.keys())
                 shapes |= {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}
         if not load_config.ignore_mismatched_sizes:
             check_shapes(model, model.name_or_path, shapes)
-        saved = {name.removeprefix("cde.") for name in names if "backbone." in name}
+        saved = {name.removeprefix("cde.") for name in {*(state_dict or ()), *shapes} if "backbone." in name}
         if saved and saved <= {name.removeprefix("cde.") for name in model.state_dict()}:
             load_config = replace(load_config, weight_mapping=[])
         return PreTrainedModel._load_pretrained_model(model, state_dict, checkpoint_files, load_config, **kwargs)

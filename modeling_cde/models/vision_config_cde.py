@@ -30,8 +30,7 @@ OF_EVERY_CONFIG = {
 def vision_config(config: PreTrainedConfig | dict[str, Any] | None) -> PreTrainedConfig:
     """Returns a copy of a backbone's configuration, reduced to its vision part and without code to run.
 
-    Args:
-        config: Configuration object, dict with `model_type`, or `None` for the default ViT.
+    It may be given as a dict with `model_type`, or as `None` for the default ViT.
 
     Raises:
         ValueError: The dict has no `model_type`, or one that the installed Transformers does not know.

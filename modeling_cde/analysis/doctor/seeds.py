@@ -12,12 +12,9 @@ from .signs import seed_variance
 def examine_runs(results: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """Look for signs that only several runs together show: a large spread over seeds.
 
-    Args:
-        results: result files of a benchmark, or contents of `metrics.json`. Those that agree in method, setting, view
-            and shift are compared; of each seed the first one counts.
-
-    Returns:
-        At most one finding for each group of runs, of the split with the largest spread.
+    Result files of a benchmark, or contents of `metrics.json`, are compared if they agree in method, setting, view and
+    shift; of each seed the first one counts. There is at most one finding for each such group, of the split with the
+    largest spread.
     """
     found = []
     for by_seed in group_by_seed(results):

@@ -29,11 +29,7 @@ class Pair(NamedTuple):
 
 
 def check_columns(annotations: Annotations, names: Sequence[str]) -> None:
-    """Check that a table has these columns, of equal length, with a name in every cell.
-
-    Raises:
-        ValueError: It has not, or has no rows; the message names column and value.
-    """
+    """Raise ValueError unless a table has rows and these columns, of equal length, with a name in every cell."""
     missing = [name for name in names if name not in annotations]
     if missing:
         known = ", ".join(annotations)

@@ -72,9 +72,6 @@ def causal_triplet_split(
         seed: 0 to 2**32 - 1, the range of NumPy. The original's default is 2022.
         options: None for `CausalTripletOptions()`.
 
-    Returns:
-        The manifest. Global random state is neither read nor changed.
-
     Raises:
         ValueError: A column is missing or ragged, a pair_id occurs twice, the seed is out of range, or the original
             would produce no train part, or hold out nothing; the message says which.

@@ -122,10 +122,8 @@ def _patiently(path: str, read: Callable[[], Result], closing: threading.Event |
                 minutes = (time.monotonic() - began) / 60
                 tried = f" {attempts} times in {minutes:.1f} minutes" if attempts > 1 else ""
                 raise StreamError(f"{path} could not be read{tried} ({reason}).") from error
-            if closing is not None and closing.wait(WAITS[attempts - 1]):
+            if (closing or threading.Event()).wait(WAITS[attempts - 1]):
                 raise StreamError(f"{path} could not be read before the stream was closed ({reason}).") from error
-            if closing is None:
-                time.sleep(WAITS[attempts - 1])
 
 
 def _is_lasting(error: BaseException) -> bool:
