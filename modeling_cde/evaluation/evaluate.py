@@ -19,7 +19,7 @@ from ..data.coverage import target_coverage
 from ..data.schema import OPPOSITES
 from ..data.transforms import PairTransform
 from ..metrics import accuracy_gap, compute_action_metrics
-from ..whole_files import write_whole
+from ..whole_files import write_text_whole, write_whole
 from .gallery import GALLERY_FILE, write_gallery
 from .predictions import Precision, Predictions, patch_grid, predict
 
@@ -31,15 +31,7 @@ _SPLITS_WITH_EXAMPLES = 4
 
 
 def split_metrics(predictions: Predictions, dataset: datasets.Dataset) -> dict[str, Any]:
-    """The metrics of one split.
-
-    Args:
-        predictions: of the n pairs of the split.
-        dataset: the split.
-
-    Returns:
-        The result of `compute_action_metrics`, and the mean `cross_entropy` in nats.
-    """
+    """The result of `compute_action_metrics` for one split, and the mean `cross_entropy` in nats."""
     action_names = dataset.features["action"].names
     object_names = dataset.features["object"].names
     objects = [object_names[i] for i in dataset.with_format(None)["object"]]
@@ -126,26 +118,18 @@ def evaluate_splits(
     predictions: dict[str, Predictions] = {}
     for name, rows in parts.items():
         predictions[name] = predict(model, rows, transform, batch_size, f"evaluating {name}", accelerator, precision)
-        found = split_metrics(predictions[name], rows)
-        if name in splits:
-            metrics["splits"][name] = found
-        else:
-            metrics[name] = found
-    if "test" in metrics["splits"]:
-        in_distribution = metrics["splits"]["test"]["accuracy"]
-        metrics["gap"] = {
-            name: accuracy_gap(in_distribution, values["accuracy"])
-            for name, values in metrics["splits"].items()
-            if name.startswith("test_")
-        }
+        (metrics["splits"] if name in splits else metrics)[name] = split_metrics(predictions[name], rows)
+    accuracies = {name: values["accuracy"] for name, values in metrics["splits"].items()}
+    if "test" in accuracies:
+        shifted = [name for name in accuracies if name.startswith("test_")]
+        metrics["gap"] = {name: accuracy_gap(accuracies["test"], accuracies[name]) for name in shifted}
     if accelerator.is_main_process:
         folder = Path(output)
         folder.mkdir(parents=True, exist_ok=True)
         _write_deltas(folder / DELTAS_FILE, predictions, parts, transform, patch_grid(model, transform.size), examples)
         if bank is not None:
             write_gallery(model, parts["train"], transform, folder / GALLERY_FILE, delta=predictions["train"].delta)
-        with write_whole(folder / METRICS_FILE) as temporary:
-            temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        write_text_whole(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
     accelerator.wait_for_everyone()
     return metrics
 
@@ -226,10 +210,7 @@ def _examples(
 
 def results_table(metrics: Mapping[str, Any]) -> str:
     """A small Markdown table of `metrics.json`: a row per split."""
-    lines = [
-        "| split | pairs | accuracy | macro | errors that are the opposite |",
-        "|---|---:|---:|---:|---:|",
-    ]
+    lines = ["| split | pairs | accuracy | macro | errors that are the opposite |", "|---|---:|---:|---:|---:|"]
     for name, values in metrics["splits"].items():
         share = values["opposite_error_share"]
         opposite = "–" if share is None else f"{share:.2f}"

@@ -69,7 +69,6 @@ def write_gallery(
     kept = pairs.select(chosen)
     found = predict(model, kept, transform, description="gallery").delta if delta is None else delta[chosen]
     pictures = _pictures(kept, transform, side)
-    values = kept.with_format(None)
     features = datasets.Features(
         {
             "before": datasets.Image(),
@@ -81,11 +80,8 @@ def write_gallery(
         }
     )
     rows = {
-        "before": [before for before, _ in pictures],
-        "after": [after for _, after in pictures],
-        "action": values["action"][:],
-        "object": values["object"][:],
-        "pair_id": values["pair_id"][:],
+        **dict(zip(_PICTURES, zip(*pictures, strict=True), strict=True)),
+        **{name: kept.with_format(None)[name][:] for name in ("action", "object", "pair_id")},
         "delta": found.float().cpu().numpy(),
     }
     table = datasets.Dataset.from_dict(rows, features=features).with_format("arrow")[:]
@@ -95,13 +91,7 @@ def write_gallery(
 
 
 def read_gallery(path: str | Path) -> datasets.Dataset:
-    """Read a file of `write_gallery`.
-
-    Args:
-        path: Of the file.
-
-    Returns:
-        One row per pair, in memory; `before` and `after` are decoded to PIL pictures.
+    """Read a file of `write_gallery`: one row per pair, in memory; `before` and `after` are decoded to PIL pictures.
 
     Raises:
         ValueError: If the file is not a gallery. It comes with a checkpoint, which may be a stranger's.

@@ -31,11 +31,7 @@ CHECKED_BATCHES = (1, 2, 5)
 
 
 class PairOutputs(nn.Module):
-    """What an exported graph computes: the outputs of a model for pairs, as plain tensors by name.
-
-    Args:
-        model: A model of this package with `logits` and `delta` among its outputs.
-    """
+    """What an exported graph computes: `logits`, `delta` and more of a model's outputs, as plain tensors by name."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -159,12 +155,7 @@ def quantize_onnx(path: str | Path, output: str | Path, convolutions: bool = Fal
 
 
 def start_session(path: str | Path, threads: int | None = None) -> Any:
-    """Opens an ONNX file in ONNX Runtime, on the CPU.
-
-    Args:
-        path: The file.
-        threads: Threads of an operator; default: all cores.
-    """
+    """Opens an ONNX file in ONNX Runtime, on the CPU; an operator uses that many threads, by default all cores."""
     require("onnxruntime")
     import onnxruntime
 

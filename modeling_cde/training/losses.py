@@ -87,12 +87,9 @@ class CDELoss(nn.Module):
 
     @classmethod
     def from_args(cls, args: Any, config: Any = None, **options: Any) -> "CDELoss":
-        """The loss that `CDETrainingArguments` and a model's configuration ask for.
+        """The loss that `CDETrainingArguments` ask for, and a model's configuration by its `patch_loss`.
 
-        Args:
-            args: `CDETrainingArguments`.
-            config: the model's configuration, for its `patch_loss`.
-            **options: further arguments of a subclass.
+        Further arguments are those of a subclass.
         """
         return cls(
             contrastive_weight=args.contrastive_weight,
@@ -145,7 +142,8 @@ class CDELoss(nn.Module):
             contrastive, lonely = contrastive_terms(features, actions, self.temperature, gather)
         with torch.set_grad_enabled(grad and sparsity_weight != 0):
             sparsity = sparsity_loss(features, self.sparsity_reduction)
-        measures = {"anchors_without_positive": lonely, "delta_norm": _mean_norm(features)}
+        norms: torch.Tensor = torch.linalg.vector_norm(at_least_float32(features.detach()), dim=1)  # (n,)
+        measures = {"anchors_without_positive": lonely, "delta_norm": norms.sum() / max(len(norms), 1)}
         return {**terms, "contrastive": contrastive, "sparsity": sparsity, **measures}
 
     def counts(self, terms: Mapping[str, torch.Tensor], samples: int) -> dict[str, torch.Tensor]:
@@ -263,9 +261,3 @@ def flatten_deltas(
             )
     rows = (delta if patch_delta is None else patch_delta).reshape(-1, dimensions)  # (B·(T-1)·k, D)
     return rows, actions if patch_delta is None else actions.repeat_interleave(k)
-
-
-def _mean_norm(delta: torch.Tensor) -> torch.Tensor:
-    """Mean Euclidean norm of the rows of delta (n, D), a scalar of at least float32; 0 for n = 0."""
-    norms: torch.Tensor = torch.linalg.vector_norm(at_least_float32(delta.detach()), dim=1)  # (n,)
-    return norms.sum() / max(len(norms), 1)

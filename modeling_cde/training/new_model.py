@@ -17,10 +17,8 @@ from .lora import add_lora
 def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tuple[PreTrainedModel, CDEImageProcessor]:
     """A new model to train, wrapped in a `peft.PeftModel` for LoRA, and its image processor.
 
-    Args:
-        arguments: The method and its backbone.
-        image_size: Side of the pictures that the model sees, in pixels.
-        features: `datasets.Features` of the training pairs, which name actions and objects.
+    The pictures that the model sees have the side `image_size` in pixels, and the `datasets.Features` of the training
+    pairs name actions and objects.
 
     Raises:
         ValueError: The method is unknown, or an option is out of range.
@@ -51,16 +49,10 @@ def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tup
 
 
 def options_from_data(config_class: type[CDEConfig], actions: Sequence[str], objects: Sequence[str]) -> dict[str, Any]:
-    """The fields of a configuration that follow from the data set.
+    """The fields of a configuration that follow from the names of the data set's classes.
 
-    Args:
-        config_class: The configuration of the method's model.
-        actions: Names of the action classes.
-        objects: Names of the object classes.
-
-    Returns:
-        Fields of the configuration: always `id2label`; `num_objects` and `action_blocks` (an action and its opposite
-        share a block) where the configuration has them.
+    They are always `id2label`; `num_objects` and `action_blocks` (an action and its opposite share a block) where the
+    configuration has them.
     """
     known = config_class.option_names()
     options: dict[str, Any] = {"id2label": dict(enumerate(actions))}

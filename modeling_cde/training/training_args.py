@@ -86,9 +86,8 @@ def loader_processes(use_cpu: bool = False) -> int:
     container with default settings (64 MiB).
     """
     shared = Path("/dev/shm")
-    if multiprocessing.get_all_start_methods()[0] != "fork" or not shared.is_dir():
-        return 0
-    if shutil.disk_usage(shared).free < 2**30:
+    forks = multiprocessing.get_all_start_methods()[0] == "fork"
+    if not forks or not shared.is_dir() or shutil.disk_usage(shared).free < 2**30:
         return 0
     if use_cpu or not torch.cuda.is_available():
         return 1
@@ -256,11 +255,9 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         take the learning rate of the head. Weight decay applies to the weights of linear and convolution layers, but
         not to biases, norms, embeddings and bare parameters (class and register tokens, positions, layer scales).
 
-        Args:
-            model: the model or a wrapper of it; frozen parameters are left out.
-
         Returns:
-            Up to four groups with "name", "params", "lr" and "weight_decay"; the head's come first.
+            Up to four groups with "name", "params", "lr" and "weight_decay", without frozen parameters; the head's
+            come first.
         """
         embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ...whole_files import TEMPORARY, file_sha256, to_disk
+from ...whole_files import TEMPORARY, file_sha256, flushed, to_disk
 
 MANIFEST, STATE = "manifest.json", "trainer_state.json"
 REPLACED = "replaced-"  # a checkpoint whose step is being written once more
@@ -40,9 +40,7 @@ def complete(folder: Path, **about: Any) -> None:
         **about: plain values for the manifest, beside the files.
     """
     written = temporary_of(folder)
-    files = sorted(path for path in written.rglob("*") if path.is_file())
-    for file in files:
-        to_disk(file)
+    files = sorted(flushed(written))
     with ThreadPoolExecutor() as readers:
         sums = readers.map(file_sha256, files)
     listed = {
@@ -112,11 +110,7 @@ def best_of(folder: Path) -> Path | None:
 
 
 def find_lost_best(folder: Path) -> str | None:
-    """Why the best checkpoint so far cannot be loaded at the end of a training; None if it can, or if there is none.
-
-    Args:
-        folder: of a complete checkpoint.
-    """
+    """Why the best one by a complete checkpoint cannot be loaded at the end; None if it can, or if there is none."""
     best = best_of(folder)
     if best is None or best == folder or (damage := find_damage(best)) is None:
         return None
@@ -125,11 +119,8 @@ def find_lost_best(folder: Path) -> str | None:
 
 def checkpoints(run: Path) -> dict[int, Path]:
     """The checkpoint folders of a run by step, newest first."""
-    found = {}
-    for path in run.glob("checkpoint-*") if run.is_dir() else []:
-        if (match := re.fullmatch(r"checkpoint-(0|[1-9][0-9]*)", path.name)) and path.is_dir():
-            found[int(match[1])] = path
-    return dict(sorted(found.items(), reverse=True))
+    named = ((re.fullmatch(r"checkpoint-(0|[1-9][0-9]*)", path.name), path) for path in run.glob("checkpoint-*"))
+    return dict(sorted(((int(match[1]), path) for match, path in named if match and path.is_dir()), reverse=True))
 
 
 def newest_complete(run: Path, with_best: bool = False) -> tuple[int | None, list[str]]:
@@ -152,14 +143,7 @@ def newest_complete(run: Path, with_best: bool = False) -> tuple[int | None, lis
 
 
 def check_is_new(args: Any) -> None:
-    """Raise if a training that starts from the beginning would mix its checkpoints with those of another.
-
-    Args:
-        args: of the training.
-
-    Raises:
-        ValueError: no checkpoint is resumed, but the output folder has some.
-    """
+    """Raise ValueError if no checkpoint is resumed, but the output folder has some: two would mix."""
     run = Path(args.output_dir)
     if args.resume_from_checkpoint is None and (there := list(checkpoints(run).values())):
         raise ValueError(
@@ -169,12 +153,9 @@ def check_is_new(args: Any) -> None:
 
 
 def rotate(written: Path, limit: int | None, best: str | None) -> None:
-    """Remove the oldest checkpoints of a run until `limit` remain.
+    """Remove the oldest checkpoints of a run until `limit` remain (None or 0: all).
 
-    Args:
-        written: the checkpoint that was just completed, which stays.
-        limit: how many stay, besides those that must; None or 0 for all.
-        best: the best checkpoint, which stays.
+    The checkpoint that was just written and the best one stay in any case.
     """
     if not limit or limit < 0:
         return

@@ -36,11 +36,10 @@ def alone_in(folder: Path, seconds: float = WAIT_SECONDS) -> Iterator[None]:
     locked = said = False
     try:
         until = time.monotonic() + seconds
-        while True:
+        while not locked:
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 locked = True
-                break
             except BlockingIOError:
                 if not said:
                     logger.warning(f"Another training writes to {folder}: this one waits for it to end.")
