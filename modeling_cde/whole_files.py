@@ -52,17 +52,10 @@ def write_text_whole(path: str | os.PathLike[str], text: str) -> None:
 
 @contextmanager
 def write_files_whole(folder: str | os.PathLike[str], last: str) -> Iterator[Path]:
-    """Write files into a folder of their own; each moves to `folder` when the block ends without an error.
+    """Write files, also in folders, into the yielded folder; each moves to `folder` at the end: see `write_whole`.
 
-    Args:
-        folder: Where the files belong; created if absent. Other files in it stay as they are.
-        last: Name of the file that is moved last: once it is new, all the others are in place.
-
-    Yields:
-        The folder to write to; it may contain folders.
-
-    Raises:
-        OSError: See `write_whole`.
+    Other files in `folder` stay as they are. The file named `last` is moved last: once it is new, all the others are in
+    place.
     """
     folder = Path(folder)
     temporary = folder / f"{TEMPORARY}files"

@@ -46,9 +46,8 @@ def write_gallery(
     """Write training pairs with their deltas, spread evenly over actions and objects, without randomness.
 
     Args:
-        model: See `modeling_cde.evaluation.predictions.predict`.
+        model, transform: See `modeling_cde.evaluation.predictions.predict`.
         pairs: The n rows of the training part.
-        transform: See `modeling_cde.evaluation.predictions.predict`.
         path: Of the file, normally `gallery.parquet` in the checkpoint's folder.
         pairs_kept: Largest number of pairs; 400 take 2 to 4 MB.
         side: Longer side of the pictures in pixels.

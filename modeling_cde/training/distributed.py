@@ -29,9 +29,7 @@ def join_processes(use_cpu: bool = False, timeout: float = 600, deepspeed: bool 
     """
     if deepspeed or os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
         raise ValueError("DeepSpeed is not supported: use FSDP2 (configs/accelerate/fsdp2.yaml, cpu_fsdp2.yaml).")
-    if torch.accelerator.is_available() and not use_cpu:
-        return
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if (torch.accelerator.is_available() and not use_cpu) or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return
     os.environ["ACCELERATE_USE_CPU"] = "true"
     if not dist.is_initialized():

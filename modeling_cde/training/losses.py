@@ -171,11 +171,7 @@ def named_terms(returned: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]
 
 
 def weighted_sum(terms: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> torch.Tensor:
-    """Σ weight · term, in the order of the terms; a term of weight 0 has no part in it.
-
-    Args:
-        terms: scalars by name.
-        weights: of those that count; the others must have no gradient.
+    """Σ weight · term over scalars, in the order of the terms; a term of weight 0 has no part in it.
 
     Raises:
         ValueError: if a term that would be trained has no weight, or no term has one.
@@ -221,18 +217,13 @@ class TermMeans:
     def pop(self, reduce: Callable[[torch.Tensor], torch.Tensor] = lambda sums: sums) -> dict[str, float]:
         """The means by name, 0 for a term without weight; the count starts anew.
 
-        Args:
-            reduce: sums a (terms, 2) tensor over the processes, which must all have counted the same terms.
+        `reduce` sums a (terms, 2) tensor over the processes, which must all have counted the same terms.
         """
-        names = list(self._sums)
-        if not names:
+        sums, self._sums = self._sums, {}
+        if not sums:
             return {}
-        totals = reduce(torch.stack([self._sums[name] for name in names]))  # (terms, 2)
-        self._sums = {}
-        return {
-            name: total / weight if weight else 0.0
-            for name, (total, weight) in zip(names, totals.tolist(), strict=True)
-        }
+        totals = reduce(torch.stack(list(sums.values()))).tolist()  # (terms, 2)
+        return {name: total / weight if weight else 0.0 for name, (total, weight) in zip(sums, totals, strict=True)}
 
 
 def flatten_deltas(

@@ -27,18 +27,14 @@ def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tup
     if arguments.method not in METHODS:
         raise ValueError(f"method={arguments.method!r} is not known; choose one of: {', '.join(METHODS)}.")
     method = METHODS[arguments.method]
-    if arguments.backbone is not None:
-        source: Any = arguments.backbone
-    else:
-        source = vision_config({"image_size": image_size, **arguments.parsed_backbone_config()})
+    source = arguments.backbone or vision_config({"image_size": image_size, **arguments.parsed_backbone_config()})
     options = options_from_data(method.config_class, features["action"].names, features["object"].names)
     model: Any = method.model_class.from_backbone(
         source, revision=arguments.backbone_revision, **{**options, **arguments.cde_options()}
     )
+    processor = CDEImageProcessor()
     if arguments.backbone is not None:  # at the commit that the weights come from
         processor = CDEImageProcessor.from_backbone(arguments.backbone, revision=model.config.backbone_revision)
-    else:
-        processor = CDEImageProcessor()
     processor.size = {"height": image_size, "width": image_size}
     if arguments.freeze_backbone or arguments.freeze_blocks:
         model.freeze_backbone(num_blocks=None if arguments.freeze_backbone else arguments.freeze_blocks)

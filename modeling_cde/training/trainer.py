@@ -171,7 +171,8 @@ class CDETrainer(CheckpointingTrainer):
             if getattr(self.compute_loss, "__func__", None) is CDETrainer.compute_loss:
                 # Not the mean of the batches' sums: a term may be a mean over something else than samples.
                 loss = sum(weight * means[name] for name, weight in self._weights_of(means).items())
-            output.metrics |= {f"{metric_key_prefix}_{name}": value for name, value in {**means, "loss": loss}.items()}
+            metrics = {**means, "loss": loss}
+            output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in metrics.items()})
         return output
 
     def prediction_step(

@@ -47,7 +47,7 @@ def broken_promises(trainer: type = Trainer) -> list[str]:
     found = []
     for name, parameters in recorded.items():
         method = getattr(trainer, name, None)
-        now = None if method is None else " ".join(list(inspect.signature(method).parameters)[1:])
+        now = method and " ".join(list(inspect.signature(method).parameters)[1:])
         if now != parameters:
             what = "no longer exists" if now is None else f"now takes ({now}), not ({parameters})"
             use = f"overrides it because {PRIVATE_OVERRIDES[name][1]}" if name in PRIVATE_OVERRIDES else "calls it"

@@ -33,11 +33,9 @@ def begin(folder: Path) -> None:
 
 
 def complete(folder: Path, **about: Any) -> None:
-    """Turn the temporary folder, which holds all files of a checkpoint, into the checkpoint.
+    """Turn the temporary folder, which holds all files of a checkpoint, into the checkpoint; replace an existing one.
 
-    Args:
-        folder: of the checkpoint; an existing one is replaced.
-        **about: plain values for the manifest, beside the files.
+    The plain values in `about` go into the manifest, beside the files.
     """
     written = temporary_of(folder)
     files = sorted(flushed(written))
@@ -82,11 +80,8 @@ def find_damage(folder: Path) -> str | None:
                 return f"{file.relative_to(folder)} is missing"
             if file.stat().st_size != size:
                 return f"{file.relative_to(folder)} has {file.stat().st_size} bytes instead of {size}"
-    except OSError as error:
-        return f"it cannot be read ({error.strerror})"
-    if manifest.get("save_only_model"):
-        return "it has the model but not the state of the training (save_only_model)"
-    try:
+        if manifest.get("save_only_model"):
+            return "it has the model but not the state of the training (save_only_model)"
         with ThreadPoolExecutor() as readers:
             sums = list(readers.map(file_sha256, listed))
     except OSError as error:
@@ -124,14 +119,9 @@ def checkpoints(run: Path) -> dict[int, Path]:
 
 
 def newest_complete(run: Path, with_best: bool = False) -> tuple[int | None, list[str]]:
-    """The newest checkpoint of a run from which training can resume.
+    """The step of the newest checkpoint in a run's folder that can be resumed, and a sentence about each newer one.
 
-    Args:
-        run: its output folder.
-        with_best: skip those whose best checkpoint so far cannot be loaded, unless that leaves none.
-
-    Returns:
-        Its step, or None, and a sentence about each newer one.
+    With `with_best` those whose best checkpoint so far cannot be loaded are skipped, unless that leaves none.
     """
     passed_over: list[str] = []
     for step, folder in checkpoints(run).items():

@@ -19,9 +19,7 @@ logger = logging.get_logger(__name__)
 def find_checkpoint(args: Any, wanted: str | bool | None) -> str | None:
     """The folder to resume from; the first process looks, and tells the others the step.
 
-    Args:
-        args: of the training.
-        wanted: a checkpoint's folder, True (also as text) for the newest complete one of the output folder, or None.
+    `wanted` is a checkpoint's folder, True (also as text) for the newest complete one of the output folder, or None.
 
     Raises:
         ValueError: the named checkpoint is not complete.
