@@ -98,8 +98,7 @@ def evaluate_splits(
         if "train" in parts:
             raise ValueError("splits has a split 'train', which is the bank's name: pass the training part only once.")
         parts["train"] = bank.select(evenly_spaced(len(bank), bank_rows))
-    empty = [name for name, rows in parts.items() if len(rows) == 0]
-    if empty:
+    if empty := [name for name, rows in parts.items() if len(rows) == 0]:
         raise ValueError(f"the split {empty[0]!r} has no pairs: leave it out or build the data set with more pairs.")
     check_actions(model, parts)
     accelerator = accelerate.Accelerator()
@@ -116,7 +115,6 @@ def evaluate_splits(
         metrics["gap"] = {name: accuracy_gap(accuracies["test"], accuracies[name]) for name in shifted}
     if accelerator.is_main_process:
         folder = Path(output)
-        folder.mkdir(parents=True, exist_ok=True)
         _write_deltas(folder / DELTAS_FILE, predictions, parts, transform, patch_grid(model, transform.size), examples)
         if bank is not None:
             write_gallery(model, parts["train"], transform, folder / GALLERY_FILE, delta=predictions["train"].delta)

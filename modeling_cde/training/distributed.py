@@ -74,8 +74,7 @@ def check_same_everywhere(values: Mapping[str, Any]) -> None:
     of_all = [torch.empty_like(own) for _ in range(num_processes())]
     dist.all_gather(of_all, own)
     for rank, other in enumerate(of_all):
-        differs = (other != of_all[0]).nonzero().flatten().tolist()
-        if differs:
+        if differs := (other != of_all[0]).nonzero().flatten().tolist():
             name = list(values)[differs[0]]
             raise ValueError(
                 f"process {rank} has another {name} than process 0: start all processes with the same settings."

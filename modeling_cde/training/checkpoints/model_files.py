@@ -66,8 +66,7 @@ def read_model(model: Any, checkpoint: str) -> None:
     elif isinstance(model, PreTrainedModel):
         with seeded():
             saved, info = type(model).from_pretrained(checkpoint, output_loading_info=True)
-        wrong = {kind: sorted(map(str, keys)) for kind, keys in info.items() if keys}
-        if wrong:
+        if wrong := {kind: sorted(map(str, keys)) for kind, keys in info.items() if keys}:
             raise ValueError(f"{checkpoint} does not hold exactly the weights of this model: {wrong}.")
         model.load_state_dict(saved.state_dict())
     else:
