@@ -114,9 +114,9 @@ def train(trainer: Any, splits: dict[str, Any], transform: Any, record: Any, sta
     from modeling_cde.training.training_data import bank_of
     from modeling_cde.whole_files import write_whole
 
-    if "lora" in record and trainer.is_world_process_zero():
-        print(record["lora"])
     if trainer.is_world_process_zero():
+        if "lora" in record:
+            print(record["lora"])
         print(f"Training, and validation during it, in {record['precision']}; final scores in float32.")
     for callback in (*callbacks, doctor := DoctorCallback()):  # the doctor has the last word on saving
         trainer.add_callback(callback)
@@ -128,13 +128,12 @@ def train(trainer: Any, splits: dict[str, Any], transform: Any, record: Any, sta
     trainer.save_state()
     record["minutes"] = round((trainer.seconds_before + time.time() - started) / 60, 1)
     record["selected"] = selected_epoch(trainer)
-    settings = {"batch_size": trainer.args.per_device_eval_batch_size, "bank": bank_of(splits["train"])}
-    splits = reported_splits(splits)
-    metrics = evaluate_splits(trainer.whole_model(), splits, transform, output, extra={"training": record}, **settings)
+    parts, batch_size = (reported_splits(splits), transform), trainer.args.per_device_eval_batch_size
+    about: dict[str, Any] = {"extra": {"training": record}, "bank": bank_of(splits["train"])}
+    metrics = evaluate_splits(trainer.whole_model(), *parts, output, batch_size, **about)
     if trainer.args.evaluate_last_checkpoint:
         record["selected"] = restore_last(trainer)
-        last = output / "last"
-        evaluate_splits(trainer.whole_model(), splits, transform, last, extra={"training": record}, **settings)
+        evaluate_splits(trainer.whole_model(), *parts, output / "last", batch_size, **about)
     if not trainer.is_world_process_zero():
         return
     for manifest in record["manifests"]:

@@ -8,11 +8,7 @@ from typing import Any
 
 
 def read_object(path: str | Path) -> dict[str, Any]:
-    """The JSON object in a file.
-
-    Raises:
-        ValueError: The file does not contain one.
-    """
+    """The JSON object in a file; ValueError if it does not contain one."""
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, endless nesting
@@ -25,13 +21,10 @@ def read_object(path: str | Path) -> dict[str, Any]:
 
 @contextmanager
 def as_they_were_written(what: object) -> Iterator[None]:
-    """Turn errors caused by the content of a run's files into one sentence.
+    """Turn errors caused by the content of a run's files into one sentence, in which `what` names the files.
 
     Files that this package wrote contain what their readers need. Other files may lack anything, and readers do not
     check the type of every value.
-
-    Args:
-        what: The files, for the message.
 
     Raises:
         ValueError: Something was missing or had another type.

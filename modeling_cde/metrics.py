@@ -4,26 +4,15 @@ Every figure is a ratio of two counts over the whole split, not a mean of batch 
 batch size. `metric/action_accuracy` offers the same figures to `evaluate.load`.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 
 def accuracy_by(groups: Sequence[str], correct: Sequence[bool]) -> dict[str, float]:
-    """Accuracy within each group.
-
-    Args:
-        groups: n group names.
-        correct: n flags, whether the prediction is correct.
-
-    Returns:
-        Group name -> share of correct predictions in [0, 1], groups in alphabetical order.
-    """
-    hits: dict[str, int] = {}
-    totals: dict[str, int] = {}
-    for group, hit in zip(groups, correct, strict=True):
-        hits[group] = hits.get(group, 0) + int(hit)
-        totals[group] = totals.get(group, 0) + 1
-    return {group: hits[group] / totals[group] for group in sorted(totals)}
+    """Share of correct predictions in [0, 1] within each group, groups in alphabetical order."""
+    hits = Counter(group for group, hit in zip(groups, correct, strict=True) if hit)
+    return {group: hits[group] / total for group, total in sorted(Counter(groups).items())}
 
 
 def compute_action_metrics(
@@ -63,9 +52,8 @@ def compute_action_metrics(
 
     correct = [p == r for p, r in zip(predictions, references, strict=True)]
     by_action = accuracy_by([action_names[r] for r in references], correct)
-    errors = [(p, r) for p, r in zip(predictions, references, strict=True) if p != r]
-    opposite_of = opposites or {}
-    reversed_errors = sum(opposite_of.get(action_names[r]) == action_names[p] for p, r in errors)
+    errors = [(action_names[p], action_names[r]) for p, r in zip(predictions, references, strict=True) if p != r]
+    reversed_errors = sum((opposites or {}).get(true) == predicted for predicted, true in errors)
     return {
         "n": n,
         "accuracy": sum(correct) / n,
@@ -78,13 +66,5 @@ def compute_action_metrics(
 
 
 def accuracy_gap(in_distribution: float, out_of_distribution: float) -> float:
-    """The accuracy that a shift costs.
-
-    Args:
-        in_distribution: accuracy on the in-distribution test split, in [0, 1].
-        out_of_distribution: accuracy on the shifted test split, in [0, 1].
-
-    Returns:
-        The difference, in [-1, 1]; 0 means no loss.
-    """
+    """The accuracy, in [-1, 1], that a shift costs: that of the in-distribution test minus that of the shifted one."""
     return in_distribution - out_of_distribution

@@ -52,17 +52,10 @@ def write_text_whole(path: str | os.PathLike[str], text: str) -> None:
 
 @contextmanager
 def write_files_whole(folder: str | os.PathLike[str], last: str) -> Iterator[Path]:
-    """Write files into a folder of their own; each moves to `folder` when the block ends without an error.
+    """Write files, also in folders, into the yielded folder; each moves to `folder` at the end: see `write_whole`.
 
-    Args:
-        folder: Where the files belong; created if absent. Other files in it stay as they are.
-        last: Name of the file that is moved last: once it is new, all the others are in place.
-
-    Yields:
-        The folder to write to; it may contain folders.
-
-    Raises:
-        OSError: See `write_whole`.
+    Other files in `folder` stay as they are. The file named `last` is moved last: once it is new, all the others are in
+    place.
     """
     folder = Path(folder)
     temporary = folder / f"{TEMPORARY}files"
@@ -70,7 +63,7 @@ def write_files_whole(folder: str | os.PathLike[str], last: str) -> Iterator[Pat
         folder.mkdir(parents=True, exist_ok=True)
         with _emptied(temporary):
             yield temporary
-            for file in sorted(_flushed(temporary), key=lambda file: file.name == last):
+            for file in sorted(flushed(temporary), key=lambda file: file.name == last):
                 target = folder / file.relative_to(temporary)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(file, target)
@@ -79,30 +72,19 @@ def write_files_whole(folder: str | os.PathLike[str], last: str) -> Iterator[Pat
 
 @contextmanager
 def write_folder_whole(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """Write a folder aside; it replaces what is at its place when the block ends without an error.
-
-    Yields:
-        The folder to write to, next to `folder`.
-
-    Raises:
-        OSError: See `write_whole`.
-    """
+    """Write a folder aside, in the yielded one next to it; it replaces what is at its place: see `write_whole`."""
     folder = Path(folder)
     temporary = folder.with_name(f"{TEMPORARY}{folder.name}")
     with says_what_is_not_written(folder), _emptied(temporary):
         yield temporary
-        _flushed(temporary)
+        flushed(temporary)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(temporary, folder)
         to_disk(folder.parent)
 
 
 def check_writable(folder: Path) -> None:
-    """Raise if nothing can be written into a folder, which is created if absent.
-
-    Raises:
-        OSError: See `write_whole`.
-    """
+    """Raise the OSError of `write_whole` if nothing can be written into a folder, which is created if absent."""
     with says_what_is_not_written(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -119,6 +101,14 @@ def to_disk(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def flushed(folder: Path) -> list[Path]:
+    """All files in and below a folder, after they were flushed to the disk."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    for file in files:
+        to_disk(file)
+    return files
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
@@ -159,11 +149,3 @@ def _emptied(temporary: Path) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _flushed(folder: Path) -> list[Path]:
-    """All files of a folder, after they were flushed to the disk."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    for file in files:
-        to_disk(file)
-    return files

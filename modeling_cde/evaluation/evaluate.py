@@ -19,7 +19,7 @@ from ..data.coverage import target_coverage
 from ..data.schema import OPPOSITES
 from ..data.transforms import PairTransform
 from ..metrics import accuracy_gap, compute_action_metrics
-from ..whole_files import write_whole
+from ..whole_files import write_text_whole, write_whole
 from .gallery import GALLERY_FILE, write_gallery
 from .predictions import Precision, Predictions, patch_grid, predict
 
@@ -31,31 +31,20 @@ _SPLITS_WITH_EXAMPLES = 4
 
 
 def split_metrics(predictions: Predictions, dataset: datasets.Dataset) -> dict[str, Any]:
-    """The metrics of one split.
-
-    Args:
-        predictions: of the n pairs of the split.
-        dataset: the split.
-
-    Returns:
-        The result of `compute_action_metrics`, and the mean `cross_entropy` in nats.
-    """
-    action_names = dataset.features["action"].names
-    object_names = dataset.features["object"].names
-    objects = [object_names[i] for i in dataset.with_format(None)["object"]]
+    """The result of `compute_action_metrics` for one split, and the mean `cross_entropy` in nats."""
+    objects = dataset.features["object"].int2str(dataset.with_format(None)["object"][:])
     predicted, labels = predictions.logits.argmax(dim=-1).tolist(), predictions.labels.tolist()
-    result = compute_action_metrics(predicted, labels, action_names, objects, OPPOSITES)
+    result = compute_action_metrics(predicted, labels, dataset.features["action"].names, objects, OPPOSITES)
     return result | {"cross_entropy": cross_entropy(predictions.logits, predictions.labels).item()}
 
 
 def environment() -> dict[str, Any]:
     """Versions and hardware, to trace a number to its source."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU"
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
-        "device": device,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU",
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
     }
@@ -83,9 +72,8 @@ def evaluate_splits(
     model `patch_grid` (rows and columns).
 
     Args:
-        model: see `predict`.
+        model, transform: see `predict`.
         splits: name -> rows; "test" is the in-distribution split, against which each "test_*" has its gap.
-        transform: see `predict`.
         output: folder for the files; created if absent.
         batch_size: pairs per forward pass and process.
         extra: further entries of `metrics.json`, such as the command and the duration of the training.
@@ -110,42 +98,27 @@ def evaluate_splits(
         if "train" in parts:
             raise ValueError("splits has a split 'train', which is the bank's name: pass the training part only once.")
         parts["train"] = bank.select(evenly_spaced(len(bank), bank_rows))
-    empty = [name for name, rows in parts.items() if len(rows) == 0]
-    if empty:
+    if empty := [name for name, rows in parts.items() if len(rows) == 0]:
         raise ValueError(f"the split {empty[0]!r} has no pairs: leave it out or build the data set with more pairs.")
     check_actions(model, parts)
     accelerator = accelerate.Accelerator()
     weights = str(next(model.parameters()).dtype).removeprefix("torch.")
-    metrics: dict[str, Any] = {
-        "splits": {},
-        "gap": {},
-        "precision": precision if weights == "float32" else weights,
-        "environment": environment(),
-        **(extra or {}),
-    }
+    scores = {"precision": precision if weights == "float32" else weights, "environment": environment()}
+    metrics: dict[str, Any] = {"splits": {}, "gap": {}, **scores, **(extra or {})}
     predictions: dict[str, Predictions] = {}
     for name, rows in parts.items():
         predictions[name] = predict(model, rows, transform, batch_size, f"evaluating {name}", accelerator, precision)
-        found = split_metrics(predictions[name], rows)
-        if name in splits:
-            metrics["splits"][name] = found
-        else:
-            metrics[name] = found
-    if "test" in metrics["splits"]:
-        in_distribution = metrics["splits"]["test"]["accuracy"]
-        metrics["gap"] = {
-            name: accuracy_gap(in_distribution, values["accuracy"])
-            for name, values in metrics["splits"].items()
-            if name.startswith("test_")
-        }
+        (metrics["splits"] if name in splits else metrics)[name] = split_metrics(predictions[name], rows)
+    accuracies = {name: values["accuracy"] for name, values in metrics["splits"].items()}
+    if "test" in accuracies:
+        shifted = [name for name in accuracies if name.startswith("test_")]
+        metrics["gap"] = {name: accuracy_gap(accuracies["test"], accuracies[name]) for name in shifted}
     if accelerator.is_main_process:
         folder = Path(output)
-        folder.mkdir(parents=True, exist_ok=True)
         _write_deltas(folder / DELTAS_FILE, predictions, parts, transform, patch_grid(model, transform.size), examples)
         if bank is not None:
             write_gallery(model, parts["train"], transform, folder / GALLERY_FILE, delta=predictions["train"].delta)
-        with write_whole(folder / METRICS_FILE) as temporary:
-            temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        write_text_whole(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
     accelerator.wait_for_everyone()
     return metrics
 
@@ -205,31 +178,19 @@ def _examples(
     split: str, rows: datasets.Dataset, transform: PairTransform, number: int
 ) -> tuple[torch.Tensor, list[dict[str, Any]]]:
     """Pictures (m, 2, H, W, 3) uint8 of some pairs of a split as the model sees them, and a description of each."""
-    columns = rows.with_format(None)
-    actions, objects = rows.features["action"].names, rows.features["object"].names
-    action_ids, object_ids, pair_ids = columns["action"][:], columns["object"][:], columns["pair_id"][:]
-    chosen = spread_rows(action_ids, object_ids, number)
+    columns = rows.with_format(None).select_columns(["pair_id", "action", "object"])
+    chosen = spread_rows(columns["action"][:], columns["object"][:], number)
     batch = rows.with_transform(transform)[chosen]
     pictures = transform.pictures(torch.stack(batch["pixel_values"]))  # (m, 2, 3, H, W) -> (m, 2, H, W, 3)
-    described = [
-        {
-            "split": split,
-            "row": row,
-            "pair_id": pair_ids[row],
-            "action": actions[action_ids[row]],
-            "object": objects[object_ids[row]],
-        }
-        for row in chosen
-    ]
+    described = [{"split": split, "row": row, **columns[row]} for row in chosen]
+    for pair in described:
+        pair |= {name: rows.features[name].int2str(pair[name]) for name in ("action", "object")}
     return pictures, described
 
 
 def results_table(metrics: Mapping[str, Any]) -> str:
     """A small Markdown table of `metrics.json`: a row per split."""
-    lines = [
-        "| split | pairs | accuracy | macro | errors that are the opposite |",
-        "|---|---:|---:|---:|---:|",
-    ]
+    lines = ["| split | pairs | accuracy | macro | errors that are the opposite |", "|---|---:|---:|---:|---:|"]
     for name, values in metrics["splits"].items():
         share = values["opposite_error_share"]
         opposite = "–" if share is None else f"{share:.2f}"

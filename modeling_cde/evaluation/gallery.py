@@ -46,9 +46,8 @@ def write_gallery(
     """Write training pairs with their deltas, spread evenly over actions and objects, without randomness.
 
     Args:
-        model: See `modeling_cde.evaluation.predictions.predict`.
+        model, transform: See `modeling_cde.evaluation.predictions.predict`.
         pairs: The n rows of the training part.
-        transform: See `modeling_cde.evaluation.predictions.predict`.
         path: Of the file, normally `gallery.parquet` in the checkpoint's folder.
         pairs_kept: Largest number of pairs; 400 take 2 to 4 MB.
         side: Longer side of the pictures in pixels.
@@ -69,7 +68,6 @@ def write_gallery(
     kept = pairs.select(chosen)
     found = predict(model, kept, transform, description="gallery").delta if delta is None else delta[chosen]
     pictures = _pictures(kept, transform, side)
-    values = kept.with_format(None)
     features = datasets.Features(
         {
             "before": datasets.Image(),
@@ -81,11 +79,8 @@ def write_gallery(
         }
     )
     rows = {
-        "before": [before for before, _ in pictures],
-        "after": [after for _, after in pictures],
-        "action": values["action"][:],
-        "object": values["object"][:],
-        "pair_id": values["pair_id"][:],
+        **dict(zip(_PICTURES, zip(*pictures, strict=True), strict=True)),
+        **{name: kept.with_format(None)[name][:] for name in ("action", "object", "pair_id")},
         "delta": found.float().cpu().numpy(),
     }
     table = datasets.Dataset.from_dict(rows, features=features).with_format("arrow")[:]
@@ -95,13 +90,7 @@ def write_gallery(
 
 
 def read_gallery(path: str | Path) -> datasets.Dataset:
-    """Read a file of `write_gallery`.
-
-    Args:
-        path: Of the file.
-
-    Returns:
-        One row per pair, in memory; `before` and `after` are decoded to PIL pictures.
+    """Read a file of `write_gallery`: one row per pair, in memory; `before` and `after` are decoded to PIL pictures.
 
     Raises:
         ValueError: If the file is not a gallery. It comes with a checkpoint, which may be a stranger's.

@@ -31,11 +31,7 @@ CHECKED_BATCHES = (1, 2, 5)
 
 
 class PairOutputs(nn.Module):
-    """What an exported graph computes: the outputs of a model for pairs, as plain tensors by name.
-
-    Args:
-        model: A model of this package with `logits` and `delta` among its outputs.
-    """
+    """What an exported graph computes: `logits`, `delta` and more of a model's outputs, as plain tensors by name."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -137,12 +133,9 @@ def quantize_onnx(path: str | Path, output: str | Path, convolutions: bool = Fal
 
     Args:
         path: A float32 file of `export_onnx`.
-        output: The file to write.
+        output: The file to write; its path is returned.
         convolutions: Quantise convolutions too. The file of a convolutional backbone shrinks to about a quarter, but
             ONNX Runtime has no fast int8 convolution for the CPU: it runs slower than float32.
-
-    Returns:
-        The output's path.
 
     Raises:
         ModuleNotFoundError: The extra `export` is not installed.
@@ -150,7 +143,7 @@ def quantize_onnx(path: str | Path, output: str | Path, convolutions: bool = Fal
     require("onnx", "onnxruntime")
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    layers = ["MatMul", "Gemm", "Conv"] if convolutions else ["MatMul", "Gemm"]
+    layers = ["MatMul", "Gemm"] + ["Conv"] * convolutions
     # Signed weights are the faster ones in a matrix product, and for convolutions the slower ones.
     kind = QuantType.QUInt8 if convolutions else QuantType.QInt8
     with _quiet():
@@ -159,12 +152,7 @@ def quantize_onnx(path: str | Path, output: str | Path, convolutions: bool = Fal
 
 
 def start_session(path: str | Path, threads: int | None = None) -> Any:
-    """Opens an ONNX file in ONNX Runtime, on the CPU.
-
-    Args:
-        path: The file.
-        threads: Threads of an operator; default: all cores.
-    """
+    """Opens an ONNX file in ONNX Runtime, on the CPU; an operator uses that many threads, by default all cores."""
     require("onnxruntime")
     import onnxruntime
 
@@ -186,13 +174,9 @@ def run_session(session: Any, pixel_values: torch.Tensor) -> dict[str, torch.Ten
 def differences(
     model: nn.Module, path: str | Path, height: int, width: int, batches: Sequence[int] = CHECKED_BATCHES
 ) -> dict[str, float]:
-    """Compares an ONNX file to the model in PyTorch, on random pairs.
+    """Compares an ONNX file to its model in PyTorch, on random pairs, for some batch sizes.
 
-    Args:
-        model: The model, float32, on the CPU, in evaluation mode.
-        path: The file that was made of it.
-        height, width: Image size in pixels.
-        batches: Numbers of pairs to try.
+    The model is float32, on the CPU and in evaluation mode, and the image size is in pixels.
 
     Returns:
         Of `logits` and `delta`: the largest difference, relative to the largest absolute value where that is over 1.

@@ -35,8 +35,8 @@ class Predictions:
     delta: torch.Tensor
     states: torch.Tensor
     labels: torch.Tensor
-    patch_indices: torch.Tensor | None
-    patch_delta: torch.Tensor | None
+    patch_indices: torch.Tensor | None = None
+    patch_delta: torch.Tensor | None = None
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The fields by name, without those that are None."""
@@ -103,9 +103,7 @@ def predict(
         # The last batch is padded with repeats so that all processes take part; this drops the repeats.
         chunks.append({name: value.cpu() for name, value in accelerator.gather_for_metrics(chunk).items()})
     model.train(was_training)
-    joined: dict[str, Any] = {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
-    patches = {name: joined.pop(name, None) for name in ("patch_indices", "patch_delta")}
-    return Predictions(**joined, **patches)
+    return Predictions(**{name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]})
 
 
 @contextmanager
@@ -149,18 +147,11 @@ def computing_in(precision: Precision, model: torch.nn.Module, device: str) -> I
 
 
 def patch_grid(model: torch.nn.Module, size: tuple[int, int]) -> tuple[int, int] | None:
-    """How a patch-wise model divides its pictures, found by running it on one black picture.
+    """Rows and columns of patches in a picture of `size` (height, width); None for a model without patch-wise deltas.
 
-    Args:
-        model: any model.
-        size: (height, width) of the pictures in pixels.
-
-    Returns:
-        Rows and columns of the patches, or None where the model has no patch-wise deltas.
+    They are found by running the model on one black picture.
     """
-    base = getattr(model, "base_model", None)
-    reader = getattr(base, "reader", None)
-    if base is None or reader is None or base.config.delta_mode != "patch":  # a baseline may read patches, too
+    base: Any = getattr(model, "base_model", None)
+    if not hasattr(base, "reader") or base.config.delta_mode != "patch":  # a baseline may read patches, too
         return None
-    grid: tuple[int, int] | None = reader.patch_grid(base.backbone, *size)
-    return grid
+    return base.reader.patch_grid(base.backbone, *size)  # type: ignore[no-any-return]

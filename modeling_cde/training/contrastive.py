@@ -137,15 +137,9 @@ def _all_at_once(
     first: int,
     temperature: float,
 ) -> torch.Tensor:
-    """Σ l_i over the local anchors that have a positive.
+    """Σ l_i over the anchors, directions `local` (n, D), that have a positive in `everyone` (N, D).
 
-    Args:
-        local: directions of the anchors, (n, D).
-        everyone: directions that they are compared with, (N, D); row first + i is anchor i.
-        labels: of the anchors, (n,).
-        all_labels: (N,).
-        first: 0 to N - n.
-        temperature: τ > 0.
+    Row first + i of `everyone` is anchor i; their labels are (n,) and (N,).
     """
     n, total = len(local), len(everyone)
     own = torch.arange(first, first + n, device=local.device)[:, None] == torch.arange(total, device=local.device)

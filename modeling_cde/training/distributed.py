@@ -29,9 +29,7 @@ def join_processes(use_cpu: bool = False, timeout: float = 600, deepspeed: bool 
     """
     if deepspeed or os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
         raise ValueError("DeepSpeed is not supported: use FSDP2 (configs/accelerate/fsdp2.yaml, cpu_fsdp2.yaml).")
-    if torch.accelerator.is_available() and not use_cpu:
-        return
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if (torch.accelerator.is_available() and not use_cpu) or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return
     os.environ["ACCELERATE_USE_CPU"] = "true"
     if not dist.is_initialized():
@@ -40,10 +38,7 @@ def join_processes(use_cpu: bool = False, timeout: float = 600, deepspeed: bool 
 
 @contextmanager
 def tells_of_lost_processes(program: str | None = None) -> Iterator[None]:
-    """Turn torch's error about a lost or silent process into one sentence.
-
-    Args:
-        program: exit with this name and the sentence instead of raising an error.
+    """Turn torch's error about a lost or silent process into one sentence; a program exits with its name and that.
 
     Raises:
         ConnectionError: an exchange with the other processes failed.
@@ -79,8 +74,7 @@ def check_same_everywhere(values: Mapping[str, Any]) -> None:
     of_all = [torch.empty_like(own) for _ in range(num_processes())]
     dist.all_gather(of_all, own)
     for rank, other in enumerate(of_all):
-        differs = (other != of_all[0]).nonzero().flatten().tolist()
-        if differs:
+        if differs := (other != of_all[0]).nonzero().flatten().tolist():
             name = list(values)[differs[0]]
             raise ValueError(
                 f"process {rank} has another {name} than process 0: start all processes with the same settings."
@@ -93,8 +87,7 @@ def num_processes() -> int:
 
 
 class _GatherRows(torch.autograd.Function):
-    """Concatenates equally tall tensors of all processes; the gradient of a row is the sum over all
-    processes."""
+    """Concatenates equally tall tensors of all processes; the gradient of a row is the sum over all processes."""
 
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor) -> torch.Tensor:
@@ -115,16 +108,12 @@ class _GatherRows(torch.autograd.Function):
 def gather_rows(rows: torch.Tensor) -> tuple[torch.Tensor, int, int]:
     """Concatenate a tensor of every process along its first dimension, in the order of their ranks.
 
-    All processes must call it, in the same order. They may hold different numbers of rows (a ragged last
-    batch), but the other dimensions and the dtype must agree. The gradient of a local row is the sum of what
+    All processes must call it, in the same order. They may hold different numbers of rows (a ragged last batch), but
+    the other dimensions and the dtype must agree. The gradient of a local row (of a floating dtype) is the sum of what
     all processes send back to it. Without a process group the tensor itself is returned.
 
-    Args:
-        rows: (n_local, ...) of any dtype; gradients flow only through floating ones.
-
     Returns:
-        The gathered tensor (n_total, ...), the index in it of this process's first row, and the number of
-        processes.
+        The gathered tensor (n_total, ...), the index in it of this process's first row, and the number of processes.
     """
     if num_processes() == 1:
         return rows, 0, 1
@@ -153,16 +142,10 @@ def share_buffers(model: torch.nn.Module) -> None:
 
 
 def use_all_cores(processes: int = 1) -> int:
-    """Give each process of a CPU run its share of the cores.
+    """Give each of a CPU run's processes on this machine its share of the cores; returns the number of threads.
 
     `accelerate launch` sets one thread per process by default, which halves the speed on two cores. A larger number,
     chosen by the user, stays.
-
-    Args:
-        processes: number of the run's processes that share this machine.
-
-    Returns:
-        The number of threads that torch now uses.
     """
     if torch.get_num_threads() == 1:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -48,9 +48,8 @@ class DoctorCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Keep ruined weights from being saved; see `transformers.TrainerCallback.on_step_end`."""
-        sharded = bool(getattr(args, "fsdp", None))
-        due = control.should_save or control.should_evaluate
-        if self.stopped is None and due and model is not None and not sharded and not has_finite_weights(model):
+        due = (control.should_save or control.should_evaluate) and not getattr(args, "fsdp", None)
+        if self.stopped is None and due and model is not None and not has_finite_weights(model):
             finding = not_finite(["weights"], "in the model", state.global_step)
             assert finding is not None
             self._say(finding, state)

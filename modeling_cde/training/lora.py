@@ -27,11 +27,7 @@ _QUERY_AND_VALUE = (("q_proj", "v_proj"), ("query", "value"), ("q", "v"))
 
 
 def peft() -> Any:
-    """The library PEFT.
-
-    Raises:
-        ValueError: it is not installed.
-    """
+    """The library PEFT; ValueError if it is not installed."""
     try:
         return importlib.import_module("peft")
     except ImportError as error:
@@ -93,17 +89,11 @@ def is_adapted(model: Any) -> bool:
 def merged(model: Any) -> PreTrainedModel:
     """A copy of an adapted model with the adapters merged into its weights; a plain model is returned itself.
 
-    Args:
-        model: from `add_lora`; it does not change.
-
-    Returns:
-        A model of the original class, on the same device and in the same mode, with the same outputs up to rounding. It
-        does not need PEFT.
+    The copy has the original class, device and mode, and the same outputs up to rounding. It does not need PEFT.
     """
     if not is_adapted(model):
-        plain: PreTrainedModel = model
-        return plain
-    plain = deepcopy(model).merge_and_unload(safe_merge=True)
+        return model
+    plain: PreTrainedModel = deepcopy(model).merge_and_unload(safe_merge=True)
     plain.requires_grad_(True)
     plain.base_model.reader.freeze_unused(plain.base_model.backbone)
     return plain
@@ -150,10 +140,9 @@ def _target_names(model: PreTrainedModel, targets: Sequence[str] | None) -> list
             f"LoRA adapts query and value of attention layers, which the backbone {kind!r} does not have: fine-tune "
             f"all of it (no lora_rank) or use a transformer as backbone{named}."
         )
-    wrong = next((name for name in targets or [""] if name not in linear), None)
-    if wrong is not None:
+    if wrong := [name for name in targets or [""] if name not in linear]:
         raise ValueError(
-            f"lora_targets={','.join(targets)}: the backbone {kind!r} has no linear layer named {wrong!r}; it has "
+            f"lora_targets={','.join(targets)}: the backbone {kind!r} has no linear layer named {wrong[0]!r}; it has "
             f"{', '.join(sorted(linear)) or 'none'}."
         )
     return list(targets)
@@ -181,12 +170,9 @@ def _head_modules(module: nn.Module, path: str = "") -> Iterator[str]:
 
 
 def wrap(model: PreTrainedModel, config: Any, name: str | None, revision: str | None) -> Any:
-    """A `peft.PeftModel` around a model, in the model's mode.
+    """A `peft.PeftModel` around a plain model, which gets adapters in place and keeps its mode.
 
-    Args:
-        model: a plain model, which gets adapters in place.
-        config: a `peft.LoraConfig`.
-        name, revision: of the base, for the files of the adapters.
+    Name and revision are those of the base, for the files of the adapters.
     """
     config.base_model_name_or_path = None
     with warnings.catch_warnings():

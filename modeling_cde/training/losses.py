@@ -87,12 +87,9 @@ class CDELoss(nn.Module):
 
     @classmethod
     def from_args(cls, args: Any, config: Any = None, **options: Any) -> "CDELoss":
-        """The loss that `CDETrainingArguments` and a model's configuration ask for.
+        """The loss that `CDETrainingArguments` ask for, and a model's configuration by its `patch_loss`.
 
-        Args:
-            args: `CDETrainingArguments`.
-            config: the model's configuration, for its `patch_loss`.
-            **options: further arguments of a subclass.
+        Further arguments are those of a subclass.
         """
         return cls(
             contrastive_weight=args.contrastive_weight,
@@ -145,7 +142,8 @@ class CDELoss(nn.Module):
             contrastive, lonely = contrastive_terms(features, actions, self.temperature, gather)
         with torch.set_grad_enabled(grad and sparsity_weight != 0):
             sparsity = sparsity_loss(features, self.sparsity_reduction)
-        measures = {"anchors_without_positive": lonely, "delta_norm": _mean_norm(features)}
+        norms: torch.Tensor = torch.linalg.vector_norm(at_least_float32(features.detach()), dim=1)  # (n,)
+        measures = {"anchors_without_positive": lonely, "delta_norm": norms.sum() / max(len(norms), 1)}
         return {**terms, "contrastive": contrastive, "sparsity": sparsity, **measures}
 
     def counts(self, terms: Mapping[str, torch.Tensor], samples: int) -> dict[str, torch.Tensor]:
@@ -173,11 +171,7 @@ def named_terms(returned: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]
 
 
 def weighted_sum(terms: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> torch.Tensor:
-    """Σ weight · term, in the order of the terms; a term of weight 0 has no part in it.
-
-    Args:
-        terms: scalars by name.
-        weights: of those that count; the others must have no gradient.
+    """Σ weight · term over scalars, in the order of the terms; a term of weight 0 has no part in it.
 
     Raises:
         ValueError: if a term that would be trained has no weight, or no term has one.
@@ -223,18 +217,13 @@ class TermMeans:
     def pop(self, reduce: Callable[[torch.Tensor], torch.Tensor] = lambda sums: sums) -> dict[str, float]:
         """The means by name, 0 for a term without weight; the count starts anew.
 
-        Args:
-            reduce: sums a (terms, 2) tensor over the processes, which must all have counted the same terms.
+        `reduce` sums a (terms, 2) tensor over the processes, which must all have counted the same terms.
         """
-        names = list(self._sums)
-        if not names:
+        sums, self._sums = self._sums, {}
+        if not sums:
             return {}
-        totals = reduce(torch.stack([self._sums[name] for name in names]))  # (terms, 2)
-        self._sums = {}
-        return {
-            name: total / weight if weight else 0.0
-            for name, (total, weight) in zip(names, totals.tolist(), strict=True)
-        }
+        totals = reduce(torch.stack(list(sums.values()))).tolist()  # (terms, 2)
+        return {name: total / weight if weight else 0.0 for name, (total, weight) in zip(sums, totals, strict=True)}
 
 
 def flatten_deltas(
@@ -263,9 +252,3 @@ def flatten_deltas(
             )
     rows = (delta if patch_delta is None else patch_delta).reshape(-1, dimensions)  # (B·(T-1)·k, D)
     return rows, actions if patch_delta is None else actions.repeat_interleave(k)
-
-
-def _mean_norm(delta: torch.Tensor) -> torch.Tensor:
-    """Mean Euclidean norm of the rows of delta (n, D), a scalar of at least float32; 0 for n = 0."""
-    norms: torch.Tensor = torch.linalg.vector_norm(at_least_float32(delta.detach()), dim=1)  # (n,)
-    return norms.sum() / max(len(norms), 1)

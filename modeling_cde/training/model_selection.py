@@ -14,11 +14,7 @@ from ..metrics import compute_action_metrics
 
 
 def check_last_is_kept(args: Any) -> None:
-    """Refuse `evaluate_last_checkpoint` where training will not save the last epoch.
-
-    Raises:
-        ValueError: the best epoch is loaded at the end, and the last one might not be saved.
-    """
+    """Raise ValueError for `evaluate_last_checkpoint` if the best epoch is loaded and the last may not be saved."""
     kept = ("epoch", "steps")  # Transformers saves the last step with either
     if args.evaluate_last_checkpoint and args.load_best_model_at_end and args.save_strategy not in kept:
         raise ValueError(
@@ -29,9 +25,6 @@ def check_last_is_kept(args: Any) -> None:
 
 def selected_epoch(trainer: Trainer) -> dict[str, Any]:
     """The step and the epoch of the model that training ended with, and the criterion that selected it.
-
-    Args:
-        trainer: after `train`.
 
     Returns:
         `step` (int), `epoch` (float), and `criterion`: the metric of `metric_for_best_model`, or None if the model is
@@ -49,32 +42,21 @@ def selected_epoch(trainer: Trainer) -> dict[str, Any]:
 
 
 def restore_last(trainer: Any) -> dict[str, Any]:
-    """Load the weights of the last step into a trainer that has loaded the best ones.
-
-    Args:
-        trainer: a `CDETrainer` after `train`.
-
-    Returns:
-        The last step and epoch, as `selected_epoch` gives them.
+    """Load the last weights into a `CDETrainer` that has loaded the best ones; returns what `selected_epoch` does.
 
     Raises:
         ValueError: the checkpoint is damaged.
     """
     state = trainer.state
     if selected_epoch(trainer)["step"] != state.global_step:
-        last = Path(trainer.args.output_dir) / f"checkpoint-{state.global_step}"
-        trainer.restore(str(last))
+        trainer.restore(str(Path(trainer.args.output_dir) / f"checkpoint-{state.global_step}"))
     return {"step": state.global_step, "epoch": round(state.epoch, 2), "criterion": None}
 
 
 def selection_metrics(actions: Sequence[str]) -> Callable[[Any], dict[str, float]]:
-    """The metrics of each validation part during training, in the precision of training; final scores are float32.
+    """A `compute_metrics` for `transformers.Trainer`: `accuracy`, and `never_predicted`, a number of actions.
 
-    Args:
-        actions: names of the classes, by their ids.
-
-    Returns:
-        A `compute_metrics` for `transformers.Trainer`: `accuracy`, and `never_predicted`, a number of actions.
+    It serves the validation parts during training, in the precision of training; final scores are float32.
     """
 
     def compute(prediction: Any) -> dict[str, float]:

@@ -17,10 +17,8 @@ from .lora import add_lora
 def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tuple[PreTrainedModel, CDEImageProcessor]:
     """A new model to train, wrapped in a `peft.PeftModel` for LoRA, and its image processor.
 
-    Args:
-        arguments: The method and its backbone.
-        image_size: Side of the pictures that the model sees, in pixels.
-        features: `datasets.Features` of the training pairs, which name actions and objects.
+    The pictures that the model sees have the side `image_size` in pixels, and the `datasets.Features` of the training
+    pairs name actions and objects.
 
     Raises:
         ValueError: The method is unknown, or an option is out of range.
@@ -29,18 +27,14 @@ def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tup
     if arguments.method not in METHODS:
         raise ValueError(f"method={arguments.method!r} is not known; choose one of: {', '.join(METHODS)}.")
     method = METHODS[arguments.method]
-    if arguments.backbone is not None:
-        source: Any = arguments.backbone
-    else:
-        source = vision_config({"image_size": image_size, **arguments.parsed_backbone_config()})
+    source = arguments.backbone or vision_config({"image_size": image_size, **arguments.parsed_backbone_config()})
     options = options_from_data(method.config_class, features["action"].names, features["object"].names)
     model: Any = method.model_class.from_backbone(
         source, revision=arguments.backbone_revision, **{**options, **arguments.cde_options()}
     )
+    processor = CDEImageProcessor()
     if arguments.backbone is not None:  # at the commit that the weights come from
         processor = CDEImageProcessor.from_backbone(arguments.backbone, revision=model.config.backbone_revision)
-    else:
-        processor = CDEImageProcessor()
     processor.size = {"height": image_size, "width": image_size}
     if arguments.freeze_backbone or arguments.freeze_blocks:
         model.freeze_backbone(num_blocks=None if arguments.freeze_backbone else arguments.freeze_blocks)
@@ -51,16 +45,10 @@ def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tup
 
 
 def options_from_data(config_class: type[CDEConfig], actions: Sequence[str], objects: Sequence[str]) -> dict[str, Any]:
-    """The fields of a configuration that follow from the data set.
+    """The fields of a configuration that follow from the names of the data set's classes.
 
-    Args:
-        config_class: The configuration of the method's model.
-        actions: Names of the action classes.
-        objects: Names of the object classes.
-
-    Returns:
-        Fields of the configuration: always `id2label`; `num_objects` and `action_blocks` (an action and its opposite
-        share a block) where the configuration has them.
+    They are always `id2label`; `num_objects` and `action_blocks` (an action and its opposite share a block) where the
+    configuration has them.
     """
     known = config_class.option_names()
     options: dict[str, Any] = {"id2label": dict(enumerate(actions))}

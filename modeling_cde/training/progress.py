@@ -15,17 +15,12 @@ class CDEProgressCallback(ProgressCallback):  # type: ignore[misc]
         """Write what was logged above the bar; see `transformers.TrainerCallback.on_log`."""
         if self.training_bar is None or not state.is_world_process_zero or not logs:
             return
-        line = format_log(logs)
-        if line:
+        if line := format_log(logs):
             self.training_bar.write(f"epoch {state.epoch:5.2f}  step {state.global_step:5d}  {line}")
 
 
 def format_log(logs: dict[str, Any]) -> str:
-    """The line for one log; empty if it has neither loss terms nor accuracies.
-
-    Args:
-        logs: as `transformers.Trainer` passes it to callbacks.
-    """
+    """The line for one log of `transformers.Trainer`; empty if it has neither loss terms nor accuracies."""
     if "loss" in logs:
         terms = ["loss", *(name for name in logged_terms([logs]) if name not in MEASURES)]
         parts = [f"{title(name)} {logs[name]:.3f}" for name in terms]

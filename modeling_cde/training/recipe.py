@@ -105,17 +105,9 @@ def parse_recipe(
 
 
 def flags_of(path: Path, known: Mapping[str, tuple[Any, Any]]) -> list[str]:
-    """The command-line flags that a recipe stands for.
+    """The flags and values, ready for argparse, that a recipe stands for; mappings are written as JSON.
 
-    Args:
-        path: a YAML file with one mapping.
-        known: the allowed keys, each with its dataclass field and the field's type.
-
-    Returns:
-        Flags and values, ready for argparse; mappings are written as JSON.
-
-    Raises:
-        ValueError: see `parse_recipe`.
+    `known` has the allowed keys, each with its dataclass field and the field's type. Errors: see `parse_recipe`.
     """
     flags: list[str] = []
     for key, value in read_plain_yaml(path).items():

@@ -26,11 +26,7 @@ def run_record(
 ) -> dict[str, Any]:
     """The record of a run that is about to start, in JSON types.
 
-    Args:
-        command: Arguments of train.py, as given.
-        arguments: The same, parsed.
-        splits: All splits by name, including "train".
-        model: The model to train.
+    `command` has the arguments of train.py as given, `arguments` the same parsed, and `splits` also "train".
 
     Returns:
         `command`, `data` (folder or repository), `manifests` (paths of the splits' files), `pairs` (number by split),
@@ -51,16 +47,11 @@ def run_record(
 
 
 def command_line(command: Sequence[str]) -> str:
-    """The command, quoted for a shell, and without its token."""
-    return f"accelerate launch train.py {shlex.join(_without_token(command))}".rstrip()
-
-
-def _without_token(command: Sequence[str]) -> list[str]:
-    """The command with `--hub_token` hidden, because metrics.json and the card are published."""
+    """The command, quoted for a shell, with `--hub_token` hidden: metrics.json and the card are published."""
     kept: list[str] = []
     for argument in command:
         if kept and kept[-1] == "--hub_token":
             kept[-1] = "--hub_token=..."
         else:
             kept.append("--hub_token=..." if argument.startswith("--hub_token=") else argument)
-    return kept
+    return f"accelerate launch train.py {shlex.join(kept)}".rstrip()

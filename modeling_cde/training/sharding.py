@@ -19,10 +19,7 @@ from .lora import is_adapted
 
 
 def set_up_sharding(trainer: Any) -> None:
-    """Complete what Accelerate has set up for FSDP2; without FSDP, do nothing.
-
-    Args:
-        trainer: a `transformers.Trainer` that has its Accelerator.
+    """Complete what the Accelerator of a `transformers.Trainer` has set up for FSDP2; without FSDP, do nothing.
 
     Raises:
         ValueError: FSDP1 is requested, or the model has adapters (LoRA) or is not a `PreTrainedModel`.

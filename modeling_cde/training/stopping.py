@@ -68,10 +68,10 @@ class StopCallback(TrainerCallback):  # type: ignore[misc]
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """See `transformers.TrainerCallback.on_train_end`."""
         self._stops_between_steps = False
-        if self._signal is not None and state.global_step < state.max_steps:
-            self._leave(self._signal, f" at step {state.global_step} of {state.max_steps}, with a checkpoint")
         if self._signal is not None:
-            self._leave(self._signal, f" at its last step, {state.global_step}, with a checkpoint")
+            early = state.global_step < state.max_steps
+            place = f"step {state.global_step} of {state.max_steps}" if early else f"its last step, {state.global_step}"
+            self._leave(self._signal, f" at {place}, with a checkpoint")
 
     def _leave(self, number: signal.Signals, where: str = "") -> NoReturn:
         hint = f": {GO_ON} ({self._output_dir})" if self._output_dir else " before the training"
@@ -81,14 +81,11 @@ class StopCallback(TrainerCallback):  # type: ignore[misc]
 
 @contextmanager
 def stoppable(program: str) -> Iterator[StopCallback]:
-    """Let SIGTERM and SIGINT end what runs in the block with one sentence and exit status 143 or 130.
+    """Let SIGTERM and SIGINT end what runs in the block with one sentence of `program` and exit status 143 or 130.
 
     While the training of the yielded callback runs in one process, the first signal lets the step end and a checkpoint
     be written. At any other time, and with several processes, the program ends at once: the files that it writes are
     whole or absent. A file that cannot be written also ends it with one sentence.
-
-    Args:
-        program: the name that begins the sentence.
     """
     _end_with_the_launcher()
     stop = StopCallback(program)

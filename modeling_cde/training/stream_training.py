@@ -10,11 +10,7 @@ from .stopping import GO_ON
 
 
 def refuse_streams(eval_dataset: Any) -> None:
-    """Raise where a stream is to be evaluated.
-
-    Raises:
-        ValueError: it is.
-    """
+    """Raise ValueError where a stream is to be evaluated."""
     parts = eval_dataset.values() if isinstance(eval_dataset, Mapping) else [eval_dataset]
     if any(isinstance(part, PairStream) for part in parts):
         raise ValueError("A stream can be trained on but not evaluated: load the validation parts with load_pairs.")
@@ -23,10 +19,7 @@ def refuse_streams(eval_dataset: Any) -> None:
 def find_place(data: Any, args: Any, state: Any) -> None:
     """Continue a stream where the checkpoint was written, and keep its place for the checkpoints to come.
 
-    Args:
-        data: what the training's loader reads.
-        args: of the training.
-        state: the `TrainerState`, after it was read from the checkpoint.
+    Called after `state` was read from the checkpoint; `data` is what the training's loader reads.
 
     Raises:
         ValueError: the checkpoint is not of a training on this stream; see `StreamedBatches.go_on`.

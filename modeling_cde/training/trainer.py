@@ -171,9 +171,8 @@ class CDETrainer(CheckpointingTrainer):
             if getattr(self.compute_loss, "__func__", None) is CDETrainer.compute_loss:
                 # Not the mean of the batches' sums: a term may be a mean over something else than samples.
                 loss = sum(weight * means[name] for name, weight in self._weights_of(means).items())
-            output.metrics.update(
-                {f"{metric_key_prefix}_{name}": value for name, value in {**means, "loss": loss}.items()}
-            )
+            metrics = {**means, "loss": loss}
+            output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in metrics.items()})
         return output
 
     def prediction_step(
@@ -207,9 +206,8 @@ class CDETrainer(CheckpointingTrainer):
         """Class-aware (see the class), resumable batches; see `transformers.Trainer.get_train_dataloader`."""
         data, args = self.train_dataset, self.args
         if isinstance(data, PairStream):
-            loader: DataLoader[Any]
-            loader, _ = stream_loader(data, self.data_collator, args.device, args, self._train_batch_size)
-            return loader
+            settings = (data, self.data_collator, args.device, args, self._train_batch_size)
+            return stream_loader(*settings)[0]  # type: ignore[no-any-return]
         stream = data is None or isinstance(data, IterableDataset) or not hasattr(data, "__len__")
         if stream or not (args.class_aware_sampling or args.train_sampling_strategy == "random"):
             return super().get_train_dataloader()  # type: ignore[no-any-return]

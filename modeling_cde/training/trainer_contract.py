@@ -42,24 +42,19 @@ PRIVATE_ATTRIBUTES = ("_train_batch_size", "_initial_global_step", "_tr_loss", "
 
 
 def broken_promises(trainer: type = Trainer) -> list[str]:
-    """A sentence for each private method or attribute that is not as it was when this package was written.
-
-    Args:
-        trainer: the class to look at.
-    """
+    """A sentence for each private method or attribute of `trainer` that is not as it was when this was written."""
     recorded = {name: parameters for name, (parameters, _) in PRIVATE_OVERRIDES.items()} | PRIVATE_CALLS
     found = []
     for name, parameters in recorded.items():
         method = getattr(trainer, name, None)
-        now = None if method is None else " ".join(list(inspect.signature(method).parameters)[1:])
+        now = method and " ".join(list(inspect.signature(method).parameters)[1:])
         if now != parameters:
             what = "no longer exists" if now is None else f"now takes ({now}), not ({parameters})"
             use = f"overrides it because {PRIVATE_OVERRIDES[name][1]}" if name in PRIVATE_OVERRIDES else "calls it"
             found.append(f"Trainer.{name} {what}: CDETrainer {use}. Adapt it and training/trainer_contract.py.")
     source = inspect.getsource(trainer)
-    for name in PRIVATE_ATTRIBUTES:
-        if not re.search(rf"self\.{name}\b", source):
-            found.append(
-                f"Trainer.{name} no longer exists: CDETrainer uses it. Adapt it and training/trainer_contract.py."
-            )
-    return found
+    return found + [
+        f"Trainer.{name} no longer exists: CDETrainer uses it. Adapt it and training/trainer_contract.py."
+        for name in PRIVATE_ATTRIBUTES
+        if not re.search(rf"self\.{name}\b", source)
+    ]

@@ -24,37 +24,19 @@ _MOST = float("inf")
 _FINITE = 1e30
 # Field -> least and greatest value; NaN is outside every range. Transformers' own errors do not name the field.
 _RANGES: dict[str, tuple[float, float]] = {
-    "contrastive_weight": (0, _FINITE),
-    "sparsity_weight": (0, _FINITE),
-    "sparsity_warmup_ratio": (0, 1),
-    "learning_rate": (0, _FINITE),
-    "backbone_learning_rate": (0, _FINITE),
-    "min_samples_per_class": (1, _MOST),
-    "per_device_train_batch_size": (1, _MOST),
-    "per_device_eval_batch_size": (1, _MOST),
-    "gradient_accumulation_steps": (1, _MOST),
-    "num_train_epochs": (0, _FINITE),
-    "max_steps": (-1, _MOST),
-    "warmup_steps": (0, _FINITE),
-    "weight_decay": (0, _FINITE),
-    "max_grad_norm": (0, _MOST),
-    "adam_beta1": (0, 1),
-    "adam_beta2": (0, 1),
-    "adam_epsilon": (0, _FINITE),
-    "seed": (0, 2**32 - 1),
-    "data_seed": (0, 2**32 - 1),
-    "save_total_limit": (1, _MOST),
-    "eval_delay": (0, _FINITE),
-    "eval_accumulation_steps": (1, _MOST),
-    "dataloader_num_workers": (0, _MOST),
-    "dataloader_prefetch_factor": (1, _MOST),
-    "logging_steps": (0, _FINITE),
-    "save_steps": (0, _FINITE),
-    "eval_steps": (0, _FINITE),
-    "ddp_timeout": (1, _MOST),
-    "neftune_noise_alpha": (0, _FINITE),
+    name: limits
+    for limits, names in {
+        (0, _FINITE): "contrastive_weight sparsity_weight learning_rate backbone_learning_rate num_train_epochs "
+        "warmup_steps weight_decay adam_epsilon eval_delay logging_steps save_steps eval_steps neftune_noise_alpha",
+        (0, 1): "sparsity_warmup_ratio adam_beta1 adam_beta2",
+        (0, _MOST): "max_grad_norm dataloader_num_workers",
+        (0, 2**32 - 1): "seed data_seed",
+        (1, _MOST): "min_samples_per_class per_device_train_batch_size per_device_eval_batch_size save_total_limit "
+        "gradient_accumulation_steps eval_accumulation_steps dataloader_prefetch_factor ddp_timeout",
+        (-1, _MOST): "max_steps",
+    }.items()
+    for name in names.split()
 }
-_PRECISIONS = ("auto", "float32", "bf16", "fp16")
 _TEST_SPLIT = re.compile(r"(?<![a-z])test(ing|s)?(?![a-z])")
 
 
@@ -86,9 +68,8 @@ def loader_processes(use_cpu: bool = False) -> int:
     container with default settings (64 MiB).
     """
     shared = Path("/dev/shm")
-    if multiprocessing.get_all_start_methods()[0] != "fork" or not shared.is_dir():
-        return 0
-    if shutil.disk_usage(shared).free < 2**30:
+    forks = multiprocessing.get_all_start_methods()[0] == "fork"
+    if not forks or not shared.is_dir() or shutil.disk_usage(shared).free < 2**30:
         return 0
     if use_cpu or not torch.cuda.is_available():
         return 1
@@ -256,11 +237,9 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         take the learning rate of the head. Weight decay applies to the weights of linear and convolution layers, but
         not to biases, norms, embeddings and bare parameters (class and register tokens, positions, layer scales).
 
-        Args:
-            model: the model or a wrapper of it; frozen parameters are left out.
-
         Returns:
-            Up to four groups with "name", "params", "lr" and "weight_decay"; the head's come first.
+            Up to four groups with "name", "params", "lr" and "weight_decay", without frozen parameters; the head's
+            come first.
         """
         embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
@@ -294,7 +273,10 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
                 parse_json(value, name)
         if not 0 < self.temperature < float("inf"):
             raise ValueError(f"temperature must be a finite number greater than 0, got {self.temperature}.")
-        for name, known in (("sparsity_reduction", ("sum", "mean")), ("precision", _PRECISIONS)):
+        for name, known in (
+            ("sparsity_reduction", ("sum", "mean")),
+            ("precision", ("auto", "float32", "bf16", "fp16")),
+        ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
         if self.class_aware_sampling and self.min_samples_per_class > self.per_device_train_batch_size:

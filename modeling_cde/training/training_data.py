@@ -45,11 +45,7 @@ def fitting_arguments(
 
 
 def training_splits(data: DataArguments, seed: int) -> dict[str, Any]:
-    """The splits under the names of `load_shifts`; a streamed "train" is a `PairStream`.
-
-    Args:
-        data: Which pairs.
-        seed: Of the choice among them.
+    """The splits under the names of `load_shifts`, chosen from by `seed`; a streamed "train" is a `PairStream`.
 
     Raises:
         ValueError, OSError: See `load_shifts` and `take_subsets`.
@@ -65,12 +61,8 @@ def training_transforms(
 ) -> tuple[PairTransform, PairTransform]:
     """The transforms of evaluation and of training.
 
-    Args:
-        data: The view, and whether to augment.
-        model: Names the inputs that it takes with the pictures.
-        processor: Gives size and colours.
-        actions: Names of the classes; if they distinguish left and right, no picture is mirrored.
-        seed: Of the augmentation.
+    Size and colours are the processor's, the inputs besides pictures the model's. Where the names of the actions
+    distinguish left and right, no picture is mirrored.
     """
     seen = {"crop": "box" if data.view == "single" else "none", "extras": model.extra_inputs}
     augment = data.augment and Augmentation.for_actions(actions)
@@ -86,17 +78,9 @@ def training_parts(
     plain: PairTransform,
     augmented: PairTransform,
 ) -> tuple[Any, dict[str, Any]]:
-    """The training part and the validation parts, ready for the trainer.
+    """The training part, and name -> validation part, ready for the trainer.
 
-    Args:
-        model_args: Whether features are cached, and where.
-        args: Of the training.
-        model: The model to train.
-        splits: From `training_splits`.
-        plain, augmented: From `training_transforms`.
-
-    Returns:
-        The training part, and name -> validation part.
+    The splits are from `training_splits` and the transforms from `training_transforms`.
 
     Raises:
         ValueError, OSError: See `cache_features`.

@@ -22,14 +22,10 @@ _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def save_adapter(model: Any, folder: str | Path) -> None:
-    """Write the adapters, the projector and the heads, without the backbone.
+    """Write the adapters, the projector and the heads of an `add_lora` model, without the backbone.
 
-    The folder gets adapter_config.json and adapter_model.safetensors, which PEFT reads, config.json, which describes
-    the adapted model, and a README.md.
-
-    Args:
-        model: of `add_lora`.
-        folder: made if absent.
+    The folder, made if absent, gets adapter_config.json and adapter_model.safetensors, which PEFT reads, config.json,
+    which describes the adapted model, and a README.md.
     """
     save_adapter_weights(model, folder)
     add_description(model, folder)
@@ -147,8 +143,6 @@ def _build_base(folder: Path, name: str | None, revision: str | None) -> PreTrai
         )
     options = {field: getattr(config, field) for field in config.option_names()}
     if AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False).model_type.startswith("cde"):
-        checkpoint: PreTrainedModel = kind.from_pretrained(name, revision=revision)
-        return checkpoint
+        return kind.from_pretrained(name, revision=revision)
     with torch.random.fork_rng(devices=[]):  # the projector's initial values are replaced at once
-        model: PreTrainedModel = kind.from_backbone(name, revision=revision, id2label=config.id2label, **options)
-    return model
+        return kind.from_backbone(name, revision=revision, id2label=config.id2label, **options)

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ...whole_files import TEMPORARY, file_sha256, to_disk
+from ...whole_files import TEMPORARY, file_sha256, flushed, to_disk
 
 MANIFEST, STATE = "manifest.json", "trainer_state.json"
 REPLACED = "replaced-"  # a checkpoint whose step is being written once more
@@ -33,16 +33,12 @@ def begin(folder: Path) -> None:
 
 
 def complete(folder: Path, **about: Any) -> None:
-    """Turn the temporary folder, which holds all files of a checkpoint, into the checkpoint.
+    """Turn the temporary folder, which holds all files of a checkpoint, into the checkpoint; replace an existing one.
 
-    Args:
-        folder: of the checkpoint; an existing one is replaced.
-        **about: plain values for the manifest, beside the files.
+    The plain values in `about` go into the manifest, beside the files.
     """
     written = temporary_of(folder)
-    files = sorted(path for path in written.rglob("*") if path.is_file())
-    for file in files:
-        to_disk(file)
+    files = sorted(flushed(written))
     with ThreadPoolExecutor() as readers:
         sums = readers.map(file_sha256, files)
     listed = {
@@ -84,11 +80,8 @@ def find_damage(folder: Path) -> str | None:
                 return f"{file.relative_to(folder)} is missing"
             if file.stat().st_size != size:
                 return f"{file.relative_to(folder)} has {file.stat().st_size} bytes instead of {size}"
-    except OSError as error:
-        return f"it cannot be read ({error.strerror})"
-    if manifest.get("save_only_model"):
-        return "it has the model but not the state of the training (save_only_model)"
-    try:
+        if manifest.get("save_only_model"):
+            return "it has the model but not the state of the training (save_only_model)"
         with ThreadPoolExecutor() as readers:
             sums = list(readers.map(file_sha256, listed))
     except OSError as error:
@@ -112,11 +105,7 @@ def best_of(folder: Path) -> Path | None:
 
 
 def find_lost_best(folder: Path) -> str | None:
-    """Why the best checkpoint so far cannot be loaded at the end of a training; None if it can, or if there is none.
-
-    Args:
-        folder: of a complete checkpoint.
-    """
+    """Why the best one by a complete checkpoint cannot be loaded at the end; None if it can, or if there is none."""
     best = best_of(folder)
     if best is None or best == folder or (damage := find_damage(best)) is None:
         return None
@@ -125,22 +114,14 @@ def find_lost_best(folder: Path) -> str | None:
 
 def checkpoints(run: Path) -> dict[int, Path]:
     """The checkpoint folders of a run by step, newest first."""
-    found = {}
-    for path in run.glob("checkpoint-*") if run.is_dir() else []:
-        if (match := re.fullmatch(r"checkpoint-(0|[1-9][0-9]*)", path.name)) and path.is_dir():
-            found[int(match[1])] = path
-    return dict(sorted(found.items(), reverse=True))
+    named = ((re.fullmatch(r"checkpoint-(0|[1-9][0-9]*)", path.name), path) for path in run.glob("checkpoint-*"))
+    return dict(sorted(((int(match[1]), path) for match, path in named if match and path.is_dir()), reverse=True))
 
 
 def newest_complete(run: Path, with_best: bool = False) -> tuple[int | None, list[str]]:
-    """The newest checkpoint of a run from which training can resume.
+    """The step of the newest checkpoint in a run's folder that can be resumed, and a sentence about each newer one.
 
-    Args:
-        run: its output folder.
-        with_best: skip those whose best checkpoint so far cannot be loaded, unless that leaves none.
-
-    Returns:
-        Its step, or None, and a sentence about each newer one.
+    With `with_best` those whose best checkpoint so far cannot be loaded are skipped, unless that leaves none.
     """
     passed_over: list[str] = []
     for step, folder in checkpoints(run).items():
@@ -152,14 +133,7 @@ def newest_complete(run: Path, with_best: bool = False) -> tuple[int | None, lis
 
 
 def check_is_new(args: Any) -> None:
-    """Raise if a training that starts from the beginning would mix its checkpoints with those of another.
-
-    Args:
-        args: of the training.
-
-    Raises:
-        ValueError: no checkpoint is resumed, but the output folder has some.
-    """
+    """Raise ValueError if no checkpoint is resumed, but the output folder has some: two would mix."""
     run = Path(args.output_dir)
     if args.resume_from_checkpoint is None and (there := list(checkpoints(run).values())):
         raise ValueError(
@@ -169,12 +143,9 @@ def check_is_new(args: Any) -> None:
 
 
 def rotate(written: Path, limit: int | None, best: str | None) -> None:
-    """Remove the oldest checkpoints of a run until `limit` remain.
+    """Remove the oldest checkpoints of a run until `limit` remain (None or 0: all).
 
-    Args:
-        written: the checkpoint that was just completed, which stays.
-        limit: how many stay, besides those that must; None or 0 for all.
-        best: the best checkpoint, which stays.
+    The checkpoint that was just written and the best one stay in any case.
     """
     if not limit or limit < 0:
         return

@@ -41,9 +41,6 @@ class CheckpointingTrainer(Trainer):  # type: ignore[misc]
 
     The private methods of Trainer that are overridden here are listed in `trainer_contract.py`.
 
-    Args:
-        *args, **kwargs: as for `transformers.Trainer`.
-
     Raises:
         ValueError: FSDP is requested for a model, or in a version, that cannot be sharded; see `set_up_sharding`.
     """
@@ -136,12 +133,9 @@ class CheckpointingTrainer(Trainer):  # type: ignore[misc]
 
     def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> AbstractContextManager[Any]:
         """The autocast that Accelerate puts around each forward pass, except with FSDP2."""
-        context: AbstractContextManager[Any] = (
-            self.accelerator.autocast()
-            if self.is_fsdp_enabled
-            else super().autocast_smart_context_manager(cache_enabled)
-        )
-        return context
+        if self.is_fsdp_enabled:
+            return self.accelerator.autocast()  # type: ignore[no-any-return]
+        return super().autocast_smart_context_manager(cache_enabled)  # type: ignore[no-any-return]
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         if self.state.global_step >= self.state.max_steps:  # a training that ended within an epoch is resumed

@@ -18,13 +18,11 @@ WEIGHTS = "model.safetensors"
 
 
 def write_model(trainer: Any, folder: Path, in_checkpoint: bool = False) -> None:
-    """Write a trainer's model, its processor and the arguments; with FSDP2 all processes call it together.
+    """Write the model, the processor and the arguments of a `CheckpointingTrainer` into a folder, made if absent.
 
-    Args:
-        trainer: a `CheckpointingTrainer`.
-        folder: made if absent.
-        in_checkpoint: write what the training needs: of LoRA the adapters, with FSDP2 no weights, which are written in
-            shards. Otherwise the model is in one piece: LoRA merged, with the adapters in adapter/ beside it.
+    With FSDP2 all processes call it together. A checkpoint gets what the training needs: of LoRA the adapters, with
+    FSDP2 no weights, which are written in shards. Otherwise the model is in one piece: LoRA merged, with the adapters
+    in adapter/ beside it.
     """
     args, model = trainer.args, trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
     adapted = model if is_adapted(model) else None
@@ -68,8 +66,7 @@ def read_model(model: Any, checkpoint: str) -> None:
     elif isinstance(model, PreTrainedModel):
         with seeded():
             saved, info = type(model).from_pretrained(checkpoint, output_loading_info=True)
-        wrong = {kind: sorted(map(str, keys)) for kind, keys in info.items() if keys}
-        if wrong:
+        if wrong := {kind: sorted(map(str, keys)) for kind, keys in info.items() if keys}:
             raise ValueError(f"{checkpoint} does not hold exactly the weights of this model: {wrong}.")
         model.load_state_dict(saved.state_dict())
     else:

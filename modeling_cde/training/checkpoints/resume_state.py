@@ -32,11 +32,8 @@ def save_resume_state(trainer: Any, folder: Path) -> None:
     if trainer.args.should_save:
         if not trainer.is_fsdp_enabled:
             write_state(folder / OPTIMIZER, trainer.optimizer.state_dict())
-        write_state(folder / SCHEDULER, trainer.lr_scheduler.state_dict())
-        if trainer.accelerator.scaler is not None:
-            write_state(folder / SCALER, trainer.accelerator.scaler.state_dict())
-        if _has_state(trainer.loss):
-            write_state(folder / LOSS, trainer.loss.state_dict())
+        for name, part in _parts(trainer).items():
+            write_state(folder / name, part.state_dict())
     state = {"python": random.getstate(), "numpy": np.random.get_state(), "cpu": torch.random.get_rng_state()}
     if trainer.args.device.type == "cuda":
         state["cuda"] = [torch.cuda.get_rng_state(device) for device in _gpus(trainer.args)]
@@ -49,11 +46,9 @@ def load_optimizer(trainer: Any, folder: Path) -> None:
         load_sharded(trainer.model, trainer.optimizer, folder)
     else:
         trainer.optimizer.load_state_dict(read_state(folder / OPTIMIZER))
-    trainer.lr_scheduler.load_state_dict(read_state(folder / SCHEDULER))
-    if trainer.accelerator.scaler is not None and (folder / SCALER).is_file():
-        trainer.accelerator.scaler.load_state_dict(read_state(folder / SCALER))
-    if _has_state(trainer.loss):
-        trainer.loss.load_state_dict(read_state(folder / LOSS))
+    for name, part in _parts(trainer).items():
+        if name != SCALER or (folder / name).is_file():  # the training may have started in another precision
+            part.load_state_dict(read_state(folder / name))
 
 
 def load_random_state(trainer: Any, folder: Path) -> None:
@@ -78,8 +73,11 @@ def load_random_state(trainer: Any, folder: Path) -> None:
             torch.cuda.set_rng_state(own, device)
 
 
-def _has_state(loss: Any) -> bool:
-    return isinstance(loss, nn.Module) and bool(loss.state_dict())
+def _parts(trainer: Any) -> dict[str, Any]:
+    """What has a state of its own besides model and optimizer, by the name of its file."""
+    loss = trainer.loss if isinstance(trainer.loss, nn.Module) and trainer.loss.state_dict() else None
+    parts = {SCHEDULER: trainer.lr_scheduler, SCALER: trainer.accelerator.scaler, LOSS: loss}
+    return {name: part for name, part in parts.items() if part is not None}
 
 
 def _random_file(args: Any, folder: Path) -> Path:

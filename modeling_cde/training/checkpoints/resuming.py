@@ -19,9 +19,7 @@ logger = logging.get_logger(__name__)
 def find_checkpoint(args: Any, wanted: str | bool | None) -> str | None:
     """The folder to resume from; the first process looks, and tells the others the step.
 
-    Args:
-        args: of the training.
-        wanted: a checkpoint's folder, True (also as text) for the newest complete one of the output folder, or None.
+    `wanted` is a checkpoint's folder, True (also as text) for the newest complete one of the output folder, or None.
 
     Raises:
         ValueError: the named checkpoint is not complete.
@@ -29,21 +27,19 @@ def find_checkpoint(args: Any, wanted: str | bool | None) -> str | None:
     """
     newest = str(wanted).lower() == "true"
     run = Path(args.output_dir)
-    damage, step = None, -1
+    damage, step = None, None
     if args.process_index == 0:
         if args.save_strategy != "no":
             check_writable(run)
         for path in tidy(run):
             logger.warning(f"{path} was left unfinished by an earlier run; it is removed.")
         if newest:
-            found, passed_over = newest_complete(run, with_best=args.load_best_model_at_end)
+            step, passed_over = newest_complete(run, with_best=args.load_best_model_at_end)
             for sentence in passed_over:
                 logger.warning(sentence)
-            step = -1 if found is None else found
         elif wanted:
             damage = find_damage(Path(str(wanted)))
-    told = broadcast(torch.tensor([step, damage is not None], device=args.device))
-    step = int(told[0])
+    told = broadcast(torch.tensor([-1 if step is None else step, damage is not None], device=args.device))
     if told[1]:
         hint = " or true, which takes the newest complete one" if checkpoints(run) else ""
         raise ValueError(
@@ -51,18 +47,14 @@ def find_checkpoint(args: Any, wanted: str | bool | None) -> str | None:
         )
     if not newest:
         return str(wanted) if wanted else None
-    if step < 0:
+    if told[0] < 0:
         logger.warning(f"{run} has no complete checkpoint to resume from: training starts from the beginning.")
         return None
-    return str(checkpoints(run)[step])
+    return str(checkpoints(run)[int(told[0])])
 
 
 class ResumeCallback(TrainerCallback):  # type: ignore[misc]
-    """Checks a training's place in its data, and restores what `Trainer` itself would read from pickles.
-
-    Args:
-        trainer: a `CheckpointingTrainer`.
-    """
+    """Checks a training's place in its data, and restores what `Trainer` itself would read from pickles."""
 
     def __init__(self, trainer: Any) -> None:
         self._trainer = trainer

@@ -15,13 +15,9 @@ WAIT_SECONDS = 60.0
 
 @contextmanager
 def alone_in(folder: Path, seconds: float = WAIT_SECONDS) -> Iterator[None]:
-    """Lock a folder while the block runs; the system unlocks it when the process ends, however it ends.
+    """Lock a folder, made if absent, while the block runs; the system unlocks it however the process ends.
 
-    A training can outlive its launcher for a moment, so the training that resumes it waits first.
-
-    Args:
-        folder: made if absent.
-        seconds: how long to wait at most.
+    A training can outlive its launcher for a moment, so the training that resumes it waits first, at most `seconds`.
 
     Raises:
         ValueError: another process has kept the folder locked.
@@ -36,11 +32,10 @@ def alone_in(folder: Path, seconds: float = WAIT_SECONDS) -> Iterator[None]:
     locked = said = False
     try:
         until = time.monotonic() + seconds
-        while True:
+        while not locked:
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 locked = True
-                break
             except BlockingIOError:
                 if not said:
                     logger.warning(f"Another training writes to {folder}: this one waits for it to end.")

@@ -42,18 +42,15 @@ def is_sharded(folder: str | Path) -> bool:
 
 
 def save_sharded(model: nn.Module, optimizer: torch.optim.Optimizer, folder: str | Path) -> None:
-    """Write the weights and the optimizer's state; all processes call it together.
+    """Write the state of a model sharded by FSDP2 and of its optimizer; all processes call it together.
 
-    Args:
-        model: sharded by FSDP2.
-        optimizer: of its parameters.
-        folder: visible to all processes; made if absent.
+    All of them must see the folder, which is made if absent.
     """
     _write(get_model_state_dict(model), Path(folder, WEIGHTS))
     tensors, numbers = _optimizer_state(model, optimizer)
     if tensors:  # plain gradient descent has no tensors
         _write(tensors, Path(folder, OPTIMIZER))
-    if _first():
+    if not dist.is_initialized() or dist.get_rank() == 0:
         write_state(Path(folder, NUMBERS), numbers)
 
 
@@ -114,10 +111,6 @@ def _optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> tupl
 
 def _bare(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
     return optimizer.optimizer if isinstance(optimizer, AcceleratedOptimizer) else optimizer
-
-
-def _first() -> bool:
-    return not dist.is_initialized() or dist.get_rank() == 0
 
 
 def _write(tensors: dict[str, Any], folder: Path) -> None:

@@ -19,11 +19,7 @@ _TENSOR, _TUPLE, _ITEMS = "<tensor>", "<tuple>", "<items>"
 
 
 def write_state(path: str | Path, value: Any) -> None:
-    """Write a state.
-
-    Args:
-        path: of the file.
-        value: tensors, NumPy arrays, numbers, strings, booleans and None, in dicts, lists and tuples of any depth.
+    """Write a state: tensors, NumPy arrays, numbers, text, booleans and None, in dicts, lists and tuples of any depth.
 
     Raises:
         TypeError: it contains something else; the message says where.
