@@ -158,17 +158,8 @@ def drive(target: Any, seconds: int) -> int:
     with tempfile.TemporaryDirectory(prefix="fuzz-corpus-") as folder:
         for name, data in {**target.seeds(), **target.kept}.items():
             Path(folder, name).write_bytes(data)
-        atheris.Setup(
-            [
-                sys.argv[0],
-                f"-max_total_time={seconds}",
-                "-max_len=65536",
-                "-timeout=30",
-                f"-artifact_prefix={folder}/",
-                folder,
-            ],
-            case,
-        )
+        limits = [f"-max_total_time={seconds}", "-max_len=65536", "-timeout=30", f"-artifact_prefix={folder}/"]
+        atheris.Setup([sys.argv[0], *limits, folder], case)
         atheris.Fuzz()
     return 0
 

@@ -55,6 +55,13 @@ class Finding(AssertionError):
     """What should not have happened in a case."""
 
 
+def written(data: bytes, path: Path) -> Path:
+    """The path, with the bytes of a case in it, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
 class TooLong(BaseException):
     """The case did not end in time; no `except Exception` holds it back."""
 

@@ -3,26 +3,14 @@
 import io
 import json
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 
-from fuzz.case import Target
+from fuzz.case import Target, written
 
 _HEADER = "before,after,action,object,group,box,mask_before,mask_after,pair_id"
 _ROW = "a.png,b.png,open,box,one,0 0 3 3,,,p1"
-_TEXT = (
-    b",",
-    b"\n",
-    b'"',
-    b"\r",
-    b"\x00",
-    b"\xff\xfe",
-    b"\xef\xbb\xbf",
-    b"../",
-    b"/etc/passwd",
-    b"http://a/b",
-    b"=1+1",
-    b"NaN",
-)
+_TEXT = tuple(b', " \0 \xff\xfe \xef\xbb\xbf ../ /etc/passwd http://a/b =1+1 NaN'.split(b" ")) + (b"\n", b"\r")
 
 
 def listing(suffix: str) -> Callable[[bytes, Path], object]:
@@ -31,9 +19,7 @@ def listing(suffix: str) -> Callable[[bytes, Path], object]:
     def read(data: bytes, folder: Path) -> object:
         from data_scripts.episodes.listing import class_names, read_listing
 
-        path = folder / f"pairs{suffix}"
-        path.write_bytes(data)
-        found = read_listing(path)
+        found = read_listing(written(data, folder / f"pairs{suffix}"))
         class_names(found.listed(), found.name)
         return found
 
@@ -47,8 +33,7 @@ def source(data: bytes, folder: Path) -> object:
 
     for name in ("a.png", "b.png"):
         (folder / name).write_bytes(picture("PNG"))
-    (folder / "pairs.csv").write_bytes(data)
-    table = TableSource(folder / "pairs.csv", view="multi")
+    table = TableSource(written(data, folder / "pairs.csv"), view="multi")
     return [table.build(unit) for unit in table.units()]
 
 
@@ -56,23 +41,16 @@ def epic(data: bytes, folder: Path) -> object:
     """EPIC-KITCHENS-100's table of annotations."""
     from data_scripts.epic_kitchens.csv_tables import read_rows
 
-    path = folder / "EPIC_100_train.csv"
-    path.write_bytes(data)
-    return list(read_rows(path, ("narration_id", "video_id", "verb_class")))
+    return list(read_rows(written(data, folder / "EPIC_100_train.csv"), ("narration_id", "video_id", "verb_class")))
 
 
 def houses(data: bytes, folder: Path) -> object:
     """A file of ProcTHOR houses, plain or gzip."""
     from data_scripts.procthor.houses import HouseReader, scan_houses
 
-    path = folder / "houses.jsonl"
-    path.write_bytes(data)
-    found = scan_houses(path)
-    reader = HouseReader(found)
-    try:
+    found = scan_houses(written(data, folder / "houses.jsonl"))
+    with closing(HouseReader(found)) as reader:
         return [reader.read(number) for number in range(found.count) if number not in found.problems]
-    finally:
-        reader.close()
 
 
 def data_set(data: bytes, folder: Path) -> object:
@@ -81,9 +59,7 @@ def data_set(data: bytes, folder: Path) -> object:
 
     from modeling_cde.data import load_pairs
 
-    home = folder / "set" / "single"
-    home.mkdir(parents=True)
-    (home / "train-00000.parquet").write_bytes(data)
+    written(data, folder / "set" / "single" / "train-00000.parquet")
     configs = [{"config_name": "single_comp", "data_files": [{"split": "train", "path": "single/train-*.parquet"}]}]
     (folder / "set" / "README.md").write_text(f"---\nconfigs: {json.dumps(configs)}\n---\n")
     datasets.disable_progress_bars()
