@@ -87,6 +87,10 @@ def run(target: Any, wanted: int, seed: int) -> dict[str, Any]:
             smallest[str(found)] = data
             raise
 
+    def report(sentence: str, data: bytes) -> None:
+        print(f"  {sentence}\n  {data[:300]!r}", flush=True)
+        keep(target, data)
+
     examples = [*target.seeds().values(), *target.kept.values()]
     warm_up(target)
     strategy = cases(examples, target.tokens)
@@ -94,15 +98,14 @@ def run(target: Any, wanted: int, seed: int) -> dict[str, Any]:
     told: set[str] = set()
     while counts["cases"] < wanted * (1 - BY_HYPOTHESIS):
         data = drawn(rng, examples, target.tokens)
-        counts["cases"] += 1
         try:
-            counts["taken"] += check(target, data)
+            case(data)
         except Finding as found:
             counts["found"] += 1
             if str(found) not in told and len(told) < 20:
                 told.add(str(found))
-                print(f"  {found}\n  {data[:300]!r}", flush=True)
-                keep(target, data)
+                report(str(found), data)
+    smallest.clear()
     batch = 0
     while counts["cases"] < wanted:
         try:
@@ -112,8 +115,7 @@ def run(target: Any, wanted: int, seed: int) -> dict[str, Any]:
                 raise
             counts["found"] += 1
             sentence, data = smallest.popitem()  # the last is the smallest
-            print(f"  {sentence}\n  {data[:300]!r}", flush=True)
-            keep(target, data)
+            report(sentence, data)
             smallest.clear()
         batch += 1
     seconds = round(time.monotonic() - began, 1)

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,15 +99,16 @@ def _inside(path: str, folder: str) -> bool:
     return whole.startswith(folder + os.sep) or whole == folder or whole in ("/dev/null", "/dev/tty")
 
 
-_hooked: list[bool] = []
+@cache
+def _hook() -> None:
+    """Add the audit hook, once."""
+    sys.addaudithook(_watch)
 
 
 @contextmanager
 def _limits(folder: Path) -> Any:
     """Time, memory and the audit hook around a case."""
-    if not _hooked:
-        _hooked.append(True)
-        sys.addaudithook(_watch)
+    _hook()
     with open("/proc/self/statm") as file:
         used = int(file.read().split()[0]) * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)

@@ -12,7 +12,6 @@ finds its size. From there on the medians of the first and of the last fifth are
 import argparse
 import os
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,14 +22,13 @@ import torch
 from transformers import TrainerCallback
 
 from benchmarks.speed.loading_speed import draw_picture, drawn_pairs
-from benchmarks.speed.measured import RESULTS, Target, targets_table, write_result
-from benchmarks.speed.training_steps import Case, training_arguments
+from benchmarks.speed.measured import RESULTS, Target, conclude
+from benchmarks.speed.training_steps import RESNET, Case, training_arguments
 from modeling_cde import ActionClassificationPipeline, CDEImageProcessor
 from modeling_cde.data import PairCollator, PairTransform
 from modeling_cde.training.doctor_callback import DoctorCallback
 from modeling_cde.training.trainer import CDETrainer
 
-RESNET = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 32], "depths": [1, 1], "layer_type": "basic"}
 CASE = Case("ResNet of two stages at 32 px", RESNET, 32, 16)
 PAGE = os.sysconf("SC_PAGE_SIZE")
 MIB = 2**20
@@ -171,11 +169,8 @@ def main(arguments: list[str] | None = None) -> None:
         targets.append(Target.of(f"{what}: growth of memory, MiB", f"<= {GROWTH_MIB}", values["growth_mib"], limit))
         more = max(values["more_files"], values["more_threads"])
         targets.append(Target.of(f"{what}: more open files or threads", "<= 0", more))
-    print(targets_table(targets))
     command = f"python -m benchmarks.safety.soak --steps {options.steps} --inferences {options.inferences}"
-    print(write_result("soak", command, targets, {"runs": found}, options.output))
-    if not all(target.met for target in targets):
-        sys.exit(1)
+    conclude("soak", command, targets, {"runs": found}, options.output)
 
 
 if __name__ == "__main__":

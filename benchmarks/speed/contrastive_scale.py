@@ -107,14 +107,8 @@ def summary(
         targets.append(Target.of(f"contrastive term: {what}", "<= 1.3", found["median"], quartiles))
     growth = memory[str(large)] / memory[str(small)]
     held = f"{memory[str(large)]:.0f} and {memory[str(small)]:.0f} MiB; {small:,} at once: {memory['at once']:.0f} MiB"
-    targets.append(
-        Target.of(
-            f"contrastive term: peak memory of {large:,} deltas / of {small:,}",
-            f"<= {large / small:g}",
-            round(growth, 4),
-            held,
-        )
-    )
+    what = f"contrastive term: peak memory of {large:,} deltas / of {small:,}"
+    targets.append(Target.of(what, f"<= {large / small:g}", round(growth, 4), held))
     curve = [
         {"deltas": size, "seconds": round(median(times[str(size)]), 5), "peak_mib": round(memory[str(size)], 1)}
         for size in sizes
@@ -145,17 +139,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sizes, at_once, seconds, turns = SIZES, AT_ONCE, options.seconds, options.turns
     if options.quick:
         sizes, at_once, seconds, turns = (256, 1536), 384, 0.01, 2
-    memory = {
-        str(size): memory_of(size, options.dimensions) for size in {*sizes, at_once}
-    }  # before anything is computed here
+    # Before anything is computed here.
+    memory = {str(size): memory_of(size, options.dimensions) for size in {*sizes, at_once}}
     memory["at once"] = memory_of(at_once, options.dimensions, at_once=True)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     times = measure_times(sizes, at_once, options.dimensions, seconds, turns)
     targets, details = summary(times, memory, sizes, at_once)
     settings = {"dimensions": options.dimensions, "actions": ACTIONS, "seconds": seconds, "turns": turns}
     print(f"{targets_table(targets)}\n\n{curve_table(details)}")
-    command = "python -m benchmarks.speed.contrastive_scale" + " --quick" * options.quick
-    keep_result(options, "contrastive_scale", command, targets, details | settings)
+    keep_result(options, targets, details | settings)
 
 
 if __name__ == "__main__":

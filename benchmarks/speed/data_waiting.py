@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.speed.loading_speed import drawn_pairs
 from benchmarks.speed.measured import Target, keep_result, script_parser, targets_table
-from benchmarks.speed.training_steps import ROOT, TINY, VIT_S16, Case, recipe_case, training_arguments
+from benchmarks.speed.training_steps import QUICKSTART, ROOT, TINY, VIT_S16, Case, recipe_case, training_arguments
 from modeling_cde.data import PairCollator, PairTransform, load_pairs
 from modeling_cde.training.trainer import CDETrainer
 
@@ -66,11 +66,12 @@ def waiting(case: Case, pairs: datasets.Dataset, crop: str, epochs: int, workers
     size = (case.image_size, case.image_size)
     options = {} if workers is None else {"dataloader_num_workers": workers}
     with tempfile.TemporaryDirectory() as folder:
+        args = training_arguments(
+            folder, num_train_epochs=epochs, per_device_train_batch_size=case.pairs, logging_steps=10, **options
+        )
         trainer = WaitingTrainer(
             model=case.model(),
-            args=training_arguments(
-                folder, num_train_epochs=epochs, per_device_train_batch_size=case.pairs, logging_steps=10, **options
-            ),
+            args=args,
             train_dataset=pairs.with_transform(PairTransform(size, crop=crop, augment=True)),
             data_collator=PairCollator(),
         )
@@ -139,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.quick:
         chosen = [(Case("tiny ViT, PNGs of 64 px", TINY, 32, 8), drawn_pairs(64, "PNG", 24), "none", 2)]
     else:
-        quickstart = recipe_case(ROOT / "configs" / "quickstart.yaml", "quickstart, rooms of 128 px at 96 px")
+        quickstart = recipe_case(QUICKSTART, "quickstart, rooms of 128 px at 96 px")
         rooms = load_pairs(options.data, "single_syst", "train")
         vit = Case("ViT-S/16 at 224 px, JPEGs of 480 px", VIT_S16, 224, options.pairs)
         chosen = [(quickstart, rooms, "box", 2), (vit, drawn_pairs(480, "JPEG", 16 * options.pairs), "none", 2)]
@@ -148,8 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         measured += measure(case, pairs, crop, epochs, options.turns)
     found = targets(measured)
     print(targets_table(found))
-    command = f"python -m benchmarks.speed.data_waiting --pairs {options.pairs}"
-    keep_result(options, "data_waiting", command, found, {"trainings": measured})
+    keep_result(options, found, {"trainings": measured}, "pairs")
 
 
 if __name__ == "__main__":

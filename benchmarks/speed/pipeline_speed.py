@@ -26,9 +26,9 @@ from PIL import Image
 
 from modeling_cde import ActionClassificationPipeline, CDEImageProcessor
 
-from .loading_speed import RECIPE, draw_picture
+from .loading_speed import draw_picture
 from .measured import Target, keep_result, ratio, script_parser, seconds_in_turns, targets_table
-from .training_steps import TINY, VIT_S16, Case, recipe_case
+from .training_steps import QUICKSTART, TINY, VIT_S16, Case, recipe_case
 
 BOUND = "<= 1.10"
 KINDS = {"pictures of 224 px": (224, None), "JPEG files of 480 px": (480, "jpg"), "PNG files of 480 px": (480, "png")}
@@ -112,15 +112,16 @@ def main(arguments: list[str] | None = None) -> None:
         turns=(9, "measurements of each; the median counts"),
     )
     options = parser.parse_args(arguments)
-    cases = [Case("ViT-S/16 at 224 px", VIT_S16, 224, 0), recipe_case(RECIPE, "the quickstart's ResNet at 96 px", 0)]
+    cases = [
+        Case("ViT-S/16 at 224 px", VIT_S16, 224, 0),
+        recipe_case(QUICKSTART, "the quickstart's ResNet at 96 px", 0),
+    ]
     if options.quick:
         cases = [Case("a tiny ViT", TINY, 32, 0)]
     targets, rows = measure(cases, options.pairs, options.batch_size, options.seconds, options.turns)
     print(targets_table(targets))
-    flags = [f"--{name} {getattr(options, name):g}" for name in ("pairs", "batch_size", "seconds", "turns")]
     details = {"cases": rows, "threads": torch.get_num_threads()}
-    command = " ".join(["python -m benchmarks.speed.pipeline_speed", *flags, *["--quick"] * options.quick])
-    keep_result(options, "pipeline_speed", command, targets, details)
+    keep_result(options, targets, details, "pairs", "batch_size", "seconds", "turns")
 
 
 if __name__ == "__main__":

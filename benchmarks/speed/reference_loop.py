@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader
 from benchmarks.speed.flops import step_flops
 from benchmarks.speed.loading_speed import drawn_pairs
 from benchmarks.speed.measured import Target, keep_result, ratio, script_parser, targets_table
-from benchmarks.speed.training_steps import ROOT, TINY, VIT_S16, Case, full_step, recipe_case
+from benchmarks.speed.training_steps import QUICKSTART, ROOT, TINY, VIT_S16, Case, full_step, recipe_case
 from modeling_cde.data import PairCollator, PairTransform
 from modeling_cde.training.training_args import native_bf16
 
@@ -122,7 +122,7 @@ def reference_loop(case: Case, pairs: datasets.Dataset) -> Callable[[int], float
     return run
 
 
-def our_loop(case: Case, pairs: datasets.Dataset, workers: int = 1) -> Callable[[int], float]:
+def our_loop(case: Case, pairs: datasets.Dataset) -> Callable[[int], float]:
     """A function that trains so many steps our way and returns its seconds."""
     size = (case.image_size, case.image_size)
     shown = pairs.with_transform(PairTransform(size, crop="none", augment=True))
@@ -131,7 +131,7 @@ def our_loop(case: Case, pairs: datasets.Dataset, workers: int = 1) -> Callable[
         case.pairs,
         sampler=torch.utils.data.RandomSampler(shown, replacement=True, num_samples=10**6),
         collate_fn=PairCollator(),
-        num_workers=workers,
+        num_workers=1,
     )
     batch = case.batch()
     step = full_step(case.model(), batch)
@@ -204,11 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     chosen = [
         (Case("ViT-S/16 at 224 px of JPEGs of 480 px", VIT_S16, 224, options.pairs), 480, "JPEG"),
-        (
-            recipe_case(ROOT / "configs" / "quickstart.yaml", "quickstart's ResNet at 96 px of PNGs of 128 px"),
-            128,
-            "PNG",
-        ),
+        (recipe_case(QUICKSTART, "quickstart's ResNet at 96 px of PNGs of 128 px"), 128, "PNG"),
     ]
     if options.quick:
         chosen = [(Case("tiny ViT at 32 px of PNGs of 64 px", TINY, 32, 8), 64, "PNG")]
@@ -242,8 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{name}: under bf16 {values['float32_share']:.2%} of the operations stay in float32; where bf16 is "
             f"{FASTER} times as fast they make the step {values['longer_on_paper']:.1%} longer."
         )
-    command = f"python -m benchmarks.speed.reference_loop --pairs {options.pairs}"
-    keep_result(options, "reference_loop", command, found, details)
+    keep_result(options, found, details, "pairs")
 
 
 if __name__ == "__main__":

@@ -243,9 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         curves.append(measure_curve(points, axis, seconds, turns, peaks))
         print(curves_table({"curves": curves[-1:]}).splitlines()[-1], flush=True)
     print(f"\n{curves_table({'curves': curves})}\n")
-    command = f"python -m benchmarks.speed.step_cost --turns {turns}" + " --quick" * options.quick
-    details = {"curves": curves, "seconds": seconds, "turns": turns}
-    keep_result(options, "step_cost", command, [], details)
+    keep_result(options, [], {"curves": curves, "seconds": seconds, "turns": turns}, "turns")
     if pictures := options.pictures or (None if options.quick else PICTURES):
         print(f"Drawn to {draw(curves, pictures)}.")
 
