@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from fuzz.case import Finding, Target, written
+from fuzz.case import Finding, Target, json_seeds, written
 
 
 def card(data: bytes, folder: Path) -> object:
@@ -136,21 +136,18 @@ def _runs() -> Mapping[str, bytes]:
     of_folder = metrics | {"training": training | {"data": "data/mine", "arguments": arguments | {"data": "data/mine"}}}
     patches = {"config": config | {"delta_mode": "patch", "top_k_patches": 2}, "metrics": of_folder, "name": "x"}
     rooms = {"config": config, "metrics": metrics}
-    return {"rooms": json.dumps(rooms).encode(), "patches": json.dumps(patches).encode()}
+    return json_seeds(rooms=rooms, patches=patches)
 
 
 def _pages() -> Mapping[str, bytes]:
     section = {"title": "One", "text": ["a"], "cells": [1, 0.5, None, "x"], "code": ["b"], "notes": ["c"]}
-    return {"page": json.dumps({"title": "T", "summary": "s", "footer": "f", "sections": [section]}).encode()}
+    return json_seeds(page={"title": "T", "summary": "s", "footer": "f", "sections": [section]})
 
 
-def _data_cards() -> Mapping[str, bytes]:
-    return {"card": json.dumps({"title": "Pairs", "license": "cc-by-4.0", "unused": ["no box"]}).encode()}
-
-
+_CARD = {"title": "Pairs", "license": "cc-by-4.0", "unused": ["no box"]}
 _MARKDOWN = tuple(rb"<script> \n---\n \n\n<b> ](javascript:x) ![x](http://a) ` ``` | &lt; {{".split())
 TARGETS = (
     Target("card", card, (ValueError, OSError), _runs, _MARKDOWN, 2.0),
     Target("page", page, (ValueError,), _pages, _MARKDOWN, 1.0),
-    Target("dataset_card", dataset_card, (ValueError,), _data_cards, _MARKDOWN, 1.0),
+    Target("dataset_card", dataset_card, (ValueError,), lambda: json_seeds(card=_CARD), _MARKDOWN, 1.0),
 )

@@ -6,6 +6,7 @@
   unpickled. Python itself reports these (`sys.addaudithook`), so a library that does them behind an `except` is found.
 """
 
+import json
 import os
 import resource
 import signal
@@ -54,6 +55,11 @@ class Target:
 
 class Finding(AssertionError):
     """What should not have happened in a case."""
+
+
+def json_seeds(**values: Any) -> dict[str, bytes]:
+    """Examples of a target, as JSON."""
+    return {name: json.dumps(value).encode() for name, value in values.items()}
 
 
 def written(data: bytes, path: Path) -> Path:

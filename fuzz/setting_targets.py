@@ -4,12 +4,11 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from fuzz.case import Finding, Target, written
+from fuzz.case import Finding, Target, json_seeds, written
 
 ROOT = Path(__file__).resolve().parents[1]
 _YAML = (
@@ -91,16 +90,13 @@ def _configurations() -> Mapping[str, bytes]:
     more = {"delta_mode": "patch", "top_k_patches": 3, "patch_loss": "aggregated", "projector_dropout": 0.1}
     mapped = {"auto_map": {"AutoModel": "evil--code.Model"}, "label2id": {"open": 0, "close": 1}, "dtype": "float32"}
     clip = {"model_type": "clip", "vision_config": {"hidden_size": 16, "num_attention_heads": 2, "projection_dim": 8}}
-    return {
-        "global": json.dumps(common).encode(),
-        "patch": json.dumps(common | more | mapped).encode(),
-        "clip": json.dumps(common | {"backbone_config": clip, "global_feature": "cls"}).encode(),
-    }
+    with_clip = common | {"backbone_config": clip, "global_feature": "cls"}
+    return json_seeds(whole=common, patch=common | more | mapped, clip=with_clip)
 
 
 def _flags() -> Mapping[str, bytes]:
     tiny = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}
-    return {"resnet": json.dumps(tiny).encode(), "repeated": b'{"model_type": "vit", "model_type": "vit"}'}
+    return json_seeds(resnet=tiny) | {"repeated": b'{"model_type": "vit", "model_type": "vit"}'}
 
 
 def _states() -> Mapping[str, bytes]:
@@ -116,7 +112,7 @@ def _states() -> Mapping[str, bytes]:
 
 def _manifests() -> Mapping[str, bytes]:
     files = {"model.safetensors": {"bytes": 3, "sha256": hashlib.sha256(b"abc").hexdigest()}}
-    return {"one": json.dumps({"files": files, "world_size": 1}).encode()}
+    return json_seeds(one={"files": files, "world_size": 1})
 
 
 TARGETS = (

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from benchmarks.speed.measured import Target, keep_result, ratio, script_parser, seconds_in_turns, targets_table
-from benchmarks.speed.peak_memory import in_forked_process, peak_over_before
+from benchmarks.speed.peak_memory import peak_in_fork
 from modeling_cde.training.losses import supervised_contrastive_loss
 
 ACTIONS = 20
@@ -73,26 +73,13 @@ def measure_times(
 
 def memory_of(deltas: int, dimensions: int, at_once: bool = False) -> float:
     """Peak MiB of one step in a fork of this process; arguments as of `contrastive_step`."""
-
-    def measure() -> float:
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
-        contrastive_step(64, 8)()  # threads and libraries are there before
-        return peak_over_before(contrastive_step(deltas, dimensions, at_once))
-
-    return in_forked_process(measure)
+    return peak_in_fork(lambda: contrastive_step(64, 8)(), lambda: contrastive_step(deltas, dimensions, at_once))
 
 
 def summary(
     times: Mapping[str, Sequence[float]], memory: Mapping[str, float], sizes: Sequence[int], at_once: int
 ) -> tuple[list[Target], dict[str, Any]]:
-    """The targets, and per size the seconds and MiB.
-
-    Args:
-        times: as of `measure_times`.
-        memory: MiB by size, and of "at once".
-        sizes: of the batch, rising.
-        at_once: size of the batch that is compared with.
-    """
+    """The targets, and per size the seconds and MiB, from `measure_times` and MiB by size and "at once"."""
     small, large = at_once, max(sizes)
     work = (large / small) ** 2
     forms = {

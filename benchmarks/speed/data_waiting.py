@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import datasets
 import torch
 
 from benchmarks.speed.loading_speed import drawn_pairs
-from benchmarks.speed.measured import Target, keep_result, script_parser, targets_table
+from benchmarks.speed.measured import Target, in_turns, keep_result, script_parser, targets_table
 from benchmarks.speed.training_steps import QUICKSTART, ROOT, TINY, VIT_S16, Case, recipe_case, training_arguments
 from modeling_cde.data import PairCollator, PairTransform, load_pairs
 from modeling_cde.training.trainer import CDETrainer
@@ -93,14 +94,10 @@ def waiting(case: Case, pairs: datasets.Dataset, crop: str, epochs: int, workers
 
 def measure(case: Case, pairs: datasets.Dataset, crop: str, epochs: int, turns: int) -> list[dict[str, Any]]:
     """Without loader processes and with the default's, in turns; of each the run with the median share."""
-    runs: dict[int | None, list[dict[str, Any]]] = {0: [], None: []}
-    for _ in range(turns):
-        for workers, found in runs.items():
-            found.append(waiting(case, pairs, crop, epochs, workers))
+    runs = in_turns({workers: partial(waiting, case, pairs, crop, epochs, workers) for workers in (0, None)}, turns)
     kept = []
     for workers, found in runs.items():
-        share = statistics.median_low([run["share"] for run in found])
-        run = next(run for run in found if run["share"] == share)
+        run = sorted(found, key=lambda run: run["share"])[(len(found) - 1) // 2]
         shares, taken = ([one[key] for one in found] for key in ("share", "seconds_a_step"))
         middle = {"seconds_a_step": statistics.median(taken), "shares": shares, "all_seconds_a_step": taken}
         kept.append({"case": case.name, "default": workers is None, **run, **middle})

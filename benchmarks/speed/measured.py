@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ from modeling_cde.training.training_args import native_bf16
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parents[1] / "results" / "speed"
 Name = TypeVar("Name")
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -69,19 +71,28 @@ def seconds_in_turns(
     Returns:
         Name -> the mean seconds of a call in each turn, (turns,).
     """
-    order = list(steps)
-    found: dict[Name, list[float]] = {name: [] for name in steps}
-    for name in order:
-        steps[name]()  # allocates, compiles, fills caches
+
+    def mean_seconds(step: Callable[[], Any]) -> float:
+        if settle:
+            step()
+        calls, began = 0, time.perf_counter()
+        while calls == 0 or time.perf_counter() - began < seconds:
+            step()
+            calls += 1
+        return (time.perf_counter() - began) / calls
+
+    for step in steps.values():
+        step()  # allocates, compiles, fills caches
+    return in_turns({name: partial(mean_seconds, step) for name, step in steps.items()}, turns)
+
+
+def in_turns(measurements: Mapping[Name, Callable[[], Found]], turns: int) -> dict[Name, list[Found]]:
+    """What each function returns in each turn, (turns,); in each turn another one comes first."""
+    order = list(measurements)
+    found: dict[Name, list[Found]] = {name: [] for name in order}
     for _ in range(turns):
         for name in order:
-            if settle:
-                steps[name]()
-            calls, began = 0, time.perf_counter()
-            while calls == 0 or time.perf_counter() - began < seconds:
-                steps[name]()
-                calls += 1
-            found[name].append((time.perf_counter() - began) / calls)
+            found[name].append(measurements[name]())
         order.append(order.pop(0))
     return found
 

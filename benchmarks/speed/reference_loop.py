@@ -20,6 +20,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import datasets
@@ -32,7 +33,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.speed.flops import step_flops
 from benchmarks.speed.loading_speed import drawn_pairs
-from benchmarks.speed.measured import Target, keep_result, ratio, script_parser, targets_table
+from benchmarks.speed.measured import Target, in_turns, keep_result, ratio, script_parser, targets_table
 from benchmarks.speed.training_steps import QUICKSTART, ROOT, TINY, VIT_S16, Case, full_step, recipe_case
 from modeling_cde.data import PairCollator, PairTransform
 from modeling_cde.training.training_args import native_bf16
@@ -152,19 +153,6 @@ def our_loop(case: Case, pairs: datasets.Dataset) -> Callable[[int], float]:
     return run
 
 
-def in_turns(loops: dict[str, Callable[[int], float]], steps: int, turns: int) -> dict[str, list[float]]:
-    """Seconds of a step of each loop, measured in turns of so many steps; another one comes first each time."""
-    order = list(loops)
-    found: dict[str, list[float]] = {name: [] for name in loops}
-    for loop in loops.values():
-        loop(1)
-    for _ in range(turns):
-        for name in order:
-            found[name].append(loops[name](steps) / steps)
-        order.reverse()
-    return found
-
-
 def precision_shares(case: Case) -> dict[str, float]:
     """Of a step's operations under bf16 autocast: the share in float32, and how much longer it makes the step.
 
@@ -212,7 +200,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for case, side, kind in chosen:
         pairs = drawn_pairs(side, kind, 96)
         loops = {"reference": reference_loop(case, pairs), "ours": our_loop(case, pairs)}
-        seconds = in_turns(loops, options.steps, options.turns)
+        for loop in loops.values():
+            loop(1)
+        taken = in_turns({name: partial(loop, options.steps) for name, loop in loops.items()}, options.turns)
+        seconds = {name: [one / options.steps for one in values] for name, values in taken.items()}
         measured.append(
             {
                 "case": case.name,

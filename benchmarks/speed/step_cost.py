@@ -23,7 +23,7 @@ import torch
 from transformers import AutoConfig
 
 from benchmarks.speed.measured import ROOT, keep_result, script_parser, seconds_in_turns
-from benchmarks.speed.peak_memory import in_forked_process, peak_over_before
+from benchmarks.speed.peak_memory import peak_in_fork
 from benchmarks.speed.training_steps import TINY, full_step, recipe_case
 from modeling_cde import CDEForActionClassification
 
@@ -73,9 +73,8 @@ class Point:
         """A function that makes one whole training step, on the GPU where there is one."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
         torch.manual_seed(0)
-        options: dict[str, Any] = {"delta_mode": "patch" if self.top_k_patches else "global"}
-        if self.top_k_patches:
-            options["top_k_patches"] = self.top_k_patches
+        k = self.top_k_patches
+        options: dict[str, Any] = {"delta_mode": "patch", "top_k_patches": k} if k else {"delta_mode": "global"}
         config = AutoConfig.for_model(**backbones()[self.backbone])
         if hasattr(config, "image_size"):
             config.image_size = self.image_size
@@ -115,12 +114,7 @@ def memory_of(point: Point) -> float:
         step()
         step()
 
-    def measure() -> float:
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
-        replace(point, batch=2, actions=10).step()()  # threads and libraries are there before
-        return peak_over_before(train)
-
-    return in_forked_process(measure)
+    return peak_in_fork(lambda: replace(point, batch=2, actions=10).step()(), lambda: train)
 
 
 def exponents(sizes: Sequence[float], costs: Sequence[float]) -> dict[str, float]:
