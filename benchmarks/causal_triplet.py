@@ -29,16 +29,9 @@ from benchmarks.paper.run_engines import ENGINES, LocalEngine, RayEngine, open_e
 def estimate(
     recipe: Recipe, todo: Sequence[Run], done: Sequence[dict[str, Any]], parallel: int = 1
 ) -> tuple[float, str]:
-    """Minutes that the runs take, and how that is known.
+    """Minutes that the runs `todo` take, so many in parallel, and a phrase on how that is known.
 
-    Args:
-        recipe: for its guess of the minutes of a run.
-        todo: the runs to make.
-        done: results of finished runs; what a run of the same method took counts, else what any took.
-        parallel: runs at a time.
-
-    Returns:
-        Minutes, and a phrase.
+    What finished runs of the same method took counts, else what any took, else what the recipe guesses.
     """
     default = statistics.mean(result["minutes"] for result in done) if done else recipe.minutes_per_run
     minutes = 0.0

@@ -68,14 +68,10 @@ def run(target: Any, wanted: int, seed: int) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     began = time.monotonic()
     settled = settings(
-        max_examples=max(1, min(BATCH, round(wanted * BY_HYPOTHESIS))),
-        deadline=None,
-        database=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
+        max_examples=max(1, min(BATCH, round(wanted * BY_HYPOTHESIS))), phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck), deadline=None, database=None, report_multiple_bugs=False,
         print_blob=False,
-    )
+    )  # fmt: skip
     smallest: dict[str, bytes] = {}
 
     def case(data: bytes) -> None:
@@ -118,8 +114,8 @@ def run(target: Any, wanted: int, seed: int) -> dict[str, Any]:
             report(sentence, data)
             smallest.clear()
         batch += 1
-    seconds = round(time.monotonic() - began, 1)
-    return {"cases": counts["cases"], "taken": counts["taken"], "found": counts["found"], "seconds": seconds}
+    done = {name: counts[name] for name in ("cases", "taken", "found")}
+    return {**done, "seconds": round(time.monotonic() - began, 1)}
 
 
 def warm_up(target: Any) -> None:

@@ -89,9 +89,6 @@ def make_plan(
         runs: folder of the run folders.
         results: folder of the result folders.
 
-    Returns:
-        The runs in the order in which they are made.
-
     Raises:
         ValueError: if a method is not in the recipe, a seed is below 0, or two runs would have one name.
     """

@@ -120,13 +120,7 @@ _TEXTS = ("name", "title", "train", "view", "split_seeds", "reference", "hardwar
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a benchmark's recipe.
-
-    Args:
-        path: a YAML file with the keys of this module's docstring.
-
-    Returns:
-        The recipe, complete.
+    """Read a benchmark's recipe, a YAML file with the keys of this module's docstring.
 
     Raises:
         ValueError: if the file is missing or no YAML, or a key or value is not known; one sentence that names the file,
@@ -166,15 +160,9 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def redirect(recipe: Recipe, train: str | None = None, data: str | None = None) -> Recipe:
-    """The same questions put to another training, or to other pairs; named after both.
+    """The same questions put to another training (a recipe of train.py), or to other pairs (their folder).
 
-    Args:
-        recipe: a benchmark.
-        train: recipe of train.py instead of its own.
-        data: folder of pairs instead of its own.
-
-    Returns:
-        The recipe, its name with the name of what is new behind it, so that results are not mixed.
+    The recipe's name gets the name of what is new behind it, so that results are not mixed.
 
     Raises:
         ValueError: as `load_recipe`.

@@ -70,13 +70,7 @@ def place_of(operation: str) -> str:
 def run(
     arguments: Sequence[str], output: Path, operation: int = 0, seconds: float | None = None
 ) -> tuple[int, list[str]]:
-    """Start train.py once, and kill it.
-
-    Args:
-        arguments: Of train.py.
-        output: Its output folder.
-        operation: Number of the operation on files before which it dies; 0 for none.
-        seconds: After which it dies; None for never.
+    """Start train.py once, and kill it before an operation on files (0: none) or after some seconds (None: never).
 
     Returns:
         Its exit status, negative for a signal, and the operations.
@@ -129,12 +123,7 @@ def examine(output: Path) -> dict[str, Any]:
 def try_one(number: int, seed: int, folder: Path, recipe: Mapping[str, Any], whole: Mapping[str, Any]) -> Trial:
     """Kill one training, once or twice, and let it end.
 
-    Args:
-        number: Of the trial.
-        seed: Of all trials.
-        folder: To work in.
-        recipe: Flags of train.py.
-        whole: `operations`, `seconds` and `outcome` of the training that was left alone.
+    `seed` is that of all trials, and `whole` has `operations`, `seconds` and `outcome` of the undisturbed training.
     """
     generator, trial = random.Random(f"{seed} {number}"), Trial(number)
     output = folder / f"trial-{number}"

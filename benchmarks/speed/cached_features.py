@@ -54,14 +54,8 @@ def train(
         folder, num_train_epochs=epochs, eval_strategy="epoch", logging_steps=1, lr_scheduler_type="constant",
         warmup_steps=0, per_device_train_batch_size=case.pairs, per_device_eval_batch_size=case.pairs, **given,
     )  # fmt: skip
-    trainer = CDETrainer(
-        model=model,
-        args=args,
-        train_dataset=splits["train"],
-        eval_dataset={"validation": splits["validation"]},
-        data_collator=PairCollator(),
-        callbacks=[clock],
-    )
+    rows = {"train_dataset": splits["train"], "eval_dataset": {"validation": splits["validation"]}}
+    trainer = CDETrainer(model, args, data_collator=PairCollator(), callbacks=[clock], **rows)
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

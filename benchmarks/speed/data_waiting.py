@@ -51,15 +51,10 @@ class WaitingTrainer(CDETrainer):
         return batches
 
 
-def waiting(case: Case, pairs: datasets.Dataset, crop: str, epochs: int, workers: int | None) -> dict[str, Any]:
-    """One training.
+def waiting(case: Case, pairs: datasets.Dataset, crop: str, workers: int | None) -> dict[str, Any]:
+    """One training on encoded pairs with so many loader processes (None: the default's), cropped as by `PairTransform`.
 
-    Args:
-        case: What is trained, and on how many pairs at once.
-        pairs: The training data, encoded.
-        crop: As of `PairTransform`.
-        epochs: To train; the first is not counted, in which everything is allocated.
-        workers: Loader processes; None for the default's.
+    The first epoch is not counted, in which everything is allocated.
 
     Returns:
         The share of the time that was waited, that of a step's seconds, and the number of steps.
@@ -68,19 +63,14 @@ def waiting(case: Case, pairs: datasets.Dataset, crop: str, epochs: int, workers
     options = {} if workers is None else {"dataloader_num_workers": workers}
     with tempfile.TemporaryDirectory() as folder:
         args = training_arguments(
-            folder, num_train_epochs=epochs, per_device_train_batch_size=case.pairs, logging_steps=10, **options
+            folder, num_train_epochs=2, per_device_train_batch_size=case.pairs, logging_steps=10, **options
         )
-        trainer = WaitingTrainer(
-            model=case.model(),
-            args=args,
-            train_dataset=pairs.with_transform(PairTransform(size, crop=crop, augment=True)),
-            data_collator=PairCollator(),
-        )
+        shown = pairs.with_transform(PairTransform(size, crop=crop, augment=True))
+        trainer = WaitingTrainer(case.model(), args, train_dataset=shown, data_collator=PairCollator())
         trainer.train()
         ended = time.perf_counter()
         used = trainer.args.dataloader_num_workers
-    steps = len(trainer.waits) // epochs
-    counted = trainer.waits[steps:]
+    counted = trainer.waits[len(trainer.waits) // 2 :]
     wall = ended - counted[0][0]
     waits = [had - asked for asked, had in counted]
     return {
@@ -92,9 +82,9 @@ def waiting(case: Case, pairs: datasets.Dataset, crop: str, epochs: int, workers
     }
 
 
-def measure(case: Case, pairs: datasets.Dataset, crop: str, epochs: int, turns: int) -> list[dict[str, Any]]:
+def measure(case: Case, pairs: datasets.Dataset, crop: str, turns: int) -> list[dict[str, Any]]:
     """Without loader processes and with the default's, in turns; of each the run with the median share."""
-    runs = in_turns({workers: partial(waiting, case, pairs, crop, epochs, workers) for workers in (0, None)}, turns)
+    runs = in_turns({workers: partial(waiting, case, pairs, crop, workers) for workers in (0, None)}, turns)
     kept = []
     for workers, found in runs.items():
         run = sorted(found, key=lambda run: run["share"])[(len(found) - 1) // 2]
@@ -110,11 +100,9 @@ def targets(measured: Sequence[dict[str, Any]]) -> list[Target]:
     for run in measured:
         if run["default"]:
             without = next(other for other in measured if other["case"] == run["case"] and not other["default"])
-            processes = f"{run['workers']} loader process" + ("" if run["workers"] == 1 else "es")
-            limit = (
-                f"{processes}, {run['seconds_a_step']:.3g} s a step; without any it is {without['share']:.3f} and "
-                f"{without['seconds_a_step']:.3g} s"
-            )
+            limit = f"{run['workers']} loader process{'' if run['workers'] == 1 else 'es'}, "
+            limit += f"{run['seconds_a_step']:.3g} s a step; without any it is {without['share']:.3f} and "
+            limit += f"{without['seconds_a_step']:.3g} s"
             what = f"share of the time that training waits for data: {run['case']}"
             found.append(Target.of(what, BOUND, run["share"], limit))
     return found
@@ -133,17 +121,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.quick and not options.data.is_dir():
         parser.error(f"{options.data} contains no rendered rooms: run train.py with configs/quickstart.yaml once.")
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    chosen: list[tuple[Case, datasets.Dataset, str, int]]
     if options.quick:
-        chosen = [(Case("tiny ViT, PNGs of 64 px", TINY, 32, 8), drawn_pairs(64, "PNG", 24), "none", 2)]
+        chosen = [(Case("tiny ViT, PNGs of 64 px", TINY, 32, 8), drawn_pairs(64, "PNG", 24), "none")]
     else:
         quickstart = recipe_case(QUICKSTART, "quickstart, rooms of 128 px at 96 px")
         rooms = load_pairs(options.data, "single_syst", "train")
         vit = Case("ViT-S/16 at 224 px, JPEGs of 480 px", VIT_S16, 224, options.pairs)
-        chosen = [(quickstart, rooms, "box", 2), (vit, drawn_pairs(480, "JPEG", 16 * options.pairs), "none", 2)]
+        chosen = [(quickstart, rooms, "box"), (vit, drawn_pairs(480, "JPEG", 16 * options.pairs), "none")]
     measured: list[dict[str, Any]] = []
-    for case, pairs, crop, epochs in chosen:
-        measured += measure(case, pairs, crop, epochs, options.turns)
+    for case, pairs, crop in chosen:
+        measured += measure(case, pairs, crop, options.turns)
     found = targets(measured)
     print(targets_table(found))
     keep_result(options, found, {"trainings": measured}, "pairs")

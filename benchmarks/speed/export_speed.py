@@ -43,14 +43,7 @@ Engine = Callable[[torch.Tensor], Mapping[str, torch.Tensor]]
 
 
 def make_engines(model: torch.nn.Module, size: tuple[int, int], folder: Path, threads: int) -> dict[str, Engine]:
-    """PyTorch and the three ONNX files, by name.
-
-    Args:
-        model: A classifier, float32, on the CPU, in evaluation mode.
-        size: Height and width of the pictures in pixels.
-        folder: Where the ONNX files go.
-        threads: Of each engine.
-    """
+    """PyTorch and the three ONNX files, by name; `folder` is where these go, `size` (H, W) in pixels."""
     torch.set_num_threads(threads)
     exported = export_onnx(model, folder / "float32.onnx", *size)
     files = {
@@ -106,18 +99,12 @@ def measure(
     seconds: float,
     turns: int,
 ) -> dict[str, Any]:
-    """All of it for one model.
+    """What the JSON holds of one model; for the numbers see the command's flags.
 
     Args:
         model: A classifier, float32, on the CPU, in evaluation mode.
         transform: Makes its pictures; says their size.
         splits: To measure the accuracy on, by name; may be empty.
-        batch_sizes: Pairs per call, for the speed.
-        seconds: Of each measurement of speed.
-        turns: Measurements of each engine.
-
-    Returns:
-        What the JSON holds.
     """
     size = transform.size
     load = os.getloadavg()[0]  # over the last minute: well over 0, and others took part of the machine
@@ -150,20 +137,15 @@ def table(result: Mapping[str, Any]) -> str:
     heads += [f"accuracy {name} (other answers)" for name in splits]
     lines = ["| engine | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
     for engine in result["speed"][batches[0]]:
-        cells = [
-            f"{found['pairs_per_second']:.1f} ({found['ratio']:.2f})"
-            for found in (result["speed"][batch][engine] for batch in batches)
-        ]
-        cells += [
-            f"{found['accuracy']:.3f} ({found['other_answers']:.3f})"
-            for found in (result["splits"][name]["engines"][engine] for name in splits)
-        ]
+        speed = [result["speed"][batch][engine] for batch in batches]
+        found = [result["splits"][name]["engines"][engine] for name in splits]
+        cells = [f"{one['pairs_per_second']:.1f} ({one['ratio']:.2f})" for one in speed]
+        cells += [f"{one['accuracy']:.3f} ({one['other_answers']:.3f})" for one in found]
         lines.append(f"| {engine} | " + " | ".join(cells) + " |")
     sizes = ", ".join(f"{name} {size} MB" for name, size in result["megabytes"].items())
     vnni = "with" if result["environment"]["vnni"] else "without"
-    title = (
-        f"{result['model']} ({result['backbone']}, {result['delta_mode']}), {result['threads']} threads, {vnni} VNNI"
-    )
+    title = f"{result['model']} ({result['backbone']}, {result['delta_mode']}), "
+    title += f"{result['threads']} threads, {vnni} VNNI"
     load = f"Load average before: {result['environment']['load_before']}."
     return "\n".join([title, "", *lines, "", f"Files: {sizes}. {load}"])
 

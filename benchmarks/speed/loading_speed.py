@@ -19,7 +19,8 @@ import itertools
 import math
 import os
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,11 @@ def draw_picture(generator: np.random.Generator, side: int) -> Image.Image:
     return Image.fromarray(picture.clip(0, 255).astype(np.uint8))
 
 
-def encode(picture: Image.Image, kind: str) -> bytes:
+def encode(picture: Image.Image, kind: str) -> dict[str, Any]:
     """PNG as the room generator writes it, or JPEG as the extractors do."""
     buffer = io.BytesIO()
     picture.save(buffer, kind, **({"compress_level": 1} if kind == "PNG" else {"quality": 95}))
-    return buffer.getvalue()
+    return {"bytes": buffer.getvalue(), "path": None}
 
 
 def drawn_pairs(side: int, kind: str, number: int = 96) -> datasets.Dataset:
@@ -72,19 +73,10 @@ def drawn_pairs(side: int, kind: str, number: int = 96) -> datasets.Dataset:
         after = before.copy()
         after.paste((20, 20, 20), (side // 3, side // 3, side // 2, 2 * side // 3))
         margin = side // 8
-        rows.append(
-            {
-                "before": {"bytes": encode(before, kind), "path": None},
-                "after": {"bytes": encode(after, kind), "path": None},
-                "action": index % ACTIONS,
-                "object": 0,
-                "scene": str(index),
-                "pair_id": str(index),
-                "box": [margin, margin, side - margin - 1, side - margin - 1],
-                "mask_before": None,
-                "mask_after": None,
-            }
-        )
+        row: dict[str, Any] = {"before": encode(before, kind), "after": encode(after, kind)}
+        row |= {"action": index % ACTIONS, "object": 0, "scene": str(index), "pair_id": str(index)}
+        row |= {"box": [margin, margin, side - margin - 1, side - margin - 1], "mask_before": None, "mask_after": None}
+        rows.append(row)
     features = pair_features([f"action{i}" for i in range(ACTIONS)], ["object"])
     pairs = datasets.Dataset.from_list(rows, features=features)
     for column in ("before", "after", "mask_before", "mask_after"):
@@ -92,28 +84,18 @@ def drawn_pairs(side: int, kind: str, number: int = 96) -> datasets.Dataset:
     return pairs
 
 
-def batches(pairs: datasets.Dataset, size: int, augment: bool) -> Iterator[dict[str, Any]]:
-    """Transformed batches in a random order, over and over, from a data loader within this process."""
+def load_step(pairs: datasets.Dataset, size: int, augment: bool) -> Callable[[], Any]:
+    """A step of loading: one transformed batch of `LOADED` pairs, at random, from a data loader within this process."""
     shown = pairs.with_transform(PairTransform((size, size), augment=augment))
     loader = DataLoader(shown, LOADED, shuffle=True, drop_last=True, collate_fn=PairCollator())
-    while True:
-        yield from loader
-
-
-def load_step(pairs: datasets.Dataset, size: int, augment: bool) -> Callable[[], Any]:
-    """A step of loading: one batch of `LOADED` pairs."""
-    source = batches(pairs, size, augment)
+    source = itertools.chain.from_iterable(itertools.repeat(loader))
     return lambda: next(source)
 
 
-def on_threads(threads: int, step: Callable[[], Any]) -> Callable[[], None]:
-    """The step on so many threads of torch."""
-
-    def run() -> None:
-        torch.set_num_threads(threads)
-        step()
-
-    return run
+def on_threads(threads: int, step: Callable[[], Any]) -> None:
+    """Make a step on so many threads of torch."""
+    torch.set_num_threads(threads)
+    step()
 
 
 def measure(data: str | None, seconds: float, turns: int) -> dict[str, Any]:
@@ -126,10 +108,10 @@ def measure(data: str | None, seconds: float, turns: int) -> dict[str, Any]:
         sources[data] = load_pairs(data, "single_syst", "train")
     steps: dict[tuple[str, ...], Callable[[], None]] = {}
     for case in trainings:
-        steps[case.name,] = on_threads(cores, full_step(case.model(device), case.batch(device)))
+        steps[case.name,] = partial(on_threads, cores, full_step(case.model(device), case.batch(device)))
         for (source, pairs), augment in itertools.product(sources.items(), (False, True)):
             step = load_step(pairs, case.image_size, augment)
-            steps[case.name, source, "augmented" if augment else "plain"] = on_threads(1, step)
+            steps[case.name, source, "augmented" if augment else "plain"] = partial(on_threads, 1, step)
     taken = seconds_in_turns(steps, seconds, turns)
     batch: dict[tuple[str, ...], int] = {(case.name,): case.pairs for case in trainings}
     medians = {key: batch.get(key, LOADED) / statistics.median(values) for key, values in taken.items()}
@@ -144,10 +126,9 @@ def measure(data: str | None, seconds: float, turns: int) -> dict[str, Any]:
                 "loader_processes_for_target": math.ceil(TARGET / ratio),
             }
         )
-    rates = {case.name: round(medians[case.name,], 2) for case in trainings}
     sizes = {case.name: {"image_size": case.image_size, "batch_size": case.pairs} for case in trainings}
     return {
-        "training": {name: size | {"pairs_per_second": rates[name]} for name, size in sizes.items()},
+        "training": {name: size | {"pairs_per_second": round(medians[name,], 2)} for name, size in sizes.items()},
         "cases": cases,
         "target": TARGET,
         "seconds": seconds,

@@ -39,17 +39,18 @@ def draw_pairs(kind: str, number: int, folder: Path) -> list[tuple[Any, Any]]:
     side, ending = KINDS[kind]
     generator = np.random.default_rng(0)
     few = [draw_picture(generator, side) for _ in range(min(number, 4))]  # to draw takes long, to read takes the same
-    pairs: list[tuple[Any, Any]] = []
-    for index in range(number):
-        pair = (few[index % len(few)], few[index % len(few)].transpose(Image.Transpose.FLIP_LEFT_RIGHT))
-        if ending is None:
-            pairs.append(pair)
-            continue
-        paths = [folder / f"{index}-{frame}.{ending}" for frame in range(2)]
-        for picture, path in zip(pair, paths, strict=True):
-            picture.save(path, quality=95)
-        pairs.append((str(paths[0]), str(paths[1])))
-    return pairs
+    drawn = [(picture, picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)) for picture in few]
+    pairs = [drawn[index % len(few)] for index in range(number)]
+    return pairs if ending is None else save_pairs(pairs, folder, ending)
+
+
+def save_pairs(pairs: list[tuple[Any, Any]], folder: Path, ending: str) -> list[tuple[Any, Any]]:
+    """Save pairs of pictures in a format; returns the pairs of their paths."""
+    paths = [(str(folder / f"{i}-0.{ending}"), str(folder / f"{i}-1.{ending}")) for i in range(len(pairs))]
+    for pair, files in zip(pairs, paths, strict=True):
+        for picture, file in zip(pair, files, strict=True):
+            picture.save(file, quality=95)
+    return paths
 
 
 def steps(case: Case, pairs: list[tuple[Any, Any]], batch_size: int) -> dict[str, Callable[[], Any]]:

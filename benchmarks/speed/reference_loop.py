@@ -39,6 +39,7 @@ from modeling_cde.data import PairCollator, PairTransform
 from modeling_cde.training.training_args import native_bf16
 
 FASTER = 8  # times that bf16 units are faster than float32's: AMX and most GPUs have at least so much
+_COLOURS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
 
 
 def reference_transform(row: dict[str, Any], size: int, generator: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
@@ -55,9 +56,7 @@ def reference_transform(row: dict[str, Any], size: int, generator: random.Random
         image = image.resize((size, size), Image.Resampling.BILINEAR)
         if mirrored:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        for kind, factor in zip(
-            (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color), factors, strict=True
-        ):
+        for kind, factor in zip(_COLOURS, factors, strict=True):
             image = kind(image).enhance(factor)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
         tensors.append((pixels - 0.5) / 0.5)
@@ -127,13 +126,8 @@ def our_loop(case: Case, pairs: datasets.Dataset) -> Callable[[int], float]:
     """A function that trains so many steps our way and returns its seconds."""
     size = (case.image_size, case.image_size)
     shown = pairs.with_transform(PairTransform(size, crop="none", augment=True))
-    loader: DataLoader[Any] = DataLoader(
-        shown,
-        case.pairs,
-        sampler=torch.utils.data.RandomSampler(shown, replacement=True, num_samples=10**6),
-        collate_fn=PairCollator(),
-        num_workers=1,
-    )
+    sampler = torch.utils.data.RandomSampler(shown, replacement=True, num_samples=10**6)
+    loader = DataLoader(shown, case.pairs, sampler=sampler, collate_fn=PairCollator(), num_workers=1)
     batch = case.batch()
     step = full_step(case.model(), batch)
 

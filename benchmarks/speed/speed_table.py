@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.speed.measured import RESULTS, ROOT, Target, targets_table
 
@@ -52,27 +53,17 @@ def replaced(document: str, table: str, begin: str = BEGIN, end: str = END) -> s
     return f"{before}{begin}\n\n{table}\n\n{end}{after}"
 
 
-def show(
-    arguments: Sequence[str] | None,
-    name: str,
-    description: str | None,
-    render: Callable[[], str],
-    document: Path,
-    begin: str,
-    end: str,
-) -> None:
+def show(arguments: Any, name: str, text: str | None, render: Callable[[], str], page: Path, *markers: str) -> None:
     """The command line of a script of kept tables: prints them; with --write puts them between the markers."""
     form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        prog=f"python -m benchmarks.speed.{name}", description=description, formatter_class=form
-    )
+    parser = argparse.ArgumentParser(f"python -m benchmarks.speed.{name}", description=text, formatter_class=form)
     parser.add_argument("--write", action="store_true", help="put it into docs/performance.md")
     options = parser.parse_args(arguments)
     try:
         table = render()
         print(table)
         if options.write:
-            document.write_text(replaced(document.read_text(encoding="utf-8"), table, begin, end), encoding="utf-8")
+            page.write_text(replaced(page.read_text(encoding="utf-8"), table, *markers), encoding="utf-8")
     except (ValueError, OSError) as error:
         sys.exit(f"benchmarks.speed.{name}: {error}")
 

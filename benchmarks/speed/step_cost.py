@@ -132,13 +132,10 @@ def exponents(sizes: Sequence[float], costs: Sequence[float]) -> dict[str, float
 def measure_curve(
     points: Sequence[Point], axis: str, seconds: float, turns: int, peaks: Sequence[float]
 ) -> dict[str, Any]:
-    """Time and memory along an axis, and how they grow.
+    """Time and memory along an axis (a field of `Point`), and how they grow; see `seconds_in_turns` for the time.
 
     Args:
         points: that differ in the axis only, rising.
-        axis: field of `Point`.
-        seconds: of each measurement, one step at the least.
-        turns: measurements of each point.
         peaks: MiB of each point, as of `memory_of`.
     """
     values = [int(getattr(point, axis)) for point in points]

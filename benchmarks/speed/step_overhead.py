@@ -71,15 +71,7 @@ class _BesideTraining(TrainerCallback):  # type: ignore[misc]
 
 
 def trainer_turns(case: Case, steps: int) -> dict[str, list[float]]:
-    """Seconds of each of the steps of a `CDETrainer`, and of the bare step beside each.
-
-    Args:
-        case: What is trained.
-        steps: Measured steps; two more come first.
-
-    Returns:
-        "trainer" and "bare", (steps,) each.
-    """
+    """Seconds of each step of a `CDETrainer` ("trainer") and of the bare step beside it ("bare"), after two more."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     batch = case.batch()
     images, labels = batch["pixel_values"], batch["labels"].tolist()
