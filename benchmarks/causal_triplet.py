@@ -29,26 +29,17 @@ from benchmarks.paper.run_engines import ENGINES, LocalEngine, RayEngine, open_e
 def estimate(
     recipe: Recipe, todo: Sequence[Run], done: Sequence[dict[str, Any]], parallel: int = 1
 ) -> tuple[float, str]:
-    """Minutes that the runs take, and how that is known.
+    """Minutes that the runs `todo` take, so many in parallel, and a phrase on how that is known.
 
-    Args:
-        recipe: for its guess of the minutes of a run.
-        todo: the runs to make.
-        done: results of finished runs; what a run of the same method took counts, else what any took.
-        parallel: runs at a time.
-
-    Returns:
-        Minutes, and a phrase.
+    What finished runs of the same method took counts, else what any took, else what the recipe guesses.
     """
-    by_method: dict[str, list[float]] = {}
-    for result in done:
-        by_method.setdefault(result["method"], []).append(result["minutes"])
-    anything = [minutes for values in by_method.values() for minutes in values]
-    known = {method: statistics.mean(values) for method, values in by_method.items()}
-    default = statistics.mean(anything) if anything else recipe.minutes_per_run
-    minutes = sum(known.get(run.method, default) for run in todo) / max(1, parallel)
-    if anything:
-        return minutes, f"from the {len(anything)} runs that are done"
+    default = statistics.mean(result["minutes"] for result in done) if done else recipe.minutes_per_run
+    minutes = 0.0
+    for run in todo:
+        known = [result["minutes"] for result in done if result["method"] == run.method]
+        minutes += (statistics.mean(known) if known else default) / max(1, parallel)
+    if done:
+        return minutes, f"from the {len(done)} runs that are done"
     where = f" on {recipe.hardware}" if recipe.hardware else ""
     return minutes, f"{recipe.minutes_per_run:g} minutes a run{where}, as the recipe guesses"
 
@@ -179,7 +170,7 @@ def main(arguments: Sequence[str] | None = None, train: Sequence[str] = TRAIN) -
             return
         if problem:
             raise ValueError(problem)
-        signal.signal(signal.SIGTERM, _stop)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         engine = open_engine(options.engine, recipe.resources, options.ray_address)
         try:
             prepare_data([run for run in plan if run.name not in done])
@@ -194,10 +185,6 @@ def main(arguments: Sequence[str] | None = None, train: Sequence[str] = TRAIN) -
         sys.exit(f"{error}")
     if failed:
         sys.exit(f"{len(failed)} of {len(plan)} runs failed: {', '.join(outcome.name for outcome in failed)}.")
-
-
-def _stop(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

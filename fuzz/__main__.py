@@ -68,14 +68,10 @@ def run(target: Any, wanted: int, seed: int) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     began = time.monotonic()
     settled = settings(
-        max_examples=max(1, min(BATCH, round(wanted * BY_HYPOTHESIS))),
-        deadline=None,
-        database=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
+        max_examples=max(1, min(BATCH, round(wanted * BY_HYPOTHESIS))), phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck), deadline=None, database=None, report_multiple_bugs=False,
         print_blob=False,
-    )
+    )  # fmt: skip
     smallest: dict[str, bytes] = {}
 
     def case(data: bytes) -> None:
@@ -87,6 +83,10 @@ def run(target: Any, wanted: int, seed: int) -> dict[str, Any]:
             smallest[str(found)] = data
             raise
 
+    def report(sentence: str, data: bytes) -> None:
+        print(f"  {sentence}\n  {data[:300]!r}", flush=True)
+        keep(target, data)
+
     examples = [*target.seeds().values(), *target.kept.values()]
     warm_up(target)
     strategy = cases(examples, target.tokens)
@@ -94,15 +94,14 @@ def run(target: Any, wanted: int, seed: int) -> dict[str, Any]:
     told: set[str] = set()
     while counts["cases"] < wanted * (1 - BY_HYPOTHESIS):
         data = drawn(rng, examples, target.tokens)
-        counts["cases"] += 1
         try:
-            counts["taken"] += check(target, data)
+            case(data)
         except Finding as found:
             counts["found"] += 1
             if str(found) not in told and len(told) < 20:
                 told.add(str(found))
-                print(f"  {found}\n  {data[:300]!r}", flush=True)
-                keep(target, data)
+                report(str(found), data)
+    smallest.clear()
     batch = 0
     while counts["cases"] < wanted:
         try:
@@ -112,12 +111,11 @@ def run(target: Any, wanted: int, seed: int) -> dict[str, Any]:
                 raise
             counts["found"] += 1
             sentence, data = smallest.popitem()  # the last is the smallest
-            print(f"  {sentence}\n  {data[:300]!r}", flush=True)
-            keep(target, data)
+            report(sentence, data)
             smallest.clear()
         batch += 1
-    seconds = round(time.monotonic() - began, 1)
-    return {"cases": counts["cases"], "taken": counts["taken"], "found": counts["found"], "seconds": seconds}
+    done = {name: counts[name] for name in ("cases", "taken", "found")}
+    return {**done, "seconds": round(time.monotonic() - began, 1)}
 
 
 def warm_up(target: Any) -> None:
@@ -158,17 +156,8 @@ def drive(target: Any, seconds: int) -> int:
     with tempfile.TemporaryDirectory(prefix="fuzz-corpus-") as folder:
         for name, data in {**target.seeds(), **target.kept}.items():
             Path(folder, name).write_bytes(data)
-        atheris.Setup(
-            [
-                sys.argv[0],
-                f"-max_total_time={seconds}",
-                "-max_len=65536",
-                "-timeout=30",
-                f"-artifact_prefix={folder}/",
-                folder,
-            ],
-            case,
-        )
+        limits = [f"-max_total_time={seconds}", "-max_len=65536", "-timeout=30", f"-artifact_prefix={folder}/"]
+        atheris.Setup([sys.argv[0], *limits, folder], case)
         atheris.Fuzz()
     return 0
 

@@ -4,9 +4,10 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
-from fuzz.case import Finding, Target
+from fuzz.case import Finding, Target, written
 
 LIMIT = 2**20
 _FILES = {"proc_00000/annotations.csv": b"a,b\n1,2\n", "proc_00000/color/1_first.png": b"\x89PNG" + bytes(40), "x": b""}
@@ -28,10 +29,7 @@ def archive(data: bytes, folder: Path) -> object:
     from data_scripts.archives.archive import ArchiveError
     from data_scripts.archives.open_files import open_files
 
-    path = folder / "archive"
-    path.write_bytes(data)
-    files = open_files(path)
-    try:
+    with closing(open_files(written(data, folder / "archive"))) as files:
         names = files.names()
         for name in names:
             if name.startswith("/") or ".." in name.split("/") or "\\" in name or "\0" in name or name[1:2] == ":":
@@ -43,17 +41,13 @@ def archive(data: bytes, folder: Path) -> object:
                 if len(str(error).splitlines()) != 1:
                     raise Finding(f"no one sentence: {error}") from error
         return names
-    finally:
-        files.close()
 
 
 def model_picture(data: bytes, folder: Path) -> object:
     """A picture as models, training and the demo take it: from a file and from bytes, both alike."""
     from modeling_cde.models.image_processing_cde import load_picture
 
-    path = folder / "picture"
-    path.write_bytes(data)
-    image = load_picture(str(path))
+    image = load_picture(str(written(data, folder / "picture")))
     if image.mode != "RGB":
         raise Finding(f"a picture of mode {image.mode}")
     return image.size
@@ -85,13 +79,8 @@ def _tar(mode: str = "w:", extra: tuple[tarfile.TarInfo, ...] = (), form: int = 
 
 
 def _archives() -> Mapping[str, bytes]:
-    seeds = {
-        "tar": _tar(),
-        "gnu": _tar(form=tarfile.GNU_FORMAT),
-        "gz": _tar("w:gz"),
-        "bz2": _tar("w:bz2"),
-        "xz": _tar("w:xz"),
-    }
+    seeds = {kind: _tar(f"w:{kind}") for kind in ("gz", "bz2", "xz")}
+    seeds |= {"tar": _tar(), "gnu": _tar(form=tarfile.GNU_FORMAT)}
     seeds["long"] = _tar(extra=(_member("long/" + "n" * 200 + ".png"),))
     seeds["links"] = _tar(extra=(_member("l", kind=tarfile.SYMTYPE, link="/etc/passwd"),))
     for name, method in (("stored", zipfile.ZIP_STORED), ("deflated", zipfile.ZIP_DEFLATED)):
@@ -109,34 +98,8 @@ def _pictures() -> Mapping[str, bytes]:
     return {**made, **modes, "cmyk": picture("JPEG", "CMYK"), "html": b"<!doctype html><html></html>"}
 
 
-_PICTURE = (
-    b"IHDR",
-    b"IDAT",
-    b"eXIf",
-    b"acTL",
-    b"iCCP",
-    b"\xff\xd8",
-    b"\xff\xe1",
-    b"Exif\x00\x00",
-    b"RIFF",
-    b"GIF89a",
-    b"II*\x00",
-)
-_ARCHIVE = (
-    b"PK\x01\x02",
-    b"PK\x05\x06",
-    b"PK\x06\x06",
-    b"ustar",
-    b"../",
-    b"/",
-    b"\\",
-    b"C:",
-    b"x",
-    b"L",
-    b"2",
-    b"g",
-    b"0000777",
-)
+_PICTURE = tuple(b"IHDR IDAT eXIf acTL iCCP RIFF GIF89a".split()) + (b"\xff\xd8", b"\xff\xe1", b"Exif\0\0", b"II*\0")
+_ARCHIVE = tuple(rb"ustar ../ / \ C: x L 2 g 0000777".split()) + (b"PK\1\2", b"PK\5\6", b"PK\6\6")
 _ARCHIVE += (b"GNU.sparse.major=1\n", b"19 path=../../evil\n", b"\xff" * 8, bytes(512))
 TARGETS = (
     Target("archive", archive, (ValueError,), _archives, _ARCHIVE, 4.0),

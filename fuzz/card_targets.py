@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from fuzz.case import Finding, Target
+from fuzz.case import Finding, Target, json_seeds, written
 
 
 def card(data: bytes, folder: Path) -> object:
@@ -54,18 +54,9 @@ def dataset_card(data: bytes, folder: Path) -> object:
     from modeling_cde.data.splits import SplitManifest
 
     told = _files(data)
-    manifest = SplitManifest(
-        protocol="clean",
-        shift="comp",
-        seed=0,
-        options={},
-        annotations_sha256="0" * 64,
-        parts={},
-        held_out={},
-        unused={str(key): ["a"] for key in _list(told.get("unused"))},
-    )
-    (folder / "single_comp").mkdir()
-    (folder / "single_comp" / "SHA256SUMS").write_text("")
+    unused = {str(key): ["a"] for key in _list(told.get("unused"))}
+    manifest = SplitManifest("clean", "comp", 0, {}, "0" * 64, parts={}, held_out={}, unused=unused)
+    written(b"", folder / "single_comp" / "SHA256SUMS")
     texts = {name: str(told[name]) for name in ("title", "license") if told.get(name) is not None}
     text = render_readme(folder, {"single_comp": manifest}, DatasetCard(**texts))
     check_markdown(text)
@@ -131,15 +122,9 @@ def _runs() -> Mapping[str, bytes]:
     by = {"accuracy_by_action": {"open": 0.125}, "accuracy_by_object": {"box": 0.3}, "never_predicted": ["close"]}
     arguments = {"seed": 3, "image_size": 48, "data": None, "view": "multi", "backbone": "org/vit", "method": "cde"}
     arguments |= {"top_k_patches": 2, "rooms_pairs": 12, "contrastive_weight": 0.25, "temperature": 0.3}
-    training = {
-        "command": "accelerate launch train.py --seed 3",
-        "data": "data/rooms",
-        "minutes": 1.5,
-        "pairs": {"train": 9},
-        "pairs_used_twice": {"test_syst": 2},
-        "arguments": arguments,
-        "selected": {"step": 40, "epoch": 4.0, "criterion": "loss"},
-    }
+    training = {"command": "accelerate launch train.py --seed 3", "data": "data/rooms", "minutes": 1.5}
+    training |= {"pairs": {"train": 9}, "pairs_used_twice": {"test_syst": 2}, "arguments": arguments}
+    training |= {"selected": {"step": 40, "epoch": 4.0, "criterion": "loss"}}
     config = {"model_type": "cde", "id2label": {"0": "open", "1": "close"}, "backbone_config": {"model_type": "vit"}}
     metrics = {
         "splits": {"validation": figures, "test": figures, "test_syst": figures | by},
@@ -149,37 +134,20 @@ def _runs() -> Mapping[str, bytes]:
         "train": {"accuracy": 0.9},
     }
     of_folder = metrics | {"training": training | {"data": "data/mine", "arguments": arguments | {"data": "data/mine"}}}
-    return {
-        "rooms": json.dumps({"config": config, "metrics": metrics}).encode(),
-        "patches": json.dumps(
-            {"config": config | {"delta_mode": "patch", "top_k_patches": 2}, "metrics": of_folder, "name": "x"}
-        ).encode(),
-    }
+    patches = {"config": config | {"delta_mode": "patch", "top_k_patches": 2}, "metrics": of_folder, "name": "x"}
+    rooms = {"config": config, "metrics": metrics}
+    return json_seeds(rooms=rooms, patches=patches)
 
 
 def _pages() -> Mapping[str, bytes]:
     section = {"title": "One", "text": ["a"], "cells": [1, 0.5, None, "x"], "code": ["b"], "notes": ["c"]}
-    return {"page": json.dumps({"title": "T", "summary": "s", "footer": "f", "sections": [section]}).encode()}
+    return json_seeds(page={"title": "T", "summary": "s", "footer": "f", "sections": [section]})
 
 
-def _data_cards() -> Mapping[str, bytes]:
-    return {"card": json.dumps({"title": "Pairs", "license": "cc-by-4.0", "unused": ["no box"]}).encode()}
-
-
-_MARKDOWN = (
-    b"<script>",
-    b"\\n---\\n",
-    b"\\n\\n<b>",
-    b"](javascript:x)",
-    b"![x](http://a)",
-    b"`",
-    b"```",
-    b"|",
-    b"&lt;",
-    b"{{",
-)
+_CARD = {"title": "Pairs", "license": "cc-by-4.0", "unused": ["no box"]}
+_MARKDOWN = tuple(rb"<script> \n---\n \n\n<b> ](javascript:x) ![x](http://a) ` ``` | &lt; {{".split())
 TARGETS = (
     Target("card", card, (ValueError, OSError), _runs, _MARKDOWN, 2.0),
     Target("page", page, (ValueError,), _pages, _MARKDOWN, 1.0),
-    Target("dataset_card", dataset_card, (ValueError,), _data_cards, _MARKDOWN, 1.0),
+    Target("dataset_card", dataset_card, (ValueError,), lambda: json_seeds(card=_CARD), _MARKDOWN, 1.0),
 )

@@ -6,6 +6,7 @@
   unpickled. Python itself reports these (`sys.addaudithook`), so a library that does them behind an `except` is found.
 """
 
+import json
 import os
 import resource
 import signal
@@ -14,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,18 @@ class Finding(AssertionError):
     """What should not have happened in a case."""
 
 
+def json_seeds(**values: Any) -> dict[str, bytes]:
+    """Examples of a target, as JSON."""
+    return {name: json.dumps(value).encode() for name, value in values.items()}
+
+
+def written(data: bytes, path: Path) -> Path:
+    """The path, with the bytes of a case in it, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
 class TooLong(BaseException):
     """The case did not end in time; no `except Exception` holds it back."""
 
@@ -91,15 +105,16 @@ def _inside(path: str, folder: str) -> bool:
     return whole.startswith(folder + os.sep) or whole == folder or whole in ("/dev/null", "/dev/tty")
 
 
-_hooked: list[bool] = []
+@cache
+def _hook() -> None:
+    """Add the audit hook, once."""
+    sys.addaudithook(_watch)
 
 
 @contextmanager
 def _limits(folder: Path) -> Any:
     """Time, memory and the audit hook around a case."""
-    if not _hooked:
-        _hooked.append(True)
-        sys.addaudithook(_watch)
+    _hook()
     with open("/proc/self/statm") as file:
         used = int(file.read().split()[0]) * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)

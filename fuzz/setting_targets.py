@@ -4,11 +4,11 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from fuzz.case import Finding, Target
+from fuzz.case import Finding, Target, json_seeds, written
 
 ROOT = Path(__file__).resolve().parents[1]
 _YAML = (
@@ -19,9 +19,7 @@ _YAML = (
 
 def recipe(data: bytes, folder: Path) -> object:
     """A recipe of train.py, read into the arguments of model and data."""
-    path = folder / "recipe.yaml"
-    path.write_bytes(data)
-    return _parsed(["--config", str(path)])
+    return _parsed(["--config", str(written(data, folder / "recipe.yaml"))])
 
 
 def configuration(data: bytes, folder: Path) -> object:
@@ -60,17 +58,15 @@ def state(data: bytes, folder: Path) -> object:
     """The optimizer's state in a checkpoint of a training."""
     from modeling_cde.training.checkpoints.state_file import read_state
 
-    (folder / "optimizer.safetensors").write_bytes(data)
-    return read_state(folder / "optimizer.safetensors")
+    return read_state(written(data, folder / "optimizer.safetensors"))
 
 
 def checkpoint(data: bytes, folder: Path) -> object:
     """The manifest of a checkpoint, by which complete ones are told from others."""
     from modeling_cde.training.checkpoints.checkpoint_folder import MANIFEST, newest_complete
 
-    (folder / "checkpoint-3").mkdir()
-    (folder / "checkpoint-3" / "model.safetensors").write_bytes(b"abc")
-    (folder / "checkpoint-3" / MANIFEST).write_bytes(data)
+    written(b"abc", folder / "checkpoint-3" / "model.safetensors")
+    written(data, folder / "checkpoint-3" / MANIFEST)
     step, passed_over = newest_complete(folder)
     if any(len(sentence.splitlines()) != 1 for sentence in passed_over):
         raise Finding(f"no one sentence: {passed_over}")
@@ -85,10 +81,7 @@ def _recipes() -> Mapping[str, bytes]:
     for path in sorted((ROOT / "configs").glob("*.yaml"))[:4]:
         lines = [line for line in path.read_text().splitlines() if line.partition(":")[0] in fields]
         seeds[path.stem] = "\n".join([*lines, ""]).encode()
-    return {
-        **seeds,
-        "json": b'{"method": "cde", "image_size": 96, "backbone_config": {"model_type": "vit"}}',
-    }
+    return seeds | {"json": b'{"method": "cde", "image_size": 96, "backbone_config": {"model_type": "vit"}}'}
 
 
 def _configurations() -> Mapping[str, bytes]:
@@ -97,46 +90,34 @@ def _configurations() -> Mapping[str, bytes]:
     more = {"delta_mode": "patch", "top_k_patches": 3, "patch_loss": "aggregated", "projector_dropout": 0.1}
     mapped = {"auto_map": {"AutoModel": "evil--code.Model"}, "label2id": {"open": 0, "close": 1}, "dtype": "float32"}
     clip = {"model_type": "clip", "vision_config": {"hidden_size": 16, "num_attention_heads": 2, "projection_dim": 8}}
-    return {
-        "global": json.dumps(common).encode(),
-        "patch": json.dumps(common | more | mapped).encode(),
-        "clip": json.dumps(common | {"backbone_config": clip, "global_feature": "cls"}).encode(),
-    }
+    with_clip = common | {"backbone_config": clip, "global_feature": "cls"}
+    return json_seeds(whole=common, patch=common | more | mapped, clip=with_clip)
 
 
 def _flags() -> Mapping[str, bytes]:
     tiny = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}
-    return {"resnet": json.dumps(tiny).encode(), "repeated": b'{"model_type": "vit", "model_type": "vit"}'}
+    return json_seeds(resnet=tiny) | {"repeated": b'{"model_type": "vit", "model_type": "vit"}'}
 
 
 def _states() -> Mapping[str, bytes]:
-    import tempfile
-
     import torch
 
     from modeling_cde.training.checkpoints.state_file import write_state
 
-    value = {
-        "state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.ones(2, 3)}},
-        "param_groups": [{"betas": (0.9, 1)}],
-    }
+    state = {0: {"step": torch.tensor(3.0), "exp_avg": torch.ones(2, 3)}}
     with tempfile.TemporaryDirectory() as folder:
-        write_state(Path(folder, "x"), value)
+        write_state(Path(folder, "x"), {"state": state, "param_groups": [{"betas": (0.9, 1)}]})
         return {"adam": Path(folder, "x").read_bytes()}
 
 
 def _manifests() -> Mapping[str, bytes]:
-    digest = hashlib.sha256(b"abc").hexdigest()
-    return {
-        "one": json.dumps({"files": {"model.safetensors": {"bytes": 3, "sha256": digest}}, "world_size": 1}).encode()
-    }
+    files = {"model.safetensors": {"bytes": 3, "sha256": hashlib.sha256(b"abc").hexdigest()}}
+    return json_seeds(one={"files": files, "world_size": 1})
 
 
 TARGETS = (
     Target("recipe", recipe, (ValueError, OSError), _recipes, tuple(_YAML.split(b"|")), 0.5),
-    Target(
-        "configuration", configuration, (ValueError, OSError, TypeError), _configurations, (b"NaN", b"{", b'"'), 1.0
-    ),
+    Target("configuration", configuration, (ValueError, OSError, TypeError), _configurations, (b"NaN", b"{", b'"')),
     Target("flag", flag, (ValueError, OSError), _flags, (b"{", b"NaN", b"1e999", b"[]"), 0.5),
     Target("state", state, (ValueError,), _states, (b"<tensor>", b"<tuple>", b"[" * 2000, b"F32", b"data_offsets")),
     Target("checkpoint", checkpoint, (), _manifests, (b"../", b"/etc/passwd")),

@@ -3,26 +3,17 @@
 import io
 import json
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-from fuzz.case import Target
+from fuzz.case import Target, json_seeds, written
 
 _HEADER = "before,after,action,object,group,box,mask_before,mask_after,pair_id"
 _ROW = "a.png,b.png,open,box,one,0 0 3 3,,,p1"
-_TEXT = (
-    b",",
-    b"\n",
-    b'"',
-    b"\r",
-    b"\x00",
-    b"\xff\xfe",
-    b"\xef\xbb\xbf",
-    b"../",
-    b"/etc/passwd",
-    b"http://a/b",
-    b"=1+1",
-    b"NaN",
-)
+_FIELDS: dict[str, Any] = dict(zip(_HEADER.split(","), _ROW.split(","), strict=True))
+_EPIC = b'narration_id,video_id,verb_class,x\nP01_01_0,P01_01,3,a\nP01_01_1,P01_01,4,"b\n,c"\n'
+_TEXT = tuple(b', " \0 \xff\xfe \xef\xbb\xbf ../ /etc/passwd http://a/b =1+1 NaN'.split(b" ")) + (b"\n", b"\r")
 
 
 def listing(suffix: str) -> Callable[[bytes, Path], object]:
@@ -31,9 +22,7 @@ def listing(suffix: str) -> Callable[[bytes, Path], object]:
     def read(data: bytes, folder: Path) -> object:
         from data_scripts.episodes.listing import class_names, read_listing
 
-        path = folder / f"pairs{suffix}"
-        path.write_bytes(data)
-        found = read_listing(path)
+        found = read_listing(written(data, folder / f"pairs{suffix}"))
         class_names(found.listed(), found.name)
         return found
 
@@ -47,8 +36,7 @@ def source(data: bytes, folder: Path) -> object:
 
     for name in ("a.png", "b.png"):
         (folder / name).write_bytes(picture("PNG"))
-    (folder / "pairs.csv").write_bytes(data)
-    table = TableSource(folder / "pairs.csv", view="multi")
+    table = TableSource(written(data, folder / "pairs.csv"), view="multi")
     return [table.build(unit) for unit in table.units()]
 
 
@@ -56,23 +44,16 @@ def epic(data: bytes, folder: Path) -> object:
     """EPIC-KITCHENS-100's table of annotations."""
     from data_scripts.epic_kitchens.csv_tables import read_rows
 
-    path = folder / "EPIC_100_train.csv"
-    path.write_bytes(data)
-    return list(read_rows(path, ("narration_id", "video_id", "verb_class")))
+    return list(read_rows(written(data, folder / "EPIC_100_train.csv"), ("narration_id", "video_id", "verb_class")))
 
 
 def houses(data: bytes, folder: Path) -> object:
     """A file of ProcTHOR houses, plain or gzip."""
     from data_scripts.procthor.houses import HouseReader, scan_houses
 
-    path = folder / "houses.jsonl"
-    path.write_bytes(data)
-    found = scan_houses(path)
-    reader = HouseReader(found)
-    try:
+    found = scan_houses(written(data, folder / "houses.jsonl"))
+    with closing(HouseReader(found)) as reader:
         return [reader.read(number) for number in range(found.count) if number not in found.problems]
-    finally:
-        reader.close()
 
 
 def data_set(data: bytes, folder: Path) -> object:
@@ -81,9 +62,7 @@ def data_set(data: bytes, folder: Path) -> object:
 
     from modeling_cde.data import load_pairs
 
-    home = folder / "set" / "single"
-    home.mkdir(parents=True)
-    (home / "train-00000.parquet").write_bytes(data)
+    written(data, folder / "set" / "single" / "train-00000.parquet")
     configs = [{"config_name": "single_comp", "data_files": [{"split": "train", "path": "single/train-*.parquet"}]}]
     (folder / "set" / "README.md").write_text(f"---\nconfigs: {json.dumps(configs)}\n---\n")
     datasets.disable_progress_bars()
@@ -91,17 +70,14 @@ def data_set(data: bytes, folder: Path) -> object:
     return [rows[i] for i in range(len(rows))]
 
 
-def _csv() -> Mapping[str, bytes]:
-    return {"row": f"{_HEADER}\n{_ROW}\n".encode(), "two": f"{_HEADER}\n{_ROW}\n{_ROW.replace('p1', 'p2')}\n".encode()}
-
-
-def _tsv() -> Mapping[str, bytes]:
-    return {"row": f"{_HEADER}\n{_ROW}\n".replace(",", "\t").encode()}
+def _csv(comma: str = ",") -> Mapping[str, bytes]:
+    one = f"{_HEADER}\n{_ROW}\n"
+    texts = {"row": one, "two": f"{one}{_ROW.replace('p1', 'p2')}\n"}
+    return {name: text.replace(",", comma).encode() for name, text in texts.items()}
 
 
 def _json_lines() -> Mapping[str, bytes]:
-    row = dict(zip(_HEADER.split(","), _ROW.split(","), strict=True))
-    return {"row": json.dumps(row).encode(), "list": json.dumps(row | {"box": [0, 0, 3, 3], "action": 3}).encode()}
+    return json_seeds(row=_FIELDS, list=_FIELDS | {"box": [0, 0, 3, 3], "action": 3})
 
 
 def _parquet_table() -> Mapping[str, bytes]:
@@ -109,13 +85,8 @@ def _parquet_table() -> Mapping[str, bytes]:
     import pyarrow.parquet as pq
 
     file = io.BytesIO()
-    values = {name: [value] for name, value in zip(_HEADER.split(","), _ROW.split(","), strict=True)}
-    pq.write_table(pa.table(values), file)
+    pq.write_table(pa.table({name: [value] for name, value in _FIELDS.items()}), file)
     return {"row": file.getvalue()}
-
-
-def _epic() -> Mapping[str, bytes]:
-    return {"rows": b'narration_id,video_id,verb_class,x\nP01_01_0,P01_01,3,a\nP01_01_1,P01_01,4,"b\n,c"\n'}
 
 
 def _houses() -> Mapping[str, bytes]:
@@ -138,11 +109,11 @@ def _data_set() -> Mapping[str, bytes]:
 
 TARGETS = (
     Target("csv", listing(".csv"), (ValueError,), _csv, _TEXT, 2.0),
-    Target("tsv", listing(".tsv"), (ValueError,), _tsv, _TEXT, 1.0),
+    Target("tsv", listing(".tsv"), (ValueError,), lambda: _csv("\t"), _TEXT, 1.0),
     Target("json_lines", listing(".jsonl"), (ValueError,), _json_lines, _TEXT, 2.0),
     Target("parquet", listing(".parquet"), (ValueError,), _parquet_table, (b"PAR1", b"ARROW:schema", b"pairs"), 2.0),
     Target("table_source", source, (ValueError,), _csv, _TEXT, 1.0),
-    Target("epic_table", epic, (ValueError,), _epic, _TEXT, 1.0),
+    Target("epic_table", epic, (ValueError,), lambda: {"rows": _EPIC}, _TEXT, 1.0),
     Target("houses", houses, (ValueError,), _houses, (b'"objects"', b"|", b"\x1f\x8b", b"[" * 3000), 1.0),
     Target("data_set", data_set, (ValueError, OSError), _data_set, (b"PAR1", b"huggingface", b"pairs"), 0.2),
 )

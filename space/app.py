@@ -71,7 +71,7 @@ def build(checkpoint: Checkpoint) -> gr.Blocks:
         return run(checkpoint, first, second)
 
     def run_swapped(first: str | None, second: str | None) -> list[Any]:
-        return cleared() if first is None or second is None else run(checkpoint, first, second)
+        return cleared() if first is None or second is None else run_pair(first, second)
 
     with gr.Blocks(title="Causal Delta Embeddings", analytics_enabled=False) as page:
         gr.Markdown("# What happened between two pictures?")
@@ -130,9 +130,8 @@ def launch(page: gr.Blocks, port: int | None = None, **options: Any) -> tuple[An
         See `gradio.Blocks.launch`.
     """
     blue = {"button_primary_background_fill": "#063fa2", "button_primary_background_fill_hover": "#0a52cc"}
-    theme = gr.themes.Default(
-        primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-    )
+    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+    theme = gr.themes.Default(primary_hue="blue", **fonts)
     labels = (Path(__file__).parent / "labels.js").read_text(encoding="utf-8")
     names = [path.stem.removesuffix("_before").replace("_", " ") for path in examples()]
     theme.set(**blue, **{f"{name}_dark": colour for name, colour in blue.items()})  # white on it is readable
@@ -156,14 +155,8 @@ def examples() -> list[Path]:
 
 def picture_input(label: str) -> gr.Image:
     """A picture from a file, the camera or the clipboard, handed on as a path."""
-    picture = gr.Image(
-        label=label,
-        type="filepath",
-        sources=["upload", "webcam", "clipboard"],
-        height=280,
-        elem_id=label.lower(),
-        render=False,
-    )
+    options: dict[str, Any] = {"type": "filepath", "sources": ["upload", "webcam", "clipboard"], "height": 280}
+    picture = gr.Image(label=label, elem_id=label.lower(), render=False, **options)
     # Gradio's own reading of an upload fails over a broken file with a trace in the log and no sentence in the page.
     picture.preprocess = lambda payload: None if payload is None else payload.path
     return picture

@@ -6,7 +6,7 @@ import onnx
 import pytest
 import torch
 
-from benchmarks.speed import export_speed
+from benchmarks.speed import export_speed, measured
 from modeling_cde import CDEConfig, CDEImageProcessor, CDEModel, export
 from modeling_cde.data import PairTransform, load_pairs
 from modeling_cde.evaluation import onnx_export
@@ -183,7 +183,7 @@ def test_speeds_tell_a_slow_engine_from_a_fast_one(monkeypatch):
 
         return run
 
-    monkeypatch.setattr(export_speed.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(measured.time, "perf_counter", lambda: clock[0])
     engines = {"PyTorch float32": engine(0.5), "other": engine(0.125)}
     found = export_speed.speeds(engines, torch.zeros(4, 2, 3, 8, 8), seconds=10.0, turns=3)
     assert found["PyTorch float32"] == {"pairs_per_second": 2.0, "ratio": 1.0}

@@ -19,12 +19,15 @@ def missing_data(recipe: Recipe) -> str | None:
     data = recipe.data
     if data.rooms is not None or not data.is_folder:
         return None
-    shifts = {name for shift in recipe.shifts for name in (("comp", "syst") if shift == "both" else (shift,))}
-    for shift in sorted(shifts):
+    for shift in sorted({part for name in recipe.shifts for part in _parts(name)}):
         if not Path(data.source, "manifests", f"{recipe.view}_{shift}.json").is_file():
             advice = f"build it with `{data.build}`" if data.build else "build it first (docs/data.md)"
             return f"{data.source} contains no pairs of view {recipe.view} split for shift {shift}: {advice}."
     return None
+
+
+def _parts(shift: str) -> tuple[str, ...]:
+    return ("comp", "syst") if shift == "both" else (shift,)
 
 
 def prepare_data(plan: Iterable[Run]) -> None:
@@ -80,7 +83,7 @@ def split_again(base: Path, folder: Path, view: str, shift: str, seed: int) -> N
     from modeling_cde.data.building.build import assemble
     from modeling_cde.data.splits import CausalTripletOptions, CleanOptions
 
-    shifts = ("comp", "syst") if shift == "both" else (shift,)
+    shifts = _parts(shift)
     manifest = _manifest(base, view, shifts[0])
     shards = base / "shards" / view
     if manifest is None or not shards.is_dir():

@@ -11,10 +11,7 @@ from benchmarks.paper.plan import Run
 
 
 def check_flags(plan: Sequence[Run]) -> None:
-    """Check the flags of all runs.
-
-    Args:
-        plan: the runs; those that differ in seed and folders only are checked once.
+    """Check the flags of all runs; of those that differ in seed and folders only, one.
 
     Raises:
         ValueError: if a flag is unknown or has a wrong value; one sentence that names the run.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -89,9 +89,6 @@ def make_plan(
         runs: folder of the run folders.
         results: folder of the result folders.
 
-    Returns:
-        The runs in the order in which they are made.
-
     Raises:
         ValueError: if a method is not in the recipe, a seed is below 0, or two runs would have one name.
     """
@@ -102,11 +99,12 @@ def make_plan(
     if wrong := [seed for seed in seeds or () if seed < 0]:
         raise ValueError(f"--seeds {wrong[0]}: seeds are 0 or more.")
     chosen = [method for method in recipe.methods if methods is None or method.key in methods]
+    every = [dict(zip(recipe.axes, values, strict=True)) for values in itertools.product(*recipe.axes.values())]
     plan = [
-        replace(_run(recipe, method, setting, shift, seed, runs), results=results)
+        _run(recipe, method, setting, shift, seed, runs, results)
         for seed in (recipe.seeds if seeds is None else seeds)
         for method in chosen
-        for setting in _settings(recipe, method)
+        for setting in ([{}] if not method.grid else every)
         for shift in recipe.shifts
     ]
     names = [run.name for run in plan]
@@ -116,13 +114,9 @@ def make_plan(
     return plan
 
 
-def _settings(recipe: Recipe, method: Method) -> Iterable[dict[str, Any]]:
-    if not method.grid:
-        return [{}]
-    return [dict(zip(recipe.axes, values, strict=True)) for values in itertools.product(*recipe.axes.values())]
-
-
-def _run(recipe: Recipe, method: Method, setting: dict[str, Any], shift: str, seed: int, runs: str) -> Run:
+def _run(
+    recipe: Recipe, method: Method, setting: dict[str, Any], shift: str, seed: int, runs: str, results: str
+) -> Run:
     changes: dict[str, Any] = {}
     for axis, value in setting.items():
         changes |= recipe.axes[axis][value]
@@ -151,6 +145,7 @@ def _run(recipe: Recipe, method: Method, setting: dict[str, Any], shift: str, se
         train=recipe.train,
         flags={**first, **flags, **last},
         runs=runs,
+        results=results,
     )
 
 

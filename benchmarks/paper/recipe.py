@@ -116,16 +116,11 @@ class Recipe:
 
 
 _KEYS = {f.name for f in fields(Recipe)} - {"path", "axes"} | {"grid", "variants"}
+_TEXTS = ("name", "title", "train", "view", "split_seeds", "reference", "hardware")
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a benchmark's recipe.
-
-    Args:
-        path: a YAML file with the keys of this module's docstring.
-
-    Returns:
-        The recipe, complete.
+    """Read a benchmark's recipe, a YAML file with the keys of this module's docstring.
 
     Raises:
         ValueError: if the file is missing or no YAML, or a key or value is not known; one sentence that names the file,
@@ -143,45 +138,31 @@ def load_recipe(path: Path) -> Recipe:
             raise ValueError(f"{path}: the key {key!r} is missing; see benchmarks/paper/recipe.py.")
     if not _NAME.fullmatch(str(given["name"])):
         raise ValueError(f"{path}: name={given['name']!r} names folders; use letters, digits, dots and underscores.")
-    for key in ("name", "title", "train", "view", "split_seeds", "reference", "hardware"):
+    for key in _TEXTS:
         if not isinstance(given.get(key, ""), str):
             raise ValueError(f"{path}: {key}={given[key]!r} must be text; in YAML yes and numbers have to be quoted.")
-    methods = tuple(reader.method(key, value) for key, value in reader.mapping(given["methods"], "methods").items())
+    methods = reader.mapping(given["methods"], "methods")
+    resources = reader.mapping(given.get("resources", {"CPU": 2}), "resources")
     recipe = Recipe(
         path=str(path),
-        name=str(given["name"]),
-        title=str(given["title"]),
-        train=str(given["train"]),
-        methods=methods,
+        **{key: given[key] for key in _TEXTS if key in given},
+        methods=tuple(reader.method(key, value) for key, value in methods.items()),
         data=reader.data(given["data"]),
         flags=reader.flags(given.get("flags"), "flags"),
         axes=reader.axes(given.get("grid"), given.get("variants")),
         shifts=tuple(reader.list_of(given.get("shifts", ["both"]), "shifts", str)),
-        view=str(given.get("view", "single")),
         seeds=tuple(reader.list_of(given.get("seeds", [0, 1, 2]), "seeds", int)),
-        split_seeds=str(given.get("split_seeds", "fixed")),
-        reference=str(given.get("reference", "concatenation")),
         minutes_per_run=reader.number(given.get("minutes_per_run", 5.0), "minutes_per_run"),
-        hardware=str(given.get("hardware", "")),
-        resources={
-            str(key): reader.number(value, f"resources.{key}")
-            for key, value in reader.mapping(given.get("resources", {"CPU": 2}), "resources").items()
-        },
+        resources={str(key): reader.number(value, f"resources.{key}") for key, value in resources.items()},
     )
     _check(recipe)
     return recipe
 
 
 def redirect(recipe: Recipe, train: str | None = None, data: str | None = None) -> Recipe:
-    """The same questions put to another training, or to other pairs; named after both.
+    """The same questions put to another training (a recipe of train.py), or to other pairs (their folder).
 
-    Args:
-        recipe: a benchmark.
-        train: recipe of train.py instead of its own.
-        data: folder of pairs instead of its own.
-
-    Returns:
-        The recipe, its name with the name of what is new behind it, so that results are not mixed.
+    The recipe's name gets the name of what is new behind it, so that results are not mixed.
 
     Raises:
         ValueError: as `load_recipe`.

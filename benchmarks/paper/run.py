@@ -28,15 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TRAIN = (sys.executable, "-m", "accelerate.commands.launch", "train.py")
 END_SECONDS = 20.0  # that a run has to end by itself when it is told to
 # Where things are, or what --data overrides: two runs that differ in these only are the same run.
-PLACES = (
-    "output_dir",
-    "rooms_folder",
-    "rooms_pairs",
-    "rooms_image_size",
-    "rooms_seed",
-    "rooms_workers",
-    "rooms.workers",
-)
+PLACES = "output_dir rooms_folder rooms_pairs rooms_image_size rooms_seed rooms_workers rooms.workers".split()
 _STARTED, _ADVICE = "=== started ", "or run `accelerate config`."
 # What decides a number: changes here that are not committed are named in the result.
 CODE = ("train.py", "modeling_cde", "data_scripts", "configs")
@@ -183,17 +175,11 @@ def make_result(run: Run, state: Mapping[str, Any]) -> dict[str, Any]:
         ) from error
     geometry, problem = _geometry(folder)
     training = selected["training"]
+    told = ("benchmark", "method", "title", "setting", "view", "shift", "seed", "split_seed")
     ended = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
     return {
         "run": run.name,
-        "benchmark": run.benchmark,
-        "method": run.method,
-        "title": run.title,
-        "setting": dict(run.setting),
-        "view": run.view,
-        "shift": run.shift,
-        "seed": run.seed,
-        "split_seed": run.split_seed,
+        **{name: getattr(run, name) for name in told},
         "selected": {**training["selected"], "splits": selected["splits"], "gap": selected["gap"]},
         "last": {
             "step": ended["global_step"],

@@ -24,15 +24,9 @@ class LocalEngine:
     slots = 1
 
     def outcomes(self, runs: Sequence[Run], tick: Tick, train: Sequence[str] = TRAIN) -> Iterator[Outcome]:
-        """Make runs.
+        """Make runs by the command `train`, which takes the arguments of train.py; the outcome of each, as it ends.
 
-        Args:
-            runs: to make.
-            tick: called about once a second with the names of what is running.
-            train: the command that takes the arguments of train.py.
-
-        Yields:
-            The outcome of each, as it ends.
+        `tick` is called about once a second with the names of what is running.
         """
         for run in runs:
             yield execute(run, train, lambda name=run.name: tick([name]))  # type: ignore[misc]

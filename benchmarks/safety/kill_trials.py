@@ -25,18 +25,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed.measured import ROOT, Target, targets_table, write_result
+from benchmarks.speed.measured import RESULTS, ROOT, Target, conclude
+from benchmarks.speed.training_steps import RESNET
 
-BACKBONE = {
-    "model_type": "resnet",
-    "embedding_size": 8,
-    "hidden_sizes": [8, 32],
-    "depths": [1, 1],
-    "layer_type": "basic",
-}
 # A checkpoint and an evaluation every two of 18 steps, the best of them kept beside the last.
 RECIPE = {
-    "backbone_config": json.dumps(BACKBONE), "image_size": 32, "delta_dim": 16, "rooms_pairs": 150,
+    "backbone_config": json.dumps(RESNET), "image_size": 32, "delta_dim": 16, "rooms_pairs": 150,
     "rooms_image_size": 48, "use_cpu": True, "precision": "float32", "num_train_epochs": 3,
     "per_device_train_batch_size": 16, "learning_rate": 3e-3, "backbone_learning_rate": 3e-3, "sparsity_weight": 0.01,
     "logging_steps": 2, "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2,
@@ -76,30 +70,17 @@ def place_of(operation: str) -> str:
 def run(
     arguments: Sequence[str], output: Path, operation: int = 0, seconds: float | None = None
 ) -> tuple[int, list[str]]:
-    """Start train.py once, and kill it.
-
-    Args:
-        arguments: Of train.py.
-        output: Its output folder.
-        operation: Number of the operation on files before which it dies; 0 for none.
-        seconds: After which it dies; None for never.
+    """Start train.py once, and kill it before an operation on files (0: none) or after some seconds (None: never).
 
     Returns:
         Its exit status, negative for a signal, and the operations.
     """
     trace, log = output.with_suffix(".trace"), output.with_suffix(".log")
     trace.unlink(missing_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.safety.kill_switch",
-        str(output),
-        str(operation),
-        str(trace),
-        "train.py",
-    ]
+    switch = [sys.executable, "-m", "benchmarks.safety.kill_switch", str(output), str(operation), str(trace)]
+    command = [*switch, "train.py", *arguments]
     with log.open("ab") as printed:
-        process = subprocess.Popen([*command, *arguments], cwd=ROOT, stdout=printed, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=printed, stderr=subprocess.STDOUT)
         try:
             status = process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -142,12 +123,7 @@ def examine(output: Path) -> dict[str, Any]:
 def try_one(number: int, seed: int, folder: Path, recipe: Mapping[str, Any], whole: Mapping[str, Any]) -> Trial:
     """Kill one training, once or twice, and let it end.
 
-    Args:
-        number: Of the trial.
-        seed: Of all trials.
-        folder: To work in.
-        recipe: Flags of train.py.
-        whole: `operations`, `seconds` and `outcome` of the training that was left alone.
+    `seed` is that of all trials, and `whole` has `operations`, `seconds` and `outcome` of the undisturbed training.
     """
     generator, trial = random.Random(f"{seed} {number}"), Trial(number)
     output = folder / f"trial-{number}"
@@ -200,9 +176,8 @@ def measure(trials: int, seed: int, folder: Path, recipe: Mapping[str, Any]) -> 
     whole = {"seconds": time.monotonic() - began, "operations": operations, "outcome": outcome(folder / "whole")}
     again = run(flags(recipe, folder / "again"), folder / "again")[0] or outcome(folder / "again") != whole["outcome"]
     if again:
-        sys.exit(
-            "benchmarks.safety.kill_trials: two trainings that nobody has killed differ, so nothing can be compared."
-        )
+        problem = "two trainings that nobody has killed differ, so nothing can be compared."
+        sys.exit(f"benchmarks.safety.kill_trials: {problem}")
     done = []
     for number in range(trials):
         trial = try_one(number, seed, folder, recipe, whole)
@@ -218,7 +193,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--trials", type=int, default=30, help="how many trainings are killed (default: 30)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     parser.add_argument("--data", help="folder of a data set in place of rendered rooms")
-    parser.add_argument("--results", type=Path, help="folder for the JSON file in place of benchmarks/results/speed")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON file")
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory(prefix="kill_trials_") as place:
@@ -240,14 +215,7 @@ def main(arguments: list[str] | None = None) -> None:
         "undisturbed": {"seconds": round(whole["seconds"], 1), "operations": len(whole["operations"])},
         "trials": [asdict(trial) for trial in trials],
     }
-    print(targets_table(targets))
-    print(
-        write_result(
-            "kill_trials", command, targets, details, **({"folder": options.results} if options.results else {})
-        )
-    )
-    if not all(target.met for target in targets):
-        sys.exit(1)
+    conclude("kill_trials", command, targets, details, options.results)
 
 
 if __name__ == "__main__":

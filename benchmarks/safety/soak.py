@@ -12,7 +12,6 @@ finds its size. From there on the medians of the first and of the last fifth are
 import argparse
 import os
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,14 +22,14 @@ import torch
 from transformers import TrainerCallback
 
 from benchmarks.speed.loading_speed import draw_picture, drawn_pairs
-from benchmarks.speed.measured import RESULTS, Target, targets_table, write_result
-from benchmarks.speed.training_steps import Case, training_arguments
+from benchmarks.speed.measured import RESULTS, Target, conclude
+from benchmarks.speed.pipeline_speed import save_pairs
+from benchmarks.speed.training_steps import RESNET, Case, training_arguments
 from modeling_cde import ActionClassificationPipeline, CDEImageProcessor
 from modeling_cde.data import PairCollator, PairTransform
 from modeling_cde.training.doctor_callback import DoctorCallback
 from modeling_cde.training.trainer import CDETrainer
 
-RESNET = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 32], "depths": [1, 1], "layer_type": "basic"}
 CASE = Case("ResNet of two stages at 32 px", RESNET, 32, 16)
 PAGE = os.sysconf("SC_PAGE_SIZE")
 MIB = 2**20
@@ -40,11 +39,8 @@ GROWTH_MIB = 8.0  # of some 600: what two readings of a process that does nothin
 def reading() -> dict[str, float]:
     """Resident memory in MiB, open files and threads of this process now."""
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE / MIB
-    return {
-        "mib": round(resident, 2),
-        "files": len(os.listdir("/proc/self/fd")),
-        "threads": len(os.listdir("/proc/self/task")),
-    }
+    files, threads = (len(os.listdir(f"/proc/self/{name}")) for name in ("fd", "task"))
+    return {"mib": round(resident, 2), "files": files, "threads": threads}
 
 
 def summary(counts: Sequence[float], readings: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -100,14 +96,10 @@ def train(steps: int, workers: int = 0) -> dict[str, float]:
             eval_steps=every, save_strategy="steps", save_steps=every, save_total_limit=2, use_cpu=True,
             dataloader_num_workers=workers, sparsity_weight=0.01,
         )  # fmt: skip
-        CDETrainer(
-            model=CASE.model(),
-            args=args,
-            train_dataset=pairs.with_transform(PairTransform(size, augment=True)),
-            eval_dataset=pairs.select(range(32)).with_transform(PairTransform(size)),
-            data_collator=PairCollator(),
-            callbacks=[watch, DoctorCallback()],
-        ).train()
+        shown = {"train_dataset": pairs.with_transform(PairTransform(size, augment=True))}
+        shown |= {"eval_dataset": pairs.select(range(32)).with_transform(PairTransform(size))}
+        callbacks = [watch, DoctorCallback()]
+        CDETrainer(CASE.model(), args, data_collator=PairCollator(), callbacks=callbacks, **shown).train()
     return summary(watch.counts, watch.readings)
 
 
@@ -125,13 +117,7 @@ def repeat(ask: Callable[[], Any], each: int, inferences: int) -> dict[str, floa
 
 
 def measure(steps: int, inferences: int, folder: Path) -> dict[str, dict[str, float]]:
-    """Every long run, by name.
-
-    Args:
-        steps: Of training.
-        inferences: Of the model and of the pipeline, of each.
-        folder: For the pictures that the pipeline reads.
-    """
+    """Every long run, by name; `folder` is for the pictures that the pipeline reads."""
     torch.manual_seed(0)
     found = {"training steps": train(steps)}
     model = CASE.model().eval()
@@ -145,10 +131,7 @@ def measure(steps: int, inferences: int, folder: Path) -> dict[str, dict[str, fl
     found["inferences of the model"] = repeat(ask_model, len(pixels), inferences)
     generator = np.random.default_rng(0)
     pictures = [(draw_picture(generator, 64), draw_picture(generator, 64)) for _ in range(8)]
-    files = [(str(folder / f"{i}-before.png"), str(folder / f"{i}-after.png")) for i in range(8)]
-    for pair, paths in zip(pictures, files, strict=True):
-        for picture, path in zip(pair, paths, strict=True):
-            picture.save(path)
+    files = save_pairs(pictures, folder, "png")
     for name, pairs in (("PIL pictures", pictures), ("files", files)):
         found[f"inferences of the pipeline, {name}"] = repeat(lambda p=pairs: pipe(p, batch_size=8), 8, inferences)  # type: ignore[misc]
     found["inferences of the pipeline, one pair a call"] = repeat(lambda: pipe(*pictures[0]), 1, inferences)
@@ -171,11 +154,8 @@ def main(arguments: list[str] | None = None) -> None:
         targets.append(Target.of(f"{what}: growth of memory, MiB", f"<= {GROWTH_MIB}", values["growth_mib"], limit))
         more = max(values["more_files"], values["more_threads"])
         targets.append(Target.of(f"{what}: more open files or threads", "<= 0", more))
-    print(targets_table(targets))
     command = f"python -m benchmarks.safety.soak --steps {options.steps} --inferences {options.inferences}"
-    print(write_result("soak", command, targets, {"runs": found}, options.output))
-    if not all(target.met for target in targets):
-        sys.exit(1)
+    conclude("soak", command, targets, {"runs": found}, options.output)
 
 
 if __name__ == "__main__":

@@ -50,21 +50,12 @@ def train(
 ) -> tuple[list[float], list[float]]:
     """Seconds of each epoch, and the loss of each step; `given` are training arguments."""
     clock = _Clock()
-    options = {
-        "num_train_epochs": epochs,
-        "eval_strategy": "epoch",
-        "logging_steps": 1,
-        "lr_scheduler_type": "constant",
-    }
-    batch = {"per_device_train_batch_size": case.pairs, "per_device_eval_batch_size": case.pairs}
-    trainer = CDETrainer(
-        model=model,
-        args=training_arguments(folder, warmup_steps=0, **options, **batch, **given),
-        train_dataset=splits["train"],
-        eval_dataset={"validation": splits["validation"]},
-        data_collator=PairCollator(),
-        callbacks=[clock],
-    )
+    args = training_arguments(
+        folder, num_train_epochs=epochs, eval_strategy="epoch", logging_steps=1, lr_scheduler_type="constant",
+        warmup_steps=0, per_device_train_batch_size=case.pairs, per_device_eval_batch_size=case.pairs, **given,
+    )  # fmt: skip
+    rows = {"train_dataset": splits["train"], "eval_dataset": {"validation": splits["validation"]}}
+    trainer = CDETrainer(model, args, data_collator=PairCollator(), callbacks=[clock], **rows)
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -125,10 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         targets.append(Target.of(what, SAME, found["difference"]))
         details[mode] = found | {"times_faster": speed}
     print(targets_table(targets))
-    command = f"python -m benchmarks.speed.cached_features --pairs {options.pairs} --turns {options.turns}"
-    command += " --quick" * options.quick
-    result = {"batch_size": batch, "modes": details}
-    keep_result(options, "cached_features", command, targets, result)
+    keep_result(options, targets, {"batch_size": batch, "modes": details}, "pairs", "turns")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from benchmarks.speed.measured import Target, keep_result, ratio, script_parser, seconds_in_turns, targets_table
-from benchmarks.speed.peak_memory import in_forked_process, peak_over_before
+from benchmarks.speed.peak_memory import peak_in_fork
 from modeling_cde.training.losses import supervised_contrastive_loss
 
 ACTIONS = 20
@@ -73,26 +73,13 @@ def measure_times(
 
 def memory_of(deltas: int, dimensions: int, at_once: bool = False) -> float:
     """Peak MiB of one step in a fork of this process; arguments as of `contrastive_step`."""
-
-    def measure() -> float:
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
-        contrastive_step(64, 8)()  # threads and libraries are there before
-        return peak_over_before(contrastive_step(deltas, dimensions, at_once))
-
-    return in_forked_process(measure)
+    return peak_in_fork(lambda: contrastive_step(64, 8)(), lambda: contrastive_step(deltas, dimensions, at_once))
 
 
 def summary(
     times: Mapping[str, Sequence[float]], memory: Mapping[str, float], sizes: Sequence[int], at_once: int
 ) -> tuple[list[Target], dict[str, Any]]:
-    """The targets, and per size the seconds and MiB.
-
-    Args:
-        times: as of `measure_times`.
-        memory: MiB by size, and of "at once".
-        sizes: of the batch, rising.
-        at_once: size of the batch that is compared with.
-    """
+    """The targets, and per size the seconds and MiB, from `measure_times` and MiB by size and "at once"."""
     small, large = at_once, max(sizes)
     work = (large / small) ** 2
     forms = {
@@ -107,14 +94,8 @@ def summary(
         targets.append(Target.of(f"contrastive term: {what}", "<= 1.3", found["median"], quartiles))
     growth = memory[str(large)] / memory[str(small)]
     held = f"{memory[str(large)]:.0f} and {memory[str(small)]:.0f} MiB; {small:,} at once: {memory['at once']:.0f} MiB"
-    targets.append(
-        Target.of(
-            f"contrastive term: peak memory of {large:,} deltas / of {small:,}",
-            f"<= {large / small:g}",
-            round(growth, 4),
-            held,
-        )
-    )
+    what = f"contrastive term: peak memory of {large:,} deltas / of {small:,}"
+    targets.append(Target.of(what, f"<= {large / small:g}", round(growth, 4), held))
     curve = [
         {"deltas": size, "seconds": round(median(times[str(size)]), 5), "peak_mib": round(memory[str(size)], 1)}
         for size in sizes
@@ -145,17 +126,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sizes, at_once, seconds, turns = SIZES, AT_ONCE, options.seconds, options.turns
     if options.quick:
         sizes, at_once, seconds, turns = (256, 1536), 384, 0.01, 2
-    memory = {
-        str(size): memory_of(size, options.dimensions) for size in {*sizes, at_once}
-    }  # before anything is computed here
+    # Before anything is computed here.
+    memory = {str(size): memory_of(size, options.dimensions) for size in {*sizes, at_once}}
     memory["at once"] = memory_of(at_once, options.dimensions, at_once=True)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     times = measure_times(sizes, at_once, options.dimensions, seconds, turns)
     targets, details = summary(times, memory, sizes, at_once)
     settings = {"dimensions": options.dimensions, "actions": ACTIONS, "seconds": seconds, "turns": turns}
     print(f"{targets_table(targets)}\n\n{curve_table(details)}")
-    command = "python -m benchmarks.speed.contrastive_scale" + " --quick" * options.quick
-    keep_result(options, "contrastive_scale", command, targets, details | settings)
+    keep_result(options, targets, details | settings)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,14 @@ the markers of docs/performance.md.
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.speed import contrastive_scale, step_cost
-from benchmarks.speed.measured import RESULTS, ROOT
-from benchmarks.speed.speed_table import DOCUMENT, replaced
+from benchmarks.speed.measured import RESULTS
+from benchmarks.speed.speed_table import DOCUMENT, show
 
 BEGIN, END = "<!-- curves: python -m benchmarks.speed.curve_tables --write -->", "<!-- end of the curves -->"
 PICTURE = "![Cost of a training step against batch, image side, kept patches, frames and actions](images/step_cost.png)"
@@ -31,8 +29,7 @@ def render(folder: Path | None = None) -> str:
     """
     folder, parts = folder or RESULTS, []
     for name, table in (("step_cost", step_cost.curves_table), ("contrastive_scale", contrastive_scale.curve_table)):
-        path = folder / f"{name}.json"
-        if not path.exists():
+        if not (path := folder / f"{name}.json").exists():
             continue
         try:
             result: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -48,20 +45,7 @@ def render(folder: Path | None = None) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables; with --write put them into docs/performance.md."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed.curve_tables",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--write", action="store_true", help=f"put them into {DOCUMENT.relative_to(ROOT)}")
-    options = parser.parse_args(arguments)
-    try:
-        tables = render()
-        print(tables)
-        if options.write:
-            DOCUMENT.write_text(replaced(DOCUMENT.read_text(encoding="utf-8"), tables, BEGIN, END), encoding="utf-8")
-    except (ValueError, OSError) as error:
-        sys.exit(f"benchmarks.speed.curve_tables: {error}")
+    show(arguments, "curve_tables", __doc__, render, DOCUMENT, BEGIN, END)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ import datasets
 import torch
 
 from benchmarks.speed.loading_speed import drawn_pairs
-from benchmarks.speed.measured import Target, keep_result, script_parser, targets_table
-from benchmarks.speed.training_steps import ROOT, TINY, VIT_S16, Case, recipe_case, training_arguments
+from benchmarks.speed.measured import Target, in_turns, keep_result, script_parser, targets_table
+from benchmarks.speed.training_steps import QUICKSTART, ROOT, TINY, VIT_S16, Case, recipe_case, training_arguments
 from modeling_cde.data import PairCollator, PairTransform, load_pairs
 from modeling_cde.training.trainer import CDETrainer
 
@@ -50,15 +51,10 @@ class WaitingTrainer(CDETrainer):
         return batches
 
 
-def waiting(case: Case, pairs: datasets.Dataset, crop: str, epochs: int, workers: int | None) -> dict[str, Any]:
-    """One training.
+def waiting(case: Case, pairs: datasets.Dataset, crop: str, workers: int | None) -> dict[str, Any]:
+    """One training on encoded pairs with so many loader processes (None: the default's), cropped as by `PairTransform`.
 
-    Args:
-        case: What is trained, and on how many pairs at once.
-        pairs: The training data, encoded.
-        crop: As of `PairTransform`.
-        epochs: To train; the first is not counted, in which everything is allocated.
-        workers: Loader processes; None for the default's.
+    The first epoch is not counted, in which everything is allocated.
 
     Returns:
         The share of the time that was waited, that of a step's seconds, and the number of steps.
@@ -66,19 +62,15 @@ def waiting(case: Case, pairs: datasets.Dataset, crop: str, epochs: int, workers
     size = (case.image_size, case.image_size)
     options = {} if workers is None else {"dataloader_num_workers": workers}
     with tempfile.TemporaryDirectory() as folder:
-        trainer = WaitingTrainer(
-            model=case.model(),
-            args=training_arguments(
-                folder, num_train_epochs=epochs, per_device_train_batch_size=case.pairs, logging_steps=10, **options
-            ),
-            train_dataset=pairs.with_transform(PairTransform(size, crop=crop, augment=True)),
-            data_collator=PairCollator(),
+        args = training_arguments(
+            folder, num_train_epochs=2, per_device_train_batch_size=case.pairs, logging_steps=10, **options
         )
+        shown = pairs.with_transform(PairTransform(size, crop=crop, augment=True))
+        trainer = WaitingTrainer(case.model(), args, train_dataset=shown, data_collator=PairCollator())
         trainer.train()
         ended = time.perf_counter()
         used = trainer.args.dataloader_num_workers
-    steps = len(trainer.waits) // epochs
-    counted = trainer.waits[steps:]
+    counted = trainer.waits[len(trainer.waits) // 2 :]
     wall = ended - counted[0][0]
     waits = [had - asked for asked, had in counted]
     return {
@@ -90,16 +82,12 @@ def waiting(case: Case, pairs: datasets.Dataset, crop: str, epochs: int, workers
     }
 
 
-def measure(case: Case, pairs: datasets.Dataset, crop: str, epochs: int, turns: int) -> list[dict[str, Any]]:
+def measure(case: Case, pairs: datasets.Dataset, crop: str, turns: int) -> list[dict[str, Any]]:
     """Without loader processes and with the default's, in turns; of each the run with the median share."""
-    runs: dict[int | None, list[dict[str, Any]]] = {0: [], None: []}
-    for _ in range(turns):
-        for workers, found in runs.items():
-            found.append(waiting(case, pairs, crop, epochs, workers))
+    runs = in_turns({workers: partial(waiting, case, pairs, crop, workers) for workers in (0, None)}, turns)
     kept = []
     for workers, found in runs.items():
-        share = statistics.median_low([run["share"] for run in found])
-        run = next(run for run in found if run["share"] == share)
+        run = sorted(found, key=lambda run: run["share"])[(len(found) - 1) // 2]
         shares, taken = ([one[key] for one in found] for key in ("share", "seconds_a_step"))
         middle = {"seconds_a_step": statistics.median(taken), "shares": shares, "all_seconds_a_step": taken}
         kept.append({"case": case.name, "default": workers is None, **run, **middle})
@@ -112,11 +100,9 @@ def targets(measured: Sequence[dict[str, Any]]) -> list[Target]:
     for run in measured:
         if run["default"]:
             without = next(other for other in measured if other["case"] == run["case"] and not other["default"])
-            processes = f"{run['workers']} loader process" + ("" if run["workers"] == 1 else "es")
-            limit = (
-                f"{processes}, {run['seconds_a_step']:.3g} s a step; without any it is {without['share']:.3f} and "
-                f"{without['seconds_a_step']:.3g} s"
-            )
+            limit = f"{run['workers']} loader process{'' if run['workers'] == 1 else 'es'}, "
+            limit += f"{run['seconds_a_step']:.3g} s a step; without any it is {without['share']:.3f} and "
+            limit += f"{without['seconds_a_step']:.3g} s"
             what = f"share of the time that training waits for data: {run['case']}"
             found.append(Target.of(what, BOUND, run["share"], limit))
     return found
@@ -135,21 +121,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.quick and not options.data.is_dir():
         parser.error(f"{options.data} contains no rendered rooms: run train.py with configs/quickstart.yaml once.")
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    chosen: list[tuple[Case, datasets.Dataset, str, int]]
     if options.quick:
-        chosen = [(Case("tiny ViT, PNGs of 64 px", TINY, 32, 8), drawn_pairs(64, "PNG", 24), "none", 2)]
+        chosen = [(Case("tiny ViT, PNGs of 64 px", TINY, 32, 8), drawn_pairs(64, "PNG", 24), "none")]
     else:
-        quickstart = recipe_case(ROOT / "configs" / "quickstart.yaml", "quickstart, rooms of 128 px at 96 px")
+        quickstart = recipe_case(QUICKSTART, "quickstart, rooms of 128 px at 96 px")
         rooms = load_pairs(options.data, "single_syst", "train")
         vit = Case("ViT-S/16 at 224 px, JPEGs of 480 px", VIT_S16, 224, options.pairs)
-        chosen = [(quickstart, rooms, "box", 2), (vit, drawn_pairs(480, "JPEG", 16 * options.pairs), "none", 2)]
+        chosen = [(quickstart, rooms, "box"), (vit, drawn_pairs(480, "JPEG", 16 * options.pairs), "none")]
     measured: list[dict[str, Any]] = []
-    for case, pairs, crop, epochs in chosen:
-        measured += measure(case, pairs, crop, epochs, options.turns)
+    for case, pairs, crop in chosen:
+        measured += measure(case, pairs, crop, options.turns)
     found = targets(measured)
     print(targets_table(found))
-    command = f"python -m benchmarks.speed.data_waiting --pairs {options.pairs}"
-    keep_result(options, "data_waiting", command, found, {"trainings": measured})
+    keep_result(options, found, {"trainings": measured}, "pairs")
 
 
 if __name__ == "__main__":

@@ -15,13 +15,12 @@ processor: those with VNNI multiply int8 faster. The result says whether this on
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,9 @@ import datasets
 import onnxruntime
 import torch
 from torch.utils.data import DataLoader
-from transformers import AutoConfig
 
-from benchmarks.speed.loading_speed import ACTIONS, VIT_S16
-from modeling_cde import CDEForActionClassification
+from benchmarks.speed.measured import seconds_in_turns, write_json
+from benchmarks.speed.training_steps import VIT_S16, Case
 from modeling_cde.data import PairCollator, PairTransform
 from modeling_cde.data.load_splits import load_shifts, reported_splits
 from modeling_cde.evaluation.evaluate import environment
@@ -45,46 +43,23 @@ Engine = Callable[[torch.Tensor], Mapping[str, torch.Tensor]]
 
 
 def make_engines(model: torch.nn.Module, size: tuple[int, int], folder: Path, threads: int) -> dict[str, Engine]:
-    """PyTorch and the three ONNX files, by name.
-
-    Args:
-        model: A classifier, float32, on the CPU, in evaluation mode.
-        size: Height and width of the pictures in pixels.
-        folder: Where the ONNX files go.
-        threads: Of each engine.
-    """
+    """PyTorch and the three ONNX files, by name; `folder` is where these go, `size` (H, W) in pixels."""
     torch.set_num_threads(threads)
-    eager = PairOutputs(model)
     exported = export_onnx(model, folder / "float32.onnx", *size)
     files = {
         "ONNX float32": exported,
         "ONNX int8, linear layers": quantize_onnx(exported, folder / "linear.onnx"),
         "ONNX int8, convolutions too": quantize_onnx(exported, folder / "all.onnx", convolutions=True),
     }
-    engines: dict[str, Engine] = {EAGER: eager}
-    for name, path in files.items():
-        engines[name] = _runner(start_session(path, threads))
-    return engines
-
-
-def _runner(session: Any) -> Engine:
-    return lambda pixel_values: run_session(session, pixel_values)
+    sessions = {name: start_session(path, threads) for name, path in files.items()}
+    return {EAGER: PairOutputs(model), **{name: partial(run_session, one) for name, one in sessions.items()}}
 
 
 def speeds(engines: Mapping[str, Engine], batch: torch.Tensor, seconds: float, turns: int) -> dict[str, Any]:
     """Pairs per second of each engine on one batch (B, 2, C, H, W), measured in turns; the medians and their ratios."""
-    rates: dict[str, list[float]] = {name: [] for name in engines}
-    order = list(engines)
-    for _ in range(turns):
-        for name in order:
-            engines[name](batch)  # warms up, and waits for what threads of the engine before still do
-            pairs, began = 0, time.perf_counter()
-            while pairs == 0 or time.perf_counter() - began < seconds:
-                engines[name](batch)
-                pairs += len(batch)
-            rates[name].append(pairs / (time.perf_counter() - began))
-        order.append(order.pop(0))  # each engine takes each place
-    medians = {name: statistics.median(values) for name, values in rates.items()}
+    calls = {name: partial(engine, batch) for name, engine in engines.items()}
+    taken = seconds_in_turns(calls, seconds, turns, settle=True)
+    medians = {name: statistics.median([len(batch) / one for one in values]) for name, values in taken.items()}
     return {
         name: {"pairs_per_second": round(value, 2), "ratio": round(value / medians[EAGER], 3)}
         for name, value in medians.items()
@@ -124,18 +99,12 @@ def measure(
     seconds: float,
     turns: int,
 ) -> dict[str, Any]:
-    """All of it for one model.
+    """What the JSON holds of one model; for the numbers see the command's flags.
 
     Args:
         model: A classifier, float32, on the CPU, in evaluation mode.
         transform: Makes its pictures; says their size.
         splits: To measure the accuracy on, by name; may be empty.
-        batch_sizes: Pairs per call, for the speed.
-        seconds: Of each measurement of speed.
-        turns: Measurements of each engine.
-
-    Returns:
-        What the JSON holds.
     """
     size = transform.size
     load = os.getloadavg()[0]  # over the last minute: well over 0, and others took part of the machine
@@ -146,6 +115,7 @@ def measure(
     generator = torch.Generator().manual_seed(0)
     pairs = {batch: torch.randn(batch, 2, 3, *size, generator=generator) for batch in batch_sizes}
     cpu = Path("/proc/cpuinfo")
+    processor = {"onnxruntime": onnxruntime.__version__, "vnni": cpu.exists() and "vnni" in cpu.read_text()}
     return {
         "backbone": model.config.backbone_config.model_type,  # type: ignore[union-attr]
         "delta_mode": model.config.delta_mode,  # type: ignore[union-attr]
@@ -156,12 +126,7 @@ def measure(
         "splits": {name: accuracies(engines, rows, transform) for name, rows in splits.items()},
         "seconds": seconds,
         "turns": turns,
-        "environment": environment()
-        | {
-            "onnxruntime": onnxruntime.__version__,
-            "vnni": cpu.exists() and "vnni" in cpu.read_text(),
-            "load_before": round(load, 2),
-        },
+        "environment": environment() | processor | {"load_before": round(load, 2)},
     }
 
 
@@ -172,20 +137,15 @@ def table(result: Mapping[str, Any]) -> str:
     heads += [f"accuracy {name} (other answers)" for name in splits]
     lines = ["| engine | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
     for engine in result["speed"][batches[0]]:
-        cells = [
-            f"{found['pairs_per_second']:.1f} ({found['ratio']:.2f})"
-            for found in (result["speed"][batch][engine] for batch in batches)
-        ]
-        cells += [
-            f"{found['accuracy']:.3f} ({found['other_answers']:.3f})"
-            for found in (result["splits"][name]["engines"][engine] for name in splits)
-        ]
+        speed = [result["speed"][batch][engine] for batch in batches]
+        found = [result["splits"][name]["engines"][engine] for name in splits]
+        cells = [f"{one['pairs_per_second']:.1f} ({one['ratio']:.2f})" for one in speed]
+        cells += [f"{one['accuracy']:.3f} ({one['other_answers']:.3f})" for one in found]
         lines.append(f"| {engine} | " + " | ".join(cells) + " |")
     sizes = ", ".join(f"{name} {size} MB" for name, size in result["megabytes"].items())
     vnni = "with" if result["environment"]["vnni"] else "without"
-    title = (
-        f"{result['model']} ({result['backbone']}, {result['delta_mode']}), {result['threads']} threads, {vnni} VNNI"
-    )
+    title = f"{result['model']} ({result['backbone']}, {result['delta_mode']}), "
+    title += f"{result['threads']} threads, {vnni} VNNI"
     load = f"Load average before: {result['environment']['load_before']}."
     return "\n".join([title, "", *lines, "", f"Files: {sizes}. {load}"])
 
@@ -211,10 +171,8 @@ def main(arguments: list[str] | None = None) -> None:
     model: torch.nn.Module
     splits: dict[str, datasets.Dataset] = {}
     if options.untrained:
-        torch.manual_seed(0)
         name = "vit_s16_untrained"
-        labels = {i: f"action {i}" for i in range(ACTIONS)}
-        model = CDEForActionClassification.from_backbone(AutoConfig.for_model(**VIT_S16), id2label=labels).eval()
+        model = Case(name, VIT_S16, 224, 1).model().eval()
         transform = PairTransform((224, 224))
     else:
         try:
@@ -228,10 +186,7 @@ def main(arguments: list[str] | None = None) -> None:
     measured = measure(model.float(), transform, splits, options.batch_sizes, options.seconds, options.turns)
     result = {"model": name} | measured
     print(table(result))
-    path = options.output or RESULTS / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"\nWritten to {path}.")
+    print(f"\nWritten to {write_json(options.output or RESULTS / f'{name}.json', result)}.")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,22 @@ def peak_over_before(step: Callable[[], Any]) -> float:
     return (_kib("VmHWM") - before) / 1024
 
 
+def peak_in_fork(warm_up: Callable[[], Any], make: Callable[[], Callable[[], Any]]) -> float:
+    """Peak MiB of the step that `make` returns, in a fork of this process that uses all cores.
+
+    Args:
+        warm_up: runs before, so that threads and libraries are there.
+        make: makes the step, and what does not count.
+    """
+
+    def measure() -> float:
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        warm_up()
+        return peak_over_before(make())
+
+    return in_forked_process(measure)
+
+
 def in_forked_process(measure: Callable[[], float]) -> float:
     """What a function gives in a fork of this process: with all its modules, and without what it does to memory.
 

@@ -26,9 +26,9 @@ from PIL import Image
 
 from modeling_cde import ActionClassificationPipeline, CDEImageProcessor
 
-from .loading_speed import RECIPE, draw_picture
+from .loading_speed import draw_picture
 from .measured import Target, keep_result, ratio, script_parser, seconds_in_turns, targets_table
-from .training_steps import TINY, VIT_S16, Case, recipe_case
+from .training_steps import QUICKSTART, TINY, VIT_S16, Case, recipe_case
 
 BOUND = "<= 1.10"
 KINDS = {"pictures of 224 px": (224, None), "JPEG files of 480 px": (480, "jpg"), "PNG files of 480 px": (480, "png")}
@@ -39,17 +39,18 @@ def draw_pairs(kind: str, number: int, folder: Path) -> list[tuple[Any, Any]]:
     side, ending = KINDS[kind]
     generator = np.random.default_rng(0)
     few = [draw_picture(generator, side) for _ in range(min(number, 4))]  # to draw takes long, to read takes the same
-    pairs: list[tuple[Any, Any]] = []
-    for index in range(number):
-        pair = (few[index % len(few)], few[index % len(few)].transpose(Image.Transpose.FLIP_LEFT_RIGHT))
-        if ending is None:
-            pairs.append(pair)
-            continue
-        paths = [folder / f"{index}-{frame}.{ending}" for frame in range(2)]
-        for picture, path in zip(pair, paths, strict=True):
-            picture.save(path, quality=95)
-        pairs.append((str(paths[0]), str(paths[1])))
-    return pairs
+    drawn = [(picture, picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)) for picture in few]
+    pairs = [drawn[index % len(few)] for index in range(number)]
+    return pairs if ending is None else save_pairs(pairs, folder, ending)
+
+
+def save_pairs(pairs: list[tuple[Any, Any]], folder: Path, ending: str) -> list[tuple[Any, Any]]:
+    """Save pairs of pictures in a format; returns the pairs of their paths."""
+    paths = [(str(folder / f"{i}-0.{ending}"), str(folder / f"{i}-1.{ending}")) for i in range(len(pairs))]
+    for pair, files in zip(pairs, paths, strict=True):
+        for picture, file in zip(pair, files, strict=True):
+            picture.save(file, quality=95)
+    return paths
 
 
 def steps(case: Case, pairs: list[tuple[Any, Any]], batch_size: int) -> dict[str, Callable[[], Any]]:
@@ -112,15 +113,16 @@ def main(arguments: list[str] | None = None) -> None:
         turns=(9, "measurements of each; the median counts"),
     )
     options = parser.parse_args(arguments)
-    cases = [Case("ViT-S/16 at 224 px", VIT_S16, 224, 0), recipe_case(RECIPE, "the quickstart's ResNet at 96 px", 0)]
+    cases = [
+        Case("ViT-S/16 at 224 px", VIT_S16, 224, 0),
+        recipe_case(QUICKSTART, "the quickstart's ResNet at 96 px", 0),
+    ]
     if options.quick:
         cases = [Case("a tiny ViT", TINY, 32, 0)]
     targets, rows = measure(cases, options.pairs, options.batch_size, options.seconds, options.turns)
     print(targets_table(targets))
-    flags = [f"--{name} {getattr(options, name):g}" for name in ("pairs", "batch_size", "seconds", "turns")]
     details = {"cases": rows, "threads": torch.get_num_threads()}
-    command = " ".join(["python -m benchmarks.speed.pipeline_speed", *flags, *["--quick"] * options.quick])
-    keep_result(options, "pipeline_speed", command, targets, details)
+    keep_result(options, targets, details, "pairs", "batch_size", "seconds", "turns")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import datasets
@@ -32,12 +33,13 @@ from torch.utils.data import DataLoader
 
 from benchmarks.speed.flops import step_flops
 from benchmarks.speed.loading_speed import drawn_pairs
-from benchmarks.speed.measured import Target, keep_result, ratio, script_parser, targets_table
-from benchmarks.speed.training_steps import ROOT, TINY, VIT_S16, Case, full_step, recipe_case
+from benchmarks.speed.measured import Target, in_turns, keep_result, ratio, script_parser, targets_table
+from benchmarks.speed.training_steps import QUICKSTART, ROOT, TINY, VIT_S16, Case, full_step, recipe_case
 from modeling_cde.data import PairCollator, PairTransform
 from modeling_cde.training.training_args import native_bf16
 
 FASTER = 8  # times that bf16 units are faster than float32's: AMX and most GPUs have at least so much
+_COLOURS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
 
 
 def reference_transform(row: dict[str, Any], size: int, generator: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,9 +56,7 @@ def reference_transform(row: dict[str, Any], size: int, generator: random.Random
         image = image.resize((size, size), Image.Resampling.BILINEAR)
         if mirrored:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        for kind, factor in zip(
-            (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color), factors, strict=True
-        ):
+        for kind, factor in zip(_COLOURS, factors, strict=True):
             image = kind(image).enhance(factor)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
         tensors.append((pixels - 0.5) / 0.5)
@@ -122,17 +122,12 @@ def reference_loop(case: Case, pairs: datasets.Dataset) -> Callable[[int], float
     return run
 
 
-def our_loop(case: Case, pairs: datasets.Dataset, workers: int = 1) -> Callable[[int], float]:
+def our_loop(case: Case, pairs: datasets.Dataset) -> Callable[[int], float]:
     """A function that trains so many steps our way and returns its seconds."""
     size = (case.image_size, case.image_size)
     shown = pairs.with_transform(PairTransform(size, crop="none", augment=True))
-    loader: DataLoader[Any] = DataLoader(
-        shown,
-        case.pairs,
-        sampler=torch.utils.data.RandomSampler(shown, replacement=True, num_samples=10**6),
-        collate_fn=PairCollator(),
-        num_workers=workers,
-    )
+    sampler = torch.utils.data.RandomSampler(shown, replacement=True, num_samples=10**6)
+    loader = DataLoader(shown, case.pairs, sampler=sampler, collate_fn=PairCollator(), num_workers=1)
     batch = case.batch()
     step = full_step(case.model(), batch)
 
@@ -150,19 +145,6 @@ def our_loop(case: Case, pairs: datasets.Dataset, workers: int = 1) -> Callable[
         return taken
 
     return run
-
-
-def in_turns(loops: dict[str, Callable[[int], float]], steps: int, turns: int) -> dict[str, list[float]]:
-    """Seconds of a step of each loop, measured in turns of so many steps; another one comes first each time."""
-    order = list(loops)
-    found: dict[str, list[float]] = {name: [] for name in loops}
-    for loop in loops.values():
-        loop(1)
-    for _ in range(turns):
-        for name in order:
-            found[name].append(loops[name](steps) / steps)
-        order.reverse()
-    return found
 
 
 def precision_shares(case: Case) -> dict[str, float]:
@@ -204,11 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     chosen = [
         (Case("ViT-S/16 at 224 px of JPEGs of 480 px", VIT_S16, 224, options.pairs), 480, "JPEG"),
-        (
-            recipe_case(ROOT / "configs" / "quickstart.yaml", "quickstart's ResNet at 96 px of PNGs of 128 px"),
-            128,
-            "PNG",
-        ),
+        (recipe_case(QUICKSTART, "quickstart's ResNet at 96 px of PNGs of 128 px"), 128, "PNG"),
     ]
     if options.quick:
         chosen = [(Case("tiny ViT at 32 px of PNGs of 64 px", TINY, 32, 8), 64, "PNG")]
@@ -216,7 +194,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for case, side, kind in chosen:
         pairs = drawn_pairs(side, kind, 96)
         loops = {"reference": reference_loop(case, pairs), "ours": our_loop(case, pairs)}
-        seconds = in_turns(loops, options.steps, options.turns)
+        for loop in loops.values():
+            loop(1)
+        taken = in_turns({name: partial(loop, options.steps) for name, loop in loops.items()}, options.turns)
+        seconds = {name: [one / options.steps for one in values] for name, values in taken.items()}
         measured.append(
             {
                 "case": case.name,
@@ -242,8 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{name}: under bf16 {values['float32_share']:.2%} of the operations stay in float32; where bf16 is "
             f"{FASTER} times as fast they make the step {values['longer_on_paper']:.1%} longer."
         )
-    command = f"python -m benchmarks.speed.reference_loop --pairs {options.pairs}"
-    keep_result(options, "reference_loop", command, found, details)
+    keep_result(options, found, details, "pairs")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import argparse
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -31,19 +32,14 @@ def start(settings: Settings) -> None:
     assert _source.renderer
 
 
-def render(folder: Path, unit: str, schema: Any) -> tuple[int, int, float, float, float]:
+def render(folder: Path, schema: Any, unit: str) -> tuple[int, int, float, float, float]:
     """Build and write a unit: pairs, rejected tries, seconds, CPU seconds, seconds in OpenGL."""
     assert _source is not None
     began, cpu, drawn = time.perf_counter(), time.process_time(), _source.renderer.seconds
     outcome = build_outcome(_source, schema, unit)
     (folder / unit).write_bytes(outcome.shard)
-    return (
-        outcome.rows,
-        sum(outcome.rejected.values()),
-        time.perf_counter() - began,
-        time.process_time() - cpu,
-        _source.renderer.seconds - drawn,
-    )
+    seconds, used = time.perf_counter() - began, time.process_time() - cpu
+    return outcome.rows, sum(outcome.rejected.values()), seconds, used, _source.renderer.seconds - drawn
 
 
 def main() -> None:
@@ -62,13 +58,11 @@ def main() -> None:
         tempfile.TemporaryDirectory() as name,
         ProcessPoolExecutor(options.workers, get_context("spawn"), start, (settings,)) as pool,
     ):
+        work = partial(render, Path(name), schema)
         began = time.perf_counter()
-        warm = [pool.submit(render, Path(name), unit, schema) for unit in units[options.units :]]
-        for future in warm:
-            future.result()
+        list(pool.map(work, units[options.units :]))  # the start
         started = time.perf_counter()
-        futures = [pool.submit(render, Path(name), unit, schema) for unit in units[: options.units]]
-        results = [future.result() for future in futures]
+        results = list(pool.map(work, units[: options.units]))
         wall = time.perf_counter() - started
     pairs, rejected, seconds, cpu, drawing = (sum(column) for column in zip(*results, strict=True))
     print(f"start and one unit a worker   {started - began:8.1f} s")

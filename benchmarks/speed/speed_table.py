@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.speed.measured import RESULTS, ROOT, Target, targets_table
 
@@ -52,22 +53,24 @@ def replaced(document: str, table: str, begin: str = BEGIN, end: str = END) -> s
     return f"{before}{begin}\n\n{table}\n\n{end}{after}"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table; with --write put it into docs/performance.md."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed.speed_table",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--write", action="store_true", help=f"put it into {DOCUMENT.relative_to(ROOT)}")
+def show(arguments: Any, name: str, text: str | None, render: Callable[[], str], page: Path, *markers: str) -> None:
+    """The command line of a script of kept tables: prints them; with --write puts them between the markers."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(f"python -m benchmarks.speed.{name}", description=text, formatter_class=form)
+    parser.add_argument("--write", action="store_true", help="put it into docs/performance.md")
     options = parser.parse_args(arguments)
     try:
         table = render()
         print(table)
         if options.write:
-            DOCUMENT.write_text(replaced(DOCUMENT.read_text(encoding="utf-8"), table), encoding="utf-8")
+            page.write_text(replaced(page.read_text(encoding="utf-8"), table, *markers), encoding="utf-8")
     except (ValueError, OSError) as error:
-        sys.exit(f"benchmarks.speed.speed_table: {error}")
+        sys.exit(f"benchmarks.speed.{name}: {error}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table; with --write put it into docs/performance.md."""
+    show(arguments, "speed_table", __doc__, render, DOCUMENT, BEGIN, END)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import torch
 from transformers import AutoConfig
 
 from benchmarks.speed.measured import ROOT, keep_result, script_parser, seconds_in_turns
-from benchmarks.speed.peak_memory import in_forked_process, peak_over_before
+from benchmarks.speed.peak_memory import peak_in_fork
 from benchmarks.speed.training_steps import TINY, full_step, recipe_case
 from modeling_cde import CDEForActionClassification
 
@@ -73,9 +73,8 @@ class Point:
         """A function that makes one whole training step, on the GPU where there is one."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
         torch.manual_seed(0)
-        options: dict[str, Any] = {"delta_mode": "patch" if self.top_k_patches else "global"}
-        if self.top_k_patches:
-            options["top_k_patches"] = self.top_k_patches
+        k = self.top_k_patches
+        options: dict[str, Any] = {"delta_mode": "patch", "top_k_patches": k} if k else {"delta_mode": "global"}
         config = AutoConfig.for_model(**backbones()[self.backbone])
         if hasattr(config, "image_size"):
             config.image_size = self.image_size
@@ -115,12 +114,7 @@ def memory_of(point: Point) -> float:
         step()
         step()
 
-    def measure() -> float:
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
-        replace(point, batch=2, actions=10).step()()  # threads and libraries are there before
-        return peak_over_before(train)
-
-    return in_forked_process(measure)
+    return peak_in_fork(lambda: replace(point, batch=2, actions=10).step()(), lambda: train)
 
 
 def exponents(sizes: Sequence[float], costs: Sequence[float]) -> dict[str, float]:
@@ -138,13 +132,10 @@ def exponents(sizes: Sequence[float], costs: Sequence[float]) -> dict[str, float
 def measure_curve(
     points: Sequence[Point], axis: str, seconds: float, turns: int, peaks: Sequence[float]
 ) -> dict[str, Any]:
-    """Time and memory along an axis, and how they grow.
+    """Time and memory along an axis (a field of `Point`), and how they grow; see `seconds_in_turns` for the time.
 
     Args:
         points: that differ in the axis only, rising.
-        axis: field of `Point`.
-        seconds: of each measurement, one step at the least.
-        turns: measurements of each point.
         peaks: MiB of each point, as of `memory_of`.
     """
     values = [int(getattr(point, axis)) for point in points]
@@ -243,9 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         curves.append(measure_curve(points, axis, seconds, turns, peaks))
         print(curves_table({"curves": curves[-1:]}).splitlines()[-1], flush=True)
     print(f"\n{curves_table({'curves': curves})}\n")
-    command = f"python -m benchmarks.speed.step_cost --turns {turns}" + " --quick" * options.quick
-    details = {"curves": curves, "seconds": seconds, "turns": turns}
-    keep_result(options, "step_cost", command, [], details)
+    keep_result(options, [], {"curves": curves, "seconds": seconds, "turns": turns}, "turns")
     if pictures := options.pictures or (None if options.quick else PICTURES):
         print(f"Drawn to {draw(curves, pictures)}.")
 

@@ -23,6 +23,7 @@ from transformers import TrainerCallback
 
 from benchmarks.speed.measured import Target, keep_result, ratio, script_parser, seconds_in_turns, targets_table
 from benchmarks.speed.training_steps import (
+    QUICKSTART,
     ROOT,
     TINY,
     VIT_S16,
@@ -44,7 +45,7 @@ def cases(pairs: int) -> list[Case]:
     return [
         Case("ViT-S/16, 224 px", VIT_S16, 224, pairs),
         Case("ViT-S/16, 224 px, patch", VIT_S16, 224, pairs, {"delta_mode": "patch"}),
-        recipe_case(ROOT / "configs" / "quickstart.yaml", "quickstart's ResNet, 96 px"),
+        recipe_case(QUICKSTART, "quickstart's ResNet, 96 px"),
         recipe_case(ROOT / "configs" / "quickstart_patch.yaml", "quickstart_patch's ResNet, 96 px, patch"),
     ]
 
@@ -70,15 +71,7 @@ class _BesideTraining(TrainerCallback):  # type: ignore[misc]
 
 
 def trainer_turns(case: Case, steps: int) -> dict[str, list[float]]:
-    """Seconds of each of the steps of a `CDETrainer`, and of the bare step beside each.
-
-    Args:
-        case: What is trained.
-        steps: Measured steps; two more come first.
-
-    Returns:
-        "trainer" and "bare", (steps,) each.
-    """
+    """Seconds of each step of a `CDETrainer` ("trainer") and of the bare step beside it ("bare"), after two more."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     batch = case.batch()
     images, labels = batch["pixel_values"], batch["labels"].tolist()
@@ -92,20 +85,10 @@ def trainer_turns(case: Case, steps: int) -> dict[str, list[float]]:
     beside = _BesideTraining(bare_step(case.bare_backbone(device), case.batch(device)), device)
     with tempfile.TemporaryDirectory() as folder:
         args = training_arguments(
-            folder,
-            max_steps=times,
-            per_device_train_batch_size=case.pairs,
-            logging_steps=10,
-            dataloader_num_workers=0,  # the pairs are there: nothing is to be decoded beside the training
-        )
-        trainer = CDETrainer(
-            model=case.model(),
-            args=args,
-            train_dataset=rows,
-            data_collator=PairCollator(),
-            callbacks=[beside],
-        )
-        trainer.train()
+            folder, max_steps=times, per_device_train_batch_size=case.pairs, logging_steps=10, dataloader_num_workers=0
+        )  # no loader process: the pairs are there, and nothing is to be decoded beside the training
+        collator = PairCollator()
+        CDETrainer(case.model(), args, train_dataset=rows, data_collator=collator, callbacks=[beside]).train()
     return {"trainer": beside.trainer[-steps:], "bare": beside.bare[1:-1][-steps:]}
 
 
@@ -133,15 +116,9 @@ def targets(measured: Sequence[dict[str, Any]]) -> list[Target]:
     found = []
     for case in measured:
         for part, words in (("step", "whole step"), ("trainer", "`CDETrainer`'s loop")):
-            values = case[part]
-            found.append(
-                Target.of(
-                    f"{words} / bare step: {case['case']}, {case['pairs']} pairs",
-                    BOUNDS[case["mode"]],
-                    values["median"],
-                    f"quartiles {values['low']:.3f} to {values['high']:.3f}",
-                )
-            )
+            values, what = case[part], f"{words} / bare step: {case['case']}, {case['pairs']} pairs"
+            limit = f"quartiles {values['low']:.3f} to {values['high']:.3f}"
+            found.append(Target.of(what, BOUNDS[case["mode"]], values["median"], limit))
     return found
 
 
@@ -163,9 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(targets_table(targets(measured[-1:])), flush=True)
     found = targets(measured)
     print(f"\n{targets_table(found)}")
-    command = f"python -m benchmarks.speed.step_overhead --pairs {options.pairs}"
-    details = {"cases": measured, "seconds": options.seconds, "turns": options.turns}
-    keep_result(options, "step_overhead", command, found, details)
+    keep_result(options, found, {"cases": measured, "seconds": options.seconds, "turns": options.turns}, "pairs")
 
 
 if __name__ == "__main__":

@@ -23,15 +23,18 @@ from modeling_cde.training.recipe import parse_recipe
 from modeling_cde.training.training_args import CDETrainingArguments, native_bf16
 
 ROOT = Path(__file__).parents[2]
+QUICKSTART = ROOT / "configs" / "quickstart.yaml"
 ACTIONS = 10
 VIT_S16: dict[str, Any] = {
     "model_type": "vit", "hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6,
     "intermediate_size": 1536, "patch_size": 16, "image_size": 224,
 }  # fmt: skip
-VIT_B16 = VIT_S16 | {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
 TINY: dict[str, Any] = {
     "model_type": "vit", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
     "intermediate_size": 64, "patch_size": 8, "image_size": 32,
+}  # fmt: skip
+RESNET: dict[str, Any] = {
+    "model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 32], "depths": [1, 1], "layer_type": "basic",
 }  # fmt: skip
 
 
@@ -58,11 +61,8 @@ class Case:
         torch.manual_seed(0)
         names = {i: f"action{i}" for i in range(ACTIONS)}
         config = AutoConfig.for_model(**self.backbone)
-        model: CDEForActionClassification = CDEForActionClassification.from_backbone(
-            config, id2label=names, **self.options
-        )
-        model.to(device).train()
-        return model
+        model = CDEForActionClassification.from_backbone(config, id2label=names, **self.options)
+        return model.to(device).train()  # type: ignore[no-any-return]
 
     def bare_backbone(self, device: torch.device | str = "cpu") -> torch.nn.Module:
         """The backbone by itself, without a pooler, in training mode."""
@@ -113,32 +113,27 @@ def training_loss(
     return {**terms, "loss": weighted_sum(terms, loss.weights)}
 
 
-def full_step(
-    model: Any, batch: dict[str, torch.Tensor], bf16: bool | None = None, repeats: int = 1
-) -> Callable[[], None]:
-    """A function that makes a whole training step.
+def full_step(model: Any, batch: dict[str, torch.Tensor]) -> Callable[[], None]:
+    """A function that makes a whole training step, in bf16 where the hardware has units for it.
 
     Args:
         model: A classifier in training mode.
         batch: What it takes, on its device.
-        bf16: Whether the forward runs under bf16 autocast; by default where the hardware has units for it.
-        repeats: Steps that a call makes before it waits for a GPU, which works on while the next is being told to it.
     """
     args = training_arguments()
-    low, device = native_bf16() if bf16 is None else bf16, batch["pixel_values"].device
+    low, device = native_bf16(), batch["pixel_values"].device
     optimizer = torch.optim.AdamW(args.parameter_groups(model), fused=True)
     loss = CDELoss.from_args(args, model.config)
     means = TermMeans()
 
     def step() -> None:
-        for _ in range(repeats):
-            terms = training_loss(model, batch, low, loss)
-            total = terms.pop("loss")
-            means.add(terms, 1.0)
-            torch.autograd.backward(total)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        terms = training_loss(model, batch, low, loss)
+        total = terms.pop("loss")
+        means.add(terms, 1.0)
+        torch.autograd.backward(total)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         wait(device)
 
     return step
@@ -147,7 +142,7 @@ def full_step(
 def bare_step(
     backbone: torch.nn.Module, batch: dict[str, torch.Tensor], bf16: bool | None = None
 ) -> Callable[[], None]:
-    """A function that makes one training step of the backbone alone on the same images; arguments as of `full_step`."""
+    """As `full_step` for the backbone alone on the same images; `bf16` says whether it runs under bf16 autocast."""
     args = training_arguments()
     low, images = native_bf16() if bf16 is None else bf16, batch["pixel_values"].flatten(0, 1)  # (2B, 3, H, W)
     optimizer = torch.optim.AdamW(backbone.parameters(), args.learning_rate, weight_decay=args.weight_decay, fused=True)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from benchmarks.speed import contrastive_scale, curve_tables, peak_memory, step_cost
+from benchmarks.speed.speed_table import replaced
 from benchmarks.speed.step_cost import AXES, VALUES, Point, curve_points, exponents
 
 
@@ -92,7 +93,7 @@ def test_all_forms_of_the_step_take_the_gradient_of_the_same_loss(monkeypatch):
 
 def test_the_page_holds_the_tables_of_the_kept_results():
     document = curve_tables.DOCUMENT.read_text(encoding="utf-8")
-    assert curve_tables.replaced(document, curve_tables.render(), curve_tables.BEGIN, curve_tables.END) == document
+    assert replaced(document, curve_tables.render(), curve_tables.BEGIN, curve_tables.END) == document
 
 
 def test_tables_of_results(tmp_path, capsys, monkeypatch):
@@ -105,7 +106,6 @@ def test_tables_of_results(tmp_path, capsys, monkeypatch):
     page = tmp_path / "page.md"
     page.write_text(f"Before\n\n{curve_tables.BEGIN}\nold\n{curve_tables.END}\nAfter\n")
     monkeypatch.setattr(curve_tables, "DOCUMENT", page)
-    monkeypatch.setattr(curve_tables, "ROOT", tmp_path)
     curve_tables.main(["--write"])
     row = "| frames of a clip (T) | vit | 2, 8 | 3 | 0.79, 0.80 | 2 | 0.50, 0.50 |"
     assert row in capsys.readouterr().out
