@@ -23,7 +23,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import PIL.Image
 
 from data_scripts.stored_views import open_picture
@@ -153,11 +152,8 @@ def _write_pair(row: dict[str, Any], folder: Path, house: str, number: int) -> l
 def mask_box(content: bytes) -> list[int] | None:
     """The inclusive box of a mask's pixels that are on (above half), or None if there are none."""
     with PIL.Image.open(io.BytesIO(content)) as image:
-        on = np.asarray(image.convert("L")) > 127
-    if not on.any():
-        return None
-    x, y = np.flatnonzero(on.any(axis=0)), np.flatnonzero(on.any(axis=1))
-    return [int(x[0]), int(y[0]), int(x[-1]), int(y[-1])]
+        bounds = image.convert("L").point([255 * (level > 127) for level in range(256)]).getbbox()
+    return bounds and [bounds[0], bounds[1], bounds[2] - 1, bounds[3] - 1]
 
 
 def _as_png(content: bytes) -> bytes:

@@ -40,11 +40,7 @@ def split_text(split: str) -> str:
 
 
 def results_table(splits: Mapping[str, Mapping[str, Any]]) -> str:
-    """Accuracy by split, one row each.
-
-    Args:
-        splits: from `metrics.json`: split -> `n`, `accuracy`, `macro_accuracy` and perhaps `opposite_error_share`.
-    """
+    """Accuracy by split, one row each; `splits` as in `metrics.json`."""
     rows = []
     for name, values in splits.items():
         share = values.get("opposite_error_share")

@@ -97,18 +97,14 @@ def render_model_card(
     return render(
         TEMPLATE,
         card_metadata(run, name, dataset).to_yaml(),
-        name=plain(name),
-        method_sentence=method.sentence,
-        actions=[plain(action) for action in run.actions],
+        run=run,
+        name=name,
+        method=method,
         pipeline=None if method.needs_masks else pipeline_snippet(repo_id or PLACEHOLDER),
         snippet=snippet(method.model, repo_id or PLACEHOLDER, one_line(arguments["image_size"])),
         patches=patches,
-        view=arguments.get("view"),
-        image_size=plain(arguments["image_size"]),
+        arguments=arguments,
         results=results_table(splits),
-        precision=plain(metrics.get("precision", "")),  # older runs have none
-        trained_in=plain(training.get("precision", "")),
-        train_accuracy=metrics.get("train", {}).get("accuracy"),
         gap=", ".join(f"{value:.3f} on {plain(split)}" for split, value in metrics["gap"].items()),
         used_twice=[
             f"{count:d} of the {splits[split]['n']:d} pairs of {plain(split)}"
@@ -116,18 +112,11 @@ def render_model_card(
         ],
         by_action=by_action_table(splits, run.actions),
         by_object=by_object_table(splits),
-        never={
-            plain(split): ", ".join(map(plain, values["never_predicted"]))
-            for split, values in splits.items()
-            if values.get("never_predicted")
-        },
         geometry=geometry_table(run.geometry) if run.geometry else "",
         paper=paper,
-        pictures=run.pictures,
         model_table=_rows([("backbone", _backbone(run)), *((key, config[key]) for key in keys)]),
         explanation=" ".join([method.explanation, *of_patches]),
         base_model=base_model(run),
-        rendered=run.rendered,
         rooms=rooms_command(arguments) if run.rendered else "",
         data=code(dataset or hub_dataset(run) or Path(training["data"]).name),
         pairs=", ".join(f"{count:d} {plain(split)}" for split, count in training["pairs"].items()),
@@ -137,13 +126,10 @@ def render_model_card(
         training_table=_rows(
             sorted((k, v) for k, v in arguments.items() if v is not None and k not in {*_TOLD_ELSEWHERE, *_MODEL_KEYS})
         ),
-        minutes=plain(training["minutes"]),
         device=plain(f"CPU ({device})" if is_processor(device) and device != "CPU" else device),
-        cores=plain(environment["cores"]),
-        torch=plain(environment["torch"]),
-        transformers=plain(environment["transformers"]),
+        environment=environment,
         energy=energy,
-        formula=plain(formula),
+        formula=formula,
     )
 
 
@@ -155,6 +141,7 @@ def render(template: Path, header: str, **values: Any) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["plain"] = plain
     text = environment.get_template(template.name).render(**values)
     return f"---\n{header}\n---\n\n{text.strip()}\n"
 

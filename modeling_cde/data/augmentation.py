@@ -81,13 +81,7 @@ def jitter(pixels: torch.Tensor, augment: Augmentation, generator: random.Random
     The pivot of the contrast is the mean grey of the pair, not of each picture: with its own pivot, a picture in
     which a lamp is switched on would become darker relative to its partner.
 
-    Args:
-        pixels: (2, 3, H, W) float32 in [0, 255]; may be changed.
-        augment: The ranges.
-        generator: Three numbers are drawn.
-
-    Returns:
-        (2, 3, H, W) float32 in [0, 255].
+    `pixels` and the result are (2, 3, H, W) float32 in [0, 255]; the input may be changed. Three numbers are drawn.
     """
     brightness, contrast, saturation = (
         generator.uniform(1 - reach, 1 + reach) for reach in (augment.brightness, augment.contrast, augment.saturation)

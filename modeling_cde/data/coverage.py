@@ -79,11 +79,7 @@ def mask_coverage(mask: NDArray[np.bool_], region: Region, grid: tuple[int, int]
 
     Args:
         mask: (height, width), True on the target, in pixels of the stored picture.
-        region: The part of that picture that is shown.
-        grid: Rows and columns of the patches.
-
-    Returns:
-        (rows * columns,) float32 in [0, 1], row by row.
+        region, grid: As in `box_coverage`, and so is the result.
     """
     height, width = mask.shape
     rows = _overlaps(_pixels(height), region.top, region.bottom, grid[0])  # (rows, height)

@@ -66,13 +66,7 @@ def check_splits(splits: Mapping[str, datasets.Dataset], source: str, *, boxes_n
 
 
 def check_rows(rows: datasets.Dataset, where: str, *, boxes_needed: bool) -> None:
-    """Check every row of one split; see `check_splits`.
-
-    Args:
-        rows: n pairs.
-        where: Data set and split, for the error.
-        boxes_needed: Whether every row needs a box.
-    """
+    """Check every row of one split; see `check_splits`. `where` names data set and split in the error."""
     if len(rows) == 0:
         raise ValueError(f"{where}: the split has no pairs; build the data set with more pairs.")
     known = [name for name in ("pair_id", "action", "object", "box") if name in rows.column_names]

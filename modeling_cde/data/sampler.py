@@ -208,13 +208,10 @@ def training_batches(
         dataset: A data set of known length.
         batch_size: Samples in a batch, of all processes together.
         label_column: The column of the actions; None, or a data set without columns, gives a plain shuffle.
-        min_per_class, seed, drop_last: See `ClassAwareBatchSampler`.
+        min_per_class, seed, drop_last: See `ClassAwareBatchSampler`; for errors see there and `read_labels`.
 
     Returns:
         The `dataset` and `batch_sampler` of a DataLoader.
-
-    Raises:
-        ValueError: The data set has columns, but not this one.
     """
     labels = None if label_column is None else read_labels(dataset, label_column)
     if labels is None:

@@ -144,17 +144,14 @@ def render_readme(folder: Path, manifests: Mapping[str, SplitManifest], card: Da
 
 
 def _example(config: str) -> str:
-    return "\n".join(
-        [
-            "```python",
-            "from modeling_cde.data import load_pairs",
-            "",
-            f'pairs = load_pairs("{PLACEHOLDER}", "{config}", "train")  # pictures stay encoded',
-            "```",
-            "",
-            f'or, with `datasets` alone, `datasets.load_dataset("{PLACEHOLDER}", "{config}")`.',
-        ]
-    )
+    return f"""\
+```python
+from modeling_cde.data import load_pairs
+
+pairs = load_pairs("{PLACEHOLDER}", "{config}", "train")  # pictures stay encoded
+```
+
+or, with `datasets` alone, `datasets.load_dataset("{PLACEHOLDER}", "{config}")`."""
 
 
 def _classes(manifests: Mapping[str, SplitManifest]) -> str:

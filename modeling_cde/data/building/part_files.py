@@ -24,15 +24,10 @@ def write_parts(
     rows_per_file: int,
     progress: bool,
 ) -> None:
-    """Write every pair to its part or parts, in the order of the shards.
+    """Write every pair to its part or parts, in the order of the shards, into an existing folder.
 
-    Args:
-        shards: In order; read once, a row group at a time.
-        features: Of all shards.
-        parts: Name -> pair ids; a part without pairs gets no file.
-        folder: An existing folder for `<part>-00000-of-00002.parquet` and so on.
-        rows_per_file: Pairs in one file.
-        progress: Show a progress bar.
+    The files are `<part>-00000-of-00002.parquet` and so on; a part without pairs gets none. Shards are read once, a row
+    group at a time. `parts` maps names to pair ids.
     """
     parts_of: dict[str, list[str]] = {}
     for part, ids in parts.items():

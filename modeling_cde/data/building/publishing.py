@@ -65,9 +65,7 @@ def push_to_hub(
     Args:
         folder: Made by `modeling_cde.data.building.build.assemble`.
         repo_id: `"ORG/NAME"` or `"USER/NAME"`; created if it does not exist.
-        private: Only its owners see the new repository; otherwise the organization's settings decide. An existing
-            public repository is refused, not made private.
-        token: With write access; None for the one of `hf auth login` or `HF_TOKEN`.
+        private, token: See `modeling_cde.cards.hub.commit_files`.
         commit_message: Of the commit.
 
     Returns:
