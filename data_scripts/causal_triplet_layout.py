@@ -42,16 +42,6 @@ def house_name(number: int) -> str:
     return f"proc_{number:05d}"
 
 
-def first_figure(number: int) -> str:
-    """The figure before the action, of a house's pair `number`, from 1."""
-    return f"{number:05d}_first"
-
-
-def second_figure(number: int, noun: str, verb: str) -> str:
-    """The figure after the action."""
-    return f"{number:05d}_second_{noun}_{verb}"
-
-
 def first_of(figure: str) -> str:
     """The before figure of an after figure, by the rule of the original reader."""
     return figure.split("second")[0] + "first"
@@ -67,12 +57,8 @@ def write_houses(shards: Sequence[str | os.PathLike[str]], root: str | os.PathLi
     Boxes are those of the masks, before and after; without a mask the pair's box. Other pictures become PNG; PNGs keep
     their bytes.
 
-    Args:
-        shards: Files of `modeling_cde.data.building.build.write_shard`, of one `pair_features`.
-        root: Folder of the houses; created if absent.
-
-    Returns:
-        Number of pairs.
+    The shards, from `modeling_cde.data.building.build.write_shard`, have one `pair_features`. `root`, the folder of the
+    houses, is created if absent. The result is the number of pairs.
 
     Raises:
         ValueError: A pair has neither box nor masks, or a class that cannot be part of a file name.
@@ -134,8 +120,8 @@ def _write_pair(row: dict[str, Any], folder: Path, house: str, number: int) -> l
             raise ValueError(f"The class {name!r} of pair {row['pair_id']} cannot be part of a file name there.")
     table: list[tuple[object, ...]] = []
     for when, figure, action in (
-        ("before", first_figure(number), NO_VERB),
-        ("after", second_figure(number, noun, verb), verb),
+        ("before", f"{number:05d}_first", NO_VERB),
+        ("after", f"{number:05d}_second_{noun}_{verb}", verb),
     ):
         (folder / COLOR / f"{figure}.png").write_bytes(_as_png(row[when]["bytes"]))
         box = row["box"]

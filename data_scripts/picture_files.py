@@ -65,11 +65,7 @@ def picture_size(content: bytes) -> tuple[int, int]:
 
 
 def decode(value: bytes | PIL.Image.Image, name: str) -> tuple[PIL.Image.Image, str | None, bytes]:
-    """The decoded picture as it is, the format of its bytes (None for a PIL picture), and its bytes.
-
-    Raises:
-        BadPictureError: See `open_picture`.
-    """
+    """The picture as it is, the format of its bytes (None for a PIL picture), and these; errors as `open_picture`."""
     with _refused():
         image = pictures_cde.open_picture(value, f"the {name}")
         try:

@@ -68,12 +68,7 @@ class Entry:
 
 
 def read_entry(folder: Path) -> Entry:
-    """Read `card.yaml` of a folder.
-
-    Raises:
-        FileNotFoundError: the file does not exist.
-        ValueError: a key is unknown or missing.
-    """
+    """Read `card.yaml` of a folder; a `FileNotFoundError` or `ValueError` says what is wrong with it."""
     path = folder / ENTRY
     if not path.is_file():
         raise FileNotFoundError(
@@ -137,10 +132,7 @@ def recipe_settings(entry: Entry, root: Path) -> dict[str, Any]:
 
 
 def write_catalogue(root: Path) -> list[Path]:
-    """Render the card of every checkpoint and the list of checkpoints.
-
-    Args:
-        root: the folder `model_cards`.
+    """Render the card of every checkpoint in the folder `model_cards`, and the list of checkpoints.
 
     Raises:
         FileNotFoundError: it has no entry.
@@ -172,12 +164,7 @@ def render_list(folders: Sequence[Path]) -> str:
 
 
 def add_run(root: Path, name: str, run: str | Path) -> None:
-    """Copy the files of a finished run into the folder of its checkpoint.
-
-    Args:
-        root: the folder `model_cards`.
-        name: the checkpoint's.
-        run: output folder of train.py, after `python -m modeling_cde.analysis`.
+    """Copy the files of a run (after `python -m modeling_cde.analysis`) into its checkpoint's folder below `root`.
 
     Raises:
         FileNotFoundError: a file of the run is missing, or the checkpoint is not in the catalogue.

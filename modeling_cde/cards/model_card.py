@@ -27,11 +27,6 @@ TEMPLATE = Path(__file__).with_name("model_card.md")
 #: Stands for the checkpoint in the examples of a card without a repository.
 PLACEHOLDER = "path/of/this/folder"
 
-# Added to the explanation of a patch-wise model.
-_PATCHES = (
-    "The difference is taken patch by patch, and the {k} patches with the longest differences are kept: they are where "
-    "the model sees a change, and `return_patches=True` returns them as boxes."
-)
 # Configuration fields that the card lists if the model has them.
 _MODEL_KEYS = ("delta_mode", "delta_dim", "top_k_patches", "patch_loss", "global_feature", "projector_num_layers")
 # Training arguments that the card shows elsewhere, or that name a place on one machine.
@@ -78,19 +73,15 @@ def render_model_card(
     dataset: str | None = None,
     paper: str = "",
 ) -> str:
-    """The text of a model card; equal files and arguments give equal text.
+    """The text of a model card; equal files and arguments give equal text. For arguments see `write_model_card`.
 
-    Args:
-        run: the files of a run.
-        name, repo_id, dataset: see `write_model_card`.
-        paper: Markdown with the paper's numbers, which were not measured here.
+    `paper` is Markdown with the paper's numbers, which were not measured here.
     """
     config, metrics, training = run.config, run.metrics, run.training
     arguments, environment, splits = training["arguments"], metrics["environment"], metrics["splits"]
     name = name or (repo_id.rpartition("/")[2] if repo_id else run.folder.resolve().name)
     method = by_model_type()[config["model_type"]]
     patches = config.get("delta_mode") == "patch"
-    of_patches = [_PATCHES.format(k=plain(config["top_k_patches"]))] if patches else []
     keys = [key for key in _MODEL_KEYS if key in config and (patches or "patch" not in key)]
     energy, formula = energy_estimate(training["minutes"], environment)
     device = str(environment["device"])
@@ -115,14 +106,12 @@ def render_model_card(
         geometry=geometry_table(run.geometry) if run.geometry else "",
         paper=paper,
         model_table=_rows([("backbone", _backbone(run)), *((key, config[key]) for key in keys)]),
-        explanation=" ".join([method.explanation, *of_patches]),
         base_model=base_model(run),
         rooms=rooms_command(arguments) if run.rendered else "",
         data=code(dataset or hub_dataset(run) or Path(training["data"]).name),
         pairs=", ".join(f"{count:d} {plain(split)}" for split, count in training["pairs"].items()),
         command=one_line(training["command"]),
         loss=_loss(run),
-        selected=_selected(training.get("selected")),
         training_table=_rows(
             sorted((k, v) for k, v in arguments.items() if v is not None and k not in {*_TOLD_ELSEWHERE, *_MODEL_KEYS})
         ),
@@ -200,14 +189,6 @@ def _loss(run: RunFiles) -> str:
         ("" if weights[name] == 1 and name == "cross_entropy" else f"{weights[name]:g} · ", name) for name in names
     ]
     return " + ".join(f"{weight}{titles.get(name) or plain(title(name))}" for weight, name in parts)
-
-
-def _selected(chosen: Mapping[str, Any] | None) -> str:
-    """The epoch of the checkpoint, and what chose it; empty if that was not recorded."""
-    if not chosen:
-        return ""
-    why = f"chosen by {plain(chosen['criterion'])}" if chosen["criterion"] else "the last one"
-    return f"The checkpoint is from epoch {chosen['epoch']:g} (step {chosen['step']:d}), {why}."
 
 
 def _rows(rows: Sequence[tuple[str, Any]]) -> str:

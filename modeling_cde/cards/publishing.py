@@ -57,9 +57,8 @@ def publish_run(
     Raises:
         FileNotFoundError: A file that loading needs is missing, or the run was not evaluated.
         ModuleNotFoundError: The report needs a library of the extra "analysis" that is not installed.
-        ValueError: A file is damaged or holds a token, or the Hub does not accept the name.
-        PermissionError: The Hub refuses the token.
-        ConnectionError: The Hub cannot be reached or fails; the message has the command that publishes later.
+        ValueError: A file is damaged or contains a token, or the Hub does not accept the name.
+        PermissionError, ConnectionError: See `commit_files`; the message has the command that publishes later.
     """
     from .model_card import write_model_card
 

@@ -42,11 +42,8 @@ class Augmentation:
     def for_actions(cls, actions: Iterable[str]) -> Augmentation:
         """The defaults, without mirroring if an action's name mentions a side or a direction of rotation.
 
-        A mirrored "push left" is a push to the right, so its label would be wrong. The caller must know what a name
-        does not say, such as which way a screw closes.
-
-        Args:
-            actions: Names of the classes, for example "push left", "push_left" or "pushLeft".
+        A mirrored "push left" (or "push_left", "pushLeft") is a push to the right, so its label would be wrong. The
+        caller must know what a name does not say, such as which way a screw closes.
         """
         sided = any(_SIDED.search(re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()) for name in actions)
         return cls(flip=0.0) if sided else cls()

@@ -92,8 +92,7 @@ def mask_coverage(mask: NDArray[np.bool_], region: Region, grid: tuple[int, int]
 
 def _pixels(length: int) -> NDArray[np.float64]:
     """(length, 2): where each pixel of a side begins and ends."""
-    edges = np.arange(length + 1, dtype=np.float64)
-    return np.stack([edges[:-1], edges[1:]], axis=1)
+    return np.arange(length, dtype=np.float64)[:, None] + [0.0, 1.0]
 
 
 def _overlaps(spans: NDArray[np.float64], begin: float, end: float, parts: int) -> NDArray[np.float64]:

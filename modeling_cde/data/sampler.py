@@ -128,14 +128,7 @@ class _Shuffled:
 
 
 def read_labels(dataset: Any, column: str) -> list[Hashable] | None:
-    """Read the actions of a data set without decoding any image.
-
-    Args:
-        dataset: A `datasets.Dataset`, with or without a transform, or any other data set.
-        column: The column of the actions.
-
-    Returns:
-        One label per sample, or None for a data set without columns (a plain torch data set).
+    """One action per sample of a data set, read without decoding any image; None without columns (as in torch).
 
     Raises:
         ValueError: The data set has columns, but not this one.
@@ -222,11 +215,7 @@ def training_batches(
 
 @contextmanager
 def seeded(seed: int | None = None) -> Iterator[None]:
-    """Seed Python's, NumPy's and torch's CPU generators, and restore their states after the block.
-
-    Args:
-        seed: In [0, 2**32); None only restores the states.
-    """
+    """Seed Python's, NumPy's and torch's CPU generators (None: do not), and restore their states after the block."""
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
     if seed is not None:
         random.seed(seed)

@@ -34,11 +34,7 @@ COLUMNS: tuple[str, ...] = (*REQUIRED_COLUMNS, "box", "mask_before", "mask_after
 
 
 def pair_features(actions: Sequence[str], objects: Sequence[str]) -> Features:
-    """The `datasets.Features` of a pair data set.
-
-    Args:
-        actions: Names of the action classes; the position is the class id.
-        objects: Names of the object classes; the position is the class id.
+    """The `datasets.Features` of a pair data set, from the class names; the position of a name is the class id.
 
     Returns:
         Features with, in this order:

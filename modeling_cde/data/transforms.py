@@ -94,12 +94,10 @@ class PairTransform:
 
     @classmethod
     def from_processor(cls, processor: Any, **options: Any) -> PairTransform:
-        """A transform with the size, mean, std and filter of a Transformers image processor.
+        """A transform with the size, mean, std and filter of a Transformers image processor, and other `options`.
 
-        Args:
-            processor: With `size` (height and width, or shortest_edge for a square), `image_mean` and `image_std`,
-                optionally `do_normalize` and `resample`.
-            options: The other arguments of `PairTransform`.
+        The processor has `size` (height and width, or shortest_edge for a square), `image_mean` and `image_std`,
+        optionally `do_normalize` and `resample`.
         """
         size = processor.size
         side = size.get("shortest_edge")

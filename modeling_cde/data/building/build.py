@@ -32,7 +32,7 @@ from ..schema import COLUMNS, CONFIGS, SHIFTS, VIEWS, config_name, data_folder, 
 from ..splits import CausalTripletOptions, CleanOptions, SplitManifest, causal_triplet_split, clean_split, joint_split
 from .card import DatasetCard, render_readme
 from .card_header import CHECKSUMS
-from .part_files import file_checksums, unreadable, write_checksums, write_parts
+from .part_files import file_checksums, unreadable, write_parts
 from .shards import encode_shard
 
 _CARD = Path("shards", "card.json")
@@ -42,9 +42,7 @@ _OPTIONS: dict[str, type] = {"clean": CleanOptions, "causal_triplet": CausalTrip
 def write_shard(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]], features: Features) -> None:
     """Write one work unit's pairs as a shard that is complete or absent; equal rows give equal bytes.
 
-    Args:
-        path: `<folder>/shards/<view>/<unit>.parquet`.
-        rows, features: See `encode_shard`; features from `pair_features`.
+    The path is `<folder>/shards/<view>/<unit>.parquet`, and `features` come from `pair_features`; see `encode_shard`.
     """
     with write_whole(path) as temporary:
         temporary.write_bytes(encode_shard(rows, features.arrow_schema))
@@ -111,7 +109,8 @@ def assemble(
     paths = {name: folder / "manifests" / f"{config_name(view, name)}.json" for name in manifests}
     with write_folder_whole(home) as building:
         write_parts(shards, features, file_parts(manifests), building, rows_per_file, progress)
-        write_checksums(building)
+        sums = "".join(f"{line}\n" for line in file_checksums(building))
+        (building / CHECKSUMS).write_text(sums, encoding="utf-8")
         # From here on only renames and small files. A configuration is finished once its manifest is there: manifests
         # go first and come last, so after a kill their absence shows that the assembly has to be run again.
         for path in (*paths.values(), *replaced):

@@ -106,7 +106,6 @@ def render_readme(folder: Path, manifests: Mapping[str, SplitManifest], card: Da
     Args:
         folder: With the files of each manifest's view; reads their footers, and `shards/` if it still exists.
         manifests: By configuration, for example `"single_syst"`.
-        card: What the files do not say.
 
     Raises:
         ValueError: There are no manifests.

@@ -39,11 +39,7 @@ def allow_publishing(folder: str | os.PathLike[str], reason: str) -> None:
 
 
 def check_publishable(folder: str | os.PathLike[str]) -> None:
-    """Refuse a folder that `forbid_publishing` has marked.
-
-    Raises:
-        PermissionError: With the reason.
-    """
+    """Raise a PermissionError with the reason if `forbid_publishing` has marked the folder."""
     mark = Path(folder, FORBIDDEN)
     if mark.exists():
         raise PermissionError(
