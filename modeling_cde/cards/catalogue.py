@@ -29,7 +29,6 @@ ENTRY = "card.yaml"
 #: Files of a run that are copied into the folder of its entry.
 OF_A_RUN = ("config.json", "metrics.json", "geometry.json")
 
-_TEMPLATE = Path(__file__).with_name("untrained_card.md")
 # Settings of a recipe that do not affect the model, or that the card shows elsewhere.
 _NOT_SHOWN = frozenset(
     "output_dir data backbone rooms_folder logging_steps eval_strategy save_strategy save_total_limit "
@@ -102,7 +101,7 @@ def render_entry(folder: Path) -> str:
     tags = ["cde", f"{mode}-delta", "untrained"]
     header = base_metadata(base_model=entry.backbone, datasets=[entry.dataset], tags=tags)
     return render(
-        _TEMPLATE,
+        "untrained_card.md",
         header.to_yaml(),
         name=name,
         entry=entry,

@@ -7,7 +7,6 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from ..data.schema import SHIFTS
 from .card_tables import split_text
 from .run_files import RunFiles
 
@@ -19,10 +18,11 @@ LIBRARY = "transformers"
 TASK = "image-classification"
 
 _REPOSITORY = re.compile(r"(?:[\w-][\w.-]*/)?[\w-][\w.-]{0,95}", flags=re.ASCII)
+_SHIFTS = ("comp", "syst")
 
 
 def card_metadata(run: RunFiles, name: str, dataset: str | None = None) -> ModelCardData:
-    """The header of a trained checkpoint's card; `dataset` is its repository, if training read it from a folder."""
+    """The header of a trained checkpoint's card; `dataset` is where the pairs are published, if it read a folder."""
     dataset = dataset or hub_dataset(run)
     return base_metadata(
         base_model=base_model(run),
@@ -88,7 +88,7 @@ def _eval_results(run: RunFiles, dataset: str | None) -> list[EvalResult]:
     arguments = run.training["arguments"]
     view, splits = arguments.get("view") or "single", run.metrics["splits"]
     folder = Path(run.training["data"]).name
-    shifts = [shift for shift in SHIFTS if f"test_{shift}" in splits] or list(SHIFTS)
+    shifts = [shift for shift in _SHIFTS if f"test_{shift}" in splits] or list(_SHIFTS)
     results = []
     for split, values in splits.items():
         if not split.startswith("test"):
@@ -100,8 +100,8 @@ def _eval_results(run: RunFiles, dataset: str | None) -> list[EvalResult]:
                 task_name="action classification from before/after pairs",
                 dataset_type=dataset or folder,
                 dataset_name="rendered rooms" if run.rendered else folder,
-                dataset_config=f"{view}_{shift if shift in SHIFTS else shifts[0]}",
-                dataset_split="test_ood" if shift in SHIFTS else split,
+                dataset_config=f"{view}_{shift if shift in _SHIFTS else shifts[0]}",
+                dataset_split="test_ood" if shift in _SHIFTS else split,
                 metric_type="accuracy",
                 metric_name=f"accuracy, {split_text(split) or split}",
                 metric_value=round(values["accuracy"], 4),

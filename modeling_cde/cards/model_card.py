@@ -22,8 +22,6 @@ from .energy import energy_estimate, is_processor
 from .metadata import base_model, card_metadata, hub_dataset
 from .run_files import RunFiles, read_run
 
-TEMPLATE = Path(__file__).with_name("model_card.md")
-
 #: Stands for the checkpoint in the examples of a card without a repository.
 PLACEHOLDER = "path/of/this/folder"
 
@@ -86,7 +84,7 @@ def render_model_card(
     energy, formula = energy_estimate(training["minutes"], environment)
     device = str(environment["device"])
     return render(
-        TEMPLATE,
+        "model_card.md",
         card_metadata(run, name, dataset).to_yaml(),
         run=run,
         name=name,
@@ -122,16 +120,16 @@ def render_model_card(
     )
 
 
-def render(template: Path, header: str, **values: Any) -> str:
+def render(template: str, header: str, **values: Any) -> str:
     """A card: the YAML header, and a template of this folder with its values filled in."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(template.parent, encoding="utf-8"),
+        loader=jinja2.FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["plain"] = plain
-    text = environment.get_template(template.name).render(**values)
+    text = environment.get_template(template).render(**values)
     return f"---\n{header}\n---\n\n{text.strip()}\n"
 
 
@@ -139,24 +137,20 @@ def pipeline_snippet(checkpoint: str) -> str:
     """Code that runs a checkpoint in the pipeline, with only torch, Transformers and Pillow."""
     return f"""from transformers import pipeline
 
-pipe = pipeline("action-classification", model={_quoted(checkpoint)}, trust_remote_code=True)
+pipe = pipeline("action-classification", model={json.dumps(checkpoint, ensure_ascii=False)}, trust_remote_code=True)
 print(pipe("before.png", "after.png", top_k=3))"""
 
 
 def snippet(model: str, checkpoint: str, size: int | str) -> str:
     """Code that loads the checkpoint with this package and names the action of one pair of pictures."""
+    quoted = json.dumps(checkpoint, ensure_ascii=False)
     return f"""from PIL import Image
 from modeling_cde import CDEImageProcessor, {model}
 
-model = {model}.from_pretrained({_quoted(checkpoint)}).eval()
-processor = CDEImageProcessor.from_pretrained({_quoted(checkpoint)})  # resizes to {size} px
+model = {model}.from_pretrained({quoted}).eval()
+processor = CDEImageProcessor.from_pretrained({quoted})  # resizes to {size} px
 inputs = processor(Image.open("before.png"), Image.open("after.png"), return_tensors="pt")
 print(model.config.id2label[model(**inputs).logits.argmax(-1).item()])"""
-
-
-def _quoted(text: str) -> str:
-    """A text as a Python literal in double quotes."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def rooms_command(arguments: Mapping[str, Any]) -> str:

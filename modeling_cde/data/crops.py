@@ -55,11 +55,9 @@ def cut_region(
     """
     full = image.size
     if image.format == "JPEG":  # decode at 1/2, 1/4 or 1/8 if the region still has `size` pixels
-        wanted = (
-            int(full[0] * size[0] / (region.right - region.left)) + 1,
-            int(full[1] * size[1] / (region.bottom - region.top)) + 1,
-        )
-        image.draft("RGB", wanted)
+        spans = region.right - region.left, region.bottom - region.top
+        wanted = [int(whole * side / span) + 1 for whole, side, span in zip(full, size, spans, strict=True)]
+        image.draft("RGB", tuple(wanted))
         image = pictures_cde.upright_rgb(image, _name(column, pair_id))
     x, y = image.size[0] / full[0], image.size[1] / full[1]
     box = (

@@ -44,13 +44,9 @@ def box_region(
     inside. If it is larger than the picture it ends at the border, and only then the aspect ratio is lost.
 
     Args:
-        box: xmin, ymin, xmax, ymax, inclusive.
-        picture: (width, height).
+        box, picture, pair_id: See `checked_box`, also for errors.
         size: (height, width) of the output; only the ratio matters.
         margin: Room on each side, as a share of the box's longer side.
-
-    Raises:
-        ValueError: See `checked_box`.
     """
     left, top, right, bottom = checked_box(box, picture, pair_id)
     box_width, box_height = right - left + 1, bottom - top + 1  # inclusive bounds

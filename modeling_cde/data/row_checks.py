@@ -111,14 +111,12 @@ def _check_pictures(rows: datasets.Dataset, where: str, *, boxes_needed: bool) -
     shown = rows.with_format(None).select_columns(known)
     for row in evenly_spaced(len(rows), MOST_HEADS):
         pair = shown[row]
+        columns = [(pair[name], name, pair["pair_id"]) for name in ("before", "after")]
         try:
-            _check_pair(
-                pair, [head_size(pair[name], name, pair["pair_id"]) for name in ("before", "after")], boxes_needed
-            )
+            _check_pair(pair, [head_size(*column) for column in columns], boxes_needed)
         except ValueError:
             try:  # decoding may find a tag that turns a picture
-                images = [open_picture(pair[name], name, pair["pair_id"]) for name in ("before", "after")]
-                _check_pair(pair, [image.size for image in images], boxes_needed)
+                _check_pair(pair, [open_picture(*column).size for column in columns], boxes_needed)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from error
 
