@@ -34,16 +34,13 @@ _TOLD_ELSEWHERE = {"backbone", "backbone_revision", "backbone_config", "method",
 def write_model_card(
     run: str | Path, name: str | None = None, repo_id: str | None = None, dataset: str | None = None
 ) -> Path:
-    """Render the model card of a finished run into its folder.
+    """Render the model card of a finished run into its folder, as `README.md`, and return that path.
 
     Args:
         run: folder with `config.json` and `metrics.json`.
         name: the model's name (default: the repository's or the folder's).
         repo_id: `ORG/NAME` that the examples load; None if there is no repository.
         dataset: `ORG/NAME` of the data set, if training read it from a folder and it has been published since.
-
-    Returns:
-        The path of the card, `README.md` in the folder.
 
     Raises:
         FileNotFoundError: one of the two files is missing.

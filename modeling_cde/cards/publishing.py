@@ -39,7 +39,7 @@ def publish_run(
     name: str | None = None,
     dataset: str | None = None,
 ) -> str:
-    """Publish a finished run as a model repository, or update the repository.
+    """Publish a finished run as a model repository, or update the repository; the result is its address.
 
     This renders the card for the repository's name, and writes the report if it is missing or older than the results.
     Weights and results of an earlier run are deleted from the repository.
@@ -50,9 +50,6 @@ def publish_run(
         private, token, revision: See `commit_files`.
         commit_message: None for one that names the folder.
         name, dataset: See `write_model_card`.
-
-    Returns:
-        The repository's address.
 
     Raises:
         FileNotFoundError: A file that loading needs is missing, or the run was not evaluated.

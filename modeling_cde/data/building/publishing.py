@@ -56,16 +56,13 @@ def push_to_hub(
     token: str | None = None,
     commit_message: str = "Upload before/after pairs",
 ) -> str:
-    """Publish a build as a data set repository, or update the repository.
+    """Publish a build as a data set repository, or update the repository; the result is its address.
 
     Args:
         folder: Made by `modeling_cde.data.building.build.assemble`.
         repo_id: `"ORG/NAME"` or `"USER/NAME"`; created if it does not exist.
         private, token: See `modeling_cde.cards.hub.commit_files`.
         commit_message: Of the commit.
-
-    Returns:
-        The repository's address.
 
     Raises:
         FileNotFoundError: The folder does not contain a finished data set.
