@@ -23,7 +23,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import PIL.Image
 
 from data_scripts.stored_views import open_picture
@@ -43,16 +42,6 @@ def house_name(number: int) -> str:
     return f"proc_{number:05d}"
 
 
-def first_figure(number: int) -> str:
-    """The figure before the action, of a house's pair `number`, from 1."""
-    return f"{number:05d}_first"
-
-
-def second_figure(number: int, noun: str, verb: str) -> str:
-    """The figure after the action."""
-    return f"{number:05d}_second_{noun}_{verb}"
-
-
 def first_of(figure: str) -> str:
     """The before figure of an after figure, by the rule of the original reader."""
     return figure.split("second")[0] + "first"
@@ -68,12 +57,8 @@ def write_houses(shards: Sequence[str | os.PathLike[str]], root: str | os.PathLi
     Boxes are those of the masks, before and after; without a mask the pair's box. Other pictures become PNG; PNGs keep
     their bytes.
 
-    Args:
-        shards: Files of `modeling_cde.data.building.build.write_shard`, of one `pair_features`.
-        root: Folder of the houses; created if absent.
-
-    Returns:
-        Number of pairs.
+    The shards, from `modeling_cde.data.building.build.write_shard`, have one `pair_features`. `root`, the folder of the
+    houses, is created if absent. The result is the number of pairs.
 
     Raises:
         ValueError: A pair has neither box nor masks, or a class that cannot be part of a file name.
@@ -135,8 +120,8 @@ def _write_pair(row: dict[str, Any], folder: Path, house: str, number: int) -> l
             raise ValueError(f"The class {name!r} of pair {row['pair_id']} cannot be part of a file name there.")
     table: list[tuple[object, ...]] = []
     for when, figure, action in (
-        ("before", first_figure(number), NO_VERB),
-        ("after", second_figure(number, noun, verb), verb),
+        ("before", f"{number:05d}_first", NO_VERB),
+        ("after", f"{number:05d}_second_{noun}_{verb}", verb),
     ):
         (folder / COLOR / f"{figure}.png").write_bytes(_as_png(row[when]["bytes"]))
         box = row["box"]
@@ -153,11 +138,8 @@ def _write_pair(row: dict[str, Any], folder: Path, house: str, number: int) -> l
 def mask_box(content: bytes) -> list[int] | None:
     """The inclusive box of a mask's pixels that are on (above half), or None if there are none."""
     with PIL.Image.open(io.BytesIO(content)) as image:
-        on = np.asarray(image.convert("L")) > 127
-    if not on.any():
-        return None
-    x, y = np.flatnonzero(on.any(axis=0)), np.flatnonzero(on.any(axis=1))
-    return [int(x[0]), int(y[0]), int(x[-1]), int(y[-1])]
+        bounds = image.convert("L").point([255 * (level > 127) for level in range(256)]).getbbox()
+    return bounds and [bounds[0], bounds[1], bounds[2] - 1, bounds[3] - 1]
 
 
 def _as_png(content: bytes) -> bytes:

@@ -10,10 +10,7 @@ from importlib import import_module
 def run_command(source: str, commands: Mapping[str, str], arguments: Sequence[str] | None = None) -> None:
     """Pass all arguments but the first to `main` of the module that the first one names.
 
-    Args:
-        source: Package below `data_scripts`.
-        commands: Name of each command, which is also its module's, and a line on what it does.
-        arguments: Of the command line; the default is this process's.
+    `commands` has the name of each command, which is also that of a module of `source`, and a line on what it does.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     lines = [f"usage: python -m data_scripts.{source} {{{','.join(commands)}}} ...", ""]

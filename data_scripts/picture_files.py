@@ -45,11 +45,7 @@ class Picture(NamedTuple):
 
 
 def open_picture(value: bytes | PIL.Image.Image, name: str = "picture") -> Picture:
-    """Decode a picture completely, so that what is stored is known to be readable.
-
-    Args:
-        value: Encoded bytes or a PIL picture.
-        name: For the error.
+    """Decode a picture (`name` in errors) completely, so that what is stored is known to be readable.
 
     Raises:
         BadPictureError: The picture is refused; `modeling_cde.models.pictures_cde` lists what is.
@@ -69,11 +65,7 @@ def picture_size(content: bytes) -> tuple[int, int]:
 
 
 def decode(value: bytes | PIL.Image.Image, name: str) -> tuple[PIL.Image.Image, str | None, bytes]:
-    """The decoded picture as it is, the format of its bytes (None for a PIL picture), and its bytes.
-
-    Raises:
-        BadPictureError: See `open_picture`.
-    """
+    """The picture as it is, the format of its bytes (None for a PIL picture), and these; errors as `open_picture`."""
     with _refused():
         image = pictures_cde.open_picture(value, f"the {name}")
         try:
@@ -103,11 +95,8 @@ def encode(image: PIL.Image.Image, encoding: str) -> bytes:
     bare = image.copy()
     bare.info = {}
     buffer = io.BytesIO()
-    if encoding == "jpeg":
-        # Colour at full resolution: what was scaled down has it, and small coloured parts can be what changed.
-        bare.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    else:
-        bare.save(buffer, "PNG")
+    # Colour at full resolution: what was scaled down has it, and small coloured parts can be what changed.
+    bare.save(buffer, encoding, **({"quality": JPEG_QUALITY, "subsampling": 0} if encoding == "jpeg" else {}))
     return buffer.getvalue()
 
 

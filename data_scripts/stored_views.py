@@ -49,12 +49,10 @@ def store_pair(
     """The picture columns of a row of `modeling_cde.data.schema.pair_features`.
 
     Args:
-        before: Encoded bytes (PNG, JPEG, WebP, BMP, GIF, TIFF) or a PIL picture.
-        after: The same, of the same size.
+        before, after: Encoded bytes (PNG, JPEG, WebP, BMP, GIF, TIFF) or PIL pictures of one size.
         box: xmin, ymin, xmax, ymax of the target in pixels of the upright pictures, inclusive. None is allowed in
             the multi view.
-        mask_before: One channel of the pictures' size, on where it is above half of its largest value; or None.
-        mask_after: The same for the picture after.
+        mask_before, mask_after: One channel of the pictures' size, on where it is above half of its largest value.
         view: `"single"`: the region of the box and its margin is cut out, see `single_region`. `"multi"`: the
             whole picture is stored.
         image_size: Shorter side of the stored picture, in pixels; smaller pictures keep their size. None: nothing is
@@ -112,11 +110,7 @@ def store_pair(
 
 
 def whole_box(picture: bytes | PIL.Image.Image) -> list[int]:
-    """The box that covers a whole picture, inclusive.
-
-    Raises:
-        BadPictureError: The picture cannot be stored.
-    """
+    """The box that covers a whole picture, inclusive; `BadPictureError` if the picture cannot be stored."""
     width, height = open_picture(picture, "before picture").pixels.size
     return [0, 0, width - 1, height - 1]
 
@@ -147,13 +141,7 @@ def single_region(box: Sequence[int], size: tuple[int, int], margin: float) -> R
     If the square is larger than the picture, it ends at the border. It contains every region that `box_region` of the
     model's transform gives for a square output and a margin up to this one.
 
-    Args:
-        box: Inclusive bounds, inside the picture.
-        size: (width, height) of the picture.
-        margin: Room on each side, as a share of the box's longer side.
-
-    Returns:
-        Whole pixels, rounded outwards.
+    The box is inside the picture of `size` (width, height); for `margin` see `store_pair`. Bounds are rounded outwards.
     """
     left, top, right, bottom = box
     side = max(right - left + 1, bottom - top + 1) * (1 + 2 * margin)

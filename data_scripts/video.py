@@ -36,14 +36,7 @@ class VideoError(ValueError):
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """The content of a video's header.
-
-    Attributes:
-        seconds: Length of the whole file, or None if the header does not say.
-        rate: Mean frames per second, or None.
-        width: Of a frame in pixels, as stored.
-        height: Of a frame in pixels, as stored.
-    """
+    """A video's header: length of the file, mean frames per second (None if unknown), size of a frame as stored."""
 
     seconds: Fraction | None
     rate: Fraction | None
@@ -65,14 +58,7 @@ def video_info(video: Path) -> VideoInfo:
 
 
 def read_frames(video: Path, seconds: Sequence[float | Fraction]) -> list[Image.Image]:
-    """Read the pictures of a video at given times.
-
-    Args:
-        video: The file.
-        seconds: Times from the start of the file, ascending, 0 or more. Fractions are exact.
-
-    Returns:
-        An RGB picture for each time, upright if the file says how.
+    """Read the pictures of a video, RGB and upright if the file says how, at ascending times from the file's start.
 
     Raises:
         VideoError: The video cannot be read, or has no intact picture at one of the times; the message says which.
@@ -234,9 +220,8 @@ class _Reader:
     def _decode(self, from_key_frame: bool = False) -> Iterator[Any]:
         """Frames from the current position on, in the order of their time stamps; notes what is damaged.
 
-        Args:
-            from_key_frame: after a seek: leave out all that comes before the first key frame. Frames that lean on
-                what came before it (an open group of pictures) follow it in the file and are shown before it.
+        After a seek, `from_key_frame` leaves out all that comes before the first key frame. Frames that depend on what
+        came before it (an open group of pictures) follow it in the file and are shown before it.
         """
         import av
 

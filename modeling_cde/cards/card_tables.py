@@ -40,11 +40,7 @@ def split_text(split: str) -> str:
 
 
 def results_table(splits: Mapping[str, Mapping[str, Any]]) -> str:
-    """Accuracy by split, one row each.
-
-    Args:
-        splits: from `metrics.json`: split -> `n`, `accuracy`, `macro_accuracy` and perhaps `opposite_error_share`.
-    """
+    """Accuracy by split, one row each; `splits` as in `metrics.json`."""
     rows = []
     for name, values in splits.items():
         share = values.get("opposite_error_share")
@@ -55,7 +51,17 @@ def results_table(splits: Mapping[str, Mapping[str, Any]]) -> str:
 
 def by_action_table(splits: Mapping[str, Mapping[str, Any]], actions: Sequence[str]) -> str:
     """Accuracy by action on the test splits; "–" if a split has no such pair; empty if nothing was measured."""
-    return _by(splits, "accuracy_by_action", actions, "action")
+    tests = {
+        split: values["accuracy_by_action"]
+        for split, values in splits.items()
+        if split.startswith("test") and values.get("accuracy_by_action")
+    }
+    rows = [
+        [name, *(f"{found[name]:.3f}" if name in found else "–" for found in tests.values())]
+        for name in actions
+        if any(name in found for found in tests.values())
+    ]
+    return table(["action", *tests], rows, 1) if rows else ""
 
 
 def by_object_table(splits: Mapping[str, Mapping[str, Any]], shown: int = 5) -> str:
@@ -82,14 +88,7 @@ def geometry_table(geometry: Mapping[str, Any]) -> str:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], left: int, *, escaped: bool = False) -> str:
-    """A Markdown table.
-
-    Args:
-        headers: plain text.
-        rows: with as many cells each.
-        left: number of leading columns with text; the others have numbers.
-        escaped: whether the cells already are Markdown.
-    """
+    """A Markdown table: `left` leading columns have text, the others numbers; `escaped` cells are Markdown already."""
     rule = "|" + "---|" * left + "---:|" * (len(headers) - left)
     cells = [[cell if escaped else plain(cell) for cell in row] for row in rows]
     return "\n".join([f"| {' | '.join(map(plain, headers))} |", rule, *(f"| {' | '.join(row)} |" for row in cells)])
@@ -110,16 +109,6 @@ def code(text: object) -> str:
     line = one_line(text)
     fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
     return f"{fence}{line}{fence}" if len(fence) == 1 else f"{fence} {line} {fence}"
-
-
-def _by(splits: Mapping[str, Mapping[str, Any]], key: str, names: Sequence[str], title: str) -> str:
-    tests = {split: values[key] for split, values in splits.items() if split.startswith("test") and values.get(key)}
-    rows = [
-        [name, *(f"{found[name]:.3f}" if name in found else "–" for found in tests.values())]
-        for name in names
-        if any(name in found for found in tests.values())
-    ]
-    return table([title, *tests], rows, 1) if rows else ""
 
 
 def _number(value: float) -> str:

@@ -29,7 +29,6 @@ ENTRY = "card.yaml"
 #: Files of a run that are copied into the folder of its entry.
 OF_A_RUN = ("config.json", "metrics.json", "geometry.json")
 
-_TEMPLATE = Path(__file__).with_name("untrained_card.md")
 # Settings of a recipe that do not affect the model, or that the card shows elsewhere.
 _NOT_SHOWN = frozenset(
     "output_dir data backbone rooms_folder logging_steps eval_strategy save_strategy save_total_limit "
@@ -68,12 +67,7 @@ class Entry:
 
 
 def read_entry(folder: Path) -> Entry:
-    """Read `card.yaml` of a folder.
-
-    Raises:
-        FileNotFoundError: the file does not exist.
-        ValueError: a key is unknown or missing.
-    """
+    """Read `card.yaml` of a folder; a `FileNotFoundError` or `ValueError` says what is wrong with it."""
     path = folder / ENTRY
     if not path.is_file():
         raise FileNotFoundError(
@@ -97,8 +91,7 @@ def read_entry(folder: Path) -> Entry:
 def render_entry(folder: Path) -> str:
     """The card of one checkpoint of the catalogue; equal files give equal text.
 
-    Args:
-        folder: the checkpoint's, two levels below the root of the project, which has the recipes that commands name.
+    Its folder is two levels below the root of the project, which has the recipes that commands name.
     """
     entry, name = read_entry(folder), folder.name
     if (folder / "metrics.json").is_file():
@@ -108,15 +101,11 @@ def render_entry(folder: Path) -> str:
     tags = ["cde", f"{mode}-delta", "untrained"]
     header = base_metadata(base_model=entry.backbone, datasets=[entry.dataset], tags=tags)
     return render(
-        _TEMPLATE,
+        "untrained_card.md",
         header.to_yaml(),
         name=name,
-        about=entry.about,
+        entry=entry,
         mode=mode,
-        backbone=entry.backbone,
-        data=entry.data,
-        prepare=entry.prepare,
-        train=entry.train,
         output=settings["output_dir"],
         settings=table(
             ["setting", "value"],
@@ -131,12 +120,7 @@ def render_entry(folder: Path) -> str:
 
 
 def recipe_settings(entry: Entry, root: Path) -> dict[str, Any]:
-    """The settings of the entry's command: its recipe's, overridden by its flags.
-
-    Args:
-        entry: each of its flags has one value.
-        root: the folder that the recipes' paths are relative to.
-    """
+    """The settings of the entry's command: its recipe's (a path relative to `root`), overridden by its flags."""
     settings: dict[str, Any] = {}
     for flag, value in zip(entry.flags[::2], entry.flags[1::2], strict=True):
         if flag == "--config":
@@ -147,10 +131,7 @@ def recipe_settings(entry: Entry, root: Path) -> dict[str, Any]:
 
 
 def write_catalogue(root: Path) -> list[Path]:
-    """Render the card of every checkpoint and the list of checkpoints.
-
-    Args:
-        root: the folder `model_cards`.
+    """Render the card of every checkpoint in the folder `model_cards`, and the list of checkpoints.
 
     Raises:
         FileNotFoundError: it has no entry.
@@ -158,9 +139,8 @@ def write_catalogue(root: Path) -> list[Path]:
     folders = sorted(path.parent for path in root.glob(f"*/{ENTRY}"))
     if not folders:
         raise FileNotFoundError(f"{root} has no checkpoint ({root}/NAME/{ENTRY}): run this at the root of the project.")
-    texts = {folder / "README.md": render_entry(folder) for folder in folders} | {
-        root / "README.md": render_list(folders)
-    }
+    texts = {folder / "README.md": render_entry(folder) for folder in folders}
+    texts[root / "README.md"] = render_list(folders)
     for path, text in texts.items():
         path.write_text(text, encoding="utf-8")
     return list(texts)
@@ -183,12 +163,7 @@ def render_list(folders: Sequence[Path]) -> str:
 
 
 def add_run(root: Path, name: str, run: str | Path) -> None:
-    """Copy the files of a finished run into the folder of its checkpoint.
-
-    Args:
-        root: the folder `model_cards`.
-        name: the checkpoint's.
-        run: output folder of train.py, after `python -m modeling_cde.analysis`.
+    """Copy the files of a run (after `python -m modeling_cde.analysis`) into its checkpoint's folder below `root`.
 
     Raises:
         FileNotFoundError: a file of the run is missing, or the checkpoint is not in the catalogue.
@@ -205,20 +180,14 @@ def add_run(root: Path, name: str, run: str | Path) -> None:
 
 
 def _check_is_of(entry: Entry, run: RunFiles, settings: dict[str, Any]) -> None:
-    wanted = {
-        "delta_mode": settings.get("delta_mode", "global"),
-        "view": settings.get("view", "single"),
-        "backbone": entry.backbone,
-    }
-    found = {
-        "delta_mode": run.config.get("delta_mode"),
-        "view": run.training["arguments"].get("view"),
-        "backbone": base_model(run),
-    }
-    for key, value in wanted.items():
-        if found[key] != value:
+    for key, wanted, found in (
+        ("delta_mode", settings.get("delta_mode", "global"), run.config.get("delta_mode")),
+        ("view", settings.get("view", "single"), run.training["arguments"].get("view")),
+        ("backbone", entry.backbone, base_model(run)),
+    ):
+        if found != wanted:
             raise ValueError(
-                f"{run.folder} was trained with {key} {found[key]}, but this checkpoint has {key} {value}: add a run "
+                f"{run.folder} was trained with {key} {found}, but this checkpoint has {key} {wanted}: add a run "
                 f"of the checkpoint's own command ({entry.train})."
             )
 

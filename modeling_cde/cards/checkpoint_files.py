@@ -74,10 +74,7 @@ def of_an_earlier_upload(theirs: Iterable[str]) -> list[str]:
 def provisional_card(config: Mapping[str, Any], repo_id: str, state: str) -> bytes:
     """The card of a checkpoint that is not evaluated yet: how to load it, and that it has no results.
 
-    Args:
-        config: `config.json`.
-        repo_id: Where it is published.
-        state: A sentence that says how far training is.
+    `config` is its `config.json`, and `state` a sentence that says how far training is.
     """
     from .metadata import base_metadata
     from .model_card import pipeline_snippet

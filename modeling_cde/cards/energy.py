@@ -22,12 +22,7 @@ def energy_estimate(minutes: float, environment: Mapping[str, Any]) -> tuple[flo
 
     energy = minutes / 60 × watts / 1000, with an assumed draw: 10 W per core, or 500 W for one accelerator.
 
-    Args:
-        minutes: from the start of the run to its end.
-        environment: `device` and `cores`, from `metrics.json`.
-
-    Returns:
-        The estimate in kWh, rounded to two digits, and the formula with its numbers.
+    `environment` has the `device` and `cores` of `metrics.json`. The estimate is rounded to two digits.
     """
     if is_processor(str(environment["device"])):
         watts = WATTS_PER_CORE * int(environment["cores"])

@@ -75,11 +75,7 @@ def commit_files(
 
 
 def open_repository(repo_id: str, *, repo_type: str = "model", private: bool = False, token: str | None = None) -> Any:
-    """Create a repository if it does not exist; for arguments and errors see `commit_files`.
-
-    Returns:
-        The `HfApi` with the token.
-    """
+    """Create a repository if absent; the `HfApi` with the token. For arguments and errors see `commit_files`."""
     from huggingface_hub import HfApi
 
     check_name(repo_id)

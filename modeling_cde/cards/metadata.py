@@ -22,20 +22,14 @@ _SHIFTS = ("comp", "syst")
 
 
 def card_metadata(run: RunFiles, name: str, dataset: str | None = None) -> ModelCardData:
-    """The header of a trained checkpoint's card.
-
-    Args:
-        run: the files of the run.
-        name: the model's name.
-        dataset: repository of the data set, if the training read it from a folder.
-    """
+    """The header of a trained checkpoint's card; `dataset` is where the pairs are published, if it read a folder."""
     dataset = dataset or hub_dataset(run)
     return base_metadata(
         base_model=base_model(run),
         datasets=[dataset] if dataset else None,
         tags=[
             run.config["model_type"],
-            *(f"{run.config[key]}-delta" for key in ("delta_mode",) if key in run.config),
+            *([f"{run.config['delta_mode']}-delta"] if "delta_mode" in run.config else []),
             *["synthetic"] * run.rendered,
         ],
         model_name=name,

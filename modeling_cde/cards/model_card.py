@@ -22,16 +22,9 @@ from .energy import energy_estimate, is_processor
 from .metadata import base_model, card_metadata, hub_dataset
 from .run_files import RunFiles, read_run
 
-TEMPLATE = Path(__file__).with_name("model_card.md")
-
 #: Stands for the checkpoint in the examples of a card without a repository.
 PLACEHOLDER = "path/of/this/folder"
 
-# Added to the explanation of a patch-wise model.
-_PATCHES = (
-    "The difference is taken patch by patch, and the {k} patches with the longest differences are kept: they are where "
-    "the model sees a change, and `return_patches=True` returns them as boxes."
-)
 # Configuration fields that the card lists if the model has them.
 _MODEL_KEYS = ("delta_mode", "delta_dim", "top_k_patches", "patch_loss", "global_feature", "projector_num_layers")
 # Training arguments that the card shows elsewhere, or that name a place on one machine.
@@ -41,16 +34,13 @@ _TOLD_ELSEWHERE = {"backbone", "backbone_revision", "backbone_config", "method",
 def write_model_card(
     run: str | Path, name: str | None = None, repo_id: str | None = None, dataset: str | None = None
 ) -> Path:
-    """Render the model card of a finished run into its folder.
+    """Render the model card of a finished run into its folder, as `README.md`, and return that path.
 
     Args:
         run: folder with `config.json` and `metrics.json`.
         name: the model's name (default: the repository's or the folder's).
         repo_id: `ORG/NAME` that the examples load; None if there is no repository.
         dataset: `ORG/NAME` of the data set, if training read it from a folder and it has been published since.
-
-    Returns:
-        The path of the card, `README.md` in the folder.
 
     Raises:
         FileNotFoundError: one of the two files is missing.
@@ -78,37 +68,29 @@ def render_model_card(
     dataset: str | None = None,
     paper: str = "",
 ) -> str:
-    """The text of a model card; equal files and arguments give equal text.
+    """The text of a model card; equal files and arguments give equal text. For arguments see `write_model_card`.
 
-    Args:
-        run: the files of a run.
-        name, repo_id, dataset: see `write_model_card`.
-        paper: Markdown with the paper's numbers, which were not measured here.
+    `paper` is Markdown with the paper's numbers, which were not measured here.
     """
     config, metrics, training = run.config, run.metrics, run.training
     arguments, environment, splits = training["arguments"], metrics["environment"], metrics["splits"]
     name = name or (repo_id.rpartition("/")[2] if repo_id else run.folder.resolve().name)
     method = by_model_type()[config["model_type"]]
     patches = config.get("delta_mode") == "patch"
-    of_patches = [_PATCHES.format(k=plain(config["top_k_patches"]))] if patches else []
     keys = [key for key in _MODEL_KEYS if key in config and (patches or "patch" not in key)]
     energy, formula = energy_estimate(training["minutes"], environment)
     device = str(environment["device"])
     return render(
-        TEMPLATE,
+        "model_card.md",
         card_metadata(run, name, dataset).to_yaml(),
-        name=plain(name),
-        method_sentence=method.sentence,
-        actions=[plain(action) for action in run.actions],
+        run=run,
+        name=name,
+        method=method,
         pipeline=None if method.needs_masks else pipeline_snippet(repo_id or PLACEHOLDER),
         snippet=snippet(method.model, repo_id or PLACEHOLDER, one_line(arguments["image_size"])),
         patches=patches,
-        view=arguments.get("view"),
-        image_size=plain(arguments["image_size"]),
+        arguments=arguments,
         results=results_table(splits),
-        precision=plain(metrics.get("precision", "")),  # older runs have none
-        trained_in=plain(training.get("precision", "")),
-        train_accuracy=metrics.get("train", {}).get("accuracy"),
         gap=", ".join(f"{value:.3f} on {plain(split)}" for split, value in metrics["gap"].items()),
         used_twice=[
             f"{count:d} of the {splits[split]['n']:d} pairs of {plain(split)}"
@@ -116,46 +98,35 @@ def render_model_card(
         ],
         by_action=by_action_table(splits, run.actions),
         by_object=by_object_table(splits),
-        never={
-            plain(split): ", ".join(map(plain, values["never_predicted"]))
-            for split, values in splits.items()
-            if values.get("never_predicted")
-        },
         geometry=geometry_table(run.geometry) if run.geometry else "",
         paper=paper,
-        pictures=run.pictures,
         model_table=_rows([("backbone", _backbone(run)), *((key, config[key]) for key in keys)]),
-        explanation=" ".join([method.explanation, *of_patches]),
         base_model=base_model(run),
-        rendered=run.rendered,
         rooms=rooms_command(arguments) if run.rendered else "",
         data=code(dataset or hub_dataset(run) or Path(training["data"]).name),
         pairs=", ".join(f"{count:d} {plain(split)}" for split, count in training["pairs"].items()),
         command=one_line(training["command"]),
         loss=_loss(run),
-        selected=_selected(training.get("selected")),
         training_table=_rows(
             sorted((k, v) for k, v in arguments.items() if v is not None and k not in {*_TOLD_ELSEWHERE, *_MODEL_KEYS})
         ),
-        minutes=plain(training["minutes"]),
         device=plain(f"CPU ({device})" if is_processor(device) and device != "CPU" else device),
-        cores=plain(environment["cores"]),
-        torch=plain(environment["torch"]),
-        transformers=plain(environment["transformers"]),
+        environment=environment,
         energy=energy,
-        formula=plain(formula),
+        formula=formula,
     )
 
 
-def render(template: Path, header: str, **values: Any) -> str:
+def render(template: str, header: str, **values: Any) -> str:
     """A card: the YAML header, and a template of this folder with its values filled in."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(template.parent, encoding="utf-8"),
+        loader=jinja2.FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    text = environment.get_template(template.name).render(**values)
+    environment.filters["plain"] = plain
+    text = environment.get_template(template).render(**values)
     return f"---\n{header}\n---\n\n{text.strip()}\n"
 
 
@@ -163,24 +134,20 @@ def pipeline_snippet(checkpoint: str) -> str:
     """Code that runs a checkpoint in the pipeline, with only torch, Transformers and Pillow."""
     return f"""from transformers import pipeline
 
-pipe = pipeline("action-classification", model={_quoted(checkpoint)}, trust_remote_code=True)
+pipe = pipeline("action-classification", model={json.dumps(checkpoint, ensure_ascii=False)}, trust_remote_code=True)
 print(pipe("before.png", "after.png", top_k=3))"""
 
 
 def snippet(model: str, checkpoint: str, size: int | str) -> str:
     """Code that loads the checkpoint with this package and names the action of one pair of pictures."""
+    quoted = json.dumps(checkpoint, ensure_ascii=False)
     return f"""from PIL import Image
 from modeling_cde import CDEImageProcessor, {model}
 
-model = {model}.from_pretrained({_quoted(checkpoint)}).eval()
-processor = CDEImageProcessor.from_pretrained({_quoted(checkpoint)})  # resizes to {size} px
+model = {model}.from_pretrained({quoted}).eval()
+processor = CDEImageProcessor.from_pretrained({quoted})  # resizes to {size} px
 inputs = processor(Image.open("before.png"), Image.open("after.png"), return_tensors="pt")
 print(model.config.id2label[model(**inputs).logits.argmax(-1).item()])"""
-
-
-def _quoted(text: str) -> str:
-    """A text as a Python literal in double quotes."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def rooms_command(arguments: Mapping[str, Any]) -> str:
@@ -213,14 +180,6 @@ def _loss(run: RunFiles) -> str:
         ("" if weights[name] == 1 and name == "cross_entropy" else f"{weights[name]:g} · ", name) for name in names
     ]
     return " + ".join(f"{weight}{titles.get(name) or plain(title(name))}" for weight, name in parts)
-
-
-def _selected(chosen: Mapping[str, Any] | None) -> str:
-    """The epoch of the checkpoint, and what chose it; empty if that was not recorded."""
-    if not chosen:
-        return ""
-    why = f"chosen by {plain(chosen['criterion'])}" if chosen["criterion"] else "the last one"
-    return f"The checkpoint is from epoch {chosen['epoch']:g} (step {chosen['step']:d}), {why}."
 
 
 def _rows(rows: Sequence[tuple[str, Any]]) -> str:

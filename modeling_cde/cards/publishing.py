@@ -39,7 +39,7 @@ def publish_run(
     name: str | None = None,
     dataset: str | None = None,
 ) -> str:
-    """Publish a finished run as a model repository, or update the repository.
+    """Publish a finished run as a model repository, or update the repository; the result is its address.
 
     This renders the card for the repository's name, and writes the report if it is missing or older than the results.
     Weights and results of an earlier run are deleted from the repository.
@@ -51,15 +51,11 @@ def publish_run(
         commit_message: None for one that names the folder.
         name, dataset: See `write_model_card`.
 
-    Returns:
-        The repository's address.
-
     Raises:
         FileNotFoundError: A file that loading needs is missing, or the run was not evaluated.
         ModuleNotFoundError: The report needs a library of the extra "analysis" that is not installed.
-        ValueError: A file is damaged or holds a token, or the Hub does not accept the name.
-        PermissionError: The Hub refuses the token.
-        ConnectionError: The Hub cannot be reached or fails; the message has the command that publishes later.
+        ValueError: A file is damaged or contains a token, or the Hub does not accept the name.
+        PermissionError, ConnectionError: See `commit_files`; the message has the command that publishes later.
     """
     from .model_card import write_model_card
 

@@ -27,10 +27,7 @@ class HubPushes(TrainerCallback):  # type: ignore[misc]
     """The pushes of a training: one after another, in the background, each a commit that loads by itself.
 
     Adapters (LoRA) are pushed merged into the model. A checkpoint that does not load by itself (weights sharded over
-    processes) is not pushed: one line reports it, and training continues.
-
-    Args:
-        trainer: a `CheckpointingTrainer`.
+    processes) is not pushed: one line reports it, and training continues. The trainer is a `CheckpointingTrainer`.
     """
 
     def __init__(self, trainer: Any) -> None:
@@ -38,11 +35,7 @@ class HubPushes(TrainerCallback):  # type: ignore[misc]
         self._last: Future[str] | None = None
 
     def create_repository(self, token: str | None, private: bool | None) -> str:
-        """Create the repository and check that it can be written to; see `CheckpointingTrainer.init_hf_repo`.
-
-        Returns:
-            Its name with the owner.
-        """
+        """Create the repository, check that it can be written to, and return its name with the owner."""
         args = self._trainer.args
         token = args.hub_token if token is None else token
         private = args.hub_private_repo if private is None else private
@@ -90,7 +83,10 @@ class HubPushes(TrainerCallback):  # type: ignore[misc]
         names = [] if is_adapted(model) else list(model_files(folder))
         kept = tempfile.TemporaryDirectory(prefix="_push_", dir=args.output_dir)
         for name in names:
-            _link(folder / name, Path(kept.name, name))
+            try:
+                os.link(folder / name, Path(kept.name, name))
+            except OSError:  # a file system without links
+                shutil.copyfile(folder / name, Path(kept.name, name))
         if not names:  # the folder holds adapters alone, which nobody can load without PEFT
             merged(model).save_pretrained(kept.name)
             if trainer.processing_class is not None:
@@ -121,10 +117,3 @@ def _warn(error: BaseException) -> None:
 def _warn_of_failure(job: Future[str]) -> None:
     if failure := job.exception():
         _warn(failure)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without links
-        shutil.copyfile(source, target)

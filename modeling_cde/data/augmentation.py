@@ -42,11 +42,8 @@ class Augmentation:
     def for_actions(cls, actions: Iterable[str]) -> Augmentation:
         """The defaults, without mirroring if an action's name mentions a side or a direction of rotation.
 
-        A mirrored "push left" is a push to the right, so its label would be wrong. The caller must know what a name
-        does not say, such as which way a screw closes.
-
-        Args:
-            actions: Names of the classes, for example "push left", "push_left" or "pushLeft".
+        A mirrored "push left" (or "push_left", "pushLeft") is a push to the right, so its label would be wrong. The
+        caller must know what a name does not say, such as which way a screw closes.
         """
         sided = any(_SIDED.search(re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()) for name in actions)
         return cls(flip=0.0) if sided else cls()
@@ -81,13 +78,7 @@ def jitter(pixels: torch.Tensor, augment: Augmentation, generator: random.Random
     The pivot of the contrast is the mean grey of the pair, not of each picture: with its own pivot, a picture in
     which a lamp is switched on would become darker relative to its partner.
 
-    Args:
-        pixels: (2, 3, H, W) float32 in [0, 255]; may be changed.
-        augment: The ranges.
-        generator: Three numbers are drawn.
-
-    Returns:
-        (2, 3, H, W) float32 in [0, 255].
+    `pixels` and the result are (2, 3, H, W) float32 in [0, 255]; the input may be changed. Three numbers are drawn.
     """
     brightness, contrast, saturation = (
         generator.uniform(1 - reach, 1 + reach) for reach in (augment.brightness, augment.contrast, augment.saturation)

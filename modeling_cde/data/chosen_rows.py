@@ -17,13 +17,7 @@ def spread_rows(actions: Sequence[int], objects: Sequence[int], number: int) -> 
     The actions take turns, one row each, until there are enough: an action first gives one row of each of its
     objects, in row order, then a second row of each. Nothing is random.
 
-    Args:
-        actions: n class ids of the actions.
-        objects: n class ids of the objects.
-        number: Rows wanted, >= 0.
-
-    Returns:
-        min(n, number) different rows, in the order of choice.
+    From the class ids of n actions and objects it chooses min(n, number) different rows, in the order of choice.
     """
     seen: dict[tuple[int, int], int] = {}
     queues: dict[int, list[tuple[int, int]]] = {}

@@ -79,11 +79,7 @@ def mask_coverage(mask: NDArray[np.bool_], region: Region, grid: tuple[int, int]
 
     Args:
         mask: (height, width), True on the target, in pixels of the stored picture.
-        region: The part of that picture that is shown.
-        grid: Rows and columns of the patches.
-
-    Returns:
-        (rows * columns,) float32 in [0, 1], row by row.
+        region, grid: As in `box_coverage`, and so is the result.
     """
     height, width = mask.shape
     rows = _overlaps(_pixels(height), region.top, region.bottom, grid[0])  # (rows, height)
@@ -96,8 +92,7 @@ def mask_coverage(mask: NDArray[np.bool_], region: Region, grid: tuple[int, int]
 
 def _pixels(length: int) -> NDArray[np.float64]:
     """(length, 2): where each pixel of a side begins and ends."""
-    edges = np.arange(length + 1, dtype=np.float64)
-    return np.stack([edges[:-1], edges[1:]], axis=1)
+    return np.arange(length, dtype=np.float64)[:, None] + [0.0, 1.0]
 
 
 def _overlaps(spans: NDArray[np.float64], begin: float, end: float, parts: int) -> NDArray[np.float64]:

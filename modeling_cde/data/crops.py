@@ -39,35 +39,25 @@ def head_size(value: Any, column: str, pair_id: str | None) -> tuple[int, int]:
 
     Args and errors: as `open_picture`.
     """
-    width, height = _opened(value, _name(column, pair_id)).size
-    return width, height
+    size: tuple[int, int] = _opened(value, _name(column, pair_id)).size
+    return size
 
 
 def cut_region(
     image: Any, region: Region, size: tuple[int, int], resample: int, column: str, pair_id: str | None
 ) -> NDArray[np.uint8]:
-    """A region scaled to a size.
+    """A region of a picture from `open_picture`, scaled to a size (width, height): (height, width, 3) uint8.
 
-    Args:
-        image: From `open_picture`.
-        region: In pixels of the picture.
-        size: (width, height) of the result.
-        resample: PIL's resampling filter; shrinking is antialiased, except by the nearest neighbour.
-        column, pair_id: For the error.
-
-    Returns:
-        (height, width, 3) uint8.
+    `resample` is PIL's filter; shrinking is antialiased, except by the nearest neighbour.
 
     Raises:
         BadPictureError: The picture is damaged.
     """
     full = image.size
     if image.format == "JPEG":  # decode at 1/2, 1/4 or 1/8 if the region still has `size` pixels
-        wanted = (
-            int(full[0] * size[0] / (region.right - region.left)) + 1,
-            int(full[1] * size[1] / (region.bottom - region.top)) + 1,
-        )
-        image.draft("RGB", wanted)
+        spans = region.right - region.left, region.bottom - region.top
+        wanted = [int(whole * side / span) + 1 for whole, side, span in zip(full, size, spans, strict=True)]
+        image.draft("RGB", tuple(wanted))
         image = pictures_cde.upright_rgb(image, _name(column, pair_id))
     x, y = image.size[0] / full[0], image.size[1] / full[1]
     box = (

@@ -12,6 +12,7 @@ from .schema import SPLITS
 from .streaming.pair_stream import PairStream, stream_pairs
 
 Shift = Literal["comp", "syst", "both"]
+_NOT_TRAIN = [name for name in SPLITS if name != "train"]
 
 
 def load_shifts(
@@ -41,7 +42,9 @@ def load_shifts(
     splits: dict[str, Any] = {}
     for name in shifts:
         try:
-            parts = _load_parts(source, f"{view}_{name}", stream_buffer)
+            parts = dict(load_pairs(source, f"{view}_{name}", None if stream_buffer is None else _NOT_TRAIN))
+            if stream_buffer is not None:
+                parts["train"] = stream_pairs(source, f"{view}_{name}", "train", stream_buffer)
         except UnknownConfigError as error:
             advice = " If it has only one shift, choose it by --shift." if shift == "both" else ""
             raise UnknownConfigError(f"{error}{advice}") from error
@@ -68,13 +71,6 @@ def load_shifts(
             stacklevel=2,
         )
     return splits
-
-
-def _load_parts(source: str, config: str, stream_buffer: int | None) -> dict[str, Any]:
-    if stream_buffer is None:
-        return dict(load_pairs(source, config))
-    train = stream_pairs(source, config, "train", stream_buffer)
-    return {"train": train, **load_pairs(source, config, [name for name in SPLITS if name != "train"])}
 
 
 def _same_pairs(one: Any, other: Any) -> bool:

@@ -138,17 +138,12 @@ def find_files(
     revision: str | None = None,
     token: str | None = None,
 ) -> dict[str, list[str]]:
-    """The files of one configuration, by split.
-
-    Args:
-        source, config, cache_dir, revision, token: See `load_pairs`.
-
-    Returns:
-        Split -> paths, or `hf://` addresses with the commit, in order.
+    """The files of one configuration: split -> paths, or `hf://` addresses with the commit, in order.
 
     Raises:
         FileNotFoundError: The source is neither a folder with data nor a repository.
-        ValueError: The configuration does not exist.
+        UnknownConfigError: The configuration does not exist.
+        ValueError: The header of README.md cannot be used, or names files elsewhere.
     """
     folder = Path(source)
     if folder.is_dir() and not any(path.relative_to(folder).parts[0] != "shards" for path in folder.rglob("*.parquet")):
@@ -269,29 +264,20 @@ def check_class_names(source: str, schemas: Iterable[tuple[str, pa.Schema]]) -> 
 
     datasets applies the class names of the first file to all files, and would misread the numbers of the others.
 
-    Args:
-        source: For the error.
-        schemas: The path of each file, and its schema.
-
     Raises:
-        ValueError: They do not.
+        ValueError: They do not; the message names `source` and the paths of two files, which come with their schemas.
     """
-    first: tuple[str, dict[str, list[str]]] | None = None
+    first: dict[str, tuple[str, list[str] | None]] = {}
     for path, schema in schemas:
         features = datasets.Features.from_arrow_schema(schema)
-        names = {
-            column: feature.names
-            for column, feature in features.items()
-            if column in ("action", "object") and isinstance(feature, datasets.ClassLabel)
-        }
-        if first is None:
-            first = (path, names)
-        elif names != first[1]:
-            column = next(c for c in ("action", "object") if names.get(c) != first[1].get(c))
-            raise ValueError(
-                f"{source}: {Path(path).name} and {Path(first[0]).name} have different classes of {column}, "
-                "so their numbers mean different things; build the data set again in one go."
-            )
+        for column in ("action", "object"):
+            names = getattr(features.get(column), "names", None)
+            first_path, expected = first.setdefault(column, (path, names))
+            if names != expected:
+                raise ValueError(
+                    f"{source}: {Path(path).name} and {Path(first_path).name} have different classes of {column}, "
+                    "so their numbers mean different things; build the data set again in one go."
+                )
 
 
 def check_columns(features: datasets.Features, where: str, required: Sequence[str] = REQUIRED_COLUMNS) -> None:

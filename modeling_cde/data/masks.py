@@ -28,14 +28,13 @@ def read_masks(
     Args:
         masks: `mask_before` and `mask_after` as they are stored (see `open_picture`), or None.
         picture: (width, height) of the pair's pictures.
-        pair_id: For the error.
 
     Returns:
         Two arrays (height, width), True on the target. If one mask is None, the other stands for both; None if both
         are None.
 
     Raises:
-        ValueError: A mask is broken or differs in size from the pictures.
+        ValueError: A mask is broken or differs in size from the pictures; the message names `pair_id`.
     """
     found: list[NDArray[np.bool_] | None] = []
     for value, column in zip(masks, ("mask_before", "mask_after"), strict=True):
@@ -79,7 +78,6 @@ def cut_masks(
         region: The part of them that is shown.
         size: (height, width) of the result; each pixel is the stored mask's pixel under its centre.
         mirrored: Whether left and right are swapped.
-        pair_id: For the error.
 
     Returns:
         (2, H, W) float32 of 0 and 1, before and after.

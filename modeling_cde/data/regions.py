@@ -16,15 +16,10 @@ class Region(NamedTuple):
 
 
 def checked_box(box: Sequence[int], picture: tuple[int, int], pair_id: str | None = None) -> tuple[int, int, int, int]:
-    """The bounds xmin, ymin, xmax, ymax (inclusive) of a box.
-
-    Args:
-        box: The four bounds.
-        picture: (width, height).
-        pair_id: For the error.
+    """The bounds xmin, ymin, xmax, ymax (inclusive) of a box; `picture` is (width, height).
 
     Raises:
-        ValueError: The box is empty or reaches outside the picture.
+        ValueError: The box is empty or reaches outside the picture; the message names `pair_id`.
     """
     left, top, right, bottom = box
     if not (0 <= left <= right < picture[0] and 0 <= top <= bottom < picture[1]):
@@ -49,14 +44,9 @@ def box_region(
     inside. If it is larger than the picture it ends at the border, and only then the aspect ratio is lost.
 
     Args:
-        box: xmin, ymin, xmax, ymax, inclusive.
-        picture: (width, height).
+        box, picture, pair_id: See `checked_box`, also for errors.
         size: (height, width) of the output; only the ratio matters.
         margin: Room on each side, as a share of the box's longer side.
-        pair_id: For the error.
-
-    Raises:
-        ValueError: The box is empty or reaches outside the picture.
     """
     left, top, right, bottom = checked_box(box, picture, pair_id)
     box_width, box_height = right - left + 1, bottom - top + 1  # inclusive bounds

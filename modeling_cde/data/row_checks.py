@@ -66,13 +66,7 @@ def check_splits(splits: Mapping[str, datasets.Dataset], source: str, *, boxes_n
 
 
 def check_rows(rows: datasets.Dataset, where: str, *, boxes_needed: bool) -> None:
-    """Check every row of one split; see `check_splits`.
-
-    Args:
-        rows: n pairs.
-        where: Data set and split, for the error.
-        boxes_needed: Whether every row needs a box.
-    """
+    """Check every row of one split; see `check_splits`. `where` names data set and split in the error."""
     if len(rows) == 0:
         raise ValueError(f"{where}: the split has no pairs; build the data set with more pairs.")
     known = [name for name in ("pair_id", "action", "object", "box") if name in rows.column_names]
@@ -117,14 +111,12 @@ def _check_pictures(rows: datasets.Dataset, where: str, *, boxes_needed: bool) -
     shown = rows.with_format(None).select_columns(known)
     for row in evenly_spaced(len(rows), MOST_HEADS):
         pair = shown[row]
+        columns = [(pair[name], name, pair["pair_id"]) for name in ("before", "after")]
         try:
-            _check_pair(
-                pair, [head_size(pair[name], name, pair["pair_id"]) for name in ("before", "after")], boxes_needed
-            )
+            _check_pair(pair, [head_size(*column) for column in columns], boxes_needed)
         except ValueError:
             try:  # decoding may find a tag that turns a picture
-                images = [open_picture(pair[name], name, pair["pair_id"]) for name in ("before", "after")]
-                _check_pair(pair, [image.size for image in images], boxes_needed)
+                _check_pair(pair, [open_picture(*column).size for column in columns], boxes_needed)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from error
 

@@ -128,14 +128,7 @@ class _Shuffled:
 
 
 def read_labels(dataset: Any, column: str) -> list[Hashable] | None:
-    """Read the actions of a data set without decoding any image.
-
-    Args:
-        dataset: A `datasets.Dataset`, with or without a transform, or any other data set.
-        column: The column of the actions.
-
-    Returns:
-        One label per sample, or None for a data set without columns (a plain torch data set).
+    """One action per sample of a data set, read without decoding any image; None without columns (as in torch).
 
     Raises:
         ValueError: The data set has columns, but not this one.
@@ -208,13 +201,10 @@ def training_batches(
         dataset: A data set of known length.
         batch_size: Samples in a batch, of all processes together.
         label_column: The column of the actions; None, or a data set without columns, gives a plain shuffle.
-        min_per_class, seed, drop_last: See `ClassAwareBatchSampler`.
+        min_per_class, seed, drop_last: See `ClassAwareBatchSampler`; for errors see there and `read_labels`.
 
     Returns:
         The `dataset` and `batch_sampler` of a DataLoader.
-
-    Raises:
-        ValueError: The data set has columns, but not this one.
     """
     labels = None if label_column is None else read_labels(dataset, label_column)
     if labels is None:
@@ -225,11 +215,7 @@ def training_batches(
 
 @contextmanager
 def seeded(seed: int | None = None) -> Iterator[None]:
-    """Seed Python's, NumPy's and torch's CPU generators, and restore their states after the block.
-
-    Args:
-        seed: In [0, 2**32); None only restores the states.
-    """
+    """Seed Python's, NumPy's and torch's CPU generators (None: do not), and restore their states after the block."""
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
     if seed is not None:
         random.seed(seed)

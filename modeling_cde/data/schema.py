@@ -9,24 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .splits import OPPOSITES, PARTS, SHIFTS
+from .splits import OPPOSITES as OPPOSITES
+from .splits import PARTS
+from .splits import SHIFTS as SHIFTS
 
 if TYPE_CHECKING:
     from datasets import Features
 
-__all__ = [
-    "COLUMNS",
-    "CONFIGS",
-    "OPPOSITES",
-    "REQUIRED_COLUMNS",
-    "SHIFTS",
-    "SPLITS",
-    "VIEWS",
-    "config_name",
-    "data_folder",
-    "pair_features",
-    "parse_config",
-]
 
 #: The splits of every configuration, in reporting order.
 SPLITS: tuple[str, ...] = PARTS
@@ -37,29 +26,15 @@ VIEWS: tuple[str, ...] = ("single", "multi")
 #: `<view>_<shift>`: single_comp, single_syst, multi_comp, multi_syst.
 CONFIGS: tuple[str, ...] = tuple(f"{view}_{shift}" for view in VIEWS for shift in SHIFTS)
 
-#: All columns, in storage order.
-COLUMNS: tuple[str, ...] = (
-    "before",
-    "after",
-    "action",
-    "object",
-    "scene",
-    "pair_id",
-    "box",
-    "mask_before",
-    "mask_after",
-)
-
 #: What a source must have; box and masks may be left out, and are null then.
 REQUIRED_COLUMNS: tuple[str, ...] = ("before", "after", "action", "object", "scene", "pair_id")
 
+#: All columns, in storage order.
+COLUMNS: tuple[str, ...] = (*REQUIRED_COLUMNS, "box", "mask_before", "mask_after")
+
 
 def pair_features(actions: Sequence[str], objects: Sequence[str]) -> Features:
-    """The `datasets.Features` of a pair data set.
-
-    Args:
-        actions: Names of the action classes; the position is the class id.
-        objects: Names of the object classes; the position is the class id.
+    """The `datasets.Features` of a pair data set, from the class names; the position of a name is the class id.
 
     Returns:
         Features with, in this order:
@@ -99,10 +74,7 @@ def pair_features(actions: Sequence[str], objects: Sequence[str]) -> Features:
 
 def config_name(view: str, shift: str) -> str:
     """The configuration's name, for example `config_name("single", "syst") == "single_syst"`."""
-    name = f"{view}_{shift}"
-    if name not in CONFIGS:
-        raise ValueError(f"There is no configuration {name!r}; the known ones are {', '.join(CONFIGS)}.")
-    return name
+    return "_".join(parse_config(f"{view}_{shift}"))
 
 
 def parse_config(name: str) -> tuple[str, str]:
@@ -114,11 +86,6 @@ def parse_config(name: str) -> tuple[str, str]:
 
 
 def data_folder(config: str, joint: bool) -> str:
-    """The subfolder of a configuration's files: `"single"` if both shifts share them, else `"single_syst"`.
-
-    Args:
-        config: One of `CONFIGS`.
-        joint: Whether both shifts were split around one training part, whose files they share.
-    """
+    """The subfolder of a configuration's files: `"single"` for a joint split, whose files both shifts share."""
     view, _ = parse_config(config)
     return view if joint else config

@@ -94,12 +94,10 @@ class PairTransform:
 
     @classmethod
     def from_processor(cls, processor: Any, **options: Any) -> PairTransform:
-        """A transform with the size, mean, std and filter of a Transformers image processor.
+        """A transform with the size, mean, std and filter of a Transformers image processor, and other `options`.
 
-        Args:
-            processor: With `size` (height and width, or shortest_edge for a square), `image_mean` and `image_std`,
-                optionally `do_normalize` and `resample`.
-            options: The other arguments of `PairTransform`.
+        The processor has `size` (height and width, or shortest_edge for a square), `image_mean` and `image_std`,
+        optionally `do_normalize` and `resample`.
         """
         size = processor.size
         side = size.get("shortest_edge")
@@ -152,15 +150,10 @@ class PairTransform:
         return self._transform(_open_pair(before, after, pair_id), box, pair_id)[0]
 
     def region(self, picture: tuple[int, int], box: Sequence[int] | None, pair_id: str | None = None) -> Region:
-        """The part of a picture that is shown, before any random change.
-
-        Args:
-            picture: (width, height).
-            box: xmin, ymin, xmax, ymax, inclusive; needed with `crop="box"`.
-            pair_id: For the error.
+        """The part of a picture (width, height) that is shown, before any random change.
 
         Raises:
-            ValueError: The box is missing or not inside the picture.
+            ValueError: With `crop="box"`, the box (inclusive) is missing or not inside the picture.
         """
         if self.crop == "none":
             return Region(0.0, 0.0, *map(float, picture))
@@ -169,14 +162,7 @@ class PairTransform:
         return box_region(box, picture, self.size, self.crop_margin, pair_id)
 
     def pictures(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Turn pixel values back into colours that can be looked at.
-
-        Args:
-            pixel_values: (..., 3, H, W) as this transform gives them.
-
-        Returns:
-            (..., H, W, 3) uint8: normalisation undone, rounded, clipped to 0 and 255.
-        """
+        """Turn pixel values (..., 3, H, W) back into colours that can be looked at: (..., H, W, 3) uint8, rounded."""
         colours = (pixel_values + self._shift) / self._scale
         return colours.round().clamp(0, 255).to(torch.uint8).movedim(-3, -1).contiguous()
 

@@ -32,7 +32,7 @@ from ..schema import COLUMNS, CONFIGS, SHIFTS, VIEWS, config_name, data_folder, 
 from ..splits import CausalTripletOptions, CleanOptions, SplitManifest, causal_triplet_split, clean_split, joint_split
 from .card import DatasetCard, render_readme
 from .card_header import CHECKSUMS
-from .part_files import file_checksums, unreadable, write_checksums, write_parts
+from .part_files import file_checksums, unreadable, write_parts
 from .shards import encode_shard
 
 _CARD = Path("shards", "card.json")
@@ -42,9 +42,7 @@ _OPTIONS: dict[str, type] = {"clean": CleanOptions, "causal_triplet": CausalTrip
 def write_shard(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]], features: Features) -> None:
     """Write one work unit's pairs as a shard that is complete or absent; equal rows give equal bytes.
 
-    Args:
-        path: `<folder>/shards/<view>/<unit>.parquet`.
-        rows, features: See `encode_shard`; features from `pair_features`.
+    The path is `<folder>/shards/<view>/<unit>.parquet`, and `features` come from `pair_features`; see `encode_shard`.
     """
     with write_whole(path) as temporary:
         temporary.write_bytes(encode_shard(rows, features.arrow_schema))
@@ -94,15 +92,25 @@ def assemble(
     shards = sorted((folder / "shards" / view).glob("*.parquet"))
     shifts = SHIFTS if shift == "joint" else (shift,)
     home = folder / data_folder(config_name(view, shifts[0]), joint=shift == "joint")
-    _check_home(home)
+    if home.exists() and not _is_ours(home):
+        raise ValueError(
+            f"{home} contains something other than splits of pairs; move it away or choose another folder."
+        )
     card = _stored_card(folder) if card is None else card
     kept, replaced = _other_manifests(folder, view, shifts)
     features, annotations = read_annotations(shards, folder / "shards" / view)
-    manifests = _split(annotations, protocol, shift, seed, options)
+    chosen: Any = options  # of this protocol, see `_check_request`
+    if shift == "joint":
+        manifests = joint_split(annotations, seed, chosen)
+    elif protocol == "clean":
+        manifests = {shift: clean_split(annotations, shift, seed, chosen)}
+    else:
+        manifests = {shift: causal_triplet_split(annotations, shift, seed, chosen)}
     paths = {name: folder / "manifests" / f"{config_name(view, name)}.json" for name in manifests}
     with write_folder_whole(home) as building:
         write_parts(shards, features, file_parts(manifests), building, rows_per_file, progress)
-        write_checksums(building)
+        sums = "".join(f"{line}\n" for line in file_checksums(building))
+        (building / CHECKSUMS).write_text(sums, encoding="utf-8")
         # From here on only renames and small files. A configuration is finished once its manifest is there: manifests
         # go first and come last, so after a kill their absence shows that the assembly has to be run again.
         for path in (*paths.values(), *replaced):
@@ -139,36 +147,12 @@ def _check_request(view: str, protocol: str, shift: str, options: object, rows_p
         raise ValueError(f"rows_per_file is {rows_per_file}; give 1 or more.")
 
 
-def _split(
-    annotations: Mapping[str, list[str]],
-    protocol: str,
-    shift: str,
-    seed: int,
-    options: CleanOptions | CausalTripletOptions | None,
-) -> dict[str, SplitManifest]:
-    if isinstance(options, CausalTripletOptions) or protocol == "causal_triplet":
-        assert not isinstance(options, CleanOptions)
-        return {shift: causal_triplet_split(annotations, shift, seed, options)}
-    return (
-        joint_split(annotations, seed, options)
-        if shift == "joint"
-        else {shift: clean_split(annotations, shift, seed, options)}
-    )
-
-
 def _is_ours(home: Path) -> bool:
     """Whether a folder contains only hidden files and what an assembly writes, even a killed one."""
     return home.is_dir() and all(
         path.is_file() and (path.suffix in (".parquet", ".tmp") or path.name == CHECKSUMS or path.name.startswith("."))
         for path in home.iterdir()
     )
-
-
-def _check_home(home: Path) -> None:
-    if home.exists() and not _is_ours(home):
-        raise ValueError(
-            f"{home} contains something other than splits of pairs; move it away or choose another folder."
-        )
 
 
 def _other_manifests(folder: Path, view: str, shifts: Sequence[str]) -> tuple[dict[str, SplitManifest], list[Path]]:

@@ -106,7 +106,6 @@ def render_readme(folder: Path, manifests: Mapping[str, SplitManifest], card: Da
     Args:
         folder: With the files of each manifest's view; reads their footers, and `shards/` if it still exists.
         manifests: By configuration, for example `"single_syst"`.
-        card: What the files do not say.
 
     Raises:
         ValueError: There are no manifests.
@@ -144,17 +143,14 @@ def render_readme(folder: Path, manifests: Mapping[str, SplitManifest], card: Da
 
 
 def _example(config: str) -> str:
-    return "\n".join(
-        [
-            "```python",
-            "from modeling_cde.data import load_pairs",
-            "",
-            f'pairs = load_pairs("{PLACEHOLDER}", "{config}", "train")  # pictures stay encoded',
-            "```",
-            "",
-            f'or, with `datasets` alone, `datasets.load_dataset("{PLACEHOLDER}", "{config}")`.',
-        ]
-    )
+    return f"""\
+```python
+from modeling_cde.data import load_pairs
+
+pairs = load_pairs("{PLACEHOLDER}", "{config}", "train")  # pictures stay encoded
+```
+
+or, with `datasets` alone, `datasets.load_dataset("{PLACEHOLDER}", "{config}")`."""
 
 
 def _classes(manifests: Mapping[str, SplitManifest]) -> str:

@@ -25,12 +25,7 @@ def header(
 ) -> str:
     """The header as text: each configuration with its files, features, pairs and bytes, and what the Hub lists.
 
-    Args:
-        folder: With the files of each configuration; their footers are read.
-        manifests: By configuration.
-        title: Of the data set.
-        license: Identifier of the Hub.
-        tags: Besides those that every data set of pairs carries.
+    `tags` follow those that every data set of pairs carries; for the other arguments see `render_readme`.
     """
     configs, infos = [], DatasetInfosDict()
     for config, manifest in manifests.items():
@@ -38,7 +33,8 @@ def header(
         home = data_folder(config, manifest.joint)
         # datasets identifies its cache by this header: without the hash it might serve an older build.
         digest = file_sha256(folder / home / CHECKSUMS)
-        files = {part: f"{home}/{part.replace('_ood', f'_{shift}')}-*.parquet" for part in _parts(manifest)}
+        filled = [part for part in PARTS if manifest.parts.get(part)]
+        files = {part: f"{home}/{part.replace('_ood', f'_{shift}')}-*.parquet" for part in filled}
         configs.append(
             {
                 "config_name": config,
@@ -87,11 +83,6 @@ def _info(folder: Path, files: Mapping[str, str]) -> DatasetInfo:
         splits.add(SplitInfo(part, size, rows))
     total = sum(split.num_bytes for split in splits.values())
     return DatasetInfo(features=features, splits=splits, download_size=download, dataset_size=total)
-
-
-def _parts(manifest: SplitManifest) -> list[str]:
-    """The parts that have pairs, in reporting order."""
-    return [part for part in PARTS if manifest.parts.get(part)]
 
 
 def size_category(pairs: int) -> str:

@@ -12,7 +12,6 @@ from datasets import Features
 from datasets.utils import tqdm
 
 from ...whole_files import file_sha256
-from .card_header import CHECKSUMS
 from .shards import ROW_GROUP_ROWS
 
 
@@ -24,15 +23,10 @@ def write_parts(
     rows_per_file: int,
     progress: bool,
 ) -> None:
-    """Write every pair to its part or parts, in the order of the shards.
+    """Write every pair to its part or parts, in the order of the shards, into an existing folder.
 
-    Args:
-        shards: In order; read once, a row group at a time.
-        features: Of all shards.
-        parts: Name -> pair ids; a part without pairs gets no file.
-        folder: An existing folder for `<part>-00000-of-00002.parquet` and so on.
-        rows_per_file: Pairs in one file.
-        progress: Show a progress bar.
+    The files are `<part>-00000-of-00002.parquet` and so on; a part without pairs gets none. Shards are read once, a row
+    group at a time. `parts` maps names to pair ids.
     """
     parts_of: dict[str, list[str]] = {}
     for part, ids in parts.items():
@@ -52,12 +46,6 @@ def write_parts(
     finally:
         for writer in writers.values():
             writer.close()
-
-
-def write_checksums(folder: Path) -> None:
-    """Write `SHA256SUMS` of the Parquet files of a folder."""
-    text = "".join(f"{line}\n" for line in file_checksums(folder))
-    (folder / CHECKSUMS).write_text(text, encoding="utf-8")
 
 
 def file_checksums(folder: Path) -> list[str]:
@@ -95,7 +83,8 @@ class _PartWriter:
     def add(self, table: pa.Table) -> None:
         self._waiting.append(table)
         self._waiting_rows += table.num_rows
-        while self._waiting_rows >= (limit := self._limit()):
+        # The next row group is full, or what fits in the file.
+        while self._waiting_rows >= (limit := min(ROW_GROUP_ROWS, self._rows_per_file - self._file_rows)):
             self._flush(limit)
 
     def close(self) -> None:
@@ -104,10 +93,6 @@ class _PartWriter:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-
-    def _limit(self) -> int:
-        """Rows of the next row group: full, or what fits in the file."""
-        return min(ROW_GROUP_ROWS, self._rows_per_file - self._file_rows)
 
     def _flush(self, rows: int) -> None:
         table = pa.concat_tables(self._waiting)

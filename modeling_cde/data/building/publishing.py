@@ -39,11 +39,7 @@ def allow_publishing(folder: str | os.PathLike[str], reason: str) -> None:
 
 
 def check_publishable(folder: str | os.PathLike[str]) -> None:
-    """Refuse a folder that `forbid_publishing` has marked.
-
-    Raises:
-        PermissionError: With the reason.
-    """
+    """Raise a PermissionError with the reason if `forbid_publishing` has marked the folder."""
     mark = Path(folder, FORBIDDEN)
     if mark.exists():
         raise PermissionError(
@@ -60,18 +56,13 @@ def push_to_hub(
     token: str | None = None,
     commit_message: str = "Upload before/after pairs",
 ) -> str:
-    """Publish a build as a data set repository, or update the repository.
+    """Publish a build as a data set repository, or update the repository; the result is its address.
 
     Args:
         folder: Made by `modeling_cde.data.building.build.assemble`.
         repo_id: `"ORG/NAME"` or `"USER/NAME"`; created if it does not exist.
-        private: Only its owners see the new repository; otherwise the organization's settings decide. An existing
-            public repository is refused, not made private.
-        token: With write access; None for the one of `hf auth login` or `HF_TOKEN`.
+        private, token: See `modeling_cde.cards.hub.commit_files`.
         commit_message: Of the commit.
-
-    Returns:
-        The repository's address.
 
     Raises:
         FileNotFoundError: The folder does not contain a finished data set.

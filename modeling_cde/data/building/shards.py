@@ -16,11 +16,9 @@ ROW_GROUP_ROWS = 100
 
 
 def encode_shard(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> bytes:
-    """A Parquet file of the rows.
+    """A Parquet file of the rows: pictures as `{"bytes": ..., "path": None}`, classes as ids.
 
-    Args:
-        rows: With every column of `schema`; pictures as `{"bytes": ..., "path": None}`, classes as ids.
-        schema: `pair_features(...).arrow_schema`, the same for all shards of a source.
+    All shards of a source have the same schema, `pair_features(...).arrow_schema`.
 
     Raises:
         ValueError: A row lacks a column, has one too many, or a required value is None.
