@@ -67,10 +67,7 @@ def plot_confusion(deltas: DeltaSet, path: str | Path) -> Path:
 
     Args:
         deltas: the split.
-        path: name of the picture, ending in .png.
-
-    Returns:
-        The path of the PNG; an SVG lies beside it.
+        path: name of the PNG, which is returned; an SVG lies beside it.
 
     Raises:
         ValueError: if the split is empty.
