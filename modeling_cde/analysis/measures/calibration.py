@@ -1,7 +1,5 @@
 """Calibration: is a prediction of confidence 0.8 right eight times out of ten?"""
 
-import functools
-import operator
 from typing import Any
 
 import numpy as np
@@ -42,4 +40,4 @@ def measure_calibration(part: DeltaSet) -> dict[str, Any]:
             {"low": float(edges[i]), "high": float(edges[i + 1]), "n": n, "confidence": mean, "accuracy": accuracy}
         )
     errors = (row["n"] / len(part) * abs(row["accuracy"] - row["confidence"]) for row in table if row["n"])
-    return {"ece": functools.reduce(operator.add, errors, 0.0), "bins": table}
+    return {"ece": float(sum(errors)), "bins": table}

@@ -59,11 +59,9 @@ def umap(delta: Points) -> Points:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a seed prevents parallelism, and that there are few rows
-        reducer = UMAP(
-            n_neighbors=min(15, len(delta) - 1), min_dist=0.1, metric="cosine", init="random", random_state=0
-        )
-        points: Points = np.asarray(reducer.fit_transform(delta), dtype=np.float64)
-    return points
+        options = {"min_dist": 0.1, "metric": "cosine", "init": "random", "random_state": 0}
+        reducer = UMAP(n_neighbors=min(15, len(delta) - 1), **options)
+        return np.asarray(reducer.fit_transform(delta), dtype=np.float64)
 
 
 def plot_delta_map(deltas: DeltaSet, path: str | Path, method: str = "pca") -> Path:

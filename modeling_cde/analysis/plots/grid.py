@@ -138,7 +138,13 @@ def _heat_maps(
             axis.imshow(grid, cmap=SEQUENTIAL, vmin=low, vmax=high, aspect="auto", origin="lower")
             if chosen is not None:
                 corner = xs.index(chosen.setting[across]) - 0.5, ys.index(chosen.setting[up]) - 0.5
-                style = {"fill": False, "edgecolor": LINES[1], "linewidth": 2.5, "clip_on": False, "zorder": 3}
+                style: dict[str, Any] = {
+                    "fill": False,
+                    "edgecolor": LINES[1],
+                    "linewidth": 2.5,
+                    "clip_on": False,
+                    "zorder": 3,
+                }
                 axis.add_patch(Rectangle(corner, 1, 1, **style))
             axis.set_xticks(range(len(xs)), [setting_value(value) for value in xs])
             axis.set_yticks(range(len(ys)), [setting_value(value) for value in ys])
