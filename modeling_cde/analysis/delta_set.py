@@ -95,10 +95,8 @@ class DeltaSet:
         for name in ("pair_ids", "scenes"):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"split {self.split!r}: {len(getattr(self, name))} {name} for {n} pairs.")
-        for name, ids, names, lowest in (
-            ("labels", self.labels, self.actions, 0),
-            ("objects", self.objects, self.object_names, -1),
-        ):
+        known = ("labels", self.labels, self.actions, 0), ("objects", self.objects, self.object_names, -1)
+        for name, ids, names, lowest in known:
             if n and not (lowest <= ids.min() and ids.max() < len(names)):
                 raise ValueError(f"split {self.split!r}: {name} must be in [{lowest}, {len(names)}), an id per name.")
         if self.patch_grid is not None and self.patch_indices is not None and self.patch_indices.size:
@@ -176,9 +174,8 @@ def _delta_sets(path: Path, tensors: dict[str, npt.NDArray[Any]], header: dict[s
         actions: list[str] = _json(path, header, "actions")
         object_names: list[str] = _json(path, header, "objects")
     except KeyError as error:
-        raise ValueError(
-            f"{path}: the header has no {error}; make the file with python -m modeling_cde.evaluation."
-        ) from None
+        made = "make the file with python -m modeling_cde.evaluation"
+        raise ValueError(f"{path}: the header has no {error}; {made}.") from None
     for key, names in (("actions", actions), ("objects", object_names)):
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError(f"{path}: {key} in the header is not a list of names; evaluate the checkpoint again.")
@@ -186,10 +183,8 @@ def _delta_sets(path: Path, tensors: dict[str, npt.NDArray[Any]], header: dict[s
     opposites = _json(path, header, "opposites") if "opposites" in header else _known_opposites(actions)
     sets: dict[str, DeltaSet] = {}
     for split, columns in rows.items():
-        part = {
-            name.removeprefix(f"{split}/"): array for name, array in tensors.items() if name.startswith(f"{split}/")
-        }
-        arrays = {name: part[name].astype(kind, copy=False) for name, kind in _KINDS.items() if name in part}
+        found = {name: tensors.get(f"{split}/{name}") for name in _KINDS}
+        arrays = {name: array.astype(_KINDS[name], copy=False) for name, array in found.items() if array is not None}
         missing = [name for name in _KINDS if name not in arrays and name not in _OPTIONAL]
         if missing:
             raise ValueError(f"{path}: {split}/{missing[0]} is missing; evaluate the checkpoint again.")
@@ -242,9 +237,8 @@ def load_examples(run: str | Path) -> Examples | None:
             f"{path}: the header does not give {', '.join(described)} of each example; evaluate the checkpoint again."
         )
     if len(rows) != len(pictures):
-        raise ValueError(
-            f"{path}: the header describes {len(rows)} of {len(pictures)} examples; evaluate the checkpoint again."
-        )
+        told = f"{len(rows)} of {len(pictures)} examples"
+        raise ValueError(f"{path}: the header describes {told}; evaluate the checkpoint again.")
     return Examples(pictures, rows)
 
 

@@ -80,20 +80,23 @@ def _analysed(folder: Path, with_umap: bool) -> WrittenReport:
     except ValueError as error:
         trouble = str(error)
     pictures = draw_pictures(folder, sets, examples, geometry, with_umap)
-    unmeasured = [Section("Geometry of the deltas", [trouble])]
+    geometry_parts = (
+        geometry_sections(geometry, pictures) if geometry else [Section("Geometry of the deltas", [trouble])]
+    )
     sections = [
         _results(metrics, geometry),
         _signs(examination),
         pictures.section("Examples", "examples", level=2),
         pictures.section("Errors by action and object", "confusion", tables=_error_tables(metrics), level=2),
         pictures.section("Training", "training", level=2),
-        *(unmeasured if geometry is None else geometry_sections(geometry, pictures)),
+        *geometry_parts,
         _origin(folder, metrics),
     ]
     sections = [one for one in sections if one.text or one.tables or one.pictures or one.notes]
     path = folder / REPORT_FILE
-    name = folder.resolve().name
-    page = render_page(f"Run {name}", sections, _summary(metrics), "Made by python -m modeling_cde.analysis.")
+    page = render_page(
+        f"Run {folder.resolve().name}", sections, _summary(metrics), "Made by python -m modeling_cde.analysis."
+    )
     with write_whole(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return WrittenReport(path, geometry, trouble, pictures, examination)
@@ -147,23 +150,18 @@ def _results(metrics: Mapping[str, Any], geometry: Mapping[str, Any] | None) -> 
 
 
 def _signs(examination: Examination) -> Section:
-    if examination.findings:
-        headers = ["sign", "severity", "what was seen", "what to try"]
-        rows = [[found.sign, found.severity, found.sentence, found.advice] for found in examination.findings]
-        tables, text = [Table(headers, rows)], []
-    else:
-        tables, text = [], ["No signs of trouble were found."]
+    headers = ["sign", "severity", "what was seen", "what to try"]
+    rows = [[found.sign, found.severity, found.sentence, found.advice] for found in examination.findings]
+    text, tables = ([], [Table(headers, rows)]) if rows else (["No signs of trouble were found."], [])
     notes = [f"Looked for: {', '.join(examination.checked)}."] if examination.checked else []
     notes += [f"Could not look for {sign}: {reason}." for sign, reason in examination.skipped.items()]
     return Section("Signs of trouble", text, tables, notes=notes)
 
 
 def _error_tables(metrics: Mapping[str, Any]) -> list[Table]:
-    tables = []
+    tables, order = [], tests_first(metrics["splits"])
     for what in ("action", "object"):
-        splits = {
-            name: metrics["splits"][name].get(f"accuracy_by_{what}") or {} for name in tests_first(metrics["splits"])
-        }
+        splits = {name: metrics["splits"][name].get(f"accuracy_by_{what}") or {} for name in order}
         names = sorted({name for values in splits.values() for name in values})
         rows: list[list[Cell]] = [[name, *(values.get(name) for values in splits.values())] for name in names]
         tables += [Table([what, *splits], rows, f"Accuracy by {what}", folded=True)] if rows else []

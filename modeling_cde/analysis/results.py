@@ -181,8 +181,7 @@ def from_metrics(metrics: Mapping[str, Any], name: str, source: str) -> dict[str
         raise ValueError(
             f"{source} lacks {', '.join(missing)}: give the output folder of train.py, or a result of a benchmark."
         )
-    chosen = training.get("selected") or {}
-    device = (metrics.get("environment") or {}).get("device")
+    chosen, environment = training.get("selected") or {}, metrics.get("environment") or {}
     return {
         "run": name,
         "method": arguments["method"],
@@ -194,8 +193,8 @@ def from_metrics(metrics: Mapping[str, Any], name: str, source: str) -> dict[str
         "command": training.get("command"),
         "data": training.get("data"),
         "commit": metrics.get("commit", ""),
-        "machine": {"cores": (metrics.get("environment") or {}).get("cores"), "device": device},
-        "environment": metrics.get("environment") or {},
+        "machine": {"cores": environment.get("cores"), "device": environment.get("device")},
+        "environment": environment,
         "training": training,
     }
 
@@ -207,9 +206,9 @@ def _from_run_folder(folder: Path) -> dict[str, Any]:
         record["last"] = {**((last.get("training") or {}).get("selected") or {}), "splits": last["splits"]}
     if (folder / GEOMETRY_FILE).is_file():
         record["geometry"] = read_object(folder / GEOMETRY_FILE)
-    copies = sorted(folder.glob("split_*.json"))
     record["manifests"] = {
-        path.name.removeprefix("split_"): hashlib.sha256(path.read_bytes()).hexdigest() for path in copies
+        path.name.removeprefix("split_"): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.glob("split_*.json"))
     }
     return record
 

@@ -4,6 +4,7 @@ Each disagreement becomes a sentence in the report.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,10 +32,8 @@ def describe_machine(machine: Any) -> str:
         return str(machine or "not recorded")
     cpu, cores, device = (machine.get(key) for key in ("cpu", "cores", "device"))
     device = None if str(device).lower() in ("cpu", str(cpu).lower()) else device
-    parts = [str(cpu)] if cpu else []
-    parts += [f"{cores} cores"] if cores else []
-    parts += [str(device)] if device else []
-    return ", ".join(parts) or "not recorded"
+    parts = (cpu, cores and f"{cores} cores", device)
+    return ", ".join(str(part) for part in parts if part) or "not recorded"
 
 
 def disagreements(results: Sequence[Result]) -> list[str]:
@@ -51,11 +50,9 @@ def disagreements(results: Sequence[Result]) -> list[str]:
     found += [*_several("commit", results, lambda run: run.commit or None)]
     found += [*_several("hardware", results, lambda run: describe_machine(run.record.get("machine")))]
     found += [*_arguments_within_rows(results), *_recorded_troubles(results)]
-    unknown = [result.run for result in results if not result.manifests]
-    if unknown:
-        found.append(
-            f"No split manifest is recorded for {_names(unknown, len(results))}: their pairs are assumed equal."
-        )
+    if unknown := [result.run for result in results if not result.manifests]:
+        names = _names(unknown, len(results))
+        found.append(f"No split manifest is recorded for {names}: their pairs are assumed equal.")
     return found
 
 
@@ -69,17 +66,16 @@ def _chosen_by_test(results: Sequence[Result]) -> Iterable[str]:
 
 def _tested_on_other_pairs(results: Sequence[Result]) -> Iterable[str]:
     """Within one place (view, shift, split seed) and setting this is an error; between settings readers must know."""
-    places: dict[tuple[Any, ...], dict[str, dict[str, list[Result]]]] = {}
+    places: Any = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))  # place -> setting -> pairs -> runs
     for run in results:
         tested = {split: run.pairs(split) for split in run.selected.splits if split.startswith("test")}
         key = json.dumps([dict(run.manifests), tested], sort_keys=True)
-        place = places.setdefault((run.view, run.shift, run.split_seed), {})
-        place.setdefault(setting_key(run.setting), {}).setdefault(key, []).append(run)
+        places[run.view, run.shift, run.split_seed][setting_key(run.setting)][key].append(run.run)
     between = False
     for (view, shift, split_seed), settings in places.items():
         for kinds in settings.values():
             if len(kinds) > 1:
-                groups = "; ".join(", ".join(run.run for run in runs) for runs in kinds.values())
+                groups = "; ".join(", ".join(runs) for runs in kinds.values())
                 where = f"{view} {shift}, split {split_seed}"
                 yield f"Not the same pairs, so not comparable ({where}; manifests or sizes differ): {groups}."
         # Methods without the setting (vanilla has no temperature) are outside the grid.
@@ -90,9 +86,9 @@ def _tested_on_other_pairs(results: Sequence[Result]) -> Iterable[str]:
 
 
 def _several(what: str, results: Sequence[Result], get: Callable[[Result], str | None]) -> Iterable[str]:
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = defaultdict(list)
     for run in results:
-        groups.setdefault(get(run) or "not recorded", []).append(run.run)
+        groups[get(run) or "not recorded"].append(run.run)
     if len(groups) > 1:
         told = "; ".join(f"{value}: {_names(runs, len(results))}" for value, runs in groups.items())
         yield f"The {what} is not the same for all runs. {told}."
@@ -124,12 +120,12 @@ def varying_arguments(runs: Sequence[Result]) -> dict[str, list[str]]:
 
 def _recorded_troubles(results: Sequence[Result]) -> Iterable[str]:
     """What the benchmark recorded about single runs."""
-    changed: dict[str, list[str]] = {}
+    changed: dict[str, list[str]] = defaultdict(list)
     for run in results:
         files = run.record.get("uncommitted")
         if files:
             text = ", ".join(map(str, files)) if isinstance(files, list) else str(files)
-            changed.setdefault(text, []).append(run.run)
+            changed[text].append(run.run)
         if run.record.get("geometry_problem"):
             yield f"{run.run} has no geometry: {str(run.record['geometry_problem']).rstrip('.')}."
         twice = (run.record.get("training") or {}).get("pairs_used_twice")

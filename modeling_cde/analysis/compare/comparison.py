@@ -109,8 +109,7 @@ def _result_section(table: Table, folder: Path) -> Section:
         alternative = "Accuracy of each method on each test split, a dot for each run; the numbers are in the table."
         caption = "Each dot is a run, each bar a mean; each panel has its own scale."
         pictures.append(_picture(plot_seeds(table, folder / "pictures"), alternative, caption))
-        difference = plot_differences(table, folder / "pictures")
-        if difference is not None:
+        if difference := plot_differences(table, folder / "pictures"):
             alternative = "Differences to the reference on each test split, a dot for each seed, with intervals."
             caption = "Each dot is the difference to the reference's run with the same seed; the line is the interval."
             pictures.append(_picture(difference, alternative, caption))
@@ -161,9 +160,8 @@ def _setting_sections(results: Sequence[Result], folder: Path) -> list[Section]:
 
 
 def _further_sections(tables: Sequence[Table]) -> list[Section]:
-    shown = [
-        _page_table(table, captions(table)[0]) for table in tables if table.columns and table.metric != "cross_entropy"
-    ]
+    further = [table for table in tables if table.columns and table.metric != "cross_entropy"]
+    shown = [_page_table(table, captions(table)[0]) for table in further]
     return [Section("Further metrics", tables=shown)] if shown else []
 
 
@@ -187,21 +185,18 @@ def _doctor_section(results: Sequence[Result]) -> Section:
         f"accuracy above {100 * SEED_SPREAD:g} points on any split is a sign of trouble. Each run's own "
         "report examines that run."
     )
-    return Section(
-        "Signs of trouble", text=[looked, *([] if findings else ["No signs of trouble were found."])], notes=findings
-    )
+    text = [looked] if findings else [looked, "No signs of trouble were found."]
+    return Section("Signs of trouble", text=text, notes=findings)
 
 
 def _difference_section(results: Sequence[Result]) -> Section:
     """The training arguments in which rows differ, which may cause the differences between methods."""
     runs = [row[0] for row in by_row(results)]
-    varying = varying_arguments(runs)
-    if not varying:
-        return Section("What the methods differ in", text=["Their recorded training arguments are the same."])
-    text = "Each recorded training argument that differs between methods, from the first run of each."
     headers = ["argument", *(name_row(run.title, run.setting) for run in runs)]
-    table = PageTable(headers, [[name, *values] for name, values in varying.items()])
-    return Section("What the methods differ in", text=[text], tables=[table])
+    rows = [[name, *values] for name, values in varying_arguments(runs).items()]
+    text = "Each recorded training argument that differs between methods, from the first run of each."
+    text = text if rows else "Their recorded training arguments are the same."
+    return Section("What the methods differ in", text=[text], tables=[PageTable(headers, rows)] if rows else [])
 
 
 def _runs_section(results: Sequence[Result], command: str) -> Section:

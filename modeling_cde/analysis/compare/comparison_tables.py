@@ -51,8 +51,7 @@ def captions(table: Table) -> tuple[str, str]:
 
 def notes(table: Table) -> list[str]:
     """The notes below the table."""
-    about_intervals = interval_note(table)
-    return [*([about_intervals] if about_intervals else []), *table.notes]
+    return [note for note in (interval_note(table), *table.notes) if note]
 
 
 def to_markdown(table: Table) -> str:
@@ -102,28 +101,14 @@ def to_csv(*tables: Table) -> str:
 
 
 def _line(table: Table, column: Column, cell: Cell) -> dict[str, Any]:
-    line: dict[str, Any] = {
-        "view": column.view,
-        "shift": column.shift,
-        "split": column.split,
-        "selection": column.rule,
-        "metric": table.metric,
-        "runs": len(cell.by_seed),
-        "seeds": _seeds(list(cell.by_seed)),
-        "mean": cell.mean,
-        "std": cell.std,
-    }
-    if cell.difference is not None:
-        interval = cell.difference.interval
-        line |= {
-            "reference": table.reference,
-            "pairs": len(cell.difference.by_seed),
-            "difference_mean": cell.difference.mean,
-            "unpaired_seeds": _seeds(cell.difference.missing),
-        }
-        if interval is not None:
-            line |= {"difference_low": interval.low, "difference_high": interval.high, "level": interval.level}
-    return line
+    seeds = list(cell.by_seed)
+    values = [column.view, column.shift, column.split, column.rule, table.metric, len(seeds), _seeds(seeds)]
+    values += [cell.mean, cell.std]
+    if (found := cell.difference) is not None:
+        interval = found.interval
+        ends = [None] * 3 if interval is None else [interval.low, interval.high, interval.level]
+        values += [table.reference, len(found.by_seed), found.mean, *ends, _seeds(found.missing)]
+    return dict(zip(_FIELDS, values, strict=False))
 
 
 def _seeds(seeds: Sequence[tuple[int, int]]) -> str:
@@ -157,11 +142,10 @@ def _latex(table: Table, caption: str, differences: bool) -> str:
         multicol_align="c",
     )
     # pandas draws no rule under a header that spans several columns.
-    rules, place = "", len(first) + 1
-    for _, spanned in itertools.groupby(above[len(first) :]):
-        end = place + len(list(spanned))
-        rules += f"\\cmidrule(lr){{{place}-{end - 1}}}"
-        place = end
+    rules = ""
+    for _, group in itertools.groupby(range(len(first), len(above)), key=above.__getitem__):
+        spanned = list(group)
+        rules += f"\\cmidrule(lr){{{spanned[0] + 1}-{spanned[-1] + 1}}}"
     return str(text).replace("\\\\\n", f"\\\\\n{rules}\n", 1).rstrip("\n")
 
 
@@ -205,7 +189,6 @@ def _difference(row: Row, cell: Cell | None) -> str:
         return "–"
     found = cell.difference
     text = signed(found.mean)
-    text += (
-        " [one pair]" if found.interval is None else f" [{signed(found.interval.low)}, {signed(found.interval.high)}]"
-    )
+    interval = found.interval
+    text += " [one pair]" if interval is None else f" [{signed(interval.low)}, {signed(interval.high)}]"
     return text + (f" ({len(found.by_seed)} of {len(cell.by_seed)} seeds)" if found.missing else "")

@@ -259,22 +259,17 @@ def _missing_seeds(rows: Sequence[Row], results: Sequence[Result]) -> list[str]:
         for row in rows:
             own = {_seed(run) for run in here if run.method == row.method and run.setting == row.setting}
             absent = [describe_seed(seed) for seed in every if seed not in own]
-            if absent and own:
-                counts = f"its mean is over {len(own)} of {len(every)}"
-                title = name_row(row.title, row.setting)
-                notes.append(f"{title} has no run of {view} {shift} with {', '.join(absent)}: {counts}.")
-            elif absent:
-                notes.append(f"{name_row(row.title, row.setting)} has no run of {view} {shift}.")
+            if absent:
+                mean_of = f" with {', '.join(absent)}: its mean is over {len(own)} of {len(every)}" if own else ""
+                notes.append(f"{name_row(row.title, row.setting)} has no run of {view} {shift}{mean_of}.")
     return notes
 
 
 def _missing_last(results: Sequence[Result]) -> list[str]:
     absent = [result.run for result in results if result.last is None]
-    if not absent:
-        return []
-    if len(absent) == len(results):
+    if absent and len(absent) == len(results):
         return ["No last epoch was evaluated, so the tables show only the validation-selected checkpoint."]
-    return [f"The last epoch was not evaluated for {', '.join(absent)}."]
+    return [f"The last epoch was not evaluated for {', '.join(absent)}."] if absent else []
 
 
 def _tested_pairs(results: Sequence[Result], columns: Sequence[Column]) -> list[str]:

@@ -10,7 +10,7 @@ from ..extra import analysis_extra
 BINS = 15
 
 
-def measure_calibration(part: DeltaSet, bins: int = BINS) -> dict[str, Any]:
+def measure_calibration(part: DeltaSet) -> dict[str, Any]:
     """Expected calibration error (Naeini et al., 2015; 15 equal bins as in Guo et al., 2017).
 
         ECE = Σ_b n_b / n · |accuracy_b - confidence_b|
@@ -19,7 +19,6 @@ def measure_calibration(part: DeltaSet, bins: int = BINS) -> dict[str, Any]:
 
     Args:
         part: the split, with at least one pair.
-        bins: number of equal bins of [0, 1].
 
     Returns:
         "ece" in [0, 1], 0 is calibrated; "bins": for each {"low", "high", "n", "confidence" and "accuracy": means, None
@@ -30,17 +29,15 @@ def measure_calibration(part: DeltaSet, bins: int = BINS) -> dict[str, Any]:
 
     confidence = softmax(part.logits.astype(np.float64), axis=1).max(axis=1)
     right = part.predictions == part.labels
-    edges = np.linspace(0.0, 1.0, bins + 1)
-    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    edges = np.linspace(0.0, 1.0, BINS + 1)
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BINS - 1)
     table: list[dict[str, Any]] = []
-    error = 0.0
-    for i in range(bins):
+    for i in range(BINS):
         rows = place == i
         n = int(rows.sum())
         mean, accuracy = (float(confidence[rows].mean()), float(right[rows].mean())) if n else (None, None)
-        if mean is not None and accuracy is not None:
-            error += n / len(part) * abs(accuracy - mean)
         table.append(
             {"low": float(edges[i]), "high": float(edges[i + 1]), "n": n, "confidence": mean, "accuracy": accuracy}
         )
-    return {"ece": error, "bins": table}
+    errors = (row["n"] / len(part) * abs(row["accuracy"] - row["confidence"]) for row in table if row["n"])
+    return {"ece": float(sum(errors)), "bins": table}

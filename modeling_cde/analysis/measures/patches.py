@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..delta_set import DeltaSet
 from .groups import Ids, directions, group_means, group_sums
-from .probes import FOLDS, best_guess, combinations, probe_accuracy, rows_within_actions, stratified_folds
+from .probes import best_guess, combinations, probe_accuracy, rows_within_actions, stratified_folds
 from .sparsity import hoyer
 from .variance import variance_shares
 
@@ -88,13 +88,12 @@ def pairwise_cosines(part: DeltaSet, rows: npt.NDArray[Any], labels: Ids, pairs:
     return {name: float(np.mean(values)) if values else None for name, values in groups.items()}
 
 
-def measure_patches(part: DeltaSet, folds: int = FOLDS, seed: int = 0) -> dict[str, Any] | None:
+def measure_patches(part: DeltaSet, seed: int = 0) -> dict[str, Any] | None:
     """Place and properties of the selected patches.
 
     Args:
         part: the split.
-        folds: folds of the object probe; the patches of a pair stay in one.
-        seed: of the folds.
+        seed: of the folds of the object probe; the patches of a pair stay in one fold.
 
     Returns:
         None in global mode. Else "k"; "in_box", "in_box_by_chance", "in_mask", "in_mask_by_chance": "share" and
@@ -108,25 +107,22 @@ def measure_patches(part: DeltaSet, folds: int = FOLDS, seed: int = 0) -> dict[s
     """
     if part.patch_indices is None:
         return None
-    nothing = {"share": None, "by_chance": None}
-    box = None if part.box_coverage is None else measure_place(part.patch_indices, part.box_coverage)
-    mask = None if part.mask_coverage is None else measure_place(part.patch_indices, part.mask_coverage)
-    return {
-        "k": part.patch_indices.shape[1],
-        "in_box": (box or nothing)["share"],
-        "in_box_by_chance": (box or nothing)["by_chance"],
-        "in_mask": (mask or nothing)["share"],
-        "in_mask_by_chance": (mask or nothing)["by_chance"],
-        "box": box,
-        "mask": mask,
-        **_properties(part, folds, seed),
-    }
+    indices = part.patch_indices
+    regions = {"box": part.box_coverage, "mask": part.mask_coverage}
+    places = {name: None if region is None else measure_place(indices, region) for name, region in regions.items()}
+    shares: dict[str, float | int | None] = {}
+    for name, place in places.items():
+        shares[f"in_{name}"], shares[f"in_{name}_by_chance"] = (
+            (place["share"], place["by_chance"]) if place else (None, None)
+        )
+    return {"k": indices.shape[1], **shares, **places, **_properties(part, seed)}
 
 
-def _properties(part: DeltaSet, folds: int, seed: int) -> dict[str, float | None]:
-    names = ("hoyer", "variance_action", "variance_object", "object_probe", "object_chance")
-    cosines = ("opposites_mean", "others_mean", "same_action_mean")
-    values: dict[str, float | None] = dict.fromkeys((*names, *cosines))
+def _properties(part: DeltaSet, seed: int) -> dict[str, float | None]:
+    names = (
+        "hoyer variance_action variance_object object_probe object_chance opposites_mean others_mean same_action_mean"
+    )
+    values: dict[str, float | None] = dict.fromkeys(names.split())
     if part.patch_delta is None:
         return values
     n, k, dimensions = part.patch_delta.shape
@@ -141,7 +137,7 @@ def _properties(part: DeltaSet, folds: int, seed: int) -> dict[str, float | None
     values |= {f"{name}_mean": value for name, value in pairwise_cosines(part, rows, labels, pairs).items()}
     used = rows_within_actions(part.labels, part.objects)
     if used.any():
-        fold = stratified_folds(combinations(part.labels[used], part.objects[used])[1], folds, seed)
+        fold = stratified_folds(combinations(part.labels[used], part.objects[used])[1], seed=seed)
         own, repeated = np.repeat(used, k), np.repeat(fold, k)
         values["object_probe"] = probe_accuracy(rows[own], objects[own], repeated, labels[own])
         values["object_chance"] = best_guess(part.objects[used], part.labels[used])

@@ -132,7 +132,7 @@ def best_guess(targets: Ids, known: Ids | None = None) -> float:
     return float(most.sum() / len(targets))
 
 
-def measure_probe(part: DeltaSet, targets: Ids, folds: int = FOLDS, seed: int = 0) -> dict[str, Any] | None:
+def measure_probe(part: DeltaSet, targets: Ids, seed: int = 0) -> dict[str, Any] | None:
     """Read a target from the deltas, and from the states before the action.
 
     "delta" alone does not show independence, for two reasons. Some objects undergo some actions only, so a delta that
@@ -146,8 +146,7 @@ def measure_probe(part: DeltaSet, targets: Ids, folds: int = FOLDS, seed: int = 
     Args:
         part: the split.
         targets: (n,) integers, -1 where not known. Targets with fewer rows than folds are left out.
-        folds: folds of the cross-validation.
-        seed: of the folds.
+        seed: of the folds of the cross-validation.
 
     Returns:
         "delta" and "states": accuracy on held-out folds in [0, 1]; "chance": accuracy of always naming the most
@@ -156,23 +155,21 @@ def measure_probe(part: DeltaSet, targets: Ids, folds: int = FOLDS, seed: int = 
         that is told the true action, None where no action has two targets of two rows. None where fewer than two
         targets have as many rows as there are folds.
     """
-    used = _frequent(targets, targets >= 0, folds)
+    used = _frequent(targets, targets >= 0, FOLDS)
     if len(np.unique(targets[used])) < 2:
         return None
     within = rows_within_actions(part.labels, targets)
     return {
-        **_read(part, targets, used, folds, seed),
+        **_read(part, targets, used, seed),
         "from_action": best_guess(targets[used], part.labels[used]),
         "classes": len(np.unique(targets[used])),
-        "within_action": _read(part, targets, within, folds, seed, told=True) if within.any() else None,
+        "within_action": _read(part, targets, within, seed, told=True) if within.any() else None,
     }
 
 
-def _read(
-    part: DeltaSet, targets: Ids, used: npt.NDArray[np.bool_], folds: int, seed: int, told: bool = False
-) -> dict[str, Any]:
+def _read(part: DeltaSet, targets: Ids, used: npt.NDArray[np.bool_], seed: int, told: bool = False) -> dict[str, Any]:
     wanted, actions = targets[used], part.labels[used] if told else None
-    fold = stratified_folds(wanted if actions is None else combinations(actions, wanted)[1], folds, seed)
+    fold = stratified_folds(wanted if actions is None else combinations(actions, wanted)[1], seed=seed)
     return {
         "delta": probe_accuracy(part.delta[used], wanted, fold, actions),
         "states": probe_accuracy(part.states[used, 0], wanted, fold, actions),
@@ -181,12 +178,12 @@ def _read(
     }
 
 
-def measure_probes(part: DeltaSet, folds: int = FOLDS, seed: int = 0) -> dict[str, Any]:
+def measure_probes(part: DeltaSet, seed: int = 0) -> dict[str, Any]:
     """`measure_probe` for "object" and "scene"."""
     _, scenes = np.unique(np.array(part.scenes, dtype=str), return_inverse=True)
     return {
-        "object": measure_probe(part, part.objects, folds, seed),
-        "scene": measure_probe(part, scenes.reshape(-1).astype(np.int64), folds, seed),
+        "object": measure_probe(part, part.objects, seed),
+        "scene": measure_probe(part, scenes.reshape(-1).astype(np.int64), seed),
     }
 
 

@@ -29,10 +29,8 @@ def hoyer(rows: npt.NDArray[Any]) -> Rows:
     """
     exact = rows.astype(np.float64)
     root = np.sqrt(exact.shape[1])
-    sizes = np.abs(exact)
     norms = np.linalg.norm(exact, axis=1)
-    ratio = np.full(len(exact), np.nan)
-    np.divide(sizes.sum(axis=1), norms, out=ratio, where=norms > 0)
+    ratio = np.abs(exact).sum(axis=1) / np.where(norms > 0, norms, np.nan)
     return np.asarray((root - ratio) / (root - 1))
 
 
@@ -69,7 +67,7 @@ def effective_dimensions(part: DeltaSet) -> dict[str, float]:
     }
 
 
-def measure_sparsity(part: DeltaSet, threshold: float = NEAR_ZERO) -> dict[str, Any] | None:
+def measure_sparsity(part: DeltaSet) -> dict[str, Any] | None:
     """Sparsity of a split's deltas.
 
     Returns:
@@ -88,8 +86,8 @@ def measure_sparsity(part: DeltaSet, threshold: float = NEAR_ZERO) -> dict[str, 
     by_pair = np.sort(sizes[moved], axis=1)[:, ::-1]
     return {
         "hoyer": float(hoyer(part.delta[moved]).mean()),
-        "near_zero_share": float(near_zero_share(part.delta[moved], threshold).mean()),
-        "threshold": threshold,
+        "near_zero_share": float(near_zero_share(part.delta[moved]).mean()),
+        "threshold": NEAR_ZERO,
         "effective_dimensions": effective_dimensions(part),
         "profile": (by_dimension / by_dimension[0]).tolist(),
         "profile_of_pairs": (by_pair / by_pair[:, :1]).mean(axis=0).tolist(),

@@ -12,16 +12,15 @@ import numpy.typing as npt
 
 from ..delta_set import DeltaSet
 from .groups import Ids
-from .probes import FOLDS, probe_accuracy, probe_scores, stratified_folds
+from .probes import probe_accuracy, probe_scores, stratified_folds
 
 
-def measure_transfer(part: DeltaSet, folds: int = FOLDS, seed: int = 0) -> dict[str, Any] | None:
+def measure_transfer(part: DeltaSet, seed: int = 0) -> dict[str, Any] | None:
     """Accuracy of a linear action probe on the object that it was not fitted to.
 
     Args:
         part: the split; pairs of unknown object are left out.
-        folds: folds of the comparison "within".
-        seed: of these folds.
+        seed: of the folds of the comparison "within".
 
     Returns:
         "accuracy" in [0, 1] over all tested pairs; "chance": accuracy of always naming the most frequent action of the
@@ -52,16 +51,16 @@ def measure_transfer(part: DeltaSet, folds: int = FOLDS, seed: int = 0) -> dict[
     return {
         "accuracy": right / n,
         "chance": guessed / n,
-        "within": _within(rows[tested], actions[tested], folds, seed),
+        "within": _within(rows[tested], actions[tested], seed),
         "by_object": by_object,
         "left_out": len(rows) - n,
     }
 
 
-def _within(rows: npt.NDArray[Any], actions: Ids, folds: int, seed: int) -> float | None:
+def _within(rows: npt.NDArray[Any], actions: Ids, seed: int) -> float | None:
     """Accuracy of the probe on the tested pairs when they are held out at random."""
     repeated = np.bincount(actions)[actions] > 1
     if len(np.unique(actions[repeated])) < 2:
         return None
-    fold = stratified_folds(actions[repeated], folds, seed)
+    fold = stratified_folds(actions[repeated], seed=seed)
     return probe_accuracy(rows[repeated], actions[repeated], fold)

@@ -50,14 +50,10 @@ def variance_shares(rows: npt.NDArray[Any], actions: Ids, objects: Ids) -> dict[
         return None
     cells, cell_actions, cell_objects = _cells(actions, objects)
     means, sizes = group_means(exact, cells, len(cell_actions))
-    explained = {
-        "actions": _explained(means, sizes, _dummies(cell_actions)),
-        "objects": _explained(means, sizes, _dummies(cell_objects)),
-        "both": _explained(means, sizes, np.hstack([_dummies(cell_actions), _dummies(cell_objects)])),
-        "cells": float((sizes[:, None] * means**2).sum()),
-        "total": total,
-    }
-    return _split(explained)
+    of_actions, of_objects = _dummies(cell_actions), _dummies(cell_objects)
+    designs = (of_actions, of_objects, np.hstack([of_actions, of_objects]))
+    action, obj, both = (_explained(means, sizes, design) for design in designs)
+    return _split(action, obj, both, float((sizes[:, None] * means**2).sum()), total)
 
 
 def shares_by_chance(actions: Ids, objects: Ids) -> dict[str, float] | None:
@@ -76,19 +72,14 @@ def shares_by_chance(actions: Ids, objects: Ids) -> dict[str, float] | None:
     if len(actions) < 2:
         return None
     _, cell_actions, cell_objects = _cells(actions, objects)
-    both = np.hstack([_dummies(cell_actions), _dummies(cell_objects)])
-    freedom = {
-        "actions": len(np.unique(cell_actions)) - 1,
-        "objects": len(np.unique(cell_objects)) - 1,
-        "both": int(np.linalg.matrix_rank(both)) - 1,
-        "cells": len(cell_actions) - 1,
-        "total": len(actions) - 1,
-    }
-    return _split(freedom)
+    of_actions, of_objects = _dummies(cell_actions), _dummies(cell_objects)
+    both = int(np.linalg.matrix_rank(np.hstack([of_actions, of_objects])))
+    ranks = (of_actions.shape[1], of_objects.shape[1], both, len(cell_actions), len(actions))
+    return _split(*(rank - 1 for rank in ranks))  # degrees of freedom: the mean takes one
 
 
-def _split(explained: dict[str, float] | dict[str, int]) -> dict[str, float]:
-    action, obj, both, cells, total = (explained[name] for name in ("actions", "objects", "both", "cells", "total"))
+def _split(action: float, obj: float, both: float, cells: float, total: float) -> dict[str, float]:
+    """The shares, from the sums of squares that action, object, both and the cells explain, and the total."""
     parts = ((action + both - obj) / 2, (obj + both - action) / 2, cells - both, total - cells)
     return {name: value / total for name, value in zip(SHARES, parts, strict=True)}
 

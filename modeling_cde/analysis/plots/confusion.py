@@ -67,10 +67,7 @@ def plot_confusion(deltas: DeltaSet, path: str | Path) -> Path:
 
     Args:
         deltas: the split.
-        path: name of the picture, ending in .png.
-
-    Returns:
-        The path of the PNG; an SVG lies beside it.
+        path: name of the PNG, which is returned; an SVG lies beside it.
 
     Raises:
         ValueError: if the split is empty.
@@ -87,13 +84,11 @@ def plot_confusion(deltas: DeltaSet, path: str | Path) -> Path:
     with drawing(8.0, 1.9 + 0.27 * len(confusion.rows)) as figure:
         axes = figure.subplots()
         _draw_shares(axes, shares, confusion)
-        axes.set_xticks(
-            range(len(confusion.columns)), confusion.columns, rotation=45, ha="left", rotation_mode="anchor"
-        )
+        columns = confusion.columns
+        axes.set_xticks(range(len(columns)), columns, rotation=45, ha="left", rotation_mode="anchor")
         axes.xaxis.tick_top()
-        labels = [
-            f"{name} · {action} ({total:.0f})" for (name, action), total in zip(confusion.rows, totals, strict=True)
-        ]
+        rows = zip(confusion.rows, totals, strict=True)
+        labels = [f"{name} · {action} ({total:.0f})" for (name, action), total in rows]
         axes.set_yticks(range(len(labels)), labels)
         axes.tick_params(length=0)
         axes.set_xlabel("predicted action, % of the row; blue and framed: right, brown: wrong", labelpad=8)

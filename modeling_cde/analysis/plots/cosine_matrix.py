@@ -22,10 +22,7 @@ def plot_cosines(measured: Mapping[str, Any], path: str | Path) -> Path:
     Args:
         measured: what `geometry.json` holds of one split: `cosines` with `actions` (A names) and `matrix` (A×A, in
             [-1, 1], None where a cosine is not defined), and `opposites`, which may be None.
-        path: name of the picture, ending in .png.
-
-    Returns:
-        The path of the PNG; an SVG lies beside it.
+        path: name of the PNG, which is returned; an SVG lies beside it.
 
     Raises:
         ValueError: if there is no action.

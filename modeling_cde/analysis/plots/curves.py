@@ -57,14 +57,10 @@ def plot_training_curve(run: str | Path, path: str | Path | None = None) -> Path
 
     Args:
         run: folder of a run, with its `trainer_state.json`.
-        path: the picture's name, ending in .png; by default `training_curve.png` in the run's folder.
-
-    Returns:
-        The path of the PNG; an SVG lies beside it.
+        path: name of the PNG, which is returned; by default `training_curve.png` in the run's folder.
 
     Raises:
-        FileNotFoundError: if the run has no trainer state.
-        ValueError: if the file is not a trainer state.
+        FileNotFoundError, ValueError: see `load_history`.
     """
     history = load_history(run)
     path = Path(run) / CURVE_FILE if path is None else Path(path)

@@ -5,6 +5,7 @@ distances: the gaps between its groups and their sizes mean nothing. It is drawn
 """
 
 from collections import Counter
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -58,11 +59,9 @@ def umap(delta: Points) -> Points:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a seed prevents parallelism, and that there are few rows
-        reducer = UMAP(
-            n_neighbors=min(15, len(delta) - 1), min_dist=0.1, metric="cosine", init="random", random_state=0
-        )
-        points: Points = np.asarray(reducer.fit_transform(delta), dtype=np.float64)
-    return points
+        options = {"min_dist": 0.1, "metric": "cosine", "init": "random", "random_state": 0}
+        reducer = UMAP(n_neighbors=min(15, len(delta) - 1), **options)
+        return np.asarray(reducer.fit_transform(delta), dtype=np.float64)
 
 
 def plot_delta_map(deltas: DeltaSet, path: str | Path, method: str = "pca") -> Path:
@@ -70,11 +69,8 @@ def plot_delta_map(deltas: DeltaSet, path: str | Path, method: str = "pca") -> P
 
     Args:
         deltas: the split, n pairs.
-        path: name of the picture, ending in .png.
+        path: name of the PNG, which is returned; an SVG lies beside it.
         method: "pca" or "umap".
-
-    Returns:
-        The path of the PNG; an SVG lies beside it.
 
     Raises:
         ValueError: if the method is unknown, a delta is not finite, or there are too few rows (2; 4 for UMAP).
@@ -119,9 +115,8 @@ def _draw_points(axes: Any, points: Points, deltas: DeltaSet, rows: Any) -> tupl
     objects = np.array(deltas.object_labels())[rows].tolist()
     shown = paired_order([name for name in deltas.actions if name in set(actions)], deltas.opposites)
     # All actions of the model, so that an action has the same colour in the maps of all splits, if colours suffice.
-    coloured = (
-        deltas.actions if len(deltas.actions) <= 2 * len(HUES) else [name for name, _ in Counter(actions).most_common()]
-    )
+    suffice = len(deltas.actions) <= 2 * len(HUES)
+    coloured = deltas.actions if suffice else [name for name, _ in Counter(actions).most_common()]
     colours = action_colours(coloured, deltas.opposites)
     counts = Counter(objects)
     frequent = sorted(counts, key=lambda name: (-counts[name], name))
@@ -131,30 +126,17 @@ def _draw_points(axes: Any, points: Points, deltas: DeltaSet, rows: Any) -> tupl
     for action in shown:
         for object_name in frequent:
             chosen = [i for i, pair in enumerate(zip(actions, objects, strict=True)) if pair == (action, object_name)]
-            if not chosen:
-                continue
-            marker, size = (markers[object_name], 44) if object_name in markers else (".", 50)
-            axes.scatter(
-                *points[chosen].T,
-                marker=marker,
-                s=size,
-                color=colours[action],
-                edgecolor=_edge(colours[action]),
-                linewidth=0.5,
-                alpha=0.9,
-            )
-    plain: dict[str, Any] = {"linestyle": "", "markeredgewidth": 0.5}
-    first = [
-        Line2D([], [], marker="s", markersize=9, color=colours[n], markeredgecolor=_edge(colours[n]), label=n, **plain)
-        for n in shown
-    ]
-    second = [
-        Line2D([], [], marker=m, markersize=7, color="#404040", label=name, **plain) for name, m in markers.items()
-    ]
+            if chosen:
+                marker, size = (markers[object_name], 44) if object_name in markers else (".", 50)
+                style = {"marker": marker, "s": size, "color": colours[action], "edgecolor": _edge(colours[action])}
+                axes.scatter(*points[chosen].T, linewidth=0.5, alpha=0.9, **style)
     if not fits:
-        left = len(frequent) - len(markers)
-        second.append(Line2D([], [], marker=".", markersize=7, color="#404040", label=f"{left} others", **plain))
-    return first, second
+        markers[f"{len(frequent) - len(markers)} others"] = "."
+    mark = partial(Line2D, [], [], linestyle="", markeredgewidth=0.5)
+    return (
+        [mark(marker="s", markersize=9, color=colours[n], markeredgecolor=_edge(colours[n]), label=n) for n in shown],
+        [mark(marker=marker, markersize=7, color="#404040", label=name) for name, marker in markers.items()],
+    )
 
 
 def _edge(colour: str) -> str:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..compare.pairing import Cell, Column, Row, Table, compare
+import numpy as np
+
+from ..compare.pairing import Column, Row, Table, compare
 from ..results import RULES, Result, describe_setting, setting_value
 from .style import LINES, MARKERS, SEQUENTIAL, drawing, save, tidy
 
@@ -114,6 +116,8 @@ def _heat_maps(
     table: Table, columns: Sequence[Column], method: str, names: Sequence[str], folder: Path, rule: str
 ) -> SettingPicture:
     """Heat maps with their numbers, a panel for each split; a validation split and its test split share one scale."""
+    from matplotlib.patches import Rectangle
+
     rows = [row for row in table.rows if row.method == method and set(names) <= set(row.setting)]
     across, up = names
     xs = sorted({row.setting[across] for row in rows})
@@ -122,13 +126,10 @@ def _heat_maps(
     lines = _lines(columns)
     width = max(map(len, lines))
     with drawing(max(8.0, (0.47 * len(xs) + 0.25) * width + 0.8), (0.4 * len(ys) + 0.8) * len(lines) + 0.4) as figure:
-        panels = _panels(figure, columns, sharex=True, sharey=True)
-        for axis, column in panels:
+        for axis, column in _panels(figure, columns, sharex=True, sharey=True):
             low, high = _range(rows, [other for other in columns if _kind(other) == _kind(column)])
             grid = [[float("nan")] * len(xs) for _ in ys]
-            for row in rows:
-                if column not in row.cells:
-                    continue
+            for row in (row for row in rows if column in row.cells):
                 cell, x, y = row.cells[column], xs.index(row.setting[across]), ys.index(row.setting[up])
                 grid[y][x] = 100 * cell.mean
                 text = f"{100 * cell.mean:.1f}" + ("" if cell.std is None else f"\n±{100 * cell.std:.1f}")
@@ -136,7 +137,15 @@ def _heat_maps(
                 axis.text(x, y, text, ha="center", va="center", fontsize=8.5, color="white" if dark else "black")
             axis.imshow(grid, cmap=SEQUENTIAL, vmin=low, vmax=high, aspect="auto", origin="lower")
             if chosen is not None:
-                axis.add_patch(_frame(xs.index(chosen.setting[across]), ys.index(chosen.setting[up])))
+                corner = xs.index(chosen.setting[across]) - 0.5, ys.index(chosen.setting[up]) - 0.5
+                style: dict[str, Any] = {
+                    "fill": False,
+                    "edgecolor": LINES[1],
+                    "linewidth": 2.5,
+                    "clip_on": False,
+                    "zorder": 3,
+                }
+                axis.add_patch(Rectangle(corner, 1, 1, **style))
             axis.set_xticks(range(len(xs)), [setting_value(value) for value in xs])
             axis.set_yticks(range(len(ys)), [setting_value(value) for value in ys])
         figure.supxlabel(across.replace("_", " "), fontsize=11)
@@ -160,12 +169,6 @@ def _range(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[float, float
     """Lowest and highest mean in percent, at least one point apart, so that noise does not look like an effect."""
     means = [100 * row.cells[column].mean for row in rows for column in columns if column in row.cells]
     return min(means), max(*means, min(means) + 1)
-
-
-def _frame(x: int, y: int) -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor=LINES[1], linewidth=2.5, clip_on=False, zorder=3)
 
 
 def _caption(chosen: Row | None, rule: str) -> str:
@@ -212,20 +215,17 @@ def _curves(
 
 
 def _draw_curve(axis: Any, column: Column, name: str, rows: Sequence[Row], position: int) -> None:
-    found: list[tuple[float, Cell]] = sorted(
-        ((row.setting[name], row.cells[column]) for row in rows if column in row.cells), key=lambda pair: pair[0]
-    )
-    if not found:
+    drawn = sorted((row for row in rows if column in row.cells), key=lambda row: row.setting[name])
+    if not drawn:
         return
+    xs, cells = [row.setting[name] for row in drawn], [row.cells[column] for row in drawn]
     colour, marker = LINES[position % len(LINES)], MARKERS[position % len(MARKERS)]
-    xs = [x for x, _ in found]
-    means = [100 * cell.mean for _, cell in found]
-    spreads = [100 * (cell.std or 0.0) for _, cell in found]
+    means = np.array([100 * cell.mean for cell in cells])
+    spreads = np.array([100 * (cell.std or 0.0) for cell in cells])
     axis.plot(xs, means, color=colour, marker=marker, markersize=6, linewidth=1.8)
-    lower = [mean - spread for mean, spread in zip(means, spreads, strict=True)]
-    upper = [min(100.0, mean + spread) for mean, spread in zip(means, spreads, strict=True)]
-    axis.fill_between(xs, lower, upper, color=colour, alpha=0.15, linewidth=0)
-    for x, cell in found:
+    upper = np.minimum(100.0, means + spreads)
+    axis.fill_between(xs, means - spreads, upper, color=colour, alpha=0.15, linewidth=0)
+    for x, cell in zip(xs, cells, strict=True):
         axis.scatter([x] * len(cell.by_seed), [100 * v for v in cell.by_seed.values()], s=7, color=colour, alpha=0.8)
 
 
@@ -266,18 +266,16 @@ def _dots(table: Table, columns: Sequence[Column], name: str, folder: Path, rule
         panels = _panels(figure, columns, sharey=True)
         for axis, column in panels:
             for row in (row for row in rows if column in row.cells):
-                pair = setting_value(row.setting[name]), row.title
-                place, position = (
-                    names.index(key)
-                    for names, key in zip((heights, colours), pair if by_value else pair[::-1], strict=True)
-                )
+                value, method = values.index(setting_value(row.setting[name])), methods.index(row.title)
+                place, position = (value, method) if by_value else (method, value)
                 height = place + 0.7 * ((position + 0.5) / len(colours) - 0.5)
-                style = {"color": LINES[position % len(LINES)]}
+                colour, marker = LINES[position % len(LINES)], MARKERS[position % len(MARKERS)]
                 half = 0.3 / len(colours)
-                seeds = [100 * value for value in row.cells[column].by_seed.values()]
-                axis.plot([100 * row.cells[column].mean] * 2, [height - half, height + half], linewidth=2.2, **style)
-                marker = MARKERS[position % len(MARKERS)]
-                axis.scatter(seeds, [height] * len(seeds), s=20, marker=marker, alpha=0.8, **style)
+                seeds = [100 * figure for figure in row.cells[column].by_seed.values()]
+                axis.plot(
+                    [100 * row.cells[column].mean] * 2, [height - half, height + half], linewidth=2.2, color=colour
+                )
+                axis.scatter(seeds, [height] * len(seeds), s=20, marker=marker, alpha=0.8, color=colour)
             for position, row in enumerate(outside, start=len(colours)):
                 if column in row.cells:
                     axis.axvline(100 * row.cells[column].mean, linestyle="--", color=LINES[position % len(LINES)])

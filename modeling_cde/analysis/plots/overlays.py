@@ -44,10 +44,7 @@ def plot_examples(examples: Examples, deltas: Mapping[str, DeltaSet], split: str
         examples: the examples of a run.
         deltas: the splits of the run by name, which hold the predictions and the kept patches.
         split: the split to show.
-        path: name of the picture, ending in .png.
-
-    Returns:
-        The path of the PNG; an SVG lies beside it.
+        path: name of the PNG, which is returned; an SVG lies beside it.
 
     Raises:
         ValueError: if the split has no example.
@@ -64,9 +61,8 @@ def plot_examples(examples: Examples, deltas: Mapping[str, DeltaSet], split: str
     with drawing(8.0, lines * (cell + 0.42) + (0.65 if with_patches else 0.3)) as figure:
         parts = figure.subfigures(lines, columns, wspace=0.04, squeeze=False)
         for place, position in enumerate(shown):
-            box = parts[place // columns, place % columns]
-            row = examples.rows[position]
-            _draw_example(box, examples.pictures[position], row, part, with_patches, headed=place < columns)
+            box, pictures, row = parts.flat[place], examples.pictures[position], examples.rows[position]
+            _draw_example(box, pictures, row, part, with_patches, headed=place < columns)
         if with_patches:
             _draw_legend(figure, part)
         return save(figure, path.parent, path.name.removesuffix(".png"))
@@ -80,10 +76,8 @@ def _draw_example(
     said = "" if right else f" → {predicted}"
     box.suptitle(f"{row['action']} {row['object']}{said}", fontsize=9.5, fontweight="normal" if right else "bold")
     axes = box.subplots(1, 3 if with_patches else 2)
-    for one, picture, name in zip(
-        axes, [pictures[0], pictures[1], pictures[1]], ("before", "after", "patches"), strict=False
-    ):
-        one.imshow(picture, interpolation="none")  # an SVG then holds the pixels as they are
+    for one, place, name in zip(axes, (0, 1, 1), ("before", "after", "patches"), strict=False):
+        one.imshow(pictures[place], interpolation="none")  # an SVG then holds the pixels as they are
         one.set(xticks=[], yticks=[])
         one.spines[:].set_visible(False)
         if headed:
@@ -101,35 +95,25 @@ def _draw_patches(axes: Any, picture: Any, part: DeltaSet, row: int) -> None:
     kept = part.patch_indices[row].tolist()
     veil = np.zeros((height, width, 4))
     veil[..., :3], veil[..., 3] = 1.0, 0.55
-    for left, top, across, down in patch_squares(kept, part.patch_grid, (height, width)):
+    squares = patch_squares(kept, part.patch_grid, (height, width))
+    for left, top, across, down in squares:
         veil[round(top) : round(top + down), round(left) : round(left + across), 3] = 0
     axes.imshow(veil, interpolation="none")
-    for index, (left, top, across, down) in zip(
-        kept, patch_squares(kept, part.patch_grid, (height, width)), strict=True
-    ):
+    for index, (left, top, across, down) in zip(kept, squares, strict=True):
         inside = part.box_coverage is None or part.box_coverage[row, index] > 0
-        # Half a pixel: pixel 0 reaches from -0.5 to 0.5.
-        axes.add_patch(
-            Rectangle(
-                (left - 0.5, top - 0.5),
-                across,
-                down,
-                fill=False,
-                edgecolor=IN_BOX if inside else OUTSIDE,
-                linestyle="-" if inside else (0, (2, 1.2)),
-                linewidth=1.6,
-            )
-        )
+        colour, line = (IN_BOX, "-") if inside else (OUTSIDE, (0, (2, 1.2)))
+        corner = left - 0.5, top - 0.5  # pixel 0 reaches from -0.5 to 0.5
+        frame = Rectangle(corner, across, down, fill=False, edgecolor=colour, linestyle=line, linewidth=1.6)
+        axes.add_patch(frame)
 
 
 def _draw_legend(figure: Any, part: DeltaSet) -> None:
     from matplotlib.patches import Patch
 
+    kinds = [(IN_BOX, "-", "kept patch, touches the target's box"), (OUTSIDE, "--", "kept patch, outside the box")]
     if part.box_coverage is None:
-        handles = [Patch(fill=False, edgecolor=IN_BOX, linewidth=1.6, label="kept patch")]
-    else:
-        handles = [
-            Patch(fill=False, edgecolor=IN_BOX, linewidth=1.6, label="kept patch, touches the target's box"),
-            Patch(fill=False, edgecolor=OUTSIDE, linewidth=1.6, linestyle="--", label="kept patch, outside the box"),
-        ]
+        kinds = [(IN_BOX, "-", "kept patch")]
+    handles = [
+        Patch(fill=False, edgecolor=colour, linewidth=1.6, linestyle=line, label=text) for colour, line, text in kinds
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncol=2)

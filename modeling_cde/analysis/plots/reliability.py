@@ -17,10 +17,7 @@ def plot_reliability(splits: Mapping[str, Mapping[str, Any]], path: str | Path) 
     Args:
         splits: name -> what `geometry.json` holds of the split: `calibration` with `ece` and `bins` of "n",
             "confidence" and "accuracy", None where a bin is empty.
-        path: name of the picture, ending in .png.
-
-    Returns:
-        The path of the PNG; an SVG lies beside it.
+        path: name of the PNG, which is returned; an SVG lies beside it.
 
     Raises:
         ValueError: if there is no split.

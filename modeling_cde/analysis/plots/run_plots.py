@@ -4,9 +4,9 @@ A picture that cannot be drawn (too few pairs, deltas that are not finite) does 
 the reason in its place.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,9 @@ _OF_MAPS = {
     "Groups by colour mean invariance; groups by mark mean that the object shows in the delta.",
     "umap": "Neighbourhoods of the same deltas. The distances between groups and their sizes mean nothing.",
 }
+_OF_RELIABILITY = (
+    "Dotted: confidence equals accuracy. Below the line the model is overconfident, above it underconfident."
+)
 _OF_SPARSITY = (
     "Left: mean size of each dimension, sorted; the faster it falls, the fewer dimensions the split uses. Right: how "
     "many dimensions carry each action (participation ratio)."
@@ -58,10 +61,10 @@ class Pictures:
     missing: dict[str, list[str]] = field(default_factory=dict)
     progress: Any = None
 
-    def draw(self, topic: str, alternative: str, caption: str, plot: Callable[[], Path]) -> None:
-        """Draw one picture and keep it, or keep the reason why it could not be drawn."""
+    def draw(self, topic: str, alternative: str, caption: str, plot: Callable[..., Path], *arguments: Any) -> None:
+        """Draw one picture by `plot(*arguments)` and keep it, or keep the reason why it could not be drawn."""
         try:
-            path = plot()
+            path = plot(*arguments)
         except ValueError as error:
             self.leave_out(topic, str(error))
             return
@@ -116,7 +119,7 @@ def draw_pictures(
     pictures = Pictures(progress=tqdm(desc=f"drawing {run}", unit=" pictures", leave=False))
     if (Path(run) / STATE_FILE).is_file():
         alternative = "Terms of the loss over the training steps, and accuracy on the validation splits."
-        pictures.draw("training", alternative, "", lambda: plot_training_curve(run, folder / "training_curve.png"))
+        pictures.draw("training", alternative, "", plot_training_curve, run, folder / "training_curve.png")
     else:
         pictures.leave_out("training", f"The run has no {STATE_FILE}, so there is no training curve.")
     methods = ["pca", "umap"] if with_umap and has_umap() else ["pca"]
@@ -124,9 +127,9 @@ def draw_pictures(
     for split in shown_splits(sets):
         if examples is not None and examples_of(examples, split):
             path = folder / f"examples_{split}.png"
+            alternative = f"{title_of(split)}: {_describe_examples(examples, sets[split])}"
             caption = f"{title_of(split)}. {_OF_EXAMPLES}"
-            plot = partial(plot_examples, examples, sets, split, path)
-            pictures.draw("examples", f"{title_of(split)}: {_describe_examples(examples, sets[split])}", caption, plot)
+            pictures.draw("examples", alternative, caption, plot_examples, examples, sets, split, path)
         _draw_split(pictures, folder, sets[split], measured.get(split), methods)
     if not with_umap:
         pictures.leave_out("map", "The UMAP maps were switched off.")
@@ -135,13 +138,10 @@ def draw_pictures(
     shown = {name: measured[name] for name in shown_splits(measured)}
     if shown:
         alternative = f"Sparsity profiles and effective dimensions by action of {', '.join(shown)}."
-        pictures.draw("sparsity", alternative, _OF_SPARSITY, lambda: plot_sparsity(shown, folder / "sparsity.png"))
+        pictures.draw("sparsity", alternative, _OF_SPARSITY, plot_sparsity, shown, folder / "sparsity.png")
         errors = ", ".join(f"{name} {values['calibration']['ece']:.3f}" for name, values in shown.items())
         alternative = f"Accuracy against confidence. Expected calibration errors: {errors}."
-        caption = (
-            "Dotted: confidence equals accuracy. Below the line the model is overconfident, above it underconfident."
-        )
-        pictures.draw("reliability", alternative, caption, lambda: plot_reliability(shown, folder / "reliability.png"))
+        pictures.draw("reliability", alternative, _OF_RELIABILITY, plot_reliability, shown, folder / "reliability.png")
     pictures.progress.close()
     return pictures
 
@@ -151,18 +151,16 @@ def _draw_split(
 ) -> None:
     split, title = part.split, title_of(part.split)
     alternative, caption = f"{title}: {_describe_errors(part)}", f"{title}. {_OF_CONFUSION}"
-    pictures.draw("confusion", alternative, caption, lambda: plot_confusion(part, folder / f"confusion_{split}.png"))
+    pictures.draw("confusion", alternative, caption, plot_confusion, part, folder / f"confusion_{split}.png")
     if measured is not None:
         caption = f"{title}. Each pair of actions, as a number and as a mark."
         alternative = f"{title}: {_describe_cosines(measured)}"
-        path = folder / f"cosines_{split}.png"
-        pictures.draw("cosines", alternative, caption, lambda: plot_cosines(measured, path))
+        pictures.draw("cosines", alternative, caption, plot_cosines, measured, folder / f"cosines_{split}.png")
     alternative = f"{title}: deltas in the plane, coloured by action, marked by object; the numbers are in the tables."
     for method in methods:
         caption = f"{title}, {method.upper()}. {_OF_MAPS[method]}"
-        pictures.draw(
-            "map", alternative, caption, partial(plot_delta_map, part, folder / f"map_{method}_{split}.png", method)
-        )
+        path = folder / f"map_{method}_{split}.png"
+        pictures.draw("map", alternative, caption, plot_delta_map, part, path, method)
 
 
 def title_of(split: str) -> str:
@@ -187,11 +185,8 @@ def _describe_errors(part: DeltaSet) -> str:
     wrong = np.flatnonzero(part.predictions != part.labels)
     if not len(wrong):
         return f"confusion by object; all {len(part)} pairs are right."
-    kinds: dict[tuple[str, str, str], int] = {}
-    objects = part.object_labels()
-    for i in wrong:
-        kind = (part.actions[part.labels[i]], objects[i], part.actions[part.predictions[i]])
-        kinds[kind] = kinds.get(kind, 0) + 1
+    actions, objects, predicted = part.action_labels(), part.object_labels(), part.predictions
+    kinds = Counter((actions[i], objects[i], part.actions[predicted[i]]) for i in wrong)
     worst = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))[:3]
     named = "; ".join(f"{action} {thing} mistaken for {said}, {count} times" for (action, thing, said), count in worst)
     return f"confusion by object; {len(wrong)} of {len(part)} pairs are wrong. Most often: {named}."

@@ -66,9 +66,8 @@ def _plot(table: Table, folder: str | Path, name: str, differences: bool) -> Pat
         panels[0].set_yticks(range(len(rows)), labels)
         panels[0].set_ylim(len(rows) - 0.5, -0.5)  # the first row on top
         unit = "percentage points above the reference" if differences else "accuracy in percent"
-        figure.supxlabel(
-            unit if table.metric == "accuracy" else f"{unit} ({table.metric.replace('_', ' ')})", fontsize=11
-        )
+        unit += "" if table.metric == "accuracy" else f" ({table.metric.replace('_', ' ')})"
+        figure.supxlabel(unit, fontsize=11)
         _legend(figure, panels[0], table, differences)
         return save(figure, folder, name)
 

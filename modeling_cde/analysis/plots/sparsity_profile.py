@@ -15,10 +15,7 @@ def plot_sparsity(splits: Mapping[str, Mapping[str, Any]], path: str | Path) -> 
         splits: name -> what `geometry.json` holds of the split: `sparsity` with `profile` (D falling values in [0, 1]),
             `threshold` and `effective_dimensions` (action -> number in [1, D]), and `dimensions` (D). Splits without a
             sparsity, such as those of collapsed deltas, are left out.
-        path: name of the picture, ending in .png.
-
-    Returns:
-        The path of the PNG; an SVG lies beside it.
+        path: name of the PNG, which is returned; an SVG lies beside it.
 
     Raises:
         ValueError: if there is no split with a sparsity.
