@@ -26,31 +26,18 @@ NARRATION_ID = re.compile(r"(?P<video>(?P<participant>P[0-9]{2})_(?:1[0-9]{2}|[0
 
 @dataclass(frozen=True)
 class Segment:
-    """An action in a video.
+    """An action in a video."""
 
-    Attributes:
-        narration_id: Unique, `P01_11_0`.
-        participant_id: `P01`.
-        video_id: `P01_11`.
-        before_frame: Number of the frame at its start, from 1, at `rate`.
-        after_frame: Number of the frame at its end, greater than `before_frame`.
-        rate: Frames per second of the numbers, 60 or 50.
-        verb: Key of its verb class.
-        noun: Key of its (first) noun class.
-        video_seconds: Length of the video.
-        video_fps: Frames per second that the video was recorded at.
-    """
-
-    narration_id: str
-    participant_id: str
-    video_id: str
-    before_frame: int
-    after_frame: int
-    rate: int
-    verb: str
-    noun: str
-    video_seconds: float
-    video_fps: float
+    narration_id: str  # unique, `P01_11_0`
+    participant_id: str  # `P01`
+    video_id: str  # `P01_11`
+    before_frame: int  # number of the frame at its start, from 1, at `rate`
+    after_frame: int  # number of the frame at its end, greater than `before_frame`
+    rate: int  # frames per second of the numbers, 60 or 50
+    verb: str  # key of its verb class
+    noun: str  # key of its (first) noun class
+    video_seconds: float  # length of the video
+    video_fps: float  # frames per second that the video was recorded at
 
     @property
     def seconds(self) -> float:
@@ -69,13 +56,9 @@ class Fault:
 def read_segments(
     paths: Sequence[Path], verbs: Mapping[int, str], nouns: Mapping[int, str], videos: Mapping[str, VideoRow]
 ) -> Iterator[Segment | Fault]:
-    """Read every row of the annotation files as a segment or a fault.
+    """Read every row of annotation files with the columns `COLUMNS` as a segment or a fault.
 
-    Args:
-        paths: CSV files with the columns `COLUMNS`.
-        verbs: Keys of the verb classes by id.
-        nouns: Keys of the noun classes by id.
-        videos: By video id.
+    `verbs` and `nouns` are the keys of the classes by id, `videos` is by video id.
 
     Raises:
         TableError: A file cannot be read as such a table; see `csv_tables.read_rows`.
@@ -153,11 +136,7 @@ def _segment(row: Row, verbs: Mapping[int, str], nouns: Mapping[int, str], video
 
 
 def whole_number(values: Mapping[str, str], column: str) -> int:
-    """The number in a column.
-
-    Raises:
-        ValueError: It has other characters than digits.
-    """
+    """The number in a column; a `BadPairError` if it has other characters than digits."""
     text = values[column]
     if not (text.isascii() and text.isdecimal() and len(text) <= 10):
         raise BadPairError("bad number", f"{column} is {_short(text)}, not a whole number")

@@ -32,17 +32,11 @@ class TableError(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table.
+    """A row of a table."""
 
-    Attributes:
-        number: Line of the file where it ends; the header is line 1.
-        values: By column, without those that the row lacks.
-        complete: Whether it has exactly the columns of the header.
-    """
-
-    number: int
-    values: dict[str, str]
-    complete: bool
+    number: int  # line of the file where it ends; the header is line 1
+    values: dict[str, str]  # by column, without those that the row lacks
+    complete: bool  # whether it has exactly the columns of the header
 
     def floats(self, *columns: str) -> list[float]:
         """The numbers in columns; all are NaN if one is missing or not a number."""
@@ -61,11 +55,7 @@ class VideoRow:
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    """Read a CSV file in UTF-8 or, with a byte order mark, UTF-16.
-
-    Args:
-        path: The file.
-        columns: Columns that it must have; others may follow.
+    """Read a CSV file in UTF-8 or, with a byte order mark, UTF-16; it may have more than the required `columns`.
 
     Raises:
         TableError: It is missing, a pickle, HDF or other binary file, not CSV, badly encoded, or lacks a column.
@@ -121,10 +111,8 @@ def _encoding(path: Path) -> str:
 def read_classes(path: Path, first: str | None = None) -> dict[int, str]:
     """Keys of the classes of EPIC_100_verb_classes.csv or EPIC_100_noun_classes.csv, by id.
 
-    Args:
-        path: The file.
-        first: Key that class 0 must have. Both tables have the same columns and ids, so confusing them would give
-            nearly every segment a wrong name.
+    `first` is the key that class 0 must have: both tables have the same columns and ids, so confusing them would give
+    nearly every segment a wrong name.
 
     Raises:
         TableError: As `read_rows`, or an id is not a number, an id or key is missing or occurs twice, or class 0 is

@@ -43,11 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def extract(options: argparse.Namespace) -> None:
-    """Run the command.
-
-    Raises:
-        ValueError: Options, the index or the folder cannot be used, or videos are missing.
-    """
+    """Run the command; ValueError if options, the index or the folder cannot be used, or videos are missing."""
     publishable = None if options.licence_allows_frames else terms.NOT_PUBLISHABLE
     if options.licence_allows_frames:
         from modeling_cde.data.building.publishing import allow_publishing
@@ -116,11 +112,7 @@ def found_text(source: EpicSource) -> str:
 
 
 def check_missing(source: EpicSource, skip: bool) -> None:
-    """Name the missing videos; continue without them only if requested.
-
-    Raises:
-        ValueError: Videos are missing, all of them or without `skip`.
-    """
+    """Name the missing videos; ValueError if all are missing, or some are without `skip`."""
     missing = source.missing
     if not missing:
         return
@@ -137,11 +129,7 @@ def check_missing(source: EpicSource, skip: bool) -> None:
 
 
 def check_decoder() -> None:
-    """Report a missing PyAV before any work starts.
-
-    Raises:
-        ValueError: It is missing.
-    """
+    """Raise ValueError if PyAV is missing, before any work starts."""
     try:
         import av  # noqa: F401
     except ImportError as error:

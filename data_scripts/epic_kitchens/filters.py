@@ -13,23 +13,15 @@ from data_scripts.epic_kitchens.scores import FrameScore
 
 @dataclass(frozen=True)
 class Choice:
-    """Conditions that segments must meet.
+    """Conditions that segments must meet."""
 
-    Attributes:
-        verbs: Keys of the verb classes to keep.
-        min_seconds: Minimum length of a segment.
-        min_frames: Minimum number of frames from the before to the after frame, at the nominal rate.
-        max_overlap: Largest share of a segment, 0 to 1, that may also belong to segments of another verb or noun in
-            the same video; None keeps all. If two things change at the same time, the label of the pair is only half
-            true.
-        min_score: Both frames must score above this, if there are scores.
-    """
-
-    verbs: frozenset[str]
+    verbs: frozenset[str]  # keys of the verb classes to keep
     min_seconds: float = 0.0
-    min_frames: int = 1
+    min_frames: int = 1  # from the before to the after frame, at the nominal rate
+    # Largest share of a segment, 0 to 1, that may also belong to segments of another verb or noun in the same video;
+    # None keeps all. If two things change at the same time, the label of the pair is only half true.
     max_overlap: float | None = None
-    min_score: float = 0.5
+    min_score: float = 0.5  # both frames must score above this, if there are scores
 
     def __post_init__(self) -> None:
         if not self.min_seconds >= 0:
@@ -45,16 +37,10 @@ class Choice:
 def choose(
     segments: Sequence[Segment], choice: Choice, score: FrameScore | None = None
 ) -> tuple[list[Segment], dict[str, int]]:
-    """The segments that the choice keeps, and how many it leaves out for which reason.
+    """The chosen segments, sorted by video, frames and id, and the number of others by reason.
 
-    Args:
-        segments: All segments of the annotations, of other verbs too, as overlap with any of them counts.
-        choice: What to keep.
-        score: Of frames; None to keep all.
-
-    Returns:
-        Segments, sorted by video, frames and id; left out by reason. A segment counts under the first reason of:
-        verb not chosen, too short, overlaps another action, no score, low score.
+    A segment counts under the first reason of: verb not chosen, too short, overlaps another action, no score, low
+    score. `segments` are all those of the annotations, of other verbs too, as overlap with any of them counts.
     """
     shares = overlap_shares(segments, choice.verbs) if choice.max_overlap is not None else {}
     kept: list[Segment] = []
@@ -86,14 +72,10 @@ def _reason(segment: Segment, choice: Choice, share: float, score: FrameScore | 
 
 
 def overlap_shares(segments: Sequence[Segment], verbs: Collection[str]) -> dict[str, float]:
-    """The share of each segment, 0 to 1, that also belongs to segments of another verb or noun in its video.
+    """The share of each segment of `verbs`, 0 to 1, that also belongs to segments of another verb or noun in its video.
 
     Time counts once, however many others overlap. Segments of the same verb and noun do not count: they describe the
     same thing.
-
-    Args:
-        segments: All that may overlap.
-        verbs: Only segments of these get a share.
     """
     by_video: dict[str, list[Segment]] = defaultdict(list)
     for segment in segments:

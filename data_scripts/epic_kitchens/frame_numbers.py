@@ -25,11 +25,7 @@ _BEFORE_A_HALF = Fraction(1, 10**9)  # seconds; less than the clock of any conta
 
 
 def nominal_rate(video_id: str) -> int:
-    """Frames per second of a video's frame numbers: 50 for PXX_1YY, 60 for PXX_YY.
-
-    Raises:
-        ValueError: It is not a video id.
-    """
+    """Frames per second of a video's frame numbers: 50 for PXX_1YY, 60 for PXX_YY; others raise ValueError."""
     match = VIDEO_ID.fullmatch(video_id)
     if not match:
         raise ValueError(f"{video_id!r} is not a video id such as P01_05 or P01_105")
@@ -37,11 +33,7 @@ def nominal_rate(video_id: str) -> int:
 
 
 def timestamp_seconds(timestamp: str) -> float:
-    """Seconds of `HH:MM:SS.ss`.
-
-    Raises:
-        ValueError: It has another format.
-    """
+    """Seconds of `HH:MM:SS.ss`; other formats raise ValueError."""
     match = _TIMESTAMP.fullmatch(timestamp)
     if not match:
         raise ValueError(f"the time {timestamp!r} is not written HH:MM:SS.ss")

@@ -42,19 +42,12 @@ class FramesError(ValueError):
 
 @dataclass(frozen=True)
 class Video:
-    """What the index says about a video.
+    """What the index says about a video."""
 
-    Attributes:
-        video_id: `P01_01`.
-        rate: Frames per second of its frame numbers.
-        seconds: Its length.
-        fps: Its native rate.
-    """
-
-    video_id: str
-    rate: int
-    seconds: float
-    fps: float
+    video_id: str  # `P01_01`
+    rate: int  # frames per second of its frame numbers
+    seconds: float  # its length
+    fps: float  # its native rate
 
 
 def find(root: Path, video_id: str, kind: str) -> Path | None:
@@ -69,16 +62,10 @@ def find(root: Path, video_id: str, kind: str) -> Path | None:
 def pictures(
     path: Path, kind: str, video: Video, numbers: Iterable[int]
 ) -> Iterator[tuple[int, bytes | Image.Image | BadPairError]]:
-    """Read frames by number, in ascending order, with one in memory at a time.
+    """Read frames by their official numbers, in ascending order, with one in memory at a time.
 
-    Args:
-        path: From `find`.
-        kind: `"frames"` yields the JPEG bytes, `"videos"` decoded pictures.
-        video: The video.
-        numbers: Official frame numbers, from 1.
-
-    Yields:
-        Each number once, with its picture or an error that says why there is none.
+    `path` is from `find`; the kind `"frames"` yields the JPEG bytes, `"videos"` decoded pictures. Each number comes
+    once, with its picture or an error that says why there is none.
 
     Raises:
         FramesError: Nothing can be used: the archive is damaged or cut short, the frames have another rate, or the
@@ -136,17 +123,12 @@ def _numbered(names: Iterable[str], path: Path) -> dict[int, str]:
 
 
 def check_rate(path: Path, video: Video, last: int) -> None:
-    """Refuse frames whose highest number indicates another rate than that of the annotations.
+    """Refuse frames whose highest number, `last`, indicates another rate than that of the annotations.
 
     The official tars end up to 14 frames after length·rate. A copy that ends where another rate would end, or far
     later, has wrong numbers; one that ends too early elsewhere is cut short, which its missing frames show. A
     difference of ten frames (0.2 s) proves nothing: in a video of under three minutes, 59.94 and 60 per second look
     the same.
-
-    Args:
-        path: For the message.
-        video: The video.
-        last: The highest frame number.
 
     Raises:
         FramesError: The message says which rate it seems to be.

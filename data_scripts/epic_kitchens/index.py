@@ -30,19 +30,12 @@ a report of what was left out and why. It needs no frames and contains none.
 
 @dataclass(frozen=True)
 class Index:
-    """An index and how it was made.
+    """An index and how it was made."""
 
-    Attributes:
-        segments: Chosen, sorted by video and frames.
-        rows: Rows of the annotations.
-        faults: Rows that failed a check, in the order of the files.
-        left_out: Valid segments that were not chosen, by reason.
-    """
-
-    segments: list[Segment]
-    rows: int
-    faults: list[Fault]
-    left_out: dict[str, int]
+    segments: list[Segment]  # chosen, sorted by video and frames
+    rows: int  # of the annotations
+    faults: list[Fault]  # rows that failed a check, in the order of the files
+    left_out: dict[str, int]  # valid segments that were not chosen, by reason
 
     def counts(self) -> dict[str, Any]:
         """All numbers of the report."""
@@ -140,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_index(options)
 
 
-def write_index(options: argparse.Namespace) -> Index:
+def write_index(options: argparse.Namespace) -> None:
     """Run the command.
 
     Raises:
@@ -190,7 +183,6 @@ def write_index(options: argparse.Namespace) -> Index:
         from data_scripts.epic_kitchens.index_card import push_index
 
         print(f"Published: {push_index(files, options.push_to_hub, private=options.private)}", flush=True)
-    return index
 
 
 def report_text(index: Index) -> str:

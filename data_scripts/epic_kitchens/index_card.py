@@ -26,12 +26,7 @@ names, class ids replaced by the classes' keys, and lengths added. Frame numbers
 
 
 def index_card(report: Mapping[str, Any], index: str) -> str:
-    """README.md of an index: equal reports and indexes give equal text.
-
-    Args:
-        report: Of the index.
-        index: Text of index.csv.
-    """
+    """README.md of an index with the text `index`: equal reports and indexes give equal text."""
     settings = report["settings"]
     conditions = [f"verb classes: {', '.join(settings['verbs'])}"]
     if settings["min_seconds"] or settings["min_frames"] > 1:
@@ -100,15 +95,9 @@ def _header(index: str) -> str:
 
 
 def push_index(files: Mapping[str, str], repo_id: str, *, private: bool = False) -> str:
-    """Publish an index as a data set repository of the Hub, in one commit.
+    """Publish an index, as texts by file name, as a data set repository of the Hub in one commit; returns its address.
 
-    Args:
-        files: Text by name.
-        repo_id: `ORG/NAME`; created if it does not exist.
-        private: Make a new repository private.
-
-    Returns:
-        The repository's address.
+    A repository that does not exist is created, private if asked.
 
     Raises:
         ValueError: The name is invalid, or the repository has other data.

@@ -13,11 +13,7 @@ CAUSAL_TRIPLET_VERBS: tuple[str, ...] = tuple(
 
 
 def choose_verbs(names: Sequence[str], known: Collection[str]) -> frozenset[str]:
-    """The verb classes to keep.
-
-    Args:
-        names: Keys of verb classes, or `["all"]`.
-        known: Keys of the table of verb classes.
+    """The verb classes to keep: keys of the table `known`, or all of them for `["all"]`.
 
     Raises:
         ValueError: A name is not a key, like the annotations' raw verbs ("put-down"); the message suggests a key.

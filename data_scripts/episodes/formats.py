@@ -35,11 +35,7 @@ class ListingError(ValueError):
 
 
 def read_cells(path: Path, columns: Sequence[str]) -> tuple[list[str], Cells]:
-    """The column names of a table and its rows.
-
-    Args:
-        path: A file of one of `FORMATS`.
-        columns: The columns to read; others may be left out.
+    """The column names of a table in one of `FORMATS`, and its rows; cells outside `columns` may be left out.
 
     Raises:
         ListingError: The file is missing, in a format that is not supported, or broken.

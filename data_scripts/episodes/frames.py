@@ -21,14 +21,9 @@ if TYPE_CHECKING:
 def episode_pictures(
     recording: Recording, frames: Mapping[Episode, tuple[int, int]]
 ) -> Iterator[tuple[Episode, list[Image.Image] | list[bytes] | BadPairError]]:
-    """Read two frames of each episode.
+    """Each episode, in the order given, with its two pictures (PIL or encoded) or a `BadPairError`.
 
-    Args:
-        recording: Of the episodes.
-        frames: Episode -> numbers of two frames, ascending, from 0.
-
-    Yields:
-        Each episode, in the order given, with two pictures (PIL or encoded) or a `BadPairError`.
+    `frames` gives the numbers of each episode's two frames, ascending, from 0.
     """
     for episode in frames:
         if episode.video is not None:

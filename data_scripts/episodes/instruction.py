@@ -119,12 +119,10 @@ class _Clause(NamedTuple):
 def parse_instruction(
     text: str, verbs: VerbTable | None = None, known: Mapping[str, Instruction] | None = None
 ) -> Instruction | Unparsed:
-    """Read an instruction by the rule above.
+    """Read an instruction by the rule above; never raises for its content.
 
-    Args:
-        text: Anything; never raises for its content.
-        verbs: Verb phrases; by default the built-in ones.
-        known: A human's readings, which take precedence: `normalized` text -> result.
+    `verbs` are the built-in phrases by default; `known` maps `normalized` text to a human's readings, which take
+    precedence.
     """
     words = normalized(text).split()
     if not words:
@@ -141,11 +139,10 @@ def parse_instruction(
     if not read:
         return Unparsed("no known verb")
     first, last = read[0], read[-1]
-    if len(read) == 2 and first.action in FETCHING and last.action in LEAVING and last.object is None:
-        return Instruction(last.action, first.object) if first.object else Unparsed("no object")
-    if len(set(read)) > 1:
+    fetched = len(read) == 2 and first.action in FETCHING and last.action in LEAVING and last.object is None
+    if len(set(read)) > 1 and not fetched:
         return Unparsed("several actions")
-    return Instruction(first.action, first.object) if first.object else Unparsed("no object")
+    return Instruction(last.action, first.object) if first.object else Unparsed("no object")
 
 
 def normalized(text: str) -> str:

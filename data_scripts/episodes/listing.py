@@ -34,25 +34,16 @@ _SYNONYMS = {
 
 
 class Listed(NamedTuple):
-    """A pair as listed, before its pictures are read.
+    """A pair as listed, before its pictures are read; paths are those written, masks "" if there are none."""
 
-    Attributes:
-        where: Its name in messages: "row 3", or a path.
-        before, after: Paths as written; `mask_before` and `mask_after` are "" if there is none.
-        action, object: Class names.
-        scene: What must not be on both sides of a split.
-        pair_id: Unique.
-        box: Inclusive bounds, or None.
-    """
-
-    where: str
+    where: str  # its name in messages: "row 3", or a path
     before: str
     after: str
     action: str
     object: str
-    scene: str
-    pair_id: str
-    box: tuple[int, int, int, int] | None = None
+    scene: str  # what must not be on both sides of a split
+    pair_id: str  # unique
+    box: tuple[int, int, int, int] | None = None  # inclusive bounds
     mask_before: str = ""
     mask_after: str = ""
 
@@ -67,19 +58,12 @@ class Refused(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """All rows of a table or folder, in order.
+    """All rows of a table or folder, in order."""
 
-    Attributes:
-        name: Of the file or folder.
-        rows: One per row.
-        has_groups: Whether scenes were given; otherwise each pair is its own.
-        unused: Columns that are not used.
-    """
-
-    name: str
+    name: str  # of the file or folder
     rows: list[Listed | Refused]
-    has_groups: bool
-    unused: tuple[str, ...] = ()
+    has_groups: bool  # whether scenes were given; otherwise each pair is its own
+    unused: tuple[str, ...] = ()  # columns that are not used
 
     def listed(self) -> list[Listed]:
         """The rows that are valid as far as is known before pictures are read."""

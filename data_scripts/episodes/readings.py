@@ -15,12 +15,7 @@ from modeling_cde.whole_files import write_whole
 
 
 class Readings:
-    """The readings of instructions; each is parsed once.
-
-    Args:
-        verbs: Verb phrases; by default the built-in ones.
-        known: Instructions read by a human, by their `normalized` text; see `read_known`.
-    """
+    """The readings of instructions, each parsed once; `known` are a human's, by `normalized` text, see `read_known`."""
 
     def __init__(self, verbs: VerbTable | None = None, known: Mapping[str, Instruction] | None = None) -> None:
         self.verbs, self.known = verbs or BUILT_IN, dict(known or {})
@@ -55,7 +50,12 @@ class Readings:
             ValueError: The file exists and has readings, entered by hand, that would be lost.
         """
         if path.exists():
-            self._check_kept(path)
+            lost = next((text for text in read_known(path) if isinstance(self.read(text), Unparsed)), None)
+            if lost is not None:
+                raise ValueError(
+                    f"{path} has a reading of {lost[:80]!r}, which this run lacks and would overwrite: pass the file "
+                    "by --instructions, or move it away."
+                )
         with write_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["instruction", "action", "object", "episodes", "reason"])
@@ -65,14 +65,6 @@ class Readings:
                     writer.writerow([task, answer.action, answer.object, count, ""])
                 else:
                     writer.writerow([task, "", "", count, answer.reason])
-
-    def _check_kept(self, path: Path) -> None:
-        lost = next((text for text in read_known(path) if isinstance(self.read(text), Unparsed)), None)
-        if lost is not None:
-            raise ValueError(
-                f"{path} has a reading of {lost[:80]!r}, which this run lacks and would overwrite: pass the file by "
-                "--instructions, or move it away."
-            )
 
 
 def read_known(path: Path) -> dict[str, Instruction]:

@@ -41,52 +41,30 @@ class RecordingError(ValueError):
 
 
 class Episode(NamedTuple):
-    """The metadata of an episode.
-
-    Attributes:
-        number: Its number.
-        tasks: Its instructions; most episodes have one.
-        length: Frames.
-        data: Its data file, below the folder.
-        video: Its video, below the folder; None if pictures are in the data file.
-        start: Second of the video at which it starts.
-    """
+    """The metadata of an episode; its files are named by their paths below the folder."""
 
     number: int
-    tasks: tuple[str, ...]
-    length: int
+    tasks: tuple[str, ...]  # instructions; most episodes have one
+    length: int  # in frames
     data: str
-    video: str | None
-    start: Fraction
+    video: str | None  # None if pictures are in the data file
+    start: Fraction  # second of the video at which it starts
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A folder of episodes, seen by one camera.
-
-    Attributes:
-        folder: The folder.
-        version: Of the format.
-        fps: Frames per second.
-        camera: Key of the camera among the features.
-        robot: Type of robot, if given.
-        episodes: In the order of their numbers.
-    """
+    """A folder of episodes, seen by one camera."""
 
     folder: Path
-    version: str
-    fps: Fraction
-    camera: str
-    robot: str
-    episodes: list[Episode]
+    version: str  # of the format
+    fps: Fraction  # frames per second
+    camera: str  # its key among the features
+    robot: str  # its type, or ""
+    episodes: list[Episode]  # in the order of their numbers
 
 
 def read_recording(folder: Path, camera: str | None = None) -> Recording:
-    """Read the metadata of a folder of episodes.
-
-    Args:
-        folder: With `meta/info.json`.
-        camera: Key of a camera; None for the only one.
+    """Read the metadata of a folder of episodes; `camera` is the key of one, None for the only one.
 
     Raises:
         RecordingError: Metadata are missing, broken or of an unknown version, or there is no such camera.

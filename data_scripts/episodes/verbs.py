@@ -73,26 +73,17 @@ def default_phrases() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class VerbMatch:
-    """A phrase found at the start of a clause.
+    """A phrase found at the start of a clause."""
 
-    Attributes:
-        action: Its class; None if prepositions of several classes follow ("on the table in the pot").
-        words: Number of words of the verb.
-        end: End of the clause without a separated particle.
-    """
-
+    # None if prepositions of several classes follow ("on the table in the pot").
     action: str | None
-    words: int
-    end: int
+    words: int  # of the verb
+    end: int  # of the clause without a separated particle
 
 
 @dataclass(frozen=True)
 class VerbTable:
-    """Verb phrases and their action classes.
-
-    Attributes:
-        phrases: Phrase (lower case, words separated by one space, at most one gap) -> action class.
-    """
+    """Verb phrases (lower case, words separated by one space, at most one gap) and their action classes."""
 
     phrases: Mapping[str, str] = field(default_factory=default_phrases)
 
@@ -114,11 +105,7 @@ class VerbTable:
         return frozenset(phrase.split()[0] for phrase in self.phrases)
 
     def match(self, clause: list[str]) -> VerbMatch | None:
-        """The longest phrase (in words) at the start of a clause; None if there is none.
-
-        Args:
-            clause: Lower-case words.
-        """
+        """The longest phrase (in words) at the start of a clause of lower-case words; None if there is none."""
         best: tuple[int, VerbMatch] | None = None
         gapped: dict[int, set[str]] = {}
         for length, match in self._matches(clause, gapped):
@@ -163,12 +150,9 @@ def read_verbs(path: Path) -> VerbTable:
 
 
 def read_rows(path: Path, columns: tuple[str, ...], *, open_rows: bool = False) -> list[dict[str, str]]:
-    """Read columns of a small CSV file, with stripped cells and without empty rows.
+    """Read columns of a small CSV file in UTF-8 with a header, with stripped cells and without empty rows.
 
-    Args:
-        path: CSV in UTF-8 with a header; it may have further columns.
-        columns: To read.
-        open_rows: Also leave out rows where only the first column is filled.
+    `open_rows` also leaves out rows where only the first column is filled.
 
     Raises:
         ValueError: The file cannot be read, lacks a column, or leaves a cell empty.

@@ -102,13 +102,7 @@ def hull(first: Box, second: Box) -> Box:
 
 
 def refusal(changed: NDArray[np.bool_], box_before: Box, box_after: Box) -> str | None:
-    """Why a pair is not kept, or None.
-
-    Args:
-        changed: From `changed_pixels`.
-        box_before: Of the target in the picture before.
-        box_after: Likewise after.
-    """
+    """Why a pair is not kept, or None, by its `changed_pixels` and the target's boxes."""
     common = intersection(box_before, box_after)
     if common is None:
         return NO_OVERLAP

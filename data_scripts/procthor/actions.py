@@ -21,25 +21,15 @@ PART_TYPES = ("Cabinet", "Drawer", "Faucet", "LightSwitch", "Mirror", "ShowerCur
 
 @dataclass(frozen=True)
 class Action:
-    """One verb.
+    """One verb; it can be done while the metadata key `state` is not yet `goal`."""
 
-    Attributes:
-        verb: Name of the class.
-        unity: Name of the simulator's action.
-        ability: Metadata key that is true of objects which it can be done to.
-        state: Metadata key that it sets ...
-        goal: ... to this value; it can be done while the key has the other one.
-        parameters: Further arguments of the simulator's action.
-        opposite: Verb that undoes it, or None.
-    """
-
-    verb: str
-    unity: str
-    ability: str
-    state: str
-    goal: bool
-    parameters: Mapping[str, float] = field(default_factory=dict)
-    opposite: str | None = None
+    verb: str  # name of the class
+    unity: str  # name of the simulator's action
+    ability: str  # metadata key that is true of objects which it can be done to
+    state: str  # metadata key that it sets ...
+    goal: bool  # ... to this value
+    parameters: Mapping[str, float] = field(default_factory=dict)  # further arguments of the simulator's action
+    opposite: str | None = None  # verb that undoes it
 
 
 ACTIONS: tuple[Action, ...] = (

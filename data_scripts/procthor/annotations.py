@@ -28,43 +28,26 @@ _FIGURE = re.compile(r"\b([0-9]+)_(?:first|second)")
 
 @dataclass(frozen=True)
 class Annotation:
-    """One pair of a house.
+    """One pair of a house; boxes are xmin, ymin, xmax, ymax, inclusive."""
 
-    Attributes:
-        row: Of the after picture in annotations.csv, from 1.
-        row_before: Of the before picture.
-        first: Figure (file name without ending) before the action.
-        second: Figure after it.
-        noun: Object class.
-        verb: Action class.
-        box: xmin, ymin, xmax, ymax after the action, inclusive; what both pictures are cropped with.
-        box_before: The same before it.
-    """
-
-    row: int
-    row_before: int
-    first: str
-    second: str
-    noun: str
-    verb: str
-    box: tuple[int, int, int, int]
+    row: int  # of the after picture in annotations.csv, from 1
+    row_before: int  # of the before picture
+    first: str  # figure (file name without ending) before the action
+    second: str  # figure after it
+    noun: str  # object class
+    verb: str  # action class
+    box: tuple[int, int, int, int]  # after the action; what both pictures are cropped with
     box_before: tuple[int, int, int, int]
 
 
 @dataclass
 class House:
-    """What a table gives.
+    """What a table gives."""
 
-    Attributes:
-        scene: Name of the house.
-        pairs: In the order of their rows.
-        rejected: Number of rows that give no pair, by reason.
-        problems: A sentence for each of them, except rows whose verb is merely not used.
-    """
-
-    scene: str
-    pairs: list[Annotation] = field(default_factory=list)
-    rejected: Counter[str] = field(default_factory=Counter)
+    scene: str  # name of the house
+    pairs: list[Annotation] = field(default_factory=list)  # in the order of their rows
+    rejected: Counter[str] = field(default_factory=Counter)  # rows that give no pair, by reason
+    # A sentence for each rejected row, except those whose verb is merely not used.
     problems: list[str] = field(default_factory=list)
 
     def reject(self, row: int, reason: str, sentence: str) -> None:
@@ -94,18 +77,12 @@ _Rows = dict[str, dict[tuple[object, ...], _Row]]
 
 
 def read_annotations(content: bytes, scene: str, verbs: Sequence[str] = VERBS) -> House:
-    """Read a table.
+    """Read the table of the house in the folder `scene`; known verbs not in `verbs` are counted, unknown ones reported.
 
-    Args:
-        content: The file.
-        scene: Name of the house's folder.
-        verbs: Verbs to read. Other known verbs are counted, unknown ones are reported.
-
-    Returns:
-        The house. These rows give no pair: a row with fields missing or too many, without whole numbers, with an empty
-        box, of another scene, an unknown verb or a figure that does not fit noun and verb; an after row whose before
-        row is missing or bad; a before row without an after row; a repeated row; and all rows of a number that
-        stands for different pairs, which a generator leaves that appends on a rerun and overwrites pictures.
+    These rows give no pair: a row with fields missing or too many, without whole numbers, with an empty box, of another
+    scene, an unknown verb or a figure that does not fit noun and verb; an after row whose before row is missing or bad;
+    a before row without an after row; a repeated row; and all rows of a number that stands for different pairs, which a
+    generator leaves that appends on a rerun and overwrites pictures.
     """
     house = House(scene)
     try:

@@ -38,12 +38,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
 
 
 def explain(doing: str, error: Exception) -> str:
-    """One sentence for an error of the library: what failed, the library's message, and what to do if that is known.
-
-    Args:
-        doing: "starting", or the name of the action.
-        error: As the library raised it.
-    """
+    """One sentence for an error while "starting" or in an action: what failed, the library's words, and any remedy."""
     said = " ".join(str(error).split())
     text = f"{type(error).__name__}: {said}" if said else type(error).__name__
     remedy = next((remedy for pattern, remedy in _REMEDIES if re.search(pattern, text)), None)

@@ -36,19 +36,12 @@ _PIECE = re.compile(r"[A-Za-z]+(Sliced|Cracked)_\d+")  # of "Apple|surface|2|7":
 
 @dataclass(frozen=True)
 class Quota:
-    """How much is tried and kept.
+    """How much is tried and kept."""
 
-    Attributes:
-        pairs_per_reset: Kept at most from one arrangement of a house; 5 as published.
-        pairs_per_house: Kept at most from a house; 25 as published.
-        resets: Arrangements of a house that are tried; 6 as published (a third of the 20 pairs wanted).
-        looks: Positions that are tried in one arrangement. The published code tries every reachable one, which in
-            large houses are thousands.
-    """
-
-    pairs_per_reset: int = 5
-    pairs_per_house: int = 25
-    resets: int = 6
+    pairs_per_reset: int = 5  # kept at most from one arrangement of a house; as published
+    pairs_per_house: int = 25  # kept at most from a house; as published
+    resets: int = 6  # arrangements of a house that are tried; as published (a third of the 20 pairs wanted)
+    # Positions that are tried in one arrangement. The published code tries all: thousands in large houses.
     looks: int = 300
 
     def __post_init__(self) -> None:
@@ -59,29 +52,17 @@ class Quota:
 
 @dataclass(frozen=True)
 class Pair:
-    """One accepted pair; arrays have the rendered size.
+    """One accepted pair; arrays have the rendered size, pictures `(height, width, 3)` uint8 RGB, boxes inclusive."""
 
-    Attributes:
-        verb: Name of the action.
-        noun: Type of the target.
-        before: `(height, width, 3)` uint8 RGB.
-        after: Likewise.
-        box_before: Of the target, inclusive.
-        box_after: Likewise.
-        mask_before: `(height, width)`, the target's pixels.
-        mask_after: Likewise; of a target that was cut up, those of its pieces.
-        reset: Number of the arrangement that it was taken in.
-    """
-
-    verb: str
-    noun: str
+    verb: str  # name of the action
+    noun: str  # type of the target
     before: NDArray[np.uint8]
     after: NDArray[np.uint8]
     box_before: Box
     box_after: Box
-    mask_before: NDArray[np.bool_]
-    mask_after: NDArray[np.bool_]
-    reset: int
+    mask_before: NDArray[np.bool_]  # `(height, width)`, the target's pixels
+    mask_after: NDArray[np.bool_]  # likewise; of a target that was cut up, those of its pieces
+    reset: int  # number of the arrangement that it was taken in
 
 
 @dataclass
@@ -100,14 +81,7 @@ def reset_rng(seed: int, house: int, reset: int) -> np.random.Generator:
 def generate_house(
     simulator: Simulator, house: Mapping[str, Any], number: int, seed: int, quota: Quota | None = None
 ) -> Harvest:
-    """Take a house's pairs.
-
-    Args:
-        simulator: In any state; the house is opened anew.
-        house: As it stands in the file of houses.
-        number: Of the house.
-        seed: Of the build.
-        quota: See there.
+    """Take the pairs of a house, given as in the file of houses; the simulator may be in any state.
 
     Raises:
         HouseError: The simulator cannot build the house.

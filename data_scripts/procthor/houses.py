@@ -42,20 +42,13 @@ class HousesError(ValueError):
 
 @dataclass(frozen=True)
 class HouseFile:
-    """A file of houses and what one pass over it found.
-
-    Attributes:
-        path: The file.
-        sha256: Of its bytes, as they lie there.
-        count: Houses (lines) in it, good and bad.
-        object_types: Types of the objects that the good houses list, sorted ("Fridge" of the id "Fridge|2|0").
-        problems: House number -> a sentence that says what is wrong with its line.
-    """
+    """A file of houses and what one pass over it found."""
 
     path: Path
-    sha256: str
-    count: int
-    object_types: tuple[str, ...]
+    sha256: str  # of its bytes, as they lie there
+    count: int  # houses (lines) in it, good and bad
+    object_types: tuple[str, ...]  # that the good houses list, sorted ("Fridge" of the id "Fridge|2|0")
+    # House number -> a sentence that says what is wrong with its line.
     problems: Mapping[int, str] = field(default_factory=dict)
 
     @property
@@ -65,15 +58,10 @@ class HouseFile:
 
 
 def scan_houses(path: str | Path, sha256: str | None = None, tick: Callable[[], object] = lambda: None) -> HouseFile:
-    """Hash a file of houses and read it once.
-
-    Args:
-        path: `train.jsonl.gz`, or the same unpacked.
-        sha256: The hash that the file must have, or None.
-        tick: Called after every house, for a progress bar.
+    """Hash a file of houses, gzip or plain, and read it once; `tick` is called after every house, for a progress bar.
 
     Raises:
-        HousesError: The file is missing, damaged, empty, only a Git LFS pointer, or not the pinned one.
+        HousesError: The file is missing, damaged, empty, only a Git LFS pointer, or has another hash than `sha256`.
     """
     path = Path(path)
     digest = hash_file(path)
@@ -126,11 +114,7 @@ def object_types(house: Mapping[str, Any]) -> set[str]:
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal.
-
-    Raises:
-        HousesError: The file is missing, or is only a Git LFS pointer.
-    """
+    """SHA-256 of a file, in hexadecimal; `HousesError` if it is missing or only a Git LFS pointer."""
     try:
         with path.open("rb") as file:
             if file.read(len(_LFS_POINTER)) == _LFS_POINTER:

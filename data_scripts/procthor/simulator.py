@@ -34,13 +34,9 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True)
 class Refusal:
-    """The simulator works, but did not do what it was asked.
+    """The simulator works, but did not do what it was asked."""
 
-    Attributes:
-        reason: The simulator's words, on one line.
-    """
-
-    reason: str
+    reason: str  # the simulator's words, on one line
 
     @property
     def blocked(self) -> bool:
@@ -50,19 +46,12 @@ class Refusal:
 
 @dataclass(frozen=True)
 class SceneObject:
-    """What the metadata say about one object.
+    """What the metadata say about one object."""
 
-    Attributes:
-        id: For example "Fridge|2|0".
-        type: For example "Fridge".
-        visible: In the picture, and near enough to be acted on.
-        state: The `STATE_KEYS`.
-    """
-
-    id: str
-    type: str
-    visible: bool
-    state: Mapping[str, bool]
+    id: str  # for example "Fridge|2|0"
+    type: str  # for example "Fridge"
+    visible: bool  # in the picture, and near enough to be acted on
+    state: Mapping[str, bool]  # the `STATE_KEYS`
 
 
 class View(Protocol):
@@ -90,11 +79,7 @@ class Simulator(Protocol):
         """Build a house exactly as described, in place of the previous one. Raises `HouseError`."""
 
     def rearrange(self, seed: int) -> list[str]:
-        """Move the house's small objects and draw materials and light, all from the seed.
-
-        Returns:
-            Names of the steps that were refused; the others were done.
-        """
+        """Move small objects and draw materials and light, all from the seed; returns the names of refused steps."""
 
     def positions(self) -> list[Position]:
         """Where the agent can stand; empty if the agent itself could not be placed."""
@@ -111,36 +96,22 @@ class Simulator(Protocol):
 
 @dataclass(frozen=True)
 class Camera:
-    """How a simulator shows a house; the pictures depend on it.
+    """How a simulator shows a house; the pictures depend on it."""
 
-    Attributes:
-        size: Side of the rendered pictures in pixels.
-        field_of_view: In degrees, vertical (the pictures are square).
-        horizon: Downward tilt in degrees. 30 is that of the pose that every ProcTHOR house gives its agent, and the
-            published pictures look down like that.
-        visibility_distance: In metres; objects further away count as not visible and cannot be acted on.
-    """
-
-    size: int = 672
-    field_of_view: float = 90.0
+    size: int = 672  # side of the rendered pictures in pixels
+    field_of_view: float = 90.0  # in degrees, vertical (the pictures are square)
+    # Downward tilt in degrees. 30 is that of the pose that every ProcTHOR house gives its agent, and the published
+    # pictures look down like that.
     horizon: float = 30.0
-    visibility_distance: float = 5.0
+    visibility_distance: float = 5.0  # in metres; objects further away count as not visible and cannot be acted on
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how long a simulator runs; the pictures do not depend on it, except through `commit_id`.
+    """Where and how long a simulator runs; the pictures do not depend on it, except through `commit_id`."""
 
-    Attributes:
-        platform: "CloudRendering" (without a display, by Vulkan) or "Linux64" (needs an X server).
-        gpu_device: Number of the GPU; None takes the first.
-        commit_id: Of the Unity build; None takes the one that the installed ai2thor names.
-        server_timeout: Seconds for one action.
-        server_start_timeout: Seconds for the start, with the download of the build before it not counted.
-    """
-
-    platform: str = "CloudRendering"
-    gpu_device: int | None = None
-    commit_id: str | None = None
-    server_timeout: float = 100.0
-    server_start_timeout: float = 300.0
+    platform: str = "CloudRendering"  # "CloudRendering" (no display, by Vulkan) or "Linux64" (needs an X server)
+    gpu_device: int | None = None  # None takes the first
+    commit_id: str | None = None  # of the Unity build; None takes the one that the installed ai2thor names
+    server_timeout: float = 100.0  # seconds for one action
+    server_start_timeout: float = 300.0  # seconds for the start, not counting the download of the build before it

@@ -109,12 +109,7 @@ def installed_build() -> str:
 
 
 class Ai2Thor:
-    """AI2-THOR 5 as a `Simulator`.
-
-    Args:
-        camera: See there.
-        machine: See there.
-        make: Makes the controller from `controller_arguments`; tests pass a fake.
+    """AI2-THOR 5 as a `Simulator`; tests pass a fake controller as `make`.
 
     Raises:
         SimulatorError: It could not start; the message names cause and remedy, if known.
