@@ -22,11 +22,10 @@ from data_scripts.builds.run_units import ENGINES, check_numbers, run_units
 from data_scripts.builds.work_units import BuildReport, Source, checked_names
 from modeling_cde.data import schema
 from modeling_cde.data.schema import VIEWS
-from modeling_cde.data.splits import PROTOCOLS
+from modeling_cde.data.splits import PROTOCOLS, CleanOptions
 
 if TYPE_CHECKING:
     from modeling_cde.data.building.card import DatasetCard
-    from modeling_cde.data.splits import CleanOptions
 
 SHIFTS = ("joint", *schema.SHIFTS)
 
@@ -84,10 +83,7 @@ def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
 def build_parser(command: str, description: str | None, view: str = "single") -> argparse.ArgumentParser:
     """The parser of a command that stores given pictures: the flags of every build and of its pictures.
 
-    Args:
-        command: The source and its command, as they follow `python -m data_scripts.`
-        description: For the help.
-        view: Default of --view.
+    `command` is what follows `python -m data_scripts.`, `view` the default of --view.
     """
     parser = argparse.ArgumentParser(prog=f"python -m data_scripts.{command}", description=description)
     add_build_arguments(parser)
@@ -97,11 +93,7 @@ def build_parser(command: str, description: str | None, view: str = "single") ->
 
 
 def stored_size(options: argparse.Namespace) -> int | None:
-    """Shorter side of the stored pictures in pixels, or None for the originals.
-
-    Raises:
-        ValueError: The size is not positive.
-    """
+    """Shorter side of the stored pictures in pixels, or None for the originals."""
     if options.image_size < 1:
         raise ValueError(f"--image_size is {options.image_size}; give at least 1 pixel, or --originals.")
     return None if options.originals else int(options.image_size)
@@ -151,11 +143,7 @@ def build_units(source: Source, folder: Path, options: argparse.Namespace, **cha
 
 
 def unfinished(source: Source, options: argparse.Namespace) -> list[str]:
-    """Units still to build; writes nothing and imports nothing slow.
-
-    Raises:
-        ValueError: The folder belongs to other settings.
-    """
+    """Units still to build; writes nothing, imports nothing slow, and refuses a folder of other settings."""
     from data_scripts.builds.ledger import Ledger
 
     ledger = Ledger(options.output / "shards" / options.view, checked_names(source.units()))
@@ -171,6 +159,7 @@ def split(options: argparse.Namespace, card: DatasetCard, rows: int) -> None:
     from data_scripts.builds.ledger import locked
     from modeling_cde.data.building.build import assemble
 
+    clean = CleanOptions(group_by=_group_by(options), share_evaluation_groups=bool(options.share_evaluation_groups))
     with locked(options.output / ".lock"):
         manifests = assemble(
             options.output,
@@ -178,7 +167,7 @@ def split(options: argparse.Namespace, card: DatasetCard, rows: int) -> None:
             seed=options.seed,
             protocol=options.protocol,
             shift=options.shift,
-            options=_clean_options(options) if options.protocol == "clean" else None,
+            options=clean if options.protocol == "clean" else None,
             card=card,
         )
     for manifest in manifests.values():
@@ -223,11 +212,7 @@ def has_card(folder: Path, card: DatasetCard) -> bool:
 
 
 def check_options(options: argparse.Namespace, publishable: str | None = None) -> None:
-    """Refuse options that cannot work, before long work starts.
-
-    Raises:
-        ValueError: Says what and why.
-    """
+    """Refuse options that cannot work with a ValueError, before long work starts."""
     check_numbers(options.workers, options.retries, options.unit_timeout)
     if options.push_to_hub:
         if publishable is not None:
@@ -267,24 +252,12 @@ def plain_errors() -> Iterator[None]:
 
 
 def default_options(output: str | Path, **changes: Any) -> argparse.Namespace:
-    """The options of a build that is started without a command line.
-
-    Args:
-        output: Folder of the data set.
-        changes: Values other than the flags' defaults.
-    """
+    """The options of a build without a command line: the flags' defaults, but for `changes`."""
     parser = argparse.ArgumentParser()
     add_build_arguments(parser)
     options = parser.parse_args(["--output", str(output)])
     vars(options).update(changes)
     return options
-
-
-def _clean_options(options: argparse.Namespace) -> CleanOptions:
-    from modeling_cde.data.splits import CleanOptions
-
-    shared = bool(options.share_evaluation_groups)
-    return CleanOptions(group_by=_group_by(options), share_evaluation_groups=shared)
 
 
 def _group_by(options: argparse.Namespace) -> str | None:

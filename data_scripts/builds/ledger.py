@@ -13,20 +13,13 @@ from typing import Any
 from data_scripts.builds.work_units import BuildReport, Outcome
 from modeling_cde.whole_files import TEMPORARY, write_whole
 
-LOCK = ".lock"
-
 
 class BuildingElsewhereError(ValueError):
     """Another process builds in the same folder."""
 
 
 class Ledger:
-    """Knows what is finished in a folder, and is all that writes there.
-
-    Args:
-        folder: Of the shards; `lock` creates it.
-        units: Names of all units, sorted.
-    """
+    """Knows what is finished in a folder of shards, which `lock` creates, and is all that writes there."""
 
     def __init__(self, folder: Path, units: list[str]) -> None:
         self.folder, self.units = folder, units
@@ -71,13 +64,9 @@ class Ledger:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep every other build out of the folder; the lock ends with the process, however it ends.
-
-        Raises:
-            BuildingElsewhereError: Another build holds the lock.
-        """
+        """Keep every other build out of the folder (see `locked`); the lock ends with the process, however it ends."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder / LOCK):
+        with locked(self.folder / ".lock"):
             yield
 
     def claim(self, settings: dict[str, Any]) -> None:
@@ -150,11 +139,7 @@ class Ledger:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file, which is created for it.
-
-    Raises:
-        BuildingElsewhereError: Another process holds it.
-    """
+    """Hold an exclusive lock on a file, which is created for it; raise BuildingElsewhereError if it is taken."""
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,14 +16,8 @@ def build_locally(
 ) -> Generator[Outcome, None, None]:
     """Build units in worker processes; yields their outcomes as they come.
 
-    Whatever ends the iteration (its end, an error, Ctrl-C) also ends the workers.
-
-    Args:
-        payload: From `worker.pack_source`.
-        units: Names of the units.
-        workers: Processes that build at the same time.
-        retries: How often to try a unit again.
-        unit_timeout: Seconds after which a unit counts as hung; None waits forever.
+    Whatever ends the iteration (its end, an error, Ctrl-C) also ends the workers. `payload` is from
+    `worker.pack_source`; the other arguments are those of `run_units`.
     """
     all_workers = [Worker(payload, retries, unit_timeout) for _ in range(workers)]
     idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()

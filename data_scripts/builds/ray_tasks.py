@@ -32,13 +32,7 @@ def build_on_ray(
     """As `local_pool.build_locally`, with one task of one CPU for each worker; too few CPUs only take longer.
 
     A task that is lost with its machine costs the unit that it was building one try; its other units start again in
-    another task.
-
-    Args:
-        address: Of a running cluster; None starts Ray here for as long as the build takes.
-
-    Raises:
-        EngineUnavailableError: The cluster cannot be reached.
+    another task. Without an address, Ray starts here for as long as the build takes.
     """
     ray = _import_ray(address)
     ours = not ray.is_initialized()
@@ -100,11 +94,7 @@ def _build_some(
 
 
 def check_ray(address: str | None = None) -> None:
-    """Check that Ray is installed, and that something answers at the address.
-
-    Raises:
-        EngineUnavailableError: Says what to do.
-    """
+    """Raise an EngineUnavailableError if Ray is not installed or nothing answers at the address."""
     _import_ray(address)
     if address is not None and ":" in address:
         # Ray would wait minutes for a machine that does not answer, and then end the process instead of raising.
@@ -118,14 +108,8 @@ def check_ray(address: str | None = None) -> None:
 def start_ray(ray: Any, address: str | None, num_cpus: int | None = None, **options: Any) -> None:
     """Join a cluster, or start one here that listens to this machine only and ends with this process.
 
-    Args:
-        ray: The module.
-        address: Of the cluster; None starts one.
-        num_cpus: Of a cluster that is started; None takes all.
-        **options: Others of `ray.init`.
-
-    Raises:
-        EngineUnavailableError: The cluster cannot be reached.
+    `ray` is the module, and `options` are more options of `ray.init`. A cluster started here has `num_cpus` CPUs; None
+    takes all. A cluster that cannot be reached raises an EngineUnavailableError.
     """
     options = {"logging_level": "warning", **options}
     try:

@@ -89,11 +89,7 @@ def run_units(
 
 
 def check_numbers(workers: int, retries: int, unit_timeout: float | None) -> None:
-    """Check that numbers for `run_units` are in range.
-
-    Raises:
-        ValueError: Names the number.
-    """
+    """Raise a ValueError that names the first number for `run_units` that is out of range."""
     for name, value, least in (("workers", workers, 1), ("retries", retries, 0)):
         if value < least:
             raise ValueError(f"The number of {name} is {value}; give at least {least}.")

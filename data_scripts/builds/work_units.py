@@ -22,15 +22,11 @@ class StopBuildError(ValueError):
 
 
 class BadPairError(ValueError):
-    """A candidate gives no pair; the message says why, without a period at its end.
-
-    Attributes:
-        reason: Two or three words to count it under.
-    """
+    """A candidate gives no pair; the message says why, without a period at its end."""
 
     def __init__(self, reason: str, sentence: str) -> None:
         super().__init__(sentence)
-        self.reason = reason
+        self.reason = reason  # two or three words to count it under
 
 
 @dataclass
@@ -84,12 +80,7 @@ class Source(Protocol):
 
 
 class ClassSource:
-    """What sources that know their classes share; each sets both attributes.
-
-    Attributes:
-        actions: Names of the action classes, by id.
-        objects: Names of the object classes, by id.
-    """
+    """What sources that know their classes share; each sets the names of its classes, by id."""
 
     actions: list[str]
     objects: list[str]
@@ -112,50 +103,29 @@ class ClassSource:
 
 @dataclass
 class Outcome:
-    """What became of a unit.
-
-    Attributes:
-        unit: Its name.
-        shard: The Parquet file.
-        rows: Number of pairs in it.
-        rejected: From `UnitRows`.
-        problems: From `UnitRows`.
-        error: Why there is no shard, as a sentence; None where there is one.
-        attempts: How often it was tried.
-        stop: Whether the whole build must end, with `error`.
-    """
+    """What became of a unit; `rejected` and `problems` are from `UnitRows`."""
 
     unit: str
-    shard: bytes = b""
-    rows: int = 0
+    shard: bytes = b""  # the Parquet file
+    rows: int = 0  # pairs in it
     rejected: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    error: str | None = None
+    error: str | None = None  # a sentence on why there is no shard
     attempts: int = 1
-    stop: bool = False
+    stop: bool = False  # whether the whole build must end, with `error`
 
 
 @dataclass
 class BuildReport:
-    """What a folder holds after a build, from this run and earlier ones.
+    """What a folder holds after a build, from this run and earlier ones."""
 
-    Attributes:
-        units: Number of units of the source.
-        done: Number of finished units.
-        rows: Pairs in their shards.
-        failed: Why units failed, by unit.
-        rejected: Candidates that sources left out, by reason.
-        problems: Faults of the data that sources named, in the order of the units.
-        built: How many of `done` this run built.
-    """
-
-    units: int = 0
+    units: int = 0  # of the source
     done: int = 0
-    rows: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
-    rejected: Counter[str] = field(default_factory=Counter)
-    problems: list[str] = field(default_factory=list)
-    built: int = 0
+    rows: int = 0  # pairs in the shards of the finished units
+    failed: dict[str, str] = field(default_factory=dict)  # why, by unit
+    rejected: Counter[str] = field(default_factory=Counter)  # candidates that sources left out, by reason
+    problems: list[str] = field(default_factory=list)  # faults of the data, in the order of the units
+    built: int = 0  # how many of `done` this run built
 
     def text(self, problems: int = PROBLEMS_SHOWN) -> str:
         """The report in lines: sizes, rejected by reason, the first `problems` problems, every failed unit."""
@@ -179,11 +149,7 @@ def json_sha256(value: Any) -> str:
 
 
 def checked_names(units: Sequence[str]) -> list[str]:
-    """The units' names, after checking that they can be file names, are sorted and differ.
-
-    Raises:
-        ValueError: Says which name is wrong.
-    """
+    """The units' names; a ValueError says which one cannot be a file name, is not in order or is there twice."""
     for unit in units:
         if not _UNIT_NAME.fullmatch(unit) or unit == "settings":
             raise ValueError(f"{unit!r} cannot name a work unit; use letters, digits and _ . + - (not settings).")

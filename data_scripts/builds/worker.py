@@ -38,11 +38,7 @@ _GUARD_SECONDS = 0.2  # between two looks
 
 
 def pack_source(source: Source, schema: pa.Schema) -> bytes:
-    """Pickle what every worker process gets: a source, and the Arrow schema of its features.
-
-    Raises:
-        ValueError: The source holds something that cannot be pickled.
-    """
+    """Pickle what every worker process gets: a source, and the Arrow schema of its features."""
     try:
         return pickle.dumps((source, schema))
     except (pickle.PicklingError, TypeError, AttributeError) as error:
@@ -55,10 +51,7 @@ def pack_source(source: Source, schema: pa.Schema) -> bytes:
 class Worker:
     """Builds units one after another in a process, and replaces the process after every error.
 
-    Args:
-        payload: From `pack_source`.
-        retries: How often to try a unit again.
-        unit_timeout: Seconds after which a unit counts as hung; None waits forever.
+    `payload` is from `pack_source`, `retries` and `unit_timeout` are those of `run_units`.
     """
 
     def __init__(self, payload: bytes, retries: int, unit_timeout: float | None) -> None:
@@ -210,11 +203,7 @@ class _Process:
 
 
 def work(descriptor: int) -> None:
-    """What the process does from start to end.
-
-    Args:
-        descriptor: File descriptor of the pipe to its `Worker`.
-    """
+    """What the process does from start to end; `descriptor` is that of the pipe to its `Worker`."""
     _start_guard(descriptor)
     pipe = Connection(descriptor)
     os.set_inheritable(descriptor, False)  # children of the source must not hold it open

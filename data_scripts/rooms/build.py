@@ -65,15 +65,9 @@ def build_rooms(
 
 
 def build_from(source: RoomsSource, options: argparse.Namespace, layout: str) -> bool:
-    """Like `build_rooms`, with the options of every build.
+    """Like `build_rooms`, with the options of `add_build_arguments`; returns whether there was anything to do.
 
-    Args:
-        source: Of the options' view and seed.
-        options: Of `data_scripts.builds.build_commands.add_build_arguments`.
-        layout: "datasets" or "causal_triplet".
-
-    Returns:
-        Whether there was anything to do.
+    The source must have the options' view and seed.
     """
     check_options(options)
     _check_layout(layout, options)

@@ -15,17 +15,11 @@ NEAR, FAR = 0.03, 30.0  # metres
 
 @dataclass(frozen=True)
 class Camera:
-    """A square perspective camera.
+    """A square perspective camera."""
 
-    Attributes:
-        position: `(3,)` metres.
-        forward: `(3,)` unit direction of view.
-        field_of_view: opening in degrees, the same across and down.
-    """
-
-    position: FloatArray
-    forward: FloatArray
-    field_of_view: float
+    position: FloatArray  # (3,) metres
+    forward: FloatArray  # (3,) unit direction of view
+    field_of_view: float  # opening in degrees, the same across and down
 
     @cached_property
     def axes(self) -> tuple[FloatArray, FloatArray]:

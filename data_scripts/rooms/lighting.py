@@ -11,19 +11,12 @@ from data_scripts.rooms.meshes import FloatArray
 
 @dataclass
 class Sun:
-    """The room's main light, of parallel rays, which casts shadows; and a fill light against the dark side.
+    """The room's main light, of parallel rays, which casts shadows; and a fill light against the dark side."""
 
-    Attributes:
-        direction: `(3,)` unit vector in which the rays go.
-        color: strength in red, green and blue.
-        ambient: light that comes from everywhere.
-        fill: strength of the fill light, which casts no shadow.
-    """
-
-    direction: FloatArray
-    color: FloatArray
-    ambient: FloatArray
-    fill: FloatArray
+    direction: FloatArray  # (3,) unit vector in which the rays go
+    color: FloatArray  # strength in red, green and blue
+    ambient: FloatArray  # light that comes from everywhere
+    fill: FloatArray  # strength of the fill light, which casts no shadow
 
     def scaled(self, factor: float) -> Sun:
         """The same light, brighter or darker."""

@@ -17,19 +17,12 @@ TEXTURE_SIZE = 128
 
 @dataclass(frozen=True)
 class Material:
-    """How a surface looks; its colour comes from the solid.
+    """How a surface looks; its colour comes from the solid. The numbers are from 0 to 1."""
 
-    Attributes:
-        texture: name in `textures()`, or None for an even surface.
-        specular: strength of highlights, 0 to 1.
-        shininess: sharpness of highlights, 0 to 1.
-        emission: light that it sends out itself, 0 to 1.
-    """
-
-    texture: str | None = None
-    specular: float = 0.1
-    shininess: float = 0.3
-    emission: float = 0.0
+    texture: str | None = None  # name in `textures()`, or None for an even surface
+    specular: float = 0.1  # strength of highlights
+    shininess: float = 0.3  # sharpness of highlights
+    emission: float = 0.0  # light that it sends out itself
 
 
 N_PICTURES = 6

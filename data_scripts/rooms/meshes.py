@@ -19,19 +19,12 @@ SEGMENTS = 24  # sides of a round solid
 
 @dataclass(frozen=True)
 class Mesh:
-    """Triangles of a solid, about one unit large, centred on the origin.
+    """Triangles of a solid, about one unit large, centred on the origin."""
 
-    Attributes:
-        vertices: `(V, 3)` positions.
-        normals: `(V, 3)` unit normals.
-        uv: `(V, 2)` texture coordinates, 0 to 1 over the solid.
-        faces: `(F, 3)` indices of the corners, counter-clockwise from outside.
-    """
-
-    vertices: FloatArray
-    normals: FloatArray
-    uv: FloatArray
-    faces: NDArray[np.int64]
+    vertices: FloatArray  # (V, 3) positions
+    normals: FloatArray  # (V, 3) unit normals
+    uv: FloatArray  # (V, 2) texture coordinates, 0 to 1 over the solid
+    faces: NDArray[np.int64]  # (F, 3) indices of the corners, counter-clockwise from outside
 
 
 def mesh_from_polygons(polygons: Sequence[FloatArray], uvs: Sequence[FloatArray] | None = None) -> Mesh:
@@ -39,7 +32,8 @@ def mesh_from_polygons(polygons: Sequence[FloatArray], uvs: Sequence[FloatArray]
     corners = np.concatenate(polygons)
     sizes = np.array([len(polygon) for polygon in polygons])
     owner = np.repeat(np.arange(len(polygons)), sizes)
-    face_normals = np.stack([_area_normal(polygon) for polygon in polygons])
+    # As long as twice a face's area, so that large faces weigh more in the average.
+    face_normals = np.stack([np.cross(polygon, np.roll(polygon, -1, axis=0)).sum(axis=0) for polygon in polygons])
     unit = face_normals / np.maximum(np.linalg.norm(face_normals, axis=1, keepdims=True), 1e-12)
     # Corners at the same place share the normals of those faces that are turned nearly the same way.
     keys = np.unique(np.round(corners, 6), axis=0, return_inverse=True)[1].ravel()
@@ -56,10 +50,6 @@ def mesh_from_polygons(polygons: Sequence[FloatArray], uvs: Sequence[FloatArray]
         [start, start + i, start + i + 1] for start, n in zip(starts, sizes, strict=True) for i in range(1, n - 1)
     ]
     return Mesh(corners, normals, uv, np.array(triangles))
-
-
-def _area_normal(polygon: FloatArray) -> FloatArray:
-    return np.cross(polygon, np.roll(polygon, -1, axis=0)).sum(axis=0)
 
 
 def _project_uv(points: FloatArray, normals: FloatArray) -> FloatArray:

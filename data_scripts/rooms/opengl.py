@@ -42,11 +42,7 @@ def load_mujoco() -> ModuleType:
 
 
 def check_opengl() -> None:
-    """Create and drop the smallest renderer, so that a missing OpenGL stops the run before anything long starts.
-
-    Raises:
-        RenderingUnavailableError: no off-screen OpenGL context can be made.
-    """
+    """Create and drop the smallest renderer, so that a missing OpenGL stops the run before anything long starts."""
     mujoco = load_mujoco()
     try:
         model = mujoco.MjModel.from_xml_string("<mujoco><visual><global offwidth='8' offheight='8'/></visual></mujoco>")

@@ -40,19 +40,12 @@ class RejectedError(Exception):
 
 @dataclass(frozen=True)
 class Noise:
-    """What changes in the after picture apart from the target.
+    """What changes in the after picture apart from the target."""
 
-    Attributes:
-        camera_cm: how far the camera moves, centimetres.
-        camera_deg: how far it turns, degrees.
-        object_cm: how far one other visible object moves, centimetres; with no other object in view, nothing moves.
-        light_percent: the room's light gets this much brighter or darker, per cent.
-    """
-
-    camera_cm: float = 0.0
-    camera_deg: float = 0.0
-    object_cm: float = 0.0
-    light_percent: float = 0.0
+    camera_cm: float = 0.0  # how far the camera moves
+    camera_deg: float = 0.0  # how far it turns
+    object_cm: float = 0.0  # how far one other visible object moves; with no other object in view, nothing moves
+    light_percent: float = 0.0  # by how much the room's light gets brighter or darker
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -88,16 +81,9 @@ class Pair:
 
 def make_pair(renderer: RoomRenderer, scene: Scene, target: int, action: str, view: str,
               rng: np.random.Generator, noise: Noise | None = None) -> Pair:  # fmt: skip
-    """Render an action on `scene.items[target]`.
+    """Render an action that `scene.items[target]` knows, at the renderer's picture size; the scene is not changed.
 
-    Args:
-        renderer: draws at its own picture size.
-        scene: the room; it is not changed.
-        target: index of the object that is acted on.
-        action: one that its type knows.
-        view: "single" or "multi".
-        rng: draws the amount of change, the camera and the noise.
-        noise: what else changes; nothing by default.
+    `rng` draws the amount of change, the camera and the noise.
 
     Raises:
         RejectedError: the pair breaks a rule of `check_view` or `check_change`; try again.
@@ -210,14 +196,11 @@ def hull(a: Box, b: Box) -> Box:
 def check_view(segments: Sequence[NDArray[np.int64]], number: int, view: str, expected: FloatArray) -> None:
     """The rules on what is in view: the target is seen, large enough, and in the multi view not alone.
 
-    Args:
-        segments: `(S, S)` object numbers before and after.
-        number: the target's.
-        view: "single" or "multi".
-        expected: `(2, 2)` the unhidden target's lowest and highest image position, -1 to 1.
+    A broken rule raises a RejectedError.
 
-    Raises:
-        RejectedError: with the rule that is broken.
+    Args:
+        segments: `(S, S)` object numbers before and after; `number` is the target's.
+        expected: `(2, 2)` the unhidden target's lowest and highest image position, -1 to 1.
     """
     size = segments[0].shape[0]
     masks = [segment == number for segment in segments]
@@ -247,9 +230,7 @@ def check_change(pair: Pair, view: str) -> None:
     A pixel counts as changed if a channel differs by more than `CHANGED` of 255. Outside the target's hull the bar is
     higher (`CHANGED_OUTSIDE`) and up to `OUTSIDE_SHARE` of the picture may pass it, because a lamp lights what is
     around it and a door moves its shadow: consequences of the action that belong into the picture, within bounds.
-
-    Raises:
-        RejectedError: with the rule that is broken.
+    A broken rule raises a RejectedError.
     """
     size = pair.before.shape[0]
     x0, y0, x1, y1 = pair.box

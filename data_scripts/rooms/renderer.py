@@ -29,28 +29,19 @@ SAMPLES = 4  # of a pixel, against jagged edges
 
 @dataclass
 class Stage:
-    """What is drawn: solids in groups (group k is drawn with segment number k), lights, and where shadows are fine.
+    """What is drawn: solids in groups (group k is drawn with segment number k), lights, and where shadows are fine."""
 
-    Attributes:
-        groups: solids by object; group 0 is the room itself.
-        lights: lamps that are on.
-        sun: the room's light.
-        focus: `(3,)` middle of the region with sharp shadows.
-        radius: its radius in metres.
-    """
-
-    groups: list[Sequence[Shape]]
-    lights: list[PointLight]
+    groups: list[Sequence[Shape]]  # solids by object; group 0 is the room itself
+    lights: list[PointLight]  # lamps that are on
     sun: Sun
-    focus: FloatArray = field(default_factory=lambda: np.zeros(3))
-    radius: float = 1.0
+    focus: FloatArray = field(default_factory=lambda: np.zeros(3))  # middle of the region with sharp shadows
+    radius: float = 1.0  # of that region, in metres
 
 
 class RoomRenderer:
-    """An off-screen renderer of square pictures. Use one per thread; creating it takes about a second.
+    """An off-screen renderer of square pictures with sides of `image_size` pixels.
 
-    Args:
-        image_size: side of the pictures in pixels.
+    Use one per thread; creating it takes about a second.
     """
 
     def __init__(self, image_size: int) -> None:
@@ -112,11 +103,7 @@ class RoomRenderer:
             geom.texcoord = 1
 
     def load(self, stage: Stage) -> None:
-        """Fill the scene with a stage's solids and lights.
-
-        Raises:
-            ValueError: the stage has more solids than the renderer holds.
-        """
+        """Fill the scene with a stage's solids and lights."""
         shapes = [(shape, number) for number, group in enumerate(stage.groups) for shape in group]
         if len(shapes) > len(self._geoms):
             raise ValueError(

@@ -28,23 +28,14 @@ class NoRoomError(Exception):
 
 @dataclass
 class Item:
-    """An object in its place.
-
-    Attributes:
-        kind: its type.
-        build: its solids as a function of its state.
-        position: `(3,)` metres.
-        turn: degrees about z; 0 looks towards -y.
-        zone: what it stands on: "table", or a wall's name.
-        state: its state while no action is applied to it.
-    """
+    """An object in its place."""
 
     kind: ObjectType
-    build: Build
-    position: FloatArray
-    turn: float
-    zone: str
-    state: dict[str, float]
+    build: Build  # its solids as a function of its state
+    position: FloatArray  # (3,) metres
+    turn: float  # degrees about z; 0 looks towards -y
+    zone: str  # what it stands on: "table", or a wall's name
+    state: dict[str, float]  # while no action is applied to it
 
     @cached_property
     def resting(self) -> Part:
@@ -88,11 +79,7 @@ def side_state(rng: np.random.Generator, kind: ObjectType, change: str) -> dict[
 
 
 def furnish(rng: np.random.Generator, targets: Sequence[tuple[str, str]]) -> Scene:
-    """Draw a room that holds the targets and some more things.
-
-    Args:
-        rng: draws everything.
-        targets: (object type, what is changed of it), one for each of the first items.
+    """Draw a room that holds the targets, each an (object type, what is changed of it), and some more things.
 
     Raises:
         NoRoomError: the targets do not fit; call again with the generator as it is now.

@@ -27,16 +27,9 @@ def combination(index: int, offset: int = 0) -> tuple[str, str]:
 
 
 def unit_tasks(seed: int, unit: int, num_pairs: int, pairs_per_unit: int) -> list[SceneTask]:
-    """The scenes of a work unit.
+    """The scenes of the work unit with this number, from 0, in a data set of `num_pairs` pairs.
 
-    Args:
-        seed: of the data set.
-        unit: number of the unit, from 0.
-        num_pairs: pairs of the whole data set.
-        pairs_per_unit: pairs of every unit but the last.
-
-    Returns:
-        Scenes of `PAIRS_PER_SCENE` pairs (the last of a unit may have fewer), numbered through the data set.
+    Scenes of `PAIRS_PER_SCENE` pairs (the last of a unit may have fewer), numbered through the data set.
     """
     start, stop = unit * pairs_per_unit, min((unit + 1) * pairs_per_unit, num_pairs)
     combinations = [combination(index, offset=seed) for index in range(start, stop)]

@@ -25,11 +25,7 @@ SHOWN = [action for action, (_, forth) in ACTION_EFFECTS.items() if forth]  # th
 
 
 def example(renderer: RoomRenderer, action: str, name: str, view: str, seed: int) -> Pair:
-    """The first accepted pair of an action on an object.
-
-    Raises:
-        RuntimeError: 60 rooms gave no acceptable pair.
-    """
+    """The first accepted pair of an action on an object, from at most 60 rooms."""
     reasons: Counter[str] = Counter()
     for attempt in range(60):
         rng = np.random.default_rng([seed, attempt])

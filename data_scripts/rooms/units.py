@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
-from data_scripts.builds.work_units import UnitRows
+from data_scripts.builds.work_units import ClassSource, UnitRows
 from data_scripts.rooms.objects import ACTION_EFFECTS, ACTIONS, OBJECTS
 from data_scripts.rooms.pairs import Noise, Pair, RejectedError, make_pair
 from data_scripts.rooms.renderer import RoomRenderer
 from data_scripts.rooms.scene import NoRoomError, Scene, furnish
 from data_scripts.rooms.schedule import SceneTask, unit_tasks
-from data_scripts.rooms.writers import pair_row
 from modeling_cde.data.schema import VIEWS
-
-if TYPE_CHECKING:
-    from datasets import Features
 
 SCENE_ATTEMPTS, CAMERA_ATTEMPTS = 25, 10
 
@@ -29,21 +28,12 @@ class UnitError(RuntimeError):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the pictures depend on; stored beside the units, so that a rerun cannot mix two data sets.
+    """What the pictures depend on; stored beside the units, so that a rerun cannot mix two data sets."""
 
-    Attributes:
-        view: "single" (the camera is framed on the target) or "multi" (at least two candidates in view).
-        num_pairs: pairs in total.
-        image_size: side of the pictures in pixels.
-        seed: of everything random.
-        pairs_per_unit: pairs in a work unit.
-        noise: what changes between the pictures apart from the target.
-    """
-
-    view: str
-    num_pairs: int
-    image_size: int
-    seed: int
+    view: str  # "single" (the camera is framed on the target) or "multi" (at least two candidates in view)
+    num_pairs: int  # in total
+    image_size: int  # side of the pictures in pixels
+    seed: int  # of everything random
     pairs_per_unit: int
     noise: Noise = Noise()
 
@@ -60,23 +50,14 @@ class Settings:
         return -(-self.num_pairs // self.pairs_per_unit)
 
 
-class RoomsSource:
-    """Renders pairs of rooms, `unit-00000`, `unit-00001` and so on (see `data_scripts.builds.work_units.Source`).
+class RoomsSource(ClassSource):
+    """Renders pairs of rooms, `unit-00000`, `unit-00001` and so on (see `data_scripts.builds.work_units.Source`)."""
 
-    Args:
-        choice: The settings.
-    """
+    actions, objects = list(ACTIONS), list(OBJECTS)
 
     def __init__(self, choice: Settings) -> None:
         self.choice = choice
         self._renderer: RoomRenderer | None = None
-
-    @property
-    def features(self) -> Features:
-        """The columns; a property, because workers get a copy of this source and need not import `datasets`."""
-        from modeling_cde.data.schema import pair_features
-
-        return pair_features(ACTIONS, OBJECTS)
 
     @property
     def renderer(self) -> RoomRenderer:
@@ -94,26 +75,35 @@ class RoomsSource:
         return [f"unit-{number:05d}" for number in range(self.choice.num_units)]
 
     def build(self, unit: str) -> UnitRows:
-        """Render a unit's pairs.
-
-        Raises:
-            UnitError: A scene gave no acceptable pairs.
-        """
+        """Render a unit's pairs."""
         choice = self.choice
         rows: list[dict[str, Any]] = []
         rejected: Counter[str] = Counter()
         number = int(unit.removeprefix("unit-"))
         for task in unit_tasks(choice.seed, number, choice.num_pairs, choice.pairs_per_unit):
             pairs, reasons = render_scene(self.renderer, task, choice)
-            rows += [pair_row(pair) for pair in pairs]
+            rows += [self._pair_row(pair) for pair in pairs]
             rejected += reasons
         return UnitRows(rows, dict(rejected))
+
+    def _pair_row(self, pair: Pair) -> dict[str, Any]:
+        pictures = ("before", "after", "mask_before", "mask_after")
+        stored: dict[str, Any] = {name: {"bytes": _png(getattr(pair, name)), "path": None} for name in pictures}
+        return self.row(stored | {"box": list(pair.box)}, pair.action, pair.object, pair.scene, pair.pair_id)
 
     def close(self) -> None:
         """Close the renderer."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+
+def _png(pixels: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
+    """PNG bytes of `(H, W, 3)` colours or of an `(H, W)` mask as 0 and 255."""
+    image = Image.fromarray(pixels.astype(np.uint8) * 255 if pixels.dtype == bool else pixels)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def render_scene(renderer: RoomRenderer, task: SceneTask, settings: Settings) -> tuple[list[Pair], Counter[str]]:
