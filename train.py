@@ -88,7 +88,7 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
 
 
 def main(arguments: list[str], *callbacks: Any) -> None:
-    """Train and evaluate; end with one sentence where arguments, data or files are of no use."""
+    """Train and evaluate; end with one sentence if arguments, data or files cannot be used."""
     started = time.time()
     from modeling_cde.training.training_data import sentence_of
 

@@ -22,7 +22,7 @@ def open_pair(before: str | None, after: str | None) -> tuple[Image.Image, Image
         Both pictures, RGB and upright, and a sentence that the person should read, or None.
 
     Raises:
-        WrongPicture: One is missing, is no picture, is broken or too large, or they are not of one shape.
+        WrongPicture: One is missing, not a picture, broken or too large, or their shapes differ.
     """
     missing = [name for name, path in (("before", before), ("after", after)) if path is None]
     if before is None or after is None:

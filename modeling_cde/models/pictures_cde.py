@@ -28,7 +28,7 @@ except ImportError:
 
 MOST_PIXELS = 64_000_000  # 192 MB as RGB
 MOST_BYTES = 2**29  # of an encoded picture; so many pixels of 16 bits, not compressed, are less
-MOST_STRETCH = 200  # a longer side of so many shorter ones; more is no view of a scene
+MOST_STRETCH = 200  # a longer side of so many shorter ones; more is not a view of a scene
 
 _URL_SECONDS = 60.0  # that a server may take to answer
 _MOST_BYTES = 256 << 20  # of its answer
@@ -55,8 +55,8 @@ def load_picture(image: Any) -> "Image.Image":
 
     Raises:
         TypeError: It is none of these.
-        ValueError: An array is no image.
-        BadPictureError: A file or URL is not there or is no image that is taken, see `pictures_cde`; it is an OSError
+        ValueError: An array does not have the shape of an image.
+        BadPictureError: A file or URL is missing or not an accepted image, see `pictures_cde`; it is an OSError
             and a ValueError.
     """
     if isinstance(image, (str, os.PathLike)):
@@ -77,7 +77,7 @@ def load_picture(image: Any) -> "Image.Image":
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
     if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] not in (3, 4)):
-        raise ValueError(f"An array of shape {image.shape} is no image: give (H, W, C), (C, H, W) or (H, W).")
+        raise ValueError(f"An array of shape {image.shape} is not an image: give (H, W, C), (C, H, W) or (H, W).")
     check_size(image.shape[1], image.shape[0], f"An array of shape {image.shape}")
     if image.dtype.kind == "f":
         if image.size and not (image.min() >= 0 and image.max() <= 1):

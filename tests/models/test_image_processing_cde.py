@@ -181,7 +181,7 @@ def test_steps_can_be_left_out():
         (([picture()], [picture(), picture()]), ValueError, r"1 before and 2 after images: call processor\("),
         (([], []), ValueError, "0 before and 0 after"),
         ((picture(), 3), TypeError, "int where an image belongs"),
-        ((picture(), np.zeros((5, 6, 7), dtype=np.uint8)), ValueError, r"shape \(5, 6, 7\) is no image"),
+        ((picture(), np.zeros((5, 6, 7), dtype=np.uint8)), ValueError, r"shape \(5, 6, 7\) is not an image"),
         ((picture(), np.full((8, 8, 3), 200.0)), ValueError, r"must be in \[0, 1\]"),
         ((picture(), np.full((8, 8, 3), np.nan)), ValueError, r"must be in \[0, 1\]"),
         ((picture(), np.full((8, 8, 3), 300)), ValueError, "An image of int64 must hold bytes, 0 to 255"),

@@ -204,7 +204,7 @@ def test_wrong_calls_are_answered(pipe):
     for top_k in (0, True):
         with pytest.raises(ValueError, match=f"top_k must be a whole number of at least 1, not {top_k}"):
             pipe(X, Y, top_k=top_k)
-    with pytest.raises(ValueError, match=r"shape \(0, 4, 3\) is no image"):
+    with pytest.raises(ValueError, match=r"shape \(0, 4, 3\) is not an image"):
         pipe(np.zeros((0, 4, 3), np.uint8), Y)
     with pytest.raises(TypeError, match=r"call pipe\(before, after\)"):
         pipe(X)
