@@ -18,6 +18,8 @@ os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("HF_EVALUATE_OFFLINE", "1")
 # Else evaluate.load, also of a folder, asks a server to count it.
 os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
+# As a build sets it before it imports Ray: whichever test imports Ray first, it listens to this machine alone.
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 # Tests run side by side, one on each core. With more threads than cores they wait for each other, mostly by spinning:
 # tiny models take a multiple of their time. Read where torch is imported, also by child processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -35,8 +37,8 @@ TRIES = Path(tempfile.mkdtemp(prefix="tests-")) / "network"
 os.environ[blocked_network.LOG] = str(TRIES)
 
 # Files that take long, for whatever they start: first, so that no worker is left alone with one of them at the end.
-LONG = ("test_train.py", "test_distributed.py", "test_engines_ray.py", "test_remote_code.py", "test_hub.py", "docs/")
-LONG += ("space/", "test_publishing.py", "test_export.py", "test_lora.py", "test_work_units.py", "test_modeling_cde.py")
+LONG = ("test_train.py", "test_distributed.py", "test_ray_tasks.py", "test_remote_code.py", "test_hub.py", "docs/")
+LONG += ("space/", "test_publishing.py", "test_export.py", "test_lora.py", "test_run_units.py", "test_modeling_cde.py")
 
 
 def pytest_configure(config):

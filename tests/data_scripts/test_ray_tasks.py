@@ -1,6 +1,5 @@
 """Builds on Ray: the same bytes as local workers, even when workers, tasks and units fail."""
 
-import os
 import signal
 import sys
 import time
@@ -21,7 +20,6 @@ def logs(folder: Path, name: str) -> Path:
 
 
 def test_ray_gives_the_bytes_of_local_workers_and_is_left_as_it_was(tmp_path: Path) -> None:
-    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # as a build does, before Ray is imported
     ray = pytest.importorskip("ray")
     faults = {"unit-001": "die once", "unit-003": "leak", "unit-005": "starter once", "unit-006": "raise"}
     source = FakeSource(tmp_path, count=24, faults=faults)
