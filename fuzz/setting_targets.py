@@ -90,7 +90,7 @@ def _configurations() -> Mapping[str, bytes]:
     more = {"delta_mode": "patch", "top_k_patches": 3, "patch_loss": "aggregated", "projector_dropout": 0.1}
     mapped = {"auto_map": {"AutoModel": "evil--code.Model"}, "label2id": {"open": 0, "close": 1}, "dtype": "float32"}
     clip = {"model_type": "clip", "vision_config": {"hidden_size": 16, "num_attention_heads": 2, "projection_dim": 8}}
-    with_clip = common | {"backbone_config": clip, "global_feature": "cls"}
+    with_clip = common | {"backbone_config": clip, "pooling": "cls"}
     return json_seeds(whole=common, patch=common | more | mapped, clip=with_clip)
 
 

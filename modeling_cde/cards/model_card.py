@@ -26,7 +26,15 @@ from .run_files import RunFiles, read_run
 PLACEHOLDER = "path/of/this/folder"
 
 # Configuration fields that the card lists if the model has them.
-_MODEL_KEYS = ("delta_mode", "delta_dim", "top_k_patches", "patch_loss", "global_feature", "projector_num_layers")
+_MODEL_KEYS = (
+    "delta_mode",
+    "delta_dim",
+    "top_k_patches",
+    "patch_loss",
+    "pooling",
+    "feature_layers",
+    "projector_num_layers",
+)
 # Training arguments that the card shows elsewhere, or that name a place on one machine.
 _TOLD_ELSEWHERE = {"backbone", "backbone_revision", "backbone_config", "method", "data", "rooms_folder"}
 

@@ -5,18 +5,23 @@ Notable:
   positions in training) is the same for the images of a pair.
 - A feature is what the family itself would classify from: if the backbone leaves its last norm to a head or a pooler
   (CLIP, BEiT, ConvNeXt), that norm is applied here, to the global feature and to each patch.
+- With `layers`, features are hidden states instead of the backbone's output: each is layer-normed (without learned
+  weights, so that none outweighs the others), and they stand side by side.
 - Parameters that the chosen feature never reads are not built or not trained, so that every trainable parameter gets
   a gradient (otherwise DistributedDataParallel stops).
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+
+from .layers_cde import freeze_unread, is_convolutional, layer_widths, on_one_grid, resolve_layers
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Family:
 
     Attributes:
         prefix_tokens: Tokens before the patches, or a function of the configuration.
-        global_feature: What `global_feature="auto"` means, or a function of the configuration.
+        pooling: What `pooling="auto"` means, or a function of the configuration.
         final_norm: Path of the backbone's module that norms a pooled feature, if its output is not normed.
         normalised: Whether features are layer-normed after `final_norm`.
         interpolates: Who fits the positions to another image size: `"on request"` needs the forward argument
@@ -36,7 +41,7 @@ class Family:
     """
 
     prefix_tokens: int | Callable[[PreTrainedConfig], int] = 1
-    global_feature: str | Callable[[PreTrainedConfig], str] = "cls"
+    pooling: str | Callable[[PreTrainedConfig], str] = "cls"
     final_norm: str | None = None
     normalised: bool = True
     interpolates: str = "on request"
@@ -98,42 +103,66 @@ class BackboneReader:
     Args:
         config: Configuration of the backbone.
         patches: Whether features are read per patch; else one per image.
-        global_feature: `"auto"`, `"cls"`, `"mean"` or `"pooler"`; not read when `patches`.
+        pooling: `"auto"`, `"cls"`, `"mean"`, `"pooler"` or `"change"`; not read when `patches`.
         num_prefix_tokens: Tokens before the patches; overrides the table.
+        layers: Which hidden states are read; `None`: the backbone's output.
+
+    Attributes:
+        feature: `"patches"`, `"cls"`, `"mean"`, `"pooler"` or `"change"`. For `"change"` the reader gives patches,
+            which are pooled over a clip: see `pool_changed`.
+        layers: The same, without negative numbers; empty for the backbone's output.
 
     Raises:
-        ValueError: The family is unknown and `num_prefix_tokens` is missing, or the CLS feature is asked of a family
-            without a CLS token.
+        ValueError: The family is unknown and `num_prefix_tokens` is missing, the CLS feature is asked of a family
+            without a CLS token, there is no such layer, or the pooler is asked of a layer.
     """
 
     def __init__(
         self,
         config: PreTrainedConfig,
         patches: bool,
-        global_feature: str = "auto",
+        pooling: str = "auto",
         num_prefix_tokens: int | None = None,
+        layers: Sequence[int] | None = None,
     ) -> None:
         self.config = config
         self.family = family_of(config, num_prefix_tokens)
         prefix = self.family.prefix_tokens if num_prefix_tokens is None else num_prefix_tokens
         self.num_prefix_tokens = prefix(config) if callable(prefix) else prefix
-        if global_feature == "auto":
-            feature = self.family.global_feature
-            global_feature = feature(config) if callable(feature) else feature
-        self.feature = "patches" if patches else global_feature
-        if self.feature == "cls" and self.num_prefix_tokens == 0:
+        self.layers = resolve_layers(config, layers or ())
+        has_cls = self.num_prefix_tokens > 0 and not (self.layers and is_convolutional(config))
+        if pooling == "auto" and self.layers:
+            pooling = "cls" if has_cls else "mean"
+        elif pooling == "auto":
+            own = self.family.pooling
+            pooling = own(config) if callable(own) else own
+        self.feature = "patches" if patches else pooling
+        if self.feature == "cls" and not has_cls:
+            raise ValueError(f'pooling="cls" needs a CLS token, which {config.model_type!r} does not have: use "mean".')
+        if self.feature == "pooler" and self.layers:
             raise ValueError(
-                f'global_feature="cls" needs a CLS token, which {config.model_type!r} does not have: use "mean".'
+                'pooling="pooler" reads the output of the backbone and not its layers: leave out feature_layers, or '
+                'use "cls", "mean" or "change".'
             )
+
+    @property
+    def layer_widths(self) -> list[int]:
+        """Dimensions of each layer that is read, in order; their sum is `feature_dim`."""
+        if not self.layers:
+            return [self.feature_dim]
+        widths = layer_widths(self.config)
+        return [widths[max(layer - 1, 0)] for layer in self.layers]
 
     @property
     def needs_input_norm(self) -> bool:
         """Whether features leave the backbone without a layer norm."""
-        return self.feature == "pooler" or not self.family.normalised
+        return self.feature == "pooler" or not (self.family.normalised or self.layers)
 
     @property
     def feature_dim(self) -> int:
         """Dimensions D_b of a feature."""
+        if self.layers:
+            return sum(self.layer_widths)
         if self.feature == "pooler" and getattr(self.config, "pooler_output_size", None):
             return int(self.config.pooler_output_size)
         sizes = getattr(self.config, "hidden_sizes", None)
@@ -165,6 +194,8 @@ class BackboneReader:
         for name, parameter in backbone.named_parameters():
             if name in self.family.unused:
                 parameter.requires_grad_(False)
+        if self.layers:
+            freeze_unread(backbone, self.layers)
 
     def patch_size(self) -> tuple[int, int]:
         """Height and width of a patch in pixels; (1, 1) for a backbone without patches."""
@@ -216,29 +247,34 @@ class BackboneReader:
             rows, columns = self.patch_size()
             order = torch.arange((height // rows) * (width // columns), device=pixel_values.device)
             options["noise"] = order.float().expand(pixel_values.shape[0], -1)  # (n, N)
+        if self.layers:
+            options["output_hidden_states"] = True
         outputs = self._call(backbone, pixel_values, options)
         if self.feature == "pooler":
             pooled = getattr(outputs, "pooler_output", None)
             if pooled is None:
                 raise ValueError(
-                    f'global_feature="pooler" needs a pooled output, which {self.config.model_type!r} does not '
+                    f'pooling="pooler" needs a pooled output, which {self.config.model_type!r} does not '
                     'have: use "cls" or "mean".'
                 )
             return pooled.flatten(1), outputs  # (n, D_b)
-        tokens = outputs.last_hidden_state  # (n, P + N, D_b) or (n, D_b, h, w)
+        read = [outputs.hidden_states[i] for i in self.layers] if self.layers else [outputs.last_hidden_state]
+        features = torch.cat([self._select(tokens, height, width) for tokens in on_one_grid(read)], dim=-1)
+        if self.feature == "mean":
+            features = features.mean(dim=1)  # (n, D_b)
+        norm = None if self.layers else self._final_norm(backbone)
+        return (features if norm is None else norm(features)), outputs
+
+    def _select(self, tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """The CLS token (n, D) or the patches (n, N, D) of tokens (n, P + N, D) or of a map (n, D, h, w)."""
+        prefix = self.num_prefix_tokens
         if tokens.ndim == 4:
-            tokens = tokens.flatten(2).transpose(1, 2)  # (n, h * w, D_b)
+            tokens = tokens.flatten(2).transpose(1, 2)  # (n, h * w, D)
+            prefix = prefix if not self.layers else 0  # dinov3_convnext puts a token before its output only
         if not self.family.known:
             self._check_grid(tokens.shape[1], height, width)
-        patches = tokens[:, self.num_prefix_tokens :]  # (n, N, D_b)
-        if self.feature == "patches":
-            features = patches
-        elif self.feature == "mean":
-            features = patches.mean(dim=1)  # (n, D_b)
-        else:
-            features = tokens[:, 0]  # (n, D_b)
-        norm = self._final_norm(backbone)
-        return (features if norm is None else norm(features)), outputs
+        features = tokens[:, 0] if self.feature == "cls" else tokens[:, prefix:]
+        return F.layer_norm(features.float(), features.shape[-1:]) if self.layers else features
 
     @torch.no_grad()
     def patch_grid(self, backbone: PreTrainedModel, height: int, width: int) -> tuple[int, int] | None:
@@ -247,7 +283,7 @@ class BackboneReader:
         Returns:
             Rows and columns, or `None` if features are not read per patch or the tokens do not form a grid.
         """
-        if self.feature != "patches":
+        if self.feature not in ("patches", "change"):
             return None
         weights = next(backbone.parameters())
         modes = {module: module.training for module in backbone.modules()}  # part of it may be frozen
@@ -256,7 +292,7 @@ class BackboneReader:
         for module, training in modes.items():
             module.training = training
         tokens = outputs.last_hidden_state
-        if tokens.ndim == 4:  # a map (1, D_b, rows, columns)
+        if tokens.ndim == 4 and not self.layers:  # a map (1, D_b, rows, columns)
             return int(tokens.shape[2]), int(tokens.shape[3])
         number = int(features.shape[1])  # patches are as wide as they are high, or the image is as wide as it is high
         rows = max(1, round((number * height / width) ** 0.5))

@@ -14,6 +14,10 @@ from .remote_code_cde import AUTO_MAP, CUSTOM_PIPELINES
 from .vision_config_cde import OF_EVERY_CONFIG, check_attention, did_you_mean, vision_config
 
 _FLAG = Rule("true, false or null", lambda value: value in (None, True, False))
+_LAYERS = Rule(
+    "a list of whole numbers, such as [6, 8, 10, 12], or null",
+    lambda value: isinstance(value, (list, tuple)) and len(value) > 0 and all(type(item) is int for item in value),
+)
 _COMMIT = Rule("a commit or null", lambda value: value is None or isinstance(value, str))
 _CAME_WITH_A_CHECKPOINT = __name__.startswith("transformers_modules.")
 
@@ -39,8 +43,13 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
             should give a zero delta in training mode too.
         projector_input_norm: Whether the projector starts with a LayerNorm. `None`: only for backbones whose
             features are not layer-normed (the table in `backbones_cde.py`). Saved with the value that was chosen.
-        global_feature: Global mode only. `"cls"`: the first token; `"mean"`: the mean of the patches; `"pooler"`: the
-            backbone's own pooled output; `"auto"`: what the family was pretrained with.
+        pooling: Global mode only. `"cls"`: the first token; `"mean"`: the mean of the patches; `"pooler"`: the
+            backbone's own pooled output; `"change"`: the patches weighted by how much they changed, with the same
+            weights for all frames of a clip (`pool_changed`); `"auto"`: what the family was pretrained with, and with
+            `feature_layers` the first token, or the mean where there is none.
+        feature_layers: Hidden states that are read in place of the backbone's output, such as [6, 8, 10, 12] or
+            [-1, -3]: each is layer-normed, and they stand side by side. For convolutional backbones these are stages,
+            averaged to the coarsest grid of them. `None` (as published): the backbone's output.
         num_prefix_tokens: Tokens before the patches in the backbone's output (CLS, registers, ...). Only needed for
             a family that is not in the table.
         backbone_revision: Commit of the Hub repository that the backbone's weights were taken from; `from_backbone`
@@ -59,7 +68,7 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
     }
     # What Trainer gathers of a prediction: logits and delta. States and patch tensors would fill the memory.
     keys_to_ignore_at_inference: ClassVar[list[str]] = (
-        "states patch_delta patch_indices patch_logits hidden_states attentions".split()
+        "states patch_delta patch_indices patch_logits patch_weights hidden_states attentions".split()
     )
 
     backbone_config: Any = None
@@ -71,7 +80,8 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
     projector_num_layers: Annotated[int, whole(1, 100)] = 2
     projector_dropout: Annotated[float, number("in [0, 1)", lambda value: 0 <= value < 1)] = 0.0
     projector_input_norm: Annotated[bool | None, _FLAG] = None
-    global_feature: Annotated[str, one_of("auto", "cls", "mean", "pooler")] = "auto"
+    pooling: Annotated[str, one_of("auto", "cls", "mean", "pooler", "change")] = "auto"
+    feature_layers: Annotated[list[int] | None, or_none(_LAYERS)] = None
     num_prefix_tokens: Annotated[int | None, or_none(whole(0, WIDEST))] = None
     backbone_revision: Annotated[str | None, _COMMIT] = None
 
@@ -82,6 +92,7 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
         super().__init_subclass__(**kwargs)
 
     def __init__(self, backbone_config: PreTrainedConfig | dict[str, Any] | None = None, **kwargs: Any) -> None:
+        kwargs = self._todays_names(kwargs)
         self._check_names(kwargs)
         self.backbone_config = vision_config(backbone_config)
         for name, field in self._own_fields().items():
@@ -104,6 +115,11 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
     def option_names(cls) -> set[str]:
         """Names of the fields that this class adds to those of every configuration."""
         return set(cls._own_fields())
+
+    @classmethod
+    def _todays_names(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Renames fields of older checkpoints."""
+        return {{"global_feature": "pooling"}.get(name, name): value for name, value in given.items()}
 
     @classmethod
     def _own_fields(cls) -> dict[str, dataclasses.Field[Any]]:

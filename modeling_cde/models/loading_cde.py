@@ -95,7 +95,7 @@ def check_loaded(model: Any, path: object, info: dict[str, Any]) -> None:
     whole = model.base_model is model or type(model).__name__ in (model.config.architectures or ())
     prefix = "" if whole else f"{model.base_model_prefix}."
     missing = sorted(name for name in info["missing_keys"] if name.startswith(prefix))
-    # A pooler that another `global_feature` does not read may be left over.
+    # A pooler that another `pooling` does not read may be left over.
     over = sorted(n for n in info["unexpected_keys"] if re.search(r"\b(backbone|projector)\.(?!pooler\.)", n))
     for names, what in ((missing, "lacks the weight"), (over, "has no place in its configuration for the weight")):
         if names:

@@ -105,6 +105,7 @@ class BaselinePreTrainedModel(CDEPreTrainedModel):
             states=states,
             hidden_states=encoder.hidden_states,
             attentions=encoder.attentions,
+            patch_weights=encoder.patch_weights,
             auxiliary_loss=None if labels is None else auxiliary_loss,
         )
 

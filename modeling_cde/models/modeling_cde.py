@@ -26,6 +26,7 @@ from transformers import PreTrainedModel
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
+from .change_pooling_cde import pool_changed
 from .checks_cde import check_clips, check_features, check_labels
 from .configuration_cde import CDEConfig
 from .pretrained_cde import CDEPreTrainedModel, make_reader
@@ -40,6 +41,7 @@ class CDEModelOutput(ModelOutput):  # type: ignore[misc]
         states: The projected frames, (B, T, D). Patch mode: mean over all patches.
         patch_delta: Patch mode: the k patch deltas of largest norm, in falling order, (B, T-1, k, D).
         patch_indices: Patch mode: their places in the row-major patch grid, (B, T-1, k), int64.
+        patch_weights: `pooling="change"`: the weight of each patch, (B, N), which sums to 1; a mean over the layers.
         hidden_states: On request: the backbone's hidden states, each of B*T images.
         attentions: On request: the backbone's attention maps, each (B*T, heads, tokens, tokens).
     """
@@ -48,6 +50,7 @@ class CDEModelOutput(ModelOutput):  # type: ignore[misc]
     states: torch.Tensor | None = None
     patch_delta: torch.Tensor | None = None
     patch_indices: torch.Tensor | None = None
+    patch_weights: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
 
@@ -68,6 +71,7 @@ class CDEActionClassifierOutput(ModelOutput):  # type: ignore[misc]
     states: torch.Tensor | None = None
     patch_delta: torch.Tensor | None = None
     patch_indices: torch.Tensor | None = None
+    patch_weights: torch.Tensor | None = None
     patch_logits: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
@@ -197,7 +201,7 @@ class CDEModel(CDEPreTrainedModel):
 
         Returns:
             Features (B*T, D_b), or (B*T, N, D_b) if the configuration reads patches; and an output with the backbone's
-            `hidden_states` and `attentions`, each None unless asked for.
+            `hidden_states` and `attentions`, each None unless asked for, and with `patch_weights`.
         """
         if features is not None:
             if pixel_values is not None or output_hidden_states or output_attentions:
@@ -214,7 +218,13 @@ class CDEModel(CDEPreTrainedModel):
             raise ValueError('output_attentions=True needs the eager attention: load with attn_implementation="eager".')
         options = {name: True for name, wanted in asked.items() if wanted}
         encoded, outputs = self.reader(self.backbone, clips.flatten(0, 1), **options)
+        weights = None
+        if self.reader.feature == "change":
+            patches = encoded.reshape(*clips.shape[:2], *encoded.shape[1:])  # (B, T, N, D_b)
+            pooled, weights = pool_changed(patches, self.reader.layer_widths)
+            encoded = pooled.flatten(0, 1)
         return encoded, CDEModelOutput(
+            patch_weights=weights,
             hidden_states=outputs.hidden_states if output_hidden_states else None,
             attentions=outputs.attentions if output_attentions else None,
         )

@@ -1,6 +1,6 @@
 """The oracle mask: a plain classifier of two states, each pooled under the target's true mask.
 
-It reads the features of all patches of any backbone, including the map of a ResNet; `global_feature` is not read.
+It reads the features of all patches of any backbone, including the map of a ResNet; `pooling` is not read.
 """
 
 from typing import Annotated

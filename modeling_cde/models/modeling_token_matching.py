@@ -1,9 +1,9 @@
 """Token matching: each patch is matched with its most similar patch of the other image; the pairs are pooled.
 
-It reads the features of all patches of any backbone, including the map of a ResNet; `global_feature` is not read.
+It reads the features of all patches of any backbone, including the map of a ResNet; `CDEConfig`'s own `pooling` is not read.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ class TokenMatchingConfig(BaselineConfig):
     """Configuration of token matching. All defaults are ours.
 
     Args:
-        pooling: What the classifier reads of the matched pairs: their `"mean"`, their `"max"`, or `"mean_max"`, both.
+        match_pooling: What the classifier reads of the matched pairs: their `"mean"`, their `"max"`, or `"mean_max"`, both.
         match_back: Whether the patches of the later image are matched with those of the earlier one too. Otherwise
             something that only appears in the later image may remain unmatched, and so unseen.
         position_weight: The cost of a match at the distance of one image side, in cosine similarity, >= 0; smaller
@@ -30,7 +30,7 @@ class TokenMatchingConfig(BaselineConfig):
     """
 
     model_type = "cde-token-matching"
-    pooling: Annotated[str, one_of("mean", "max", "mean_max")] = "mean_max"
+    match_pooling: Annotated[str, one_of("mean", "max", "mean_max")] = "mean_max"
     match_back: bool = True
     position_weight: Annotated[float, NOT_NEGATIVE] = 0.0
     head_hidden_dim: Annotated[int | None, or_none(whole(1))] = None
@@ -38,6 +38,12 @@ class TokenMatchingConfig(BaselineConfig):
     @property
     def reads_patches(self) -> bool:
         return True
+
+    @classmethod
+    def _todays_names(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if "global_feature" in given and "pooling" in given:  # saved before that field was called pooling
+            given = {{"pooling": "match_pooling"}.get(name, name): value for name, value in given.items()}
+        return super()._todays_names(given)
 
 
 class TokenMatchingForActionClassification(BaselinePreTrainedModel):
@@ -64,7 +70,7 @@ class TokenMatchingForActionClassification(BaselinePreTrainedModel):
         super().__init__(config, backbone)
         hidden = config.head_hidden_dim or config.delta_dim
         self.pair_layer = nn.Sequential(nn.Linear(2 * config.delta_dim, hidden), nn.GELU())
-        self.classifier = nn.Linear(hidden * (2 if config.pooling == "mean_max" else 1), config.num_labels)
+        self.classifier = nn.Linear(hidden * (2 if config.match_pooling == "mean_max" else 1), config.num_labels)
         self.post_init()
 
     @can_return_tuple
@@ -83,7 +89,11 @@ class TokenMatchingForActionClassification(BaselinePreTrainedModel):
             difference = torch.cat([difference, later - origin], dim=2)
         pairs = full_precision(self.pair_layer, torch.cat([first, difference], dim=-1))  # (B, T-1, pairs, hidden)
         pooled = {"mean": [pairs.mean(dim=2)], "max": [pairs.amax(dim=2)]}
-        read = pooled["mean"] + pooled["max"] if self.config.pooling == "mean_max" else pooled[self.config.pooling]
+        read = (
+            pooled["mean"] + pooled["max"]
+            if self.config.match_pooling == "mean_max"
+            else pooled[self.config.match_pooling]
+        )
         return self._output(
             full_precision(self.classifier, torch.cat(read, dim=-1)),
             tokens.mean(dim=2),

@@ -202,6 +202,7 @@ def make_reader(config: CDEConfig) -> BackboneReader:
     return BackboneReader(
         config.backbone_config,
         patches=config.reads_patches,
-        global_feature=config.global_feature,
+        pooling=config.pooling,
         num_prefix_tokens=config.num_prefix_tokens,
+        layers=config.feature_layers,
     )

@@ -38,7 +38,12 @@ class ModelArguments:
     )
     delta_mode: str = HfArg(default="global", help="global: one delta per pair; patch: deltas of the top-k patches")
     delta_dim: int = HfArg(default=256, help="number of dimensions of a delta")
-    global_feature: str = HfArg(default="auto", help="auto, cls, mean (of the patches) or pooler")
+    pooling: str = HfArg(
+        default="auto", help="auto, cls, mean (of the patches), pooler, or change (the patches that changed weigh more)"
+    )
+    feature_layers: list[int] | None = HfArg(
+        default=None, help="layers of the backbone that are read side by side, such as 6 8 10 12; default: its output"
+    )
     num_prefix_tokens: int | None = HfArg(
         default=None, help="number of tokens before the patches, for an unknown backbone family"
     )
@@ -118,7 +123,7 @@ class ModelArguments:
 
     def cde_options(self) -> dict[str, Any]:
         """The fields of the model's configuration."""
-        names = "delta_dim global_feature num_prefix_tokens projector_hidden_dim projector_num_layers projector_dropout"
+        names = "delta_dim pooling feature_layers num_prefix_tokens projector_hidden_dim projector_num_layers projector_dropout"
         if self._has_patch_mode:  # the other methods have one delta per pair and no patches
             names += " delta_mode top_k_patches patch_loss"
         return {name: getattr(self, name) for name in names.split()} | self.parsed_method_options()

@@ -28,7 +28,9 @@ from .losses import CDELoss, Loss, TermMeans, named_terms, weighted_sum
 from .training_args import CDETrainingArguments
 
 # Outputs that are not handed to compute_metrics, which gets the logits alone.
-_NOT_PREDICTIONS = "delta states patch_delta patch_indices patch_logits auxiliary_loss hidden_states attentions".split()
+_NOT_PREDICTIONS = (
+    "delta states patch_delta patch_indices patch_logits patch_weights auxiliary_loss hidden_states attentions".split()
+)
 
 
 class CDETrainer(CheckpointingTrainer):

@@ -136,10 +136,10 @@ def test_an_unknown_pyramid_of_patches():
     assert CDEModel.from_backbone(swin, num_prefix_tokens=0).eval()(clips()).delta.shape == (2, 1, 256)
 
 
-def test_global_features_by_name():
+def test_poolings_by_name():
     images = clips(2)[:, 0]
     for family, feature in [("vit", "mean"), ("vit", "pooler"), ("clip_vision_model", "mean"), ("dinov2", "pooler")]:
-        model = tiny_cde(family, global_feature=feature)
+        model = tiny_cde(family, pooling=feature)
         model.train()(clips(), labels=torch.tensor([0, 1])).loss.backward()
         assert all(p.grad is not None for p in model.parameters() if p.requires_grad), (family, feature)
         with torch.no_grad():
@@ -150,9 +150,9 @@ def test_global_features_by_name():
         elif family == "vit":
             torch.testing.assert_close(found, own.last_hidden_state[:, 1:].mean(dim=1))
     with pytest.raises(ValueError, match='needs a CLS token.*"mean"'):
-        tiny_cde("siglip_vision_model", global_feature="cls")
+        tiny_cde("siglip_vision_model", pooling="cls")
     with pytest.raises(ValueError, match="needs a pooled output"):
-        tiny_cde("vit_mae", global_feature="pooler")(clips())
+        tiny_cde("vit_mae", pooling="pooler")(clips())
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)

@@ -14,7 +14,9 @@ from tests.tiny_models import FAMILY_NAMES, backbone_config
     [
         ({"delta_mode": "patches"}, "delta_mode must be one of 'global', 'patch'"),
         ({"patch_loss": "mean"}, "patch_loss must be one of"),
-        ({"global_feature": "max"}, "global_feature must be one of"),
+        ({"pooling": "max"}, "pooling must be one of"),
+        ({"feature_layers": []}, "feature_layers must be a list of whole numbers"),
+        ({"feature_layers": [1.5]}, "feature_layers must be a list of whole numbers"),
         ({"delta_dim": 0}, "delta_dim must be a whole number of at least 1"),
         ({"top_k_patches": 2.5}, "top_k_patches must be a whole number"),
         ({"top_k_patches": True}, "top_k_patches must be a whole number"),

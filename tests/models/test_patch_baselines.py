@@ -162,7 +162,7 @@ def naive_matching(model, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             for (n, _), difference in zip(matches, differences, strict=True)
         ]
         mean, largest = torch.stack(embedded).mean(0), torch.stack(embedded).max(0).values
-        read = {"mean": mean, "max": largest, "mean_max": torch.cat([mean, largest])}[config.pooling]
+        read = {"mean": mean, "max": largest, "mean_max": torch.cat([mean, largest])}[config.match_pooling]
         logits.append(model.classifier(read))
         deltas.append(torch.stack(differences).mean(0))
     return torch.stack(logits), torch.stack(deltas)
@@ -172,8 +172,8 @@ def naive_matching(model, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     ("family", "options"),
     [
         ("vit", {}),
-        ("resnet", {"pooling": "mean", "match_back": False}),
-        ("dinov2", {"pooling": "max", "head_hidden_dim": 7}),
+        ("resnet", {"match_pooling": "mean", "match_back": False}),
+        ("dinov2", {"match_pooling": "max", "head_hidden_dim": 7}),
         ("vit", {"position_weight": 0.5}),
     ],
 )
@@ -299,7 +299,7 @@ def test_the_grid_of_a_map_is_the_backbones(size):
     [
         (OracleMaskConfig, {"mask_floor": 1.5}, r"mask_floor must be in \[0, 1\]"),
         (OracleMaskConfig, {"delta_mode": "patch"}, "no patch-wise form"),
-        (TokenMatchingConfig, {"pooling": "min"}, "pooling must be one of 'mean'"),
+        (TokenMatchingConfig, {"match_pooling": "min"}, "pooling must be one of 'mean'"),
         (TokenMatchingConfig, {"position_weight": -1}, "position_weight must be a finite"),
         (JointEncoderConfig, {"joint_num_layers": 0}, "joint_num_layers must be a whole number of at least 1"),
         (JointEncoderConfig, {"joint_num_heads": 3}, r"multiple of joint_num_heads \(3\)"),
