@@ -28,7 +28,7 @@ def pool_changed(features: torch.Tensor, widths: Sequence[int]) -> tuple[torch.T
     """
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     states, maps = [], []
-    for layer in features.split(list(widths), dim=-1):
+    for layer in torch.split(features, list(widths), dim=-1):
         weights = change_weights(layer)
         states.append((weights[:, None, :, None] * layer).sum(dim=2))  # (B, T, D_layer)
         maps.append(weights)

@@ -1,7 +1,7 @@
 """Which layers of a backbone are read: blocks of a transformer, stages of a convolutional network.
 
-Layers have the numbers of Transformers' `hidden_states`: i is what block or stage i gives. 0 is the patch embedding of a
-transformer; the 0 of a convolutional network, its stem or the picture itself, is not read.
+Layers are numbered as Transformers' `hidden_states`: layer i is what block or stage i gives. Layer 0 is the patch
+embedding of a transformer; the 0 of a convolutional network, its stem or the picture itself, is not read.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def on_one_grid(hidden_states: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """Tokens (n, tokens, D) of layers as they are; maps (n, D, h, w) averaged to the coarsest grid of them."""
     if hidden_states[0].ndim == 3:
         return list(hidden_states)
-    grid = min((tuple(state.shape[2:]) for state in hidden_states), key=lambda sides: sides[0] * sides[1])
+    grid = min(((int(s.shape[2]), int(s.shape[3])) for s in hidden_states), key=lambda sides: sides[0] * sides[1])
     return [F.adaptive_avg_pool2d(state, grid) for state in hidden_states]
 
 

@@ -1,6 +1,6 @@
 """Token matching: each patch is matched with its most similar patch of the other image; the pairs are pooled.
 
-It reads the features of all patches of any backbone, including the map of a ResNet; `CDEConfig`'s own `pooling` is not read.
+It reads the features of all patches of any backbone, including the map of a ResNet; `pooling` is not read.
 """
 
 from typing import Annotated, Any
@@ -21,7 +21,8 @@ class TokenMatchingConfig(BaselineConfig):
     """Configuration of token matching. All defaults are ours.
 
     Args:
-        match_pooling: What the classifier reads of the matched pairs: their `"mean"`, their `"max"`, or `"mean_max"`, both.
+        match_pooling: What the classifier reads of the matched pairs: their `"mean"`, their `"max"`, or `"mean_max"`,
+            both.
         match_back: Whether the patches of the later image are matched with those of the earlier one too. Otherwise
             something that only appears in the later image may remain unmatched, and so unseen.
         position_weight: The cost of a match at the distance of one image side, in cosine similarity, >= 0; smaller

@@ -123,7 +123,8 @@ class ModelArguments:
 
     def cde_options(self) -> dict[str, Any]:
         """The fields of the model's configuration."""
-        names = "delta_dim pooling feature_layers num_prefix_tokens projector_hidden_dim projector_num_layers projector_dropout"
+        names = "delta_dim pooling feature_layers num_prefix_tokens"
+        names += " projector_hidden_dim projector_num_layers projector_dropout"
         if self._has_patch_mode:  # the other methods have one delta per pair and no patches
             names += " delta_mode top_k_patches patch_loss"
         return {name: getattr(self, name) for name in names.split()} | self.parsed_method_options()
