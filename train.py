@@ -58,6 +58,8 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     with state.main_process_first():
         render_rooms(data_args)
     from modeling_cde.data.collator import PairCollator
+    from modeling_cde.data.splits import OPPOSITES
+    from modeling_cde.data.swapped_pairs import with_swapped
     from modeling_cde.training.model_selection import selection_metrics
     from modeling_cde.training.progress import show_progress
     from modeling_cde.training.trainer import CDETrainer
@@ -69,10 +71,11 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     )
 
     splits = training_splits(data_args, train_args.seed)
+    shown = splits | {"train": with_swapped(splits["train"], OPPOSITES)} if data_args.swap_opposites else splits
     actions = splits["train"].features["action"].names
     model, processor = make_model(model_args, data_args.image_size, splits["train"].features)
     plain, augmented = training_transforms(data_args, model, processor, actions, train_args.seed)
-    train, validation = training_parts(model_args, train_args, model, splits, plain, augmented)
+    train, validation = training_parts(model_args, train_args, model, shown, plain, augmented)
     train_args = fitting_arguments(model_args, data_args, train_args)
     trainer = CDETrainer(
         model=model,
@@ -118,6 +121,10 @@ def train(trainer: Any, splits: dict[str, Any], transform: Any, record: Any, sta
         if "lora" in record:
             print(record["lora"])
         print(f"Training, and validation during it, in {record['precision']}; final scores in float32.")
+        if record["arguments"]["swap_opposites"]:
+            pairs = len(splits["train"])
+            copies = len(trainer.train_dataset) - pairs
+            print(f"An epoch has {pairs} training pairs and {copies} swapped copies under the opposite action.")
     for callback in (*callbacks, doctor := DoctorCallback()):  # the doctor has the last word on saving
         trainer.add_callback(callback)
     output = Path(trainer.args.output_dir)

@@ -18,7 +18,9 @@ from transformers import pipeline
 from modeling_cde import CDEForActionClassification, CDEImageProcessor
 from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.sampler import seeded
+from modeling_cde.data.schema import OPPOSITES
 from modeling_cde.data.streaming.parquet_rows import ParquetRows, StreamError
+from modeling_cde.data.swapped_pairs import with_swapped
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation.__main__ import main as evaluate_main
 from modeling_cde.evaluation.evaluate import split_metrics
@@ -203,6 +205,23 @@ def test_every_method_trains_evaluates_and_reloads(data, splits, tmp_path, metho
         assert metrics["splits"][name]["cross_entropy"] == pytest.approx(figures["cross_entropy"], rel=1e-5)
 
 
+@pytest.mark.parametrize("method", ["cde", "oracle_mask"])
+def test_a_run_on_swapped_pairs_tests_and_records_what_any_run_does(data, splits, tmp_path, capsys, method):
+    few = [flag for flag in FEW if "max_steps" not in flag]
+    train("--data", str(data), "--swap_opposites=true", "--method", method, *few, "--output_dir", str(tmp_path))
+    number, copies = len(splits["train"]), len(with_swapped(splits["train"], OPPOSITES)) - len(splits["train"])
+    said = f"An epoch has {number} training pairs and {copies} swapped copies under the opposite action."
+    assert said in capsys.readouterr().out and copies > number / 2
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["training"]["arguments"]["swap_opposites"] is True
+    assert metrics["training"]["pairs"] == {name: len(rows) for name, rows in splits.items()}
+    assert {name: part["n"] for name, part in metrics["splits"].items()} == {
+        name: len(rows) for name, rows in splits.items() if name != "train"
+    }
+    steps = json.loads((tmp_path / "trainer_state.json").read_text())["global_step"]
+    assert steps == (number + copies) // 16
+
+
 def test_a_streamed_run_leaves_what_any_run_leaves(data, splits, tmp_path):
     with pytest.warns(UserWarning, match="not class-aware"):
         train("--data", str(data), "--streaming=true", "--stream_buffer=20", *FEW, "--output_dir", str(tmp_path))
@@ -237,6 +256,8 @@ def test_a_stream_that_breaks_off_gets_one_sentence(data, tmp_path, monkeypatch)
         (["--train_objects=99"], "train_objects=99 must be in [1, "),
         (["--streaming=true", "--train_objects=3"], "train_objects needs a list of all pairs"),
         (["--streaming=true", "--stream_buffer=0"], "stream_buffer=0 must be at least 1"),
+        (["--streaming=true", "--swap_opposites=true"], "swap_opposites needs pairs that are loaded as a whole"),
+        (["--swap_opposites=true", "--num_actions=3", "--train_pairs=3"], "swap_opposites needs two opposite actions"),
         (["--cache_features=true"], "cache_features needs a backbone that is not trained"),
         (["--evaluate_last_checkpoint=true", "--save_strategy=best"], "evaluate_last_checkpoint needs save_strategy"),
     ],

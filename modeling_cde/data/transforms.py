@@ -7,8 +7,8 @@ Notable:
 - Randomness depends only on (seed, epoch, pair_id): not on the worker, the process, the position in the batch or
   earlier draws. A global generator could not do this: data loaders read ahead of the step whose state a checkpoint
   keeps, so after a resume the same pictures would get other numbers.
-- The frames of a pair are never swapped, and always mirrored and coloured together: an action stays that action, and
-  two identical pictures stay identical, bit for bit.
+- The frames of a pair are always mirrored and coloured together: an action stays that action, and two identical
+  pictures stay identical, bit for bit. Only the copies of `swapped_pairs` are swapped, whose labels say so.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ class PairTransform:
     Call it with a batch of columns: `before`, `after` (dict of bytes and path, bytes, or PIL picture),
     `action` (int), with `crop="box"` also `box` (4 ints, inclusive), with augmentation also `pair_id`. It
     returns `pixel_values`, a list of (2, 3, H, W) float32 tensors, `labels`, a list of int, and the extras: `objects`,
-    a list of int, and `masks`, a list of tensors. Pass the encoded bytes (`load_pairs` does), so that unused masks are
-    not decoded.
+    a list of int, and `masks`, a list of tensors. Where the column `swapped` is true (see `with_swapped`), the frames
+    and masks of a pair are exchanged after all other changes. Pass the encoded bytes (`load_pairs` does), so that
+    unused masks are not decoded.
 
     Raises:
         ValueError: An argument is out of range, or a pair has a broken picture, pictures or masks of different sizes,
@@ -133,14 +134,15 @@ class PairTransform:
             result["objects"] = [int(kind) for kind in batch["object"]]
         with_masks = "masks" in self.extras
         masks = [batch.get(column) or [None] * number for column in ("mask_before", "mask_after")]
+        swapped = batch.get("swapped") or [False] * number
         for i in range(number):
             images = _open_pair(batch["before"][i], batch["after"][i], pair_ids[i])
             pixels, region, mirrored = self._transform(images, boxes[i], pair_ids[i])
-            result["pixel_values"].append(pixels)
+            result["pixel_values"].append(pixels.flip(0) if swapped[i] else pixels)
             if with_masks:
                 stored = (masks[0][i], masks[1][i])
                 cut = cut_masks(stored, boxes[i], images[0].size, region, self.size, mirrored, pair_ids[i])
-                result.setdefault("masks", []).append(cut)
+                result.setdefault("masks", []).append(cut.flip(0) if swapped[i] else cut)
         return result
 
     def pixel_values(

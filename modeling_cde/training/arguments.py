@@ -147,6 +147,11 @@ class DataArguments:
     )
     image_size: int = HfArg(default=96, help="side of the pictures that the model sees, in pixels")
     augment: bool = HfArg(default=True, help="the same random crop, flip and colour change on both images")
+    swap_opposites: bool = HfArg(
+        default=False,
+        help="train on each pair once more, swapped and under the opposite action, where training has that action on "
+        "the same object",
+    )
     train_pairs: int | None = HfArg(default=None, help="train on this many pairs only")
     train_objects: int | None = HfArg(default=None, help="train on this many objects only")
     num_actions: int | None = HfArg(default=None, help="train and test on this many actions only")
@@ -180,6 +185,8 @@ class DataArguments:
             raise ValueError(
                 f"{given[0]} needs a list of all pairs, which streaming never reads: leave out one of them."
             )
+        if self.streaming and self.swap_opposites:
+            raise ValueError("swap_opposites needs pairs that are loaded as a whole: leave out streaming.")
 
     def subsets(self) -> dict[str, int | None]:
         """The arguments of `modeling_cde.data.subsets.take_subsets`."""
