@@ -36,11 +36,11 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     from modeling_cde.training.arguments import DataArguments, ModelArguments
     from modeling_cde.training.checkpoints.checkpoint_folder import check_is_new
     from modeling_cde.training.distributed import use_all_cores
-    from modeling_cde.training.feature_cache import check_caching
     from modeling_cde.training.model_selection import check_last_is_kept
     from modeling_cde.training.new_model import make_model
     from modeling_cde.training.recipe import parse_recipe
     from modeling_cde.training.run_record import run_record
+    from modeling_cde.training.training_data import feature_store
     from modeling_cde.training.training_args import CDETrainingArguments
 
     brought = {name: method.flags for name, method in METHODS.items()}
@@ -48,7 +48,7 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     model_args, data_args, train_args = parse_recipe(kinds, arguments, brought)
     check_last_is_kept(train_args)
     check_is_new(train_args)
-    check_caching(model_args, data_args)
+    feature_store(model_args, data_args)  # which can be impossible
     if missing := [name for name in ("matplotlib", "sklearn", "jinja2") if not find_spec(name)]:  # used at the end
         raise ValueError(f"{missing[0]} is not installed: pip install 'modeling-cde[analysis]'.")
     set_seed(train_args.seed)
@@ -58,8 +58,6 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     with state.main_process_first():
         render_rooms(data_args)
     from modeling_cde.data.collator import PairCollator
-    from modeling_cde.data.splits import OPPOSITES
-    from modeling_cde.data.swapped_pairs import with_swapped
     from modeling_cde.training.model_selection import selection_metrics
     from modeling_cde.training.progress import show_progress
     from modeling_cde.training.trainer import CDETrainer
@@ -71,12 +69,13 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     )
 
     splits = training_splits(data_args, train_args.seed)
-    shown = splits | {"train": with_swapped(splits["train"], OPPOSITES)} if data_args.swap_opposites else splits
     actions = splits["train"].features["action"].names
     model, processor = make_model(model_args, data_args.image_size, splits["train"].features)
     plain, augmented = training_transforms(data_args, model, processor, actions, train_args.seed)
-    train, validation = training_parts(model_args, train_args, model, shown, plain, augmented)
-    train_args = fitting_arguments(model_args, data_args, train_args)
+    store = feature_store(model_args, data_args, model)
+    train, validation = training_parts(data_args, train_args, model, splits, (plain, augmented), store)
+    keep = None if store is None else partial(keep_features, model, transform=plain, store=store, **keeping(train_args))
+    train_args = fitting_arguments(store, data_args, train_args)
     trainer = CDETrainer(
         model=model,
         args=train_args,

@@ -2,9 +2,13 @@
 
 Everything is written under a temporary name next to its place, flushed to the disk, and renamed. A name that begins
 with `tmp-` is what a killed process has left.
+
+What is read may be truncated or changed all the same, or come with a stranger's checkpoint: `read_object` and
+`as_they_were_written` answer with one sentence.
 """
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -12,6 +16,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 TEMPORARY = "tmp-"
 
@@ -149,3 +154,40 @@ def _emptied(temporary: Path) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_object(path: str | Path) -> dict[str, Any]:
+    """The JSON object in a file; ValueError if it does not contain one."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, endless nesting
+        said = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ValueError(f"{path} is not JSON ({said}): create it again, or restore the file.") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} does not contain a JSON object: create it again, or restore the file.")
+    return found
+
+
+@contextmanager
+def as_they_were_written(what: object) -> Iterator[None]:
+    """Turn errors caused by the content of a run's files into one sentence, in which `what` names the files.
+
+    Files that this package wrote contain what their readers need. Other files may lack anything, and readers do not
+    check the type of every value.
+
+    Raises:
+        ValueError: Something was missing or had another type.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{what} cannot be used: a file of the run differs from what training, evaluation and analysis write "
+            f"({type(error).__name__}: {said}); restore it, or create it again."
+        ) from error
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept: `modeling-cde` in XDG_CACHE_HOME, which is ~/.cache unless set."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modeling-cde"

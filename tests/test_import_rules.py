@@ -17,14 +17,12 @@ MAY_IMPORT = {
     "modeling_cde": ["modeling_cde"],  # the lazy public names; a new file of the package gets a line of its own here
     "modeling_cde.metrics": [],
     "modeling_cde.whole_files": [],
-    "modeling_cde.kept_files": [],
     "modeling_cde.models": ["modeling_cde.models"],
     "modeling_cde.data": [
         "modeling_cde.data",
         "modeling_cde.models.pictures_cde",
         "modeling_cde.cards.hub",
         "modeling_cde.whole_files",
-        "modeling_cde.kept_files",
     ],
     "modeling_cde.data.splits": ["modeling_cde.data.splits", "modeling_cde.whole_files"],
     "modeling_cde.models.methods": [
@@ -47,7 +45,6 @@ MAY_IMPORT = {
         "modeling_cde.analysis.loss_terms",
         "modeling_cde.cards.pushing",
         "modeling_cde.whole_files",
-        "modeling_cde.kept_files",
     ],
     "modeling_cde.training.contrastive": [],
     "modeling_cde.training.distributed": [],
@@ -61,7 +58,6 @@ MAY_IMPORT = {
         "modeling_cde.data",
         "modeling_cde.metrics",
         "modeling_cde.whole_files",
-        "modeling_cde.kept_files",
     ],
     "modeling_cde.export": ["modeling_cde.evaluation.onnx_export"],
     "modeling_cde.analysis": [
@@ -69,14 +65,12 @@ MAY_IMPORT = {
         "modeling_cde.models.methods",
         "modeling_cde.data.splits",
         "modeling_cde.whole_files",
-        "modeling_cde.kept_files",
     ],
     "modeling_cde.cards": [
         "modeling_cde.cards",
         "modeling_cde.models.methods",
         "modeling_cde.analysis",
         "modeling_cde.whole_files",
-        "modeling_cde.kept_files",
     ],
     "modeling_cde.cards.hub": [],
     "modeling_cde.cards.pushing": [

@@ -50,7 +50,6 @@ def loaded(module):
         ("modeling_cde.data.splits", []),
         ("modeling_cde.metrics", []),
         ("modeling_cde.whole_files", []),
-        ("modeling_cde.kept_files", []),
         ("modeling_cde.cards.hub", []),
         ("modeling_cde.analysis.report", []),
         ("modeling_cde.models.registration", []),

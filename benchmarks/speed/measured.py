@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from modeling_cde.evaluation.evaluate import environment
-from modeling_cde.training.training_args import native_bf16
+from modeling_cde.features.encoder import native_bf16
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parents[1] / "results" / "speed"

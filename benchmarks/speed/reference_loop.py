@@ -36,7 +36,7 @@ from benchmarks.speed.loading_speed import drawn_pairs
 from benchmarks.speed.measured import Target, in_turns, keep_result, ratio, script_parser, targets_table
 from benchmarks.speed.training_steps import QUICKSTART, ROOT, TINY, VIT_S16, Case, full_step, recipe_case
 from modeling_cde.data import PairCollator, PairTransform
-from modeling_cde.training.training_args import native_bf16
+from modeling_cde.features.encoder import native_bf16
 
 FASTER = 8  # times that bf16 units are faster than float32's: AMX and most GPUs have at least so much
 _COLOURS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..kept_files import as_they_were_written
+from ..whole_files import as_they_were_written
 
 DELTAS_FILE = "deltas.safetensors"
 TRAIN_SPLIT = "train"

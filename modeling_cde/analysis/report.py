@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..kept_files import as_they_were_written, read_object
-from ..whole_files import write_whole
+from ..whole_files import as_they_were_written, read_object, write_whole
 from .delta_set import DELTAS_FILE, load_delta_sets, load_examples
 from .doctor.diagnosis import METRICS_FILE, Examination, examine_run
 from .geometry_sections import geometry_sections

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..kept_files import read_object
+from ..whole_files import read_object
 from ..models.methods import METHODS
 
 METRICS_FILE = "metrics.json"

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from ..kept_files import read_object
+from ..whole_files import read_object
 
 # Patterns of a run's files; `*` does not match "/".
 _WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..kept_files import read_object
+from ..whole_files import read_object
 from ..models.methods import by_model_type
 
 #: Pictures that a card shows if the run has them -> caption.

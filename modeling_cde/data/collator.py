@@ -15,7 +15,7 @@ class PairCollator:
 
     Called with B items of `pixel_values` (T, 3, H, W) float32 and `labels` (an int; T-1 ints for a clip of
     more than two frames), it returns `pixel_values` (B, T, 3, H, W) float32 and `labels` (B,) or (B, T-1)
-    int64. Where the items have `features` (T, D_b) or (T, N, D_b) (`training.feature_cache`), these replace
+    int64. Where the items have `features` (T, D_b) or (T, N, D_b) (`features.keep`), these replace
     `pixel_values`. `labels` is left out if no item has it, and so are the extras of `PairTransform`:
     `objects` (an int each), stacked to (B,) int64, and `masks` (T, H, W), stacked to (B, T, H, W) float32.
 

@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ def evaluate_splits(
     bank_rows: int = 10_000,
     examples: int = 12,
     precision: Precision = "float32",
+    keep: Callable[[Mapping[str, datasets.Dataset]], Mapping[str, datasets.Dataset]] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a model on named splits; write `metrics.json`, `deltas.safetensors`, and with a bank `gallery.parquet`.
 
@@ -82,6 +83,7 @@ def evaluate_splits(
         bank_rows: largest number of rows taken from the bank, evenly spaced.
         examples: largest number of pairs with pictures per test split, spread over actions and objects.
         precision: of the scores; see `predict`. A model with half-precision weights keeps them.
+        keep: gives splits the kept features of their pictures, see `keep_features`; None: the model reads pictures.
 
     Returns:
         The content of `metrics.json`: `splits` (name -> metrics), `gap` (name -> accuracy lost against "test"),
@@ -106,8 +108,10 @@ def evaluate_splits(
     scores = {"precision": precision if weights == "float32" else weights, "environment": environment()}
     metrics: dict[str, Any] = {"splits": {}, "gap": {}, **scores, **(extra or {})}
     predictions: dict[str, Predictions] = {}
+    shown = parts if keep is None else keep(parts)
     for name, rows in parts.items():
-        predictions[name] = predict(model, rows, transform, batch_size, f"evaluating {name}", accelerator, precision)
+        what = f"evaluating {name}"
+        predictions[name] = predict(model, shown[name], transform, batch_size, what, accelerator, precision)
         (metrics["splits"] if name in splits else metrics)[name] = split_metrics(predictions[name], rows)
     accuracies = {name: values["accuracy"] for name, values in metrics["splits"].items()}
     if "test" in accuracies:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from ..data.collator import PairCollator
 from ..data.transforms import PairTransform
+from ..features.kept_pairs import PLACE
 
 Precision = Literal["float32", "bf16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -58,7 +59,7 @@ def predict(
     Args:
         model: any model whose outputs have `logits`, `delta` and `states` for two frames. The inputs that it names in
             `extra_inputs` are passed with the pictures.
-        dataset: n rows with the columns of `modeling_cde.data.schema`.
+        dataset: n rows with the columns of `modeling_cde.data.schema`, or what `keep_features` makes of them.
         transform: turns rows into pixel values; must not augment, and has the model's extra inputs as `extras`.
         batch_size: pairs per forward pass and process.
         description: text of the progress bar.
@@ -80,9 +81,8 @@ def predict(
     if transform.augment is not None:
         raise ValueError("The transform changes pictures at random: evaluate with a PairTransform without augment.")
     accelerator = accelerator or accelerate.Accelerator()
-    loader = DataLoader(
-        dataset.with_transform(transform), batch_size=batch_size, collate_fn=PairCollator(), shuffle=False
-    )
+    rows = dataset if PLACE in dataset.column_names else dataset.with_transform(transform)
+    loader = DataLoader(rows, batch_size=batch_size, collate_fn=PairCollator(), shuffle=False)
     loader = accelerator.prepare_data_loader(loader)
     model = model.to(accelerator.device)
     was_training = model.training
@@ -90,7 +90,7 @@ def predict(
     chunks: list[dict[str, torch.Tensor]] = []
     for batch in tqdm(loader, desc=description, leave=False, disable=not accelerator.is_main_process):
         with computing_in(precision, model, accelerator.device.type):
-            outputs = model(pixel_values=batch["pixel_values"], **{name: batch[name] for name in extra_inputs})
+            outputs = model(**{name: value for name, value in batch.items() if name != "labels"})
         chunk = {
             "logits": outputs.logits.float(),  # (b, A)
             "delta": outputs.delta[:, 0].float(),  # (b, 1, D) -> (b, D)

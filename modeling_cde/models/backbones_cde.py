@@ -240,6 +240,13 @@ class BackboneReader:
         Raises:
             ValueError: The image size does not fit (see `check_image`), or the number of tokens does not.
         """
+        if self.layers:
+            options["output_hidden_states"] = True
+        outputs = self.run(backbone, pixel_values, **options)
+        return self.read(backbone, outputs, *pixel_values.shape[-2:]), outputs
+
+    def run(self, backbone: PreTrainedModel, pixel_values: torch.Tensor, **options: Any) -> Any:
+        """Returns the backbone's own output for images (n, C, H, W), with the options passed to it."""
         height, width = pixel_values.shape[-2:]
         options.update(self.check_image(height, width))
         if self.config.model_type == "vit_mae":
@@ -247,9 +254,10 @@ class BackboneReader:
             rows, columns = self.patch_size()
             order = torch.arange((height // rows) * (width // columns), device=pixel_values.device)
             options["noise"] = order.float().expand(pixel_values.shape[0], -1)  # (n, N)
-        if self.layers:
-            options["output_hidden_states"] = True
-        outputs = self._call(backbone, pixel_values, options)
+        return self._call(backbone, pixel_values, options)
+
+    def read(self, backbone: PreTrainedModel, outputs: Any, height: int, width: int) -> torch.Tensor:
+        """Reads the features of images of this size, in pixels, from the backbone's output."""
         if self.feature == "pooler":
             pooled = getattr(outputs, "pooler_output", None)
             if pooled is None:
@@ -257,13 +265,13 @@ class BackboneReader:
                     f'pooling="pooler" needs a pooled output, which {self.config.model_type!r} does not '
                     'have: use "cls" or "mean".'
                 )
-            return pooled.flatten(1), outputs  # (n, D_b)
+            return pooled.flatten(1)  # type: ignore[no-any-return]  # (n, D_b)
         read = [outputs.hidden_states[i] for i in self.layers] if self.layers else [outputs.last_hidden_state]
         features = torch.cat([self._select(tokens, height, width) for tokens in on_one_grid(read)], dim=-1)
         if self.feature == "mean":
             features = features.mean(dim=1)  # (n, D_b)
         norm = None if self.layers else self._final_norm(backbone)
-        return (features if norm is None else norm(features)), outputs
+        return features if norm is None else norm(features)
 
     def _select(self, tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
         """The CLS token (n, D) or the patches (n, N, D) of tokens (n, P + N, D) or of a map (n, D, h, w)."""

@@ -218,16 +218,23 @@ class CDEModel(CDEPreTrainedModel):
             raise ValueError('output_attentions=True needs the eager attention: load with attn_implementation="eager".')
         options = {name: True for name, wanted in asked.items() if wanted}
         encoded, outputs = self.reader(self.backbone, clips.flatten(0, 1), **options)
-        weights = None
-        if self.reader.feature == "change":
-            patches = encoded.reshape(*clips.shape[:2], *encoded.shape[1:])  # (B, T, N, D_b)
-            pooled, weights = pool_changed(patches, self.reader.layer_widths)
-            encoded = pooled.flatten(0, 1)
+        encoded, weights = self.pool(encoded, *clips.shape[:2])
         return encoded, CDEModelOutput(
             patch_weights=weights,
             hidden_states=outputs.hidden_states if output_hidden_states else None,
             attentions=outputs.attentions if output_attentions else None,
         )
+
+    def pool(self, encoded: torch.Tensor, batch: int, frames: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Pools what is read over whole clips: patches (B*T, N, D_b) where they changed; the rest stays as it is.
+
+        Returns:
+            Features (B*T, D_b), or (B*T, N, D_b) if patches are read; and `patch_weights`.
+        """
+        if self.reader.feature != "change":
+            return encoded, None
+        pooled, weights = pool_changed(encoded.unflatten(0, (batch, frames)), self.reader.layer_widths)
+        return pooled.flatten(0, 1), weights
 
     @can_return_tuple
     def forward(

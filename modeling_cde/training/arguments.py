@@ -5,6 +5,7 @@ from typing import Any
 
 from transformers.hf_argparser import HfArg
 
+from ..features.store import DEFAULT_GB
 from ..models.checks_cde import parse_json
 from ..models.methods import METHODS
 from ..models.vision_config_cde import check_backbone_fields
@@ -53,12 +54,13 @@ class ModelArguments:
     projector_num_layers: int = HfArg(default=2, help="number of linear layers of the projector")
     projector_dropout: float = HfArg(default=0.0, help="dropout within the projector, in [0, 1)")
     freeze_backbone: bool = HfArg(default=False, help="train only the projector and the classifier")
-    cache_features: bool = HfArg(
-        default=False,
-        help="compute a frozen backbone's features once and train on them; needs freeze_backbone and no augment",
+    feature_store: str | None = HfArg(
+        default=None,
+        help="folder where the features of a frozen backbone are kept, for all runs; default: in the cache folder. They "
+        "are kept where every epoch sees the same pictures: --freeze_backbone true --augment false",
     )
-    features_folder: str | None = HfArg(
-        default=None, help="folder for cached features, which runs can share; default: features/ in output_dir"
+    feature_store_gb: float = HfArg(
+        default=DEFAULT_GB, help="gigabytes that the store may take; 0: keep none, and encode the pictures in each epoch"
     )
     freeze_blocks: int = HfArg(default=0, help="freeze the embeddings and this many of the first blocks")
     lora_rank: int = HfArg(default=0, help="train only LoRA adapters of this rank in the backbone; 0 for none")
@@ -75,9 +77,11 @@ class ModelArguments:
             )
         if not self._has_patch_mode and self.delta_mode != "global":
             raise ValueError(f"method={self.method!r} has no delta_mode={self.delta_mode!r}: use --method cde.")
-        for name in ("backbone", "backbone_revision", "features_folder"):
+        for name in ("backbone", "backbone_revision", "feature_store"):
             if getattr(self, name) == "":
                 raise ValueError(f"{name} is empty: give it a value, or leave it out.")
+        if not 0 <= self.feature_store_gb < float("inf"):
+            raise ValueError(f"feature_store_gb={self.feature_store_gb} must be at least 0.")
         if self.freeze_blocks < 0:
             raise ValueError(f"freeze_blocks={self.freeze_blocks} must be at least 0.")
         self._check_lora()
@@ -149,8 +153,8 @@ class DataArguments:
     augment: bool = HfArg(default=True, help="the same random crop, flip and colour change on both images")
     swap_opposites: bool = HfArg(
         default=False,
-        help="train on each pair once more, swapped and under the opposite action, where training has that action on "
-        "the same object",
+        help="train on each pair once more, swapped and under the opposite action; not where the action has no opposite "
+        "(break), nor on combinations of action and object that are held out for a test",
     )
     train_pairs: int | None = HfArg(default=None, help="train on this many pairs only")
     train_objects: int | None = HfArg(default=None, help="train on this many objects only")

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from accelerate.utils import str_to_bool
 from torch import nn
 from transformers import TrainingArguments
 from transformers.hf_argparser import HfArg
 from transformers.trainer_utils import SchedulerType
 
+from ..features.encoder import native_bf16
 from ..models.checks_cde import parse_json
 from .contrastive import TEMPERATURE
 from .distributed import join_processes
@@ -43,21 +43,6 @@ _TEST_SPLIT = re.compile(r"(?<![a-z])test(ing|s)?(?![a-z])")
 def is_test_split(name: str) -> bool:
     """Whether the name of a split or a metric contains the word test: "test", "test_ood", "eval_test_loss"."""
     return _TEST_SPLIT.search(name.lower()) is not None
-
-
-def native_bf16(use_cpu: bool = False) -> bool:
-    """Whether the device that training will use computes in bf16 natively; emulation is many times slower.
-
-    `CDE_NATIVE_BF16=0` or `=1` in the environment answers in place of the hardware.
-    """
-    if answer := os.environ.get("CDE_NATIVE_BF16"):
-        return bool(str_to_bool(answer))
-    use_cpu = use_cpu or str_to_bool(os.environ.get("ACCELERATE_USE_CPU", "false")) == 1
-    if torch.cuda.is_available() and not use_cpu:
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if torch.accelerator.is_available() and not use_cpu:
-        return False  # nothing is known here about other accelerators
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def loader_processes(use_cpu: bool = False) -> int:

@@ -1,31 +1,51 @@
-"""The training and validation parts of train.py: loaded as a whole, streamed, or as cached features."""
+"""The training and validation parts of train.py: loaded as a whole, streamed, or as kept features."""
 
 import copy
 import re
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, cast
-
-import torch
 
 from ..data.augmentation import Augmentation
 from ..data.load_splits import Shift, load_shifts
+from ..data.splits import OPPOSITES
 from ..data.streaming.pair_stream import PairStream
 from ..data.subsets import take_subsets
+from ..data.swapped_pairs import held_out_combinations, with_swapped
 from ..data.transforms import PairTransform
+from ..features.keep import keep_features, takes_features
+from ..features.store import FeatureStore
 from .arguments import DataArguments, ModelArguments
-from .feature_cache import cache_features
 from .training_args import CDETrainingArguments
 
 # Size of the bank from a streamed training part, which may be larger than memory; a loaded part is used as a whole.
 _STREAMED_BANK_PAIRS = 1000
 
 
+def feature_store(model_args: ModelArguments, data: DataArguments, model: Any = None) -> FeatureStore | None:
+    """The store of features that a run uses; None where every epoch may see others, or the model does not take any.
+
+    Raises:
+        ValueError: A folder is given, but no features can be kept.
+    """
+    reasons = {
+        "--freeze_backbone true": not model_args.freeze_backbone or model_args.lora_rank > 0,
+        "--augment false": data.augment,
+        "--streaming false": data.streaming,
+        "a method that takes features": model is not None and not takes_features(model),
+        "--feature_store_gb above 0": model_args.feature_store_gb == 0,
+    }
+    if lacking := [what for what, lacks in reasons.items() if lacks]:
+        if model_args.feature_store is not None:
+            raise ValueError(f"feature_store says where features are kept, which needs {lacking[0]}.")
+        return None
+    return FeatureStore(model_args.feature_store, model_args.feature_store_gb)
+
+
 def fitting_arguments(
-    model_args: ModelArguments, data: DataArguments, args: CDETrainingArguments
+    store: FeatureStore | None, data: DataArguments, args: CDETrainingArguments
 ) -> CDETrainingArguments:
-    """The training's arguments as a copy, without what streamed pairs or cached features have no use for.
+    """The training's arguments as a copy, without what streamed pairs or kept features have no use for.
 
     Warns:
         UserWarning: class-aware sampling is switched off.
@@ -38,7 +58,7 @@ def fitting_arguments(
             "without a positive. --class_aware_sampling false switches this warning off.",
             stacklevel=2,
         )
-    if model_args.cache_features:  # they are read in less time than another process takes to hand them over
+    if store is not None:  # features are read in less time than another process takes to hand them over
         args.dataloader_num_workers, args.dataloader_prefetch_factor = 0, None
         args.dataloader_persistent_workers = False
     return args
@@ -71,32 +91,36 @@ def training_transforms(
 
 
 def training_parts(
-    model_args: ModelArguments,
+    data: DataArguments,
     args: CDETrainingArguments,
     model: Any,
     splits: Mapping[str, Any],
-    plain: PairTransform,
-    augmented: PairTransform,
+    transforms: tuple[PairTransform, PairTransform],
+    store: FeatureStore | None,
 ) -> tuple[Any, dict[str, Any]]:
     """The training part, and name -> validation part, ready for the trainer.
 
-    The splits are from `training_splits` and the transforms from `training_transforms`.
+    The splits are from `training_splits` and the transforms from `training_transforms`. A store gets the features of
+    all splits, so that the final evaluation finds them there.
 
     Raises:
-        ValueError, OSError: See `cache_features`.
+        ValueError, OSError: See `keep_features` and `with_swapped`.
     """
-    parts = {name: rows.with_transform(plain) for name, rows in splits.items() if name.startswith("validation")}
-    parts["train"] = splits["train"].with_transform(augmented)
-    if model_args.cache_features:
-        parts = cache_features(
-            model,
-            parts,
-            Path(model_args.features_folder or Path(str(args.output_dir)) / "features"),
-            args.per_device_eval_batch_size,
-            autocast=torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None,
-            num_workers=args.dataloader_num_workers or 0,
-        )
-    return parts.pop("train"), parts
+    parts = dict(splits)
+    if data.swap_opposites:
+        parts["train"] = with_swapped(splits["train"], OPPOSITES, held_out_combinations(splits))
+    plain, augmented = transforms
+    if store is None:
+        ready = {name: rows.with_transform(plain) for name, rows in parts.items() if name != "train"}
+        ready["train"] = parts["train"].with_transform(augmented)
+    else:
+        ready = keep_features(model, parts, plain, store, **keeping(args))
+    return ready["train"], {name: rows for name, rows in ready.items() if name.startswith("validation")}
+
+
+def keeping(args: CDETrainingArguments) -> dict[str, Any]:
+    """How a training encodes features: the options of `keep_features`."""
+    return {"precision": "bf16" if args.bf16 else "float32", "num_workers": args.dataloader_num_workers or 0}
 
 
 def bank_of(train: Any) -> Any:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from modeling_cde.data.sampler import training_batches
 from modeling_cde.data.schema import OPPOSITES, pair_features
-from modeling_cde.data.swapped_pairs import with_swapped
+from modeling_cde.data.swapped_pairs import held_out_combinations, with_swapped
 from modeling_cde.data.transforms import PairTransform
 from tests.data.tiny_pairs import ACTIONS, OBJECTS, picture, rows
 
@@ -37,12 +37,12 @@ def marked(number):
     return made
 
 
-def naive(made):
+def naive(made, held_out=()):
     """(pair_id, action, swapped) of the rows and of their copies."""
     copies = []
     for row in made:
         other = OPPOSITE.get(ACTIONS[row["action"]])
-        if any(ACTIONS[one["action"]] == other and one["object"] == row["object"] for one in made):
+        if other is not None and (ACTIONS.index(other), row["object"]) not in held_out:
             copies.append((row["pair_id"], ACTIONS.index(other), True))
     return [(row["pair_id"], row["action"], False) for row in made] + copies
 
@@ -72,22 +72,27 @@ def test_the_copies_are_those_of_a_naive_loop_also_of_selected_rows(chosen):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, len(ACTIONS) - 1), st.integers(0, 2)), min_size=1, max_size=12))
-def test_the_copies_of_any_pairs(labels):
+@given(
+    st.lists(st.tuples(st.integers(0, len(ACTIONS) - 1), st.integers(0, 2)), min_size=1, max_size=12),
+    st.sets(st.tuples(st.integers(0, len(ACTIONS) - 1), st.integers(0, 2)), max_size=8),
+)
+def test_the_copies_of_any_pairs(labels, others):
+    held_out = others - set(labels)
     blank = {name: None for name in (*PICTURES, "box")}
     made = [
         {**blank, "action": action, "object": kind, "scene": "s", "pair_id": f"pair{i}"}
         for i, (action, kind) in enumerate(labels)
     ]
-    expected = naive(made)
+    expected = naive(made, held_out)
     if len(expected) == len(made):
-        with pytest.raises(ValueError, match="swap_opposites needs two opposite actions"):
-            with_swapped(table(made), OPPOSITES)
+        with pytest.raises(ValueError, match="swap_opposites needs an action whose opposite is known"):
+            with_swapped(table(made), OPPOSITES, held_out)
         return
-    both = with_swapped(table(made), OPPOSITES)
+    tested = [dict(made[0], action=action, object=kind) for action, kind in others] or made
+    assert held_out_combinations({"train": table(made), "test_comp": table(tested)}) == held_out
+    both = with_swapped(table(made), OPPOSITES, held_out)
     assert listed(both) == expected
-    # Training gets no combination that it did not have, which would no longer be unseen in the compositional test.
-    assert set(zip(both["action"][:], both["object"][:], strict=True)) == set(labels)
+    assert not held_out & set(zip(both["action"][:], both["object"][:], strict=True))
     # Swapping all of the pairs that have copies, and the copies, gives the same pairs again.
     copied = {pair_id for pair_id, _, swapped in expected if swapped}
     kept = {one for one in listed(both) if one[0] in copied}
@@ -169,8 +174,9 @@ def test_no_picture_is_copied(chosen):
 
 def test_data_without_opposites_are_refused_by_their_actions():
     made = rows(60)
-    opened = [row for row in made if ACTIONS[row["action"]] in ("open", "break", "turnon")]
-    with pytest.raises(ValueError, match=r"\(their actions: open, break, turnon\)"):
-        with_swapped(table(opened), OPPOSITES)
+    opened = [row for row in made if ACTIONS[row["action"]] in ("open", "break")]
+    held_out = {(ACTIONS.index("close"), kind) for kind in range(len(OBJECTS))}
+    with pytest.raises(ValueError, match=r"\(their actions: open, break\)"):
+        with_swapped(table(opened), OPPOSITES, held_out)
     with pytest.raises(ValueError, match="their actions: open, close, break, turnon, turnoff"):
         with_swapped(table(made), {"push": "pull", "pull": "push"})

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...kept_files import as_they_were_written
+from ...whole_files import as_they_were_written
 from ..page import Picture, Section, as_data_uri, render_page
 from ..page import Table as PageTable
 from ..results import METRICS_FILE, RULES, Result, by_row, load_results, name_row, split_title

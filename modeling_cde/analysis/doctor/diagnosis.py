@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...kept_files import as_they_were_written, read_object
+from ...whole_files import as_they_were_written, read_object
 from ..delta_set import DELTAS_FILE, DeltaSet, load_delta_sets
 from . import findings, signs
 from .findings import Finding, Settings

@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kept_files import as_they_were_written
-from ...whole_files import write_whole
+from ...whole_files import as_they_were_written, write_whole
 from ..delta_set import TRAIN_SPLIT, DeltaSet, deltas_path, load_delta_sets
 from .calibration import BINS, measure_calibration
 from .cosines import measure_cosines, measure_opposites

@@ -12,7 +12,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from ...kept_files import as_they_were_written, read_object
+from ...whole_files import as_they_were_written, read_object
 from ..loss_terms import logged_terms, title
 from .style import LINES, MARKERS, drawing, save, tidy
 

@@ -1,0 +1,90 @@
+"""Runs a backbone whose weights are fixed, for one or several readings of its features."""
+
+import copy
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate.utils import str_to_bool
+
+Precision = Literal["float32", "bf16"]
+
+_FILES = ("models/backbones_cde", "models/layers_cde", "models/change_pooling_cde", "models/pictures_cde")
+_FILES += ("data/crops", "data/regions", "data/transforms")  # the code that makes features
+
+
+def native_bf16(use_cpu: bool = False) -> bool:
+    """Whether the device that will be used computes in bf16 natively; emulation is many times slower.
+
+    `CDE_NATIVE_BF16=0` or `=1` in the environment answers in place of the hardware.
+    """
+    if answer := os.environ.get("CDE_NATIVE_BF16"):
+        return bool(str_to_bool(answer))
+    use_cpu = use_cpu or str_to_bool(os.environ.get("ACCELERATE_USE_CPU", "false")) == 1
+    if torch.cuda.is_available() and not use_cpu:
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if torch.accelerator.is_available() and not use_cpu:
+        return False  # nothing is known here about other accelerators
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+class Encoder:
+    """Encodes clips by one pass of the backbone for all readings.
+
+    Args:
+        models: `CDEModel`s whose backbones have equal weights; they may read other layers, or pool otherwise.
+        precision: `"bf16"` rounds weights and activations of the backbone; what is read from it is float32 again.
+        device: Where the backbone runs.
+    """
+
+    def __init__(self, models: Sequence[Any], precision: Precision, device: torch.device) -> None:
+        self.models = list(models)
+        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        own = self.models[0].backbone
+        fits = next(own.parameters()).dtype == self.dtype
+        self.backbone = (own if fits else copy.deepcopy(own)).to(device, self.dtype).eval()
+        self.device = device
+
+    @torch.no_grad()
+    def __call__(self, pixel_values: torch.Tensor) -> list[torch.Tensor]:
+        """Clips (B, T, C, H, W) -> for each model features (B, T, D_b), or (B, T, N, D_b) if it reads patches."""
+        frames = pixel_values.flatten(0, 1).to(self.device, self.dtype)
+        options = {"output_hidden_states": True} if any(model.reader.layers for model in self.models) else {}
+        outputs = self.models[0].reader.run(self.backbone, frames, **options)
+        found = []
+        for model in self.models:
+            features = model.reader.read(self.backbone, outputs, *frames.shape[-2:])
+            features = model.pool(features, *pixel_values.shape[:2])[0]
+            found.append(features.float().reshape(*pixel_values.shape[:2], *features.shape[1:]).cpu())
+        return found
+
+
+def description(model: Any, transform: Any, precision: Precision, device: str) -> dict[str, Any]:
+    """Everything but the pictures that the features of a `CDEModel` depend on, as plain values."""
+    import PIL
+    import transformers
+
+    code = hashlib.sha256(b"".join((Path(__file__).parents[1] / f"{name}.py").read_bytes() for name in _FILES))
+    weights = hashlib.sha256()
+    for name, tensor in sorted(model.backbone.state_dict().items()):
+        weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        weights.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    config = model.backbone.config.to_dict()
+    config.pop("_name_or_path", None)  # the same weights from elsewhere are the same weights
+    settings = {name: getattr(transform, name) for name in ("size", "mean", "std", "crop", "crop_margin", "resample")}
+    return {
+        "weights": weights.hexdigest(),
+        "backbone": config,
+        "attention": model.backbone.config._attn_implementation,
+        "feature": model.reader.feature,
+        "layers": list(model.reader.layers),
+        "num_prefix_tokens": model.reader.num_prefix_tokens,
+        "transform": settings,
+        "precision": precision,
+        "device": device,
+        "code": code.hexdigest(),
+        "versions": {library.__name__: library.__version__ for library in (torch, transformers, PIL)},
+    }

@@ -1,0 +1,98 @@
+"""A run of train.py: everything that it trains and evaluates, made from its arguments."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from transformers import set_seed
+
+from ..data.collator import PairCollator
+from ..data.transforms import PairTransform
+from ..features.keep import keep_features
+from ..features.store import FeatureStore
+from .arguments import DataArguments, ModelArguments
+from .model_selection import selection_metrics
+from .new_model import make_model
+from .progress import show_progress
+from .run_record import run_record
+from .trainer import CDETrainer
+from .training_args import CDETrainingArguments
+from .training_data import (
+    bank_of,
+    feature_store,
+    fitting_arguments,
+    keeping,
+    training_parts,
+    training_splits,
+    training_transforms,
+)
+
+
+@dataclass
+class Run:
+    """What a training needs, and what its evaluation needs after it.
+
+    Attributes:
+        trainer: Ready to train.
+        splits: All parts by name, as they are stored.
+        transform: What the model sees of them in evaluation.
+        record: For `metrics.json`; see `run_record`.
+        store: Where the features of the pictures are kept; None: the model reads pictures.
+        keep: Gives splits the kept features of their pictures; None without a store.
+    """
+
+    trainer: CDETrainer
+    splits: dict[str, Any]
+    transform: PairTransform
+    record: dict[str, Any]
+    store: FeatureStore | None
+    keep: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None
+
+    def bank(self) -> Any:
+        """The training pairs that other pairs are compared with."""
+        return bank_of(self.splits["train"])
+
+    def says(self) -> list[str]:
+        """Lines about what is going to be trained on."""
+        lines = [f"Training, and validation during it, in {self.record['precision']}; final scores in float32."]
+        if "lora" in self.record:
+            lines.insert(0, self.record["lora"])
+        if self.record["arguments"]["swap_opposites"]:
+            pairs = len(self.splits["train"])
+            copies = len(self.trainer.train_dataset) - pairs
+            lines.append(f"An epoch has {pairs} training pairs and {copies} swapped copies under the opposite action.")
+        return lines
+
+
+def make_run(
+    command: Sequence[str], model_args: ModelArguments, data_args: DataArguments, train_args: CDETrainingArguments
+) -> Run:
+    """Loads the pairs, makes the model, and encodes the pictures whose features are kept.
+
+    Args:
+        command: The arguments of train.py as given, for the record; the others are the same parsed.
+
+    Raises:
+        ValueError, OSError: The pairs, the backbone or a setting cannot be used; the message says why.
+    """
+    set_seed(train_args.seed)
+    splits = training_splits(data_args, train_args.seed)
+    actions = splits["train"].features["action"].names
+    model, processor = make_model(model_args, data_args.image_size, splits["train"].features)
+    plain, augmented = training_transforms(data_args, model, processor, actions, train_args.seed)
+    store = feature_store(model_args, data_args, model)
+    train, validation = training_parts(data_args, train_args, model, splits, (plain, augmented), store)
+    record = run_record(command, (model_args, data_args, train_args), splits, model)
+    keep = None if store is None else partial(keep_features, model, transform=plain, store=store, **keeping(train_args))
+    trainer = CDETrainer(
+        model=model,
+        args=fitting_arguments(store, data_args, train_args),
+        train_dataset=train,
+        eval_dataset=validation,
+        data_collator=PairCollator(),
+        processing_class=processor,
+        compute_metrics=selection_metrics(actions),
+    )
+    show_progress(trainer)
+    return Run(trainer, splits, plain, record, store, keep)
