@@ -36,13 +36,13 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     check_caching(model_args, data_args)
     if missing := [name for name in ("matplotlib", "sklearn", "jinja2") if not find_spec(name)]:  # used at the end
         raise ValueError(f"{missing[0]} is not installed: pip install 'modeling-cde[analysis]'.")
+    model_args.backbone = reachable_backbone(model_args.backbone, model_args.backbone_revision)
     set_seed(train_args.seed)
     state = PartialState()
     if state.device.type == "cpu":
         use_all_cores(state.num_processes)
     with state.main_process_first():
         render_rooms(data_args)
-    model_args.backbone = reachable_backbone(model_args.backbone, model_args.backbone_revision)
     from modeling_cde.data.collator import PairCollator
     from modeling_cde.training.model_selection import selection_metrics
     from modeling_cde.training.progress import show_progress

