@@ -11,27 +11,12 @@ from pathlib import Path
 from typing import Any
 
 
-def render_rooms(data: Any) -> None:
-    """Render what is missing of the default data set; the one place where training meets a data source."""
-    if data.data is not None:
-        return
-    from data_scripts.rooms.build import build_rooms
-
-    build_rooms(
-        data.rooms_folder,
-        view=data.view,
-        num_pairs=data.rooms_pairs,
-        image_size=data.rooms_image_size,
-        seed=data.rooms_seed,
-        workers=data.rooms_workers,
-    )
-
-
 def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, Any]]:
     """Everything that can be wrong before training starts: the trainer, all splits, their transform, what to record."""
     from accelerate import PartialState
     from transformers import set_seed
 
+    from data_scripts.training_inputs import reachable_backbone, render_rooms
     from modeling_cde.models.methods import METHODS
     from modeling_cde.training.arguments import DataArguments, ModelArguments
     from modeling_cde.training.checkpoints.checkpoint_folder import check_is_new
@@ -51,6 +36,7 @@ def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, A
     feature_store(model_args, data_args)  # which can be impossible
     if missing := [name for name in ("matplotlib", "sklearn", "jinja2") if not find_spec(name)]:  # used at the end
         raise ValueError(f"{missing[0]} is not installed: pip install 'modeling-cde[analysis]'.")
+    model_args.backbone = reachable_backbone(model_args.backbone, model_args.backbone_revision)
     set_seed(train_args.seed)
     state = PartialState()
     if state.device.type == "cpu":

@@ -65,7 +65,8 @@ def base_metadata(*, tags: Sequence[str] = (), **options: Any) -> ModelCardData:
 def base_model(run: RunFiles) -> str | None:
     """Repository of the pretrained backbone; None if it was a folder, or trained from scratch."""
     backbone = run.training["arguments"].get("backbone")
-    if not backbone or not is_repository(backbone):
+    source = run.training.get("backbone_source")  # older runs have none
+    if not backbone or not is_repository(backbone) or (source and "revision" not in source):
         return None
     # With a recorded commit it came from a repository, even if a folder of that name exists here.
     return None if not run.config.get("backbone_revision") and Path(backbone).is_dir() else str(backbone)

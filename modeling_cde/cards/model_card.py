@@ -109,6 +109,7 @@ def render_model_card(
         paper=paper,
         model_table=_rows([("backbone", _backbone(run)), *((key, config[key]) for key in keys)]),
         base_model=base_model(run),
+        origin=_origin(run),
         rooms=rooms_command(arguments) if run.rendered else "",
         data=code(dataset or hub_dataset(run) or Path(training["data"]).name),
         pairs=", ".join(f"{count:d} {plain(split)}" for split, count in training["pairs"].items()),
@@ -169,8 +170,18 @@ def _backbone(run: RunFiles) -> str:
     if not name:
         return f"{run.config['backbone_config']['model_type']}, trained from scratch"
     revision = run.config.get("backbone_revision") or run.training["arguments"].get("backbone_revision")
-    shown = base_model(run) or Path(name).name
+    shown = base_model(run) or (run.training.get("backbone_source") or {}).get("source") or Path(name).name
     return f"{shown}, commit {revision}" if revision else shown
+
+
+def _origin(run: RunFiles) -> str:
+    """What is recorded of pretrained weights that came from no repository, as Markdown; "" if nothing is."""
+    told = run.training.get("backbone_source") or {}
+    if base_model(run) or "licence" not in told:
+        return ""
+    about = [f"licence {plain(told['licence'])}", *(plain(told[key]) for key in ("url", "note") if key in told)]
+    about += [f"SHA-256 {code(told['sha256'])}"] if "sha256" in told else []
+    return f"{plain(told['source'])} ({'; '.join(about)})"
 
 
 def _loss(run: RunFiles) -> str:

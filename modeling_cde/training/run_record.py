@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.load_splits import pairs_used_twice, reported_splits
+from ..kept_files import read_object
 from .arguments import DataArguments, ModelArguments
 from .lora import description, is_adapted
 from .training_args import CDETrainingArguments
@@ -30,8 +31,8 @@ def run_record(
 
     Returns:
         `command`, `data` (folder or repository), `manifests` (paths of the splits' files), `pairs` (number by split),
-        `pairs_used_twice`, `precision` (of training and of validation during training), `arguments` (by name), and
-        `lora` if the model has adapters.
+        `pairs_used_twice`, `precision` (of training and of validation during training), `arguments` (by name),
+        `backbone_source` (see there) if the backbone is pretrained, and `lora` if the model has adapters.
     """
     model_args, data_args, train_args = arguments
     record = {
@@ -43,7 +44,23 @@ def run_record(
         "precision": "float32" if train_args.mixed_precision == "no" else train_args.mixed_precision,
         "arguments": vars(model_args) | vars(data_args) | {name: getattr(train_args, name) for name in RECORDED},
     }
+    if model_args.backbone is not None:
+        record["backbone_source"] = backbone_source(model_args.backbone, model.config.backbone_revision)
     return record | ({"lora": description(model)} if is_adapted(model) else {})
+
+
+def backbone_source(backbone: str, revision: str | None) -> dict[str, Any]:
+    """Where pretrained weights come from.
+
+    Returns:
+        Of a repository `source` (its id) and `revision` (the commit). Of a folder the texts in its SOURCE.json, such as
+        `source`, `version`, `licence` and `sha256`; `source` is the folder's name if that is all that is known.
+    """
+    folder = Path(backbone)
+    if not folder.is_dir():
+        return {"source": backbone, "revision": revision}
+    told = read_object(folder / "SOURCE.json") if (folder / "SOURCE.json").is_file() else {}
+    return {"source": folder.name} | {name: text for name, text in told.items() if isinstance(text, str)}
 
 
 def command_line(command: Sequence[str]) -> str:

@@ -159,6 +159,38 @@ def test_base_model_and_data_set_are_repositories_and_never_folders(tmp_path, mo
     assert card.data.datasets == ["org/published"] and "`org/published`" in card.text
 
 
+def test_the_source_of_a_backbone_from_no_repository_is_told(tmp_path):
+    # A folder that was named without a path looks like a repository where it does not exist.
+    run_folder(tmp_path, backbone="dinov2-packed")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    metrics["training"]["backbone_source"] = {
+        "source": "DINOv2 as packed in a_b 1.0",
+        "version": "1.0",
+        "licence": "Apache-2.0, MIT",
+        "sha256": "abc123",
+        "note": "nobody says how | it was tuned",
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    card = ModelCard.load(write_model_card(tmp_path))
+    assert card.data.base_model is None and not problems(card.data.to_dict())
+    assert "| backbone | DINOv2 as packed in a_b 1.0 |" in card.text
+    assert (
+        "The backbone's weights are those of DINOv2 as packed in a_b 1.0 (licence Apache-2.0, MIT; nobody says how "
+        "\\| it was tuned; SHA-256 `abc123`), fine-tuned: their licence and limits apply here, too."
+    ) in card.text
+    metrics["training"]["arguments"]["freeze_backbone"] = True
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    assert "fine-tuned" not in write_model_card(tmp_path).read_text()
+    # A repository speaks for itself, and a folder of which nothing is known by its name.
+    metrics["training"]["backbone_source"] = {"source": "dinov2-packed", "revision": "c0ffee"}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    assert ModelCard.load(write_model_card(tmp_path)).data.base_model == "dinov2-packed"
+    metrics["training"]["backbone_source"] = {"source": "dinov2-packed"}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    text = write_model_card(tmp_path).read_text()
+    assert "| backbone | dinov2-packed |" in text and "weights are those of" not in text
+
+
 def test_geometry_and_pictures_are_shown_where_the_run_has_them(tmp_path):
     text = write_model_card(run_folder(tmp_path)).read_text()
     assert "Not measured for this card" in text and "](training_curve.png)" not in text

@@ -1,10 +1,11 @@
-"""What a run says of itself: no secret of the command line."""
+"""What a run says of itself: no secret of the command line, and where its backbone comes from."""
 
+import json
 import shlex
 
 import pytest
 
-from modeling_cde.training.run_record import command_line
+from modeling_cde.training.run_record import backbone_source, command_line
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,16 @@ def test_the_recorded_command_is_one_that_a_shell_reads():
     recorded = command_line(command)
     assert shlex.split(recorded)[3:] == [*command[:2], "--hub_token=...", *command[4:]]
     assert command_line([]) == "accelerate launch train.py"
+
+
+def test_a_backbone_is_recorded_with_its_source(tmp_path):
+    assert backbone_source("org/vit", "c0ffee") == {"source": "org/vit", "revision": "c0ffee"}
+    folder = tmp_path / "vit-copy"
+    folder.mkdir()
+    assert backbone_source(str(folder), None) == {"source": "vit-copy"}
+    told = {"source": "ViT as packed in x 1", "version": "1", "licence": "MIT", "sha256": "ab"}
+    (folder / "SOURCE.json").write_text(json.dumps({**told, "size": 3}))
+    assert backbone_source(str(folder), None) == told
+    (folder / "SOURCE.json").write_text("{")
+    with pytest.raises(ValueError, match=r"SOURCE\.json is not JSON"):
+        backbone_source(str(folder), None)

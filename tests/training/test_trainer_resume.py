@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
+from modeling_cde.training.lora import add_lora
 from modeling_cde.training.trainer import CDETrainer
 from tests.tiny_models import tiny_cde
 from tests.tiny_pairs import pairs, quick
@@ -82,6 +83,27 @@ def test_resumed_run_with_other_settings(tmp_path, options, step):
     resumed = train(tmp_path / "again", resume=checkpoint, **options | {"save_strategy": "no", "num_train_epochs": 2})
     assert whole.state.global_step == resumed.state.global_step > step
     assert_same(state(whole.model), state(resumed.model))
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_a_run_on_another_backbone_is_not_resumed(tmp_path, lora):
+    def trainer(backbone):
+        model = tiny_cde()
+        model.config.backbone_config._name_or_path = backbone
+        return CDETrainer(
+            add_lora(model, rank=2) if lora else model,
+            quick(tmp_path, **RUN | {"max_steps": 2}),
+            train_dataset=pairs(24),
+            eval_dataset=pairs(7),
+        )
+
+    trainer("dinov2-packed").train()
+    with pytest.raises(
+        ValueError, match=r"checkpoint-2 was trained on the backbone dinov2-packed, not on org/dinov2: "
+    ):
+        trainer("org/dinov2").train(resume_from_checkpoint=True)
+    trainer("some/where/dinov2-packed").train(resume_from_checkpoint=True)  # a copy
+    trainer("").train(resume_from_checkpoint=True)  # built from a configuration: all comes from the checkpoint
 
 
 def test_a_run_that_was_stopped_resumes_from_its_last_checkpoint(tmp_path):

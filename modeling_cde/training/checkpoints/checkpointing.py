@@ -31,7 +31,7 @@ from . import checkpoint_folder
 from .checkpoint_folder import STATE, check_is_new, temporary_of
 from .model_files import read_model, write_model
 from .resume_state import load_random_state, save_resume_state
-from .resuming import ResumeCallback, find_checkpoint
+from .resuming import ResumeCallback, check_backbone, find_checkpoint
 from .run_lock import alone_in
 from .sharded_checkpoints import load_sharded
 
@@ -98,8 +98,9 @@ class CheckpointingTrainer(Trainer):  # type: ignore[misc]
             **kwargs: as for `transformers.Trainer.train`.
 
         Raises:
-            ValueError: the named checkpoint is not complete, another training writes to the same folder, a stream is
-                to be evaluated, `metric_for_best_model` does not exist, or the processes have different settings.
+            ValueError: the named checkpoint is not complete or was trained on another backbone, another training writes
+                to the same folder, a stream is to be evaluated, `metric_for_best_model` does not exist, or the
+                processes have different settings.
             StreamError: a stream broke off for good. A single process has saved a checkpoint of the last step.
             ConnectionError: another process ended, or was silent for longer than `args.ddp_timeout`.
             OSError: a checkpoint cannot be written.
@@ -108,6 +109,8 @@ class CheckpointingTrainer(Trainer):  # type: ignore[misc]
         self._began = time.monotonic()
         with self._holds_folder() if self.args.save_strategy != "no" else nullcontext(), tells_of_lost_processes():
             self.resumed = find_checkpoint(self.args, resume_from_checkpoint)
+            if self.resumed is not None:
+                check_backbone(self.accelerator.unwrap_model(self.model), self.resumed)
             parameters = sum(parameter.numel() for parameter in self.model.parameters())
             samples = len(self.train_dataset) if hasattr(self.train_dataset, "__len__") else None
             sizes = {"number of parameters": parameters, "number of training samples": samples}

@@ -8,6 +8,7 @@ from accelerate.utils import broadcast
 from transformers import TrainerCallback
 from transformers.utils import logging
 
+from ...kept_files import read_object
 from ...whole_files import check_writable
 from ..stream_training import find_place
 from .checkpoint_folder import best_of, checkpoints, find_damage, find_lost_best, newest_complete, tidy
@@ -51,6 +52,25 @@ def find_checkpoint(args: Any, wanted: str | bool | None) -> str | None:
         logger.warning(f"{run} has no complete checkpoint to resume from: training starts from the beginning.")
         return None
     return str(checkpoints(run)[int(told[0])])
+
+
+def check_backbone(model: Any, checkpoint: str) -> None:
+    """Raise ValueError if a checkpoint was trained on another pretrained backbone than the model's.
+
+    Its weights would take over, or with LoRA its adapters would sit on a foreign backbone, while everything that is
+    recorded names the model's.
+    """
+    file = Path(checkpoint, "config.json")
+    own = getattr(getattr(model, "config", None), "backbone_config", None)
+    if own is None or not file.is_file():
+        return
+    then = str((read_object(file).get("backbone_config") or {}).get("_name_or_path") or "")
+    now = str(own._name_or_path or "")
+    if then and now and Path(then).name != Path(now).name:  # a folder can be a copy of a repository
+        raise ValueError(
+            f"{checkpoint} was trained on the backbone {then}, not on {now}: resume it with --backbone {then} (its "
+            "folder, if that is no repository), or begin a new training in another output_dir."
+        )
 
 
 class ResumeCallback(TrainerCallback):  # type: ignore[misc]
