@@ -11,68 +11,44 @@ from pathlib import Path
 from typing import Any
 
 
-def prepare(arguments: list[str]) -> tuple[Any, dict[str, Any], Any, dict[str, Any]]:
-    """Everything that can be wrong before training starts: the trainer, all splits, their transform, what to record."""
-    from accelerate import PartialState
-    from transformers import set_seed
-
-    from data_scripts.training_inputs import reachable_backbone, render_rooms
+def parse(arguments: list[str]) -> tuple[Any, Any, Any]:
+    """The arguments of model, data and training; everything about them that can be wrong is found here."""
     from modeling_cde.models.methods import METHODS
     from modeling_cde.training.arguments import DataArguments, ModelArguments
     from modeling_cde.training.checkpoints.checkpoint_folder import check_is_new
-    from modeling_cde.training.distributed import use_all_cores
     from modeling_cde.training.model_selection import check_last_is_kept
-    from modeling_cde.training.new_model import make_model
     from modeling_cde.training.recipe import parse_recipe
-    from modeling_cde.training.run_record import run_record
-    from modeling_cde.training.training_data import feature_store
     from modeling_cde.training.training_args import CDETrainingArguments
+    from modeling_cde.training.training_data import feature_store
 
     brought = {name: method.flags for name, method in METHODS.items()}
     kinds = (ModelArguments, DataArguments, CDETrainingArguments)
     model_args, data_args, train_args = parse_recipe(kinds, arguments, brought)
     check_last_is_kept(train_args)
     check_is_new(train_args)
-    feature_store(model_args, data_args)  # which can be impossible
+    feature_store(model_args, data_args)
     if missing := [name for name in ("matplotlib", "sklearn", "jinja2") if not find_spec(name)]:  # used at the end
         raise ValueError(f"{missing[0]} is not installed: pip install 'modeling-cde[analysis]'.")
+    return model_args, data_args, train_args
+
+
+def prepare(arguments: list[str]) -> Any:
+    """The run that the arguments describe: weights fetched, rooms rendered, features kept, ready to train."""
+    from accelerate import PartialState
+
+    from data_scripts.training_inputs import reachable_backbone, render_rooms
+    from modeling_cde.training.distributed import use_all_cores
+
+    model_args, data_args, train_args = parse(arguments)
     model_args.backbone = reachable_backbone(model_args.backbone, model_args.backbone_revision)
-    set_seed(train_args.seed)
     state = PartialState()
     if state.device.type == "cpu":
         use_all_cores(state.num_processes)
     with state.main_process_first():
         render_rooms(data_args)
-    from modeling_cde.data.collator import PairCollator
-    from modeling_cde.training.model_selection import selection_metrics
-    from modeling_cde.training.progress import show_progress
-    from modeling_cde.training.trainer import CDETrainer
-    from modeling_cde.training.training_data import (
-        fitting_arguments,
-        training_parts,
-        training_splits,
-        training_transforms,
-    )
+    from modeling_cde.training.run import make_run
 
-    splits = training_splits(data_args, train_args.seed)
-    actions = splits["train"].features["action"].names
-    model, processor = make_model(model_args, data_args.image_size, splits["train"].features)
-    plain, augmented = training_transforms(data_args, model, processor, actions, train_args.seed)
-    store = feature_store(model_args, data_args, model)
-    train, validation = training_parts(data_args, train_args, model, splits, (plain, augmented), store)
-    keep = None if store is None else partial(keep_features, model, transform=plain, store=store, **keeping(train_args))
-    train_args = fitting_arguments(store, data_args, train_args)
-    trainer = CDETrainer(
-        model=model,
-        args=train_args,
-        train_dataset=train,
-        eval_dataset=validation,
-        data_collator=PairCollator(),
-        processing_class=processor,
-        compute_metrics=selection_metrics(actions),
-    )
-    show_progress(trainer)
-    return trainer, splits, plain, run_record(arguments, (model_args, data_args, train_args), splits, model)
+    return make_run(arguments, model_args, data_args, train_args)
 
 
 def main(arguments: list[str], *callbacks: Any) -> None:
@@ -82,15 +58,15 @@ def main(arguments: list[str], *callbacks: Any) -> None:
 
     known: tuple[type[Exception], ...] = (ValueError, OSError, ImportError, TypeError, RuntimeError)
     try:
-        prepared = prepare(arguments)
+        run = prepare(arguments)
         known = known[:3]  # from here on the other two are faults of the program
-        with prepared[0].alone():
-            train(*prepared, started, callbacks)
+        with run.trainer.alone():
+            train(run, started, callbacks)
     except known as error:
         sys.exit(f"train.py: {sentence_of(error)}")
 
 
-def train(trainer: Any, splits: dict[str, Any], transform: Any, record: Any, started: float, callbacks: Any) -> None:
+def train(run: Any, started: float, callbacks: Any) -> None:
     """Train, evaluate, and leave checkpoint, numbers, picture and card in the output folder."""
     from modeling_cde.analysis.plots.curves import plot_training_curve
     from modeling_cde.cards.model_card import write_model_card
@@ -99,17 +75,11 @@ def train(trainer: Any, splits: dict[str, Any], transform: Any, record: Any, sta
     from modeling_cde.evaluation.evaluate import evaluate_splits, results_table
     from modeling_cde.training.doctor_callback import DoctorCallback
     from modeling_cde.training.model_selection import restore_last, selected_epoch
-    from modeling_cde.training.training_data import bank_of
     from modeling_cde.whole_files import write_whole
 
+    trainer, record = run.trainer, run.record
     if trainer.is_world_process_zero():
-        if "lora" in record:
-            print(record["lora"])
-        print(f"Training, and validation during it, in {record['precision']}; final scores in float32.")
-        if record["arguments"]["swap_opposites"]:
-            pairs = len(splits["train"])
-            copies = len(trainer.train_dataset) - pairs
-            print(f"An epoch has {pairs} training pairs and {copies} swapped copies under the opposite action.")
+        print("\n".join(run.says()))
     for callback in (*callbacks, doctor := DoctorCallback()):  # the doctor has the last word on saving
         trainer.add_callback(callback)
     output = Path(trainer.args.output_dir)
@@ -120,8 +90,8 @@ def train(trainer: Any, splits: dict[str, Any], transform: Any, record: Any, sta
     trainer.save_state()
     record["minutes"] = round((trainer.seconds_before + time.time() - started) / 60, 1)
     record["selected"] = selected_epoch(trainer)
-    parts, batch_size = (reported_splits(splits), transform), trainer.args.per_device_eval_batch_size
-    about: dict[str, Any] = {"extra": {"training": record}, "bank": bank_of(splits["train"])}
+    parts, batch_size = (reported_splits(run.splits), run.transform), trainer.args.per_device_eval_batch_size
+    about: dict[str, Any] = {"extra": {"training": record}, "bank": run.bank(), "keep": run.keep}
     metrics = evaluate_splits(trainer.whole_model(), *parts, output, batch_size, **about)
     if trainer.args.evaluate_last_checkpoint:
         record["selected"] = restore_last(trainer)

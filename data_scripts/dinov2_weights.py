@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_scripts.builds.build_commands import plain_errors
-from modeling_cde.whole_files import file_sha256, write_folder_whole
+from modeling_cde.whole_files import cache_folder, file_sha256, write_folder_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,11 +72,6 @@ PROCESSOR = {
     "image_mean": [0.485, 0.456, 0.406],
     "image_std": [0.229, 0.224, 0.225],
 }
-
-
-def cache_folder() -> Path:
-    """Where the weights are kept: `modeling-cde` in XDG_CACHE_HOME, which is ~/.cache unless set."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modeling-cde"
 
 
 def fetch_weights(parent: Path | None = None) -> Path:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from data_scripts.dinov2_weights import SOURCE, cache_folder, fetch_weights
+from data_scripts.dinov2_weights import SOURCE, fetch_weights
+from modeling_cde.whole_files import cache_folder
 
 HUB_MODEL = "facebook/dinov2-small"
 _FILES = ("config.json", "model.safetensors", "preprocessor_config.json")

@@ -11,9 +11,9 @@ from transformers.utils.hub import extract_commit_hash
 
 from modeling_cde.cards.card_tables import code, plain
 from modeling_cde.evaluation.gallery import GALLERY_FILE, read_gallery
-from modeling_cde.whole_files import as_they_were_written, read_object
 from modeling_cde.models.load_model import load_action_model
 from modeling_cde.models.pipeline_cde import ActionClassificationPipeline
+from modeling_cde.whole_files import as_they_were_written, read_object
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,10 @@ MAY_IMPORT = {
         "modeling_cde.training.checkpoints.adapter_files",
         "modeling_cde.training.lora",
     ],
+    "modeling_cde.features": ["modeling_cde.features", "modeling_cde.data", "modeling_cde.whole_files"],
     "modeling_cde.training": [
         "modeling_cde.training",
+        "modeling_cde.features",
         "modeling_cde.models.methods",
         "modeling_cde.models",
         "modeling_cde.data",
@@ -53,6 +55,7 @@ MAY_IMPORT = {
     "modeling_cde.training.checkpoints.state_file": [],
     "modeling_cde.evaluation": [
         "modeling_cde.evaluation",
+        "modeling_cde.features",
         "modeling_cde.models.methods",
         "modeling_cde.models",
         "modeling_cde.data",

@@ -17,10 +17,10 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from modeling_cde import CDEForActionClassification
+from modeling_cde.features.encoder import native_bf16
 from modeling_cde.training.arguments import DataArguments, ModelArguments
 from modeling_cde.training.losses import CDELoss, TermMeans, weighted_sum
 from modeling_cde.training.recipe import parse_recipe
-from modeling_cde.features.encoder import native_bf16
 from modeling_cde.training.training_args import CDETrainingArguments
 
 ROOT = Path(__file__).parents[2]

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..whole_files import read_object
 from ..models.methods import METHODS
+from ..whole_files import read_object
 
 METRICS_FILE = "metrics.json"
 GEOMETRY_FILE = "geometry.json"

@@ -14,8 +14,8 @@ from typing import Any
 import jinja2
 
 from ..analysis.loss_terms import logged_terms, loss_weights, title
-from ..whole_files import read_object, write_whole
 from ..models.methods import by_model_type
+from ..whole_files import read_object, write_whole
 from .card_tables import by_action_table, by_object_table, code, geometry_table, one_line, plain, results_table, table
 from .energy import energy_estimate, is_processor
 from .metadata import base_model, card_metadata, hub_dataset

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..whole_files import read_object
 from ..models.methods import by_model_type
+from ..whole_files import read_object
 
 #: Pictures that a card shows if the run has them -> caption.
 PICTURES = {

@@ -79,7 +79,9 @@ def keep_features(
         pictures = _Pictures({name: rows.with_transform(transform) for name, rows in splits.items()}, places)
         row_bytes = [features[0].nbytes for features in encoder(PairCollator()([pictures[0]])["pixel_values"])]
         if state.is_main_process:
-            spared = {reading.parts[reading.places[key][0]] for reading in readings for key in wanted & {*reading.places}}
+            spared = {
+                reading.parts[reading.places[key][0]] for reading in readings for key in wanted & {*reading.places}
+            }
             store.make_room(len(missing) * sum(row_bytes), spared)
             print(
                 f"Features: {len(wanted) - len(missing):,} of {len(wanted):,} pairs are kept; the others are encoded in "

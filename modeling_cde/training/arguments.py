@@ -60,7 +60,8 @@ class ModelArguments:
         "are kept where every epoch sees the same pictures: --freeze_backbone true --augment false",
     )
     feature_store_gb: float = HfArg(
-        default=DEFAULT_GB, help="gigabytes that the store may take; 0: keep none, and encode the pictures in each epoch"
+        default=DEFAULT_GB,
+        help="gigabytes that the store may take; 0: keep none, and encode the pictures in each epoch",
     )
     freeze_blocks: int = HfArg(default=0, help="freeze the embeddings and this many of the first blocks")
     lora_rank: int = HfArg(default=0, help="train only LoRA adapters of this rank in the backbone; 0 for none")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.load_splits import pairs_used_twice, reported_splits
-from ..kept_files import read_object
+from ..whole_files import read_object
 from .arguments import DataArguments, ModelArguments
 from .lora import description, is_adapted
 from .training_args import CDETrainingArguments

@@ -8,8 +8,7 @@ from accelerate.utils import broadcast
 from transformers import TrainerCallback
 from transformers.utils import logging
 
-from ...kept_files import read_object
-from ...whole_files import check_writable
+from ...whole_files import check_writable, read_object
 from ..stream_training import find_place
 from .checkpoint_folder import best_of, checkpoints, find_damage, find_lost_best, newest_complete, tidy
 from .resume_state import load_optimizer
