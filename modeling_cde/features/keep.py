@@ -66,10 +66,11 @@ def keep_features(
         reading.refresh()
     keys = {name: pair_keys(rows, transform) for name, rows in splits.items()}
     missing: dict[bytes, tuple[str, int]] = {}
-    for name, row, key in ((name, row, key) for name in keys for row, key in enumerate(keys[name])):
-        if any(key not in reading.places for reading in readings):
-            missing.setdefault(key, (name, row))
-    wanted = {key for part in keys.values() for key in part}
+    for name, own_keys in keys.items():
+        for row, key in enumerate(own_keys):
+            if any(key not in reading.places for reading in readings):
+                missing.setdefault(key, (name, row))
+    wanted = {key for own_keys in keys.values() for key in own_keys}
     store.found += len(wanted) - len(missing)
     state.wait_for_everyone()  # nobody begins to write while another still looks at what is there
     if missing:
@@ -78,16 +79,12 @@ def keep_features(
         places = list(missing.items())
         pictures = _Pictures({name: rows.with_transform(transform) for name, rows in splits.items()}, places)
         row_bytes = [features[0].nbytes for features in encoder(PairCollator()([pictures[0]])["pixel_values"])]
+        size = len(missing) * sum(row_bytes)
         if state.is_main_process:
-            spared = {
-                reading.parts[reading.places[key][0]] for reading in readings for key in wanted & {*reading.places}
-            }
-            store.make_room(len(missing) * sum(row_bytes), spared)
-            print(
-                f"Features: {len(wanted) - len(missing):,} of {len(wanted):,} pairs are kept; the others are encoded in "
-                f"{precision}, {len(missing) * sum(row_bytes) / 1e6:,.0f} MB.",
-                flush=True,
-            )
+            used = [(one, one.places[key]) for one in readings for key in wanted if key in one.places]
+            store.make_room(size, spared={reading.parts[part] for reading, (part, _) in used})
+            found = f"{len(wanted) - len(missing):,} of {len(wanted):,} pairs are kept"
+            print(f"Features: {found}; the others are encoded in {precision}, {size / 1e6:,.0f} MB.", flush=True)
         state.wait_for_everyone()
         own = range(state.process_index, len(places), state.num_processes)
         _encode(encoder, pictures, own, readings, max(row_bytes), batch_size, num_workers)

@@ -38,7 +38,7 @@ class KeptFeatures:
 
 
 def pair_keys(rows: datasets.Dataset, transform: PairTransform) -> list[bytes]:
-    """A key of each pair, 32 bytes: the SHA-256 of the bytes of its pictures and, if pictures are cropped, of its box."""
+    """A key of each pair, 32 bytes: the SHA-256 of the bytes of its pictures, and of its box if that is cut out."""
     names = [*_PICTURES, *(["box"] if transform.crop == "box" else [])]
     columns = rows.with_format(None).select_columns(names)
     for name in _PICTURES:
