@@ -77,7 +77,8 @@ def check_matched(
         )
     lines = left_out_lines(matched.left_out, known)
     if strict and lines:
-        raise ValueError(f"{' '.join(lines)} Rename the data set's actions after the model's, or evaluate without strict.")
+        advice = "Rename the data set's actions after the model's, or evaluate without strict."
+        raise ValueError(f"{' '.join(lines)} {advice}")
 
 
 def _relabelled(
@@ -94,7 +95,7 @@ def _relabelled(
 
 
 def left_out_lines(left_out: Mapping[str, Mapping[str, int]], known: Sequence[str]) -> list[str]:
-    """A sentence for each action that the model does not know: how many pairs of which split, and which name is near."""
+    """A sentence for each action that the model does not know: how many pairs of which split, and a near name."""
     actions = dict.fromkeys(action for counts in left_out.values() for action in counts)
     lines = []
     for action in actions:
