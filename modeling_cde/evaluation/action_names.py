@@ -75,7 +75,7 @@ def check_matched(
             f"no pair has an action that the model knows: the data set has {'; '.join(lists)}, but the model has "
             f"{', '.join(known)}; rename the data set's actions after the model's."
         )
-    lines = left_out_lines(matched.left_out, known)
+    lines = unknown_lines(matched.left_out, known)
     if strict and lines:
         advice = "Rename the data set's actions after the model's, or evaluate without strict."
         raise ValueError(f"{' '.join(lines)} {advice}")
@@ -94,16 +94,15 @@ def _relabelled(
     return changed.select([row for row, i in enumerate(ids) if i not in unknown]) if unknown else changed
 
 
-def left_out_lines(left_out: Mapping[str, Mapping[str, int]], known: Sequence[str]) -> list[str]:
-    """A sentence for each action that the model does not know: how many pairs of which split, and a near name."""
-    actions = dict.fromkeys(action for counts in left_out.values() for action in counts)
+def unknown_lines(left_out: Mapping[str, Mapping[str, int]], known: Sequence[str]) -> list[str]:
+    """What is said of each action that the model does not know: its number of pairs by split, and a near name."""
     lines = []
-    for action in actions:
+    for action in dict.fromkeys(action for counts in left_out.values() for action in counts):
         counts = {split: found[action] for split, found in left_out.items() if action in found}
         near = _near_name(action, known)
         lines.append(
-            f"The model does not know the action {action!r}{f' (it knows {near!r})' if near else ''}: "
-            f"{sum(counts.values())} pairs left out ({', '.join(f'{split} {n}' for split, n in counts.items())})."
+            f"The model does not know the action {action!r}{f' (it knows {near!r})' if near else ''}. "
+            f"Pairs: {sum(counts.values())} ({', '.join(f'{split} {number}' for split, number in counts.items())})."
         )
     return lines
 

@@ -21,7 +21,7 @@ from ..data.schema import OPPOSITES
 from ..data.transforms import PairTransform
 from ..metrics import accuracy_gap, compute_action_metrics
 from ..whole_files import write_text_whole, write_whole
-from .action_names import action_names, check_matched, left_out_lines, match_actions, own_accuracy
+from .action_names import action_names, check_matched, match_actions, own_accuracy, unknown_lines
 from .gallery import GALLERY_FILE, write_gallery
 from .predictions import Precision, Predictions, patch_grid, predict
 
@@ -122,8 +122,8 @@ def evaluate_splits(
         raise ValueError(f"the split {empty[0]!r} has no pairs: leave it out or build the data set with more pairs.")
     check_matched(matched, known, splits, strict)
     accelerator = accelerate.Accelerator()
-    for line in left_out_lines(matched.left_out, known) if accelerator.is_main_process else ():
-        logger.warning(line)
+    for line in unknown_lines(matched.left_out, known) if accelerator.is_main_process else ():
+        logger.warning("%s They are left out.", line)
     weights = str(next(model.parameters()).dtype).removeprefix("torch.")
     scores = {"precision": precision if weights == "float32" else weights, "environment": environment()}
     metrics: dict[str, Any] = {"splits": {}, "gap": {}, **scores, **(extra or {})}

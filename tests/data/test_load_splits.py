@@ -105,19 +105,18 @@ def test_the_shifts_that_there_are_or_those_asked_for(built):
 
 def test_a_folder_of_one_split_without_a_card(built, tmp_path):
     pairs = load_shifts(str(built), "multi", "syst")
-    only = load_tested(plain_folder(built, tmp_path / "only", test="test_ood"), "multi")
+    only = load_tested(plain_folder(built, tmp_path / "only", test="test_syst"), "multi")
     assert {name: rows["pair_id"][:] for name, rows in only.items()} == {"test": pairs["test_syst"]["pair_id"][:]}
-    nameless = plain_folder(built, tmp_path / "nameless", pairs="test")
-    assert set(load_tested(nameless, "multi")) == set(load_tested(nameless, "multi", with_train=False)) == {"pairs"}
+    nameless = plain_folder(built, tmp_path / "nameless", pairs="test")  # datasets calls it train
+    assert set(load_tested(nameless, "multi")) == set(load_tested(nameless, "multi", with_train=False)) == {"all"}
     train = plain_folder(built, tmp_path / "train", train="test")
-    assert set(load_tested(train, "multi")) == set(load_tested(train, "multi", with_train=False)) == {"all"}
     assert set(load_tested(train, "multi", names=["train"])) == {"train"}
     with pytest.raises(ValueError, match="has no box for the single view"):
         load_tested(train)
 
 
 def test_a_data_set_with_names_of_its_own(built, tmp_path):
-    folder = plain_folder(built, tmp_path / "own", kitchen="test_ood", bath="test", hall="train")
+    folder = plain_folder(built, tmp_path / "own", kitchen="test_syst", bath="test", hall="train")
     head = "---\nconfigs:\n"
     kitchen = "- config_name: rooms\n  data_files:\n  - {split: kitchen, path: kitchen-*}\n"
     bath = "- config_name: wet\n  data_files:\n  - {split: test_ood, path: bath-*}\n  - {split: train, path: hall-*}\n"

@@ -21,7 +21,7 @@ from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.schema import pair_features
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation.__main__ import main
-from modeling_cde.evaluation.action_names import left_out_lines, match_actions, own_accuracy
+from modeling_cde.evaluation.action_names import match_actions, own_accuracy, unknown_lines
 from modeling_cde.evaluation.evaluate import evaluate_splits, results_table
 from modeling_cde.evaluation.gallery import read_gallery
 from modeling_cde.models.modeling_icm_sms import ICMForActionClassification
@@ -127,8 +127,8 @@ def test_an_unknown_action_is_named_and_left_out(splits, model, tmp_path, caplog
         metrics = evaluate_splits(model, tested, TRANSFORM, tmp_path, bank=rows["train"])
     numbers = {name: len(of(part, "slide")) for name, part in rows.items()}
     told = f"(test {numbers['test']}, test_syst {numbers['test_syst']}, train {numbers['train']})"
-    assert f"the action 'slide': {sum(numbers.values())} pairs left out {told}" in caplog.text
-    assert "the action 'Clean_' (it knows 'clean'): " in caplog.text
+    assert f"the action 'slide'. Pairs: {sum(numbers.values())} {told}. They are left out." in caplog.text
+    assert "the action 'Clean_' (it knows 'clean'). " in caplog.text
     tensors, header = deltas(tmp_path)
     for name, part in wanted.items():
         scores = metrics["train"] if name == "train" else metrics["splits"][name]
@@ -190,9 +190,9 @@ def test_any_lists_are_matched_by_name(data):
     ("action", "near"), [("turn_on", "turnon"), ("Turn-Off", "turnoff"), ("opened", "open"), ("push", None)]
 )
 def test_a_near_name_is_told(action, near):
-    (line,) = left_out_lines({"test": {action: 2}}, ["turnon", "turnoff", "open", "close"])
+    (line,) = unknown_lines({"test": {action: 2}}, ["turnon", "turnoff", "open", "close"])
     assert (f"(it knows {near!r})" in line) if near else ("it knows" not in line)
-    (alone,) = left_out_lines({"test": {action: 2}}, ["turnoff", "close"])
+    (alone,) = unknown_lines({"test": {action: 2}}, ["turnoff", "close"])
     assert ("it knows" in alone) == (near == "turnoff")  # an opposite is never meant
 
 
@@ -225,7 +225,7 @@ def test_a_foreign_data_set_of_one_split_from_the_command_line(stored, part, spl
     with pytest.raises(SystemExit, match="does not know the action 'slide'"):
         main([*options, str(tmp_path / "strict"), "--strict"])
     main([*options, str(tmp_path / "out")])
-    assert f"does not know the action 'slide': {len(of(rows, 'slide'))} pairs left out" in caplog.text
+    assert f"does not know the action 'slide'. Pairs: {len(of(rows, 'slide'))} " in caplog.text
     said = capsys.readouterr().out
     assert f"| {part} | " in said and "accuracy among its own actions" in said
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
