@@ -295,10 +295,11 @@ def test_a_readme_that_names_files_elsewhere(data, tmp_path, elsewhere):
 
 
 def test_other_actions_than_the_models_are_not_evaluated(splits, tmp_path):
+    model = tiny_cde("vit", id2label={0: "shut", 1: "break"})
     with pytest.raises(
-        ValueError, match="has the actions clean, close, dirty, open, but the model has open, close, break"
+        ValueError, match="data set has clean, close, dirty, open, but the model has shut, break; rename"
     ):
-        evaluate_splits(tiny_cde("vit"), {"test": splits["test"]}, PairTransform((32, 32)), tmp_path)
+        evaluate_splits(model, {"test": splits["test"]}, PairTransform((32, 32)), tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -129,6 +129,9 @@ def _summary(metrics: Mapping[str, Any]) -> str:
 def _results(metrics: Mapping[str, Any], geometry: Mapping[str, Any] | None) -> Section:
     measured = {} if geometry is None else geometry["splits"]
     headers = ["split", "pairs", "accuracy", "macro accuracy", "gap to test", "cross-entropy", "calibration error"]
+    headers.append("errors: opposite")
+    matched = any("accuracy_own_actions" in values for values in metrics["splits"].values())
+    headers += ["accuracy among its own actions"] if matched else []
     rows: list[list[Cell]] = []
     for name in tests_first(metrics["splits"]):
         values = metrics["splits"][name]
@@ -136,16 +139,23 @@ def _results(metrics: Mapping[str, Any], geometry: Mapping[str, Any] | None) -> 
         figures = (values["accuracy"], values.get("macro_accuracy"), metrics.get("gap", {}).get(name))
         share = values.get("opposite_error_share")
         rows.append([title_of(name), values.get("n"), *figures, values.get("cross_entropy"), error, share])
+        rows[-1] += [values.get("accuracy_own_actions")] if matched else []
     text = (
         "Macro accuracy is the mean over the actions. The gap is the cost of the shift: accuracy on test minus "
-        "accuracy on the split. The last column is the share of errors that name the opposite action."
+        "accuracy on the split. The share of errors that name the opposite action has a column of its own."
     )
-    never = [
+    notes = [
+        f"{name}: pairs left out because the model does not know their action: "
+        f"{', '.join(f'{action} {number}' for action, number in values['left_out'].items())}."
+        for name, values in metrics["splits"].items()
+        if values.get("left_out")
+    ]
+    notes += [
         f"{name}: actions that occur but were never predicted: {', '.join(values['never_predicted'])}."
         for name, values in metrics["splits"].items()
         if values.get("never_predicted")
     ]
-    return Section("Results", [text], [Table([*headers, "errors: opposite"], rows)], notes=never)
+    return Section("Results", [text], [Table(headers, rows)], notes=notes)
 
 
 def _signs(examination: Examination) -> Section:

@@ -41,12 +41,18 @@ def split_text(split: str) -> str:
 
 def results_table(splits: Mapping[str, Mapping[str, Any]]) -> str:
     """Accuracy by split, one row each; `splits` as in `metrics.json`."""
+    headers = ["split", "what", "pairs", "accuracy", "macro accuracy", "errors that name the opposite"]
+    keys = ["accuracy", "macro_accuracy", "opposite_error_share"]
+    if any(
+        "accuracy_own_actions" in values for values in splits.values()
+    ):  # the data set's actions are not the model's
+        headers.append("accuracy among its own actions")
+        keys.append("accuracy_own_actions")
     rows = []
     for name, values in splits.items():
-        share = values.get("opposite_error_share")
-        figures = ["–" if x is None else f"{x:.3f}" for x in (values["accuracy"], values["macro_accuracy"], share)]
+        figures = ["–" if (x := values.get(key)) is None else f"{x:.3f}" for key in keys]
         rows.append([name, split_text(name), str(values["n"]), *figures])
-    return table(["split", "what", "pairs", "accuracy", "macro accuracy", "errors that name the opposite"], rows, 2)
+    return table(headers, rows, 2)
 
 
 def by_action_table(splits: Mapping[str, Mapping[str, Any]], actions: Sequence[str]) -> str:

@@ -23,7 +23,11 @@ _counting_lock, _loads, _counts = threading.Lock(), 0, True
 
 
 class UnknownConfigError(ValueError):
-    """A data set lacks the requested configuration; the message names those that it has."""
+    """A data set lacks the requested configuration; the message names those that it has, `known` lists them."""
+
+    def __init__(self, message: str, known: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.known = list(known)
 
 
 @contextmanager
@@ -169,7 +173,8 @@ def find_files(
                 f"{source}, {config} cannot be read, perhaps because files that its README.md names are missing; "
                 f"build or download it again ({_first_line(error)})."
             ) from error
-        raise UnknownConfigError(f"{source} has no configuration {config!r}; it has {', '.join(known)}.") from error
+        told = f"{source} has no configuration {config!r}; it has {', '.join(known)}."
+        raise UnknownConfigError(told, known) from error
     except yaml.YAMLError as error:
         raise ValueError(f"{source}: the header of its README.md is not YAML; build or download it again.") from error
     except (TypeError, AttributeError, KeyError, RecursionError) as error:  # of a dataset_infos.json, for one

@@ -18,38 +18,35 @@ from .regions import checked_box
 MOST_HEADS = 20_000
 
 
-def check_splits(splits: Mapping[str, datasets.Dataset], source: str, *, boxes_needed: bool) -> None:
-    """Check every row of a training's splits, and the heads of pictures without decoding any.
+def check_splits(
+    splits: Mapping[str, datasets.Dataset], source: str, *, boxes_needed: bool, trained: bool = True
+) -> None:
+    """Check every row of a training's or a test's splits, and the heads of pictures without decoding any.
 
     Args:
         splits: "train" and the parts to validate and test on, as `load_shifts` names them, with all columns of the
             right types (`load_pairs`).
         source: Folder or repository, for the error.
         boxes_needed: Whether every row needs a box, because the model is shown the box.
+        trained: Whether a model will be trained on "train".
 
     Raises:
         ValueError: A split has no pairs; the class, pair_id, picture or box of a row is missing or out of range; a
             picture among `MOST_HEADS` pairs of a split is unreadable, too large, or differs in size from its partner;
-            a pair_id occurs twice in a split, or in training and in another split; a split has other classes than
-            training; training has fewer than two pairs or actions. The message names split and pair.
+            a pair_id occurs twice in a split, or in training and in another split; the splits have
+            different classes; training has fewer than two pairs or actions. The message names split and pair.
     """
     done: set[int] = set()
     for name, rows in splits.items():
         if id(rows) not in done:
             check_rows(rows, f"{source}, {name}", boxes_needed=boxes_needed)
         done.add(id(rows))
+    _check_classes(splits, source)
     if "train" not in splits:
         return
     train = splits["train"]
-    for name, rows in splits.items():
-        for column in ("action", "object"):
-            if rows.features[column].names != train.features[column].names:
-                raise ValueError(
-                    f"{source}: {name} and train have different classes of {column}, so their numbers mean different "
-                    "things; build the data set again in one go."
-                )
     actions = pc.unique(_table(train, ["action"])["action"]).to_pylist()
-    if len(actions) < 2:
+    if trained and len(actions) < 2:
         only = train.features["action"].int2str(actions[0])
         raise ValueError(
             f"{source}: train has only the action {only!r}, so there is nothing to distinguish; add pairs of another."
@@ -63,6 +60,18 @@ def check_splits(splits: Mapping[str, datasets.Dataset], source: str, *, boxes_n
                 f"{source}: the pair {shared[0].as_py()!r} is in train and in {name} ({len(shared)} pairs are); "
                 "a model must not be tested on what it was trained on, so split the data set again."
             )
+
+
+def _check_classes(splits: Mapping[str, datasets.Dataset], source: str) -> None:
+    """Check that all splits have the classes of training, or without it those of the first split."""
+    first = "train" if "train" in splits else next(iter(splits), "")
+    for name, rows in splits.items():
+        for column in ("action", "object"):
+            if rows.features[column].names != splits[first].features[column].names:
+                raise ValueError(
+                    f"{source}: {name} and {first} have different classes of {column}, so their numbers mean different "
+                    "things; build the data set again in one go."
+                )
 
 
 def check_rows(rows: datasets.Dataset, where: str, *, boxes_needed: bool) -> None:

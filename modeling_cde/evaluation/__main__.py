@@ -8,6 +8,9 @@ pictures). All later steps (plots, geometry, cards) read these two files and nee
 `gallery.parquet`, travels with the checkpoint: some training pairs as small pictures, for readers without the data.
 Scores are computed in float32 unless `--precision bf16` is given, whatever precision the training used.
 `accelerate launch` divides the splits among processes and still counts every pair exactly once.
+
+The data set need not be that of the training: actions are matched by name, and pairs of an action that the model does
+not know are left out and counted, or an error with `--strict`. All splits that the data set has are tested.
 """
 
 import argparse
@@ -22,7 +25,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--view", default="single", choices=("single", "multi"), help="single: crops; multi: whole views"
     )
-    parser.add_argument("--shift", default="both", choices=("comp", "syst", "both"), help="which shifts to test")
+    parser.add_argument("--shift", choices=("comp", "syst", "both"), help="shifts to test; default: all there are")
+    parser.add_argument("--split", nargs="+", default=(), metavar="NAME", help="splits to test; default: all but train")
+    parser.add_argument("--config", help="configuration of a data set that names it otherwise than by view and shift")
+    parser.add_argument("--strict", action="store_true", help="an action that the model does not know is an error")
     parser.add_argument("--output", required=True, help="folder for metrics.json and deltas.safetensors")
     parser.add_argument("--batch_size", type=int, default=64, help="pairs per forward pass")
     parser.add_argument("--bank_rows", type=int, default=10_000, help="training pairs to compare with at most; 0: none")
@@ -33,6 +39,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if options.batch_size < 1 or options.bank_rows < 0:
             raise ValueError("--batch_size must be at least 1 and --bank_rows at least 0.")
+        if options.config and options.shift:
+            raise ValueError("--config names the configuration, so leave out --shift.")
         _evaluate(options)
     except (ValueError, OSError) as error:
         sys.exit(f"modeling_cde.evaluation: {error}")
@@ -40,26 +48,29 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     # Imported here, because these take seconds, which --help should not.
-    from ..data.load_splits import load_shifts, reported_splits
+    from ..data.load_splits import load_tested
     from ..data.transforms import PairTransform
     from ..models.load_model import load_action_model
     from .evaluate import evaluate_splits, results_table
 
     model, processor = load_action_model(options.model)
     model.float()  # the checkpoint may have been saved in half precision
-    splits = load_shifts(options.data, options.view, options.shift)
+    wanted = (options.shift, options.config, options.split, options.bank_rows > 0)
+    splits = load_tested(options.data, options.view, *wanted)
+    bank = None if "train" in options.split else splits.pop("train", None)
     transform = PairTransform.from_processor(
         processor, crop="box" if options.view == "single" else "none", extras=getattr(model, "extra_inputs", ())
     )
     metrics = evaluate_splits(
         model,
-        reported_splits(splits),
+        splits,
         transform,
         options.output,
         options.batch_size,
-        bank=splits["train"] if options.bank_rows > 0 else None,
+        bank=bank,
         bank_rows=options.bank_rows,
         precision=options.precision,
+        strict=options.strict,
     )
     print(results_table(metrics))
 

@@ -1,6 +1,7 @@
 """Evaluates a model on named splits and writes its numbers: see `evaluate_splits`."""
 
 import json
+import logging
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -20,8 +21,11 @@ from ..data.schema import OPPOSITES
 from ..data.transforms import PairTransform
 from ..metrics import accuracy_gap, compute_action_metrics
 from ..whole_files import write_text_whole, write_whole
+from .action_names import action_names, check_matched, match_actions, own_accuracy, unknown_lines
 from .gallery import GALLERY_FILE, write_gallery
 from .predictions import Precision, Predictions, patch_grid, predict
+
+logger = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.json"
 DELTAS_FILE = "deltas.safetensors"
@@ -62,8 +66,13 @@ def evaluate_splits(
     examples: int = 12,
     precision: Precision = "float32",
     keep: Callable[[Mapping[str, datasets.Dataset]], Mapping[str, datasets.Dataset]] | None = None,
+    strict: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a model on named splits; write `metrics.json`, `deltas.safetensors`, and with a bank `gallery.parquet`.
+
+    Actions are matched by name. Where a split lists other actions than the model, or lists them in another order, its
+    pairs get the model's ids, and those whose action the model does not know are left out and named in the log. Objects
+    need not be known to the model.
 
     `deltas.safetensors` has, for each split and for the bank under the name "train", the fields of `Predictions`,
     `objects` (n,) int64, and for a patch-wise model the result of `target_coverage`; for example `test/delta`. It also
@@ -84,14 +93,18 @@ def evaluate_splits(
         examples: largest number of pairs with pictures per test split, spread over actions and objects.
         precision: of the scores; see `predict`. A model with half-precision weights keeps them.
         keep: gives splits the kept features of their pictures, see `keep_features`; None: the model reads pictures.
+        strict: whether a pair whose action the model does not know is an error.
 
     Returns:
         The content of `metrics.json`: `splits` (name -> metrics), `gap` (name -> accuracy lost against "test"),
-        `precision` of the scores, `environment`, with a bank `train` (its metrics), and the entries of `extra`.
+        `precision` of the scores, `environment`, with a bank `train` (its metrics), and the entries of `extra`. The
+        metrics of a split are those of `split_metrics`, and where its list of actions differs from the model's also
+        `accuracy_own_actions`, for which only the scores of actions in the split's list compete, and `left_out`
+        (action -> number of pairs). Splits of which no pair is left are under `splits_left_out` (name -> `left_out`).
 
     Raises:
-        ValueError: if there is no split, a split is empty or has other actions than the model, or there is both a bank
-            and a split "train".
+        ValueError: if there is no split, a split is empty, there is both a bank and a split "train", no pair has an
+            action of the model, or `strict` and some pair has none.
     """
     parts = dict(splits)
     if not parts:
@@ -99,11 +112,18 @@ def evaluate_splits(
     if bank is not None:
         if "train" in parts:
             raise ValueError("splits has a split 'train', which is the bank's name: pass the training part only once.")
-        parts["train"] = bank.select(evenly_spaced(len(bank), bank_rows))
+        parts["train"] = bank
+    known = action_names(model)
+    matched = match_actions(known, parts)
+    parts = matched.splits
+    if bank is not None and "train" in parts:
+        parts["train"] = parts["train"].select(evenly_spaced(len(parts["train"]), bank_rows))
     if empty := [name for name, rows in parts.items() if len(rows) == 0]:
         raise ValueError(f"the split {empty[0]!r} has no pairs: leave it out or build the data set with more pairs.")
-    check_actions(model, parts)
+    check_matched(matched, known, splits, strict)
     accelerator = accelerate.Accelerator()
+    for line in unknown_lines(matched.left_out, known) if accelerator.is_main_process else ():
+        logger.warning("%s They are left out.", line)
     weights = str(next(model.parameters()).dtype).removeprefix("torch.")
     scores = {"precision": precision if weights == "float32" else weights, "environment": environment()}
     metrics: dict[str, Any] = {"splits": {}, "gap": {}, **scores, **(extra or {})}
@@ -112,7 +132,13 @@ def evaluate_splits(
     for name, rows in parts.items():
         what = f"evaluating {name}"
         predictions[name] = predict(model, shown[name], transform, batch_size, what, accelerator, precision)
-        (metrics["splits"] if name in splits else metrics)[name] = split_metrics(predictions[name], rows)
+        scored = split_metrics(predictions[name], rows)
+        if name in matched.own_ids:
+            own = own_accuracy(predictions[name].logits, predictions[name].labels, matched.own_ids[name])
+            scored |= {"accuracy_own_actions": own, "left_out": matched.left_out[name]}
+        (metrics["splits"] if name in splits else metrics)[name] = scored
+    if gone := {name: counts for name, counts in matched.left_out.items() if name not in parts}:
+        metrics["splits_left_out"] = gone
     accuracies = {name: values["accuracy"] for name, values in metrics["splits"].items()}
     if "test" in accuracies:
         shifted = [name for name in accuracies if name.startswith("test_")]
@@ -120,23 +146,11 @@ def evaluate_splits(
     if accelerator.is_main_process:
         folder = Path(output)
         _write_deltas(folder / DELTAS_FILE, predictions, parts, transform, patch_grid(model, transform.size), examples)
-        if bank is not None:
+        if bank is not None and "train" in parts:
             write_gallery(model, parts["train"], transform, folder / GALLERY_FILE, delta=predictions["train"].delta)
         write_text_whole(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
     accelerator.wait_for_everyone()
     return metrics
-
-
-def check_actions(model: torch.nn.Module, splits: Mapping[str, datasets.Dataset]) -> None:
-    """Raise ValueError if a split numbers its actions differently from the model."""
-    named: dict[int, str] = getattr(getattr(model, "config", None), "id2label", None) or {}
-    for name, rows in splits.items() if named else ():
-        actions, own = rows.features["action"].names, [named[index] for index in sorted(named)]
-        if actions != own:
-            raise ValueError(
-                f"the split {name!r} has the actions {', '.join(actions)}, but the model has {', '.join(own)}: use "
-                "data with the classes of its training, in the same order."
-            )
 
 
 def _write_deltas(
@@ -193,12 +207,21 @@ def _examples(
 
 
 def results_table(metrics: Mapping[str, Any]) -> str:
-    """A small Markdown table of `metrics.json`: a row per split."""
-    lines = ["| split | pairs | accuracy | macro | errors that are the opposite |", "|---|---:|---:|---:|---:|"]
+    """A small Markdown table of `metrics.json`: a row per split.
+
+    Where the actions of a data set are not the model's, it has the accuracy among the data set's actions and the number
+    of pairs left out, too.
+    """
+    headers = ["split", "pairs", "accuracy", "macro", "errors that are the opposite"]
+    matched = any("accuracy_own_actions" in values for values in metrics["splits"].values())
+    headers += ["accuracy among its own actions", "left out"] if matched else []
+    lines = [f"| {' | '.join(headers)} |", "|---|" + "---:|" * (len(headers) - 1)]
     for name, values in metrics["splits"].items():
         share = values["opposite_error_share"]
-        opposite = "–" if share is None else f"{share:.2f}"
-        lines.append(
-            f"| {name} | {values['n']} | {values['accuracy']:.3f} | {values['macro_accuracy']:.3f} | {opposite} |"
-        )
+        cells = [name, str(values["n"]), f"{values['accuracy']:.3f}", f"{values['macro_accuracy']:.3f}"]
+        cells.append("–" if share is None else f"{share:.2f}")
+        if matched:
+            own = values.get("accuracy_own_actions", values["accuracy"])
+            cells += [f"{own:.3f}", str(sum(values.get("left_out", {}).values()))]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from modeling_cde.data.building.build import assemble
-from modeling_cde.data.load_splits import load_shifts, pairs_used_twice, reported_splits
+from modeling_cde.data.load_splits import load_shifts, load_tested, pairs_used_twice, reported_splits
 from modeling_cde.data.loading import UnknownConfigError
 from tests.data.tiny_pairs import write_shards
 
@@ -58,3 +58,73 @@ def test_both_of_a_data_set_of_one_shift_is_told_the_flag(tmp_path):
         load_shifts(str(tmp_path))
     with pytest.raises(UnknownConfigError, match="no configuration 'multi_syst'.*it has single_syst.$"):
         load_shifts(str(tmp_path), view="multi", shift="syst")
+
+
+# What a finished model is tested on need not have the splits of a training.
+
+
+def plain_folder(source, folder, **files):
+    """A folder without a card: parts of a built data set under other names of files."""
+    folder.mkdir()
+    for name, part in files.items():
+        (path,) = source.glob(f"*/{part}-00000-of-*.parquet")
+        (folder / f"{name}-00000-of-00001.parquet").write_bytes(path.read_bytes())
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("built")
+    write_shards(folder, "multi")
+    assemble(folder, "multi", progress=False, shift="syst")
+    return folder
+
+
+def test_a_training_data_set_is_tested_under_the_same_names(folder):
+    assemble(folder, "multi", progress=False)
+    expected, tested = load_shifts(str(folder), "multi"), load_tested(str(folder), "multi")
+    assert [*expected] == [*tested]
+    assert all(expected[name]["pair_id"][:] == tested[name]["pair_id"][:] for name in expected)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no model is selected here
+        assemble(folder, "multi", protocol="causal_triplet", shift="syst", progress=False)
+        assert set(load_tested(str(folder), "multi", "syst")) == {"train", "test", "validation_syst", "test_syst"}
+
+
+def test_the_shifts_that_there_are_or_those_asked_for(built):
+    assert set(load_tested(str(built), "multi")) == {"train", "validation", "test", "validation_syst", "test_syst"}
+    assert set(load_tested(str(built), "multi", names=["test_syst"])) == {"train", "test_syst"}
+    assert set(load_tested(str(built), "multi", names=["test", "test_syst"], with_train=False)) == {"test", "test_syst"}
+    with pytest.raises(UnknownConfigError, match="no configuration 'multi_comp'; it has multi_syst"):
+        load_tested(str(built), "multi", "both")
+    with pytest.raises(ValueError, match="multi_syst has no split 'test_comp'; it has train, validation, test, valid"):
+        load_tested(str(built), "multi", names=["test_comp"])
+    with pytest.raises(UnknownConfigError, match="no configuration of the view single; it has multi_syst: choose one"):
+        load_tested(str(built))
+
+
+def test_a_folder_of_one_split_without_a_card(built, tmp_path):
+    pairs = load_shifts(str(built), "multi", "syst")
+    only = load_tested(plain_folder(built, tmp_path / "only", test="test_syst"), "multi")
+    assert {name: rows["pair_id"][:] for name, rows in only.items()} == {"test": pairs["test_syst"]["pair_id"][:]}
+    nameless = plain_folder(built, tmp_path / "nameless", pairs="test")  # datasets calls it train
+    assert set(load_tested(nameless, "multi")) == set(load_tested(nameless, "multi", with_train=False)) == {"all"}
+    train = plain_folder(built, tmp_path / "train", train="test")
+    assert set(load_tested(train, "multi", names=["train"])) == {"train"}
+    with pytest.raises(ValueError, match="has no box for the single view"):
+        load_tested(train)
+
+
+def test_a_data_set_with_names_of_its_own(built, tmp_path):
+    folder = plain_folder(built, tmp_path / "own", kitchen="test_syst", bath="test", hall="train")
+    head = "---\nconfigs:\n"
+    kitchen = "- config_name: rooms\n  data_files:\n  - {split: kitchen, path: kitchen-*}\n"
+    bath = "- config_name: wet\n  data_files:\n  - {split: test_ood, path: bath-*}\n  - {split: train, path: hall-*}\n"
+    (tmp_path / "own" / "README.md").write_text(f"{head}{kitchen}---\n")
+    assert set(load_tested(folder, "multi")) == {"kitchen"}
+    (tmp_path / "own" / "README.md").write_text(f"{head}{kitchen}{bath}---\n")
+    with pytest.raises(UnknownConfigError, match="it has rooms, wet: choose one by --config"):
+        load_tested(folder, "multi")
+    assert set(load_tested(folder, "multi", config="wet")) == {"test_ood", "train"}
+    with pytest.raises(UnknownConfigError, match="no configuration 'dry'; it has rooms, wet"):
+        load_tested(folder, "multi", config="dry")
