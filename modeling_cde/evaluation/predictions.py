@@ -90,7 +90,8 @@ def predict(
     chunks: list[dict[str, torch.Tensor]] = []
     for batch in tqdm(loader, desc=description, leave=False, disable=not accelerator.is_main_process):
         with computing_in(precision, model, accelerator.device.type):
-            outputs = model(**{name: value for name, value in batch.items() if name != "labels"})
+            taken = {"pixel_values", "features", *extra_inputs}
+            outputs = model(**{name: value for name, value in batch.items() if name in taken})
         chunk = {
             "logits": outputs.logits.float(),  # (b, A)
             "delta": outputs.delta[:, 0].float(),  # (b, 1, D) -> (b, D)

@@ -12,8 +12,11 @@ from accelerate.utils import str_to_bool
 
 Precision = Literal["float32", "bf16"]
 
-_FILES = ("models/backbones_cde", "models/layers_cde", "models/change_pooling_cde", "models/pictures_cde")
-_FILES += ("data/crops", "data/regions", "data/transforms")  # the code that makes features
+# The code that makes features.
+_FILES = (
+    *("models/backbones_cde", "models/layers_cde", "models/change_pooling_cde", "models/pictures_cde"),
+    *("data/crops", "data/regions", "data/transforms"),
+)
 
 
 def native_bf16(use_cpu: bool = False) -> bool:

@@ -233,7 +233,8 @@ class CDEModel(CDEPreTrainedModel):
         """
         if self.reader.feature != "change":
             return encoded, None
-        pooled, weights = pool_changed(encoded.unflatten(0, (batch, frames)), self.reader.layer_widths)
+        patches = encoded.reshape(batch, frames, *encoded.shape[1:])
+        pooled, weights = pool_changed(patches, self.reader.layer_widths)
         return pooled.flatten(0, 1), weights
 
     @can_return_tuple

@@ -56,8 +56,8 @@ class ModelArguments:
     freeze_backbone: bool = HfArg(default=False, help="train only the projector and the classifier")
     feature_store: str | None = HfArg(
         default=None,
-        help="folder where the features of a frozen backbone are kept, for all runs; default: in the cache folder. They "
-        "are kept where every epoch sees the same pictures: --freeze_backbone true --augment false",
+        help="folder where the features of a frozen backbone are kept, for all runs; default: in the cache folder. "
+        "They are kept where every epoch sees the same pictures: --freeze_backbone true --augment false",
     )
     feature_store_gb: float = HfArg(
         default=DEFAULT_GB,
@@ -154,8 +154,8 @@ class DataArguments:
     augment: bool = HfArg(default=True, help="the same random crop, flip and colour change on both images")
     swap_opposites: bool = HfArg(
         default=False,
-        help="train on each pair once more, swapped and under the opposite action; not where the action has no opposite "
-        "(break), nor on combinations of action and object that are held out for a test",
+        help="train on each pair once more, swapped and under the opposite action; not where the action has no "
+        "opposite (break), nor on combinations of action and object that are held out for a test",
     )
     train_pairs: int | None = HfArg(default=None, help="train on this many pairs only")
     train_objects: int | None = HfArg(default=None, help="train on this many objects only")
