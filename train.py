@@ -56,23 +56,41 @@ def main(arguments: list[str], *callbacks: Any) -> None:
     started = time.time()
     from modeling_cde.training.training_data import sentence_of
 
-    known: tuple[type[Exception], ...] = (ValueError, OSError, ImportError, TypeError, RuntimeError)
+    found = {}
     try:
-        run = prepare(arguments)
-        known = known[:3]  # from here on the other two are faults of the program
-        with run.trainer.alone():
-            train(run, started, callbacks)
-    except known as error:
+        for given in [*compared(arguments), arguments]:
+            try:
+                run = prepare(given)
+            except (TypeError, RuntimeError) as error:  # later these two would be faults of the program
+                raise ValueError(sentence_of(error)) from error
+            with run.trainer.alone():
+                found[run.title] = train(run, started, callbacks)
+        if run.trainer.is_world_process_zero():
+            say(run, found, started)
+    except (ValueError, OSError, ImportError) as error:
         sys.exit(f"train.py: {sentence_of(error)}")
 
 
-def train(run: Any, started: float, callbacks: Any) -> None:
-    """Train, evaluate, and leave checkpoint, numbers, picture and card in the output folder."""
+def compared(arguments: list[str]) -> list[list[str]]:
+    """The arguments of the runs of `--compare_with`; a method's own flags win over those that are given."""
+    from modeling_cde.models.methods import METHODS
+
+    model_args, _, train_args = parse(arguments)
+    runs = []
+    for method in model_args.compare_with or []:
+        if method != model_args.method:
+            flags = {"method": method, **METHODS[method].flags, "output_dir": Path(train_args.output_dir, method)}
+            flags |= {"push_to_hub": False}
+            runs.append([*arguments, *(f"--{name}={value}" for name, value in flags.items())])
+    return runs
+
+
+def train(run: Any, started: float, callbacks: Any) -> dict[str, Any]:
+    """Train, evaluate, and leave checkpoint, numbers, picture and card in the output folder; returns `metrics.json`."""
     from modeling_cde.analysis.plots.curves import plot_training_curve
     from modeling_cde.cards.model_card import write_model_card
-    from modeling_cde.cards.publishing import publish_run
     from modeling_cde.data.load_splits import reported_splits
-    from modeling_cde.evaluation.evaluate import evaluate_splits, results_table
+    from modeling_cde.evaluation.evaluate import evaluate_splits
     from modeling_cde.training.doctor_callback import DoctorCallback
     from modeling_cde.training.model_selection import restore_last, selected_epoch
     from modeling_cde.whole_files import write_whole
@@ -96,20 +114,29 @@ def train(run: Any, started: float, callbacks: Any) -> None:
     if trainer.args.evaluate_last_checkpoint:
         record["selected"] = restore_last(trainer)
         evaluate_splits(trainer.whole_model(), *parts, output / "last", batch_size, **about)
-    if not trainer.is_world_process_zero():
-        return
-    for manifest in record["manifests"]:
-        with write_whole(output / f"split_{Path(manifest).name}") as temporary:
-            shutil.copyfile(manifest, temporary)
-    plot_training_curve(output)
-    write_model_card(output)
-    print(f"\n{results_table(metrics)}\n\n{output}/ holds the checkpoint (config.json, model.safetensors), the card")
+    if trainer.is_world_process_zero():
+        for manifest in record["manifests"]:
+            with write_whole(output / f"split_{Path(manifest).name}") as temporary:
+                shutil.copyfile(manifest, temporary)
+        plot_training_curve(output)
+        write_model_card(output)
+    return metrics
+
+
+def say(run: Any, found: dict[str, dict[str, Any]], started: float) -> None:
+    """Print the table and what the run has left, and publish it if asked to; `found` has title -> `metrics.json`."""
+    from modeling_cde.cards.publishing import publish_run
+    from modeling_cde.evaluation.evaluate import comparison_table, results_table
+
+    output = Path(run.trainer.args.output_dir)
+    table = comparison_table(found) if len(found) > 1 else results_table(found[run.title])
+    print(f"\n{table}\n\n{output}/ holds the checkpoint (config.json, model.safetensors), the card")
     files = "(README.md), metrics.json, deltas.safetensors, training_curve.png and the splits (split_*.json)"
     print(f"{files}. All of it took {(time.time() - started) / 60:.1f} minutes.")
     print(f"For the geometry of the deltas, pictures and a report: python -m modeling_cde.analysis {output}")
-    if (args := trainer.args).push_to_hub:
+    if (args := run.trainer.args).push_to_hub:
         how = {"private": bool(args.hub_private_repo), "token": args.hub_token, "revision": args.hub_revision}
-        print(f"Published at {publish_run(output, trainer.hub_model_id, **how)}")
+        print(f"Published at {publish_run(output, run.trainer.hub_model_id, **how)}")
 
 
 if __name__ == "__main__":

@@ -225,3 +225,17 @@ def results_table(metrics: Mapping[str, Any]) -> str:
             cells += [f"{own:.3f}", str(sum(values.get("left_out", {}).values()))]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def comparison_table(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """A Markdown table of the accuracies of several models: a row per test split, a column per title of a model.
+
+    The models were tested on the same splits; `found` has title -> `metrics.json`.
+    """
+    titles = list(found)
+    lines = [f"| split | pairs | {' | '.join(titles)} |", "|---|---:|" + "---:|" * len(titles)]
+    for name, values in found[titles[-1]]["splits"].items():
+        if name.startswith("test"):
+            accuracies = [f"{found[title]['splits'][name]['accuracy']:.3f}" for title in titles]
+            lines.append(f"| {name} | {values['n']} | {' | '.join(accuracies)} |")
+    return "\n".join(lines)

@@ -11,6 +11,7 @@ from ..data.collator import PairCollator
 from ..data.transforms import PairTransform
 from ..features.keep import keep_features
 from ..features.store import FeatureStore
+from ..models.methods import METHODS
 from .arguments import DataArguments, ModelArguments
 from .model_selection import selection_metrics
 from .new_model import make_model
@@ -48,6 +49,11 @@ class Run:
     record: dict[str, Any]
     store: FeatureStore | None
     keep: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None
+
+    @property
+    def title(self) -> str:
+        """The method's name in tables."""
+        return METHODS[self.record["arguments"]["method"]].title
 
     def bank(self) -> Any:
         """The training pairs that other pairs are compared with."""
