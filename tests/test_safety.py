@@ -264,7 +264,7 @@ def command(module, *arguments):
         assert not end.code, end.code
 
 run = here / "run"
-training = ["--config", "configs/quickstart.yaml", *settings, "--data", data, "--output_dir", run]
+training = ["--config", "configs/from_scratch.yaml", *settings, "--data", data, "--output_dir", run]
 command("train.py", *training, "--max_steps", 2)
 if much == "whole":
     command("modeling_cde.evaluation", "--model", run, "--data", data, "--output", here / "evaluated")

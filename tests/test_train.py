@@ -47,7 +47,7 @@ FEW = ["--max_steps=3", "--eval_strategy=no", "--save_strategy=no", "--load_best
 def train(*arguments):
     """Train in this process by the quickstart recipe, shrunk to seconds."""
     main = runpy.run_path(str(ROOT / "train.py"))["main"]
-    main(["--config", str(ROOT / "configs" / "quickstart.yaml"), *TINY, *arguments])
+    main(["--config", str(ROOT / "configs" / "from_scratch.yaml"), *TINY, *arguments])
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,16 @@ def run(data, tmp_path_factory):
     """The command that README names, with its launcher, which the other tests here do without; as on bf16 units."""
     output = tmp_path_factory.mktemp("run")
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes=1", "train.py"]
-    command = [*launch, "--config", "configs/quickstart.yaml", *TINY, "--data", str(data), "--output_dir", str(output)]
+    command = [
+        *launch,
+        "--config",
+        "configs/from_scratch.yaml",
+        *TINY,
+        "--data",
+        str(data),
+        "--output_dir",
+        str(output),
+    ]
     environment = os.environ | {"CDE_NATIVE_BF16": "1"}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,7 @@
 
     name: rooms                        # names runs/<name>/ and benchmarks/results/<name>/
     title: CDE and two baselines on rendered rooms
-    train: configs/quickstart.yaml     # the recipe of train.py that every run starts from
+    train: configs/from_scratch.yaml     # the recipe of train.py that every run starts from
     flags: {num_train_epochs: 9}       # flags of train.py for every run
     methods:                           # rows of the table
       concatenation: {title: "concatenation, cross-entropy"}

@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.speed.loading_speed import drawn_pairs
 from benchmarks.speed.measured import Target, in_turns, keep_result, script_parser, targets_table
-from benchmarks.speed.training_steps import QUICKSTART, ROOT, TINY, VIT_S16, Case, recipe_case, training_arguments
+from benchmarks.speed.training_steps import FROM_SCRATCH, ROOT, TINY, VIT_S16, Case, recipe_case, training_arguments
 from modeling_cde.data import PairCollator, PairTransform, load_pairs
 from modeling_cde.training.trainer import CDETrainer
 
@@ -119,12 +119,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "rooms", help="rendered rooms (%(default)s)")
     options = parser.parse_args(arguments)
     if not options.quick and not options.data.is_dir():
-        parser.error(f"{options.data} contains no rendered rooms: run train.py with configs/quickstart.yaml once.")
+        parser.error(f"{options.data} contains no rendered rooms: run train.py with configs/from_scratch.yaml once.")
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     if options.quick:
         chosen = [(Case("tiny ViT, PNGs of 64 px", TINY, 32, 8), drawn_pairs(64, "PNG", 24), "none")]
     else:
-        quickstart = recipe_case(QUICKSTART, "quickstart, rooms of 128 px at 96 px")
+        quickstart = recipe_case(FROM_SCRATCH, "quickstart, rooms of 128 px at 96 px")
         rooms = load_pairs(options.data, "single_syst", "train")
         vit = Case("ViT-S/16 at 224 px, JPEGs of 480 px", VIT_S16, 224, options.pairs)
         chosen = [(quickstart, rooms, "box"), (vit, drawn_pairs(480, "JPEG", 16 * options.pairs), "none")]

@@ -1,6 +1,6 @@
 """What ONNX Runtime and int8 do to a model's speed and accuracy on the CPU, all measured in one run.
 
-    python -m benchmarks.speed.export_speed --model runs/quickstart --data data/rooms
+    python -m benchmarks.speed.export_speed --model runs/from_scratch --data data/rooms
     python -m benchmarks.speed.export_speed --untrained
 
 The same pairs go through PyTorch (eager, float32) and three ONNX files: float32, int8 in the linear layers, and int8 in

@@ -31,7 +31,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from benchmarks.speed.measured import measured_on, seconds_in_turns, write_json
-from benchmarks.speed.training_steps import ACTIONS, QUICKSTART, VIT_S16, Case, full_step, recipe_case
+from benchmarks.speed.training_steps import ACTIONS, FROM_SCRATCH, VIT_S16, Case, full_step, recipe_case
 from modeling_cde.data import PairCollator, PairTransform, load_pairs, pair_features
 
 RESULT = Path(__file__).parents[1] / "results" / "loading_speed.json"
@@ -102,7 +102,7 @@ def measure(data: str | None, seconds: float, turns: int) -> dict[str, Any]:
     """Every case and both trainings, in turns; the medians."""
     gpu, cores = torch.cuda.is_available(), len(os.sched_getaffinity(0))
     device = "cuda" if gpu else "cpu"
-    trainings = [recipe_case(QUICKSTART, "quickstart"), Case("ViT-S/16", VIT_S16, 224, 64 if gpu else 8)]
+    trainings = [recipe_case(FROM_SCRATCH, "quickstart"), Case("ViT-S/16", VIT_S16, 224, 64 if gpu else 8)]
     sources = {f"drawn {side} px {kind}": drawn_pairs(side, kind) for side in (128, 256) for kind in ("PNG", "JPEG")}
     if data is not None:
         sources[data] = load_pairs(data, "single_syst", "train")

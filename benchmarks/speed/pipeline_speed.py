@@ -28,7 +28,7 @@ from modeling_cde import ActionClassificationPipeline, CDEImageProcessor
 
 from .loading_speed import draw_picture
 from .measured import Target, keep_result, ratio, script_parser, seconds_in_turns, targets_table
-from .training_steps import QUICKSTART, TINY, VIT_S16, Case, recipe_case
+from .training_steps import FROM_SCRATCH, TINY, VIT_S16, Case, recipe_case
 
 BOUND = "<= 1.10"
 KINDS = {"pictures of 224 px": (224, None), "JPEG files of 480 px": (480, "jpg"), "PNG files of 480 px": (480, "png")}
@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     cases = [
         Case("ViT-S/16 at 224 px", VIT_S16, 224, 0),
-        recipe_case(QUICKSTART, "the quickstart's ResNet at 96 px", 0),
+        recipe_case(FROM_SCRATCH, "the quickstart's ResNet at 96 px", 0),
     ]
     if options.quick:
         cases = [Case("a tiny ViT", TINY, 32, 0)]

@@ -34,7 +34,7 @@ from torch.utils.data import DataLoader
 from benchmarks.speed.flops import step_flops
 from benchmarks.speed.loading_speed import drawn_pairs
 from benchmarks.speed.measured import Target, in_turns, keep_result, ratio, script_parser, targets_table
-from benchmarks.speed.training_steps import QUICKSTART, ROOT, TINY, VIT_S16, Case, full_step, recipe_case
+from benchmarks.speed.training_steps import FROM_SCRATCH, ROOT, TINY, VIT_S16, Case, full_step, recipe_case
 from modeling_cde.data import PairCollator, PairTransform
 from modeling_cde.features.encoder import native_bf16
 
@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     chosen = [
         (Case("ViT-S/16 at 224 px of JPEGs of 480 px", VIT_S16, 224, options.pairs), 480, "JPEG"),
-        (recipe_case(QUICKSTART, "quickstart's ResNet at 96 px of PNGs of 128 px"), 128, "PNG"),
+        (recipe_case(FROM_SCRATCH, "quickstart's ResNet at 96 px of PNGs of 128 px"), 128, "PNG"),
     ]
     if options.quick:
         chosen = [(Case("tiny ViT at 32 px of PNGs of 64 px", TINY, 32, 8), 64, "PNG")]
@@ -208,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             }
         )
     patch = [Case("ViT-S/16, patch", VIT_S16, 224, 2, {"delta_mode": "patch"})]
-    patch += [recipe_case(ROOT / "configs" / "quickstart_patch.yaml", "quickstart_patch's ResNet", 8)]
+    patch += [recipe_case(ROOT / "configs" / "from_scratch_patch.yaml", "quickstart_patch's ResNet", 8)]
     details = {
         "cases": measured,
         "patch_under_bf16": {} if options.quick else {case.name: precision_shares(case) for case in patch},

@@ -91,7 +91,7 @@ class Point:
 @cache
 def backbones() -> dict[str, dict[str, Any]]:
     """Configurations by the names that points have; the two ResNets are those of the recipes."""
-    recipes = {"resnet": "quickstart.yaml", "resnet (patch)": "quickstart_patch.yaml"}
+    recipes = {"resnet": "from_scratch.yaml", "resnet (patch)": "from_scratch_patch.yaml"}
     read = {name: recipe_case(ROOT / "configs" / file, name).backbone for name, file in recipes.items()}
     return {"vit": VIT, **read, "tiny": TINY}
 

@@ -23,7 +23,7 @@ from transformers import TrainerCallback
 
 from benchmarks.speed.measured import Target, keep_result, ratio, script_parser, seconds_in_turns, targets_table
 from benchmarks.speed.training_steps import (
-    QUICKSTART,
+    FROM_SCRATCH,
     ROOT,
     TINY,
     VIT_S16,
@@ -45,8 +45,8 @@ def cases(pairs: int) -> list[Case]:
     return [
         Case("ViT-S/16, 224 px", VIT_S16, 224, pairs),
         Case("ViT-S/16, 224 px, patch", VIT_S16, 224, pairs, {"delta_mode": "patch"}),
-        recipe_case(QUICKSTART, "quickstart's ResNet, 96 px"),
-        recipe_case(ROOT / "configs" / "quickstart_patch.yaml", "quickstart_patch's ResNet, 96 px, patch"),
+        recipe_case(FROM_SCRATCH, "quickstart's ResNet, 96 px"),
+        recipe_case(ROOT / "configs" / "from_scratch_patch.yaml", "quickstart_patch's ResNet, 96 px, patch"),
     ]
 
 

@@ -24,7 +24,7 @@ from modeling_cde.training.recipe import parse_recipe
 from modeling_cde.training.training_args import CDETrainingArguments
 
 ROOT = Path(__file__).parents[2]
-QUICKSTART = ROOT / "configs" / "quickstart.yaml"
+FROM_SCRATCH = ROOT / "configs" / "from_scratch.yaml"
 ACTIONS = 10
 VIT_S16: dict[str, Any] = {
     "model_type": "vit", "hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6,

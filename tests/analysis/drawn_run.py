@@ -117,7 +117,7 @@ def drawn_run(
         "gap": {"test_comp": 0.0},
         "environment": {"python": "3.11", "torch": "2.13", "transformers": "5.23", "device": "CPU", "cores": 2},
         "training": {
-            "command": "accelerate launch train.py --config configs/quickstart.yaml",
+            "command": "accelerate launch train.py --config configs/from_scratch.yaml",
             "data": "data/rooms",
             "manifests": [],
             "pairs": {part.split: len(part) for part in sets},

@@ -11,7 +11,7 @@ from benchmarks.paper.recipe import Rooms, load_recipe, redirect
 LEAST: dict[str, Any] = {
     "name": "small",
     "title": "A small one",
-    "train": "configs/quickstart.yaml",
+    "train": "configs/from_scratch.yaml",
     "methods": {"concatenation": None, "cde": {"title": "CDE", "flags": {"temperature": 0.2}}},
     "data": {"rooms": {"num_pairs": 60, "image_size": 64}},
 }

@@ -19,7 +19,7 @@ def test_a_run_tells_its_values_and_is_a_command_to_type(tmp_path):
         "concatenation-comp-seed3", "concatenation-syst-seed3", "cde-comp-seed3", "cde-syst-seed3",
     ]  # fmt: skip
     assert plan[2].command() == (
-        "accelerate launch train.py --config configs/quickstart.yaml --method cde --seed 3 --data data/rooms "
+        "accelerate launch train.py --config configs/from_scratch.yaml --method cde --seed 3 --data data/rooms "
         "--view single --shift comp --bf16 true --delta_dim 8 --temperature 0.2 --evaluate_last_checkpoint true "
         "--output_dir runs/small/cde-comp-seed3"
     )

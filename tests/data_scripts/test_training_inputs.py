@@ -124,7 +124,7 @@ def test_a_run_on_the_packed_weights_says_so_everywhere(empty_hub_cache, tmp_pat
     flags = {"backbone": HUB_MODEL, "data": draw_data_set(tmp_path / "drawn"), "output_dir": tmp_path / "run"}
     flags |= {"use_cpu": "true", "image_size": 28, "max_steps": 2, "load_best_model_at_end": "false"}
     flags |= {"eval_strategy": "no", "save_strategy": "no"}
-    arguments = ["--config", str(ROOT / "configs" / "quickstart.yaml"), *(f"--{k}={v}" for k, v in flags.items())]
+    arguments = ["--config", str(ROOT / "configs" / "from_scratch.yaml"), *(f"--{k}={v}" for k, v in flags.items())]
     runpy.run_path(str(ROOT / "train.py"))["main"](arguments)
     assert capsys.readouterr().out.count("The Hub cannot be reached (offline mode is set): this run uses DINOv2") == 1
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["training"]["backbone_source"] == SOURCE

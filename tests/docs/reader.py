@@ -51,8 +51,9 @@ def stand_in(folder: str, small: Mapping[str, Sequence[str]]) -> None:
     Figure.savefig = lambda self, path, **options: Path(path).write_text("<svg/>")
     os.chdir(folder)
     draw_files(Path(folder))
-    run_bash("accelerate launch train.py --config configs/quickstart.yaml --data data/rooms", small, {})
     save_checkpoints()
+    quickstart = "accelerate launch train.py --config configs/quickstart.yaml"
+    run_bash(f"{quickstart} --data data/rooms --backbone hub/dinov2", small, {})
 
 
 def run_python(code: str, page: str, line: int) -> str:

@@ -53,7 +53,7 @@ def draw_files(folder: Path) -> None:
 
 
 def save_checkpoints() -> None:
-    """runs/patch, a patch-wise model of random weights, and hub/backbone, a pretrained ViT for the small Hub."""
+    """runs/patch, a patch-wise model of random weights; hub/vit and hub/dinov2, pretrained ones for the small Hub."""
     from transformers import AutoModel
 
     from modeling_cde import CDEImageProcessor
@@ -62,7 +62,9 @@ def save_checkpoints() -> None:
     processor = CDEImageProcessor(size=32)
     for part in (tiny_cde(delta_mode="patch"), processor):
         part.save_pretrained("runs/patch")
-    AutoModel.from_config(backbone_config("vit")).save_pretrained("hub/backbone")
     settings = {"image_processor_type": "ViTImageProcessor", "size": {"height": 32, "width": 32}, "resample": 2}
     settings |= {"image_mean": processor.image_mean, "image_std": processor.image_std}
-    Path("hub/backbone/preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    layers = {"num_hidden_layers": 12, "hidden_size": 16}  # as many as the recipe reads
+    for family, options in (("vit", {}), ("dinov2", layers)):
+        AutoModel.from_config(backbone_config(family, **options)).save_pretrained(f"hub/{family}")
+        Path(f"hub/{family}/preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")

@@ -53,7 +53,8 @@ NOT_RUN = {
 REPOSITORIES = {
     "org/cde-rooms-global": "runs/quickstart",
     "org/cde-rooms-patch": "runs/patch",
-    "facebook/dino-vits16": "hub/backbone",
+    "facebook/dino-vits16": "hub/vit",
+    "facebook/dinov2-small": "hub/dinov2",
 }
 
 

@@ -369,7 +369,7 @@ def run(backbone, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lora")
     data = draw_data_set(folder / "data", pairs_of_each=4)
     main = runpy.run_path(str(ROOT / "train.py"))["main"]
-    recipe = ["--config", str(ROOT / "configs" / "quickstart.yaml"), "--data", str(data), "--image_size=32"]
+    recipe = ["--config", str(ROOT / "configs" / "from_scratch.yaml"), "--data", str(data), "--image_size=32"]
     tiny = ["--delta_dim=16", "--use_cpu=true", "--per_device_train_batch_size=16", "--num_train_epochs=3"]
     lora = ["--backbone", str(backbone), "--lora_rank=2", "--learning_rate=3", "--warmup_steps=0.7"]
     lora += ["--precision=float32"]  # else validation and final scores differ by rounding
@@ -425,7 +425,7 @@ def test_the_run_loads_and_computes_where_peft_is_absent(run, monkeypatch):
 )
 def test_wrong_arguments_get_one_sentence(run, backbone, tmp_path, arguments, message):
     main = runpy.run_path(str(ROOT / "train.py"))["main"]
-    recipe = ["--config", str(ROOT / "configs" / "quickstart.yaml"), "--image_size=32", "--use_cpu=true"]
+    recipe = ["--config", str(ROOT / "configs" / "from_scratch.yaml"), "--image_size=32", "--use_cpu=true"]
     given = [argument.replace("=B", f"={backbone}") for argument in arguments]
     with pytest.raises(SystemExit) as stopped:
         main([*recipe, "--data", str(run[1]), "--output_dir", str(tmp_path / "run"), *given])

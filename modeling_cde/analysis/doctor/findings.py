@@ -1,7 +1,7 @@
 """What the doctor finds, and the number from which it is a sign of trouble.
 
 The reason for each threshold stands beside it; docs/doctor.md shows all of them. They are ours, none is the paper's.
-"Measured" below means: on `configs/quickstart.yaml` (rooms, a ResNet from scratch, ten actions) and on tiny ViTs and
+"Measured" below means: on `configs/from_scratch.yaml` (rooms, a ResNet from scratch, ten actions) and on tiny ViTs and
 ResNets whose trouble was provoked. Nothing was measured with a pretrained backbone.
 """
 
