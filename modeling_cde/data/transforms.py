@@ -206,15 +206,15 @@ class PairTransform:
                 frame[...] = whole_picture(image, self.preprocessing, column, pair_id)
             else:
                 frame[...] = cut_region(image, region, (width, height), self.resample, column, pair_id)
-        pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)  # (2, H, W, 3) -> (2, 3, H, W)
-        pixels = pixels.to(torch.float32, memory_format=torch.contiguous_format)
+        pixels: Any = np.ascontiguousarray(frames.transpose(0, 3, 1, 2))  # (2, H, W, 3) -> (2, 3, H, W), bytes
         mirrored = False
         if generator is not None and self.augment is not None:
+            coloured = torch.from_numpy(pixels).float()
             mirrored = generator.random() < self.augment.flip
             if mirrored:
-                pixels = pixels.flip(-1)
-            pixels = jitter(pixels, self.augment, generator)
-        return torch.from_numpy(self.preprocessing.values(pixels.numpy())), region, mirrored
+                coloured = coloured.flip(-1)
+            pixels = jitter(coloured, self.augment, generator).numpy()
+        return torch.from_numpy(self.preprocessing.values(pixels)), region, mirrored
 
 
 def _open_pair(before: Any, after: Any, pair_id: str | None) -> tuple[Any, Any]:
