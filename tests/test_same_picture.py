@@ -18,12 +18,13 @@ from modeling_cde.data.schema import pair_features
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation import __main__ as evaluation
 from modeling_cde.evaluation import evaluate, onnx_export
+from modeling_cde.features.encoder import description
 from modeling_cde.models.backbones_cde import FAMILIES
 from modeling_cde.training.arguments import DataArguments, ModelArguments
 from modeling_cde.training.new_model import make_model
 from modeling_cde.training.training_data import training_transforms
 from tests.models.test_preprocessing import encoded, noise
-from tests.tiny_models import backbone_config
+from tests.tiny_models import backbone_config, tiny_cde
 
 ACTIONS = ["open", "close"]
 # What Transformers does not list under the name of a family.
@@ -171,3 +172,21 @@ def test_a_large_jpeg_is_the_same_picture_too(family, picture, tmp_path):
         (tmp_path / place).write_bytes(file)
     seen = PairTransform.from_processor(processor, crop="none").pixel_values(*content)
     assert torch.equal(seen, processor(tmp_path / "0", tmp_path / "1")["pixel_values"][0])
+
+
+def test_kept_features_are_told_apart_by_all_that_decides_the_picture():
+    """Else a run would read the features of other pictures than its own."""
+    model, steps = tiny_cde("vit").base_model, {"size": {"shortest_edge": 48}, "do_center_crop": True, "crop_size": 40}
+    changes = [
+        {},
+        {"size": 40, "do_center_crop": False},
+        {"size": {"shortest_edge": 47}},
+        {"size": 48},
+        {"resample": 3},
+    ]
+    changes += [{"crop_size": 32}, {"rescale_factor": 1 / 127.5}, {"do_rescale": False}, {"image_std": 0.2}]
+    transforms = [PairTransform.from_processor(CDEImageProcessor(**(steps | change))) for change in changes]
+    transforms += [PairTransform.from_processor(CDEImageProcessor(**steps), crop="none")]
+    transforms += [PairTransform.from_processor(CDEImageProcessor(**steps), crop_margin=0.2)]
+    found = {json.dumps(description(model, transform, "float32", "cpu"), sort_keys=True) for transform in transforms}
+    assert len(found) == len(transforms)
