@@ -6,12 +6,14 @@ that the values of a whole picture are equal bit for bit, whoever computes them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:  # this file travels with every model, also to machines without Pillow
+try:  # this file travels with every model, also to where models are loaded without Pillow
     from PIL import Image
+except ImportError:
+    pass
 
 #: Of an image processor. `crop_pct` is ConvNeXt's and ResNet's own, see `plain_settings`.
 SETTINGS = (
