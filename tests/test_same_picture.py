@@ -81,7 +81,7 @@ def what_is_seen(folder, model, processor, files, monkeypatch):
     found = {"training": training.pixel_values(*shown), "validation": plain.pixel_values(*shown)}
 
     caught = {}
-    monkeypatch.setattr(load_splits, "load_shifts", lambda *_: {})
+    monkeypatch.setattr(load_splits, "load_tested", lambda *_: {})
     monkeypatch.setattr(
         evaluate, "evaluate_splits", lambda _, splits, transform, *__, **___: caught.update(e=transform)
     )
