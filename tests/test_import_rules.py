@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "modeling_cde.data": [
         "modeling_cde.data",
         "modeling_cde.models.pictures_cde",
+        "modeling_cde.models.preprocessing_cde",
         "modeling_cde.cards.hub",
         "modeling_cde.whole_files",
     ],

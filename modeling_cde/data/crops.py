@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from ..models import pictures_cde
 from ..models.pictures_cde import BadPictureError
+from ..models.preprocessing_cde import Preprocessing
 from .regions import Region
 
-__all__ = ["BadPictureError", "cut_region", "head_size", "open_picture"]
+__all__ = ["BadPictureError", "cut_region", "head_size", "open_picture", "whole_picture"]
 
 
 def open_picture(value: Any, column: str, pair_id: str | None) -> Any:
@@ -67,6 +68,15 @@ def cut_region(
         min(region.bottom * y, image.size[1]),
     )
     return np.asarray(image.resize(size, resample, box=box))
+
+
+def whole_picture(image: Any, preprocessing: Preprocessing, column: str, pair_id: str | None) -> NDArray[np.uint8]:
+    """What is seen of a picture from `open_picture`, exactly as the image processor shows it: (H, W, 3) uint8.
+
+    Raises:
+        BadPictureError: The picture is damaged.
+    """
+    return preprocessing.picture(pictures_cde.upright_rgb(image, _name(column, pair_id)))
 
 
 def _opened(value: Any, name: str) -> Any:

@@ -2,8 +2,10 @@
 
 Notable:
 
-- One PIL call cuts the region out and scales it (`resize(box=...)`), so only what is shown is scaled; large JPEGs
-  are decoded at a fraction of their size if that is enough.
+- What is seen of a picture is decided by `preprocessing_cde`, as for the image processor: without augmentation the
+  values of a whole picture are the processor's, bit for bit.
+- Of a box, or with augmentation, one PIL call cuts the region out and scales it (`resize(box=...)`), so only what is
+  shown is scaled; large JPEGs are decoded at a fraction of their size if that is enough.
 - Randomness depends only on (seed, epoch, pair_id): not on the worker, the process, the position in the batch or
   earlier draws. A global generator could not do this: data loaders read ahead of the step whose state a checkpoint
   keeps, so after a resume the same pictures would get other numbers.
@@ -21,8 +23,9 @@ import numpy as np
 import PIL.Image
 import torch
 
+from ..models.preprocessing_cde import Preprocessing
 from .augmentation import Augmentation, jitter, random_region
-from .crops import cut_region, open_picture
+from .crops import cut_region, open_picture, whole_picture
 from .masks import EXTRAS, cut_masks
 from .regions import Region, box_region
 
@@ -34,7 +37,8 @@ class PairTransform:
         size: (height, width) of the pixel values.
         mean: Mean of each channel that is subtracted, for colours in [0, 1]; 3 numbers.
         std: Standard deviation of each channel that is divided by; 3 numbers.
-        crop: `"box"`: see `box_region`. `"none"`: the whole picture, scaled to `size` on each axis.
+        crop: `"box"`: see `box_region`; what is cut out is then seen as a picture of its own would be. `"none"`: the
+            whole picture.
         crop_margin: Room around the box on each side, as a share of the longer side of the box, >= 0.
         augment: `True` for `Augmentation()`, an `Augmentation`, or None/False for none (evaluation).
         seed: Of the augmentation.
@@ -45,6 +49,9 @@ class PairTransform:
             and `mask_after` with the region, mirroring and size of the pictures, by nearest neighbour. A frame
             without a mask uses that of the other; without masks the filled box is used, without a box ones. All
             zeros: the target is outside the region that is shown.
+        resize: (height, width), or the shorter edge, that a picture is scaled to before `size` is cut from its centre;
+            default `size`, so that nothing is cut off. A box's region loses its rim in the same way.
+        rescale_factor: Maps bytes to colours.
 
     Call it with a batch of columns: `before`, `after` (dict of bytes and path, bytes, or PIL picture),
     `action` (int), with `crop="box"` also `box` (4 ints, inclusive), with augmentation also `pair_id`. It
@@ -69,6 +76,8 @@ class PairTransform:
         seed: int = 0,
         resample: int = PIL.Image.Resampling.BILINEAR,
         extras: Sequence[str] = (),
+        resize: tuple[int, int] | int | None = None,
+        rescale_factor: float = 1 / 255,
     ) -> None:
         if len(size) != 2 or min(size) < 1:
             raise ValueError(f"size is {size}; give (height, width) in pixels.")
@@ -81,34 +90,40 @@ class PairTransform:
         unknown = [name for name in ([extras] if isinstance(extras, str) else extras) if name not in EXTRAS]
         if isinstance(extras, str) or unknown:
             raise ValueError(f"extras is {extras!r}; give a tuple of some of {', '.join(EXTRAS)}.")
+        if isinstance(resize, int) and resize < max(size):
+            raise ValueError(
+                f"A shorter edge of {resize} pixels leaves too little for a centre of {size[1]}x{size[0]}: resize to "
+                "at least its longer side."
+            )
         self.extras = tuple(extras)
         self.size = (int(size[0]), int(size[1]))
         self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        kept = None if resize in (None, self.size) else self.size
+        self.preprocessing = Preprocessing(resize or self.size, kept, resample, rescale_factor, self.mean, self.std)
         self.crop, self.crop_margin = crop, crop_margin
         self.augment = Augmentation() if augment is True else (augment or None)
         self.seed, self.resample = seed, resample
         # Shared memory, so that data loader workers that outlive an epoch see the next one.
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
-        self._scale = torch.tensor([1 / (255 * s) for s in self.std]).view(3, 1, 1)
-        self._shift = torch.tensor([m / s for m, s in zip(self.mean, self.std, strict=True)]).view(3, 1, 1)
 
     @classmethod
     def from_processor(cls, processor: Any, **options: Any) -> PairTransform:
-        """A transform with the size, mean, std and filter of a Transformers image processor, and other `options`.
+        """A transform that shows what an image processor shows, with other `options`.
 
-        The processor has `size` (height and width, or shortest_edge for a square), `image_mean` and `image_std`,
-        optionally `do_normalize` and `resample`.
+        The processor is a `CDEImageProcessor`, or a backbone's own of Transformers. With `size` among the options, a
+        picture is resized to it and the processor's centre crop left out.
+
+        Raises:
+            ValueError: The processor does not resize, or its centre crop is larger than a resized picture.
         """
-        size = processor.size
-        side = size.get("shortest_edge")
-        options.setdefault("size", (size.get("height", side), size.get("width", side)))
-        normalize = getattr(processor, "do_normalize", True)
-        options.setdefault("mean", processor.image_mean if normalize else (0.0, 0.0, 0.0))
-        options.setdefault("std", processor.image_std if normalize else (1.0, 1.0, 1.0))
-        if getattr(processor, "resample", None) is not None:
-            options.setdefault("resample", int(processor.resample))
-        return cls(**options)
+        seen = Preprocessing.of(processor)
+        if seen.resize is None:
+            raise ValueError("The image processor has do_resize=False, but pairs need one size: set do_resize=True.")
+        if "size" not in options:
+            options |= {"size": seen.output, "resize": seen.resize}
+        own = {name: getattr(seen, name) for name in ("mean", "std", "resample", "rescale_factor")}
+        return cls(**{**own, **options})
 
     @property
     def epoch(self) -> int:
@@ -152,20 +167,25 @@ class PairTransform:
         return self._transform(_open_pair(before, after, pair_id), box, pair_id)[0]
 
     def region(self, picture: tuple[int, int], box: Sequence[int] | None, pair_id: str | None = None) -> Region:
-        """The part of a picture (width, height) that is shown, before any random change.
+        """The part of a picture (width, height) that is shown, before any random change and after a centre crop.
 
         Raises:
             ValueError: With `crop="box"`, the box (inclusive) is missing or not inside the picture.
         """
         if self.crop == "none":
-            return Region(0.0, 0.0, *map(float, picture))
+            return Region(*self.preprocessing.seen(picture[1], picture[0]))
         if box is None:
             raise ValueError(f"Pair {pair_id} has no box to crop to; use crop='none' or store boxes.")
-        return box_region(box, picture, self.size, self.crop_margin, pair_id)
+        region = box_region(box, picture, self.size, self.crop_margin, pair_id)
+        if self.preprocessing.crop is None:
+            return region
+        left, top, right, bottom = self.preprocessing.seen(region.bottom - region.top, region.right - region.left)
+        return Region(region.left + left, region.top + top, region.left + right, region.top + bottom)
 
     def pictures(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Turn pixel values (..., 3, H, W) back into colours that can be looked at: (..., H, W, 3) uint8, rounded."""
-        colours = (pixel_values + self._shift) / self._scale
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
+        colours = (pixel_values * std + mean) / self.preprocessing.rescale_factor
         return colours.round().clamp(0, 255).to(torch.uint8).movedim(-3, -1).contiguous()
 
     def _transform(
@@ -182,16 +202,19 @@ class PairTransform:
         height, width = self.size
         frames = np.empty((2, height, width, 3), dtype=np.uint8)
         for frame, image, column in zip(frames, images, ("before", "after"), strict=True):
-            frame[...] = cut_region(image, region, (width, height), self.resample, column, pair_id)
-        pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)  # (2, H, W, 3) -> (2, 3, H, W)
-        pixels = pixels.to(torch.float32, memory_format=torch.contiguous_format)
+            if self.crop == "none" and generator is None:
+                frame[...] = whole_picture(image, self.preprocessing, column, pair_id)
+            else:
+                frame[...] = cut_region(image, region, (width, height), self.resample, column, pair_id)
+        pixels: Any = np.ascontiguousarray(frames.transpose(0, 3, 1, 2))  # (2, H, W, 3) -> (2, 3, H, W), bytes
         mirrored = False
         if generator is not None and self.augment is not None:
+            coloured = torch.from_numpy(pixels).float()
             mirrored = generator.random() < self.augment.flip
             if mirrored:
-                pixels = pixels.flip(-1)
-            pixels = jitter(pixels, self.augment, generator)
-        return pixels.mul_(self._scale).sub_(self._shift), region, mirrored
+                coloured = coloured.flip(-1)
+            pixels = jitter(coloured, self.augment, generator).numpy()
+        return torch.from_numpy(self.preprocessing.values(pixels)), region, mirrored
 
 
 def _open_pair(before: Any, after: Any, pair_id: str | None) -> tuple[Any, Any]:

@@ -19,7 +19,7 @@ import pyarrow.parquet
 import torch
 
 from ..data.chosen_rows import spread_rows
-from ..data.crops import open_picture
+from ..data.crops import cut_region, open_picture
 from ..data.loading import check_columns
 from ..data.row_checks import check_rows
 from ..data.transforms import PairTransform
@@ -132,13 +132,18 @@ def _pictures(pairs: datasets.Dataset, transform: PairTransform, side: int) -> l
     """Both pictures of each pair as encoded JPEGs of the region that the model saw."""
     height, width = transform.size
     scale = side / max(height, width)
-    small = PairTransform(
-        size=(max(1, round(height * scale)), max(1, round(width * scale))),
-        crop=transform.crop,
-        crop_margin=transform.crop_margin,
-    )
-    shown = [small.pictures(row["pixel_values"]).numpy() for row in pairs.with_transform(small)]  # (2, H, W, 3) each
-    return [(_jpeg(before), _jpeg(after)) for before, after in shown]
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = []
+    columns = [name for name in (*_PICTURES, "pair_id", "box") if name in pairs.column_names]
+    for row in pairs.with_format(None).select_columns(columns):
+        opened = [open_picture(row[name], name, row["pair_id"]) for name in _PICTURES]
+        region = transform.region(opened[0].size, row.get("box"), row["pair_id"])
+        cut = [
+            cut_region(image, region, size, PIL.Image.Resampling.BILINEAR, name, row["pair_id"])
+            for image, name in zip(opened, _PICTURES, strict=True)
+        ]
+        small.append((_jpeg(cut[0]), _jpeg(cut[1])))
+    return small
 
 
 def _jpeg(picture: Any) -> dict[str, Any]:

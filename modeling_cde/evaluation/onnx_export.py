@@ -234,8 +234,6 @@ def export_checkpoint(
         ModuleNotFoundError: The extra `export` is not installed.
     """
     require("onnx", "onnxscript", "onnxruntime")  # before the work
-    from PIL import Image
-
     from ..models.load_model import load_action_model, local_checkpoint
 
     folder = local_checkpoint(run)
@@ -244,8 +242,7 @@ def export_checkpoint(
         raise ValueError(f"{run} is not a local folder: name the file to write with --output.")
     model, processor = load_action_model(run, revision)
     model = model.float()
-    picture = Image.new("RGB", (64, 64))
-    height, width = processor(picture, picture)[INPUT].shape[-2:]
+    height, width = processor.preprocessing.output
     export_onnx(model, path, height, width, {"preprocessor": processor.to_json_string()})
     found = differences(model, path, height, width)
     if max(found.values()) > TOLERANCE:

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ Precision = Literal["float32", "bf16"]
 # The code that makes features.
 _FILES = (
     *("models/backbones_cde", "models/layers_cde", "models/change_pooling_cde", "models/pictures_cde"),
-    *("data/crops", "data/regions", "data/transforms"),
+    *("models/preprocessing_cde", "data/crops", "data/regions", "data/transforms"),
 )
 
 
@@ -77,7 +78,9 @@ def description(model: Any, transform: Any, precision: Precision, device: str) -
         weights.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     config = model.backbone.config.to_dict()
     config.pop("_name_or_path", None)  # the same weights from elsewhere are the same weights
-    settings = {name: getattr(transform, name) for name in ("size", "mean", "std", "crop", "crop_margin", "resample")}
+    settings = {name: getattr(transform, name) for name in ("crop", "crop_margin")} | {
+        "preprocessing": asdict(transform.preprocessing)
+    }
     return {
         "weights": weights.hexdigest(),
         "backbone": config,

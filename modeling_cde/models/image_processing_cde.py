@@ -13,13 +13,11 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import is_vision_available
 
 from .pictures_cde import load_picture as load_picture  # the pipeline imports it from here, so this file travels too
+from .preprocessing_cde import Preprocessing, plain_settings
 
 if is_vision_available():  # this file travels with every model, also to machines without Pillow
     from PIL import Image
 
-_SETTINGS = (
-    "size image_mean image_std resample do_resize do_center_crop crop_size do_rescale rescale_factor do_normalize"
-).split()
 _MOST_STRETCH = 1.02  # between the shapes (width / height) of the two pictures of a pair
 _LARGEST_SIDE = 16_384  # of a processed image, in pixels
 _CALL = "processor(before, after), with two images, or two lists of images of equal length"
@@ -89,6 +87,7 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
                 f"CDEImageProcessor with size={self.size} keeps the aspect ratio, so that images of a batch may differ "
                 'in shape: add do_center_crop=True and crop_size, or give size a "height" and a "width".'
             )
+        Preprocessing.of(self)  # what it refuses is refused now
 
     @classmethod
     def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -96,12 +95,19 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
 
         Raises:
             ValueError: They are not settings, or lack one whose default would not fit every model.
+
+        Warns:
+            UserWarning: They may be of an early training run, which saved the backbone's centre crop beside the size
+                of its own pictures, though it trained on those without a crop. A crop larger than the picture is left
+                out; a smaller one may also be meant, and is done.
         """
         if not isinstance(image_processor_dict, dict):
             raise ValueError("preprocessor_config.json does not contain the settings of a processor.")
         for name in ("size", "image_mean", "image_std"):
             if image_processor_dict.get(name) is None and kwargs.get(name) is None:
                 raise ValueError(f"preprocessor_config.json lacks {name}: save the processor again by save_pretrained.")
+        if image_processor_dict.get("do_center_crop") and not {"size", "do_center_crop"} & set(kwargs):
+            image_processor_dict = _without_stray_crop(image_processor_dict)
         return super().from_dict(image_processor_dict, **kwargs)
 
     @classmethod
@@ -123,21 +129,9 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
             settings = _read_settings(backbone, revision)
         else:
             settings = {**_class_defaults(backbone), **backbone.to_dict()}
-        options = {name: settings[name] for name in _SETTINGS if settings.get(name) is not None}
-        for name in ("size", "crop_size"):
-            if name in options and not isinstance(options[name], int):
-                options[name] = {key: int(side) for key, side in dict(options[name]).items() if side is not None}
-        edge = options["size"].get("shortest_edge") if isinstance(options.get("size"), dict) else None
-        if settings.get("crop_pct") and edge:  # ConvNeXt and ResNet: the crop is a share of the resized image
-            if edge < 384:
-                options["size"] = {"shortest_edge": int(edge / settings["crop_pct"])}
-                options.update(do_center_crop=True, crop_size=edge)
-            else:
-                options["size"] = edge
-        elif edge and not options.get("do_center_crop"):
-            options["size"] = edge  # only a square fits every picture of a batch
+        options = plain_settings(settings)
         if "size" in overrides and "do_center_crop" not in overrides:
-            options.update(do_center_crop=False, crop_size=None)
+            options.update(do_resize=True, do_center_crop=False, crop_size=None)
         return cls(**{**options, **overrides})
 
     def __call__(
@@ -170,33 +164,21 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
                 f"CDEImageProcessor got {len(before_list)} before and {len(after_list)} after images: call {_CALL}."
             )
         pairs = zip(before_list, after_list, strict=True)
-        images = [settings._values(image) for pair in pairs for image in _load_pair(*pair)]  # 2B of (C, H, W)
+        steps = settings.preprocessing
+        images = [_values(steps, image) for pair in pairs for image in _load_pair(*pair)]  # 2B of (C, H, W)
         if len(shapes := {image.shape for image in images}) > 1:
             raise ValueError(f"The processed images differ in shape, {sorted(shapes)}: use do_resize=True.")
         pixel_values = torch.from_numpy(np.stack(images)).view(-1, 2, *images[0].shape)  # (B, 2, C, H, W)
         return BatchFeature(data={"pixel_values": pixel_values}, tensor_type=return_tensors)
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The steps that the settings ask for."""
+        return Preprocessing.of(self)
+
     def process(self, image: Any) -> torch.Tensor:
         """Returns one image as a float32 tensor (C, H, W)."""
-        return torch.from_numpy(self._values(image))
-
-    def _values(self, image: Any) -> "np.ndarray[Any, Any]":
-        """`process`, by NumPy and in place: faster than by torch, and it takes no threads from a model at work."""
-        picture = load_picture(image)
-        if self.do_resize:
-            height, width = self._target(picture.height, picture.width)
-            picture = picture.resize((width, height), resample=self.resample)
-        if self.do_center_crop:
-            crop = self.crop_size or self.size
-            left, top = (picture.width - crop["width"]) // 2, (picture.height - crop["height"]) // 2
-            picture = picture.crop((left, top, left + crop["width"], top + crop["height"]))  # black outside of it
-        pixels = np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))  # (H, W, C) -> (C, H, W), bytes
-        factor = self.rescale_factor if self.do_rescale else 1.0
-        values: np.ndarray[Any, Any] = np.multiply(pixels, factor, dtype=np.float32)
-        if self.do_normalize:
-            values -= np.array(self.image_mean, dtype=np.float32)[:, None, None]
-            values /= np.array(self.image_std, dtype=np.float32)[:, None, None]
-        return values
+        return torch.from_numpy(_values(self.preprocessing, image))
 
     def original_box(
         self, box: tuple[int, int, int, int], processed: tuple[int, int], original: tuple[int, int]
@@ -212,19 +194,17 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
             The box in the picture: every pixel that it covers, also in part. Parts outside the picture (a crop larger
             than the picture adds a black border) are cut off, but at least one pixel remains.
         """
-        height, width = self._target(*original) if self.do_resize else original
+        height, width = self.preprocessing.resized(*original)
         top, left = ((height - processed[0]) // 2, (width - processed[1]) // 2) if self.do_center_crop else (0, 0)
         x0, x1 = _stretched(box[0] + left, box[2] + left, width, original[1])
         y0, y1 = _stretched(box[1] + top, box[3] + top, height, original[0])
         return x0, y0, x1, y1
 
-    def _target(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width after the resize."""
-        if "height" in self.size:
-            return self.size["height"], self.size["width"]
-        edge = self.size["shortest_edge"]
-        long_edge = int(edge * max(height, width) / min(height, width))
-        return (long_edge, edge) if width <= height else (edge, long_edge)
+
+def _values(steps: Preprocessing, image: Any) -> "np.ndarray[Any, Any]":
+    """What a model sees of one image: (C, H, W) float32."""
+    pixels = steps.picture(load_picture(image))  # (H, W, C), bytes
+    return steps.values(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
 def _stretched(first: int, last: int, from_length: int, to_length: int) -> tuple[int, int]:
@@ -232,6 +212,28 @@ def _stretched(first: int, last: int, from_length: int, to_length: int) -> tuple
     start = first * to_length // from_length
     end = -(-(last + 1) * to_length // from_length) - 1
     return min(max(start, 0), to_length - 1), min(max(end, 0), to_length - 1)
+
+
+def _without_stray_crop(settings: dict[str, Any]) -> dict[str, Any]:
+    """Saved settings without a centre crop that is larger than the picture; see `CDEImageProcessor.from_dict`."""
+    size, crop = (_size(settings.get(name) or settings["size"], name) for name in ("size", "crop_size"))
+    if crop == size or not {"height", "width"} <= set(size) & set(crop):
+        return settings
+    sizes = f"{size['width']}x{size['height']} pixels and cuts out the central {crop['width']}x{crop['height']}"
+    found = f"preprocessor_config.json resizes pictures to {sizes}"
+    if crop["height"] <= size["height"] and crop["width"] <= size["width"]:
+        warnings.warn(
+            f"{found}: if it is of a training run with an image_size of its own, that saw the whole picture; then load "
+            "it with do_center_crop=False and save it again.",
+            stacklevel=4,
+        )
+        return settings
+    warnings.warn(
+        f"{found}, which would put them into a black frame: the crop is left out, as it was in training; save the "
+        "processor again to keep it so.",
+        stacklevel=4,
+    )
+    return {**settings, "do_center_crop": False, "crop_size": None}
 
 
 def _size(size: int | dict[str, int], name: str) -> dict[str, int]:

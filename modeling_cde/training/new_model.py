@@ -17,7 +17,7 @@ from .lora import add_lora
 def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tuple[PreTrainedModel, CDEImageProcessor]:
     """A new model to train, wrapped in a `peft.PeftModel` for LoRA, and its image processor.
 
-    The pictures that the model sees have the side `image_size` in pixels, and the `datasets.Features` of the training
+    The model sees whole pictures, resized to `image_size` pixels on both sides. The `datasets.Features` of the training
     pairs name actions and objects.
 
     Raises:
@@ -32,10 +32,10 @@ def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tup
     model: Any = method.model_class.from_backbone(
         source, revision=arguments.backbone_revision, **{**options, **arguments.cde_options()}
     )
-    processor = CDEImageProcessor()
+    processor = CDEImageProcessor(size=image_size)
     if arguments.backbone is not None:  # at the commit that the weights come from
-        processor = CDEImageProcessor.from_backbone(arguments.backbone, revision=model.config.backbone_revision)
-    processor.size = {"height": image_size, "width": image_size}
+        revision = model.config.backbone_revision
+        processor = CDEImageProcessor.from_backbone(arguments.backbone, revision=revision, size=image_size)
     if arguments.freeze_backbone or arguments.freeze_blocks:
         model.freeze_backbone(num_blocks=None if arguments.freeze_backbone else arguments.freeze_blocks)
     if arguments.lora_rank:

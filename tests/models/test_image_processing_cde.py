@@ -136,7 +136,8 @@ def test_a_box_is_found_again_in_the_picture(name, shape):
         settings = {"do_normalize": False, "do_rescale": False}
         seen = processor(white, white, **settings)["pixel_values"][0, 0, 0]
         assert bool((seen[part[1] : part[3] + 1, part[0] : part[2] + 1] == 255).all())
-        size = [-(-resized // given) for resized, given in zip(processor._target(*shape), shape, strict=True)]
+        resized = processor.preprocessing.resized(*shape)
+        size = [-(-side // given) for side, given in zip(resized, shape, strict=True)]
         outside = seen.clone()
         outside[
             max(0, part[1] - size[0]) : part[3] + 1 + size[0], max(0, part[0] - size[1]) : part[2] + 1 + size[1]
