@@ -77,11 +77,10 @@ def compared(arguments: list[str]) -> list[list[str]]:
 
     model_args, _, train_args = parse(arguments)
     runs = []
-    for method in model_args.compare_with or []:
-        if method != model_args.method:
-            flags = {"method": method, **METHODS[method].flags, "output_dir": Path(train_args.output_dir, method)}
-            flags |= {"push_to_hub": False}
-            runs.append([*arguments, *(f"--{name}={value}" for name, value in flags.items())])
+    for method in model_args.compared_methods():
+        flags = {"method": method, **METHODS[method].flags, "output_dir": Path(train_args.output_dir, method)}
+        flags |= {"push_to_hub": False}
+        runs.append([*arguments, *(f"--{name}={value}" for name, value in flags.items())])
     return runs
 
 

@@ -163,6 +163,7 @@ def main(arguments: Sequence[str] | None = None, train: Sequence[str] = TRAIN) -
         done = {run.name: result for run in plan if (result := read_result(run)) is not None}
         show_plan(recipe, plan, done)
         from benchmarks.paper.data import missing_data, prepare_data
+        from benchmarks.paper.features import keep_all_features
 
         problem = missing_data(recipe)
         if options.dry_run:
@@ -173,7 +174,9 @@ def main(arguments: Sequence[str] | None = None, train: Sequence[str] = TRAIN) -
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         engine = open_engine(options.engine, recipe.resources, options.ray_address)
         try:
-            prepare_data([run for run in plan if run.name not in done])
+            todo = [run for run in plan if run.name not in done]
+            prepare_data(todo)
+            keep_all_features(todo)
             failed = run_all(recipe, plan, done, engine, train)
         finally:
             engine.close()

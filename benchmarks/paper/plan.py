@@ -65,8 +65,11 @@ class Run:
 
     def arguments(self) -> list[str]:
         """What follows `train.py`."""
-        pairs = ((f"--{name}", as_text(value)) for name, value in self.flags.items() if value is not None)
-        return ["--config", self.train, *itertools.chain.from_iterable(pairs)]
+        given = {name: value for name, value in self.flags.items() if value is not None}
+        words = (
+            [f"--{name}", *map(as_text, value if isinstance(value, list) else [value])] for name, value in given.items()
+        )
+        return ["--config", self.train, *itertools.chain.from_iterable(words)]
 
     def command(self) -> str:
         """The run as a user would type it."""

@@ -26,10 +26,10 @@ class ModelArguments:
         help="cde, or a method that it is compared with: see modeling_cde/models/methods.py; a baseline sets "
         "contrastive_weight and sparsity_weight to 0 unless a flag says otherwise",
     )
-    compare_with: list[str] | None = HfArg(
-        default=None,
+    compare_with: str = HfArg(
+        default="",
         help="methods that are trained first, on the same pairs with the same settings, into folders of their names in "
-        "output_dir, and printed beside this one, such as concatenation",
+        "output_dir, and printed beside this one, such as concatenation,difference",
     )
     method_options: str | None = HfArg(
         default=None, help='JSON of other fields of the method\'s configuration, such as {"critic_weight": 0.5}'
@@ -86,7 +86,7 @@ class ModelArguments:
         for name in ("backbone", "backbone_revision", "feature_store"):
             if getattr(self, name) == "":
                 raise ValueError(f"{name} is empty: give it a value, or leave it out.")
-        if unknown := [name for name in self.compare_with or [] if name not in METHODS]:
+        if unknown := [name for name in self.compared_methods() if name not in METHODS]:
             raise ValueError(f"compare_with={unknown[0]!r} is not known; choose of: {', '.join(METHODS)}.")
         if not 0 <= self.feature_store_gb < float("inf"):
             raise ValueError(f"feature_store_gb={self.feature_store_gb} must be at least 0.")
@@ -115,6 +115,11 @@ class ModelArguments:
             raise ValueError(
                 "lora_rank already freezes all of the backbone: leave out freeze_backbone and freeze_blocks."
             )
+
+    def compared_methods(self) -> list[str]:
+        """The methods of `compare_with`, without this one."""
+        named = [name.strip() for name in self.compare_with.split(",")]
+        return [name for name in named if name and name != self.method]
 
     def parsed_backbone_config(self) -> dict[str, Any]:
         """The backbone's configuration as a dictionary with its `model_type`."""
