@@ -20,7 +20,7 @@ from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.sampler import seeded
 from modeling_cde.data.schema import OPPOSITES
 from modeling_cde.data.streaming.parquet_rows import ParquetRows, StreamError
-from modeling_cde.data.swapped_pairs import with_swapped
+from modeling_cde.data.swapped_pairs import held_out_combinations, with_swapped
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation.__main__ import main as evaluate_main
 from modeling_cde.evaluation.evaluate import split_metrics
@@ -218,7 +218,8 @@ def test_every_method_trains_evaluates_and_reloads(data, splits, tmp_path, metho
 def test_a_run_on_swapped_pairs_tests_and_records_what_any_run_does(data, splits, tmp_path, capsys, method):
     few = [flag for flag in FEW if "max_steps" not in flag]
     train("--data", str(data), "--swap_opposites=true", "--method", method, *few, "--output_dir", str(tmp_path))
-    number, copies = len(splits["train"]), len(with_swapped(splits["train"], OPPOSITES)) - len(splits["train"])
+    number = len(splits["train"])
+    copies = len(with_swapped(splits["train"], OPPOSITES, held_out_combinations(splits))) - number
     said = f"An epoch has {number} training pairs and {copies} swapped copies under the opposite action."
     assert said in capsys.readouterr().out and copies > number / 2
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -266,8 +267,9 @@ def test_a_stream_that_breaks_off_gets_one_sentence(data, tmp_path, monkeypatch)
         (["--streaming=true", "--train_objects=3"], "train_objects needs a list of all pairs"),
         (["--streaming=true", "--stream_buffer=0"], "stream_buffer=0 must be at least 1"),
         (["--streaming=true", "--swap_opposites=true"], "swap_opposites needs pairs that are loaded as a whole"),
-        (["--swap_opposites=true", "--num_actions=3", "--train_pairs=3"], "swap_opposites needs two opposite actions"),
-        (["--cache_features=true"], "cache_features needs a backbone that is not trained"),
+        (["--swap_opposites=true", "--num_actions=1"], "swap_opposites needs an action whose opposite is known"),
+        (["--feature_store=store"], "feature_store says where features are kept, which needs --freeze_backbone true"),
+        (["--compare_with=magic"], "compare_with='magic' is not known"),
         (["--evaluate_last_checkpoint=true", "--save_strategy=best"], "evaluate_last_checkpoint needs save_strategy"),
     ],
 )

@@ -89,11 +89,12 @@ def make_run(
     plain, augmented = training_transforms(data_args, model, processor, actions, train_args.seed)
     store = feature_store(model_args, data_args, model)
     train, validation = training_parts(data_args, train_args, model, splits, (plain, augmented), store)
-    record = run_record(command, (model_args, data_args, train_args), splits, model)
     keep = None if store is None else partial(keep_features, model, transform=plain, store=store, **keeping(train_args))
+    args = fitting_arguments(store, data_args, train_args)
+    record = run_record(command, (model_args, data_args, args), splits, model)
     trainer = CDETrainer(
         model=model,
-        args=fitting_arguments(store, data_args, train_args),
+        args=args,
         train_dataset=train,
         eval_dataset=validation,
         data_collator=PairCollator(),
