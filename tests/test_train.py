@@ -267,7 +267,6 @@ def test_a_stream_that_breaks_off_gets_one_sentence(data, tmp_path, monkeypatch)
         (["--streaming=true", "--train_objects=3"], "train_objects needs a list of all pairs"),
         (["--streaming=true", "--stream_buffer=0"], "stream_buffer=0 must be at least 1"),
         (["--streaming=true", "--swap_opposites=true"], "swap_opposites needs pairs that are loaded as a whole"),
-        (["--swap_opposites=true", "--num_actions=1"], "swap_opposites needs an action whose opposite is known"),
         (["--feature_store=store"], "feature_store says where features are kept, which needs --freeze_backbone true"),
         (["--compare_with=magic"], "compare_with='magic' is not known"),
         (["--evaluate_last_checkpoint=true", "--save_strategy=best"], "evaluate_last_checkpoint needs save_strategy"),
