@@ -1,9 +1,9 @@
 """Patch weights as a heat map over a picture. Only NumPy and Pillow draw it, so that the demo can, too.
 
 The scale is the same for every picture: darkest for the average weight 1/N or less, brightest for 16 times as much. It
-is logarithmic: the weights are a softmax (`pool_changed`), so brightness rises evenly with the change of a patch, and
-pictures without a difference, whose weights are all 1/N, get no mark. The picture itself is grey and dimmed under it, so
-that its colours are not taken for weights.
+is logarithmic. As the weights are a softmax (`pool_changed`), brightness rises evenly with the change of a patch, and
+pictures without a difference, whose weights are all 1/N, get no mark. The picture itself is grey and dimmed under the
+map, so that its colours are not taken for weights.
 """
 
 from collections.abc import Sequence
