@@ -53,7 +53,7 @@ def draw_files(folder: Path) -> None:
 
 
 def save_checkpoints() -> None:
-    """runs/patch and runs/change, models of random weights; hub/vit and hub/dinov2, pretrained ones for the small Hub."""
+    """runs/patch and runs/change, of random weights; hub/vit and hub/dinov2, pretrained ones for the small Hub."""
     from transformers import AutoModel
 
     from modeling_cde import CDEImageProcessor
