@@ -248,7 +248,8 @@ def load_examples(run: str | Path) -> Examples | None:
         raise ValueError(f"{path}: the header describes {told}; evaluate the checkpoint again.")
     if f"{_EXAMPLES}patch_weights" not in tensors:
         return Examples(pictures, rows)
-    grid = _grid(path, header)
+    with as_they_were_written(path):
+        grid = _grid(path, header)
     arrays: dict[str, FloatArray] = {}
     for name in ("patch_weights", "box_coverage", "mask_coverage"):
         found = tensors.get(_EXAMPLES + name)
