@@ -32,14 +32,18 @@ def run(checkpoint: Checkpoint, before: str | None, after: str | None) -> list[A
         before, after: Paths of the two pictures, or None.
 
     Returns:
-        Message, probabilities, patches, bars and nearest pairs; for wrong pictures the message alone.
+        Message, probabilities, patches or their weights, bars and nearest pairs; for wrong pictures the message alone.
     """
     try:
         first, second, note = open_pair(before, after)
     except WrongPicture as error:
         return cleared(str(error))
     reading = checkpoint.read(first, second)
-    found = [drawing.message(note), reading.probabilities, drawing.patches(first, second, reading.patches)]
+    if reading.weights is not None and reading.weights_boxes is not None:
+        looked = drawing.heat_maps(first, second, reading.weights, reading.weights_boxes)
+    else:
+        looked = drawing.patches(first, second, reading.patches)
+    found = [drawing.message(note), reading.probabilities, looked]
     if checkpoint.comparison is None:
         return [*found, drawing.no_gallery(), drawing.no_gallery()]
     cosines = checkpoint.comparison.action_cosines(reading.delta)
@@ -60,7 +64,7 @@ def build(checkpoint: Checkpoint) -> gr.Blocks:
     panels = [
         gr.HTML(label=label, show_label=True, container=True, elem_id=name, render=False)
         for name, label in (
-            ("patches", "Selected patches"),
+            ("patches", "Weights of the patches" if checkpoint.weighs_patches else "Selected patches"),
             ("bars", "Delta against the actions"),
             ("nearest", "Nearest training pairs"),
         )

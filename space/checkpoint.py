@@ -26,11 +26,15 @@ class Reading:
         patches: Of a patch-wise model: `box` (x0, y0, x1, y1, inclusive pixels of the pictures) and `norm` of each
             patch that it kept, largest norm first; otherwise None. `before_box` is the box in the picture before where
             that has another size.
+        weights: Of a model that weighs patches by their change: rows of weights, which sum to 1; otherwise None.
+        weights_boxes: The parts of the picture before and of the picture after that they lie over, boxes as above.
     """
 
     probabilities: dict[str, float]
     delta: list[float]
     patches: list[dict[str, Any]] | None
+    weights: list[list[float]] | None = None
+    weights_boxes: tuple[list[int], list[int]] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,14 +112,22 @@ class Checkpoint:
         config = self.pipeline.model.config
         return bool(config.model_type == "cde" and config.delta_mode == "patch")
 
+    @property
+    def weighs_patches(self) -> bool:
+        """Whether it pools patches by how much each changed; a baseline can."""
+        return bool(self.pipeline.model.base_model.reader.feature == "change")
+
     def read(self, before: Image.Image, after: Image.Image) -> Reading:
         """Runs the model on one pair of RGB pictures."""
-        options = {"return_patches": True} if self.patchwise else {}
+        options = {"return_patches": True} if self.patchwise or self.weighs_patches else {}
         found = self.pipeline(before, after, top_k=len(self.actions), return_delta=True, **options)
+        box = found.get("weights_box")
         return Reading(
             probabilities={item["label"]: item["score"] for item in found["actions"]},
             delta=found["delta"],
             patches=found.get("patches"),
+            weights=found.get("weights"),
+            weights_boxes=(found.get("weights_before_box", box), box) if box else None,
         )
 
     def description(self) -> str:
@@ -126,6 +138,8 @@ class Checkpoint:
             kind = f"baseline `{config.model_type.removeprefix('cde-')}`"
         elif self.patchwise:
             kind = f"CDE, patch-wise: keeps the {config.top_k_patches} patches that changed most"
+        elif self.weighs_patches:
+            kind = "CDE, global: one delta for the whole picture, in which patches that changed more count more"
         else:
             kind = "CDE, global: one delta for the whole picture"
         lines = [

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
 from comparison import Neighbour
 from PIL import Image
+
+from modeling_cde.analysis.plots.heat_map import STRONGEST, coloured, with_heat
 
 #: Longer side of a picture in the page, in pixels.
 SHOWN = 480
@@ -29,6 +32,9 @@ STYLE = """
 .cde-pair figure { margin: 0; flex: 1; min-width: 0; }
 .cde-pair svg { width: 100%; height: auto; display: block; border-radius: 4px; }
 .cde-pair rect { fill: none; stroke: #ffd400; stroke-width: 2; vector-effect: non-scaling-stroke; }
+.cde-pair img { width: 100%; margin: 0; display: block; border-radius: 4px; }
+.cde-scale { display: flex; align-items: center; gap: 0.6rem; font-size: 0.9rem; margin-top: 0.5rem; }
+.cde-scale i { flex: 1; height: 0.8rem; border-radius: 3px; }
 .cde-veil { fill: #000; fill-opacity: 0.5; fill-rule: evenodd; }
 #bars table { border: 0; border-collapse: collapse; width: 100%; margin: 0; font-size: 0.9rem; }
 #bars tr { border: 0; padding: 0; }
@@ -97,6 +103,37 @@ def _framed(picture: Image.Image, name: str, kept: Sequence[Mapping[str, Any]]) 
     )
 
 
+def heat_maps(
+    before: Image.Image, after: Image.Image, weights: Sequence[Sequence[float]], boxes: Sequence[Sequence[int]]
+) -> str:
+    """Both pictures under the weights of their patches, and the scale.
+
+    Args:
+        before, after: The pictures that were given.
+        weights, boxes: See `Reading.weights` and `Reading.weights_boxes`.
+    """
+    rows = np.array(weights)
+    row, column = (int(place) for place in np.unravel_index(rows.argmax(), rows.shape))
+    most = rows.size * rows.max()
+    across, down = 100 * (column + 0.5) / rows.shape[1], 100 * (row + 0.5) / rows.shape[0]
+    told = f"most at {across:.0f} % from the left and {down:.0f} % from the top, {most:.1f} times the average"
+    told = "the same everywhere" if most < 1.01 else told
+    figures = ""
+    for picture, name, (x0, y0, x1, y1) in ((before, "before", boxes[0]), (after, "after", boxes[1])):
+        small = _small(picture)
+        scale = small.width / picture.width
+        shown = with_heat(small, rows, [scale * edge for edge in (x0, y0, x1 + 1, y1 + 1)])
+        alternative = f"The picture {name} under a heat map of the weights of its patches: {told}"
+        figures += f'<figure><img src="{_data_uri(shown)}" alt="{alternative}"><figcaption>{name}</figcaption></figure>'
+    stops = ", ".join(f"rgb({r} {g} {b})" for r, g, b in coloured(np.full(9, 128), np.linspace(0, 1, 9)))
+    return (
+        f'<div class="cde"><div class="cde-pair">{figures}</div><div class="cde-scale"><span>average weight or less'
+        f'</span><i style="background:linear-gradient(90deg, {stops})"></i><span>{STRONGEST} times the average or more'
+        "</span></div><p>The brighter, the more a patch counts in the delta, because it changed more; both pictures "
+        f"have the same weights. Here: {told}.</p></div>"
+    )
+
+
 def bars(cosines: Mapping[str, float], pairs: int) -> str:
     """Cosine of the delta to each action's mean delta, a bar each, to the right of the middle where above zero.
 
@@ -144,9 +181,14 @@ def no_gallery() -> str:
     )
 
 
-def _data_uri(picture: Image.Image) -> str:
+def _small(picture: Image.Image) -> Image.Image:
+    """A copy that is no larger than it is shown."""
     small = picture.copy()
     small.thumbnail((SHOWN, SHOWN))
+    return small
+
+
+def _data_uri(picture: Image.Image) -> str:
     buffer = io.BytesIO()
-    small.convert("RGB").save(buffer, format="JPEG", quality=90)
+    _small(picture).convert("RGB").save(buffer, format="JPEG", quality=90)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

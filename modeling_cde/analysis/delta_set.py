@@ -16,7 +16,7 @@ from ..whole_files import as_they_were_written
 
 DELTAS_FILE = "deltas.safetensors"
 TRAIN_SPLIT = "train"
-PICTURES_KEY = "examples/pictures"
+_EXAMPLES = "examples/"
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
@@ -138,10 +138,16 @@ class Examples:
     Attributes:
         pictures: (m, 2, H, W, 3) uint8, before and after.
         rows: m dicts with "split", "row" (index into that split's arrays), "pair_id", "action" and "object".
+        patch_weights: (m, rows, columns) float32, the weights of the patches, which sum to 1 in each pair; None for a
+            model that does not weigh patches by their change.
+        box_coverage, mask_coverage: (m, rows, columns) float32, as in `DeltaSet`; None without weights.
     """
 
     pictures: npt.NDArray[np.uint8]
     rows: list[dict[str, Any]]
+    patch_weights: FloatArray | None = None
+    box_coverage: FloatArray | None = None
+    mask_coverage: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -179,7 +185,7 @@ def _delta_sets(path: Path, tensors: dict[str, npt.NDArray[Any]], header: dict[s
     for key, names in (("actions", actions), ("objects", object_names)):
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError(f"{path}: {key} in the header is not a list of names; evaluate the checkpoint again.")
-    grid = _json(path, header, "patch_grid") if "patch_grid" in header else None
+    grid = _grid(path, header)
     opposites = _json(path, header, "opposites") if "opposites" in header else _known_opposites(actions)
     sets: dict[str, DeltaSet] = {}
     for split, columns in rows.items():
@@ -198,7 +204,7 @@ def _delta_sets(path: Path, tensors: dict[str, npt.NDArray[Any]], header: dict[s
                 opposites=opposites,
                 pair_ids=[str(name) for name in columns["pair_id"]],
                 scenes=[str(name) for name in columns["scene"]],
-                patch_grid=(int(grid[0]), int(grid[1])) if grid else None,
+                patch_grid=grid,
                 **arrays,
             )
         except ValueError as error:
@@ -221,13 +227,14 @@ def load_examples(run: str | Path) -> Examples | None:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not a safetensors file, or does not describe as many examples as it has pictures.
+        ValueError: if it is not a safetensors file, or does not describe as many examples as it has pictures, or not
+            one weight for each of their patches.
     """
     path = deltas_path(run)
-    tensors, header = _read(path, only=PICTURES_KEY)
-    if PICTURES_KEY not in tensors:
+    tensors, header = _read(path, only=_EXAMPLES)
+    if f"{_EXAMPLES}pictures" not in tensors:
         return None
-    pictures = tensors[PICTURES_KEY].astype(np.uint8, copy=False)
+    pictures = tensors[f"{_EXAMPLES}pictures"].astype(np.uint8, copy=False)
     rows: list[dict[str, Any]] = _json(path, header, "examples") if "examples" in header else []
     if pictures.ndim != 5 or pictures.shape[1] != 2 or pictures.shape[-1] != 3 or 0 in pictures.shape:
         raise ValueError(f"{path}: the example pictures have shape {pictures.shape}, expected (m, 2, H, W, 3).")
@@ -239,7 +246,24 @@ def load_examples(run: str | Path) -> Examples | None:
     if len(rows) != len(pictures):
         told = f"{len(rows)} of {len(pictures)} examples"
         raise ValueError(f"{path}: the header describes {told}; evaluate the checkpoint again.")
-    return Examples(pictures, rows)
+    if f"{_EXAMPLES}patch_weights" not in tensors:
+        return Examples(pictures, rows)
+    with as_they_were_written(path):
+        grid = _grid(path, header)
+    arrays: dict[str, FloatArray] = {}
+    for name in ("patch_weights", "box_coverage", "mask_coverage"):
+        found = tensors.get(_EXAMPLES + name)
+        if found is None:
+            continue
+        if grid is None or found.shape != (len(pictures), grid[0] * grid[1]):
+            raise ValueError(
+                f"{path}: {_EXAMPLES}{name} has shape {found.shape}, not a number for each patch of {len(pictures)} "
+                "examples; evaluate the checkpoint again."
+            )
+        arrays[name] = found.astype(np.float32, copy=False).reshape(-1, *grid)
+    if not np.isfinite(arrays["patch_weights"]).all():
+        raise ValueError(f"{path}: the weights of patches are not finite; evaluate the checkpoint again.")
+    return Examples(pictures, rows, **arrays)
 
 
 def deltas_path(run: str | Path) -> Path:
@@ -265,6 +289,12 @@ def _read(path: Path, leave_out: str = "\0", only: str = "") -> tuple[dict[str, 
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except SafetensorError:
         raise ValueError(f"{path} is not a complete safetensors file; evaluate the checkpoint again.") from None
+
+
+def _grid(path: Path, header: dict[str, str]) -> tuple[int, int] | None:
+    """Rows and columns of the patches, if the header names them."""
+    grid = _json(path, header, "patch_grid") if "patch_grid" in header else None
+    return (int(grid[0]), int(grid[1])) if grid else None
 
 
 def _json(path: Path, header: dict[str, str], key: str) -> Any:

@@ -84,6 +84,7 @@ def render_model_card(
     name = name or (repo_id.rpartition("/")[2] if repo_id else run.folder.resolve().name)
     method = by_model_type()[config["model_type"]]
     patches = config.get("delta_mode") == "patch"
+    weights = config["model_type"] == "cde" and not patches and config.get("pooling") == "change"
     keys = [key for key in _MODEL_KEYS if key in config and (patches or "patch" not in key)]
     energy, formula = energy_estimate(training["minutes"], environment)
     device = str(environment["device"])
@@ -96,6 +97,7 @@ def render_model_card(
         pipeline=None if method.needs_masks else pipeline_snippet(repo_id or PLACEHOLDER),
         snippet=snippet(method.model, repo_id or PLACEHOLDER, one_line(arguments["image_size"])),
         patches=patches,
+        weights=weights,
         arguments=arguments,
         results=results_table(splits),
         gap=", ".join(f"{value:.3f} on {plain(split)}" for split, value in metrics["gap"].items()),

@@ -15,13 +15,14 @@ import transformers
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 
-from ..data.chosen_rows import evenly_spaced, spread_rows
+from ..data.chosen_rows import evenly_spaced
 from ..data.coverage import target_coverage
 from ..data.schema import OPPOSITES
 from ..data.transforms import PairTransform
 from ..metrics import accuracy_gap, compute_action_metrics
 from ..whole_files import write_text_whole, write_whole
 from .action_names import action_names, check_matched, match_actions, own_accuracy, unknown_lines
+from .examples import choose_examples
 from .gallery import GALLERY_FILE, write_gallery
 from .predictions import Precision, Predictions, patch_grid, predict
 
@@ -29,9 +30,6 @@ logger = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.json"
 DELTAS_FILE = "deltas.safetensors"
-
-# How many splits have example pictures: the in-distribution test and the shifts.
-_SPLITS_WITH_EXAMPLES = 4
 
 
 def split_metrics(predictions: Predictions, dataset: datasets.Dataset) -> dict[str, Any]:
@@ -76,10 +74,11 @@ def evaluate_splits(
 
     `deltas.safetensors` has, for each split and for the bank under the name "train", the fields of `Predictions`,
     `objects` (n,) int64, and for a patch-wise model the result of `target_coverage`; for example `test/delta`. It also
-    has `examples/pictures` (m, 2, H, W, 3) uint8: pictures of test splits as the model sees them. Its header has JSON
-    strings: `actions` and `objects` (names by class id), `opposites` (action -> opposite), `rows` (split -> `pair_id`
-    and `scene` of each row), `examples` (split, row, pair_id, action and object of each example), and for a patch-wise
-    model `patch_grid` (rows and columns).
+    has `examples/pictures` (m, 2, H, W, 3) uint8: pictures of test splits as the model sees them; for a model with
+    `pooling="change"` also `examples/patch_weights` (m, N) float32, and the result of `target_coverage` for the
+    examples. Its header has JSON strings: `actions` and `objects` (names by class id), `opposites` (action ->
+    opposite), `rows` (split -> `pair_id` and `scene` of each row), `examples` (split, row, pair_id, action and object
+    of each example), and for a model that selects or weighs patches `patch_grid` (rows and columns).
 
     Args:
         model, transform: see `predict`.
@@ -145,7 +144,9 @@ def evaluate_splits(
         metrics["gap"] = {name: accuracy_gap(accuracies["test"], accuracies[name]) for name in shifted}
     if accelerator.is_main_process:
         folder = Path(output)
-        _write_deltas(folder / DELTAS_FILE, predictions, parts, transform, patch_grid(model, transform.size), examples)
+        grid = patch_grid(model, transform.size)
+        chosen = choose_examples(model, parts, transform, examples, grid, batch_size, precision)
+        _write_deltas(folder / DELTAS_FILE, predictions, parts, transform, grid, *chosen)
         if bank is not None and "train" in parts:
             write_gallery(model, parts["train"], transform, folder / GALLERY_FILE, delta=predictions["train"].delta)
         write_text_whole(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
@@ -159,15 +160,16 @@ def _write_deltas(
     parts: Mapping[str, datasets.Dataset],
     transform: PairTransform,
     grid: tuple[int, int] | None,
-    examples: int,
+    examples: Mapping[str, torch.Tensor],
+    described: list[dict[str, Any]],
 ) -> None:
     """Write `deltas.safetensors`; see `evaluate_splits` for its content."""
-    tensors: dict[str, torch.Tensor] = {}
+    tensors = {f"examples/{key}": value for key, value in examples.items()}
     row_names: dict[str, Any] = {}
     for name, rows in parts.items():
         columns = rows.with_format(None)
         found = predictions[name].tensors() | {"objects": torch.tensor(columns["object"][:])}
-        if grid is not None:
+        if grid is not None and predictions[name].patch_indices is not None:
             shares = target_coverage(rows, transform, grid)
             found |= {key: torch.from_numpy(value) for key, value in shares.items()}
         tensors |= {f"{name}/{key}": value.contiguous() for key, value in found.items()}
@@ -179,31 +181,12 @@ def _write_deltas(
         "objects": objects,
         "opposites": {name: OPPOSITES[name] for name in actions if OPPOSITES.get(name) in actions},
         "rows": row_names,
-        "examples": [],
+        "examples": described,
     }
     if grid is not None:
         header["patch_grid"] = grid
-    tests = [name for name in parts if name.startswith("test")][:_SPLITS_WITH_EXAMPLES]
-    shown = {name: _examples(name, parts[name], transform, examples) for name in tests if examples > 0}
-    if shown:
-        tensors["examples/pictures"] = torch.cat([pictures for pictures, _ in shown.values()])
-        header["examples"] = [row for _, rows_shown in shown.values() for row in rows_shown]
     with write_whole(path) as temporary:
         save_file(tensors, temporary, metadata={key: json.dumps(value) for key, value in header.items()})
-
-
-def _examples(
-    split: str, rows: datasets.Dataset, transform: PairTransform, number: int
-) -> tuple[torch.Tensor, list[dict[str, Any]]]:
-    """Pictures (m, 2, H, W, 3) uint8 of some pairs of a split as the model sees them, and a description of each."""
-    columns = rows.with_format(None).select_columns(["pair_id", "action", "object"])
-    chosen = spread_rows(columns["action"][:], columns["object"][:], number)
-    batch = rows.with_transform(transform)[chosen]
-    pictures = transform.pictures(torch.stack(batch["pixel_values"]))  # (m, 2, 3, H, W) -> (m, 2, H, W, 3)
-    described = [{"split": split, "row": row, **columns[row]} for row in chosen]
-    for pair in described:
-        pair |= {name: rows.features[name].int2str(pair[name]) for name in ("action", "object")}
-    return pictures, described
 
 
 def results_table(metrics: Mapping[str, Any]) -> str:

@@ -148,11 +148,40 @@ def computing_in(precision: Precision, model: torch.nn.Module, device: str) -> I
 
 
 def patch_grid(model: torch.nn.Module, size: tuple[int, int]) -> tuple[int, int] | None:
-    """Rows and columns of patches in a picture of `size` (height, width); None for a model without patch-wise deltas.
+    """Rows and columns of patches in a picture of `size` (height, width), found by running the model on a black one.
 
-    They are found by running the model on one black picture.
+    None for a model that neither selects patches nor weighs them, such as a baseline that reads all alike.
     """
     base: Any = getattr(model, "base_model", None)
-    if not hasattr(base, "reader") or base.config.delta_mode != "patch":  # a baseline may read patches, too
+    if not hasattr(base, "reader") or not (base.config.delta_mode == "patch" or weighs_patches(model)):
         return None
     return base.reader.patch_grid(base.backbone, *size)  # type: ignore[no-any-return]
+
+
+def weighs_patches(model: torch.nn.Module) -> bool:
+    """Whether the model pools patches by how much each changed (`pooling="change"`)."""
+    reader = getattr(getattr(model, "base_model", None), "reader", None)
+    return getattr(reader, "feature", None) == "change"
+
+
+@torch.no_grad()
+def patch_weights(
+    model: torch.nn.Module, pixel_values: torch.Tensor, batch_size: int = 64, precision: Precision = "float32"
+) -> torch.Tensor:
+    """The weights of the patches of pairs, for a model that `weighs_patches`. Kept features have them no more.
+
+    Args:
+        pixel_values: (n, 2, C, H, W).
+        batch_size: pairs per forward pass.
+        precision: see `predict`.
+
+    Returns:
+        (n, N) float32 on the CPU, row by row; those of a pair sum to 1.
+    """
+    base: Any = model.base_model
+    was_training, device = model.training, next(model.parameters()).device
+    model.eval()
+    with computing_in(precision, model, device.type):
+        found = [base.encode(chunk.to(device))[1].patch_weights for chunk in torch.split(pixel_values, batch_size)]
+    model.train(was_training)
+    return torch.cat(found).float().cpu()

@@ -57,10 +57,12 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
             )
         if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
             raise ValueError(f"top_k must be a whole number of at least 1, not {top_k!r}.")
-        if return_patches and self.model.config.delta_mode != "patch":
+        looks_at_patches = self.model.config.delta_mode == "patch" or self.model.base_model.reader.feature == "change"
+        if return_patches and not looks_at_patches:
             raise ValueError(
-                "return_patches=True needs a patch-wise model, and this one has a single delta of the whole image "
-                '(delta_mode="global"): leave it out, or load a model that was trained with delta_mode="patch".'
+                "return_patches=True needs a patch-wise model or one that weighs patches by their change, and this one "
+                'does neither: leave it out, or load a model that was trained with delta_mode="patch" or '
+                'pooling="change".'
             )
         given = {"top_k": top_k, "return_delta": return_delta, "return_patches": return_patches}
         return {}, {}, {name: value for name, value in given.items() if value is not None}
@@ -74,20 +76,26 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
                 or data set of pairs or rows.
             after: Second image, or several, unless `before` contains pairs.
             **kwargs: `top_k`: number of actions to return (default 5); `return_delta`: return the delta too;
-                `return_patches`: return the patches that a patch-wise model decided by too; `batch_size`: pairs that
-                go through the model at once (default 1); `num_workers`: processes that prepare the pictures of a list
-                or data set (default 0: as many threads as the model uses).
+                `return_patches`: return where the model looked too; `batch_size`: pairs that go through the model at
+                once (default 1); `num_workers`: processes that prepare the pictures of a list or data set (default 0:
+                as many threads as the model uses).
 
         Returns:
             For one pair a list of `{"label", "score"}`, most probable first; for a list of pairs a list of those, for
             a generator or data set an iterator. With `return_delta` or `return_patches` a dict replaces the list:
-            `"actions"`, that list; `"delta"`, D floats; `"patches"`, for each kept patch, the one that moved most
-            first, `"norm"`, the length of its delta, and `"box"`, its left, top, right and bottom pixel (inclusive) in
-            the given image after. `"before_box"` is its place in the image before, if that has another size.
+            `"actions"`, that list; `"delta"`, D floats; and where the model looked:
+
+            - Patch-wise (`delta_mode="patch"`): `"patches"`, for each kept patch, the one that moved most first,
+              `"norm"`, the length of its delta, and `"box"`, its left, top, right and bottom pixel (inclusive) in the
+              given image after. `"before_box"` is its place in the image before, if that has another size.
+            - With `pooling="change"`: `"weights"`, a list of rows with the weight of each patch, which sum to 1, and
+              `"weights_box"`, the part of the given image after that the rows and columns divide evenly, in pixels as
+              above: the whole image, or what the processor's centre crop leaves of it. `"weights_before_box"` is that
+              part of the image before, if that has another size.
 
         Raises:
             TypeError: The images do not form pairs, or an argument is unknown.
-            ValueError: Patches are asked of a model without a patch mode.
+            ValueError: Patches are asked of a model that looks at the whole image.
             OSError: A file or URL does not exist or is not an image.
         """
         before, after = _several(before), _several(after)
@@ -125,6 +133,9 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         if outputs.patch_indices is not None:
             kept["patch_indices"] = outputs.patch_indices[:, 0]  # (B, k)
             kept["patch_norms"] = outputs.patch_delta[:, 0].float().norm(dim=-1)  # (B, k)
+        if outputs.patch_weights is not None:
+            kept["patch_weights"] = outputs.patch_weights  # (B, N)
+        if "patch_indices" in kept or "patch_weights" in kept:
             kept["processed"] = torch.tensor([pixel_values.shape[-2:]] * len(pixel_values))  # (B, 2): height and width
         return kept
 
@@ -143,15 +154,16 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         result: dict[str, Any] = {"actions": actions}
         if return_delta:
             result["delta"] = outputs["delta"][0].float().tolist()
-        if return_patches:
+        if return_patches and "patch_indices" in outputs:
             result["patches"] = list(self._patches(outputs))
+        elif return_patches:
+            result |= self._weights(outputs)
         return result
 
     def _patches(self, outputs: dict[str, torch.Tensor]) -> Iterator[dict[str, Any]]:
         """Yields the boxes and norms of the kept patches of one pair."""
         height, width = outputs["processed"][0].tolist()
         rows, columns = self._grid(height, width)
-        first, second = outputs["sizes"][0].reshape(2, 2).flip(1).tolist()  # height and width each
         for index, norm in zip(outputs["patch_indices"][0].tolist(), outputs["patch_norms"][0].tolist(), strict=True):
             row, column = divmod(index, columns)
             box = (
@@ -160,10 +172,23 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
                 (column + 1) * width // columns - 1,
                 (row + 1) * height // rows - 1,
             )
-            patch = {"box": list(self.image_processor.original_box(box, (height, width), tuple(second))), "norm": norm}
-            if first != second:
-                patch["before_box"] = list(self.image_processor.original_box(box, (height, width), tuple(first)))
-            yield patch
+            yield {**self._places(box, outputs), "norm": norm}
+
+    def _weights(self, outputs: dict[str, torch.Tensor]) -> dict[str, Any]:
+        """The weights of the patches of one pair, and the part of the pictures that they lie over."""
+        height, width = outputs["processed"][0].tolist()
+        weights = outputs["patch_weights"][0].float().reshape(self._grid(height, width))
+        places = self._places((0, 0, width - 1, height - 1), outputs)
+        return {"weights": weights.tolist(), **{f"weights_{name}": place for name, place in places.items()}}
+
+    def _places(self, box: tuple[int, int, int, int], outputs: dict[str, torch.Tensor]) -> dict[str, list[int]]:
+        """The `box` of a processed image in the given image after, and its `before_box` if the sizes differ."""
+        first, second = outputs["sizes"][0].reshape(2, 2).flip(1).tolist()  # height and width each
+        processed = tuple(outputs["processed"][0].tolist())
+        places = {"box": list(self.image_processor.original_box(box, processed, tuple(second)))}
+        if first != second:
+            places["before_box"] = list(self.image_processor.original_box(box, processed, tuple(first)))
+        return places
 
     def _grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of the patches of an image of this size."""

@@ -105,13 +105,26 @@ def training_log(epochs: int = 4) -> list[dict[str, Any]]:
 
 
 def drawn_run(
-    folder: Path, splits: tuple[str, ...] = ("train", "test", "test_comp"), n: int = 80, **fields: Any
+    folder: Path,
+    splits: tuple[str, ...] = ("train", "test", "test_comp"),
+    n: int = 80,
+    weights: bool = False,
+    **fields: Any,
 ) -> Path:
-    """Write `deltas.safetensors`, `metrics.json` and `trainer_state.json` as a finished training leaves them."""
+    """Write `deltas.safetensors`, `metrics.json` and `trainer_state.json` as a finished training leaves them.
+
+    With `weights`, as of a model that weighs patches by their change: a quarter of the weight is on the target.
+    """
     sets = [drawn_set(split, n=n, seed=i, **fields) for i, split in enumerate(splits)]
     tests = [part for part in sets if part.split.startswith("test")]
     pictures, rows = drawn_examples(tests)
-    save_sets(folder, *sets, header={"examples": rows}, **{"examples/pictures": pictures})
+    tensors = {"examples/pictures": pictures}
+    if weights:
+        tensors["examples/patch_weights"] = np.full((len(rows), 16), 0.05, dtype=np.float32)
+        tensors["examples/patch_weights"][:, 5] = 0.25
+        tensors["examples/mask_coverage"] = np.eye(16, dtype=np.float32)[[5] * len(rows)]
+    header: dict[str, Any] = {"examples": rows} | ({"patch_grid": GRID} if weights else {})
+    save_sets(folder, *sets, header=header, **tensors)
     metrics = {
         "splits": {part.split: split_metrics(part) for part in tests},
         "gap": {"test_comp": 0.0},

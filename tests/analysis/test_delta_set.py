@@ -66,6 +66,26 @@ def test_examples_come_back_with_their_rows(tmp_path):
         load_examples(tmp_path)
 
 
+def test_weights_of_examples_lie_in_rows_and_columns(tmp_path):
+    pictures = np.zeros((2, 2, 4, 6, 3), dtype=np.uint8)
+    rows = [{"split": "test", "row": i, "pair_id": f"pair {i}", "action": "open", "object": "door"} for i in range(2)]
+    weights = np.arange(12, dtype=np.float32).reshape(2, 6)
+
+    def saved(grid=(2, 3), **tensors):
+        named = {f"examples/{name}": value for name, value in ({"pictures": pictures} | tensors).items()}
+        return save_sets(tmp_path, patch_set(), header={"examples": rows, "patch_grid": grid}, **named)
+
+    examples = load_examples(saved(patch_weights=weights, mask_coverage=weights / 12))
+    assert examples.patch_weights.tolist() == [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]]
+    assert examples.mask_coverage.shape == (2, 2, 3) and examples.box_coverage is None
+    assert load_examples(saved()).patch_weights is None
+    for wrong, said in ((weights[:1], "not a number for each patch of 2 examples"), (weights * np.nan, "not finite")):
+        with pytest.raises(ValueError, match=said):
+            load_examples(saved(patch_weights=wrong))
+    with pytest.raises(ValueError, match=r"deltas.safetensors"):
+        load_examples(saved(grid={"rows": 2}, patch_weights=weights))
+
+
 def test_what_is_no_file_of_a_run_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="deltas.safetensors is missing: give the output folder"):
         load_delta_sets(tmp_path)

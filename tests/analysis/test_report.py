@@ -7,6 +7,7 @@ import pytest
 
 from modeling_cde.analysis import report
 from modeling_cde.analysis.__main__ import main
+from modeling_cde.analysis.delta_set import load_delta_sets, load_examples
 from modeling_cde.analysis.measures.geometry import measure_split
 from modeling_cde.analysis.plots import run_plots as pictures
 from modeling_cde.analysis.plots.run_plots import shown_splits, title_of
@@ -174,6 +175,20 @@ def test_a_folder_that_is_no_run_is_one_sentence_and_the_others_go_on(
     said = capsys.readouterr()
     assert ended.value.code == 1 and message in said.err and len(said.err.strip().splitlines()) == 1
     assert (good / "report.html").is_file() and "accuracy" not in said.err
+
+
+def test_captions_say_what_weights_mean_and_how_much_of_them_is_on_the_target(tmp_path, monkeypatch):
+    plots = ("confusion", "delta_map", "cosines", "sparsity", "reliability", "training_curve", "examples")
+    for name in plots:
+        monkeypatch.setattr(pictures, f"plot_{name}", lambda *_: tmp_path / "x.png")
+    (tmp_path / "x.svg").write_text("<svg/>")
+    captions = []
+    for weights in (True, False):
+        run = drawn_run(tmp_path / str(weights), splits=("test",), n=20, patches=False, weights=weights)
+        drawn = pictures.draw_pictures(run, load_delta_sets(run), load_examples(run), None, with_umap=False)
+        captions += [one.caption for one in drawn.of["examples"]]
+    assert "0.25 of the weight lies in the target's mask, which covers 0.06 of the picture." in captions[0]
+    assert "eight" not in captions[1]
 
 
 def test_compare_goes_to_the_comparison(monkeypatch):

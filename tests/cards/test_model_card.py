@@ -138,6 +138,17 @@ def test_patches_are_told_of_patch_wise_models_only(tmp_path):
     assert "return_patches" not in write_model_card(run_folder(tmp_path)).read_text()
 
 
+def test_weights_of_patches_are_told_of_models_that_have_them(tmp_path):
+    text = write_model_card(run_folder(tmp_path, pooling="change")).read_text()
+    assert "`return_patches=True` the weights of the patches in rows and columns." in text
+    assert "flips the sign. Each picture's embedding is computed from a weighted mean of its patches." in text
+    for config in ({"delta_mode": "patch"}, {"model_type": "cde-joint"}):  # they do not read `pooling`
+        assert (
+            "weights of the patches"
+            not in write_model_card(run_folder(tmp_path, **{"pooling": "change"} | config)).read_text()
+        )
+
+
 def test_base_model_and_data_set_are_repositories_and_never_folders(tmp_path, monkeypatch):
     path = write_model_card(run_folder(tmp_path, backbone="facebook/dino-vits16", backbone_revision="c0ffee"))
     assert ModelCard.load(path).data.base_model == "facebook/dino-vits16"

@@ -53,6 +53,7 @@ NOT_RUN = {
 REPOSITORIES = {
     "org/cde-rooms-global": "runs/quickstart",
     "org/cde-rooms-patch": "runs/patch",
+    "org/cde-rooms-change": "runs/change",
     "facebook/dino-vits16": "hub/vit",
     "facebook/dinov2-small": "hub/dinov2",
 }

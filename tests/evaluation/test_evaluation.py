@@ -16,6 +16,9 @@ from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation.__main__ import main
 from modeling_cde.evaluation.evaluate import evaluate_splits, results_table
 from modeling_cde.evaluation.predictions import computing_in, patch_grid, predict
+from modeling_cde.features.keep import keep_features
+from modeling_cde.features.store import FeatureStore
+from modeling_cde.models.modeling_concatenation import ConcatenationForActionClassification
 from modeling_cde.models.modeling_token_matching import TokenMatchingForActionClassification
 from modeling_cde.training.trainer import CDETrainer
 from tests.drawn_pairs import ACTIONS, OBJECTS, draw_data_set
@@ -136,6 +139,40 @@ def test_a_global_model_has_no_patches(data, tmp_path):
     assert "patch_grid" not in header
 
 
+@pytest.mark.parametrize("model_class", [CDEForActionClassification, ConcatenationForActionClassification])
+def test_examples_have_the_weights_of_a_model_that_weighs_patches(data, model_class, tmp_path):
+    splits = load_shifts(str(data))
+    chosen = {name: splits[name] for name in ("test", "test_syst")}
+    model = model_class.from_backbone(
+        backbone_config("resnet"), pooling="change", delta_dim=16, id2label=dict(enumerate(ACTIONS))
+    )
+    transform = PairTransform(size=(16, 48), crop="box")
+    evaluate_splits(model, chosen, transform, tmp_path, examples=6, batch_size=5)
+    stored, header = read(tmp_path / "deltas.safetensors")
+    assert header["patch_grid"] == [2, 6] and len(header["examples"]) == 12
+    assert not [key for key in stored if not key.startswith("examples/") and ("patch" in key or "coverage" in key)]
+    for index, example in enumerate(header["examples"]):
+        row = chosen[example["split"]].with_format(None)[example["row"]]
+        values = transform.pixel_values(row["before"], row["after"], row["box"])
+        with torch.no_grad():
+            expected = model.eval()(pixel_values=values[None]).patch_weights[0]
+        assert torch.allclose(stored["examples/patch_weights"][index], expected, atol=1e-6)
+        covered = box_coverage(row["box"], box_region(row["box"], (32, 32), (16, 48), 0.1), (2, 6))
+        assert stored["examples/box_coverage"][index].tolist() == covered.tolist()
+    assert torch.allclose(stored["examples/patch_weights"].sum(dim=1), torch.ones(12))
+
+
+def test_weights_of_examples_are_computed_from_pictures_where_features_are_kept(data, tmp_path):
+    rows = {"test": load_shifts(str(data))["test"]}
+    model = tiny_cde("vit", pooling="change", feature_layers=[1, 2], id2label=dict(enumerate(ACTIONS)))
+    model.freeze_backbone()
+    store, found = FeatureStore(tmp_path / "store"), {}
+    for name, keep in (("pictures", None), ("features", lambda parts: keep_features(model, parts, TRANSFORM, store))):
+        evaluate_splits(model, rows, TRANSFORM, tmp_path / name, examples=6, keep=keep)
+        found[name] = read(tmp_path / name / "deltas.safetensors")[0]["examples/patch_weights"]
+    assert torch.equal(found["pictures"], found["features"])
+
+
 def test_a_baseline_that_reads_patches_has_no_deltas_of_patches(data, tmp_path):
     """It selects none, so that there is nothing to compare with what the target covers."""
     rows = {"test": load_shifts(str(data))["test"]}
@@ -168,6 +205,7 @@ def test_the_grid_of_every_family(family):
         rows, columns = GRIDS[family]
         assert patch_grid(model, (32, 96)) == (rows, 3 * columns)
         assert patch_grid(model, (64, 32)) == (2 * rows, columns)
+    assert patch_grid(tiny_cde(family, pooling="change"), (32, 32)) == GRIDS[family]
     assert patch_grid(tiny_cde(family), (32, 32)) is None
 
 

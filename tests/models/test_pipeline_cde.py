@@ -103,6 +103,54 @@ def test_deltas_and_patches_are_the_models(pipe, folder):
         assert 0 <= item["box"][0] <= item["box"][2] < 25 and item["before_box"][2] > item["box"][2]
 
 
+def changed_at(row, column, size=(50, 40)):
+    """A picture, and a copy that differs in one of 4x4 cells."""
+    after = np.array(X.resize(size))
+    height, width = after.shape[0] // 4, after.shape[1] // 4
+    after[row * height : (row + 1) * height, column * width : (column + 1) * width] = 255
+    return X.resize(size), Image.fromarray(after)
+
+
+def weighing(processor, **options):
+    model = tiny_cde(options.pop("family", "vit"), pooling="change", **options)
+    return ActionClassificationPipeline(model=model, image_processor=processor, device="cpu")
+
+
+def test_weights_are_the_models_in_rows_and_columns():
+    pipe = weighing(CDEImageProcessor(size={"height": 16, "width": 48}), family="resnet")
+    found = pipe(X, Y, return_patches=True)
+    with torch.no_grad():
+        expected = pipe.model(**pipe.image_processor(X, Y)).patch_weights
+    assert close(found["weights"], expected.reshape(2, 6).tolist())
+    assert sum(map(sum, found["weights"])) == pytest.approx(1)
+    assert found["weights_box"] == [0, 0, 49, 39] and set(found) == {"actions", "weights", "weights_box"}
+    several = pipe([(X, Y), (Y, picture(2))], return_patches=True, batch_size=2)
+    assert close(several[0], found) and not close(several[1]["weights"], found["weights"])
+
+
+@pytest.mark.parametrize("place", [(0, 0), (1, 3), (3, 1)])
+def test_the_weight_is_largest_where_the_picture_changed(place):
+    # Layer 0 is the patch embedding, in which no patch has seen another.
+    pipe = weighing(CDEImageProcessor(size=32), feature_layers=[0])
+    before, after = changed_at(*place, size=(64, 32))
+    weights = np.array(pipe(before, after, return_patches=True)["weights"])
+    assert weights.shape == (4, 4) and np.unravel_index(weights.argmax(), weights.shape) == place
+    still = np.array(pipe(before, before, return_patches=True)["weights"])
+    assert still == pytest.approx(np.full((4, 4), 1 / 16))
+
+
+def test_weights_lie_over_what_the_centre_crop_leaves():
+    cropping = CDEImageProcessor(size={"shortest_edge": 40}, do_center_crop=True, crop_size=32)
+    pipe = weighing(cropping, feature_layers=[0])
+    before, after = X.resize((80, 40)), np.array(X.resize((80, 40)))
+    after[4:12, 48:56] = 255  # the centre is 24 to 56, 4 to 36, so this is the last cell of its first row
+    found = pipe(before, Image.fromarray(after), return_patches=True)
+    assert found["weights_box"] == [24, 4, 55, 35]
+    assert np.array(found["weights"]).argmax() == 3
+    small = pipe(before, Image.fromarray(after).resize((40, 20)), return_patches=True)
+    assert (small["weights_before_box"], small["weights_box"]) == ([24, 4, 55, 35], [12, 2, 27, 17])
+
+
 def test_a_batch_answers_as_single_pairs_do(pipe):
     sizes = [(50, 40), (33, 64), (32, 32)]
     pairs = [(picture(i).resize(size), picture(i + 9).resize(sizes[i - 1])) for i, size in enumerate(sizes)]
@@ -224,3 +272,8 @@ def test_the_baseline_has_a_pipeline_too(tmp_path):
     assert len(pipe(X, Y)) == 3 and len(pipe(X, Y, return_delta=True)["delta"]) == 8
     with pytest.raises(ValueError, match=r'return_patches=True needs a patch-wise model.* with delta_mode="patch"'):
         pipe(X, Y, return_patches=True)
+    model = ConcatenationForActionClassification.from_backbone(
+        backbone_config("vit"), id2label=labels, pooling="change"
+    )
+    pipe = ActionClassificationPipeline(model=model, image_processor=CDEImageProcessor(size=32), device="cpu")
+    assert np.array(pipe(X, Y, return_patches=True)["weights"]).shape == (4, 4)

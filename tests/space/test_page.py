@@ -58,6 +58,25 @@ def action(page):
     return page.locator("#action h2")
 
 
+def test_a_model_that_weighs_patches_shows_a_heat_map(chromium, tmp_path, pictures):
+    from app import build, launch
+    from checkpoint import Checkpoint
+    from playwright.sync_api import expect
+
+    folder = save_sure_model(tmp_path / "change", train_rows(tmp_path / "data"), pictures, "change")
+    served = build(Checkpoint.load(str(folder)))
+    window = chromium.new_page(viewport={"width": 1280, "height": 900})
+    window.goto(launch(served, prevent_thread_lock=True, quiet=True)[1])
+    choose(window, "before", pictures[0])
+    choose(window, "after", pictures[1])
+    window.get_by_role("button", name="Run").click()
+    for name in ("before", "after"):
+        expect(window.get_by_role("img", name=f"The picture {name} under a heat map")).to_be_visible()
+    expect(window.get_by_text("Weights of the patches")).to_be_visible()
+    window.close()
+    served.close()
+
+
 def test_upload_run_and_swap_shows_the_opposite(page, pictures):
     from playwright.sync_api import expect
 

@@ -1,6 +1,8 @@
 """What the demo computes and says, without a browser."""
 
+import base64
 import dataclasses
+import io
 import json
 import re
 import shutil
@@ -9,6 +11,7 @@ from html.parser import HTMLParser
 
 import comparison
 import drawing
+import numpy as np
 import pytest
 import torch
 from app import configured, main, run
@@ -32,7 +35,7 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("demo")
     pictures = draw_pair(root)
     rows = train_rows(root / "data")
-    for mode in ("patch", "global"):
+    for mode in ("patch", "global", "change"):
         save_sure_model(root / mode, rows, pictures, mode)
     metrics = {
         "splits": {"test": {"accuracy": 0.75}, "validation": {"accuracy": 0.5}},
@@ -47,7 +50,7 @@ def pair(folder):
     return folder / "closed.png", folder / "opened.png"
 
 
-@pytest.mark.parametrize("mode", ["global", "patch"])
+@pytest.mark.parametrize("mode", ["global", "patch", "change"])
 def test_a_reading_is_the_models_and_turns_round_when_swapped(folder, pair, mode):
     checkpoint = Checkpoint.load(str(folder / mode))
     model = checkpoint.pipeline.model
@@ -59,7 +62,14 @@ def test_a_reading_is_the_models_and_turns_round_when_swapped(folder, pair, mode
     assert reading.probabilities == pytest.approx({name: expected[i].item() for i, name in enumerate(ACTIONS)})
     assert torch.allclose(torch.tensor(reading.delta), outputs.delta[0, 0], atol=1e-6)
     assert reading.delta == pytest.approx([-value for value in swapped.delta])
-    if mode == "global":
+    if mode == "change":
+        expected = outputs.patch_weights.reshape(4, 4)
+        assert torch.allclose(torch.tensor(reading.weights), expected, atol=1e-6)
+        assert torch.allclose(torch.tensor(swapped.weights), expected, atol=1e-6)
+        assert reading.weights_boxes == ([0, 0, 63, 47], [0, 0, 63, 47])
+    else:
+        assert reading.weights is None and reading.weights_boxes is None
+    if mode != "patch":
         assert reading.patches is None
         return
     assert len(reading.patches) == 4
@@ -153,6 +163,43 @@ def test_another_size_of_the_same_shape_is_told_and_read(folder, pair, tmp_path)
     assert 'viewBox="0 0 64 48"' in shown and 'viewBox="0 0 32 24"' in shown
     widths = [float(width) for width in re.findall(r'<rect [^>]*width="(\d+)"', shown)]
     assert widths == [16] * 4 + [8] * 4
+
+
+def shown_pictures(html):
+    """The pictures in a piece of HTML as arrays, and what is said of them."""
+    found = re.findall(r'<img src="data:image/jpeg;base64,([^"]+)" alt="([^"]+)">', html)
+    return [np.array(Image.open(io.BytesIO(base64.b64decode(data)))) for data, _ in found], [said for _, said in found]
+
+
+def test_a_heat_map_is_brightest_where_the_pictures_differ(folder, tmp_path):
+    before = Image.new("RGB", (64, 48), (120, 120, 120))
+    after = before.copy()
+    after.paste((250, 20, 20), (48, 12, 64, 24))  # row 1, column 3 of 4 x 4 patches
+    for picture, name in ((before, "before"), (after, "after")):
+        picture.save(tmp_path / f"{name}.png")
+    checkpoint = Checkpoint.load(str(folder / "change"))
+    assert "patches that changed more count more" in checkpoint.description()
+    html = run(checkpoint, str(tmp_path / "before.png"), str(tmp_path / "after.png"))[2]
+    pictures, told = shown_pictures(html)
+    assert [picture.shape for picture in pictures] == [(48, 64, 3)] * 2
+    assert told[0].startswith("The picture before under a heat map of the weights of its patches: most at 88 % from")
+    assert "at 88 % from the left and 38 % from the top, " in told[1]
+    brightness = pictures[0].astype(int).sum(axis=2)
+    assert brightness[12:24, 48:64].mean() > 1.5 * brightness[24:, :32].mean()
+    assert "16 times the average or more" in html and "linear-gradient" in html
+    still = run(checkpoint, *[str(tmp_path / "before.png")] * 2)[2]
+    pictures, told = shown_pictures(still)
+    assert told[1].endswith(": the same everywhere") and np.ptp(pictures[1]) <= 4  # JPEG rounds
+
+
+def test_a_heat_map_lies_over_the_part_that_the_model_saw():
+    weights = [[0.1, 0.1], [0.1, 0.7]]
+    wide, narrow = Image.new("RGB", (1200, 400), "grey"), Image.new("RGB", (60, 20), "grey")
+    pictures, _ = shown_pictures(drawing.heat_maps(wide, narrow, weights, ([400, 0, 799, 399], [20, 0, 39, 19])))
+    for picture, scale in zip(pictures, (0.4, 1 / 20), strict=True):
+        row, column = np.unravel_index(picture.astype(int).sum(axis=2).argmax(), picture.shape[:2])
+        assert 200 <= (row + 0.5) / scale <= 400 and 600 <= (column + 0.5) / scale <= 800, scale
+    assert pictures[0].shape == (160, 480, 3)
 
 
 def test_a_pair_without_a_difference_points_nowhere(folder, pair):

@@ -35,10 +35,12 @@ def save_sure_model(folder: Path, rows: Any, pictures: tuple[Path, Path], mode: 
     """A checkpoint that says "open" of a pair of pictures, and so "close" of the swapped one: its delta turns round.
 
     The weights are random but for the classifier, which reads "open" along the pair's delta and "close" against it.
+    `mode` is "patch", "global" or, for patches that are weighed by their change in the first layer, "change".
     """
     torch.manual_seed(0)
+    options = {"pooling": "change", "feature_layers": [0]} if mode == "change" else {"delta_mode": mode}
     model: CDEForActionClassification = CDEForActionClassification.from_backbone(
-        backbone_config("vit"), id2label=dict(enumerate(ACTIONS)), delta_dim=16, delta_mode=mode, top_k_patches=4
+        backbone_config("vit"), id2label=dict(enumerate(ACTIONS)), delta_dim=16, top_k_patches=4, **options
     ).eval()
     processor = CDEImageProcessor(size=IMAGE)
     with torch.no_grad():

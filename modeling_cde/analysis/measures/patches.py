@@ -1,4 +1,4 @@
-"""Patch mode: where the selected patches lie, and the properties of the deltas patch by patch.
+"""Where selected or weighted patches lie, and in patch mode the properties of the deltas patch by patch.
 
 The aggregated delta is the mean of the k selected patches, so the centroid of an action is the same for patches and
 aggregates, and a mean can have properties that its parts lack. The figures here therefore describe single patches.
@@ -51,6 +51,26 @@ def measure_place(indices: Ids, coverage: npt.NDArray[Any]) -> dict[str, float |
         "hit_by_chance": float(1 - missed.mean()),
         "n": int(used.sum()),
     }
+
+
+def measure_weights(weights: npt.NDArray[Any], coverage: npt.NDArray[Any]) -> dict[str, float | int] | None:
+    """How much of the weight that `pooling="change"` gives to patches lies in a region, such as the target's box.
+
+    Args:
+        weights: (n, rows, columns), which sum to 1 in each pair.
+        coverage: (n, rows, columns) share in [0, 1] of each patch that lies in the region; pairs without a region are
+            left out, as by `measure_place`.
+
+    Returns:
+        "share": mean of Σ w_n coverage_n, in [0, 1]; "by_chance": the same for equal weights, the share of the picture
+        that the region covers; "n": pairs with a region. None if no pair has a region.
+    """
+    used = np.isfinite(coverage).all(axis=(1, 2)) & (coverage > 0).any(axis=(1, 2))
+    if not used.any():
+        return None
+    exact = coverage[used].astype(np.float64)
+    share = float((weights[used] * exact).sum(axis=(1, 2)).mean())
+    return {"share": share, "by_chance": float(exact.mean()), "n": int(used.sum())}
 
 
 def pairwise_cosines(part: DeltaSet, rows: npt.NDArray[Any], labels: Ids, pairs: Ids) -> dict[str, float | None]:

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..delta_set import DeltaSet, Examples
+from ..measures.patches import measure_weights
 from ..page import Picture, Section, Table, as_data_uri
 from ..results import SPLIT_TITLES
 from .confusion import plot_confusion
@@ -128,7 +129,7 @@ def draw_pictures(
         if examples is not None and examples_of(examples, split):
             path = folder / f"examples_{split}.png"
             alternative = f"{title_of(split)}: {_describe_examples(examples, sets[split])}"
-            caption = f"{title_of(split)}. {_OF_EXAMPLES}"
+            caption = f"{title_of(split)}. {_OF_EXAMPLES}{_describe_weights(examples, split)}"
             pictures.draw("examples", alternative, caption, plot_examples, examples, sets, split, path)
         _draw_split(pictures, folder, sets[split], measured.get(split), methods)
     if not with_umap:
@@ -178,7 +179,24 @@ def _describe_examples(examples: Examples, part: DeltaSet) -> str:
     rows = [examples.rows[i] for i in examples_of(examples, part.split)]
     right = sum(part.actions[part.predictions[row["row"]]] == row["action"] for row in rows)
     named = ", ".join(f"{row['action']} {row['object']}" for row in rows)
-    return f"{len(rows)} pairs before and after, {right} of them recognised: {named}."
+    shown = "before and after" if examples.patch_weights is None else "before, after and under a heat map"
+    return f"{len(rows)} pairs {shown}, {right} of them recognised: {named}."
+
+
+def _describe_weights(examples: Examples, split: str) -> str:
+    """What the heat maps of a split show, and how much of the weight lies on the target; nothing without weights."""
+    if examples.patch_weights is None:
+        return ""
+    own = examples_of(examples, split)
+    text = " Weights: the brighter a patch, the more it counts, because it changed more."
+    for region, coverage in (("mask", examples.mask_coverage), ("box", examples.box_coverage)):
+        place = None if coverage is None else measure_weights(examples.patch_weights[own], coverage[own])
+        if place is not None:
+            return (
+                f"{text} In these pairs {place['share']:.2f} of the weight lies in the target's {region}, which covers "
+                f"{place['by_chance']:.2f} of the picture."
+            )
+    return text
 
 
 def _describe_errors(part: DeltaSet) -> str:

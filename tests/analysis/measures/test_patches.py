@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
-from modeling_cde.analysis.measures.patches import measure_patches, measure_place, pairwise_cosines
+from modeling_cde.analysis.measures.patches import measure_patches, measure_place, measure_weights, pairwise_cosines
 from modeling_cde.analysis.measures.sparsity import hoyer
 from modeling_cde.analysis.measures.variance import variance_shares
 from tests.analysis.synthetic_deltas import make_set
@@ -23,6 +23,16 @@ def test_place_in_a_box_of_one_and_a_half_patches():
     assert found["hit"] == 0.5
     assert found["hit_by_chance"] == pytest.approx(1 - 4 * 3 / (6 * 5))
     assert measure_place(indices[1:2], coverage[1:2]) is None
+
+
+def test_the_share_of_weight_in_a_region():
+    weights = np.array([[[0.5, 0.3, 0.2], [0.0, 0.0, 0.0]]] * 3)
+    coverage = np.array([[[1, 0.5, 0], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]], [[np.nan] * 3] * 2])
+    found = measure_weights(weights, coverage)
+    assert found == {"share": pytest.approx(0.5 + 0.3 * 0.5), "by_chance": pytest.approx(1.5 / 6), "n": 1}
+    equal = measure_weights(np.full((3, 2, 3), 1 / 6), coverage)
+    assert equal["share"] == pytest.approx(equal["by_chance"])
+    assert measure_weights(weights[1:], coverage[1:]) is None
 
 
 @settings(max_examples=40, deadline=None)
