@@ -32,7 +32,6 @@ class Family:
         prefix_tokens: Tokens before the patches, or a function of the configuration.
         pooling: What `pooling="auto"` means, or a function of the configuration.
         final_norm: Path of the backbone's module that norms a pooled feature, if its output is not normed.
-        normalised: Whether features are layer-normed after `final_norm`.
         interpolates: Who fits the positions to another image size: `"on request"` needs the forward argument
             `interpolate_pos_encoding`, `"itself"` needs nothing.
         pooling_layer: Whether the class takes `add_pooling_layer`.
@@ -43,7 +42,6 @@ class Family:
     prefix_tokens: int | Callable[[PreTrainedConfig], int] = 1
     pooling: str | Callable[[PreTrainedConfig], str] = "cls"
     final_norm: str | None = None
-    normalised: bool = True
     interpolates: str = "on request"
     pooling_layer: bool = False
     unused: tuple[str, ...] = ()
@@ -71,7 +69,7 @@ FAMILIES: dict[str, Family] = {
     "siglip_vision_model": Family(0, "pooler"),
     "deit": Family(2, pooling_layer=True),
     "beit": Family(1, _beit_feature, final_norm="pooler.layernorm", interpolates="itself", unused=_MASK_TOKEN),
-    "resnet": Family(0, "mean", normalised=False, interpolates="itself"),
+    "resnet": Family(0, "mean", interpolates="itself"),
     "convnext": _CONVNEXT,
     "convnextv2": _CONVNEXT,
     "dinov3_convnext": Family(interpolates="itself"),  # its first token is the pooled map
@@ -94,7 +92,7 @@ def family_of(config: PreTrainedConfig, num_prefix_tokens: int | None = None) ->
             f"known families are {', '.join(sorted(FAMILIES))}."
         )
     feature = "cls" if num_prefix_tokens else "mean"
-    return Family(num_prefix_tokens, feature, normalised=False, interpolates="itself", known=False)
+    return Family(num_prefix_tokens, feature, interpolates="itself", known=False)
 
 
 class BackboneReader:
@@ -152,11 +150,6 @@ class BackboneReader:
             return [self.feature_dim]
         widths = layer_widths(self.config)
         return [widths[max(layer - 1, 0)] for layer in self.layers]
-
-    @property
-    def needs_input_norm(self) -> bool:
-        """Whether features leave the backbone without a layer norm."""
-        return self.feature == "pooler" or not (self.family.normalised or self.layers)
 
     @property
     def feature_dim(self) -> int:

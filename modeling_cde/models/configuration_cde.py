@@ -41,8 +41,9 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
         projector_num_layers: Linear layers of the projector; 1 is a plain linear map.
         projector_dropout: Dropout after each hidden layer of the projector, in [0, 1). Must be 0 where equal images
             should give a zero delta in training mode too.
-        projector_input_norm: Whether the projector starts with a LayerNorm. `None`: only for backbones whose
-            features are not layer-normed (the table in `backbones_cde.py`). Saved with the value that was chosen.
+        projector_input_norm: Whether the projector starts with a LayerNorm. `None`: unless `feature_layers` are read,
+            which are normed already. The learned scales of a backbone's last norm let few dimensions outweigh the
+            others, and another norm after it helps on unseen objects (docs/experiments.md). Saved as it was chosen.
         pooling: Global mode only. `"cls"`: the first token; `"mean"`: the mean of the patches; `"pooler"`: the
             backbone's own pooled output; `"change"`: the patches weighted by how much they changed, with the same
             weights for all frames of a clip (`pool_changed`); `"auto"`: what the family was pretrained with, and with

@@ -122,7 +122,7 @@ class CDEModel(CDEPreTrainedModel):
         config.check()  # fields may have been changed after they were first checked
         self.reader = make_reader(config)
         if config.projector_input_norm is None:
-            config.projector_input_norm = self.reader.needs_input_norm
+            config.projector_input_norm = not self.reader.layers
         self.backbone = self.reader.build() if backbone is None else backbone
         self.projector = CDEProjector(config, self.reader.feature_dim)
         self.supports_gradient_checkpointing = self.backbone.supports_gradient_checkpointing
