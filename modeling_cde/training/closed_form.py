@@ -7,8 +7,8 @@
 W is the scatter of the pairs around the mean of their action on their object, in which each pair counts alike. B is the
 scatter of these means around the mean m_a of their action, in which each of them counts alike. W + B is what deltas of
 one action vary by on objects that training did not have, where an action may look like it does on none of the others.
-Where each action has as many pairs of each object, it is the plain scatter within actions: `between=1` is scikit-learn's
-`LinearDiscriminantAnalysis(solver="eigen", shrinkage=...)`, there with all actions equally probable before.
+Where all combinations have equally many pairs, it is the plain scatter within actions, and the head is scikit-learn's
+`LinearDiscriminantAnalysis(solver="eigen", shrinkage=...)` with equal priors.
 
 The scores follow from at most A - 1 numbers: `directions` (k, D_b) are the discriminant axes, the most telling first,
 scaled so that S' becomes the identity. The distance of two projected deltas is their Mahalanobis distance within the
