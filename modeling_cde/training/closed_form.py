@@ -93,7 +93,7 @@ class Discriminant:
         delta = delta.double()
         action_means = _means(delta, labels, num_actions)
         table = torch.stack([labels, objects], dim=1)
-        cells, cell = table.unique(dim=0, return_inverse=True)  # the combinations of action and object
+        cells, cell = torch.unique(table, dim=0, return_inverse=True)  # the combinations of action and object
         cell_means = _means(delta, cell, len(cells))
         residuals = torch.cat(
             [
@@ -101,21 +101,12 @@ class Discriminant:
                 (cell_means - action_means[cells[:, 0]]) * (between / len(cells)) ** 0.5,
             ]
         )
-        self._decompose(residuals)
+        self.values, self.vectors = _decompose(residuals)
         # The mean of all actions adds the same to the scores of each.
         self.origin = action_means.mean(dim=0)
         self.means = action_means - self.origin
-        if self.mean_value == 0:  # one pair an action: what is left is the nearest mean
-            self.mean_value = float(self.means.square().mean())
-
-    def _decompose(self, rows: torch.Tensor) -> None:
-        """Keeps S = rows' rows as its nonzero eigenvalues (r,) and their eigenvectors (r, D_b)."""
-        few = len(rows) < rows.shape[1]
-        values, vectors = torch.linalg.eigh(rows @ rows.T if few else rows.T @ rows)
-        self.mean_value = float(values.clamp(min=0).sum()) / rows.shape[1]  # t
-        kept = values > _ROUNDING * values[-1].clamp(min=torch.finfo(values.dtype).tiny)
-        self.values, vectors = values[kept], vectors[:, kept].T
-        self.vectors = (vectors @ rows) / self.values.sqrt().unsqueeze(1) if few else vectors
+        t = float(self.values.sum()) / delta.shape[1]
+        self.mean_value = t or float(self.means.square().mean())  # one pair an action: what is left is the nearest mean
 
     def head(self, shrinkage: float, max_dim: int | None = None) -> LinearHead:
         """The head of a shrinkage in [0, 1], with at most `max_dim` directions; fewer than needed approximate it.
@@ -183,6 +174,15 @@ def choose_shrinkage(
         right = [float((head.scores(d).argmax(1) == labels).double().mean()) for d, labels in parts.values()]
         accuracies[shrinkage] = sum(right) / len(right)
     return max(accuracies, key=lambda s: (accuracies[s], s)), accuracies
+
+
+def _decompose(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The nonzero eigenvalues of rows' rows, (r,), and their eigenvectors, (r, D)."""
+    few = len(rows) < rows.shape[1]
+    values, vectors = torch.linalg.eigh(rows @ rows.T if few else rows.T @ rows)
+    kept = values > _ROUNDING * values[-1].clamp(min=torch.finfo(values.dtype).tiny)
+    values, vectors = values[kept], vectors[:, kept].T
+    return values, (vectors @ rows) / values.sqrt().unsqueeze(1) if few else vectors
 
 
 def _means(rows: torch.Tensor, groups: torch.Tensor, number: int) -> torch.Tensor:

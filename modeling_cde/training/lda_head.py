@@ -70,8 +70,8 @@ def _deltas(model: Any, rows: Any) -> torch.Tensor:
     """The differences that the projector's linear layer is given, (n, D_b)."""
     found = []
     for start in range(0, len(rows), _ROWS_AT_ONCE):
-        features = torch.stack(rows[start : start + _ROWS_AT_ONCE]["features"])  # (B, 2, D_b)
+        features = torch.stack(rows[start : start + _ROWS_AT_ONCE]["features"]).to(model.device)  # (B, 2, D_b)
         for layer in list(model.cde.projector)[:-1]:  # a LayerNorm where the backbone has none at its end
             features = layer(features)
-        found.append(features[:, 1] - features[:, 0])
+        found.append((features[:, 1] - features[:, 0]).cpu())
     return torch.cat(found)

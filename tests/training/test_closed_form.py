@@ -37,12 +37,8 @@ def naive_scores(delta, labels, objects, shrinkage, between, asked):
             scatter += torch.outer(row - rows.mean(0), row - rows.mean(0)) / number
     shrunk = (1 - shrinkage) * scatter + shrinkage * scatter.trace() / size * torch.eye(size, dtype=torch.float64)
     inverse = torch.linalg.inv(shrunk)
-    return torch.stack(
-        [
-            torch.stack([mean[a] @ inverse @ x - mean[a] @ inverse @ mean[a] / 2 for a in actions])
-            for x in asked.double()
-        ]
-    )
+    scores = [[mean[a] @ inverse @ x - mean[a] @ inverse @ mean[a] / 2 for a in actions] for x in asked.double()]
+    return torch.tensor(scores, dtype=torch.float64)
 
 
 def centred(scores):

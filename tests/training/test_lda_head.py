@@ -1,10 +1,12 @@
 """train.py --classifier lda: the checkpoint is the discriminant analysis, training starts from it, and refusals."""
 
+import io
 import json
 import re
 import runpy
 from pathlib import Path
 
+import PIL.Image
 import pytest
 import torch
 from safetensors import safe_open
@@ -127,8 +129,9 @@ def test_the_pipeline_gives_the_same_answers(given, splits):
     rows = splits["test"].select(range(4))
     logits = predict(model, rows, PairTransform.from_processor(processor, crop="none")).logits
     pipe = pipeline("action-classification", model=str(given[0]), device="cpu")
-    for row, expected in zip(rows, logits.softmax(-1), strict=True):
-        found = {answer["label"]: answer["score"] for answer in pipe(row["before"], row["after"], top_k=4)}
+    for row, expected in zip(rows.with_format(None), logits.softmax(-1), strict=True):
+        pictures = (PIL.Image.open(io.BytesIO(row[name]["bytes"])) for name in ("before", "after"))
+        found = {answer["label"]: answer["score"] for answer in pipe(*pictures, top_k=4)}
         assert found == pytest.approx(dict(zip(model.config.id2label.values(), expected.tolist(), strict=True)))
 
 
