@@ -75,9 +75,12 @@ def compared(arguments: list[str]) -> list[list[str]]:
 
     model_args, _, train_args = parse(arguments)
     runs = []
-    for method in model_args.compared_methods():
+    methods = model_args.compared_methods()
+    if methods and train_args.max_steps < 0 and train_args.num_train_epochs == 0:
+        raise ValueError(f'--num_train_epochs 0 leaves {methods[0]} untrained, so add --compare_with "".')
+    for method in methods:
         flags = {"method": method, **METHODS[method].flags, "output_dir": Path(train_args.output_dir, method)}
-        flags |= {"push_to_hub": False}
+        flags |= {"push_to_hub": False, "classifier": "linear"}
         runs.append([*arguments, *(f"--{name}={value}" for name, value in flags.items())])
     return runs
 

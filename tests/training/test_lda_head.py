@@ -41,7 +41,7 @@ LDA = ["--freeze_backbone=true", "--augment=false", "--swap_opposites=true", "--
 def train(*arguments):
     """Train in this process by the quickstart recipe, shrunk to seconds."""
     main = runpy.run_path(str(ROOT / "train.py"))["main"]
-    main(["--config", str(ROOT / "configs" / "quickstart.yaml"), *TINY, *arguments])
+    main(["--config", str(ROOT / "configs" / "from_scratch.yaml"), *TINY, *arguments])
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,17 @@ def test_the_pipeline_gives_the_same_answers(given, splits):
 def test_training_starts_from_it(given, data, tmp_path, capsys):
     output, store = given
     still = ["--num_train_epochs=1", "--learning_rate=1e-9", "--per_device_train_batch_size=16"]
-    train(*LDA, *still, "--data", str(data), "--feature_store", str(store), "--output_dir", str(tmp_path))
+    train(
+        *LDA,
+        *still,
+        "--compare_with=concatenation",
+        "--data",
+        str(data),
+        "--feature_store",
+        str(store),
+        "--output_dir",
+        str(tmp_path),
+    )
     said = capsys.readouterr().out
     assert re.search(r"discriminant analysis with shrinkage [\d.]+, .* validation_comp and validation_syst \(0", said)
     first, second = (load_file(folder / "model.safetensors") for folder in (output, tmp_path))
@@ -146,6 +156,8 @@ def test_training_starts_from_it(given, data, tmp_path, capsys):
     for name, weights in first.items():
         torch.testing.assert_close(second[name], weights, rtol=0, atol=1e-4)
     assert json.loads((tmp_path / "trainer_state.json").read_text())["global_step"] > 3
+    compared = json.loads((tmp_path / "concatenation" / "metrics.json").read_text())["training"]
+    assert compared["arguments"]["classifier"] == "linear" and "classifier" not in compared
 
 
 def test_a_norm_before_the_projection_is_part_of_it(given, data, tmp_path):
@@ -176,6 +188,10 @@ def test_a_norm_before_the_projection_is_part_of_it(given, data, tmp_path):
         ([*LDA, "--feature_store_gb=0"], "which needs --feature_store_gb above 0"),
         ([*LDA, "--delta_mode=patch"], "classifier='lda' needs --delta_mode global, not patch"),
         ([*LDA, "--method=concatenation"], "classifier='lda' needs --method cde, not concatenation"),
+        (
+            [*LDA, "--num_train_epochs=0", "--compare_with=difference"],
+            "--num_train_epochs 0 leaves difference untrained",
+        ),
         ([*LDA, "--projector_num_layers=2"], "classifier='lda' needs --projector_num_layers 1, not 2"),
     ],
 )
