@@ -56,7 +56,7 @@ def splits(data):
 
 @pytest.fixture(scope="module")
 def given(data, tmp_path_factory):
-    """A run without training."""
+    """A run without training, and the store that it has filled."""
     output = tmp_path_factory.mktemp("given")
     store = tmp_path_factory.mktemp("store")
     train(*LDA, "--data", str(data), "--feature_store", str(store), "--num_train_epochs=0", "--output_dir", str(output))
@@ -160,12 +160,13 @@ def test_training_starts_from_it(given, data, tmp_path, capsys):
     assert compared["arguments"]["classifier"] == "linear" and "classifier" not in compared
 
 
-def test_a_norm_before_the_projection_is_part_of_it(given, data, tmp_path):
+def test_a_norm_before_the_projection_is_part_of_it(given, data, tmp_path, caplog):
     """A backbone whose features have no layer norm gets one in the projector."""
     resnet = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}
     resnet |= {"layer_type": "basic", "hidden_act": "relu"}
     few = [f"--feature_store={given[1]}", "--num_train_epochs=0", f"--output_dir={tmp_path}"]
     train(*LDA, *few, "--data", str(data), "--backbone_config", json.dumps(resnet))
+    assert "nothing left to train" not in caplog.text  # which is for a run that is resumed at its end
     model, _ = load_action_model(str(tmp_path))
     assert len(model.cde.projector) == 2 and model.config.projector_input_norm
     record = json.loads((tmp_path / "metrics.json").read_text())
