@@ -13,17 +13,15 @@ from typing import Any
 
 def parse(arguments: list[str]) -> tuple[Any, Any, Any]:
     """The arguments of model, data and training; everything about them that can be wrong is found here."""
-    from modeling_cde.models.methods import METHODS
-    from modeling_cde.training.arguments import DataArguments, ModelArguments
+    from modeling_cde.training.arguments import BROUGHT, DataArguments, ModelArguments
     from modeling_cde.training.checkpoints.checkpoint_folder import check_is_new
     from modeling_cde.training.model_selection import check_last_is_kept
     from modeling_cde.training.recipe import parse_recipe
     from modeling_cde.training.training_args import CDETrainingArguments
     from modeling_cde.training.training_data import feature_store
 
-    brought = {name: method.flags for name, method in METHODS.items()}
     kinds = (ModelArguments, DataArguments, CDETrainingArguments)
-    model_args, data_args, train_args = parse_recipe(kinds, arguments, brought)
+    model_args, data_args, train_args = parse_recipe(kinds, arguments, BROUGHT)
     check_last_is_kept(train_args)
     check_is_new(train_args)
     feature_store(model_args, data_args)
@@ -77,9 +75,12 @@ def compared(arguments: list[str]) -> list[list[str]]:
 
     model_args, _, train_args = parse(arguments)
     runs = []
-    for method in model_args.compared_methods():
+    methods = model_args.compared_methods()
+    if methods and train_args.max_steps < 0 and train_args.num_train_epochs == 0:
+        raise ValueError(f'--num_train_epochs 0 leaves {methods[0]} untrained, so add --compare_with "".')
+    for method in methods:
         flags = {"method": method, **METHODS[method].flags, "output_dir": Path(train_args.output_dir, method)}
-        flags |= {"push_to_hub": False}
+        flags |= {"push_to_hub": False, "classifier": "linear"}
         runs.append([*arguments, *(f"--{name}={value}" for name, value in flags.items())])
     return runs
 

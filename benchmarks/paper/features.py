@@ -20,7 +20,7 @@ def keep_all_features(plan: Sequence[Run]) -> int:
     from data_scripts.training_inputs import reachable_backbone
     from modeling_cde.features.keep import keep_features
     from modeling_cde.models.methods import METHODS
-    from modeling_cde.training.arguments import DataArguments, ModelArguments
+    from modeling_cde.training.arguments import BROUGHT, DataArguments, ModelArguments
     from modeling_cde.training.distributed import use_all_cores
     from modeling_cde.training.new_model import make_model
     from modeling_cde.training.recipe import parse_recipe
@@ -28,10 +28,9 @@ def keep_all_features(plan: Sequence[Run]) -> int:
     from modeling_cde.training.training_data import feature_store, keeping, training_splits, training_transforms
 
     kinds = (ModelArguments, DataArguments, CDETrainingArguments)
-    brought = {name: method.flags for name, method in METHODS.items()}
     groups: dict[Any, dict[Any, Any]] = {}
     for run in plan:
-        model_args, data, args = parse_recipe(kinds, run.arguments(), brought)
+        model_args, data, args = parse_recipe(kinds, run.arguments(), BROUGHT)
         if feature_store(model_args, data) is None:
             continue
         model_args.backbone = reachable_backbone(model_args.backbone, model_args.backbone_revision)

@@ -18,13 +18,12 @@ def check_flags(plan: Sequence[Run]) -> None:
     """
     # Here, because what these import takes seconds that --help should not cost.
     from modeling_cde.models.methods import METHODS
-    from modeling_cde.training.arguments import DataArguments, ModelArguments
+    from modeling_cde.training.arguments import BROUGHT, DataArguments, ModelArguments
     from modeling_cde.training.model_selection import check_last_is_kept
     from modeling_cde.training.recipe import parse_recipe
     from modeling_cde.training.training_args import CDETrainingArguments
 
     kinds = (ModelArguments, DataArguments, CDETrainingArguments)
-    brought = {name: method.flags for name, method in METHODS.items()}
     checked: set[tuple[str, ...]] = set()
     for run in plan:
         if run.flags["method"] not in METHODS:
@@ -37,7 +36,7 @@ def check_flags(plan: Sequence[Run]) -> None:
         said = StringIO()
         try:
             with redirect_stderr(said):  # argparse prints its usage, which is train.py's and not this command's
-                *_, training = parse_recipe(kinds, arguments, brought)
+                *_, training = parse_recipe(kinds, arguments, BROUGHT)
             check_last_is_kept(training)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{run.name} could not be trained: {' '.join(str(error).split())}") from error

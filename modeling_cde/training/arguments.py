@@ -1,5 +1,6 @@
 """Arguments of train.py about the model and the data; those of the training itself are `CDETrainingArguments`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,11 @@ from ..models.checks_cde import parse_json
 from ..models.methods import METHODS
 from ..models.vision_config_cde import check_backbone_fields
 
+# Flag -> its value -> values that it brings for other flags, where these are not given beside it; see `parse_recipe`.
+BROUGHT: dict[str, dict[str, Mapping[str, Any]]] = {
+    "method": {name: method.flags for name, method in METHODS.items()},
+    "classifier": {"linear": {}, "lda": {"projector_num_layers": 1}},
+}
 LARGEST_SIDE = 8192  # pixels; more is a typing error
 
 
@@ -43,6 +49,11 @@ class ModelArguments:
         help="JSON of a backbone to train from scratch, with its model_type; ignored if --backbone is given",
     )
     delta_mode: str = HfArg(default="global", help="global: one delta per pair; patch: deltas of the top-k patches")
+    classifier: str = HfArg(
+        default="linear",
+        help="linear: starts at random; lda: starts from a discriminant analysis of kept features, or is it with "
+        "--num_train_epochs 0; sets projector_num_layers to 1, and delta_dim to one less than actions if that is fewer",
+    )
     delta_dim: int = HfArg(default=256, help="number of dimensions of a delta")
     pooling: str = HfArg(
         default="auto", help="auto, cls, mean (of the patches), pooler, or change (the patches that changed weigh more)"
@@ -92,6 +103,7 @@ class ModelArguments:
             raise ValueError(f"feature_store_gb={self.feature_store_gb} must be at least 0.")
         if self.freeze_blocks < 0:
             raise ValueError(f"freeze_blocks={self.freeze_blocks} must be at least 0.")
+        self._check_classifier()
         self._check_lora()
         self.parsed_method_options()
         if self.backbone_config is not None and self.backbone is None:
@@ -100,6 +112,15 @@ class ModelArguments:
     @property
     def _has_patch_mode(self) -> bool:
         return self.method in METHODS and METHODS[self.method].patch_mode
+
+    def _check_classifier(self) -> None:
+        if self.classifier not in (known := BROUGHT["classifier"]):
+            raise ValueError(f"classifier={self.classifier!r} is not known; choose one of: {', '.join(known)}.")
+        if self.classifier == "lda":
+            needed = {"method": "cde", "delta_mode": "global", "projector_num_layers": 1}
+            for name, value in needed.items():
+                if getattr(self, name) != value:
+                    raise ValueError(f"classifier='lda' needs --{name} {value}, not {getattr(self, name)}.")
 
     def _check_lora(self) -> None:
         given = [name for name in ("lora_alpha", "lora_targets") if getattr(self, name) is not None]

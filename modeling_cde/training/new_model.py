@@ -29,9 +29,10 @@ def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tup
     method = METHODS[arguments.method]
     source = arguments.backbone or vision_config({"image_size": image_size, **arguments.parsed_backbone_config()})
     options = options_from_data(method.config_class, features["action"].names, features["object"].names)
-    model: Any = method.model_class.from_backbone(
-        source, revision=arguments.backbone_revision, **{**options, **arguments.cde_options()}
-    )
+    options |= arguments.cde_options()
+    if arguments.classifier == "lda":  # which has no more directions than this
+        options["delta_dim"] = min(arguments.delta_dim, max(1, features["action"].num_classes - 1))
+    model: Any = method.model_class.from_backbone(source, revision=arguments.backbone_revision, **options)
     processor = CDEImageProcessor(size=image_size)
     if arguments.backbone is not None:  # at the commit that the weights come from
         revision = model.config.backbone_revision

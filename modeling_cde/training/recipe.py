@@ -59,18 +59,19 @@ class _Loader(yaml.SafeLoader):
 def parse_recipe(
     dataclass_types: Sequence[type],
     arguments: Sequence[str],
-    brought_by_method: Mapping[str, Mapping[str, Any]] | None = None,
+    brought: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
 ) -> tuple[Any, ...]:
     """Read `--config FILE` and flags into dataclasses.
 
-    A method can have defaults of its own. They override a recipe that names another method, but never the values that
-    are given together with the method: the other keys of the recipe that names it, or the flags next to `--method`.
+    A method, and any other choice in `brought`, can have defaults of its own. They override a recipe that chooses
+    otherwise, but never the values that are given together with the choice: the other keys of the recipe that names it,
+    or the flags next to `--method`.
 
     Args:
         dataclass_types: the argument dataclasses; their field names are the keys and the flags.
         arguments: the command line without the program's name, for example
             ["--config", "configs/quickstart.yaml", "--seed", "1"].
-        brought_by_method: the defaults of each method: value of `--method` -> flag -> value.
+        brought: the defaults that choices have: flag, such as "method" -> its value -> other flag -> value.
 
     Returns:
         One instance of each dataclass, in their order.
@@ -89,7 +90,7 @@ def parse_recipe(
     }
     arguments = list(arguments)
     from_file: list[str] = []
-    brought = brought_by_method or {}
+    brought = brought or {}
     while "--config" in arguments:
         at = arguments.index("--config")
         if at + 1 >= len(arguments):
@@ -172,12 +173,14 @@ def _word(path: Path, key: str, value: Any) -> str:
     return str(value)
 
 
-def _with_brought(flags: list[str], brought: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The flags, preceded by the defaults of the method that they name."""
+def _with_brought(flags: list[str], brought: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """The flags, preceded by the defaults of the choices that they make."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, argument_default=None, exit_on_error=False)
-    parser.add_argument("--method", nargs="?")
-    method = parser.parse_known_args(flags)[0].method
-    return [*(f"--{name}={value}" for name, value in brought.get(method, {}).items()), *flags]
+    for flag in brought:
+        parser.add_argument(f"--{flag}", nargs="?")
+    chosen = vars(parser.parse_known_args(flags)[0])
+    defaults = [item for flag, kinds in brought.items() for item in kinds.get(chosen[flag], {}).items()]
+    return [*(f"--{name}={value}" for name, value in defaults), *flags]
 
 
 def _nearest(key: str, known: set[str], prefix: str = "") -> str:

@@ -13,6 +13,7 @@ from ..features.keep import keep_features
 from ..features.store import FeatureStore
 from ..models.methods import METHODS
 from .arguments import DataArguments, ModelArguments
+from .lda_head import give_lda_head, sentence
 from .model_selection import selection_metrics
 from .new_model import make_model
 from .progress import show_progress
@@ -68,6 +69,8 @@ class Run:
             pairs = len(self.splits["train"])
             copies = len(self.trainer.train_dataset) - pairs
             lines.append(f"An epoch has {pairs} training pairs and {copies} swapped copies under the opposite action.")
+        if "classifier" in self.record:
+            lines.append(sentence(self.record["classifier"]))
         return lines
 
 
@@ -92,6 +95,8 @@ def make_run(
     keep = None if store is None else partial(keep_features, model, transform=plain, store=store, **keeping(train_args))
     args = fitting_arguments(store, data_args, train_args)
     record = run_record(command, (model_args, data_args, args), splits, model)
+    if model_args.classifier == "lda":
+        record["classifier"] = give_lda_head(model, train, validation)
     trainer = CDETrainer(
         model=model,
         args=args,

@@ -26,7 +26,7 @@ def feature_store(model_args: ModelArguments, data: DataArguments, model: Any = 
     """The store of features that a run uses; None where every epoch may see others, or the model does not take any.
 
     Raises:
-        ValueError: A folder is given, but no features can be kept.
+        ValueError: A folder is given or the classifier needs features, but none can be kept.
     """
     reasons = {
         "--freeze_backbone true": not model_args.freeze_backbone or model_args.lora_rank > 0,
@@ -38,6 +38,8 @@ def feature_store(model_args: ModelArguments, data: DataArguments, model: Any = 
     if lacking := [what for what, lacks in reasons.items() if lacks]:
         if model_args.feature_store is not None:
             raise ValueError(f"feature_store says where features are kept, which needs {lacking[0]}.")
+        if model_args.classifier == "lda":
+            raise ValueError(f"classifier='lda' is computed from kept features, which needs {lacking[0]}.")
         return None
     return FeatureStore(model_args.feature_store, model_args.feature_store_gb)
 

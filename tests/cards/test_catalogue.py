@@ -14,8 +14,7 @@ from data_scripts.procthor.__main__ import main as procthor
 from data_scripts.rooms import __main__ as rooms
 from modeling_cde.cards.__main__ import main
 from modeling_cde.cards.catalogue import OF_A_RUN, read_entry, recipe_settings, render_entry, render_list
-from modeling_cde.models.methods import METHODS
-from modeling_cde.training.arguments import DataArguments, ModelArguments
+from modeling_cde.training.arguments import BROUGHT, DataArguments, ModelArguments
 from modeling_cde.training.recipe import parse_recipe
 from modeling_cde.training.training_args import CDETrainingArguments
 from tests.cards.hub_rules import problems
@@ -81,10 +80,9 @@ def test_each_number_of_the_paper_stands_below_its_own_heading_only(folder):
 @pytest.mark.parametrize("folder", named(FOLDERS))
 def test_every_command_can_be_run(folder, tmp_path, monkeypatch):
     entry = read_entry(folder)
-    brought = {name: method.flags for name, method in METHODS.items()}
     monkeypatch.chdir(ROOT)
     flags = [*entry.flags, "--use_cpu", "true"]
-    model, data, training = parse_recipe((ModelArguments, DataArguments, CDETrainingArguments), flags, brought)
+    model, data, training = parse_recipe((ModelArguments, DataArguments, CDETrainingArguments), flags, BROUGHT)
     assert model.backbone == entry.backbone and model.delta_mode == folder.name.rpartition("-")[2]
     shown = recipe_settings(entry, ROOT)
     assert (data.view, training.output_dir) == (shown.get("view"), shown["output_dir"])

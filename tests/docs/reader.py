@@ -218,13 +218,12 @@ def _launched(words: Sequence[str]) -> tuple[str, list[str]]:
 
 def _check_train(arguments: Sequence[str]) -> None:
     from modeling_cde.models.methods import METHODS
-    from modeling_cde.training.arguments import DataArguments, ModelArguments
+    from modeling_cde.training.arguments import BROUGHT, DataArguments, ModelArguments
     from modeling_cde.training.recipe import parse_recipe
     from modeling_cde.training.training_args import CDETrainingArguments
 
-    brought = {name: method.flags for name, method in METHODS.items()}
     here = ["--use_cpu=true"] if "--fp16" not in " ".join(arguments) else []
-    model, *_ = parse_recipe((ModelArguments, DataArguments, CDETrainingArguments), [*arguments, *here], brought)
+    model, *_ = parse_recipe((ModelArguments, DataArguments, CDETrainingArguments), [*arguments, *here], BROUGHT)
     if model.method not in METHODS:
         raise ValueError(f"--method {model.method}: there is no such method.")
 

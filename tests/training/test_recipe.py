@@ -39,7 +39,7 @@ def test_a_later_file_wins_over_an_earlier_one(tmp_path):
 
 
 def test_a_method_brings_values_that_what_is_said_beside_it_overrides(tmp_path):
-    brought = {"concatenation": {"delta_dim": 7, "image_size": 8}}
+    brought = {"method": {"concatenation": {"delta_dim": 7, "image_size": 8}}}
     path = tmp_path / "recipe.yaml"
     for text, flags, expected in (
         ("backbone: org/a\nmethod: cde\ndelta_dim: 3\n", ["--method", "concatenation"], (7, 8)),

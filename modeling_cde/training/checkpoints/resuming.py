@@ -87,7 +87,7 @@ class ResumeCallback(TrainerCallback):  # type: ignore[misc]
         if trainer.resumed is not None:
             _find_best(Path(trainer.resumed), args, state)
             load_optimizer(trainer, Path(trainer.resumed))
-        if state.global_step >= state.max_steps:
+        if 0 < state.max_steps <= state.global_step:  # 0: it was asked for without any
             logger.warning(f"The training was finished at step {state.global_step}: there is nothing left to train.")
 
 
