@@ -17,6 +17,11 @@ from .kept_pairs import pair_keys, with_features
 from .store import PART_BYTES, PART_ROWS, FeatureStore, Reading
 
 
+def takes_features(model: Any) -> bool:
+    """Whether a model can be called with features in place of pictures, as all methods of this package can."""
+    return "features" in inspect.signature(type(model).forward).parameters
+
+
 def keep_features(
     model: Any,
     splits: Mapping[str, datasets.Dataset],
@@ -93,7 +98,7 @@ def keep_features(
 
 def _check(model: Any, splits: Mapping[str, Any], transform: PairTransform) -> None:
     name = type(model).__name__
-    if "features" not in inspect.signature(model.forward).parameters:
+    if not takes_features(model):
         raise ValueError(
             f"{name}.forward takes no features in place of pictures: give it that argument, as "
             "ConcatenationForActionClassification has it, or keep no features by --feature_store_gb 0."

@@ -1,4 +1,4 @@
-"""Every method reads kept features: its numbers are those on pictures, so that methods are compared on equal features."""
+"""Every method reads kept features and gives the numbers of pictures, so that methods are compared on equal ones."""
 
 import datasets
 import pytest
@@ -8,7 +8,7 @@ from modeling_cde.data import PairCollator, PairTransform, pair_features
 from modeling_cde.data.schema import OPPOSITES
 from modeling_cde.data.swapped_pairs import with_swapped
 from modeling_cde.evaluation.predictions import predict
-from modeling_cde.features.keep import keep_features
+from modeling_cde.features.keep import keep_features, takes_features
 from modeling_cde.features.store import FeatureStore
 from modeling_cde.models.methods import METHODS
 from modeling_cde.training.trainer import CDETrainer
@@ -155,6 +155,10 @@ def test_masks_of_rows_without_masks_boxes_and_names(tmp_path):
     kept = keep_features(frozen("joint"), {"a": pairs(4)}, whole(frozen("joint")), FeatureStore(tmp_path))
     assert "box" in kept["a"].column_names and "mask_before" not in kept["a"].column_names
     assert set(kept["a"][0]) == {"features", "labels"}
+
+
+def test_each_method_takes_features():
+    assert all(takes_features(frozen(method)) for method in METHODS) and not takes_features(tiny_auxiliary())
 
 
 def test_what_features_cannot_say_is_refused(tmp_path):
