@@ -58,6 +58,9 @@ def check_file(model, path, batches=(1, 2, 5)):
         torch.testing.assert_close(found["logits"], expected.logits, atol=1e-4, rtol=0)
         torch.testing.assert_close(found["delta"], expected.delta[:, 0], atol=1e-4, rtol=0)
         assert ("patch_indices" in found) == (model.config.delta_mode == "patch")
+        assert ("patch_weights" in found) == (model.config.pooling == "change")
+        if "patch_weights" in found:
+            torch.testing.assert_close(found["patch_weights"], expected.patch_weights, atol=1e-5, rtol=0)
         if "patch_indices" in found:
             assert found["patch_indices"].equal(expected.patch_indices[:, 0])
     return session
@@ -81,6 +84,38 @@ def test_the_check_sees_another_model(patchwise):
         model.classifier.bias[0] = torch.nan
         assert differences(model, path, IMAGE, IMAGE)["logits"] == torch.inf
         model.classifier.bias[0] = 0
+
+
+@pytest.mark.parametrize("options", [{}, {"delta_mode": "patch"}, {"pooling": "change"}])
+@pytest.mark.parametrize("family", ["vit", "dinov2", "resnet"])
+def test_a_program_reads_layers_where_the_picture_changed(family, options):
+    """For each way to pool them; of equal pictures in a batch, too, whose weights would be 0/0."""
+    model = tiny_cde(family, feature_layers=[-1, 1], **options)
+    program = export_program(model, IMAGE, IMAGE).module()
+    for batch in (1, 2, 5):
+        x = clips(batch, seed=batch)
+        x[-1, 1] = x[-1, 0]
+        with torch.no_grad():
+            found, expected = program(x), model(x)
+        torch.testing.assert_close(found["logits"], expected.logits)
+        assert not found["delta"][-1].any() and (batch == 1 or found["delta"][0].any())
+        if "pooling" in options:
+            torch.testing.assert_close(found["patch_weights"], expected.patch_weights)
+            assert torch.allclose(found["patch_weights"][-1], torch.tensor(1 / 16))
+
+
+@pytest.mark.parametrize("family", ["vit", "dinov2", "resnet"])
+def test_an_onnx_file_reads_layers_where_the_picture_changed(family, tmp_path):
+    model = tiny_cde(family, feature_layers=[-1, 1], pooling="change")
+    session = check_file(model, export_onnx(model, tmp_path / "model.onnx", IMAGE, IMAGE))
+    outputs = {output.name: output.shape for output in session.get_outputs()}
+    assert outputs == {"logits": ["batch", 3], "delta": ["batch", 16], "patch_weights": ["batch", 16]}
+    assert max(differences(model, tmp_path / "model.onnx", IMAGE, IMAGE).values()) < 1e-5
+    x = clips(3)
+    x[1, 1] = x[1, 0]
+    found = run_session(session, x)
+    assert not found["delta"][1].any() and found["delta"][0].any() and bool(torch.isfinite(found["logits"]).all())
+    assert torch.allclose(found["patch_weights"][1], torch.tensor(1 / 16))
 
 
 def test_a_program_gives_what_the_model_gives_for_every_batch_size():

@@ -80,6 +80,9 @@ def read_run(run: str | Path) -> RunFiles:
             f"{folder / 'metrics.json'} comes from an evaluation and does not say how the model was trained: give the "
             "output folder of train.py."
         )
+    for named in (config, training["arguments"]):
+        if "global_feature" in named:  # the older name of pooling
+            named["pooling"] = named.pop("global_feature")
     geometry = folder / "geometry.json"
     return RunFiles(
         folder,

@@ -6,6 +6,7 @@ exported for. It returns
     logits         (B, A)  action scores
     delta          (B, D)  the causal delta embedding
     patch_indices  (B, k)  patch mode: the kept patches in the row-major grid, int64, largest delta first
+    patch_weights  (B, N)  pooling="change": the weight of each patch of the row-major grid; a row sums to 1
 
 The names of the actions and the settings of the image processor are in the file's metadata (`actions`, `preprocessor`)
 as JSON, so that the file can travel alone.
@@ -25,7 +26,6 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 INPUT = "pixel_values"
-OUTPUTS = ("logits", "delta", "patch_indices")
 TOLERANCE = 1e-4  # of a float32 graph's numbers against PyTorch's, relative where they are larger than 1
 CHECKED_BATCHES = (1, 2, 5)
 
@@ -46,6 +46,8 @@ class PairOutputs(nn.Module):
         outputs = {"logits": found.logits, "delta": found.delta[:, 0]}  # (B, 1, D) -> (B, D)
         if getattr(found, "patch_indices", None) is not None:
             outputs["patch_indices"] = found.patch_indices[:, 0]  # (B, 1, k) -> (B, k)
+        if getattr(found, "patch_weights", None) is not None:
+            outputs["patch_weights"] = found.patch_weights  # (B, N)
         return outputs
 
 
@@ -112,7 +114,7 @@ def export_onnx(
         graph = torch.onnx.export(
             program,
             input_names=[INPUT],
-            output_names=OUTPUTS[: len(program.graph_signature.user_outputs)],
+            output_names=program.call_spec.out_spec.context,  # the keys of the dict
             dynamic_shapes={INPUT: {0: "batch"}},  # the axis's name; that it varies was said above
             dynamo=True,
             verbose=False,
@@ -179,7 +181,8 @@ def differences(
     The model is float32, on the CPU and in evaluation mode, and the image size is in pixels.
 
     Returns:
-        Of `logits` and `delta`: the largest difference, relative to the largest absolute value where that is over 1.
+        Of `logits`, `delta` and `patch_weights`: the largest difference, relative to the largest absolute value where
+        that is over 1.
         Of `patch_indices`: the share of the patches kept by PyTorch that the file does not keep, in [0, 1].
     """
     session = start_session(path)

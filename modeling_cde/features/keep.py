@@ -18,8 +18,8 @@ from .store import PART_BYTES, PART_ROWS, FeatureStore, Reading
 
 
 def takes_features(model: Any) -> bool:
-    """Whether a model can be called with features in place of pictures."""
-    return "features" in inspect.signature(model.forward).parameters
+    """Whether a model can be called with features in place of pictures, as all methods of this package can."""
+    return "features" in inspect.signature(type(model).forward).parameters
 
 
 def keep_features(
@@ -38,7 +38,7 @@ def keep_features(
     All processes call it, and share the work. Pairs of equal pictures share their features, whatever their split.
 
     Args:
-        model: Any method's model that takes `features`. Its backbone must not change afterwards.
+        model: Any method's model. Its backbone must not change afterwards.
         splits: Name -> rows.
         transform: What the backbone sees of a row, without augmentation.
         store: Where features are kept.
@@ -50,12 +50,12 @@ def keep_features(
     Returns:
         The same names -> `datasets.Dataset` of the same rows in the same order, with all columns but the pictures. A
         row read gives `features`, (2, D_b) or, where the model reads patches, (2, N, D_b), float32; `labels`, an int;
-        with the transform's extra `"objects"` also `objects`, an int. They are exchanged where the column `swapped` is
-        true.
+        the transform's extras, as `PairTransform` gives them. Features and masks are exchanged where the column
+        `swapped` is true.
 
     Raises:
-        ValueError: The model does not take features, the transform augments, a split is not loaded as a whole, a
-            picture cannot be read, or there is no room.
+        ValueError: The model does not take features, or not of pictures of this shape, the transform augments, a split
+            is not loaded as a whole, a picture cannot be read, or there is no room.
         OSError: The store cannot be written or read.
     """
     models = [one.base_model for one in (model, *also)]
@@ -93,12 +93,21 @@ def keep_features(
         store.seconds += time.perf_counter() - began
         for reading in readings:
             reading.refresh()
-    return {name: with_features(rows, keys[name], readings[0], transform.extras) for name, rows in splits.items()}
+    return {name: with_features(rows, keys[name], readings[0], transform) for name, rows in splits.items()}
 
 
 def _check(model: Any, splits: Mapping[str, Any], transform: PairTransform) -> None:
+    name = type(model).__name__
     if not takes_features(model):
-        raise ValueError(f"{type(model).__name__} reads more than the features of its backbone: keep none for it.")
+        raise ValueError(
+            f"{name}.forward takes no features in place of pictures: give it that argument, as "
+            "ConcatenationForActionClassification has it, or keep no features by --feature_store_gb 0."
+        )
+    if getattr(model, "reads_places", False) and transform.size[0] != transform.size[1]:
+        raise ValueError(
+            f"{name} reads where patches are, and features do not say that their pictures have "
+            f"{transform.size[1]}x{transform.size[0]} pixels: show it square pictures, or keep no features for it."
+        )
     if transform.augment is not None:
         raise ValueError("Augmented pictures differ in every epoch, and so do their features: leave augment out.")
     for name, rows in splits.items():

@@ -5,12 +5,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
+import torch
 
+from ..data.crops import open_picture
+from ..data.masks import cut_masks
 from ..data.transforms import PairTransform
 from .store import Parts, Reading
 
 PLACE = "place_of_features"  # the column with the part and the row of a pair's features
+SIZE = "size_of_pictures"  # the column with (width, height) of a pair's pictures, where masks are read
 _PICTURES = ("before", "after")
+_MASKS = ("mask_before", "mask_after")
 _ROWS_AT_ONCE = 256
 
 
@@ -19,11 +24,11 @@ class KeptFeatures:
 
     Args:
         parts: The files.
-        extras: `"objects"` gives the class id of each pair's object, too.
+        transform: What the features were made with. Its extras are given, too; for masks, rows need `SIZE`.
     """
 
-    def __init__(self, parts: Parts, extras: Sequence[str] = ()) -> None:
-        self.parts, self.extras = parts, tuple(extras)
+    def __init__(self, parts: Parts, transform: PairTransform) -> None:
+        self.parts, self.transform = parts, transform
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         features = [self.parts.row(*place) for place in batch[PLACE]]  # (T, D_b) or (T, N, D_b) each
@@ -32,9 +37,23 @@ class KeptFeatures:
             "features": [f.flip(0) if back else f for f, back in zip(features, swapped, strict=True)],
             "labels": [int(action) for action in batch["action"]],
         }
-        if "objects" in self.extras:
+        if "objects" in self.transform.extras:
             result["objects"] = [int(kind) for kind in batch["object"]]
+        if "masks" in self.transform.extras:
+            masks = self._masks(batch)
+            result["masks"] = [m.flip(0) if back else m for m, back in zip(masks, swapped, strict=True)]
         return result
+
+    def _masks(self, batch: Mapping[str, Sequence[Any]]) -> list[torch.Tensor]:
+        """The target's pixels of each pair, (2, H, W), in the part of its pictures that the features are of."""
+        missing = [None] * len(batch[PLACE])
+        names = ("mask_before", "mask_after", "box", "pair_id")
+        columns = [batch.get(name) or missing for name in names]
+        masks = []
+        for before, after, box, pair_id, picture in zip(*columns, map(tuple, batch[SIZE]), strict=True):
+            region = self.transform.region(picture, box, pair_id)
+            masks.append(cut_masks((before, after), box, picture, region, self.transform.size, pair_id=pair_id))
+        return masks
 
 
 def pair_keys(rows: datasets.Dataset, transform: PairTransform) -> list[bytes]:
@@ -58,13 +77,29 @@ def pair_keys(rows: datasets.Dataset, transform: PairTransform) -> list[bytes]:
     return keys
 
 
-def with_features(rows: datasets.Dataset, keys: Sequence[bytes], reading: Reading, extras: Sequence[str]) -> Any:
-    """The rows without their pictures, with a transform that reads the features of `reading`, which has all keys."""
+def with_features(rows: datasets.Dataset, keys: Sequence[bytes], reading: Reading, transform: PairTransform) -> Any:
+    """The rows without their pictures, with a `KeptFeatures` that reads `reading`, which has all keys.
+
+    Where the transform gives masks, the rows keep these, and get the sizes of their pictures.
+    """
+    kept = _MASKS if "masks" in transform.extras else ()
     pictures = [name for name, feature in rows.features.items() if isinstance(feature, datasets.Image)]
-    plain = rows.with_format(None).remove_columns(pictures)
-    features = datasets.Features({**plain.features, PLACE: datasets.List(datasets.Value("int64"), length=2)})
+    plain = rows.with_format(None).remove_columns([name for name in pictures if name not in kept])
+    for name in set(kept) & set(plain.column_names):
+        plain = plain.cast_column(name, datasets.Image(decode=False))
+    pair = datasets.List(datasets.Value("int64"), length=2)
+    features = {**plain.features, PLACE: pair}
     columns = {**plain[:], PLACE: [list(reading.places[key]) for key in keys]}
-    made = datasets.Dataset.from_dict(columns, features=features, split=rows.split)
+    if kept:
+        features[SIZE], columns[SIZE] = pair, _sizes(rows)
+    made = datasets.Dataset.from_dict(columns, features=datasets.Features(features), split=rows.split)
     parts = Parts([str(path) for path in reading.parts])
     parts.open()
-    return made.with_transform(KeptFeatures(parts, extras))
+    return made.with_transform(KeptFeatures(parts, transform))
+
+
+def _sizes(rows: datasets.Dataset) -> list[list[int]]:
+    """(width, height) of the pictures of each pair, upright."""
+    names = ["before", *(["pair_id"] if "pair_id" in rows.column_names else [])]
+    columns = rows.with_format(None).select_columns(names).cast_column("before", datasets.Image(decode=False))
+    return [list(open_picture(row["before"], "before", row.get("pair_id")).size) for row in columns]

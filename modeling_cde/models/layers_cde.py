@@ -48,8 +48,8 @@ def on_one_grid(hidden_states: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """Tokens (n, tokens, D) of layers as they are; maps (n, D, h, w) averaged to the coarsest grid of them."""
     if hidden_states[0].ndim == 3:
         return list(hidden_states)
-    grid = min(((int(s.shape[2]), int(s.shape[3])) for s in hidden_states), key=lambda sides: sides[0] * sides[1])
-    return [F.adaptive_avg_pool2d(state, grid) for state in hidden_states]
+    rows, columns = (min([int(state.shape[axis]) for state in hidden_states]) for axis in (2, 3))
+    return [F.adaptive_avg_pool2d(state, (rows, columns)) for state in hidden_states]
 
 
 def freeze_unread(backbone: nn.Module, layers: Sequence[int]) -> None:

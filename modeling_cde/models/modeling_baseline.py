@@ -9,7 +9,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
 
 from .configuration_cde import CDEConfig
-from .modeling_cde import CDEActionClassifierOutput, CDEModel, action_loss
+from .modeling_cde import CDEActionClassifierOutput, CDEModel, CDEModelOutput, action_loss
 from .pretrained_cde import CDEPreTrainedModel
 
 
@@ -57,6 +57,11 @@ class BaselinePreTrainedModel(CDEPreTrainedModel):
     config: BaselineConfig
     _auto_class = "AutoModel"
 
+    @property
+    def reads_places(self) -> bool:
+        """Whether the model reads where patches are, which the shape of the picture decides; see `nearest_grid`."""
+        return False
+
     def __init__(self, config: BaselineConfig, backbone: PreTrainedModel | None = None) -> None:
         super().__init__(config)
         self.cde = CDEModel(config, backbone=backbone)
@@ -67,14 +72,24 @@ class BaselinePreTrainedModel(CDEPreTrainedModel):
         self,
         pixel_values: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
+        *,
+        features: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaselineOutput:
         """Classifies what happened between the frames of clips.
 
-        Arguments and errors are those of `CDEForActionClassification.forward`; only a method that reads nothing but the
-        states takes `features`.
+        Arguments and errors are those of `CDEForActionClassification.forward`. A method that reads patches takes
+        `features` of patches, (B, T, N, D_b), whatever `pooling` is.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how it classifies: write its forward.")
+
+    def _encode(
+        self, pixel_values: torch.Tensor | None, features: torch.Tensor | None, **kwargs: Any
+    ) -> tuple[torch.Tensor, CDEModelOutput]:
+        """The features of clips, (B, T, D_b) or (B, T, N, D_b), and the encoder's output; see `CDEModel.encode`."""
+        encoded, encoder = self.cde.encode(pixel_values, features=features, **kwargs)
+        given: Any = pixel_values if features is None else features
+        return encoded.reshape(*given.shape[:2], *encoded.shape[1:]), encoder
 
     def _output(
         self,
@@ -110,8 +125,12 @@ class BaselinePreTrainedModel(CDEPreTrainedModel):
         )
 
 
-def nearest_grid(num_patches: int, height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of the grid of patches whose shape is nearest to that of the image."""
+def nearest_grid(num_patches: int, pixel_values: torch.Tensor | None) -> tuple[int, int]:
+    """Rows and columns of the grid of patches whose shape is nearest to that of the images (..., H, W).
+
+    Features that are given in place of images do not say what shape these had: for None they are taken as square.
+    """
+    height, width = (1, 1) if pixel_values is None else pixel_values.shape[-2:]
     grids = [(rows, num_patches // rows) for rows in range(1, num_patches + 1) if num_patches % rows == 0]
 
     def mismatch(grid: tuple[int, int]) -> float:

@@ -25,6 +25,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
+from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
 from .change_pooling_cde import pool_changed
 from .checks_cde import check_clips, check_features, check_labels
@@ -124,6 +125,8 @@ class CDEModel(CDEPreTrainedModel):
         if config.projector_input_norm is None:
             config.projector_input_norm = not self.reader.layers
         self.backbone = self.reader.build() if backbone is None else backbone
+        if self.reader.layers:  # else Transformers does it in the first forward, which torch.compile cannot trace
+            maybe_install_capturing_hooks(self.backbone)
         self.projector = CDEProjector(config, self.reader.feature_dim)
         self.supports_gradient_checkpointing = self.backbone.supports_gradient_checkpointing
         self._frozen: list[nn.Module] = []

@@ -98,16 +98,24 @@ class JointEncoderForActionClassification(BaselinePreTrainedModel):
         else:
             super()._init_weights(module)
 
+    @property
+    def reads_places(self) -> bool:
+        return True
+
     @can_return_tuple
     def forward(
-        self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None, **kwargs: Unpack[TransformersKwargs]
+        self,
+        pixel_values: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        *,
+        features: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaselineOutput:
         """Classifies as `BaselinePreTrainedModel.forward` says; `attentions` do not include the joint layers."""
-        features, encoder = self.cde.encode(pixel_values, **kwargs)  # (B*T, N, D_b)
-        patches = full_precision(self.cde.projector, features)  # (B*T, N, D)
-        patches = patches.reshape(*pixel_values.shape[:2], *patches.shape[1:])  # (B, T, N, D)
+        encoded, encoder = self._encode(pixel_values, features, **kwargs)  # (B, T, N, D_b)
+        patches = full_precision(self.cde.projector, encoded)  # (B, T, N, D)
         batch, frames, num_patches, width = patches.shape
-        grid = nearest_grid(num_patches, *pixel_values.shape[-2:])
+        grid = nearest_grid(num_patches, pixel_values)
         tokens = self.input_norm(patches) + sine_positions(*grid, width).to(patches)  # (B, T, N, D)
         kind = self.kinds.weight
         joined = torch.cat([tokens[:, :-1] + kind[1], tokens[:, 1:] + kind[2]], dim=2)  # (B, T-1, 2N, D)

@@ -81,15 +81,20 @@ class NeighboursForActionClassification(BaselinePreTrainedModel):
 
     @can_return_tuple
     def forward(
-        self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None, **kwargs: Unpack[TransformersKwargs]
+        self,
+        pixel_values: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        *,
+        features: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaselineOutput:
         """Classifies as `BaselinePreTrainedModel.forward` says; in training mode with labels fills the bank too.
 
         `logits` are the logarithms of the smoothed votes.
         """
         with torch.no_grad():
-            features, encoder = self.cde.encode(pixel_values, **kwargs)
-        states = features.float().reshape(*pixel_values.shape[:2], -1)  # (B, T, D_b)
+            encoded, encoder = self._encode(pixel_values, features, **kwargs)
+        states = encoded.float()  # (B, T, D_b)
         delta = states[:, 1:] - states[:, :-1]  # (B, T-1, D_b)
         keys = delta if self.config.features == "delta" else torch.cat([states[:, :-1], delta], dim=-1)
         keys = F.normalize(keys.flatten(0, 1), dim=-1)  # (B*(T-1), width)

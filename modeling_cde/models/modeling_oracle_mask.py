@@ -46,9 +46,11 @@ class OracleMaskForActionClassification(ConcatenationForActionClassification):
     @can_return_tuple
     def forward(
         self,
-        pixel_values: torch.Tensor,
+        pixel_values: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         masks: torch.Tensor | None = None,
+        *,
+        features: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaselineOutput:
         """Classifies as `BaselinePreTrainedModel.forward` says.
@@ -62,13 +64,13 @@ class OracleMaskForActionClassification(ConcatenationForActionClassification):
         """
         if masks is None:
             raise ValueError("The oracle mask model needs `masks`, the target's pixels of each frame, (B, T, H, W).")
-        expected = (*pixel_values.shape[:2], *pixel_values.shape[-2:])
+        patches, encoder = self._encode(pixel_values, features, **kwargs)  # (B, T, N, D_b)
+        frames = masks if pixel_values is None else pixel_values  # features do not say what size the pictures had
+        expected = (*patches.shape[:2], *frames.shape[-2:])
         if tuple(masks.shape) != expected:
             raise ValueError(f"masks must have the shape {expected}, that of the frames, not {tuple(masks.shape)}.")
-        features, encoder = self.cde.encode(pixel_values, **kwargs)  # (B*T, N, D_b)
-        features = features.reshape(*pixel_values.shape[:2], *features.shape[1:])  # (B, T, N, D_b)
-        shares = patch_shares(usable_masks(masks), features.shape[2])  # (B, T, N)
-        pooled = pool(features, shares.clamp(min=self.config.mask_floor))  # (B, T, D_b)
+        shares = patch_shares(usable_masks(masks), patches.shape[2])  # (B, T, N)
+        pooled = pool(patches, shares.clamp(min=self.config.mask_floor))  # (B, T, D_b)
         states = full_precision(self.cde.projector, pooled)  # (B, T, D)
         return self._output(self.classify(self.embed_action(states)), states, labels, encoder=encoder)
 
@@ -85,7 +87,7 @@ def usable_masks(masks: torch.Tensor) -> torch.Tensor:
 
 def patch_shares(masks: torch.Tensor, num_patches: int) -> torch.Tensor:
     """Returns the share of each patch that a mask covers: (B, T, H, W) -> (B, T, N), float32, in the patches' order."""
-    rows, columns = nearest_grid(num_patches, masks.shape[2], masks.shape[3])
+    rows, columns = nearest_grid(num_patches, masks)
     return F.adaptive_avg_pool2d(masks.float(), (rows, columns)).flatten(2)
 
 

@@ -74,14 +74,23 @@ class TokenMatchingForActionClassification(BaselinePreTrainedModel):
         self.classifier = nn.Linear(hidden * (2 if config.match_pooling == "mean_max" else 1), config.num_labels)
         self.post_init()
 
+    @property
+    def reads_places(self) -> bool:
+        return self.config.position_weight > 0
+
     @can_return_tuple
     def forward(
-        self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None, **kwargs: Unpack[TransformersKwargs]
+        self,
+        pixel_values: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        *,
+        features: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaselineOutput:
-        features, encoder = self.cde.encode(pixel_values, **kwargs)  # (B*T, N, D_b)
-        features = features.reshape(*pixel_values.shape[:2], *features.shape[1:])  # (B, T, N, D_b)
-        tokens = full_precision(self.cde.projector, features)  # (B, T, N, D)
-        similarity = self._similarity(features, pixel_values.shape[-2], pixel_values.shape[-1])  # (B, T-1, N, N)
+        patches, encoder = self._encode(pixel_values, features, **kwargs)  # (B, T, N, D_b)
+        tokens = full_precision(self.cde.projector, patches)  # (B, T, N, D)
+        grid = nearest_grid(patches.shape[2], pixel_values)
+        similarity = self._similarity(patches, grid)  # (B, T-1, N, N)
         earlier, later = tokens[:, :-1], tokens[:, 1:]  # (B, T-1, N, D)
         first, difference = earlier, take(later, similarity.argmax(dim=3)) - earlier
         if self.config.match_back:
@@ -104,13 +113,13 @@ class TokenMatchingForActionClassification(BaselinePreTrainedModel):
         )
 
     @torch.no_grad()
-    def _similarity(self, features: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    def _similarity(self, patches: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
         """Returns what a match maximises, for each patch (dim 2) and each patch of the next frame (dim 3), float32."""
-        with torch.autocast(device_type=features.device.type, enabled=False):
-            unit = F.normalize(features.float(), dim=-1)  # (B, T, N, D_b)
+        with torch.autocast(device_type=patches.device.type, enabled=False):
+            unit = F.normalize(patches.float(), dim=-1)  # (B, T, N, D_b)
             similarity = unit[:, :-1] @ unit[:, 1:].transpose(2, 3)  # (B, T-1, N, N)
             if self.config.position_weight > 0:
-                rows, columns = nearest_grid(features.shape[2], height, width)
+                rows, columns = grid
                 y, x = torch.meshgrid(torch.arange(rows) / rows, torch.arange(columns) / columns, indexing="ij")
                 places = torch.stack([y.flatten(), x.flatten()], dim=1).to(unit)  # (N, 2), in image sides
                 similarity = similarity - self.config.position_weight * torch.cdist(places, places)

@@ -90,7 +90,7 @@ def make_run(
     actions = splits["train"].features["action"].names
     model, processor = make_model(model_args, data_args.image_size, splits["train"].features)
     plain, augmented = training_transforms(data_args, model, processor, actions, train_args.seed)
-    store = feature_store(model_args, data_args, model)
+    store = feature_store(model_args, data_args)
     train, validation = training_parts(data_args, train_args, model, splits, (plain, augmented), store)
     keep = None if store is None else partial(keep_features, model, transform=plain, store=store, **keeping(train_args))
     args = fitting_arguments(store, data_args, train_args)

@@ -13,7 +13,7 @@ from ..data.streaming.pair_stream import PairStream
 from ..data.subsets import take_subsets
 from ..data.swapped_pairs import held_out_combinations, with_swapped
 from ..data.transforms import PairTransform
-from ..features.keep import keep_features, takes_features
+from ..features.keep import keep_features
 from ..features.store import FeatureStore
 from .arguments import DataArguments, ModelArguments
 from .training_args import CDETrainingArguments
@@ -22,8 +22,8 @@ from .training_args import CDETrainingArguments
 _STREAMED_BANK_PAIRS = 1000
 
 
-def feature_store(model_args: ModelArguments, data: DataArguments, model: Any = None) -> FeatureStore | None:
-    """The store of features that a run uses; None where every epoch may see others, or the model does not take any.
+def feature_store(model_args: ModelArguments, data: DataArguments) -> FeatureStore | None:
+    """The store of features that a run uses; None where every epoch may see others.
 
     Raises:
         ValueError: A folder is given or the classifier needs features, but none can be kept.
@@ -32,7 +32,6 @@ def feature_store(model_args: ModelArguments, data: DataArguments, model: Any = 
         "--freeze_backbone true": not model_args.freeze_backbone or model_args.lora_rank > 0,
         "--augment false": data.augment,
         "--streaming false": data.streaming,
-        "a method that takes features": model is not None and not takes_features(model),
         "--feature_store_gb above 0": model_args.feature_store_gb == 0,
     }
     if lacking := [what for what, lacks in reasons.items() if lacks]:

@@ -60,6 +60,16 @@ def run_folder(folder, model_type="cde", delta_mode="global", data=None, backbon
     return folder
 
 
+def test_a_run_with_the_older_name_of_a_field_is_shown_under_todays(tmp_path):
+    """The setting stands once, among the model's fields, whatever it was called when the run was made."""
+    run_folder(tmp_path, global_feature="mean")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    metrics["training"]["arguments"]["global_feature"] = "mean"
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    text = write_model_card(tmp_path).read_text()
+    assert text.count("| pooling | mean |") == 1 and "global_feature" not in text
+
+
 def test_measured_numbers_and_metadata(tmp_path, capsys):
     main([str(run_folder(tmp_path)), "--name", "cde-test"])
     assert capsys.readouterr().out.strip() == str(tmp_path / "README.md")

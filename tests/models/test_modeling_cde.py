@@ -268,12 +268,13 @@ def shallow(family: str, **options: object) -> CDEForActionClassification:
 
 
 @pytest.mark.parametrize(
-    ("family", "mode"),
-    [("vit", "global"), ("vit_mae", "patch"), ("clip", "global"), ("dinov3_vit", "patch"), ("beit", "patch")]
-    + [("resnet", "global"), ("convnext", "patch")],
+    ("family", "options"),
+    [("vit", {}), ("clip", {}), ("resnet", {})]
+    + [(family, {"delta_mode": "patch"}) for family in ("vit_mae", "dinov3_vit", "beit", "convnext")]
+    + [(family, {"pooling": "change", "feature_layers": [-1, -2]}) for family in ("vit", "dinov2", "resnet")],
 )
-def test_forward_compiles_without_graph_breaks(family, mode):
-    model = shallow(family, delta_mode=mode)
+def test_forward_compiles_without_graph_breaks(family, options):
+    model = shallow(family, **options)
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     x, labels = clips(2), torch.tensor([0, 1])
     with torch.no_grad():
