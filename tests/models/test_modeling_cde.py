@@ -301,7 +301,9 @@ def test_the_projector_and_its_scale():
     plain = CDEModel(CDEConfig(backbone_config("resnet"), projector_num_layers=1, projector_dropout=0.1))
     assert [type(module).__name__ for module in plain.projector] == ["LayerNorm", "Linear"]
     dropout = CDEModel(CDEConfig(backbone_config("vit"), projector_dropout=0.1))
-    assert [type(m).__name__ for m in dropout.projector] == ["Linear", "GELU", "Dropout", "Linear"]
+    assert [type(m).__name__ for m in dropout.projector] == ["LayerNorm", "Linear", "GELU", "Dropout", "Linear"]
+    layers = CDEModel(CDEConfig(backbone_config("vit"), feature_layers=[1, 2]))  # which are normed already
+    assert [type(m).__name__ for m in layers.projector] == ["Linear", "GELU", "Linear"]
 
 
 def test_what_is_saved_is_safetensors_also_in_shards(tmp_path):
