@@ -48,6 +48,7 @@ def write_comparison(
     order: Sequence[str] | None = None,
     title: str = "Comparison of runs",
     command: str = "",
+    splits: Sequence[str] | None = None,
 ) -> Path:
     """Write tables, pictures and report.
 
@@ -58,21 +59,21 @@ def write_comparison(
         order: keys of methods in the order of the rows.
         title: heading of the report and of the table.
         command: the command that makes the files again; shown in them.
+        splits: names of the splits; by default those that begin with "test".
 
     Returns:
         The path of `report.html`.
 
     Raises:
-        ValueError: if no run has a test split.
+        ValueError: if no run has one of the splits.
         ModuleNotFoundError: if a library of the extra "analysis" is not installed.
     """
     folder = Path(output)
-    table = compare(results, reference, order=order)
+    table = compare(results, reference, order=order, splits=splits)
     if not table.columns:
-        raise ValueError(
-            'no run has a split whose name begins with "test", so there is nothing to compare: evaluate a test split.'
-        )
-    further = [compare(results, reference, metric, order) for metric in _FURTHER_METRICS]
+        wanted = 'whose name begins with "test"' if splits is None else f"called {' or '.join(splits)}"
+        raise ValueError(f"no run has a split {wanted}, so there is nothing to compare: evaluate such a split.")
+    further = [compare(results, reference, metric, order, splits) for metric in _FURTHER_METRICS]
     warnings = disagreements(results)
     folder.mkdir(parents=True, exist_ok=True)
     markdown = _markdown(title, table, further[1], provenance(results), warnings, command)
@@ -229,6 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("results", nargs="+", type=Path, help="folder of results, result files, or run folders")
     parser.add_argument("--reference", default="concatenation", help="method to compare with (%(default)s)")
     parser.add_argument("--methods", nargs="+", help="only these methods, in this order")
+    parser.add_argument("--splits", nargs="+", help="only these splits (the test splits)")
     parser.add_argument("--output", type=Path, help="folder for the files (comparison/ beside the results)")
     parser.add_argument("--title", help="heading of the table and the report")
     options = parser.parse_args(arguments)
@@ -244,9 +246,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             title = options.title or f"Comparison: {', '.join(source.name for source in options.results)}"
             parts = [*map(str, options.results), "--reference", options.reference]
             parts += ["--methods", *options.methods] if options.methods else []
+            parts += ["--splits", *options.splits] if options.splits else []
             command = f"python -m modeling_cde.analysis compare {shlex.join(parts)}"
-            report = write_comparison(results, output, options.reference, options.methods, title, command)
-            text = to_markdown(compare(results, options.reference, order=options.methods))
+            chosen = (options.reference, options.methods, title, command, options.splits)
+            report = write_comparison(results, output, *chosen)
+            text = to_markdown(compare(results, options.reference, order=options.methods, splits=options.splits))
     except OSError as error:  # with a file's name where the system raised it
         sys.exit(f"compare: {error}" if error.filename is None else f"compare: {error.filename}: {error.strerror}.")
     except (ValueError, ModuleNotFoundError) as error:
