@@ -19,8 +19,8 @@ _FILES = (
     *("models/pictures_cde", "models/preprocessing_cde", "data/crops", "data/regions", "data/transforms"),
     "features/encoder",
 )
-# What a configuration says of its file and not of the model: a backbone in a checkpoint is the one it was made from.
-_NOT_THE_MODEL = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
+# What a configuration says of its file and not of the model: the same weights from elsewhere are the same weights.
+_NOT_THE_MODEL = {"_name_or_path", "architectures"}
 
 
 def native_bf16(use_cpu: bool = False) -> bool:

@@ -1,18 +1,21 @@
 """What the features of frozen backbones are, and everything that they depend on."""
 
 import inspect
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from transformers import AutoModel
 
 from modeling_cde import CDEForActionClassification
 from modeling_cde.data import PairTransform
 from modeling_cde.features import encoder as encoder_module
 from modeling_cde.features.encoder import Encoder, description
-from tests.features.stored_pairs import WHOLE, frozen
-from tests.tiny_models import clips
+from tests.features.stored_pairs import LABELS, WHOLE, frozen
+from tests.tiny_models import backbone_config, clips
 
 CPU = torch.device("cpu")
 READINGS = [{}, {"delta_mode": "patch"}, {"pooling": "change"}, {"pooling": "mean", "feature_layers": [1, 2]}]
@@ -67,12 +70,24 @@ def told(model, transform=WHOLE, precision="float32", device="cpu"):
 
 def test_a_checkpoint_has_the_description_of_the_model_that_was_saved(tmp_path):
     """Else its evaluation would encode what its training has kept."""
-    model = frozen("dinov2", pooling="change", feature_layers=[1, -1])
-    model.config.backbone_config._name_or_path = "somewhere"
+    AutoModel.from_config(backbone_config("dinov2")).save_pretrained(tmp_path / "backbone")
+    reading = {"pooling": "change", "feature_layers": [1, -1]}
+    model = CDEForActionClassification.from_backbone(str(tmp_path / "backbone"), id2label=LABELS, **reading)
+    model.freeze_backbone()
+    before = told(model)
     with torch.no_grad():
         model.classifier.weight += 1  # comes after the features
-    model.save_pretrained(tmp_path)
-    assert told(CDEForActionClassification.from_pretrained(tmp_path)) == told(model)
+    model.save_pretrained(tmp_path / "model")
+    assert told(model) == told(CDEForActionClassification.from_pretrained(tmp_path / "model")) == before
+
+
+def test_the_same_weights_from_elsewhere_are_the_same_weights(tmp_path):
+    AutoModel.from_config(backbone_config("dinov2")).save_pretrained(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "other")
+    config = tmp_path / "other" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"architectures": ["Dinov2ForImageClassification"]}))
+    found = [CDEForActionClassification.from_backbone(str(tmp_path / name)) for name in ("one", "other")]
+    assert told(found[0]) == told(found[1])
 
 
 def test_other_weights_configuration_layers_pooling_precision_or_device_are_another_description():

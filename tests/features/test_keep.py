@@ -1,5 +1,6 @@
 """Training and evaluation on kept features: the numbers of pictures, each picture encoded once, nothing stale."""
 
+import copy
 import multiprocessing
 import os
 import socket
@@ -22,6 +23,7 @@ from modeling_cde.data import PairCollator, PairTransform
 from modeling_cde.data.swapped_pairs import with_swapped
 from modeling_cde.features import keep as keep_module
 from modeling_cde.features.keep import keep_features
+from modeling_cde.features.kept_pairs import pair_keys
 from modeling_cde.features.store import FeatureStore, Reading
 from modeling_cde.training.trainer import CDETrainer
 from tests.features.stored_pairs import LABELS, WHOLE, frozen, kept, pairs
@@ -270,7 +272,17 @@ def test_features_can_be_read_after_another_run_has_removed_them(tmp_path):
     read = kept(frozen(), pairs(), FeatureStore(tmp_path))
     for path in tmp_path.glob("*/*"):
         path.unlink()
-    assert torch.allclose(features(read.select(range(24))), expected(frozen(), pairs()), atol=1e-6)
+    for rows in (read.select(range(24)), copy.deepcopy(read)):
+        assert torch.allclose(features(rows), expected(frozen(), pairs()), atol=1e-6)
+
+
+def test_what_one_process_lacks_all_encode(tmp_path, monkeypatch, encoded):
+    """Else they would share the work differently, and wait for each other for ever."""
+    kept(frozen(), pairs(6), FeatureStore(tmp_path))
+    others = [[pair_keys(pairs(6), WHOLE)[4]], []]
+    monkeypatch.setattr(keep_module, "gather_object", lambda own: own + others.pop(0))
+    kept(frozen(), pairs(7), FeatureStore(tmp_path))
+    assert sum(encoded) == 6 + 2 and not others
 
 
 def test_what_another_run_removes_meanwhile_is_encoded_again_and_not_for_ever(tmp_path, monkeypatch, encoded):

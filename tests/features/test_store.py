@@ -125,6 +125,7 @@ def test_what_is_open_can_be_read_after_another_process_has_removed_it(tmp_path)
     path.unlink()
     reading.refresh(keys(1, 2))
     assert reading.parts.rows(torch.tensor([reading.places[key] for key in keys(2, 1)]))[:, 0, 0].tolist() == [2, 1]
+    assert not path.exists()  # telling when it was read has not made it again
 
 
 def test_what_was_removed_before_it_was_opened_is_absent(tmp_path):
@@ -157,6 +158,7 @@ def test_what_was_read_longest_ago_is_removed_first_and_never_what_is_used(tmp_p
     size = files[0].stat().st_size
     store = FeatureStore(tmp_path, limit_gb=4.5 * size / 1e9)
     store.reading(DESCRIPTION).refresh(keys(1))  # used now
+    aged(*files)  # as by a clock that is late
     store.make_room(size)
     assert [path.exists() for path in files] == [True, False, True, True]
     store.make_room(3 * size)
@@ -214,16 +216,16 @@ def test_features_that_are_no_numbers_are_refused(tmp_path, value):
 
 
 def test_two_descriptions_written_at_the_same_time_do_not_disturb_each_other(tmp_path, monkeypatch):
-    """The second process begins, and ends, while the first one has its description half written."""
+    """The second process begins, and ends, before the first one has given its description the name."""
     write, nested = store_module.write_whole, []
 
     @contextmanager
     def interrupted(path, **options):
         with write(path, **options) as temporary:
+            yield temporary
             if not nested:
                 nested.append(True)
                 filled(tmp_path, (2,))
-            yield temporary
 
     monkeypatch.setattr(store_module, "write_whole", interrupted)
     filled(tmp_path, (1,))
