@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
-import numpy as np
 import pyarrow as pa
 import torch
 from datasets.table import InMemoryTable
@@ -15,7 +14,8 @@ from ..data.masks import cut_masks
 from ..data.transforms import PairTransform
 from .store import Parts, Reading
 
-PLACE = ("part_of_features", "row_of_features")  # the columns that say where a pair's features are
+PLACE = "place_of_features"  # the column with the part of a pair's features, times _ROWS, plus the row in it
+_ROWS = 2**32
 SIZE = "size_of_pictures"  # the column with (width, height) of a pair's pictures, where masks are read
 _PICTURES = ("before", "after")
 _MASKS = ("mask_before", "mask_after")
@@ -37,8 +37,8 @@ class KeptFeatures:
         return self  # datasets copies its transform in select(), shuffle() and so on, and parts are open already
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-        places = torch.from_numpy(np.stack([np.asarray(batch[name], dtype=np.int64) for name in PLACE], axis=1))
-        features = self.parts.rows(places)  # (n, T, D_b) or (n, T, N, D_b)
+        places = torch.tensor(batch[PLACE])
+        features = self.parts.rows(places // _ROWS, places % _ROWS)  # (n, T, D_b) or (n, T, N, D_b)
         swapped = batch.get("swapped") or [False] * len(features)
         if any(swapped):
             features[swapped] = features[swapped].flip(1)
@@ -64,7 +64,7 @@ class KeptFeatures:
 
 def gives_features(rows: Any) -> bool:
     """Whether these are rows of `with_features`."""
-    return PLACE[0] in rows.column_names
+    return PLACE in rows.column_names
 
 
 def pair_keys(rows: datasets.Dataset, transform: PairTransform) -> list[bytes]:
@@ -99,10 +99,11 @@ def with_features(rows: datasets.Dataset, keys: Sequence[bytes], reading: Readin
     for name in set(kept) & set(plain.column_names):
         plain = plain.cast_column(name, datasets.Image(decode=False))
     table = plain.with_format("arrow")[:]  # in memory, and in this order: datasets would write a copy to its cache
-    features = datasets.Features({**plain.features, **{name: datasets.Value("int64") for name in PLACE}})
-    for name, column in zip(PLACE, zip(*(reading.places[key] for key in keys), strict=True), strict=True):
-        table = table.append_column(name, pa.array(column, pa.int64()))
-    read = [*PLACE, "action", "object", "swapped"]
+    places = [part * _ROWS + row for part, row in (reading.places[key] for key in keys)]
+    table = table.append_column(PLACE, pa.array(places, pa.int64()))
+    features = datasets.Features({**plain.features, PLACE: datasets.Value("int64")})
+    # Only these are turned into Python's numbers, which takes longer than reading the features.
+    read = [PLACE, "action", "swapped", *(["object"] if "objects" in transform.extras else [])]
     if kept:
         features[SIZE] = datasets.List(datasets.Value("int64"), length=2)
         table = table.append_column(SIZE, pa.array(_sizes(rows)))

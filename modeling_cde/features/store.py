@@ -185,16 +185,13 @@ class Parts:
                 self._open[number] = file.get_tensor("features")
         return self._open[number]
 
-    def rows(self, places: torch.Tensor) -> torch.Tensor:
-        """The features at places (n, 2) of a part's number and a row each: (n, ...)."""
-        numbers, rows = places.unbind(1)
-        if bool((numbers == numbers[0]).all()):
-            return self.open(int(numbers[0])).index_select(0, rows)
-        first = self.open(int(numbers[0]))
-        found = first.new_empty(len(places), *first.shape[1:])
-        for number in set(numbers.tolist()):
-            here = (numbers == number).nonzero()[:, 0]
-            found[here] = self.open(number).index_select(0, rows[here])
+    def rows(self, parts: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """The features in these rows of these parts, (n,) numbers each: (n, ...)."""
+        first = self.open(int(parts[0]))
+        found = first.new_empty(len(rows), *first.shape[1:])
+        for part in set(parts.tolist()):
+            here = (parts == part).nonzero()[:, 0]
+            found[here] = self.open(part)[rows[here]]
         return found
 
 

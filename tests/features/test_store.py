@@ -28,6 +28,11 @@ def features(*numbers):
     return torch.tensor(numbers, dtype=torch.float32)[:, None, None].expand(-1, 2, 3).contiguous()
 
 
+def rows_at(parts, places):
+    """The features at places of a part's number and a row each."""
+    return parts.rows(*torch.tensor(places).unbind(1))
+
+
 def filled(folder, *parts, description=DESCRIPTION):
     """A store with parts of these numbers."""
     reading = FeatureStore(folder).reading(description)
@@ -41,7 +46,7 @@ def found(folder, *numbers, description=DESCRIPTION):
     reading = FeatureStore(folder).reading(description)
     reading.refresh(keys(*numbers))
     places = [reading.places.get(key) for key in keys(*numbers)]
-    return [place and reading.parts.rows(torch.tensor([place]))[0, 0, 0].item() for place in places]
+    return [place and rows_at(reading.parts, [place])[0, 0, 0].item() for place in places]
 
 
 def test_what_is_added_is_found_by_a_new_process_under_the_same_description_only(tmp_path):
@@ -70,7 +75,7 @@ def test_any_rows_in_any_order_are_those_of_the_parts(tmp_path_factory, sizes, a
     reading.refresh(wanted)
     places = [reading.places[key] for key in wanted]
     expected = [load_file(reading.parts.files[part])["features"][row] for part, row in places]
-    rows = reading.parts.rows(torch.tensor(places))
+    rows = rows_at(reading.parts, places)
     assert torch.equal(rows, torch.stack(expected))
     assert rows[:, 0, 0].tolist() == [number % first for number in asked]
 
@@ -124,7 +129,7 @@ def test_what_is_open_can_be_read_after_another_process_has_removed_it(tmp_path)
     reading.refresh(keys(1))
     path.unlink()
     reading.refresh(keys(1, 2))
-    assert reading.parts.rows(torch.tensor([reading.places[key] for key in keys(2, 1)]))[:, 0, 0].tolist() == [2, 1]
+    assert rows_at(reading.parts, [reading.places[key] for key in keys(2, 1)])[:, 0, 0].tolist() == [2, 1]
     assert not path.exists()  # telling when it was read has not made it again
 
 
@@ -143,7 +148,7 @@ def test_worker_processes_get_names_of_files_and_no_numbers(tmp_path):
     parts.open(0)
     message = pickle.dumps(parts)
     assert len(message) < 300
-    assert pickle.loads(message).rows(torch.tensor([[0, 7]]))[0, 0, 0] == 7
+    assert rows_at(pickle.loads(message), [(0, 7)])[0, 0, 0] == 7
 
 
 def aged(*paths):
