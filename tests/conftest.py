@@ -5,6 +5,7 @@ Offline is enforced: no test, and no process that a test starts, reaches another
 
 import gc
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -33,8 +34,11 @@ os.environ.setdefault("CDE_NATIVE_BF16", "0")
 BLOCKED = str(Path(__file__).with_name("blocked_network"))
 if BLOCKED not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [BLOCKED, os.environ.get("PYTHONPATH")]))
-TRIES = Path(tempfile.mkdtemp(prefix="tests-")) / "network"
+OWN = Path(tempfile.mkdtemp(prefix="tests-"))
+TRIES = OWN / "network"
 os.environ[blocked_network.LOG] = str(TRIES)
+# What the tests keep of features and weights goes to no user's cache.
+os.environ["XDG_CACHE_HOME"] = str(OWN / "cache")
 
 # Files that take long, for whatever they start: first, so that no worker is left alone with one of them at the end.
 LONG = ("test_train.py", "test_distributed.py", "test_ray_tasks.py", "test_remote_code.py", "test_hub.py", "docs/")
@@ -58,8 +62,7 @@ def imports_are_no_garbage():
 
 
 def pytest_unconfigure():
-    TRIES.unlink(missing_ok=True)
-    TRIES.parent.rmdir()
+    shutil.rmtree(OWN, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

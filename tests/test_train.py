@@ -119,6 +119,37 @@ def test_scores_are_float32_also_of_a_training_in_bf16(run, splits):
     assert scores["bf16"] == pytest.approx(during, rel=1e-6) != scores["float32"]
 
 
+def test_a_frozen_backbone_sees_each_picture_once_in_training_and_all_evaluations(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    output = tmp_path / "run"
+    frozen = ["--freeze_backbone=true", "--augment=false", "--swap_opposites=true", "--precision=bf16", *FEW]
+    train("--data", str(data), "--output_dir", str(output), *frozen)
+    said = (
+        "Training, and validation during it, in bf16; final scores in float32, on features that were encoded in bf16."
+    )
+    assert said in capsys.readouterr().out
+    metrics = json.loads((output / "metrics.json").read_text())
+    number = metrics["features"]["encoded"]
+    assert metrics["features"] == {"precision": "bf16", "encoded": number, "found": 0}
+    assert 0 < number <= sum(split["n"] for split in metrics["splits"].values()) + metrics["train"]["n"]
+    assert "feature_store" not in metrics["training"]["arguments"] and str(tmp_path) not in json.dumps(
+        metrics["features"]
+    )
+    assert (
+        " in bf16. Both read features that the backbone computed once, in bf16.\n" in (output / "README.md").read_text()
+    )
+    monkeypatch.setenv("CDE_NATIVE_BF16", "1")  # as on the machine that trained
+    evaluate_main(
+        ["--model", str(output), "--data", str(data), "--view", "single", "--output", str(tmp_path / "again")]
+    )
+    assert (
+        f"Reading features in bf16 from {tmp_path / 'cache' / 'modeling-cde' / 'features'}." in capsys.readouterr().out
+    )
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text())
+    assert again["features"] == {"precision": "bf16", "encoded": 0, "found": number}
+    assert again["splits"] == metrics["splits"]
+
+
 def test_the_pipeline_computes_what_evaluation_computes(run, splits):
     model, processor = load_action_model(str(run[0]))
     rows = splits["test"].select(range(4))

@@ -15,6 +15,7 @@ not know are left out and counted, or an error with `--strict`. All splits that 
 
 import argparse
 import sys
+from typing import Any
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,12 +36,21 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--precision", default="float32", choices=("float32", "bf16"), help="of the scores; publish float32"
     )
+    parser.add_argument("--feature_store", metavar="FOLDER", help="keep the features of the pictures in this folder")
+    parser.add_argument(
+        "--feature_store_gb", type=float, default=20.0, help="gigabytes that the store may take; 0: read pictures"
+    )
+    parser.add_argument(
+        "--feature_precision", default="auto", choices=("auto", "float32", "bf16"), help="of the backbone for features"
+    )
     options = parser.parse_args(arguments)
     try:
         if options.batch_size < 1 or options.bank_rows < 0:
             raise ValueError("--batch_size must be at least 1 and --bank_rows at least 0.")
         if options.config and options.shift:
             raise ValueError("--config names the configuration, so leave out --shift.")
+        if not 0 <= options.feature_store_gb < float("inf"):
+            raise ValueError("--feature_store_gb must be at least 0.")
         _evaluate(options)
     except (ValueError, OSError) as error:
         sys.exit(f"modeling_cde.evaluation: {error}")
@@ -61,6 +71,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     transform = PairTransform.from_processor(
         processor, crop="box" if options.view == "single" else "none", extras=getattr(model, "extra_inputs", ())
     )
+    keep = _keeper(options, model, transform)
     metrics = evaluate_splits(
         model,
         splits,
@@ -70,9 +81,39 @@ def _evaluate(options: argparse.Namespace) -> None:
         bank=bank,
         bank_rows=options.bank_rows,
         precision=options.precision,
+        keep=keep,
         strict=options.strict,
     )
     print(results_table(metrics))
+
+
+def _keeper(options: argparse.Namespace, model: Any, transform: Any) -> Any:
+    """What gives splits their kept features, where a store has some of this backbone or a folder is given; or None."""
+    from accelerate import Accelerator
+
+    from ..features.encoder import native_bf16
+    from ..features.keep import FeatureKeeper, obstacle
+    from ..features.store import FeatureStore
+
+    given, said = options.feature_store is not None, obstacle(model, transform)
+    if options.feature_store_gb == 0:
+        said = "--feature_store says where features are kept, which needs --feature_store_gb above 0."
+    if given and said:
+        raise ValueError(said)
+    keep = None
+    if not said:
+        store = FeatureStore(options.feature_store, options.feature_store_gb)
+        fast = "bf16" if native_bf16() else "float32"
+        tried: tuple[Any, ...] = (
+            (fast, "float32") if options.feature_precision == "auto" else (options.feature_precision,)
+        )
+        keepers = [FeatureKeeper(model, transform, store, precision) for precision in tried]
+        keep = next((one for one in keepers if one.has_some()), keepers[0] if given else None)
+    if Accelerator().is_main_process:
+        print(
+            "Reading pictures." if keep is None else f"Reading features in {keep.precision} from {keep.store.folder}."
+        )
+    return keep
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..data.chosen_rows import evenly_spaced
 from ..data.coverage import target_coverage
 from ..data.schema import OPPOSITES
 from ..data.transforms import PairTransform
+from ..features.keep import FeatureKeeper
 from ..metrics import accuracy_gap, compute_action_metrics
 from ..whole_files import write_text_whole, write_whole
 from .action_names import action_names, check_matched, match_actions, own_accuracy, unknown_lines
@@ -63,7 +64,7 @@ def evaluate_splits(
     bank_rows: int = 10_000,
     examples: int = 12,
     precision: Precision = "float32",
-    keep: Callable[[Mapping[str, datasets.Dataset]], Mapping[str, datasets.Dataset]] | None = None,
+    keep: FeatureKeeper | None = None,
     strict: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a model on named splits; write `metrics.json`, `deltas.safetensors`, and with a bank `gallery.parquet`.
@@ -91,12 +92,13 @@ def evaluate_splits(
         bank_rows: largest number of rows taken from the bank, evenly spaced.
         examples: largest number of pairs with pictures per test split, spread over actions and objects.
         precision: of the scores; see `predict`. A model with half-precision weights keeps them.
-        keep: gives splits the kept features of their pictures, see `keep_features`; None: the model reads pictures.
+        keep: gives splits the kept features of their pictures; None: the model reads pictures.
         strict: whether a pair whose action the model does not know is an error.
 
     Returns:
         The content of `metrics.json`: `splits` (name -> metrics), `gap` (name -> accuracy lost against "test"),
-        `precision` of the scores, `environment`, with a bank `train` (its metrics), and the entries of `extra`. The
+        `precision` of the scores, `environment`, with a bank `train` (its metrics), with `keep` also `features` (see
+        `FeatureKeeper.record`), and the entries of `extra`. The
         metrics of a split are those of `split_metrics`, and where its list of actions differs from the model's also
         `accuracy_own_actions`, for which only the scores of actions in the split's list compete, and `left_out`
         (action -> number of pairs). Splits of which no pair is left are under `splits_left_out` (name -> `left_out`).
@@ -128,6 +130,8 @@ def evaluate_splits(
     metrics: dict[str, Any] = {"splits": {}, "gap": {}, **scores, **(extra or {})}
     predictions: dict[str, Predictions] = {}
     shown = parts if keep is None else keep(parts)
+    if keep is not None:
+        metrics["features"] = keep.record()
     for name, rows in parts.items():
         what = f"evaluating {name}"
         predictions[name] = predict(model, shown[name], transform, batch_size, what, accelerator, precision)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from ..data.collator import PairCollator
 from ..data.transforms import PairTransform
-from ..features.kept_pairs import PLACE
+from ..features.kept_pairs import gives_features
 
 Precision = Literal["float32", "bf16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -81,7 +81,7 @@ def predict(
     if transform.augment is not None:
         raise ValueError("The transform changes pictures at random: evaluate with a PairTransform without augment.")
     accelerator = accelerator or accelerate.Accelerator()
-    rows = dataset if PLACE in dataset.column_names else dataset.with_transform(transform)
+    rows = dataset if gives_features(dataset) else dataset.with_transform(transform)
     loader = DataLoader(rows, batch_size=batch_size, collate_fn=PairCollator(), shuffle=False)
     loader = accelerator.prepare_data_loader(loader)
     model = model.to(accelerator.device)

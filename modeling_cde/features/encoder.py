@@ -15,9 +15,12 @@ Precision = Literal["float32", "bf16"]
 
 # The code that makes features.
 _FILES = (
-    *("models/backbones_cde", "models/layers_cde", "models/change_pooling_cde", "models/pictures_cde"),
-    *("models/preprocessing_cde", "data/crops", "data/regions", "data/transforms"),
+    *("models/modeling_cde", "models/backbones_cde", "models/layers_cde", "models/change_pooling_cde"),
+    *("models/pictures_cde", "models/preprocessing_cde", "data/crops", "data/regions", "data/transforms"),
+    "features/encoder",
 )
+# What a configuration says of its file and not of the model: the same weights from elsewhere are the same weights.
+_NOT_THE_MODEL = {"_name_or_path", "architectures"}
 
 
 def native_bf16(use_cpu: bool = False) -> bool:
@@ -41,11 +44,11 @@ class Encoder:
     Args:
         models: `CDEModel`s whose backbones have equal weights; they may read other layers, or pool otherwise.
         precision: `"bf16"` rounds weights and activations of the backbone; what is read from it is float32 again.
-        device: Where the backbone runs.
+        device: Where the backbone runs, in evaluation mode.
     """
 
     def __init__(self, models: Sequence[Any], precision: Precision, device: torch.device) -> None:
-        self.models = list(models)
+        self.models, self.precision = list(models), precision
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         own = self.models[0].backbone
         fits = next(own.parameters()).dtype == self.dtype
@@ -57,7 +60,8 @@ class Encoder:
         """Clips (B, T, C, H, W) -> for each model features (B, T, D_b), or (B, T, N, D_b) if it reads patches."""
         frames = pixel_values.flatten(0, 1).to(self.device, self.dtype)
         options = {"output_hidden_states": True} if any(model.reader.layers for model in self.models) else {}
-        outputs = self.models[0].reader.run(self.backbone, frames, **options)
+        with torch.autocast(self.device.type, enabled=False):
+            outputs = self.models[0].reader.run(self.backbone, frames, **options)
         found = []
         for model in self.models:
             features = model.reader.read(self.backbone, outputs, *frames.shape[-2:])
@@ -76,8 +80,7 @@ def description(model: Any, transform: Any, precision: Precision, device: str) -
     for name, tensor in sorted(model.backbone.state_dict().items()):
         weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         weights.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    config = model.backbone.config.to_dict()
-    config.pop("_name_or_path", None)  # the same weights from elsewhere are the same weights
+    config = {name: value for name, value in model.backbone.config.to_dict().items() if name not in _NOT_THE_MODEL}
     settings = {name: getattr(transform, name) for name in ("crop", "crop_margin")} | {
         "preprocessing": asdict(transform.preprocessing)
     }

@@ -1,13 +1,15 @@
 """Gives pairs the kept features of their pictures, and encodes what is not kept yet."""
 
 import inspect
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import datasets
 import torch
 from accelerate import PartialState
+from accelerate.utils import gather_object, parse_flag_from_env
 from torch.utils.data import DataLoader, Dataset
 
 from ..data.collator import PairCollator
@@ -15,6 +17,39 @@ from ..data.transforms import PairTransform
 from .encoder import Encoder, Precision, description
 from .kept_pairs import pair_keys, with_features
 from .store import PART_BYTES, PART_ROWS, FeatureStore, Reading
+
+Places = dict[bytes, tuple[str, int]]  # key of a pair -> a split and a row where it is
+
+_TRIES = 3
+
+
+@dataclass
+class FeatureKeeper:
+    """Gives splits the kept features of their pictures; arguments as for `keep_features`."""
+
+    model: Any
+    transform: PairTransform
+    store: FeatureStore
+    precision: Precision = "float32"
+    num_workers: int = 0
+
+    def __call__(self, splits: Mapping[str, datasets.Dataset]) -> dict[str, Any]:
+        """See `keep_features`."""
+        options: dict[str, Any] = {"precision": self.precision, "num_workers": self.num_workers}
+        return keep_features(self.model, splits, self.transform, self.store, **options)
+
+    def has_some(self) -> bool:
+        """Whether the store has features of this model's backbone, of any pictures."""
+        return _readings([self.model.base_model], self.transform, self.store, self.precision)[0].exists()
+
+    def record(self) -> dict[str, Any]:
+        """For `metrics.json`: the precision of the features, and how many pairs were encoded and found."""
+        return {"precision": self.precision, "encoded": self.store.encoded, "found": self.store.found}
+
+
+def _processes() -> PartialState:
+    """The processes of this run; as an Accelerator has them, which may not have been made yet."""
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
 
 
 def takes_features(model: Any) -> bool:
@@ -44,7 +79,7 @@ def keep_features(
         store: Where features are kept.
         precision: In which the backbone runs; see `Encoder`.
         batch_size: Pairs that go through the backbone at once.
-        num_workers: Processes that load pictures.
+        num_workers: Processes that load pictures; 0: a thread does.
         also: Further models on the same backbone. What is encoded is read and kept for them, too, in the same pass.
 
     Returns:
@@ -54,60 +89,62 @@ def keep_features(
         `swapped` is true.
 
     Raises:
-        ValueError: The model does not take features, or not of pictures of this shape, the transform augments, a split
-            is not loaded as a whole, a picture cannot be read, or there is no room.
+        ValueError: The model does not take features, or not of pictures of this shape, models have other backbones, the
+            transform augments, a split is not loaded as a whole, a picture cannot be read, a feature is not finite, or
+            there is no room.
         OSError: The store cannot be written or read.
     """
-    models = [one.base_model for one in (model, *also)]
     _check(model, splits, transform)
-    state = PartialState()
-    readings = [store.reading(description(one, transform, precision, state.device.type)) for one in models]
-    for reading in readings:
-        reading.refresh()
+    models = [one.base_model for one in (model, *also)]
+    readings = _readings(models, transform, store, precision)
     keys = {name: pair_keys(rows, transform) for name, rows in splits.items()}
-    missing: dict[bytes, tuple[str, int]] = {}
-    for name, own_keys in keys.items():
-        for row, key in enumerate(own_keys):
-            if any(key not in reading.places for reading in readings):
-                missing.setdefault(key, (name, row))
-    wanted = {key for own_keys in keys.values() for key in own_keys}
-    store.found += len(wanted) - len(missing)
-    state.wait_for_everyone()  # nobody begins to write while another still looks at what is there
-    if missing:
-        began = time.perf_counter()
-        encoder = Encoder(models, precision, state.device)
-        places = list(missing.items())
-        pictures = _Pictures({name: rows.with_transform(transform) for name, rows in splits.items()}, places)
-        row_bytes = [features[0].nbytes for features in encoder(PairCollator()([pictures[0]])["pixel_values"])]
-        size = len(missing) * sum(row_bytes)
-        if state.is_main_process:
-            used = [(one, one.places[key]) for one in readings for key in wanted if key in one.places]
-            store.make_room(size, spared={reading.parts[part] for reading, (part, _) in used})
-            found = f"{len(wanted) - len(missing):,} of {len(wanted):,} pairs are kept"
-            print(f"Features: {found}; the others are encoded in {precision}, {size / 1e6:,.0f} MB.", flush=True)
-        state.wait_for_everyone()
-        own = range(state.process_index, len(places), state.num_processes)
-        _encode(encoder, pictures, own, readings, max(row_bytes), batch_size, num_workers)
-        state.wait_for_everyone()
-        store.encoded += len(missing)
-        store.seconds += time.perf_counter() - began
-        for reading in readings:
-            reading.refresh()
-    return {name: with_features(rows, keys[name], readings[0], transform) for name, rows in splits.items()}
+    wanted: Places = {}
+    for name, own in keys.items():
+        for row, key in enumerate(own):
+            wanted.setdefault(key, (name, row))
+    encoder = None
+    for _ in range(_TRIES):  # a second one where another run has removed features meanwhile, to make room
+        missing = _missing(wanted, readings)
+        store.count(wanted, missing)
+        if not missing:
+            return {name: with_features(rows, keys[name], readings[0], transform) for name, rows in splits.items()}
+        encoder = encoder or Encoder(models, precision, _processes().device)
+        _encode_missing(encoder, _Pictures(splits, transform, missing), readings, store, batch_size, num_workers)
+    raise OSError(
+        f"Features of {len(missing)} pairs are absent from {store.folder} although they were just encoded: give a "
+        "folder by --feature_store that all processes share and no other run empties."
+    )
 
 
-def _check(model: Any, splits: Mapping[str, Any], transform: PairTransform) -> None:
+def _readings(
+    models: Sequence[Any], transform: PairTransform, store: FeatureStore, precision: Precision
+) -> list[Reading]:
+    """The folders of the store that have the features of models on one backbone."""
+    told = [description(model, transform, precision, _processes().device.type) for model in models]
+    if any(other["weights"] != told[0]["weights"] for other in told):
+        raise ValueError("The models have backbones with other weights, so one pass cannot serve them all.")
+    return [store.reading(one) for one in told]
+
+
+def obstacle(model: Any, transform: PairTransform) -> str | None:
+    """Why a model cannot read features in place of what a transform shows; None if it can."""
     name = type(model).__name__
     if not takes_features(model):
-        raise ValueError(
+        return (
             f"{name}.forward takes no features in place of pictures: give it that argument, as "
             "ConcatenationForActionClassification has it, or keep no features by --feature_store_gb 0."
         )
     if getattr(model, "reads_places", False) and transform.size[0] != transform.size[1]:
-        raise ValueError(
+        return (
             f"{name} reads where patches are, and features do not say that their pictures have "
             f"{transform.size[1]}x{transform.size[0]} pixels: show it square pictures, or keep no features for it."
         )
+    return None
+
+
+def _check(model: Any, splits: Mapping[str, Any], transform: PairTransform) -> None:
+    if (said := obstacle(model, transform)) is not None:
+        raise ValueError(said)
     if transform.augment is not None:
         raise ValueError("Augmented pictures differ in every epoch, and so do their features: leave augment out.")
     for name, rows in splits.items():
@@ -117,36 +154,61 @@ def _check(model: Any, splits: Mapping[str, Any], transform: PairTransform) -> N
             raise ValueError(f"The split {name} has no pairs.")
 
 
-class _Pictures(Dataset[Any]):
-    """The pictures of chosen rows of several splits."""
+def _missing(wanted: Places, readings: Sequence[Reading]) -> Places:
+    """The pairs that a process lacks, in the same order on all processes: others may fill the store meanwhile."""
+    for reading in readings:
+        reading.refresh(wanted)
+    own = [key for key in wanted if any(key not in reading.places for reading in readings)]
+    missing = set(gather_object(own))
+    return {key: place for key, place in wanted.items() if key in missing}
 
-    def __init__(self, splits: Mapping[str, Any], places: Sequence[tuple[bytes, tuple[str, int]]]) -> None:
-        self.splits, self.places = splits, places
+
+class _Pictures(Dataset[Any]):
+    """The pictures of chosen pairs as they are stored: swapped copies are exchanged where features are read."""
+
+    def __init__(self, splits: Mapping[str, Any], transform: PairTransform, places: Places) -> None:
+        read = ("before", "after", "box", "action", "object", "pair_id")  # and not masks, which would be decoded
+        self.splits = {}
+        for name, rows in splits.items():
+            columns = rows.select_columns([column for column in read if column in rows.features])
+            self.splits[name] = columns.with_transform(transform)
+        self.size = transform.size
+        self.keys, self.places = list(places), list(places.values())
 
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        name, row = self.places[index][1]
-        item: dict[str, Any] = dict(self.splits[name][row])
-        if item.pop("swapped", False):  # features are kept as the pictures are stored
-            item["pixel_values"] = item["pixel_values"].flip(0)
-        return item
+    def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
+        """The pairs with these numbers, which DataLoader asks for a batch at a time."""
+        items: list[Any] = []
+        for name in dict.fromkeys(self.places[number][0] for number in numbers):  # places are in the order of splits
+            rows = [row for split, row in (self.places[number] for number in numbers) if split == name]
+            items += self.splits[name].__getitems__(rows)
+        return items
 
 
-def _encode(
+def _encode_missing(
     encoder: Encoder,
     pictures: _Pictures,
-    own: Sequence[int],
     readings: Sequence[Reading],
-    row_bytes: int,
+    store: FeatureStore,
     batch_size: int,
     num_workers: int,
 ) -> None:
-    """Encodes the pictures with the numbers `own`, and writes each part as soon as it is whole."""
+    """Makes room, and encodes this process's share; each part is written as soon as it is whole."""
     from datasets.utils import tqdm
 
-    per_part = max(1, min(PART_ROWS, PART_BYTES // row_bytes))
+    state = _processes()
+    row_bytes = [features[0].nbytes for features in encoder(torch.zeros(1, 2, 3, *pictures.size))]
+    size = len(pictures) * sum(row_bytes)
+    if state.is_main_process:
+        store.make_room(size)
+        print(
+            f"Features of {len(pictures):,} pairs are encoded in {encoder.precision}, {size / 1e6:,.0f} MB.", flush=True
+        )
+    state.wait_for_everyone()
+    own = range(state.process_index, len(pictures), state.num_processes)
+    per_part = max(1, min(PART_ROWS, PART_BYTES // max(row_bytes)))
     batches = [list(own[i : i + batch_size]) for i in range(0, len(own), batch_size)]
     generator = torch.Generator()  # else a loader draws from the one that training's dropout draws from
     loader = DataLoader(
@@ -154,14 +216,32 @@ def _encode(
     )
     waiting: list[bytes] = []
     encoded: list[list[torch.Tensor]] = [[] for _ in readings]
-    with tqdm(total=len(own), desc="encoding", unit="pair", disable=not PartialState().is_main_process) as bar:
-        for numbers, batch in zip(batches, loader, strict=True):
-            waiting += [pictures.places[number][0] for number in numbers]
+    with tqdm(total=len(own), desc="encoding", unit="pair", disable=not state.is_main_process) as bar:
+        for numbers, batch in zip(batches, _loaded_ahead(loader), strict=True):
+            waiting += [pictures.keys[number] for number in numbers]
             for features, done in zip(encoder(batch["pixel_values"]), encoded, strict=True):
                 done.append(features)
             bar.update(len(numbers))
             if len(waiting) >= per_part or numbers is batches[-1]:
                 for reading, done in zip(readings, encoded, strict=True):
-                    reading.add(waiting, torch.cat(done))
+                    _add_new(reading, waiting, torch.cat(done))
                     done.clear()
                 waiting = []
+    state.wait_for_everyone()
+
+
+def _loaded_ahead(loader: Iterable[Any]) -> Iterator[Any]:
+    """The same batches; each is loaded by a thread while the one before it is encoded."""
+    batches = iter(loader)
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, batches, None)
+            yield batch
+
+
+def _add_new(reading: Reading, keys: Sequence[bytes], features: torch.Tensor) -> None:
+    """Keeps what a reading lacks; of several, one may have pairs that another one lacks."""
+    new = [row for row, key in enumerate(keys) if key not in reading.places]
+    if new:
+        reading.add([keys[row] for row in new], features[new])

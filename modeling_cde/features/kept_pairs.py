@@ -5,14 +5,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
+import pyarrow as pa
 import torch
+from datasets.table import InMemoryTable
 
 from ..data.crops import open_picture
 from ..data.masks import cut_masks
 from ..data.transforms import PairTransform
 from .store import Parts, Reading
 
-PLACE = "place_of_features"  # the column with the part and the row of a pair's features
+PLACE = "place_of_features"  # the column with the part of a pair's features, times _ROWS, plus the row in it
+_ROWS = 2**32
 SIZE = "size_of_pictures"  # the column with (width, height) of a pair's pictures, where masks are read
 _PICTURES = ("before", "after")
 _MASKS = ("mask_before", "mask_after")
@@ -30,13 +33,16 @@ class KeptFeatures:
     def __init__(self, parts: Parts, transform: PairTransform) -> None:
         self.parts, self.transform = parts, transform
 
-    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-        features = [self.parts.row(*place) for place in batch[PLACE]]  # (T, D_b) or (T, N, D_b) each
+    def __deepcopy__(self, memo: dict[int, Any]) -> "KeptFeatures":
+        return self  # datasets copies its transform in select(), shuffle() and so on, and parts are open already
+
+    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+        places = torch.tensor(batch[PLACE])
+        features = self.parts.rows(places // _ROWS, places % _ROWS)  # (n, T, D_b) or (n, T, N, D_b)
         swapped = batch.get("swapped") or [False] * len(features)
-        result: dict[str, list[Any]] = {
-            "features": [f.flip(0) if back else f for f, back in zip(features, swapped, strict=True)],
-            "labels": [int(action) for action in batch["action"]],
-        }
+        if any(swapped):
+            features[swapped] = features[swapped].flip(1)
+        result = {"features": list(features), "labels": [int(action) for action in batch["action"]]}
         if "objects" in self.transform.extras:
             result["objects"] = [int(kind) for kind in batch["object"]]
         if "masks" in self.transform.extras:
@@ -46,7 +52,7 @@ class KeptFeatures:
 
     def _masks(self, batch: Mapping[str, Sequence[Any]]) -> list[torch.Tensor]:
         """The target's pixels of each pair, (2, H, W), in the part of its pictures that the features are of."""
-        missing = [None] * len(batch[PLACE])
+        missing = [None] * len(batch[SIZE])
         names = ("mask_before", "mask_after", "box", "pair_id")
         columns = [batch.get(name) or missing for name in names]
         masks = []
@@ -54,6 +60,11 @@ class KeptFeatures:
             region = self.transform.region(picture, box, pair_id)
             masks.append(cut_masks((before, after), box, picture, region, self.transform.size, pair_id=pair_id))
         return masks
+
+
+def gives_features(rows: Any) -> bool:
+    """Whether these are rows of `with_features`."""
+    return PLACE in rows.column_names
 
 
 def pair_keys(rows: datasets.Dataset, transform: PairTransform) -> list[bytes]:
@@ -87,15 +98,20 @@ def with_features(rows: datasets.Dataset, keys: Sequence[bytes], reading: Readin
     plain = rows.with_format(None).remove_columns([name for name in pictures if name not in kept])
     for name in set(kept) & set(plain.column_names):
         plain = plain.cast_column(name, datasets.Image(decode=False))
-    pair = datasets.List(datasets.Value("int64"), length=2)
-    features = {**plain.features, PLACE: pair}
-    columns = {**plain[:], PLACE: [list(reading.places[key]) for key in keys]}
+    table = plain.with_format("arrow")[:]  # in memory, and in this order: datasets would write a copy to its cache
+    places = [part * _ROWS + row for part, row in (reading.places[key] for key in keys)]
+    table = table.append_column(PLACE, pa.array(places, pa.int64()))
+    features = datasets.Features({**plain.features, PLACE: datasets.Value("int64")})
+    # Only these are turned into Python's numbers, which takes longer than reading the features.
+    read = [PLACE, "action", "swapped", *(["object"] if "objects" in transform.extras else [])]
     if kept:
-        features[SIZE], columns[SIZE] = pair, _sizes(rows)
-    made = datasets.Dataset.from_dict(columns, features=datasets.Features(features), split=rows.split)
-    parts = Parts([str(path) for path in reading.parts])
-    parts.open()
-    return made.with_transform(KeptFeatures(parts, transform))
+        features[SIZE] = datasets.List(datasets.Value("int64"), length=2)
+        table = table.append_column(SIZE, pa.array(_sizes(rows)))
+        read += [*_MASKS, SIZE, "box", "pair_id"]
+    info = datasets.DatasetInfo(features=features)
+    made = datasets.Dataset(InMemoryTable(table.cast(features.arrow_schema)), info=info, split=rows.split)
+    given = KeptFeatures(reading.parts, transform)
+    return made.with_transform(given, columns=[name for name in read if name in features])
 
 
 def _sizes(rows: datasets.Dataset) -> list[list[int]]:

@@ -1,16 +1,14 @@
 """A run of train.py: everything that it trains and evaluates, made from its arguments."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from transformers import set_seed
 
 from ..data.collator import PairCollator
 from ..data.transforms import PairTransform
-from ..features.keep import keep_features
-from ..features.store import FeatureStore
+from ..features.keep import FeatureKeeper
 from ..models.methods import METHODS
 from .arguments import DataArguments, ModelArguments
 from .lda_head import give_lda_head, sentence
@@ -40,16 +38,14 @@ class Run:
         splits: All parts by name, as they are stored.
         transform: What the model sees of them in evaluation.
         record: For `metrics.json`; see `run_record`.
-        store: Where the features of the pictures are kept; None: the model reads pictures.
-        keep: Gives splits the kept features of their pictures; None without a store.
+        keep: Gives splits the kept features of their pictures; None: the model reads pictures.
     """
 
     trainer: CDETrainer
     splits: dict[str, Any]
     transform: PairTransform
     record: dict[str, Any]
-    store: FeatureStore | None
-    keep: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None
+    keep: FeatureKeeper | None
 
     @property
     def title(self) -> str:
@@ -63,6 +59,8 @@ class Run:
     def says(self) -> list[str]:
         """Lines about what is going to be trained on."""
         lines = [f"Training, and validation during it, in {self.record['precision']}; final scores in float32."]
+        if self.keep is not None and self.keep.precision == "bf16":
+            lines[0] = lines[0][:-1] + ", on features that were encoded in bf16."
         if "lora" in self.record:
             lines.insert(0, self.record["lora"])
         if self.record["arguments"]["swap_opposites"]:
@@ -91,8 +89,8 @@ def make_run(
     model, processor = make_model(model_args, data_args.image_size, splits["train"].features)
     plain, augmented = training_transforms(data_args, model, processor, actions, train_args.seed)
     store = feature_store(model_args, data_args)
-    train, validation = training_parts(data_args, train_args, model, splits, (plain, augmented), store)
-    keep = None if store is None else partial(keep_features, model, transform=plain, store=store, **keeping(train_args))
+    keep = None if store is None else FeatureKeeper(model, plain, store, **keeping(train_args))
+    train, validation = training_parts(data_args, splits, (plain, augmented), keep)
     args = fitting_arguments(store, data_args, train_args)
     record = run_record(command, (model_args, data_args, args), splits, model)
     if model_args.classifier == "lda":
@@ -107,4 +105,4 @@ def make_run(
         compute_metrics=selection_metrics(actions),
     )
     show_progress(trainer)
-    return Run(trainer, splits, plain, record, store, keep)
+    return Run(trainer, splits, plain, record, keep)

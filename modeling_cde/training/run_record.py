@@ -35,7 +35,7 @@ def run_record(
         `backbone_source` (see there) if the backbone is pretrained, and `lora` if the model has adapters.
     """
     model_args, data_args, train_args = arguments
-    record = {
+    record: dict[str, Any] = {
         "command": command_line(command),
         "data": data_args.source,
         "manifests": [str(path) for path in sorted(Path(data_args.source).glob(f"manifests/{data_args.view}_*.json"))],
@@ -44,6 +44,8 @@ def run_record(
         "precision": "float32" if train_args.mixed_precision == "no" else train_args.mixed_precision,
         "arguments": vars(model_args) | vars(data_args) | {name: getattr(train_args, name) for name in RECORDED},
     }
+    for name in ("feature_store", "feature_store_gb"):  # where numbers are kept does not change them
+        del record["arguments"][name]
     if model_args.backbone is not None:
         record["backbone_source"] = backbone_source(model_args.backbone, model.config.backbone_revision)
     return record | ({"lora": description(model)} if is_adapted(model) else {})

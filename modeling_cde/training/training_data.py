@@ -13,7 +13,7 @@ from ..data.streaming.pair_stream import PairStream
 from ..data.subsets import take_subsets
 from ..data.swapped_pairs import held_out_combinations, with_swapped
 from ..data.transforms import PairTransform
-from ..features.keep import keep_features
+from ..features.keep import FeatureKeeper
 from ..features.store import FeatureStore
 from .arguments import DataArguments, ModelArguments
 from .training_args import CDETrainingArguments
@@ -93,16 +93,14 @@ def training_transforms(
 
 def training_parts(
     data: DataArguments,
-    args: CDETrainingArguments,
-    model: Any,
     splits: Mapping[str, Any],
     transforms: tuple[PairTransform, PairTransform],
-    store: FeatureStore | None,
+    keep: FeatureKeeper | None,
 ) -> tuple[Any, dict[str, Any]]:
     """The training part, and name -> validation part, ready for the trainer.
 
-    The splits are from `training_splits` and the transforms from `training_transforms`. A store gets the features of
-    all splits, so that the final evaluation finds them there.
+    The splits are from `training_splits` and the transforms from `training_transforms`. Features of all splits are
+    kept, so that the final evaluation finds them there.
 
     Raises:
         ValueError, OSError: See `keep_features` and `with_swapped`.
@@ -111,17 +109,19 @@ def training_parts(
     if data.swap_opposites:
         parts["train"] = with_swapped(splits["train"], OPPOSITES, held_out_combinations(splits))
     plain, augmented = transforms
-    if store is None:
+    if keep is None:
         ready = {name: rows.with_transform(plain) for name, rows in parts.items() if name != "train"}
         ready["train"] = parts["train"].with_transform(augmented)
     else:
-        ready = keep_features(model, parts, plain, store, **keeping(args))
+        ready = keep(parts)
     return ready["train"], {name: rows for name, rows in ready.items() if name.startswith("validation")}
 
 
 def keeping(args: CDETrainingArguments) -> dict[str, Any]:
-    """How a training encodes features: the options of `keep_features`."""
-    return {"precision": "bf16" if args.bf16 else "float32", "num_workers": args.dataloader_num_workers or 0}
+    """How a training encodes features: options of `keep_features`."""
+    on_cpu = args.device.type == "cpu"  # where another process for the pictures would take the backbone's cores
+    workers = 0 if on_cpu else args.dataloader_num_workers or 0
+    return {"precision": "bf16" if args.bf16 else "float32", "num_workers": workers}
 
 
 def bank_of(train: Any) -> Any:

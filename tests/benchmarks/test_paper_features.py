@@ -58,7 +58,7 @@ def test_a_picture_is_encoded_once_for_all_readings(plan, monkeypatch, capsys):
     kinds = (ModelArguments, DataArguments, CDETrainingArguments)
     for run in runs:  # what the runs then read is there
         made = make_run([], *parse_recipe(kinds, run.arguments(), {}))
-        assert made.store is not None and made.store.encoded == 0
+        assert made.keep is not None and made.keep.store.encoded == 0
     assert not seen
 
 

@@ -24,7 +24,7 @@ from modeling_cde.evaluation.__main__ import main
 from modeling_cde.evaluation.action_names import match_actions, own_accuracy, unknown_lines
 from modeling_cde.evaluation.evaluate import evaluate_splits, results_table
 from modeling_cde.evaluation.gallery import read_gallery
-from modeling_cde.features.keep import keep_features
+from modeling_cde.features.keep import FeatureKeeper
 from modeling_cde.features.store import FeatureStore
 from modeling_cde.models.modeling_icm_sms import ICMForActionClassification
 from modeling_cde.models.modeling_oracle_mask import OracleMaskForActionClassification
@@ -250,9 +250,7 @@ def test_kept_features_give_the_same_scores(splits, model, tmp_path):
     rows = {"test": listing(splits["test"], ["dirty", "slide", "open", "clean"], close="slide")}
     store = FeatureStore(tmp_path / "features")
     read = evaluate_splits(model, rows, TRANSFORM, tmp_path / "read")
-    kept = evaluate_splits(
-        model, rows, TRANSFORM, tmp_path / "kept", keep=lambda parts: keep_features(model, parts, TRANSFORM, store)
-    )
+    kept = evaluate_splits(model, rows, TRANSFORM, tmp_path / "kept", keep=FeatureKeeper(model, TRANSFORM, store))
     assert store.encoded == len(of(rows["test"], "dirty", "open", "clean")) == kept["splits"]["test"]["n"]
     one, other = (dict(metrics["splits"]["test"]) for metrics in (read, kept))
     assert one.pop("cross_entropy") == pytest.approx(other.pop("cross_entropy"), rel=1e-5) and one == other

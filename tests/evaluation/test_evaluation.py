@@ -16,7 +16,7 @@ from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation.__main__ import main
 from modeling_cde.evaluation.evaluate import evaluate_splits, results_table
 from modeling_cde.evaluation.predictions import computing_in, patch_grid, predict
-from modeling_cde.features.keep import keep_features
+from modeling_cde.features.keep import FeatureKeeper
 from modeling_cde.features.store import FeatureStore
 from modeling_cde.models.modeling_concatenation import ConcatenationForActionClassification
 from modeling_cde.models.modeling_token_matching import TokenMatchingForActionClassification
@@ -166,8 +166,8 @@ def test_weights_of_examples_are_computed_from_pictures_where_features_are_kept(
     rows = {"test": load_shifts(str(data))["test"]}
     model = tiny_cde("vit", pooling="change", feature_layers=[1, 2], id2label=dict(enumerate(ACTIONS)))
     model.freeze_backbone()
-    store, found = FeatureStore(tmp_path / "store"), {}
-    for name, keep in (("pictures", None), ("features", lambda parts: keep_features(model, parts, TRANSFORM, store))):
+    keeper, found = FeatureKeeper(model, TRANSFORM, FeatureStore(tmp_path / "store")), {}
+    for name, keep in (("pictures", None), ("features", keeper)):
         evaluate_splits(model, rows, TRANSFORM, tmp_path / name, examples=6, keep=keep)
         found[name] = read(tmp_path / name / "deltas.safetensors")[0]["examples/patch_weights"]
     assert torch.equal(found["pictures"], found["features"])

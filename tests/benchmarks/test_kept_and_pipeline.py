@@ -1,10 +1,11 @@
-"""The scripts that measure cached features and the pipeline run on a tiny model; their figures follow from theirs."""
+"""The scripts that measure kept features and the pipeline run on a tiny model; their figures follow from theirs."""
 
 import json
 
 import pytest
+import torch
 
-from benchmarks.speed import cached_features, pipeline_speed
+from benchmarks.speed import feature_store, pipeline_speed
 
 
 def written(script, name, folder, *arguments):
@@ -12,19 +13,25 @@ def written(script, name, folder, *arguments):
     return json.loads((folder / f"{name}.json").read_text())
 
 
-def test_cached_features(tmp_path, capsys):
-    result = written(cached_features, "cached_features", tmp_path, "--pairs", "16", "--turns", "1")
-    assert [target["bound"] for target in result["targets"]] == [">= 50", "<= 0.0001"] * 2
-    for faster, difference, mode in zip(
-        result["targets"][::2], result["targets"][1::2], ("global", "patch"), strict=True
-    ):
-        measured = result["modes"][mode]
-        assert faster["value"] == pytest.approx(measured["pictures"][0] / measured["features"][0], rel=1e-3)
-        assert faster["met"] == (faster["value"] >= 50) and f"{mode}, times faster" in faster["what"]
-        assert difference["met"] and difference["value"] == measured["difference"]
-    sizes = [result["modes"][mode]["megabytes"] for mode in ("global", "patch")]
-    assert sizes[1] > 5 * sizes[0] > 0  # 16 patches in place of one vector, and a description
-    assert "| epochs on cached features, a tiny ViT, 32 px, global, times faster | >= 50 |" in capsys.readouterr().out
+def test_feature_store(tmp_path, capsys):
+    result = written(feature_store, "feature_store", tmp_path, "--pairs", "120", "--turns", "1")
+    assert result["command"] == "python -m benchmarks.speed.feature_store --pairs 120 --turns 1 --quick"
+    assert [target["bound"] for target in result["targets"]] == ["<= 0.05", "exactly 1", ">= 0.75", ">= 0.65"]
+    again, once, encoder, stored = result["targets"]
+    runs = list(result["benchmark"]["runs"].values())
+    assert len(runs) == 8 and result["benchmark"]["clips"] == result["pairs"] >= 110 and once["met"]
+    assert again["value"] == pytest.approx(sum(runs[1].values()) / sum(runs[0].values()))
+    assert encoder["value"] == result["rates"]["shares"]["encoder"]["median"] > 0
+    assert stored["value"] == result["rates"]["shares"]["stored pictures"]["median"] > 0
+    assert all("in float32, as there are no bf16 units" in target["limit"] for target in (encoder, stored))
+    assert all(0 < error < 0.1 for error in result["relative_error_of_deltas_in_bf16"].values())
+    assert "| second run / first run on the same pairs, a tiny ViT | <= 0.05 |" in capsys.readouterr().out
+
+
+def test_heads_of_other_seeds_differ_on_the_same_backbone():
+    model, other = (feature_store.make_model(feature_store.TINY, "cde", seed, {}) for seed in (0, 1))
+    same = {name: torch.equal(value, other.state_dict()[name]) for name, value in model.state_dict().items()}
+    assert all(same[name] for name in same if "backbone" in name) and not same["classifier.weight"]
 
 
 def test_pipeline_speed(tmp_path, capsys):

@@ -1,0 +1,34 @@
+"""Pairs and frozen models whose features the tests keep."""
+
+from datasets import Dataset, Image
+
+from modeling_cde import CDEForActionClassification
+from modeling_cde.data import PairTransform, pair_features
+from modeling_cde.features.keep import keep_features
+from tests.data.tiny_pairs import ACTIONS, OBJECTS, rows
+from tests.tiny_models import tiny_cde
+
+LABELS = dict(enumerate(ACTIONS))
+WHOLE = PairTransform((32, 32), crop="none")
+
+
+def pairs(number=24, first=0):
+    """Drawn pairs as `load_pairs` leaves them."""
+    made = Dataset.from_list(rows(number, first), features=pair_features(ACTIONS, OBJECTS))
+    for column in ("before", "after", "mask_before", "mask_after"):
+        made = made.cast_column(column, Image(decode=False))
+    return made
+
+
+def frozen(family="vit", **options) -> CDEForActionClassification:
+    """A tiny model whose backbone is frozen; equal arguments give equal weights."""
+    model = tiny_cde(family, id2label=LABELS, **options)
+    model.freeze_backbone()
+    return model
+
+
+def kept(model, splits, store, **options):
+    """`keep_features` of pairs that are seen whole."""
+    if isinstance(splits, Dataset):
+        return keep_features(model, {"train": splits}, WHOLE, store, **options)["train"]
+    return keep_features(model, splits, WHOLE, store, **options)

@@ -1,0 +1,137 @@
+"""What the features of frozen backbones are, and everything that they depend on."""
+
+import inspect
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModel
+
+from modeling_cde import CDEForActionClassification
+from modeling_cde.data import PairTransform
+from modeling_cde.features import encoder as encoder_module
+from modeling_cde.features.encoder import Encoder, description
+from tests.features.stored_pairs import LABELS, WHOLE, frozen
+from tests.tiny_models import backbone_config, clips
+
+CPU = torch.device("cpu")
+READINGS = [{}, {"delta_mode": "patch"}, {"pooling": "change"}, {"pooling": "mean", "feature_layers": [1, 2]}]
+
+
+def count_passes(backbone):
+    """A list that grows by the number of images of each pass of the backbone."""
+    passes = []
+    backbone.register_forward_pre_hook(lambda module, args: passes.append(len(args[0])))
+    return passes
+
+
+@pytest.mark.parametrize("options", READINGS, ids=str)
+@pytest.mark.parametrize("family", ["vit", "dinov2", "resnet"])
+def test_features_are_what_the_model_reads(family, options):
+    model = frozen(family, **options).cde
+    (found,) = Encoder([model], "float32", CPU)(clips(3))
+    with torch.no_grad():
+        expected = model.encode(clips(3))[0].unflatten(0, (3, 2))
+    assert torch.equal(found, expected) and found.dtype == torch.float32
+
+
+def test_several_readings_come_from_one_pass():
+    models = [frozen(**options).cde for options in READINGS]
+    passes = count_passes(models[0].backbone)
+    found = Encoder(models, "float32", CPU)(clips(3))
+    assert passes == [6]
+    for model, features in zip(models, found, strict=True):
+        with torch.no_grad():
+            assert torch.equal(features, model.encode(clips(3))[0].unflatten(0, (3, 2)))
+
+
+def test_bf16_is_close_and_leaves_the_model_as_it_was():
+    model = frozen(pooling="change", feature_layers=[1, 2]).cde
+    (exact,) = Encoder([model], "float32", CPU)(clips(3))
+    (found,) = Encoder([model], "bf16", CPU)(clips(3))
+    assert found.dtype == torch.float32 and 1e-6 < ((found - exact).norm() / exact.norm()).item() < 0.02
+    assert model.backbone.dtype == torch.float32
+    assert torch.equal(Encoder([model], "float32", CPU)(clips(3))[0], exact)
+
+
+def test_precision_is_what_is_said_under_anyone_s_autocast():
+    model = frozen().cde
+    (expected,) = Encoder([model], "float32", CPU)(clips(3))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(Encoder([model], "float32", CPU)(clips(3))[0], expected)
+
+
+def told(model, transform=WHOLE, precision="float32", device="cpu"):
+    return description(model.base_model, transform, precision, device)
+
+
+def test_a_checkpoint_has_the_description_of_the_model_that_was_saved(tmp_path):
+    """Else its evaluation would encode what its training has kept."""
+    AutoModel.from_config(backbone_config("dinov2")).save_pretrained(tmp_path / "backbone")
+    reading = {"pooling": "change", "feature_layers": [1, -1]}
+    model = CDEForActionClassification.from_backbone(str(tmp_path / "backbone"), id2label=LABELS, **reading)
+    model.freeze_backbone()
+    before = told(model)
+    with torch.no_grad():
+        model.classifier.weight += 1  # comes after the features
+    model.save_pretrained(tmp_path / "model")
+    assert told(model) == told(CDEForActionClassification.from_pretrained(tmp_path / "model")) == before
+
+
+def test_the_same_weights_from_elsewhere_are_the_same_weights(tmp_path):
+    AutoModel.from_config(backbone_config("dinov2")).save_pretrained(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "other")
+    config = tmp_path / "other" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"architectures": ["Dinov2ForImageClassification"]}))
+    found = [CDEForActionClassification.from_backbone(str(tmp_path / name)) for name in ("one", "other")]
+    assert told(found[0]) == told(found[1])
+
+
+def test_other_weights_configuration_layers_pooling_precision_or_device_are_another_description():
+    changed = frozen()
+    with torch.no_grad():
+        next(changed.cde.backbone.parameters()).view(-1)[0] += 1e-3
+    buffer = frozen("resnet")
+    next(module for module in buffer.modules() if isinstance(module, nn.BatchNorm2d)).running_mean[0] += 1e-3
+    eps = frozen()
+    eps.cde.backbone.config.layer_norm_eps *= 2
+    eager = frozen()
+    eager.cde.backbone.set_attn_implementation("eager")
+    found = [told(frozen()), told(frozen("resnet")), told(changed), told(buffer), told(eps), told(eager)]
+    found += [told(frozen(**options)) for options in READINGS[1:]]
+    found += [told(frozen(pooling="mean", feature_layers=layers)) for layers in ([2, 1], [1], [2])]
+    found += [told(frozen(), precision="bf16"), told(frozen(), device="cuda")]
+    assert all(one != other for place, one in enumerate(found) for other in found[:place])
+    assert told(frozen()) == found[0]
+
+
+OTHER = {
+    "size": (16, 32),
+    "mean": (0.4, 0.5, 0.5),
+    "std": (0.5, 0.5, 0.4),
+    "crop": "box",
+    "crop_margin": 0.2,
+    "resample": 0,
+    "resize": 40,
+    "rescale_factor": 1 / 127.5,
+}
+NO_MATTER = {"augment", "seed", "extras"}  # keep_features refuses augment, which alone draws; extras add to the row
+
+
+def test_every_setting_of_the_transform_that_changes_the_picture_is_told():
+    """Also one that is added in future: it must be in one of the two lists above."""
+    assert set(inspect.signature(PairTransform).parameters) == {*OTHER, *NO_MATTER}
+    usual = {"size": (32, 32), "crop": "none"}
+    for name, value in OTHER.items():
+        assert told(frozen(), PairTransform(**(usual | {name: value}))) != told(frozen()), name
+    assert told(frozen(), PairTransform(**usual, seed=7, extras=("objects",))) == told(frozen())
+
+
+def test_the_code_that_makes_features_is_told(monkeypatch):
+    before = told(frozen())
+    assert all((Path(encoder_module.__file__).parents[1] / f"{name}.py").is_file() for name in encoder_module._FILES)
+    monkeypatch.setattr(encoder_module, "_FILES", encoder_module._FILES[1:])  # as if one had another content
+    assert told(frozen()) != before
