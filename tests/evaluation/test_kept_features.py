@@ -89,18 +89,20 @@ def test_auto_encodes_in_bf16_where_it_is_fast(checkpoint, data, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--feature_store=x", "--feature_store_gb=0"], "which needs --feature_store_gb above 0"),
+        (["--feature_store=store", "--feature_store_gb=0"], "which needs --feature_store_gb above 0"),
         (["--feature_store_gb=-1"], "--feature_store_gb must be at least 0"),
-        (["--feature_store=x", "--feature_store_gb=1e-6"], "raise --feature_store_gb"),
+        (["--feature_store=store", "--feature_store_gb=1e-6"], "raise --feature_store_gb"),
     ],
 )
-def test_what_cannot_be_kept_is_said(checkpoint, data, arguments, sentence):
+def test_what_cannot_be_kept_is_said(checkpoint, data, arguments, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=sentence) as stopped:
         evaluated(checkpoint, data, *arguments)
     assert "\n" not in str(stopped.value)
 
 
-def test_a_model_that_cannot_read_features_reads_pictures(checkpoint, data):
+def test_a_model_that_cannot_read_features_reads_pictures(checkpoint, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     folder, size = checkpoint.parent / "joint", {"height": 32, "width": 64}
     model = JointEncoderForActionClassification.from_backbone(backbone_config("dinov2"), id2label=LABELS)
@@ -108,4 +110,4 @@ def test_a_model_that_cannot_read_features_reads_pictures(checkpoint, data):
     CDEImageProcessor(size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3).save_pretrained(folder)
     assert "features" not in evaluated(folder, data)
     with pytest.raises(SystemExit, match="reads where patches are, .* have 64x32 pixels: show it square pictures"):
-        evaluated(folder, data, "--feature_store", "x")
+        evaluated(folder, data, "--feature_store", "store")
