@@ -143,7 +143,7 @@ def test_a_frozen_backbone_sees_each_picture_once_in_training_and_all_evaluation
         ["--model", str(output), "--data", str(data), "--view", "single", "--output", str(tmp_path / "again")]
     )
     assert (
-        f"Reading features in bf16 from {tmp_path / 'cache' / 'modeling-cde' / 'features'}." in capsys.readouterr().out
+        f"Reading features in bf16 from {tmp_path / 'cache' / 'modeling-cde' / 'features'}." in capsys.readouterr().err
     )
     again = json.loads((tmp_path / "again" / "metrics.json").read_text())
     assert again["features"] == {"precision": "bf16", "encoded": 0, "found": number}

@@ -8,6 +8,8 @@ pictures). All later steps (plots, geometry, cards) read these two files and nee
 `gallery.parquet`, travels with the checkpoint: some training pairs as small pictures, for readers without the data.
 Scores are computed in float32 unless `--precision bf16` is given, whatever precision the training used.
 `accelerate launch` divides the splits among processes and still counts every pair exactly once.
+Where an earlier run has kept features of the checkpoint's backbone, or `--feature_store` names a folder for them, they
+are read in place of pictures; the backbone ran in `--feature_precision` for them.
 
 The data set need not be that of the training: actions are matched by name, and pairs of an action that the model does
 not know are left out and counted, or an error with `--strict`. All splits that the data set has are tested.
@@ -104,15 +106,14 @@ def _keeper(options: argparse.Namespace, model: Any, transform: Any) -> Any:
     if not said:
         store = FeatureStore(options.feature_store, options.feature_store_gb)
         fast = "bf16" if native_bf16() else "float32"
-        tried: tuple[Any, ...] = (
-            (fast, "float32") if options.feature_precision == "auto" else (options.feature_precision,)
-        )
+        tried: tuple[Any, ...] = (options.feature_precision,)
+        if tried == ("auto",):
+            tried = (fast, "float32")
         keepers = [FeatureKeeper(model, transform, store, precision) for precision in tried]
         keep = next((one for one in keepers if one.has_some()), keepers[0] if given else None)
     if Accelerator().is_main_process:
-        print(
-            "Reading pictures." if keep is None else f"Reading features in {keep.precision} from {keep.store.folder}."
-        )
+        read = "pictures" if keep is None else f"features in {keep.precision} from {keep.store.folder}"
+        print(f"Reading {read}.", file=sys.stderr)
     return keep
 
 

@@ -43,7 +43,7 @@ def evaluated(checkpoint, data, *arguments):
 
 def test_pictures_are_read_where_nothing_is_kept(checkpoint, data, capsys):
     metrics = evaluated(checkpoint, data)
-    assert "features" not in metrics and "Reading pictures.\n" in capsys.readouterr().out
+    assert "features" not in metrics and "Reading pictures.\n" in capsys.readouterr().err
     assert not (checkpoint.parent / "cache" / "modeling-cde").exists()
 
 
@@ -52,7 +52,7 @@ def test_a_given_folder_is_filled_and_read(checkpoint, data, capsys):
     first = evaluated(checkpoint, data, "--feature_store", str(folder))
     number = first["features"]["encoded"]
     assert first["features"] == {"precision": "float32", "encoded": number, "found": 0} and number > 0
-    assert f"Reading features in float32 from {folder}.\n" in capsys.readouterr().out
+    assert f"Reading features in float32 from {folder}.\n" in capsys.readouterr().err
     second = evaluated(checkpoint, data, "--feature_store", str(folder))
     assert second["features"] == {"precision": "float32", "encoded": 0, "found": number}
     assert first["splits"] == second["splits"]

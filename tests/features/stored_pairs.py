@@ -1,9 +1,10 @@
 """Pairs and frozen models whose features the tests keep."""
 
+import torch
 from datasets import Dataset, Image
 
 from modeling_cde import CDEForActionClassification
-from modeling_cde.data import PairTransform, pair_features
+from modeling_cde.data import PairCollator, PairTransform, pair_features
 from modeling_cde.features.keep import keep_features
 from tests.data.tiny_pairs import ACTIONS, OBJECTS, rows
 from tests.tiny_models import tiny_cde
@@ -32,3 +33,15 @@ def kept(model, splits, store, **options):
     if isinstance(splits, Dataset):
         return keep_features(model, {"train": splits}, WHOLE, store, **options)["train"]
     return keep_features(model, splits, WHOLE, store, **options)
+
+
+def expected(model, rows, transform=WHOLE):
+    """What the model reads of the pictures, pair by pair."""
+    shown = rows.with_transform(transform)
+    clips = [PairCollator()([shown[number]])["pixel_values"] for number in range(len(rows))]
+    with torch.no_grad():
+        return torch.cat([model.base_model.encode(clip)[0].unflatten(0, (1, 2)) for clip in clips])
+
+
+def features(rows):
+    return PairCollator()(rows.__getitems__(list(range(len(rows)))))["features"]
