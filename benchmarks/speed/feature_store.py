@@ -54,7 +54,7 @@ SPLITS = {
 }  # fmt: skip
 METHODS = {"cde": CDEForActionClassification, "concatenation": ConcatenationForActionClassification}
 EPOCHS = 30
-PAIRS_AT_ONCE = 32  # as `keep_features` encodes them
+PAIRS_AT_ONCE = 16  # as `keep_features` encodes them
 
 
 def readings(backbone: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -204,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name, backbone, stored, side = ("a tiny ViT", TINY, 32, 28)
     splits, transform = drawn_splits(options.pairs, stored), PairTransform((side, side))
     total = sum(map(len, splits.values()))
-    some = splits["train"].select(range(min(8 * PAIRS_AT_ONCE, len(splits["train"]))))
+    some = splits["train"].select(range(min(16 * PAIRS_AT_ONCE, len(splits["train"]))))
     with tempfile.TemporaryDirectory() as folder:
         whole = whole_benchmark(backbone, splits, transform, 2 if options.quick else EPOCHS, Path(folder))
     rate = rates(backbone, some, transform, options.turns)

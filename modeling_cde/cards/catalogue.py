@@ -47,6 +47,7 @@ class Entry:
         prepare: the command that prepares the data; empty if training does that itself.
         dataset: repository of these pairs, once published.
         backbone: repository of the pretrained backbone; None if it is trained from scratch.
+        untrained: why it is not trained yet; may be empty.
         paper: a text on the paper's numbers; may be empty.
         paper_rows: what the paper reports, and its number.
     """
@@ -57,6 +58,7 @@ class Entry:
     dataset: str
     prepare: str = ""
     backbone: str | None = None
+    untrained: str = ""
     paper: str = ""
     paper_rows: list[tuple[str, float]] = field(default_factory=list)
 

@@ -149,7 +149,8 @@ def evaluate_splits(
     if accelerator.is_main_process:
         folder = Path(output)
         grid = patch_grid(model, transform.size)
-        chosen = choose_examples(model, parts, transform, examples, grid, batch_size, precision)
+        read = precision if keep is None else keep.precision
+        chosen = choose_examples(model, parts, transform, examples, grid, min(batch_size, 16), read)
         _write_deltas(folder / DELTAS_FILE, predictions, parts, transform, grid, *chosen)
         if bank is not None and "train" in parts:
             write_gallery(model, parts["train"], transform, folder / GALLERY_FILE, delta=predictions["train"].delta)

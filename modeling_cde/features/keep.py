@@ -64,7 +64,7 @@ def keep_features(
     store: FeatureStore,
     *,
     precision: Precision = "float32",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     num_workers: int = 0,
     also: Sequence[Any] = (),
 ) -> dict[str, Any]:
@@ -78,7 +78,8 @@ def keep_features(
         transform: What the backbone sees of a row, without augmentation.
         store: Where features are kept.
         precision: In which the backbone runs; see `Encoder`.
-        batch_size: Pairs that go through the backbone at once.
+        batch_size: Pairs that go through the backbone at once. Default: 16 on a CPU, whose caches more would not fit,
+            else 64.
         num_workers: Processes that load pictures; 0: a thread does.
         also: Further models on the same backbone. What is encoded is read and kept for them, too, in the same pass.
 
@@ -109,7 +110,8 @@ def keep_features(
         if not missing:
             return {name: with_features(rows, keys[name], readings[0], transform) for name, rows in splits.items()}
         encoder = encoder or Encoder(models, precision, _processes().device)
-        _encode_missing(encoder, _Pictures(splits, transform, missing), readings, store, batch_size, num_workers)
+        size = batch_size or (16 if encoder.device.type == "cpu" else 64)
+        _encode_missing(encoder, _Pictures(splits, transform, missing), readings, store, size, num_workers)
     raise OSError(
         f"Features of {len(missing)} pairs are absent from {store.folder} although they were just encoded: give a "
         "folder by --feature_store that all processes share and no other run empties."

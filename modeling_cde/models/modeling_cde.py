@@ -141,6 +141,13 @@ class CDEModel(CDEPreTrainedModel):
             return None
 
     def train(self, mode: bool = True) -> "CDEModel":
+        if any(module is self.backbone for module in self._frozen) and not self.backbone.training:
+            # Trainer calls this in every step: the walk through a frozen backbone would take a good part of one.
+            self.training = mode
+            for child in self.children():
+                if child is not self.backbone:
+                    child.train(mode)
+            return self
         super().train(mode)
         for module in self._frozen:
             module.eval()
