@@ -161,8 +161,8 @@ def precision_shares(case: Case) -> dict[str, float]:
 def targets(measured: Sequence[dict[str, Any]], bf16: bool) -> list[Target]:
     """One for each ResNet; the bound is stated for bf16, and without it the verdict is left open.
 
-    A ViT has none: its time is that of its matrix products, which bf16 makes only about twice as fast. What counts there
-    is the share of the products' rate, which `feature_store.py` measures.
+    A ViT has none: its time is that of its matrix products, which bf16 makes only about twice as fast. What counts
+    there is the share of the products' rate, which `feature_store.py` measures.
     """
     found = []
     for case in (case for case in measured if "ViT" not in case["case"]):
