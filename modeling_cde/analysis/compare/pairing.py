@@ -231,7 +231,12 @@ def _figures(runs: Sequence[Result], column: Column, metric: str) -> dict[Seed, 
 
 
 def _columns(results: Sequence[Result], splits: Sequence[str] | None, metric: str) -> tuple[Column, ...]:
-    """The columns in which some run has a figure: split by split, the rules side by side."""
+    """The columns in which some run has a figure: split by split, the rules side by side.
+
+    Where no run selected an epoch, both rules are the last one, which is shown once.
+    """
+    selects = any(result.last is None or result.selected.criterion is not None for result in results)
+    rules = [rule for rule in RULES if selects or rule == "last"]
     places = sorted({(result.view, result.shift) for result in results})
     several_views = len({view for view, _ in places}) > 1
     several_shifts = len({shift for _, shift in places}) > 1
@@ -244,7 +249,7 @@ def _columns(results: Sequence[Result], splits: Sequence[str] | None, metric: st
             # "OOD systematic" names its shift already; the in-distribution splits of two trainings need it.
             title += f" ({shift})" if several_shifts and not split.endswith(f"_{shift}") else ""
             title = f"{view}: {title}" if several_views else title
-            for rule in RULES:
+            for rule in rules:
                 if any(result.value(split, rule, metric) is not None for result in here):
                     columns.append(Column(split, rule, view, shift, title))
     return tuple(columns)

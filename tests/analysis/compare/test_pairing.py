@@ -161,3 +161,13 @@ def test_the_number_of_tested_pairs_and_what_it_allows_to_vary_is_told():
     few["selected"]["splits"]["test_syst"]["n"] = 100
     (note,) = [note for note in compare(results(record("cde"), few)).notes if note.startswith("Pairs tested")]
     assert "IID 200 (±3.5)" in note and "OOD systematic 100 to 200 (±5.0)" in note
+
+
+def test_the_two_rules_are_one_column_where_no_epoch_was_selected():
+    records = [record("cde", 0, 0.9), record("concatenation", 0, 0.5)]
+    for one in records:
+        one["selected"]["criterion"] = None
+    columns = compare(results(*records)).columns
+    assert {column.rule for column in columns} == {"last"}
+    records[0]["selected"]["criterion"] = "eval_validation_cross_entropy"
+    assert {column.rule for column in compare(results(*records)).columns} == {"selected", "last"}
