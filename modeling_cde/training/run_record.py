@@ -47,6 +47,8 @@ def run_record(
     for name in ("feature_store", "feature_store_gb"):  # where numbers are kept does not change them
         del record["arguments"][name]
     if model_args.backbone is not None:
+        if Path(model_args.backbone).is_dir():  # a path on this machine means nothing elsewhere
+            record["arguments"]["backbone"] = Path(model_args.backbone).name
         record["backbone_source"] = backbone_source(model_args.backbone, model.config.backbone_revision)
     return record | ({"lora": description(model)} if is_adapted(model) else {})
 

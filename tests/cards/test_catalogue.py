@@ -33,9 +33,10 @@ def named(folders):
 def test_there_is_a_card_for_each_backbone_and_mode():
     kinds = ("rooms", "dino", "mae", "clip")
     assert {folder.name for folder in FOLDERS} == {
-        f"cde-{kind}-{mode}" for kind in kinds for mode in ("global", "patch")
+        *(f"cde-{kind}-{mode}" for kind in kinds for mode in ("global", "patch")),
+        "cde-dino-change",
     }
-    assert not [folder.name for folder in UNTRAINED if "rooms" in folder.name]
+    assert {folder.name.split("-")[1] for folder in UNTRAINED} == {"mae", "clip"}
 
 
 @pytest.mark.parametrize("folder", named(FOLDERS))
@@ -51,7 +52,8 @@ def test_the_header_is_what_the_hub_takes_and_reads(folder):
     header = card.data.to_dict()
     assert not problems(header)
     assert header.get("base_model") == read_entry(folder).backbone
-    assert f"{folder.name.rpartition('-')[2]}-delta" in header["tags"] and ("untrained" in header["tags"]) == (
+    mode = folder.name.rpartition("-")[2].replace("change", "global")
+    assert f"{mode}-delta" in header["tags"] and ("untrained" in header["tags"]) == (
         folder in UNTRAINED
     )
     if folder in UNTRAINED:

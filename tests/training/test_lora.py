@@ -111,7 +111,7 @@ def test_adapters_projector_and_heads_are_trained_and_nothing_else(tmp_path):
     assert {n for n, p in model.named_parameters() if p.requires_grad} == changed
     assert sum("lora_A" in name for name in changed) == 4  # query and value of two layers
     heads = {name.split(".modules_to_save.")[0] for name in changed if ".modules_to_save." in name}
-    layers = ("cde.projector.0", "cde.projector.2", "classifier")
+    layers = ("cde.projector.0", "cde.projector.1", "cde.projector.3", "classifier")
     assert heads == {f"base_model.model.{name}" for name in layers}
     trained = sum(start[name].numel() for name in changed)
     total = sum(p.numel() for p in tiny_cde("vit").parameters()) + 2 * 4 * (32 + 32)
