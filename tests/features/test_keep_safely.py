@@ -8,6 +8,7 @@ import socket
 import pytest
 import torch
 from accelerate import PartialState
+from safetensors.torch import load_file, save_file
 
 from modeling_cde.features import keep as keep_module
 from modeling_cde.features.kept_pairs import pair_keys
@@ -109,7 +110,8 @@ def fill(folder, name, environment):
     rows = kept(frozen(), pairs(41), store, batch_size=4)
     found = {"features": features(rows), "clips": sum(clips), "counted": [store.encoded, store.found]}
     kept(frozen(), pairs(41), FeatureStore(folder / "store"))
-    torch.save(found | {"again": sum(clips) - found["clips"]}, folder / f"{name}.pt")
+    counts = torch.tensor([found["clips"], *found["counted"], sum(clips) - found["clips"]])
+    save_file({"features": found["features"], "counts": counts}, folder / f"{name}.safetensors")
 
 
 def filled_by_two(folder, **shared):
@@ -124,7 +126,12 @@ def filled_by_two(folder, **shared):
         process.kill()
     assert [process.exitcode for process in both] == [0, 0]
     assert not list((folder / "store").glob("*/tmp-*"))
-    return [torch.load(folder / f"{name}.pt") for name in (0, 1)]
+    answers = [load_file(folder / f"{name}.safetensors") for name in (0, 1)]
+    counted = [(answer["features"], answer["counts"].tolist()) for answer in answers]
+    return [
+        {"features": read, "clips": clips, "counted": [encoded, found], "again": again}
+        for read, (clips, encoded, found, again) in counted
+    ]
 
 
 def test_two_runs_fill_one_store_at_the_same_time(tmp_path):

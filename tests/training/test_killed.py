@@ -358,11 +358,12 @@ def test_an_empty_folder_in_a_checkpoint_is_not_taken_for_its_shards(tmp_path):
 
 
 def test_a_training_does_not_end_with_a_best_checkpoint_that_is_damaged(tmp_path, caplog):
-    assert selected_epoch(train(tmp_path, max_steps=3, save_total_limit=1))["step"] == 1
+    options = {"save_total_limit": 1, "learning_rate": 2.0}  # so high that the first step is the best
+    assert selected_epoch(train(tmp_path, max_steps=3, **options))["step"] == 1
     assert checkpoints(tmp_path).keys() == {1, 3}  # the best, and the one by which it is known to be finished
     flip(tmp_path / "checkpoint-1" / "model.safetensors")
     caplog.clear()
-    trainer = train(tmp_path, max_steps=5, save_total_limit=1)
+    trainer = train(tmp_path, max_steps=5, **options)
     assert "checkpoint-3 continues without its best checkpoint and selects among those to come: the best" in caplog.text
     assert selected_epoch(trainer)["step"] == trainer.state.best_global_step > 3
 
