@@ -111,7 +111,7 @@ def train(run: Any, started: float, callbacks: Any) -> dict[str, Any]:
     parts, batch_size = (reported_splits(run.splits), run.transform), trainer.args.per_device_eval_batch_size
     about: dict[str, Any] = {"extra": {"training": record}, "bank": run.bank(), "keep": run.keep}
     metrics = evaluate_splits(trainer.whole_model(), *parts, output, batch_size, **about)
-    if trainer.args.evaluate_last_checkpoint:
+    if trainer.args.evaluate_last_checkpoint and record["selected"]["step"] != trainer.state.global_step:
         record["selected"] = restore_last(trainer)
         evaluate_splits(trainer.whole_model(), *parts, output / "last", batch_size, **about)
     if trainer.is_world_process_zero():

@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None, train: Sequence[str] = TRAIN) -
         "--train", help="a recipe of train.py instead of the benchmark's, such as configs/finetune.yaml"
     )
     parser.add_argument("--data", help="a folder of pairs instead of the benchmark's data")
-    parser.add_argument("--engine", choices=ENGINES, default="local", help="one after another here, or on Ray")
+    parser.add_argument("--engine", choices=ENGINES, default="local", help="on this machine, or on Ray")
     parser.add_argument(
         "--ray_address", help="of a running Ray cluster, such as auto or HOST:6379; none starts Ray here"
     )

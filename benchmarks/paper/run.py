@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.paper.forked_training import ForkedTraining
 from benchmarks.paper.plan import Run
 from modeling_cde.whole_files import write_text_whole
 
@@ -59,7 +60,9 @@ def read_result(run: Run) -> dict[str, Any] | None:
     return result
 
 
-def execute(run: Run, train: Sequence[str] = TRAIN, tick: Callable[[], None] = lambda: None) -> Outcome:
+def execute(
+    run: Run, train: Sequence[str] = TRAIN, tick: Callable[[], None] = lambda: None, cores: Sequence[int] = ()
+) -> Outcome:
     """Train, evaluate, and keep the result.
 
     A run that was cut off goes on from its newest checkpoint. Whatever ends this call early (Ctrl-C) also ends the
@@ -69,6 +72,7 @@ def execute(run: Run, train: Sequence[str] = TRAIN, tick: Callable[[], None] = l
         run: what to do.
         train: the command that takes the arguments of train.py.
         tick: called about once a second while the run is going on.
+        cores: those that train.py may use, in a forked process in place of the command; see `forked_training.py`.
 
     Returns:
         The outcome; a run that fails raises nothing.
@@ -82,12 +86,14 @@ def execute(run: Run, train: Sequence[str] = TRAIN, tick: Callable[[], None] = l
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return Outcome(run.name, error=f"{folder} is being trained by another process; end it or wait for it.")
-            return _execute(run, train, tick, note, lock.fileno())
+            return _execute(run, train, tick, note, lock.fileno(), cores)
     except (ValueError, OSError) as error:
         return Outcome(run.name, error=str(error))
 
 
-def _execute(run: Run, train: Sequence[str], tick: Callable[[], None], note: Path, lock: int) -> Outcome:
+def _execute(
+    run: Run, train: Sequence[str], tick: Callable[[], None], note: Path, lock: int, cores: Sequence[int]
+) -> Outcome:
     state: dict[str, Any] = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
     if state:
         _compare(run, state["settings"], f"The unfinished run in {run.folder}")
@@ -100,7 +106,7 @@ def _execute(run: Run, train: Sequence[str], tick: Callable[[], None], note: Pat
         before, started, code = state["minutes"], time.monotonic(), -1
         try:
             write_json(note, state)
-            code = _train([*train, *arguments], run.folder / "log.txt", tick, lock)
+            code = _train(train, arguments, run.folder / "log.txt", tick, lock, cores)
         finally:
             state["minutes"] = round(before + (time.monotonic() - started) / 60, 2)
             state["finished"] = code == 0
@@ -111,26 +117,42 @@ def _execute(run: Run, train: Sequence[str], tick: Callable[[], None], note: Pat
     return Outcome(run.name, state["minutes"])
 
 
-def _train(command: Sequence[str], log: Path, tick: Callable[[], None], lock: int) -> int:
-    """Run a command with its output in a file; its exit status. It holds the lock, too, as long as it lives."""
+def _train(
+    train: Sequence[str],
+    arguments: Sequence[str],
+    log: Path,
+    tick: Callable[[], None],
+    lock: int,
+    cores: Sequence[int],
+) -> int:
+    """Run train.py with its output in a file; its exit status."""
     with log.open("a", encoding="utf-8") as output:
-        output.write(f"\n{_STARTED}{datetime.datetime.now():%Y-%m-%d %H:%M}: {' '.join(command)}\n")
+        output.write(f"\n{_STARTED}{datetime.datetime.now():%Y-%m-%d %H:%M}: {' '.join([*train, *arguments])}\n")
         output.flush()
-        # A session of its own: Ctrl-C reaches the launcher and what it launched through this process, in order.
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, pass_fds=(lock,)
-        )
+        # A session of its own: Ctrl-C reaches what trains through this process, in order.
+        process: Any
+        if cores:
+            process = ForkedTraining(arguments, log, cores)
+        else:  # the command holds the lock, too, as long as it lives
+            process = subprocess.Popen(
+                [*train, *arguments],
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(lock,),
+            )
         try:
             while True:
                 try:
-                    return process.wait(timeout=1.0)
+                    return int(process.wait(timeout=1.0))
                 except subprocess.TimeoutExpired:
                     tick()
         finally:
             _end(process)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: Any) -> None:
     """End a process and its children; nothing happens to one that has ended."""
     for kind in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:
@@ -168,7 +190,9 @@ def make_result(run: Run, state: Mapping[str, Any]) -> dict[str, Any]:
     folder = run.folder
     try:
         selected = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        last = json.loads((folder / "last" / "metrics.json").read_text(encoding="utf-8"))
+        ended = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+        same = selected["training"]["selected"]["step"] == ended["global_step"]
+        last = selected if same else json.loads((folder / "last" / "metrics.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError) as error:
         raise ValueError(
             f"{folder} lacks the numbers of its run ({error}): delete the folder, and run again."
@@ -176,7 +200,6 @@ def make_result(run: Run, state: Mapping[str, Any]) -> dict[str, Any]:
     geometry, problem = _geometry(folder)
     training = selected["training"]
     told = ("benchmark", "method", "title", "setting", "view", "shift", "seed", "split_seed")
-    ended = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
     return {
         "run": run.name,
         **{name: getattr(run, name) for name in told},

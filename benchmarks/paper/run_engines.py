@@ -1,4 +1,4 @@
-"""Where runs are made: one after another here, or as many at once as a Ray cluster has room for."""
+"""Where runs are made: on this machine, as many at once as it has cores for, or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import dataclasses
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +21,53 @@ Tick = Callable[[list[str]], None]
 
 
 class LocalEngine:
-    """Makes runs one after another on this machine."""
+    """Makes runs on this machine: as many at once as it has cores for, one after another where GPUs are asked for.
 
-    slots = 1
+    Args:
+        resources: of one run, such as {"CPU": 1}. With a GPU, a run is `accelerate launch` as the user has configured
+            it. Without one, it is forked from a process that has imported everything, with cores of its own.
+    """
+
+    def __init__(self, resources: Mapping[str, float]) -> None:
+        cores = (
+            sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+        )
+        own = min(max(1, int(resources.get("CPU", 1))), len(cores))
+        self.slots = 1 if resources.get("GPU") else len(cores) // own
+        shares = [cores[i * own : (i + 1) * own] for i in range(self.slots)]
+        self._shares = [[] for _ in shares] if resources.get("GPU") else shares
 
     def outcomes(self, runs: Sequence[Run], tick: Tick, train: Sequence[str] = TRAIN) -> Iterator[Outcome]:
-        """Make runs by the command `train`, which takes the arguments of train.py; the outcome of each, as it ends.
+        """Make runs, in their order; the outcome of each, as it ends.
 
-        `tick` is called about once a second with the names of what is running.
+        `tick` is called about once a second with the names of what is running. `train` is the command that takes the
+        arguments of train.py; one that is given is run as it is.
         """
-        for run in runs:
-            yield execute(run, train, lambda name=run.name: tick([name]))  # type: ignore[misc]
+        stopped, free, running = threading.Event(), list(self._shares), set[str]()
+
+        def make(run: Run) -> Outcome:
+            cores = free.pop()
+            running.add(run.name)
+            try:
+                return execute(run, train, going_on, cores if train == TRAIN else ())
+            finally:
+                running.discard(run.name)
+                free.append(cores)
+
+        def going_on() -> None:
+            if stopped.is_set():
+                raise KeyboardInterrupt
+
+        with ThreadPoolExecutor(self.slots) as pool:
+            left = {pool.submit(make, run) for run in runs}
+            try:
+                while left:
+                    ended, left = wait(left, timeout=1.0, return_when=FIRST_COMPLETED)
+                    tick(sorted(running))
+                    yield from (future.result() for future in ended)
+            finally:
+                stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         """Nothing is left to end."""
@@ -112,7 +150,7 @@ def open_engine(engine: str, resources: Mapping[str, float], address: str | None
         return RayEngine(resources, address)
     if address is not None:
         raise ValueError("--ray_address needs --engine ray: give both or neither.")
-    return LocalEngine()
+    return LocalEngine(resources)
 
 
 def _make_task() -> Callable[[str, str], tuple[float, str]]:

@@ -5,7 +5,7 @@
 On drawn pairs (PNGs of 128 px with a box, seen at 126 px) in seven splits as large against each other as those of the
 rooms, and a ViT-S/14 of DINOv2's shape with random weights, which takes the time of the real ones:
 
-- A run keeps the features of all splits, trains the quickstart's head for 30 epochs with a validation after each, and
+- A run keeps the features of all splits, trains the quickstart's head for 30 epochs with five validations, and
   evaluates all splits. The first run encodes; the second, with another seed, finds everything. Imports and drawing are
   not counted.
 - Then the other runs of a benchmark follow, of two methods, two seeds and two readings. All clips that any of the eight
@@ -93,9 +93,10 @@ def run(keep: FeatureKeeper, splits: Mapping[str, Any], epochs: int, folder: Pat
     rows = keep(splits)
     times.append(time.perf_counter())
     args = training_arguments(
-        str(folder), num_train_epochs=epochs, eval_strategy="epoch", learning_rate=1e-3, contrastive_weight=2.0,
-        sparsity_weight=0.01, per_device_train_batch_size=min(128, len(rows["train"])), use_cpu=True,
-        per_device_eval_batch_size=256, logging_steps=13, dataloader_num_workers=0,
+        str(folder), num_train_epochs=epochs, eval_strategy="steps", eval_steps=0.2, learning_rate=1e-3,
+        contrastive_weight=2.0, sparsity_weight=0.01, logging_steps=13, use_cpu=True,
+        per_device_train_batch_size=min(128, len(rows["train"])), per_device_eval_batch_size=256,
+        dataloader_num_workers=0,
     )  # fmt: skip
     validation = {name: split for name, split in rows.items() if name.startswith("validation")}
     parts = {"train_dataset": rows["train"], "eval_dataset": validation}

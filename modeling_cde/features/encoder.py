@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate.utils import str_to_bool
+from torch import nn
 
 Precision = Literal["float32", "bf16"]
 
@@ -56,6 +57,8 @@ class Encoder:
         fits = next(own.parameters()).dtype == self.dtype
         self.backbone = (own if fits else copy.deepcopy(own)).to(device, self.dtype).eval()
         self.device = device
+        if not fits and device.type == "cpu" and PackedLinear.works_here():
+            PackedLinear.replace_in(self.backbone)
 
     @torch.no_grad()
     def __call__(self, pixel_values: torch.Tensor) -> list[torch.Tensor]:
@@ -78,6 +81,37 @@ class Encoder:
         few = (height // rows) * (width // columns) <= _FEW_PATCHES
         if copied and few and self.device.type == "cpu" and self.backbone.config._attn_implementation == "sdpa":
             self.backbone.set_attn_implementation("eager")
+
+
+class PackedLinear(nn.Module):
+    """`nn.Linear` on a CPU in bf16, with its weights in the processor's own order: a tenth faster, for inference alone.
+
+    PyTorch compiles a Linear to the same operation, but compiling takes longer than encoding thousands of pictures.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)
+        self.bias = None if linear.bias is None else linear.bias.detach()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., features in) -> (..., features out)."""
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")  # type: ignore[no-any-return]
+
+    @staticmethod
+    def works_here() -> bool:
+        """Whether this build of PyTorch has the operation, and this processor can do it in bf16."""
+        names = ("_is_mkldnn_bf16_supported", "_reorder_linear_weight", "_linear_pointwise")
+        operations = torch.ops.mkldnn
+        return all(hasattr(operations, name) for name in names) and bool(operations._is_mkldnn_bf16_supported())
+
+    @classmethod
+    def replace_in(cls, model: nn.Module) -> None:
+        """Replace every `nn.Linear` of a model in bf16; subclasses compute something else, and stay."""
+        for parent in list(model.modules()):
+            for name, child in parent.named_children():
+                if type(child) is nn.Linear and child.weight.dtype == torch.bfloat16:
+                    setattr(parent, name, cls(child))
 
 
 def description(model: Any, transform: Any, precision: Precision, device: str) -> dict[str, Any]:

@@ -77,8 +77,8 @@ class DoctorCallback(TrainerCallback):  # type: ignore[misc]
 
 
 def has_finite_weights(model: torch.nn.Module) -> bool:
-    """Whether no parameter and no running statistic is NaN or infinite."""
-    tensors = [*model.parameters(), *model.buffers()]
+    """Whether no trained parameter and no running statistic is NaN or infinite."""
+    tensors = [*(parameter for parameter in model.parameters() if parameter.requires_grad), *model.buffers()]
     return all(bool(torch.isfinite(tensor).all()) for tensor in tensors if tensor.is_floating_point())
 
 

@@ -153,8 +153,7 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
     )
     evaluate_last_checkpoint: bool = HfArg(
         default=False,
-        help="train.py: evaluate the last epoch, too, into the folder last/, and not only the one that validation "
-        "selects.",
+        help="train.py: evaluate the last epoch, too, into the folder last/, where validation selects another one.",
     )
     label_names: list[str] | None = HfArg(
         default_factory=lambda: ["labels"], help="Inputs of the model that are labels."

@@ -13,7 +13,7 @@ from transformers import AutoModel
 from modeling_cde import CDEForActionClassification
 from modeling_cde.data import PairTransform
 from modeling_cde.features import encoder as encoder_module
-from modeling_cde.features.encoder import Encoder, description
+from modeling_cde.features.encoder import Encoder, PackedLinear, description
 from tests.features.stored_pairs import LABELS, WHOLE, frozen
 from tests.tiny_models import backbone_config, clips
 
@@ -55,6 +55,31 @@ def test_bf16_is_close_and_leaves_the_model_as_it_was():
     assert found.dtype == torch.float32 and 1e-6 < ((found - exact).norm() / exact.norm()).item() < 0.02
     assert model.backbone.dtype == torch.float32
     assert torch.equal(Encoder([model], "float32", CPU)(clips(3))[0], exact)
+
+
+@pytest.mark.skipif(not PackedLinear.works_here(), reason="this processor has no bf16 products in oneDNN")
+@pytest.mark.parametrize("bias", [True, False])
+def test_packed_weights_compute_what_linear_does(bias):
+    linear = nn.Linear(24, 40, bias=bias).bfloat16()
+    for shape in ((24,), (1, 24), (7, 24), (3, 5, 24)):
+        x = torch.randn(shape).bfloat16()
+        packed, exact = PackedLinear(linear)(x), linear.float()(x.float())
+        assert packed.shape == exact.shape and packed.dtype == torch.bfloat16
+        assert torch.allclose(packed.float(), exact, rtol=0.01, atol=0.01)
+        linear.bfloat16()
+
+
+def test_only_plain_layers_in_bf16_are_packed(monkeypatch):
+    class Scaled(nn.Linear):
+        pass
+
+    monkeypatch.setattr(PackedLinear, "__init__", lambda self, linear: nn.Module.__init__(self))
+    model = nn.Sequential(nn.Linear(2, 2).bfloat16(), nn.Linear(2, 2), Scaled(2, 2).bfloat16())
+    attention = nn.MultiheadAttention(4, 2).bfloat16()  # reads the weights of its own layers
+    model.append(attention)
+    PackedLinear.replace_in(model)
+    assert [type(layer) for layer in model[:3]] == [PackedLinear, nn.Linear, Scaled]
+    assert not any(isinstance(layer, PackedLinear) for layer in attention.modules())
 
 
 def test_precision_is_what_is_said_under_anyone_s_autocast():
