@@ -1,0 +1,79 @@
+"""The study: why an action is recognised on things never seen. Heads on a frozen DINOv2, many splits, one question each.
+
+    python -m benchmarks.study methods [--data data/rooms] [--seeds 20] [--first_seed 0] [--table]
+
+Features are kept: the first experiment on a data set encodes it, and each head then takes seconds. All heads are
+trained as train.py trains them. Every seed has a split of its own, by the data set's own protocol. What an experiment
+measured is kept in benchmarks/results/study/<data>/<experiment>.json, and what is there is not measured again.
+Choices are made on validation objects of the seeds from 100 on (`--first_seed 100 --on validation_syst`), reports on
+test objects of the seeds from 0 on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from benchmarks.study.experiments import EXPERIMENTS, Fit
+from benchmarks.study.results import Results, show_table
+from benchmarks.study.worker import measure, open_in_worker
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line: see the module's docstring."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("experiment", choices=EXPERIMENTS, help="the question")
+    parser.add_argument("--data", default="data/rooms", help="folder of a built data set (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=20, help="how many (%(default)s)")
+    parser.add_argument("--first_seed", type=int, default=0, help="the first of them (%(default)s)")
+    parser.add_argument("--on", default="test_syst", help="the part that the table is about (%(default)s)")
+    parser.add_argument("--results", default="benchmarks/results/study", help="where results are kept (%(default)s)")
+    parser.add_argument("--table", action="store_true", help="only print the table of what is there")
+    options = parser.parse_args(arguments)
+    results = Results.load(Path(options.results, Path(options.data).name, f"{options.experiment}.json"))
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    if not options.table:
+        try:
+            run(options.experiment, options.data, seeds, results)
+        except (ValueError, OSError) as error:
+            sys.exit(str(error))
+    print(show_table(results, seeds, options.on))
+
+
+def run(experiment: str, folder: str, seeds: Sequence[int], results: Results) -> None:
+    """Train the heads that have no result, as many at once as there are cores."""
+    from tqdm import tqdm
+
+    from benchmarks.study.pairs import open_pairs
+
+    fits = EXPERIMENTS[experiment](open_pairs(folder, readings=()), seeds)
+    todo = [fit for fit in fits if not results.has(fit)]
+    if not todo:
+        return
+    readings = list(dict.fromkeys(fit.reading for fit in fits))
+    open_pairs(folder, readings=readings)  # encodes what is absent, once for all processes
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    started = time.monotonic()
+    with ProcessPoolExecutor(
+        min(cores, len(todo)), multiprocessing.get_context("spawn"), open_in_worker, (folder, readings)
+    ) as pool:
+        waiting = {pool.submit(measure, fit): fit for fit in todo}
+        try:
+            for future in tqdm(as_completed(waiting), total=len(todo), desc=experiment, unit="head"):
+                results.add(waiting[future], future.result())
+        finally:
+            pool.shutdown(cancel_futures=True)
+            results.save(fits)
+    print(f"{len(todo)} heads took {(time.monotonic() - started) / 60:.1f} minutes on {cores} cores.")
+
+
+if __name__ == "__main__":
+    main()

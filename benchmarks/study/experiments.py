@@ -1,0 +1,219 @@
+"""What the study asks: for each experiment, the heads that are trained, and what each of them is trained on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmarks.study.pairs import Pairs
+
+CE_ONLY = {"contrastive_weight": 0.0, "sparsity_weight": 0.0}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One head.
+
+    Attributes:
+        row: Of the table; heads of one row differ in their seed.
+        seed: Of the split, of what is drawn from it, and of the training.
+        reading: What it reads of the backbone; see `benchmarks.study.pairs`.
+        method: A value of `--method`.
+        flags: Of train.py.
+        train: What of the split it is trained on: "train" for all of its training part; "kinds N" for 900 pairs of N
+            kinds; "pairs N" for N pairs; "share P" for P percent of the labels; "without KIND" for all pairs of the
+            data set but those of a kind, on which it is then tested.
+        actions: How many actions there are to tell apart, in training and tests; None for all.
+    """
+
+    row: str
+    seed: int
+    reading: str
+    method: str = "cde"
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    train: str = "train"
+    actions: int | None = None
+
+
+PAIRS_OF_KINDS = 900
+_BASES = (
+    ("CLS, concatenation", "cls", "concatenation"),
+    ("CLS, CDE", "cls", "cde"),
+    ("changed patches, concatenation", "change", "concatenation"),
+    ("changed patches, CDE", "change", "cde"),
+)
+
+
+def _bases(pairs: Pairs, seeds: Sequence[int], **what: Any) -> list[Fit]:
+    return [Fit(row, seed, reading, method, **what) for row, reading, method in _BASES for seed in seeds]
+
+
+def methods(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
+    """Every method that reads one vector of a picture, and the closed form, on both readings."""
+    rows: list[tuple[str, str, dict[str, Any]]] = [
+        *((name, name, {}) for name in ("concatenation", "difference", "icm", "sms", "neighbours")),
+        ("CDE", "cde", {}),
+        ("CDE, swapped pairs", "cde", {"swap_opposites": True}),
+        ("closed form (LDA)", "cde", {"classifier": "lda"}),
+        ("closed form (LDA), swapped pairs", "cde", {"classifier": "lda", "swap_opposites": True}),
+    ]
+    titles = {"cls": "CLS", "change": "changed patches"}
+    return [
+        Fit(f"{titles[reading]}, {row}", seed, reading, method, flags)
+        for reading in titles
+        for row, method, flags in rows
+        for seed in seeds
+    ]
+
+
+def losses(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
+    """Each loss left out, on both readings."""
+    rows = {
+        "cross-entropy": CE_ONLY,
+        "cross-entropy + L1": {"contrastive_weight": 0.0},
+        "cross-entropy + contrastive": {"sparsity_weight": 0.0},
+        "all three": {},
+        "contrastive on concatenation": {"method": "concatenation", "contrastive_weight": 2.0, "sparsity_weight": 0.01},
+    }
+    return [
+        Fit(
+            f"{title}, {row}",
+            seed,
+            reading,
+            flags.get("method", "cde"),
+            {k: v for k, v in flags.items() if k != "method"},
+        )
+        for reading, title in (("cls", "CLS"), ("change", "changed patches"))
+        for row, flags in rows.items()
+        for seed in seeds
+    ]
+
+
+def weights(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
+    """The two weights on a grid, up to the published 1.0 of the sparsity term."""
+    return [
+        Fit(
+            f"contrastive {c:g}, sparsity {s:g}", seed, "change", "cde", {"contrastive_weight": c, "sparsity_weight": s}
+        )
+        for c in (0.0, 0.5, 2.0, 8.0)
+        for s in (0.0, 0.01, 0.1, 0.3, 1.0)
+        for seed in seeds
+    ]
+
+
+def kinds(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
+    """The number of training kinds, with 900 pairs whatever it is."""
+    most = len(pairs.kinds) - 5
+    counts = [n for n in (8, 12, 16, 20, 24, 28, 32, 40, 48, 56) if n <= most]
+    return [
+        Fit(f"{title}, {n} kinds", seed, reading, method, {}, f"kinds {n}")
+        for title, reading, method in (_BASES[0], _BASES[1], _BASES[3])
+        for n in counts
+        for seed in seeds
+    ]
+
+
+def numbers(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
+    """The number of training pairs, of the same kinds."""
+    return [
+        Fit(f"{title}, {n} pairs", seed, reading, method, {}, f"pairs {n}")
+        for title, reading, method in (_BASES[0], _BASES[1], _BASES[3])
+        for n in (100, 200, 400, 800, 1600)
+        for seed in seeds
+    ]
+
+
+def labels(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
+    """The share of the training pairs that is labelled."""
+    return [
+        Fit(f"{title}, {p} %", seed, reading, method, {}, f"share {p}")
+        for title, reading, method in _BASES
+        for p in (1, 10, 100)
+        for seed in seeds
+    ]
+
+
+def layers(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
+    """One layer at a time, and sets of layers, where the picture changed."""
+    names = [f"layer{n}" for n in range(1, 13)] + ["change", "cls4", "mean4", "cls"]
+    return [Fit(name, seed, name) for name in names for seed in seeds]
+
+
+def actions(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
+    """The number of actions that have to be told apart."""
+    return [
+        Fit(f"{title}, {n} actions", seed, reading, method, actions=n)
+        for title, reading, method in (_BASES[0], _BASES[1], _BASES[3])
+        for n in (4, 6, 8, 10)
+        for seed in seeds
+    ]
+
+
+def left_out(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
+    """Each kind left out of the training, and tested."""
+    lda = Fit("changed patches, closed form (LDA)", 0, "change", "cde", {"classifier": "lda"})
+    bases = [Fit(row, seeds[0], reading, method) for row, reading, method in _BASES] + [lda]
+    return [
+        Fit(base.row, seeds[0], base.reading, base.method, base.flags, f"without {kind}")
+        for base in bases
+        for kind in pairs.kinds
+    ]
+
+
+EXPERIMENTS: dict[str, Callable[[Pairs, Sequence[int]], list[Fit]]] = {
+    "methods": methods, "losses": losses, "weights": weights, "kinds": kinds, "numbers": numbers, "labels": labels,
+    "layers": layers, "actions": actions, "left_out": left_out,
+}  # fmt: skip
+
+
+def parts_of(fit: Fit, pairs: Pairs) -> dict[str, list[int]]:
+    """The pairs that a head is trained on ("train"), and those that it is tested on by the names of the splits."""
+    draw = random.Random(f"{fit.train}/{fit.seed}")
+    word, _, value = fit.train.partition(" ")
+    if word == "without":
+        tested = set(pairs.of_kinds([value]))
+        train = [i for i in range(len(pairs)) if i not in tested]
+        # Other kinds, on which a closed form chooses its shrinkage; no head is trained on fewer pairs for it.
+        return {"train": train, "left_out": sorted(tested), "validation_syst": draw.sample(train, len(train) // 5)}
+    parts = pairs.split(fit.seed)
+    if word == "kinds":
+        parts["train"] = _of_kinds(pairs, parts, int(value), draw)
+    elif word in ("pairs", "share"):
+        number = int(value) if word == "pairs" else round(len(parts["train"]) * int(value) / 100)
+        parts["train"] = _spread(pairs, parts["train"], number, draw)
+    if fit.actions is not None:
+        kept = _actions(pairs, fit.actions)
+        parts = {name: [i for i in rows if pairs.action[i] in kept] for name, rows in parts.items()}
+    return {name: rows for name, rows in parts.items() if rows}
+
+
+def _of_kinds(pairs: Pairs, parts: Mapping[str, Sequence[int]], number: int, draw: random.Random) -> list[int]:
+    """So many pairs of so many kinds: of any scene, and of all kinds but those that are tested."""
+    tested = {pairs.object[i] for i in parts["test_syst"]}
+    free = [kind for kind in pairs.kinds if kind not in tested]
+    every = set(pairs.action)
+    while True:
+        kinds_drawn = draw.sample(free, min(number, len(free)))
+        found = pairs.of_kinds(kinds_drawn)
+        if {pairs.action[i] for i in found} == every:
+            return _spread(pairs, found, PAIRS_OF_KINDS, draw)
+
+
+def _spread(pairs: Pairs, rows: Sequence[int], number: int, draw: random.Random) -> list[int]:
+    """So many of these pairs, at random, with each action there is."""
+    shuffled = draw.sample(list(rows), len(rows))
+    first = {pairs.action[i]: i for i in reversed(shuffled)}.values()
+    chosen = list(first) + [i for i in shuffled if i not in set(first)]
+    return sorted(chosen[: max(number, len(first))])
+
+
+def _actions(pairs: Pairs, number: int) -> set[str]:
+    """The first so many actions, opposites together."""
+    from modeling_cde.data.splits import OPPOSITES
+
+    names = sorted(set(pairs.action))
+    ordered = list(dict.fromkeys(name for one in names if one in OPPOSITES for name in sorted((one, OPPOSITES[one]))))
+    return set((ordered + [name for name in names if name not in OPPOSITES])[:number])

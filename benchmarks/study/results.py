@@ -1,0 +1,123 @@
+"""What the heads of an experiment measured: kept as JSON, and shown as a table with paired intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.study.experiments import Fit
+from modeling_cde.whole_files import write_text_whole
+
+_GOOD = 0.9  # a kind that was left out counts as recognised from here on
+
+
+@dataclass
+class Results:
+    """The results of an experiment.
+
+    Attributes:
+        path: The file.
+        heads: One entry for each head: `fit`, the fields of its `Fit`, and what it measured.
+    """
+
+    path: Path
+    heads: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, path: Path) -> Results:
+        """The results that a file has; none if there is no file."""
+        return cls(path, json.loads(path.read_text(encoding="utf-8")) if path.is_file() else [])
+
+    def has(self, fit: Fit) -> bool:
+        """Whether this head was measured."""
+        return _plain(fit) in [head["fit"] for head in self.heads]
+
+    def add(self, fit: Fit, measured: Mapping[str, Any]) -> None:
+        """Add what a head measured."""
+        self.heads.append({"fit": _plain(fit), **measured})
+
+    def save(self, order: Sequence[Fit]) -> None:
+        """Write the file, a line for each head, in the order of the experiment; what else there is comes last."""
+        places = {json.dumps(_plain(fit)): place for place, fit in enumerate(order)}
+        self.heads.sort(key=lambda head: places.get(json.dumps(head["fit"]), len(places)))
+        lines = [json.dumps(head, ensure_ascii=False) for head in self.heads]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_text_whole(self.path, "[\n" + ",\n".join(lines) + "\n]\n")
+
+
+def _plain(fit: Fit) -> dict[str, Any]:
+    """A head as JSON gives it back."""
+    return json.loads(json.dumps(dataclasses.asdict(fit)))  # type: ignore[no-any-return]
+
+
+def show_table(results: Results, seeds: Sequence[int], on: str) -> str:
+    """A Markdown table: a row for each row of the experiment, in percent; differences to the first row, paired."""
+    if any("answers" in head for head in results.heads):
+        return _table_of_kinds(results)
+    from modeling_cde.analysis.compare.statistics import mean, paired_bootstrap, sample_std
+
+    rows: dict[str, dict[int, dict[str, float]]] = defaultdict(dict)
+    for head in results.heads:
+        if head["fit"]["seed"] in seeds:
+            rows[head["fit"]["row"]][head["fit"]["seed"]] = head["accuracy"]
+    if not rows:
+        return "There are no results yet."
+    from modeling_cde.analysis.compare.comparison_tables import markdown_table
+
+    parts = [part for part in ("test", "test_comp", on) if all(part in a for r in rows.values() for a in r.values())]
+    first = next(iter(rows.values()))
+    lines = []
+    for row, found in rows.items():
+        cells = []
+        for part in parts:
+            values = [100 * found[seed][part] for seed in sorted(found)]
+            spread = sample_std(values)
+            cells.append(f"{mean(values):.1f}" + ("" if spread is None else f" ± {spread:.1f}"))
+        shared = [seed for seed in sorted(found) if seed in first]
+        gains = [100 * (found[seed][on] - first[seed][on]) for seed in shared]
+        interval = paired_bootstrap(gains)
+        gain = "reference" if found is first else f"{mean(gains):+.1f}"
+        if interval is not None and found is not first:
+            gain += f" [{interval.low:+.1f}, {interval.high:+.1f}], {sum(g > 0 for g in gains)} of {len(gains)} above 0"
+        lines.append([row, str(len(found)), *cells, gain])
+    return markdown_table(["", "seeds", *parts, f"{on}, to the first row"], lines)
+
+
+def _table_of_kinds(results: Results) -> str:
+    """Of kinds that were left out: a row for each way to train, then its kinds that are recognised worst."""
+    from modeling_cde.analysis.compare.comparison_tables import markdown_table
+    from modeling_cde.analysis.compare.statistics import mean
+
+    rows: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(dict)
+    for head in results.heads:
+        rows[head["fit"]["row"]][head["kind"]] = head["answers"]
+    lines = []
+    for row, kinds in rows.items():
+        right = {kind: mean([float(a["answer"] == a["action"]) for a in told]) for kind, told in kinds.items()}
+        good = sum(value >= _GOOD for value in right.values())
+        lines.append([row, f"{100 * mean(list(right.values())):.1f}", f"{good} of {len(right)}"])
+    summary = markdown_table(["", "mean over kinds", f"kinds at {_GOOD:.0%} or more"], lines)
+    return "\n\n".join([summary, _by(rows, "kind"), _by(rows, "mechanism")])
+
+
+def _by(rows: Mapping[str, Mapping[str, list[dict[str, Any]]]], what: str) -> str:
+    """Accuracy in percent by kind or mechanism, a column for each way to train, the worst first."""
+    from modeling_cde.analysis.compare.comparison_tables import markdown_table
+    from modeling_cde.analysis.compare.statistics import mean
+
+    hits: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row, kinds in rows.items():
+        for kind, told in kinds.items():
+            for one in told:
+                name = kind if what == "kind" else one["mechanism"]
+                if name is not None:
+                    hits[name][row].append(float(one["answer"] == one["action"]))
+    last = list(rows)[-1]
+    ordered = sorted(hits, key=lambda name: mean(hits[name][last]))
+    lines = [[name, *(f"{100 * mean(hits[name][row]):.0f}" for row in rows)] for name in ordered]
+    return markdown_table([what, *rows], lines)
