@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForImageClassification, AutoModelForVideoClassification
 
 from modeling_cde import CDEConfig, CDEForActionClassification, CDEModel
-from modeling_cde.models.modeling_cde import action_loss, largest_deltas
+from modeling_cde.models.modeling_cde import action_loss
+from modeling_cde.models.projector_cde import largest_deltas
 from tests.tiny_models import FAMILY_NAMES, GRIDS, backbone_config, clips, excite, tiny_cde
 
 MODES = ("global", "patch")
