@@ -71,7 +71,7 @@ def test_the_copies_are_those_of_a_naive_loop_also_of_selected_rows(chosen):
     assert not any(row[SWAPPED] for row in both if ACTIONS[row["action"]] == "break")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, len(ACTIONS) - 1), st.integers(0, 2)), min_size=1, max_size=12),
     st.sets(st.tuples(st.integers(0, len(ACTIONS) - 1), st.integers(0, 2)), max_size=8),
