@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from .models.configuration_cde import CDEConfig as CDEConfig
     from .models.image_processing_cde import CDEImageProcessor as CDEImageProcessor
     from .models.modeling_cde import (
-        CDEActionClassifierOutput as CDEActionClassifierOutput,
         CDEForActionClassification as CDEForActionClassification,
         CDEModel as CDEModel,
+    )
+    from .models.outputs_cde import (
+        CDEActionClassifierOutput as CDEActionClassifierOutput,
         CDEModelOutput as CDEModelOutput,
     )
     from .models.modeling_baseline import BaselineOutput as BaselineOutput
@@ -63,7 +65,8 @@ _NAMES = {
     "models.configuration_cde": ["CDEConfig"],
     "models.image_processing_cde": ["CDEImageProcessor"],
     "models.modeling_baseline": ["BaselineOutput"],
-    "models.modeling_cde": ["CDEActionClassifierOutput", "CDEForActionClassification", "CDEModel", "CDEModelOutput"],
+    "models.modeling_cde": ["CDEForActionClassification", "CDEModel"],
+    "models.outputs_cde": ["CDEActionClassifierOutput", "CDEModelOutput"],
     "models.pipeline_cde": ["ActionClassificationPipeline"],
     "training.losses": ["CDELoss", "sparsity_loss", "supervised_contrastive_loss"],
     "training.trainer": ["CDETrainer"],

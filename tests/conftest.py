@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -73,6 +74,29 @@ def nothing_calls_out():
         tried = TRIES.read_text(encoding="utf-8")
         TRIES.unlink()
         pytest.fail(f"something tried to reach another machine:\n{tried}")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def a_disk_need_not_be_waited_for():
+    """No test cuts the power. Files are there without it, also after a process was killed."""
+    with mock.patch.object(os, "fsync"):
+        yield
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """The folder of a data set of drawn pairs, which no test changes."""
+    from tests.drawn_pairs import draw_data_set
+
+    return draw_data_set(tmp_path_factory.mktemp("drawn"), pairs_of_each=6)
+
+
+@pytest.fixture(scope="session")
+def splits(data):
+    """The parts of `data`, as a training loads them."""
+    from modeling_cde.data.load_splits import load_shifts
+
+    return load_shifts(str(data))
 
 
 @pytest.fixture(autouse=True)

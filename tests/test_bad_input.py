@@ -25,7 +25,6 @@ from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation.evaluate import evaluate_splits
 from modeling_cde.models.pictures_cde import BadPictureError, load_picture
 from tests import bad_pictures
-from tests.drawn_pairs import draw_data_set
 from tests.tiny_models import tiny_cde
 
 ROOT = Path(__file__).parents[1]
@@ -144,16 +143,6 @@ def test_settings_of_a_processor(settings, words):
 
 
 # Data sets
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return draw_data_set(tmp_path_factory.mktemp("drawn"), pairs_of_each=6)
-
-
-@pytest.fixture(scope="module")
-def splits(data):
-    return load_shifts(str(data))
 
 
 def changed(rows, **cells):

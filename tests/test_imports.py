@@ -37,28 +37,23 @@ def python(code, *arguments):
     return run.stdout
 
 
-def loaded(module):
-    """Which heavy libraries importing a module loads."""
-    names = python(f"import sys, json, {module}\nprint(json.dumps(sorted(sys.modules)))")
+def loaded(modules):
+    """Which heavy libraries importing modules of the package loads."""
+    imports = ", ".join(f"modeling_cde{name}" for name in modules)
+    names = python(f"import sys, json, {imports}\nprint(json.dumps(sorted(sys.modules)))")
     return [name for name in HEAVY if name in json.loads(names)]
 
 
 @pytest.mark.parametrize(
-    ("module", "expected"),
+    ("modules", "expected"),
     [
-        ("modeling_cde", []),
-        ("modeling_cde.data.splits", []),
-        ("modeling_cde.metrics", []),
-        ("modeling_cde.whole_files", []),
-        ("modeling_cde.cards.hub", []),
-        ("modeling_cde.analysis.report", []),
-        ("modeling_cde.models.registration", []),
-        ("modeling_cde.training.losses", ["torch"]),
-        ("modeling_cde.training.distributed", ["torch"]),
+        (("", ".data.splits", ".metrics", ".whole_files"), []),
+        ((".cards.hub", ".analysis.report", ".models.registration"), []),
+        ((".training.losses", ".training.distributed"), ["torch"]),
     ],
 )
-def test_an_import_loads_what_it_needs_and_no_more(module, expected):
-    assert loaded(module) == expected
+def test_an_import_loads_what_it_needs_and_no_more(modules, expected):
+    assert loaded(modules) == expected
 
 
 @pytest.fixture(scope="module")

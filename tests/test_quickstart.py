@@ -1,24 +1,16 @@
 """The first command, on drawn pairs and a tiny pretrained backbone: two methods on features that are computed once."""
 
 import json
-import runpy
-from pathlib import Path
 
 import pytest
 from transformers import AutoModel
 
 from modeling_cde.features import encoder
 from modeling_cde.models.load_model import load_action_model
-from tests.drawn_pairs import draw_data_set
+from tests import small_runs
 from tests.tiny_models import backbone_config
 
-ROOT = Path(__file__).parents[1]
 SMALL = ["--image_size=32", "--use_cpu=true", "--num_train_epochs=2", "--per_device_train_batch_size=16"]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return draw_data_set(tmp_path_factory.mktemp("drawn"))
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +31,8 @@ def train(data, backbone, tmp_path):
 
     def run(*arguments):
         output = tmp_path / f"run{len(list(tmp_path.glob('run*')))}"
-        recipe = ["--config", str(ROOT / "configs" / "quickstart.yaml"), f"--backbone={backbone}", f"--data={data}"]
-        store = [f"--feature_store={tmp_path / 'store'}", f"--output_dir={output}"]
-        runpy.run_path(str(ROOT / "train.py"))["main"]([*recipe, *SMALL, *store, *arguments])
+        places = [f"--backbone={backbone}", f"--data={data}", f"--feature_store={tmp_path / 'store'}"]
+        small_runs.train("quickstart.yaml", *places, f"--output_dir={output}", *SMALL, *arguments)
         return output
 
     return run
@@ -63,17 +54,12 @@ def test_both_methods_are_printed_and_read_features_that_were_encoded_once(train
         assert (f"| {name} {cells}" in printed) == name.startswith("test")
     pairs = sum(metrics["training"]["pairs"].values())
     assert 0 < sum(seen) <= pairs + 1  # one more clip shows how large features are
-    seen.clear()
-    train("--seed=1")
-    assert not seen
-
-
-def test_the_checkpoint_reads_what_the_recipe_says(train):
-    output = train("--compare_with", "cde", "--max_steps=1")  # itself: nothing to compare with
-    assert not list(output.glob("*/metrics.json"))
     model, processor = load_action_model(str(output))
     assert (model.config.pooling, model.config.feature_layers) == ("change", [6, 8, 10, 12])
     assert dict(processor.size) == {"height": 32, "width": 32}
+    seen.clear()
+    again = train("--seed=1", "--compare_with=cde", "--max_steps=1")  # itself: nothing to compare with
+    assert not seen and not list(again.glob("*/metrics.json"))
 
 
 def test_an_unknown_method_is_refused_before_anything_is_rendered(train, tmp_path):

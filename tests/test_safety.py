@@ -285,13 +285,10 @@ TINY = {"model_type": "vit", "hidden_size": 16, "num_hidden_layers": 1, "num_att
 
 
 @pytest.mark.parametrize("much", ["part", pytest.param("whole", marks=pytest.mark.slow)])
-def test_the_way_from_training_to_demo_reaches_no_other_machine_and_unpickles_nothing(tmp_path, much):
-    from tests.drawn_pairs import draw_data_set
-
+def test_the_way_from_training_to_demo_reaches_no_other_machine_and_unpickles_nothing(data, tmp_path, much):
     settings = ["--backbone_config", json.dumps(TINY | {"intermediate_size": 32}), "--image_size=32", "--delta_dim=16"]
     settings += ["--use_cpu=true", "--per_device_train_batch_size=16", "--save_strategy=steps", "--save_steps=2"]
     settings += ["--eval_strategy=no", "--load_best_model_at_end=false"]
-    data = draw_data_set(tmp_path / "data")
     import os
 
     online = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "GRADIO"))}

@@ -4,10 +4,8 @@ import io
 import json
 import os
 import re
-import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import PIL.Image
 import pytest
@@ -16,7 +14,6 @@ from safetensors import safe_open
 from transformers import pipeline
 
 from modeling_cde import CDEForActionClassification, CDEImageProcessor
-from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.sampler import seeded
 from modeling_cde.data.schema import OPPOSITES
 from modeling_cde.data.streaming.parquet_rows import ParquetRows, StreamError
@@ -27,37 +24,15 @@ from modeling_cde.evaluation.evaluate import split_metrics
 from modeling_cde.evaluation.predictions import PRECISIONS, predict
 from modeling_cde.models.load_model import load_action_model
 from modeling_cde.models.methods import METHODS
-from tests.drawn_pairs import draw_data_set
+from tests import small_runs
 
-ROOT = Path(__file__).parents[1]
-BACKBONE = {
-    "model_type": "vit",
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "patch_size": 8,
-}
-TINY = ["--image_size", "32", "--backbone_config", json.dumps(BACKBONE), "--delta_dim", "16", "--use_cpu", "true"]
-TINY += ["--num_train_epochs", "1", "--per_device_train_batch_size", "16"]
+TINY = [*small_runs.TINY, "--delta_dim=16", "--num_train_epochs=1", "--per_device_train_batch_size=16"]
 BASELINES = sorted(set(METHODS) - {"cde"})
 FEW = ["--max_steps=3", "--eval_strategy=no", "--save_strategy=no", "--load_best_model_at_end=false"]
 
 
 def train(*arguments):
-    """Train in this process by the quickstart recipe, shrunk to seconds."""
-    main = runpy.run_path(str(ROOT / "train.py"))["main"]
-    main(["--config", str(ROOT / "configs" / "from_scratch.yaml"), *TINY, *arguments])
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return draw_data_set(tmp_path_factory.mktemp("drawn"))
-
-
-@pytest.fixture(scope="module")
-def splits(data):
-    return load_shifts(str(data))
+    small_runs.train("from_scratch.yaml", *TINY, *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +51,7 @@ def run(data, tmp_path_factory):
         str(output),
     ]
     environment = os.environ | {"CDE_NATIVE_BF16": "1"}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)
+    done = subprocess.run(command, cwd=small_runs.ROOT, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     return output, done.stdout
 

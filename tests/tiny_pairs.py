@@ -1,5 +1,7 @@
 """Random pairs as a `datasets.Dataset` with a transform, and quick settings to train on them."""
 
+import copy
+import functools
 from typing import Any
 
 import torch
@@ -13,6 +15,11 @@ def pairs(number: int = 24, noise: float = 0.0, seed: int = 0, frames: int = 2, 
 
     `objects` adds the object ids 0 to 4 in turn.
     """
+    return copy.copy(_pairs(number, noise, seed, frames, objects))
+
+
+@functools.cache  # datasets hashes the pixels, which takes longer than most trainings on them
+def _pairs(number: int, noise: float, seed: int, frames: int, objects: bool) -> Dataset:
     pixels = torch.randn(number, frames, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
 
     def transform(batch: dict[str, list[int]]) -> dict[str, list[Any]]:

@@ -43,10 +43,12 @@ def keep_all_features(plan: Sequence[Run]) -> int:
     encoded = 0
     for group in groups.values():
         use_all_cores(1)
+        models: list[Any] = []
         for model_args, data, args in group["sources"].values():
             splits = training_splits(data, args.seed)
             features = splits["train"].features
-            models = [make_model(one, data.image_size, features) for one, _ in group["readings"].values()]
+            if not models:  # of their heads, which other classes would change, nothing is read
+                models += [make_model(one, data.image_size, features) for one, _ in group["readings"].values()]
             (first, processor), *others = models
             transform = training_transforms(data, first, processor, features["action"].names, args.seed)[0]
             store = feature_store(model_args, data)

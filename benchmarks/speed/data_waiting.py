@@ -124,10 +124,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.quick:
         chosen = [(Case("tiny ViT, PNGs of 64 px", TINY, 32, 8), drawn_pairs(64, "PNG", 24), "none")]
     else:
-        quickstart = recipe_case(FROM_SCRATCH, "quickstart, rooms of 128 px at 96 px")
+        resnet = recipe_case(FROM_SCRATCH, "from_scratch, rooms of 128 px at 96 px")
         rooms = load_pairs(options.data, "single_syst", "train")
         vit = Case("ViT-S/16 at 224 px, JPEGs of 480 px", VIT_S16, 224, options.pairs)
-        chosen = [(quickstart, rooms, "box"), (vit, drawn_pairs(480, "JPEG", 16 * options.pairs), "none")]
+        chosen = [(resnet, rooms, "box"), (vit, drawn_pairs(480, "JPEG", 16 * options.pairs), "none")]
     measured: list[dict[str, Any]] = []
     for case, pairs, crop in chosen:
         measured += measure(case, pairs, crop, options.turns)

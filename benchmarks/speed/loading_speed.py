@@ -102,7 +102,7 @@ def measure(data: str | None, seconds: float, turns: int) -> dict[str, Any]:
     """Every case and both trainings, in turns; the medians."""
     gpu, cores = torch.cuda.is_available(), len(os.sched_getaffinity(0))
     device = "cuda" if gpu else "cpu"
-    trainings = [recipe_case(FROM_SCRATCH, "quickstart"), Case("ViT-S/16", VIT_S16, 224, 64 if gpu else 8)]
+    trainings = [recipe_case(FROM_SCRATCH, "from_scratch"), Case("ViT-S/16", VIT_S16, 224, 64 if gpu else 8)]
     sources = {f"drawn {side} px {kind}": drawn_pairs(side, kind) for side in (128, 256) for kind in ("PNG", "JPEG")}
     if data is not None:
         sources[data] = load_pairs(data, "single_syst", "train")

@@ -6,7 +6,7 @@ Compared are `pipe([(before, after), ...], batch_size=8)`, from pictures to a li
 forward on the same images, prepared before and in batches of the same size. Measured in turns, in one process:
 
 - pictures of 224 px in memory, and JPEG and PNG files of 480 px, which have to be read and decoded too;
-- ViT-S/16 at 224 px, and the ResNet of the quickstart at 96 px.
+- ViT-S/16 at 224 px, and from_scratch's ResNet at 96 px.
 
 Beside each ratio stands what preparing the same pictures takes by itself, on one core, in the same unit: where that is
 more than the backbone takes, no pipeline can hold the target with one core to prepare and all of them to compute.
@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     cases = [
         Case("ViT-S/16 at 224 px", VIT_S16, 224, 0),
-        recipe_case(FROM_SCRATCH, "the quickstart's ResNet at 96 px", 0),
+        recipe_case(FROM_SCRATCH, "from_scratch's ResNet at 96 px", 0),
     ]
     if options.quick:
         cases = [Case("a tiny ViT", TINY, 32, 0)]

@@ -190,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     chosen = [
         (Case("ViT-S/16 at 224 px of JPEGs of 480 px", VIT_S16, 224, options.pairs), 480, "JPEG"),
-        (recipe_case(FROM_SCRATCH, "quickstart's ResNet at 96 px of PNGs of 128 px"), 128, "PNG"),
+        (recipe_case(FROM_SCRATCH, "from_scratch's ResNet at 96 px of PNGs of 128 px"), 128, "PNG"),
     ]
     if options.quick:
         chosen = [(Case("tiny ViT at 32 px of PNGs of 64 px", TINY, 32, 8), 64, "PNG")]
@@ -212,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             }
         )
     patch = [Case("ViT-S/16, patch", VIT_S16, 224, 2, {"delta_mode": "patch"})]
-    patch += [recipe_case(ROOT / "configs" / "from_scratch_patch.yaml", "quickstart_patch's ResNet", 8)]
+    patch += [recipe_case(ROOT / "configs" / "from_scratch_patch.yaml", "from_scratch_patch's ResNet", 8)]
     details = {
         "cases": measured,
         "patch_under_bf16": {} if options.quick else {case.name: precision_shares(case) for case in patch},

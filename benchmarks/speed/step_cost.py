@@ -2,8 +2,8 @@
 
     python -m benchmarks.speed.step_cost [--quick]
 
-One thing is varied at a time, around a small ViT and quickstart's ResNet in the shape of the recipes. Times of a curve
-are measured in turns within one process; memory is the peak of a process of its own. The
+One thing is varied at a time, around a small ViT and from_scratch's ResNet in the shape of the recipes. Times of a
+curve are measured in turns within one process; memory is the peak of a process of its own. The
 law of growth is the exponent e of cost ~ size^e, the slope of a line through the logarithms; that between the two
 largest sizes is stated beside it, since a fixed part hides the growth at the small end.
 """

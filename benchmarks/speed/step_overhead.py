@@ -45,8 +45,8 @@ def cases(pairs: int) -> list[Case]:
     return [
         Case("ViT-S/16, 224 px", VIT_S16, 224, pairs),
         Case("ViT-S/16, 224 px, patch", VIT_S16, 224, pairs, {"delta_mode": "patch"}),
-        recipe_case(FROM_SCRATCH, "quickstart's ResNet, 96 px"),
-        recipe_case(ROOT / "configs" / "from_scratch_patch.yaml", "quickstart_patch's ResNet, 96 px, patch"),
+        recipe_case(FROM_SCRATCH, "from_scratch's ResNet, 96 px"),
+        recipe_case(ROOT / "configs" / "from_scratch_patch.yaml", "from_scratch_patch's ResNet, 96 px, patch"),
     ]
 
 

@@ -32,6 +32,9 @@ REQUIRED_COLUMNS: tuple[str, ...] = ("before", "after", "action", "object", "sce
 #: All columns, in storage order.
 COLUMNS: tuple[str, ...] = (*REQUIRED_COLUMNS, "box", "mask_before", "mask_after")
 
+#: Marks the copies of `with_swapped`; no name that a source would give a column of its own.
+SWAPPED = "_swapped_copy"
+
 
 def pair_features(actions: Sequence[str], objects: Sequence[str]) -> Features:
     """The `datasets.Features` of a pair data set, from the class names; the position of a name is the class id.

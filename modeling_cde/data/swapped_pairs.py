@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 import datasets
 import numpy as np
 
+from .schema import SWAPPED
+
 
 def with_swapped(
     rows: datasets.Dataset, opposites: Mapping[str, str], held_out: Collection[tuple[int, int]] = ()
@@ -22,7 +24,7 @@ def with_swapped(
         held_out: Combinations (action, object), as class ids, that no copy may have: see `held_out_combinations`.
 
     Returns:
-        The columns of `rows` and `swapped`, a bool. No picture is copied: both halves read the same table.
+        The columns of `rows` and `SWAPPED`, a bool. No picture is copied: both halves read the same table.
 
     Raises:
         ValueError: No pair can have a copy; the message names the actions.
@@ -46,7 +48,7 @@ def with_swapped(
     actions = table.data.column("action").to_pylist()
     actions += [opposite.get(action, action) for action in actions]
     twice = datasets.concatenate_datasets([table, table]).remove_columns("action")
-    twice = twice.add_column("action", actions, feature=feature).add_column("swapped", np.arange(2 * size) >= size)
+    twice = twice.add_column("action", actions, feature=feature).add_column(SWAPPED, np.arange(2 * size) >= size)
     return twice.select(np.concatenate([places, size + places[copied]]))
 
 

@@ -28,6 +28,7 @@ from .augmentation import Augmentation, jitter, random_region
 from .crops import cut_region, open_picture, whole_picture
 from .masks import EXTRAS, cut_masks
 from .regions import Region, box_region
+from .schema import SWAPPED
 
 
 class PairTransform:
@@ -56,7 +57,7 @@ class PairTransform:
     Call it with a batch of columns: `before`, `after` (dict of bytes and path, bytes, or PIL picture),
     `action` (int), with `crop="box"` also `box` (4 ints, inclusive), with augmentation also `pair_id`. It
     returns `pixel_values`, a list of (2, 3, H, W) float32 tensors, `labels`, a list of int, and the extras: `objects`,
-    a list of int, and `masks`, a list of tensors. Where the column `swapped` is true (see `with_swapped`), the frames
+    a list of int, and `masks`, a list of tensors. Where the column `SWAPPED` is true (see `with_swapped`), the frames
     and masks of a pair are exchanged after all other changes. Pass the encoded bytes (`load_pairs` does), so that
     unused masks are not decoded.
 
@@ -149,7 +150,7 @@ class PairTransform:
             result["objects"] = [int(kind) for kind in batch["object"]]
         with_masks = "masks" in self.extras
         masks = [batch.get(column) or [None] * number for column in ("mask_before", "mask_after")]
-        swapped = batch.get("swapped") or [False] * number
+        swapped = batch.get(SWAPPED) or [False] * number
         for i in range(number):
             images = _open_pair(batch["before"][i], batch["after"][i], pair_ids[i])
             pixels, region, mirrored = self._transform(images, boxes[i], pair_ids[i])

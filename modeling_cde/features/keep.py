@@ -87,7 +87,7 @@ def keep_features(
         The same names -> `datasets.Dataset` of the same rows in the same order, with all columns but the pictures. A
         row read gives `features`, (2, D_b) or, where the model reads patches, (2, N, D_b), float32; `labels`, an int;
         the transform's extras, as `PairTransform` gives them. Features and masks are exchanged where the column
-        `swapped` is true.
+        `SWAPPED` of `with_swapped` is true.
 
     Raises:
         ValueError: The model does not take features, or not of pictures of this shape, models have other backbones, the

@@ -11,6 +11,7 @@ from datasets.table import InMemoryTable
 
 from ..data.crops import open_picture
 from ..data.masks import cut_masks
+from ..data.schema import SWAPPED
 from ..data.transforms import PairTransform
 from .store import Parts, Reading
 
@@ -39,7 +40,7 @@ class KeptFeatures:
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
         places = torch.tensor(batch[PLACE])
         features = self.parts.rows(places // _ROWS, places % _ROWS)  # (n, T, D_b) or (n, T, N, D_b)
-        swapped = batch.get("swapped") or [False] * len(features)
+        swapped = batch.get(SWAPPED) or [False] * len(features)
         if any(swapped):
             features[swapped] = features[swapped].flip(1)
         result = {"features": list(features), "labels": [int(action) for action in batch["action"]]}
@@ -103,7 +104,7 @@ def with_features(rows: datasets.Dataset, keys: Sequence[bytes], reading: Readin
     table = table.append_column(PLACE, pa.array(places, pa.int64()))
     features = datasets.Features({**plain.features, PLACE: datasets.Value("int64")})
     # Only these are turned into Python's numbers, which takes longer than reading the features.
-    read = [PLACE, "action", "swapped", *(["object"] if "objects" in transform.extras else [])]
+    read = [PLACE, "action", SWAPPED, *(["object"] if "objects" in transform.extras else [])]
     if kept:
         features[SIZE] = datasets.List(datasets.Value("int64"), length=2)
         table = table.append_column(SIZE, pa.array(_sizes(rows)))

@@ -9,7 +9,8 @@ from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
 
 from .configuration_cde import CDEConfig
-from .modeling_cde import CDEActionClassifierOutput, CDEModel, CDEModelOutput, action_loss
+from .modeling_cde import CDEModel, action_loss
+from .outputs_cde import CDEActionClassifierOutput, CDEModelOutput
 from .pretrained_cde import CDEPreTrainedModel
 
 

@@ -15,7 +15,6 @@ Notable:
 """
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
@@ -24,82 +23,15 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.processing_utils import Unpack
-from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
+from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
 from .change_pooling_cde import pool_changed
 from .checks_cde import check_clips, check_features, check_labels
 from .configuration_cde import CDEConfig
+from .outputs_cde import CDEActionClassifierOutput, CDEModelOutput
 from .pretrained_cde import CDEPreTrainedModel, make_reader
-
-
-@dataclass
-class CDEModelOutput(ModelOutput):  # type: ignore[misc]
-    """States and deltas of a batch of clips.
-
-    Attributes:
-        delta: What happened from each frame to the next, (B, T-1, D). Patch mode: mean of `patch_delta` over k.
-        states: The projected frames, (B, T, D). Patch mode: mean over all patches.
-        patch_delta: Patch mode: the k patch deltas of largest norm, in falling order, (B, T-1, k, D).
-        patch_indices: Patch mode: their places in the row-major patch grid, (B, T-1, k), int64.
-        patch_weights: `pooling="change"`: the weight of each patch, (B, N), which sums to 1; a mean over the layers.
-        hidden_states: On request: the backbone's hidden states, each of B*T images.
-        attentions: On request: the backbone's attention maps, each (B*T, heads, tokens, tokens).
-    """
-
-    delta: torch.Tensor | None = None
-    states: torch.Tensor | None = None
-    patch_delta: torch.Tensor | None = None
-    patch_indices: torch.Tensor | None = None
-    patch_weights: torch.Tensor | None = None
-    hidden_states: tuple[torch.Tensor, ...] | None = None
-    attentions: tuple[torch.Tensor, ...] | None = None
-
-
-@dataclass
-class CDEActionClassifierOutput(ModelOutput):  # type: ignore[misc]
-    """Actions, states and deltas of a batch of clips; for the other attributes see `CDEModelOutput`.
-
-    Attributes:
-        loss: Cross-entropy, a float32 scalar; only with `labels`.
-        logits: Action scores, (B, A) for pairs (T = 2), else (B, T-1, A).
-        patch_logits: Patch mode: the action scores of every kept patch, (B, T-1, k, A).
-    """
-
-    loss: torch.Tensor | None = None
-    logits: torch.Tensor | None = None
-    delta: torch.Tensor | None = None
-    states: torch.Tensor | None = None
-    patch_delta: torch.Tensor | None = None
-    patch_indices: torch.Tensor | None = None
-    patch_weights: torch.Tensor | None = None
-    patch_logits: torch.Tensor | None = None
-    hidden_states: tuple[torch.Tensor, ...] | None = None
-    attentions: tuple[torch.Tensor, ...] | None = None
-
-
-class CDEProjector(nn.Sequential):
-    """The causal projector: [LayerNorm] then linear layers with GELU between them, (..., D_b) -> (..., D)."""
-
-    def __init__(self, config: CDEConfig, feature_dim: int) -> None:
-        hidden = config.projector_hidden_dim or feature_dim
-        layers: list[nn.Module] = [nn.LayerNorm(feature_dim)] if config.projector_input_norm else []
-        width = feature_dim
-        for _ in range(config.projector_num_layers - 1):
-            layers += [nn.Linear(width, hidden), nn.GELU()]
-            if config.projector_dropout > 0:
-                layers.append(nn.Dropout(config.projector_dropout))
-            width = hidden
-        # No bias: it would cancel in every delta, and the optimizer would only drift it along rounding noise.
-        layers.append(nn.Linear(width, config.delta_dim, bias=False))
-        super().__init__(*layers)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """States of features; under autocast all but the last layer runs in its precision."""
-        *hidden, last = self
-        for layer in hidden:
-            features = layer(features)
-        return full_precision(last, features)
+from .projector_cde import CDEProjector, full_precision, largest_deltas
 
 
 class CDEModel(CDEPreTrainedModel):
@@ -273,37 +205,24 @@ class CDEModel(CDEPreTrainedModel):
         encoded, outputs = self.encode(pixel_values, features=features, **kwargs)
         given: Any = pixel_values if features is None else features
         batch, frames = given.shape[:2]
+        patchwise = self.config.delta_mode == "patch"
         # If the backbone is not trained, a patch that is not kept needs no gradient. With dropout, projecting the kept
         # ones a second time would give other deltas than those that were compared.
-        only_kept = features is not None and self.config.delta_mode == "patch" and self.config.projector_dropout == 0
+        only_kept = features is not None and patchwise and self.config.projector_dropout == 0
         with torch.no_grad() if only_kept else nullcontext():
-            states = self._project(encoded)
+            states = self.projector(encoded) if patchwise else full_precision(self.projector, encoded)
         states = states.reshape(batch, frames, *states.shape[1:])  # (B, T, D) or (B, T, N, D)
         delta = states[:, 1:] - states[:, :-1]  # (B, T-1, D) or (B, T-1, N, D)
         patch_delta = patch_indices = None
-        if self.config.delta_mode == "patch":
+        if patchwise:
             patch_delta, patch_indices = largest_deltas(delta, self.config.top_k_patches)
             if only_kept:
-                patch_delta = self._project_kept(given, patch_indices)
+                patch_delta = self.projector.kept_deltas(given, patch_indices)
             delta = patch_delta.mean(dim=2)  # (B, T-1, D)
             states = states.mean(dim=2)  # (B, T, D)
         return CDEModelOutput(
             delta=delta, states=states, patch_delta=patch_delta, patch_indices=patch_indices, **outputs
         )
-
-    def _project(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (..., D_b) -> states (..., D)."""
-        if self.config.delta_mode == "patch":
-            projected: torch.Tensor = self.projector(features.to(self.dtype))
-            return projected
-        return full_precision(self.projector, features)
-
-    def _project_kept(self, features: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-        """The deltas of kept patches, with gradient: (B, T, N, D_b) and (B, T-1, k) -> (B, T-1, k, D)."""
-        kept = torch.stack([take(features[:, :-1], indices), take(features[:, 1:], indices)])
-        before, after = self._project(kept)  # (B, T-1, k, D) each
-        delta: torch.Tensor = after - before
-        return delta
 
 
 class CDEForActionClassification(CDEPreTrainedModel):
@@ -352,39 +271,6 @@ class CDEForActionClassification(CDEPreTrainedModel):
         return CDEActionClassifierOutput(
             loss=loss, logits=logits.squeeze(1) if frames == 2 else logits, patch_logits=patch_logits, **outputs
         )
-
-
-def full_precision(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """Calls a module in the dtype of its weights, also under autocast."""
-    dtype = next(module.parameters()).dtype
-    with torch.autocast(device_type=inputs.device.type, enabled=False):
-        outputs: torch.Tensor = module(inputs.to(dtype))
-    return outputs
-
-
-def largest_deltas(delta: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Keeps the k patches that moved most, of deltas (B, S, N, D).
-
-    Returns:
-        The kept deltas (B, S, k, D), largest Euclidean norm (in float32) first, and their patches (B, S, k).
-
-    Raises:
-        ValueError: k is larger than the number of patches.
-    """
-    num_patches = delta.shape[2]
-    if k > num_patches:
-        raise ValueError(
-            f"top_k_patches={k}, but an image of this size has only {num_patches} patches: lower top_k_patches or "
-            "use larger images."
-        )
-    norms = delta.detach().float().norm(dim=-1)  # (B, S, N)
-    indices = norms.topk(k, dim=-1).indices  # (B, S, k)
-    return take(delta, indices), indices
-
-
-def take(tokens: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """Returns the tokens at the given places: (B, S, N, D) and (B, S, M) -> (B, S, M, D)."""
-    return tokens.gather(2, indices.unsqueeze(-1).expand(-1, -1, -1, tokens.shape[-1]))
 
 
 def action_loss(logits: torch.Tensor, labels: torch.Tensor, frames: int) -> torch.Tensor:

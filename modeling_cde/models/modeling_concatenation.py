@@ -10,7 +10,7 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 
 from .field_rules_cde import one_of, or_none, whole
 from .modeling_baseline import BaselineConfig, BaselineOutput, BaselinePreTrainedModel
-from .modeling_cde import full_precision
+from .projector_cde import full_precision
 
 
 class ConcatenationConfig(BaselineConfig):

@@ -19,8 +19,8 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 
 from .field_rules_cde import NOT_NEGATIVE, one_of, or_none, whole
 from .modeling_baseline import BaselineOutput
-from .modeling_cde import full_precision
 from .modeling_concatenation import ConcatenationConfig, ConcatenationForActionClassification
+from .projector_cde import full_precision
 
 
 class ICMConfig(ConcatenationConfig):

@@ -12,7 +12,7 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 
 from .field_rules_cde import whole
 from .modeling_baseline import BaselineConfig, BaselineOutput, BaselinePreTrainedModel, nearest_grid
-from .modeling_cde import full_precision
+from .projector_cde import full_precision
 
 
 class JointEncoderConfig(BaselineConfig):

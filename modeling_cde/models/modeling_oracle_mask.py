@@ -12,8 +12,8 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 
 from .field_rules_cde import number
 from .modeling_baseline import BaselineOutput, nearest_grid
-from .modeling_cde import full_precision
 from .modeling_concatenation import ConcatenationConfig, ConcatenationForActionClassification
+from .projector_cde import full_precision
 
 
 class OracleMaskConfig(ConcatenationConfig):

@@ -14,7 +14,7 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 
 from .field_rules_cde import NOT_NEGATIVE, one_of, or_none, whole
 from .modeling_baseline import BaselineConfig, BaselineOutput, BaselinePreTrainedModel, nearest_grid
-from .modeling_cde import full_precision, take
+from .projector_cde import full_precision, take
 
 
 class TokenMatchingConfig(BaselineConfig):

@@ -83,8 +83,8 @@ def parse_recipe(
     """
     parser = _Parser(list(dataclass_types), allow_abbrev=False)
     known = {
-        field.name: (field, get_type_hints(kind)[field.name])
-        for kind in dataclass_types
+        field.name: (field, hints[field.name])
+        for kind, hints in ((kind, get_type_hints(kind)) for kind in dataclass_types)
         for field in dataclasses.fields(kind)
         if field.init
     }

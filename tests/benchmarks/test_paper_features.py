@@ -1,5 +1,6 @@
 """The features of a benchmark's runs: every picture goes through the backbone once, whatever the runs read of it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from benchmarks.paper.features import keep_all_features
 from benchmarks.paper.plan import Run
 from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.features import encoder
+from modeling_cde.training import new_model
 from modeling_cde.training.arguments import DataArguments, ModelArguments
+from modeling_cde.training.new_model import make_model
 from modeling_cde.training.recipe import parse_recipe
 from modeling_cde.training.run import make_run
 from modeling_cde.training.training_args import CDETrainingArguments
@@ -20,9 +23,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def plan(tmp_path):
+def plan(data, tmp_path):
     """Two methods on two readings, and one that trains its backbone."""
-    data = draw_data_set(tmp_path / "data")
     AutoModel.from_config(backbone_config("vit", num_hidden_layers=4)).save_pretrained(tmp_path / "vit")
     settings = '{"image_processor_type": "ViTImageProcessor", "size": {"height": 32, "width": 32}}'
     (tmp_path / "vit" / "preprocessor_config.json").write_text(settings)
@@ -60,6 +62,18 @@ def test_a_picture_is_encoded_once_for_all_readings(plan, monkeypatch, capsys):
         made = make_run([], *parse_recipe(kinds, run.arguments(), {}))
         assert made.keep is not None and made.keep.store.encoded == 0
     assert not seen
+
+
+def test_the_backbone_is_loaded_once_for_each_reading_whatever_the_number_of_sources(plan, tmp_path, monkeypatch):
+    runs, _ = plan
+    loaded = []
+    monkeypatch.setattr(new_model, "make_model", lambda *given: loaded.append(given) or make_model(*given))
+    other = draw_data_set(tmp_path / "other", pairs_of_each=2, seed=1)
+    elsewhere = [replace(run, source=str(other), flags=run.flags | {"data": str(other)}) for run in runs]
+    alone = keep_all_features(runs)
+    assert len(loaded) == 3
+    assert keep_all_features([*runs, *elsewhere]) > 0 and alone > 0
+    assert len(loaded) == 6
 
 
 def test_runs_that_train_their_backbone_keep_nothing(plan, tmp_path):

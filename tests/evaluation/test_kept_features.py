@@ -11,16 +11,11 @@ from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation.__main__ import main
 from modeling_cde.features.keep import keep_features
 from modeling_cde.features.store import FeatureStore
-from tests.drawn_pairs import ACTIONS, draw_data_set
+from tests.drawn_pairs import ACTIONS
 from tests.tiny_models import backbone_config, tiny_cde
 
 SHOWN = PairTransform((32, 32), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 LABELS = dict(enumerate(ACTIONS))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return draw_data_set(tmp_path_factory.mktemp("drawn"))
 
 
 @pytest.fixture

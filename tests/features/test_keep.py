@@ -225,3 +225,8 @@ def test_what_has_no_features_to_keep_is_refused(tmp_path):
     refused("split train is a stream", split=pairs(3).to_iterable_dataset())
     with pytest.raises(ValueError, match="split train has no pairs"):
         kept(frozen(), pairs(3).select([]), FeatureStore(tmp_path))
+
+
+def test_a_column_of_the_users_own_named_swapped_exchanges_no_features(tmp_path):
+    read = kept(frozen(), pairs(6).add_column("swapped", [True] * 6), FeatureStore(tmp_path))
+    assert torch.allclose(features(read), expected(frozen(), pairs(6)), atol=1e-6)

@@ -5,8 +5,7 @@ from typing import Any
 
 import torch
 
-from modeling_cde import CDEForActionClassification
-from modeling_cde.models.modeling_cde import CDEActionClassifierOutput
+from modeling_cde import CDEActionClassifierOutput, CDEForActionClassification
 from tests.tiny_models import backbone_config, excite
 
 

@@ -3,8 +3,6 @@
 import io
 import json
 import re
-import runpy
-from pathlib import Path
 
 import PIL.Image
 import pytest
@@ -14,7 +12,6 @@ from safetensors.torch import load_file
 from transformers import pipeline
 
 from modeling_cde import CDEForActionClassification
-from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.splits import OPPOSITES
 from modeling_cde.data.swapped_pairs import held_out_combinations, with_swapped
 from modeling_cde.data.transforms import PairTransform
@@ -23,35 +20,13 @@ from modeling_cde.models.load_model import load_action_model
 from modeling_cde.training.arguments import ModelArguments
 from modeling_cde.training.closed_form import SHRINKAGES, fit_lda
 from modeling_cde.training.lda_head import give_lda_head
-from tests.drawn_pairs import draw_data_set
+from tests import small_runs
 
-ROOT = Path(__file__).parents[2]
-BACKBONE = {
-    "model_type": "vit",
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "patch_size": 8,
-}
-TINY = ["--image_size", "32", "--backbone_config", json.dumps(BACKBONE), "--use_cpu=true", "--precision=float32"]
 LDA = ["--freeze_backbone=true", "--augment=false", "--swap_opposites=true", "--classifier=lda"]
 
 
 def train(*arguments):
-    """Train in this process by the quickstart recipe, shrunk to seconds."""
-    main = runpy.run_path(str(ROOT / "train.py"))["main"]
-    main(["--config", str(ROOT / "configs" / "from_scratch.yaml"), *TINY, *arguments])
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return draw_data_set(tmp_path_factory.mktemp("drawn"))
-
-
-@pytest.fixture(scope="module")
-def splits(data):
-    return load_shifts(str(data))
+    small_runs.train("from_scratch.yaml", *small_runs.TINY, "--precision=float32", *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import re
-import runpy
 import shutil
 import sys
 from copy import deepcopy
@@ -31,7 +30,7 @@ from modeling_cde.models.load_model import load_action_model
 from modeling_cde.training.checkpoints.adapter_files import load_adapter_weights, load_lora, save_adapter
 from modeling_cde.training.lora import add_lora, base_of, description, is_adapted, merged
 from modeling_cde.training.trainer import CDETrainer
-from tests.drawn_pairs import draw_data_set
+from tests import small_runs
 from tests.tiny_models import FAMILY_NAMES, backbone_config, clips, tiny_cde
 from tests.tiny_pairs import pairs, quick
 
@@ -364,16 +363,15 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, family, model_options, 
 
 
 @pytest.fixture(scope="module")
-def run(backbone, tmp_path_factory):
+def run(backbone, data, tmp_path_factory):
     """A run of train.py; the learning rate of the later epochs ruins the weights, so the first is the best."""
     folder = tmp_path_factory.mktemp("lora")
-    data = draw_data_set(folder / "data", pairs_of_each=4)
-    main = runpy.run_path(str(ROOT / "train.py"))["main"]
-    recipe = ["--config", str(ROOT / "configs" / "from_scratch.yaml"), "--data", str(data), "--image_size=32"]
-    tiny = ["--delta_dim=16", "--use_cpu=true", "--per_device_train_batch_size=16", "--num_train_epochs=3"]
+    tiny = ["--image_size=32", "--delta_dim=16", "--use_cpu=true", "--per_device_train_batch_size=16"]
     lora = ["--backbone", str(backbone), "--lora_rank=2", "--learning_rate=3", "--warmup_steps=0.7"]
     lora += ["--precision=float32"]  # else validation and final scores differ by rounding
-    main([*recipe, *tiny, *lora, "--evaluate_last_checkpoint=true", "--output_dir", str(folder / "run")])
+    epochs = ["--num_train_epochs=3", "--evaluate_last_checkpoint=true"]
+    places = ["--data", str(data), "--output_dir", str(folder / "run")]
+    small_runs.train("from_scratch.yaml", *tiny, *lora, *epochs, *places)
     return folder / "run", data
 
 
@@ -424,9 +422,8 @@ def test_the_run_loads_and_computes_where_peft_is_absent(run, monkeypatch):
     ],
 )
 def test_wrong_arguments_get_one_sentence(run, backbone, tmp_path, arguments, message):
-    main = runpy.run_path(str(ROOT / "train.py"))["main"]
-    recipe = ["--config", str(ROOT / "configs" / "from_scratch.yaml"), "--image_size=32", "--use_cpu=true"]
+    recipe = ["--image_size=32", "--use_cpu=true", "--data", str(run[1]), "--output_dir", str(tmp_path / "run")]
     given = [argument.replace("=B", f"={backbone}") for argument in arguments]
     with pytest.raises(SystemExit) as stopped:
-        main([*recipe, "--data", str(run[1]), "--output_dir", str(tmp_path / "run"), *given])
+        small_runs.train("from_scratch.yaml", *recipe, *given)
     assert re.fullmatch(rf"train\.py: [^\n]*{re.escape(message)}[^\n]*", str(stopped.value.code))
