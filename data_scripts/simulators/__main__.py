@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add = parser.add_argument
     add("--num_pairs", type=int, default=600)
     add("--image_size", type=int, default=128, help="side of the pictures in pixels")
-    add("--pairs_per_unit", type=int, default=6, help="pairs of one thing before one background")
+    add("--pairs_per_unit", type=int, default=4, help="pairs of one action before one background")
     kept = cache_folder() / "packages"
     add("--packages", type=Path, metavar="FOLDER", help=f"where the simulators' packages are kept; default: {kept}")
     add_build_arguments(parser)

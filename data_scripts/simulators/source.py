@@ -1,4 +1,4 @@
-"""Things as a source of work units: a unit is one thing on one stage, seen by several cameras in several lights."""
+"""Things as a source of work units: a unit is one action on one thing on one stage, seen by several cameras in several lights."""
 
 from __future__ import annotations
 
@@ -63,6 +63,16 @@ class SimulatorSource(ClassSource):
         """Names of the units."""
         return [f"unit-{number:05d}" for number in range(-(-self.choice.num_pairs // self.choice.pairs_per_unit))]
 
+    def combinations(self) -> list[tuple[str, Thing]]:
+        """What the units show, in turn. A scene has one action: so a split can hold out combinations without waste."""
+        return [
+            (action, thing)
+            for forth in (True, False)
+            for thing in self.things
+            for action in self.actions
+            if ACTION_EFFECTS[action] == (thing.change, forth)
+        ]
+
     def files(self) -> ModelFiles:
         """The simulators' files in this process, opened at first use, and downloaded if they are missing."""
         if self._files is None:
@@ -72,8 +82,7 @@ class SimulatorSource(ClassSource):
     def build(self, unit: str) -> UnitRows:
         """Render a unit's pairs."""
         choice, number = self.choice, int(unit.removeprefix("unit-"))
-        thing = self.things[number % len(self.things)]
-        actions = [action for action in self.actions if ACTION_EFFECTS[action][0] == thing.change]
+        action, thing = self.combinations()[number % len(self.combinations())]
         count = min(choice.pairs_per_unit, choice.num_pairs - number * choice.pairs_per_unit)
         rejected: Counter[str] = Counter()
         rng = np.random.default_rng([choice.seed, number])
@@ -81,8 +90,6 @@ class SimulatorSource(ClassSource):
         try:
             rows = []
             for k in range(count):
-                # In turn, also where a unit has an odd number of pairs.
-                action = actions[(number // len(self.things) + k) % len(actions)]
                 pair = _accepted_pair(stage, action, rng, rejected)
                 pair_id = f"simulators-{number:05d}-{k:02d}"
                 rows.append(self.row(pair_columns(pair), action, thing.name, f"stage-{number:05d}", pair_id))
