@@ -64,7 +64,7 @@ def make_card(source: SimulatorSource) -> DatasetCard:
     """What the data set's card says beyond what the files show."""
     from modeling_cde.data.building.card import DatasetCard
 
-    used = [SIMULATORS[name] for name in sorted({thing.simulator for thing in source.things})]
+    used = [SIMULATORS[name] for name in source.simulators()]
     flags = {key: getattr(source.choice, key) for key in ("num_pairs", "image_size", "seed")}
     asked = " ".join(f"--{key} {value}" for key, value in flags.items())
     return DatasetCard(

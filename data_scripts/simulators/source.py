@@ -15,7 +15,7 @@ from data_scripts.rooms.objects import ACTION_EFFECTS
 from data_scripts.rooms.pairs import Pair, RejectedError
 from data_scripts.rooms.units import UnitError, pair_columns
 from data_scripts.simulators.models import ModelFiles
-from data_scripts.simulators.pairs import draw_stage, make_pair
+from data_scripts.simulators.pairs import BACKGROUNDS, draw_stage, make_pair
 from data_scripts.simulators.stage import Stage
 from data_scripts.simulators.things import SIMULATORS, THINGS, Thing
 
@@ -50,18 +50,23 @@ class SimulatorSource(ClassSource):
 
     def settings(self) -> dict[str, Any]:
         """The settings as JSON, with the hashes of what is read and of the table."""
-        used = sorted({thing.simulator for thing in self.things})
         return {
             "source": "simulators",
             "view": "single",
             **asdict(self.choice),
-            "packages": {package.name: package.sha256 for name in used for package in SIMULATORS[name].packages},
+            "packages": {
+                package.name: package.sha256 for name in self.simulators() for package in SIMULATORS[name].packages
+            },
             "things": json_sha256([asdict(thing) for thing in self.things]),
         }
 
     def units(self) -> list[str]:
         """Names of the units."""
         return [f"unit-{number:05d}" for number in range(-(-self.choice.num_pairs // self.choice.pairs_per_unit))]
+
+    def simulators(self) -> list[str]:
+        """Keys of the simulators that are read, sorted."""
+        return sorted({BACKGROUNDS, *(thing.simulator for thing in self.things)})
 
     def combinations(self) -> list[tuple[str, Thing]]:
         """What the units show, in turn. A scene has one action: so a split can hold out combinations without waste."""
@@ -76,7 +81,7 @@ class SimulatorSource(ClassSource):
     def files(self) -> ModelFiles:
         """The simulators' files in this process, opened at first use, and downloaded if they are missing."""
         if self._files is None:
-            self._files = ModelFiles({thing.simulator for thing in self.things}, self.packages)
+            self._files = ModelFiles(self.simulators(), self.packages)
         return self._files
 
     def build(self, unit: str) -> UnitRows:
@@ -90,7 +95,7 @@ class SimulatorSource(ClassSource):
         try:
             rows = []
             for k in range(count):
-                pair = _accepted_pair(stage, action, rng, rejected)
+                pair = accepted_pair(stage, action, rng, rejected)
                 pair_id = f"simulators-{number:05d}-{k:02d}"
                 rows.append(self.row(pair_columns(pair), action, thing.name, f"stage-{number:05d}", pair_id))
         finally:
@@ -104,7 +109,7 @@ class SimulatorSource(ClassSource):
             self._files = None
 
 
-def _accepted_pair(stage: Stage, action: str, rng: np.random.Generator, rejected: Counter[str]) -> Pair:
+def accepted_pair(stage: Stage, action: str, rng: np.random.Generator, rejected: Counter[str]) -> Pair:
     """A pair from one of several cameras; counts rejections.
 
     Raises:

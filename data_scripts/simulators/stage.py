@@ -18,7 +18,8 @@ from data_scripts.simulators.things import SIMULATORS, Thing
 
 BACKDROP = 5  # MuJoCo's group of the floor and the wall; no simulator uses it for what is seen
 MAX_SHAPES = 500
-LIT = 0.85  # opacity of flames and water: in some models they can hardly be seen
+REACH = 0.2  # metres at which a lamp's light has lost three quarters of its strength
+LIT = 0.85  # opacity of flames, water and glass that is on: in some models they can hardly be seen
 
 
 class Stage:
@@ -43,6 +44,9 @@ class Stage:
             spec.worldbody.add_light(
                 name=f"backdrop-{number}", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, castshadow=number == 0
             )
+        shine = mujoco.mjtLightType.mjLIGHT_SPOT  # a cone of 180 degrees is a point; that type draws nothing
+        reach = [1.0, 0.0, 3.0 / REACH**2]
+        spec.worldbody.add_light(name="backdrop-glow", type=shine, castshadow=False, cutoff=180, attenuation=reach)
         self.model = model = spec.compile()
         self.data = mujoco.MjData(model)
         self._lights = [model.light(f"backdrop-{number}").id for number in range(2)]
@@ -50,6 +54,9 @@ class Stage:
         self._lit_sites = model.site_rgba.copy()
         self._lit = [model.site(name).id for name in thing.shown]
         self._solids = self._solids_of_the_thing()
+        moved = {model.jnt_bodyid[model.joint(name).id] for name in thing.joints} if thing.glows else set()
+        self._glowing = [geom for geom in range(model.ngeom) if model.geom_bodyid[geom] in moved]
+        self._is_lit = False
         self._option = mujoco.MjvOption()
         self._option.geomgroup[:] = [g in (*SIMULATORS[thing.simulator].groups, BACKDROP) for g in range(6)]
         self._option.sitegroup[:] = 1
@@ -93,17 +100,22 @@ class Stage:
         model.mat_texrepeat[model.geom_matid[self._backdrop]] = 0.6 / self.size
 
     def set(self, state: Mapping[str, float], lit: bool = False) -> None:
-        """Bring the thing into a state; `lit` shows the sites that are seen when it is on."""
+        """Bring the thing into a state; `lit` is whether its flame, water or glass is to be seen as on."""
         model, data = self.model, self.data
         data.qpos[:] = model.qpos0
         for joint, (rest, _) in self.thing.joints.items():
             data.qpos[model.jnt_qposadr[model.joint(joint).id]] = state.get(joint, rest)
         model.site_rgba[:] = self._lit_sites
         model.site_rgba[:, 3] = 0
+        self._is_lit = lit
+        shine = model.light("backdrop-glow").id
+        model.light_diffuse[shine] = model.light_specular[shine] = model.light_ambient[shine] = 0
         if lit:
             model.site_rgba[self._lit, 3] = LIT
         self.mujoco.mj_kinematics(model, data)
-        self.mujoco.mj_camlight(model, data)
+        if lit and self._glowing:
+            model.light_pos[shine] = data.geom_xpos[self._glowing].mean(axis=0) + [0.0, 0.0, REACH / 4]
+            model.light_diffuse[shine] = model.geom_rgba[self._glowing[0], :3]
 
     def corners(self) -> FloatArray:
         """`(n, 3)` points around the thing, as it is set."""
@@ -160,8 +172,12 @@ class Stage:
         self.mujoco.mj_camlight(self.model, self.data)
         self._renderer.update_scene(self.data, eye, self._option)
         for geom in self._renderer.scene.geoms[: self._renderer.scene.ngeom]:
-            if geom.objtype == int(self.mujoco.mjtObj.mjOBJ_GEOM) and geom.objid in self._backdrop:
+            if geom.objtype != int(self.mujoco.mjtObj.mjOBJ_GEOM):
+                continue
+            if geom.objid in self._backdrop:
                 geom.category = int(self.mujoco.mjtCatBit.mjCAT_DECOR)  # a floor that shades itself gets specks
+            elif self._is_lit and geom.objid in self._glowing:
+                geom.emission, geom.rgba = 1.0, [*geom.rgba[:3], LIT]
 
     def close(self) -> None:
         """Free the renderer."""

@@ -81,6 +81,7 @@ class Thing:
             `one_of`, one of them changes, drawn for each pair; else all of them do.
         one_of: See `joints`.
         shown: Sites of the model that are seen only when it is on, such as a flame; all other sites are hidden.
+        glows: Whether what the joints move gives light of its colour when it is on.
         bodies: The bodies that are the thing, with all that hangs from them; empty: everything in the model.
         facing: Degrees about z by which its front is turned from -y, counter-clockwise from above.
         azimuth: The camera's degrees from its front, lowest and highest; positive is to the right of who looks at it.
@@ -94,6 +95,7 @@ class Thing:
     joints: Mapping[str, tuple[float, float]]
     one_of: bool = False
     shown: tuple[str, ...] = ()
+    glows: bool = False
     bodies: tuple[str, ...] = ()
     facing: float = 0.0
     azimuth: tuple[float, float] = (-40.0, 40.0)
@@ -112,7 +114,8 @@ _STOVE: dict[str, Any] = {"joints": {"button": (0.0, 2.0)}, "shown": ("burner",)
 
 def _lamp(name: str, body: str) -> Thing:
     """RoboDesk's lamps: a disc of coloured glass that rises out of its black holder."""
-    return Thing(name, "robodesk", "desk.xml", "on", {body: (0.0, -0.005)}, bodies=(body,), elevation=(35.0, 65.0))
+    joints, seen = {body: (0.0, -0.005)}, (35.0, 65.0)
+    return Thing(name, "robodesk", "desk.xml", "on", joints, glows=True, bodies=(body,), elevation=seen)
 
 
 # A door is seen from the side away from its hinges: it would hide what is behind it otherwise.
