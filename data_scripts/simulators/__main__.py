@@ -17,7 +17,6 @@ from data_scripts.builds.build_commands import (
 )
 from data_scripts.rooms.opengl import check_opengl
 from data_scripts.simulators.source import Settings, SimulatorSource
-from data_scripts.simulators.things import SIMULATORS
 from modeling_cde.whole_files import cache_folder
 
 if TYPE_CHECKING:
@@ -64,14 +63,14 @@ def make_card(source: SimulatorSource) -> DatasetCard:
     """What the data set's card says beyond what the files show."""
     from modeling_cde.data.building.card import DatasetCard
 
-    used = [SIMULATORS[name] for name in source.simulators()]
+    used = source.simulators()
     flags = {key: getattr(source.choice, key) for key in ("num_pairs", "image_size", "seed")}
     asked = " ".join(f"--{key} {value}" for key, value in flags.items())
     return DatasetCard(
         "Things out of robotics simulators, before and after",
-        "Furniture and devices of robotics simulators, rendered by MuJoCo before a plain background, each pair before "
-        "and after one action on one thing. Models and textures are the simulators' own; cameras, light and backgrounds "
-        "are drawn from the seed. No robot is shown.",
+        "Furniture and devices of robotics simulators, rendered by MuJoCo between a floor and a wall, each pair before "
+        "and after one action on one thing. Models and textures are the simulators' own; cameras, light and the choice "
+        "of floor and wall are drawn from the seed. No robot is shown.",
         license="other",
         license_terms="The models and textures that the pictures show keep their licences, which ask you to keep the "
         "copyright notices: " + " ".join(simulator.credit for simulator in used),

@@ -11,7 +11,7 @@ from typing import Any
 from data_scripts.archives.archive import Files
 from data_scripts.archives.open_files import open_files
 from data_scripts.packages import kept_package
-from data_scripts.simulators.things import SIMULATORS, Simulator, Thing
+from data_scripts.simulators.things import Simulator, Thing
 
 LIMIT = 64 * 2**20  # bytes of one file
 #: The robot, which is in files of its own; a tag that MuJoCo does not know; what we have of our own; physics.
@@ -21,11 +21,11 @@ DROPPED = ("include", "region", "camera", "light", "visual", "size", "option", "
 class ModelFiles:
     """The files of the simulators' packages, by the name that they have in them."""
 
-    def __init__(self, simulators: Iterable[str], parent: Path | None = None) -> None:
+    def __init__(self, simulators: Iterable[Simulator], parent: Path | None = None) -> None:
         """Download what is missing, see `kept_package`; `parent` is the folder that keeps the packages."""
         self._files: dict[str, Files] = {}
-        for simulator in sorted(set(simulators)):
-            for package in SIMULATORS[simulator].packages:
+        for simulator in simulators:
+            for package in simulator.packages:
                 files = open_files(kept_package(package, "models", parent))
                 self._files |= {name: files for name in files.names() if "/assets/" in name}
 
@@ -48,10 +48,9 @@ def read_model(files: ModelFiles, thing: Thing) -> tuple[str, dict[str, bytes]]:
 
     Left out are the elements of `DROPPED`, those whose name is taken, and the simulator's floor.
     """
-    simulator = SIMULATORS[thing.simulator]
-    path = f"{simulator.folder}/{thing.file}"
+    path = f"{thing.simulator.folder}/{thing.file}"
     root = ElementTree.fromstring(files.read(path))
-    _tidy(root, simulator)
+    _tidy(root)
     assets: dict[str, bytes] = {}
     for element in root.iter():
         if relative := element.get("file"):
@@ -62,7 +61,7 @@ def read_model(files: ModelFiles, thing: Thing) -> tuple[str, dict[str, bytes]]:
     return ElementTree.tostring(root, encoding="unicode"), assets
 
 
-def _tidy(root: Any, simulator: Simulator) -> None:
+def _tidy(root: Any) -> None:
     for compiler in root.findall("compiler"):
         # The files get other names; and some bodies have no solid in the groups that are to give them their weight.
         for attribute in ("meshdir", "texturedir", "assetdir", "inertiafromgeom", "inertiagrouprange"):

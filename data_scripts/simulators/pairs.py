@@ -10,12 +10,11 @@ from data_scripts.rooms.objects import ACTION_EFFECTS
 from data_scripts.rooms.pairs import Pair, bounding_box, check_change, check_view
 from data_scripts.simulators.models import ModelFiles
 from data_scripts.simulators.stage import Stage
-from data_scripts.simulators.things import SIMULATORS, Thing
+from data_scripts.simulators.things import Simulator, Thing
 
 OPENED = (0.65, 1.0)  # share of the way that a joint goes; what is on is on altogether
 BRIGHTNESS = (0.55, 0.65), (0.85, 1.0)  # of floor and wall, lowest and highest
 SUN = 1.2  # the strength of the light against that in the rooms: these things are darker
-BACKGROUNDS = "libero"  # the simulator whose textures floors and walls have
 FLOORS, WALLS = ("floor.png", "tile.png", "wood.png", "table.png"), ("wall.png", "plaster.png")  # their last words
 
 
@@ -48,18 +47,21 @@ def make_pair(stage: Stage, action: str, rng: np.random.Generator) -> Pair:
     pictures, masks = [], []
     for state in states:
         stage.set(*state)
-        masks.append(stage.mask(camera))
         pictures.append(stage.image(camera))
+        masks.append(stage.mask(camera))
     check_view([mask.astype(np.int64) for mask in masks], 1, "single", np.stack([seen.min(axis=0), seen.max(axis=0)]))
-    pair = Pair(*pictures, *masks, *map(bounding_box, masks), action, thing.name)
+    (before, after), (first, second) = pictures, masks
+    pair = Pair(before, after, first, second, bounding_box(first), bounding_box(second), action, thing.name)
     check_change(pair, "single")
     return pair
 
 
-def draw_stage(files: ModelFiles, thing: Thing, image_size: int, rng: np.random.Generator) -> Stage:
-    """A stage for a thing, with a floor and a wall out of LIBERO's textures."""
+def draw_stage(
+    files: ModelFiles, backgrounds: Simulator, thing: Thing, image_size: int, rng: np.random.Generator
+) -> Stage:
+    """A stage for a thing, with a floor and a wall out of the textures of `backgrounds`."""
     textures = {}
     for name, ends in (("floor", FLOORS), ("wall", WALLS)):
-        known = files.named(f"{SIMULATORS[BACKGROUNDS].folder}/textures/", ends)
+        known = files.named(f"{backgrounds.folder}/textures/", ends)
         textures[name] = files.read(str(rng.choice(known)))
     return Stage(files, thing, image_size, textures)

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 continue
             rng = np.random.default_rng([options.seed, number])
             for _ in range(options.examples):
-                stage = draw_stage(source.files(), thing, options.image_size, rng)
+                stage = draw_stage(source.files(), source.backgrounds, thing, options.image_size, rng)
                 pairs.append(accepted_pair(stage, action, rng, Counter()))
                 stage.close()
         options.output.parent.mkdir(parents=True, exist_ok=True)

