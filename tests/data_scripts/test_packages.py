@@ -13,6 +13,7 @@ from data_scripts import packages
 from data_scripts.packages import Package, kept_package
 from modeling_cde.whole_files import file_sha256
 
+SETUP = "import setuptools\nsetuptools.setup(name='tiny-models', version='1.0', py_modules=[])\n"
 ABOUT = "Metadata-Version: 2.1\nName: tiny-models\nVersion: 1.0\n"
 
 
@@ -44,7 +45,7 @@ def wheel(index):
 def source(index, tmp_path):
     """A source on the index whose setup.py leaves a mark."""
     path = index / "tiny-models-1.0.tar.gz"
-    files = {"setup.py": f"open({str(tmp_path / 'ran')!r}, 'w').close()", "PKG-INFO": ABOUT}
+    files = {"setup.py": f"open({str(tmp_path / 'ran')!r}, 'w').close()\n{SETUP}", "PKG-INFO": ABOUT}
     with tarfile.open(path, "w:gz") as archive:
         for name, text in files.items():
             member = tarfile.TarInfo(f"tiny-models-1.0/{name}")
@@ -87,10 +88,13 @@ def test_another_wheel_is_refused_and_not_kept(wheel, tmp_path):
     assert not list((tmp_path / "kept").glob("*.whl"))
 
 
-def test_nothing_in_another_source_runs(source, tmp_path):
+def test_nothing_in_another_source_runs(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")  # this is how to say it: use the setuptools that are here
     with pytest.raises(ConnectionError, match="pip could not download tiny-models 1.0"):
         kept_package(replace(source, sha256="0" * 64), "models", tmp_path / "kept")
     assert not (tmp_path / "ran").exists() and not list((tmp_path / "kept").glob("*.gz"))
+    assert kept_package(source, "models", tmp_path / "kept").name == "tiny-models-1.0.tar.gz"
+    assert (tmp_path / "ran").exists()  # so the mark would have been seen
 
 
 def test_an_index_without_the_package_is_told_with_what_pip_said(wheel, tmp_path):
