@@ -107,9 +107,13 @@ _STOVE: dict[str, Any] = {"joints": {"button": (0.0, 2.0)}, "shown": ("burner",)
 
 
 def _lamp(name: str, body: str) -> Thing:
-    """RoboDesk's lamps: a disc of coloured glass that rises out of its black holder."""
+    """RoboDesk's lamps: a disc of coloured glass that rises out of its black holder.
+
+    Each is shown in its row: by itself it looks like a bowl that is filled.
+    """
+    row = ("red_light", "green_light", "blue_light")
     joints, seen = {body: (0.0, -0.005)}, (35.0, 65.0)
-    return Thing(name, ROBODESK, "desk.xml", "on", joints, glows=True, bodies=(body,), elevation=seen)
+    return Thing(name, ROBODESK, "desk.xml", "on", joints, glows=True, bodies=row, elevation=seen)
 
 
 # A door is seen from the side away from its hinges: it would hide what is behind it otherwise.
