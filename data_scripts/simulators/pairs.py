@@ -31,11 +31,11 @@ def make_pair(stage: Stage, action: str, rng: np.random.Generator) -> Pair:
     states = [({}, False), (changed, True)]
     if not ACTION_EFFECTS[action][1]:
         states.reverse()
-    corners = []
+    points = []
     for state in states:
         stage.set(*state)
-        corners.append(stage.corners())
-    extent = np.concatenate(corners)
+        points.append(stage.points())
+    extent = np.concatenate(points)
     shades = rng.uniform(*BRIGHTNESS)[:, None] * rng.uniform(0.92, 1.08, (2, 3))
     stage.light(draw_sun(rng).scaled(SUN), shades)
     fill = rng.uniform(0.62, 0.88)

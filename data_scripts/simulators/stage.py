@@ -51,7 +51,6 @@ class Stage:
         self.data = mujoco.MjData(model)
         self._lights = [model.light(f"backdrop-{number}").id for number in range(2)]
         self._backdrop = [model.geom(f"backdrop-{name}").id for name in ("floor", "wall")]
-        self._lit_sites = model.site_rgba.copy()
         self._lit = [model.site(name).id for name in thing.shown]
         self._solids = self._solids_of_the_thing()
         moved = {model.jnt_bodyid[model.joint(name).id] for name in thing.joints} if thing.glows else set()
@@ -87,14 +86,14 @@ class Stage:
         model = self.model
         self.set({})
         shown = np.isin(model.geom_group, self.thing.simulator.groups)
-        corners = self._corners(np.flatnonzero(shown & (model.geom_rgba[:, 3] > 0)))
+        corners = self._points(np.flatnonzero(shown & (model.geom_rgba[:, 3] > 0)))
         self.size = float(np.linalg.norm(np.ptp(corners, axis=0)))
         model.stat.extent, model.stat.center = self.size, corners.mean(axis=0)
         floor, wall = self._backdrop
         model.geom_sameframe[self._backdrop] = int(self.mujoco.mjtSameFrame.mjSAMEFRAME_NONE)  # read their places
         back = turned(np.array([0.0, 1.0, 0.0]), self.thing.facing)
         model.geom_pos[floor] = [*corners.mean(axis=0)[:2], corners[:, 2].min()]
-        # Half the thing's size behind its back, so that what is behind glass is not the glass.
+        # A little behind its back, so that one sees through the glass of a window.
         model.geom_pos[wall] = back * ((corners @ back).max() + 0.15 * self.size)
         self.mujoco.mju_quatZ2Vec(model.geom_quat[wall], -back)
         model.mat_texrepeat[model.geom_matid[self._backdrop]] = 0.6 / self.size
@@ -105,7 +104,6 @@ class Stage:
         data.qpos[:] = model.qpos0
         for joint, (rest, _) in self.thing.joints.items():
             data.qpos[model.jnt_qposadr[model.joint(joint).id]] = state.get(joint, rest)
-        model.site_rgba[:] = self._lit_sites
         model.site_rgba[:, 3] = 0
         self._is_lit = lit
         shine = model.light("backdrop-glow").id
@@ -117,11 +115,11 @@ class Stage:
             model.light_pos[shine] = data.geom_xpos[self._glowing].mean(axis=0) + [0.0, 0.0, REACH / 4]
             model.light_diffuse[shine] = model.geom_rgba[self._glowing[0], :3]
 
-    def corners(self) -> FloatArray:
+    def points(self) -> FloatArray:
         """`(n, 3)` points around the thing, as it is set."""
-        return self._corners(self._solids)
+        return self._points(self._solids)
 
-    def _corners(self, solids: NDArray[np.int64]) -> FloatArray:
+    def _points(self, solids: NDArray[np.int64]) -> FloatArray:
         """Vertices of meshes, and corners of the boxes around other solids."""
         model, signs = self.model, np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
         found = []

@@ -114,7 +114,7 @@ def test_robots_floors_and_what_mujoco_refuses_are_left_out(files, things):
 def drawn(stage, **state):
     stage.light(draw_sun(np.random.default_rng(0)), np.full((2, 3), 0.8))
     stage.set(**state)
-    camera = frame(stage.corners(), **CAMERA)
+    camera = frame(stage.points(), **CAMERA)
     stage.set({})
     return lambda **now: (stage.set(**now), stage.image(camera), stage.mask(camera))[1:]
 
@@ -134,9 +134,9 @@ def test_collision_solids_marks_and_simulator_floors_are_not_seen(stage_of):
 def test_the_door_opens_and_nothing_else_changes(stage_of):
     stage = stage_of("Box")
     stage.set({"hinge": -1.6})
-    opened = stage.corners()
+    opened = stage.points()
     stage.set({})
-    closed = stage.corners()
+    closed = stage.points()
     moved = np.abs(opened - closed).max(axis=1) > 1e-9
     assert moved.sum() == 8  # the corners of the door
     assert opened[moved, 1].min() < closed[moved, 1].min() - 0.3
