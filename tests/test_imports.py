@@ -123,6 +123,8 @@ def test_a_star_import_gives_the_public_names():
         "modeling_cde.cards.publishing",
         "modeling_cde.export",
         "data_scripts.rooms",
+        "data_scripts.simulators",
+        "data_scripts.simulators.sheet",
         "data_scripts.procthor read",
         "data_scripts.procthor generate",
         "data_scripts.epic_kitchens index",

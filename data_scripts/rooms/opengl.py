@@ -31,7 +31,7 @@ def load_mujoco() -> ModuleType:
         import mujoco
     except ModuleNotFoundError as error:
         raise RenderingUnavailableError(
-            f"Rooms are rendered by MuJoCo, which cannot be imported ({_one_line(error)}): "
+            f"These pictures are rendered by MuJoCo, which cannot be imported ({_one_line(error)}): "
             'install it with `pip install "modeling-cde[rooms]"`.'
         ) from error
     except Exception as error:

@@ -82,20 +82,22 @@ class RoomsSource(ClassSource):
         number = int(unit.removeprefix("unit-"))
         for task in unit_tasks(choice.seed, number, choice.num_pairs, choice.pairs_per_unit):
             pairs, reasons = render_scene(self.renderer, task, choice)
-            rows += [self._pair_row(pair) for pair in pairs]
+            rows += [self.row(pair_columns(p), p.action, p.object, p.scene, p.pair_id) for p in pairs]
             rejected += reasons
         return UnitRows(rows, dict(rejected))
-
-    def _pair_row(self, pair: Pair) -> dict[str, Any]:
-        pictures = ("before", "after", "mask_before", "mask_after")
-        stored: dict[str, Any] = {name: {"bytes": _png(getattr(pair, name)), "path": None} for name in pictures}
-        return self.row(stored | {"box": list(pair.box)}, pair.action, pair.object, pair.scene, pair.pair_id)
 
     def close(self) -> None:
         """Close the renderer."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+
+def pair_columns(pair: Pair) -> dict[str, Any]:
+    """The picture columns of a row: pictures and masks as PNG, and the box."""
+    pictures = ("before", "after", "mask_before", "mask_after")
+    stored: dict[str, Any] = {name: {"bytes": _png(getattr(pair, name)), "path": None} for name in pictures}
+    return stored | {"box": list(pair.box)}
 
 
 def _png(pixels: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:

