@@ -52,14 +52,14 @@ def run(experiment: str, folder: str, seeds: Sequence[int], results: Results) ->
     """Train the heads that have no result, as many at once as there are cores."""
     from tqdm import tqdm
 
-    from benchmarks.study.pairs import open_pairs
+    from benchmarks.study.pairs import READINGS, open_pairs
 
     fits = EXPERIMENTS[experiment](open_pairs(folder, readings=()), seeds)
     todo = [fit for fit in fits if not results.has(fit)]
     if not todo:
         return
     readings = list(dict.fromkeys(fit.reading for fit in fits))
-    open_pairs(folder, readings=readings)  # encodes what is absent, once for all processes
+    open_pairs(folder, readings=list(READINGS))  # one pass of the backbone for all experiments and processes
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     started = time.monotonic()
     with ProcessPoolExecutor(

@@ -12,7 +12,7 @@ from benchmarks.study.pairs import READINGS, Pairs
 RECIPE = "configs/dino_global.yaml"
 _QUIET = {
     "compare_with": "", "eval_strategy": "no", "report_to": "none", "disable_tqdm": True, "logging_strategy": "no",
-    "use_cpu": True,
+    "use_cpu": True, "dataloader_num_workers": 0,
 }  # fmt: skip
 
 
