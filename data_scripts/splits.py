@@ -2,7 +2,7 @@
 
     python -m data_scripts.splits --data data/rooms --view single --seed 1
     python -m data_scripts.splits --data data/rooms --view single --protocol causal_triplet --shift syst --seed 2022
-    python -m data_scripts.splits --data data/rooms --shift none --validation 0 --test 0 --cap 0   # all pairs into train
+    python -m data_scripts.splits --data data/rooms --shift none --validation 0 --test 0 --cap 0  # all into train
     python -m data_scripts.splits --data data/rooms --view single --check
 
 Needs the shards of the build (`<data>/shards/<view>`). Prints a report of sizes, classes and what is held out.
