@@ -58,7 +58,9 @@ class Run:
 
     def says(self) -> list[str]:
         """Lines about what is going to be trained on."""
-        lines = [f"Training, and validation during it, in {self.record['precision']}; final scores in float32."]
+        validates = bool(self.trainer.eval_dataset)
+        what = "Training, and validation during it," if validates else "Training"
+        lines = [f"{what} in {self.record['precision']}; final scores in float32."]
         if self.keep is not None and self.keep.precision == "bf16":
             lines[0] = lines[0][:-1] + ", on features that were encoded in bf16."
         if "lora" in self.record:
@@ -67,7 +69,7 @@ class Run:
             pairs = len(self.splits["train"])
             copies = len(self.trainer.train_dataset) - pairs
             lines.append(f"An epoch has {pairs} training pairs and {copies} swapped copies under the opposite action.")
-        if not self.trainer.eval_dataset:
+        if not validates:
             lines.append("There is no validation part: nothing is validated on the way, and the last step is kept.")
         if "classifier" in self.record:
             lines.append(sentence(self.record["classifier"]))
