@@ -30,8 +30,11 @@ def parse(arguments: list[str]) -> tuple[Any, Any, Any]:
     return model_args, data_args, train_args
 
 
-def prepare(arguments: list[str]) -> Any:
-    """The run that the arguments describe: weights fetched, rooms rendered, features kept, ready to train."""
+def prepare(arguments: list[str], compared: bool = False) -> Any:
+    """The run that the arguments describe: weights fetched, rooms rendered, features kept, ready to train.
+
+    `compared`: it is one of several that are compared on the test parts.
+    """
     from accelerate import PartialState
 
     from data_scripts.training_inputs import reachable_backbone, render_rooms
@@ -46,7 +49,7 @@ def prepare(arguments: list[str]) -> Any:
         render_rooms(data_args)
     from modeling_cde.training.run import make_run
 
-    return make_run(arguments, model_args, data_args, train_args)
+    return make_run(arguments, model_args, data_args, train_args, compared)
 
 
 def main(arguments: list[str], *callbacks: Any) -> None:
@@ -56,9 +59,10 @@ def main(arguments: list[str], *callbacks: Any) -> None:
 
     found = {}
     try:
-        for given in [*compared(arguments), arguments]:
+        runs = [*compared(arguments), arguments]
+        for given in runs:
             try:
-                run = prepare(given)
+                run = prepare(given, len(runs) > 1)
             except (TypeError, RuntimeError) as error:  # later these two would be faults of the program
                 raise ValueError(sentence_of(error)) from error
             with run.trainer.alone():
@@ -133,7 +137,8 @@ def say(run: Any, found: dict[str, dict[str, Any]], started: float) -> None:
     print(f"\n{table}\n\n{output}/ holds the checkpoint (config.json, model.safetensors), the card")
     files = "(README.md), metrics.json, deltas.safetensors, training_curve.png and the splits (split_*.json)"
     print(f"{files}. All of it took {(time.time() - started) / 60:.1f} minutes.")
-    print(f"For the geometry of the deltas, pictures and a report: python -m modeling_cde.analysis {output}")
+    if found[run.title]["splits"]:
+        print(f"For the geometry of the deltas, pictures and a report: python -m modeling_cde.analysis {output}")
     if (args := run.trainer.args).push_to_hub:
         how = {"private": bool(args.hub_private_repo), "token": args.hub_token, "revision": args.hub_revision}
         print(f"Published at {publish_run(output, run.trainer.hub_model_id, **how)}")

@@ -2,6 +2,7 @@
 
     python -m data_scripts.splits --data data/rooms --view single --seed 1
     python -m data_scripts.splits --data data/rooms --view single --protocol causal_triplet --shift syst --seed 2022
+    python -m data_scripts.splits --data data/rooms --shift none --validation 0 --test 0 --cap 0  # all into train
     python -m data_scripts.splits --data data/rooms --view single --check
 
 Needs the shards of the build (`<data>/shards/<view>`). Prints a report of sizes, classes and what is held out.
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_scripts.builds.build_commands import SHIFTS, plain_errors
-from modeling_cde.data.schema import VIEWS
+from modeling_cde.data.schema import OOD_SHIFTS, VIEWS
 from modeling_cde.data.splits import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 # Flags of one protocol only: name -> (protocol, type, help).
 _OPTIONS = {
-    "validation": ("clean", float, "share of the pairs for validation"),
-    "test": ("clean", float, "share of the pairs for test"),
+    "validation": ("clean", float, "share of the pairs for validation; 0 for none with --shift none"),
+    "test": ("clean", float, "share of the pairs for test; 0 for none with --shift none"),
     "ood": ("clean", float, "share of the objects or combinations to hold out"),
     "min_train_objects": ("clean", int, "how many objects of each action stay in training at least"),
     "min_ood_pairs": ("clean", int, "objects or combinations with fewer pairs stay in training"),
@@ -46,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--data", type=Path, required=True, help="folder of the data set")
     add("--view", choices=VIEWS, default="single", help="which of its views")
     add("--protocol", choices=PROTOCOLS, help="how pairs are divided (default clean)")
-    add("--shift", choices=SHIFTS, help="what is held out (default joint: both shifts around one training part)")
+    add("--shift", choices=SHIFTS, help="what is held out (default joint: comp and syst around one training part)")
     add("--seed", type=int, help="of the split (default 0)")
     add(
         "--check",
@@ -105,10 +106,10 @@ def check(data: Path, view: str, shift: str | None = None) -> None:
     from modeling_cde.data.splits import SplitManifest
 
     shards = data / "shards" / view
-    shifts = SHIFTS[1:] if shift in (None, "joint") else (shift,)
+    shifts = {None: SHIFTS[1:], "joint": OOD_SHIFTS}.get(shift) or (str(shift),)
     paths = [path for name in shifts if (path := data / "manifests" / f"{view}_{name}.json").exists()]
     if not paths:
-        raise FileNotFoundError(f"{data} has no manifest for {view}_{' or _'.join(map(str, shifts))}: split it first.")
+        raise FileNotFoundError(f"{data} has no manifest for {view}_{' or _'.join(shifts)}: split it first.")
     _, annotations = read_annotations(sorted(shards.glob("*.parquet")), shards)
     for path in paths:
         manifest = SplitManifest.load(path)
@@ -130,6 +131,9 @@ def _protocol_options(options: argparse.Namespace, protocol: str) -> CleanOption
 
     given = {name: value for name in _OPTIONS if (value := getattr(options, name)) is not None}
     given |= {"share_evaluation_groups": True} if options.share_evaluation_groups else {}
+    for name in ("ood", "min_ood_pairs", "share_evaluation_groups"):
+        if name in given and options.shift == "none":
+            raise ValueError(f"--{name} is about held-out pairs, which --shift none does not have: leave it out.")
     for name in given:
         owner = _OPTIONS[name][0] if name in _OPTIONS else "clean"
         if owner != protocol:

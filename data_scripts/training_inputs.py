@@ -29,6 +29,7 @@ def render_rooms(data: Any) -> None:
         image_size=data.rooms_image_size,
         seed=data.rooms_seed,
         workers=data.rooms_workers,
+        shift="none" if data.shift == "none" else "joint",
     )
 
 

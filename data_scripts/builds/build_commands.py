@@ -58,7 +58,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
 
     add = parser.add_argument_group("splits").add_argument
     add("--protocol", choices=PROTOCOLS, default="clean", help="how pairs are divided into splits")
-    add("--shift", choices=SHIFTS, default="joint", help="what the out-of-distribution parts hold out")
+    add("--shift", choices=SHIFTS, default="joint", help="what is held out; none: nothing, to train on all objects")
     add("--group_by", choices=("scene", "none"), default="scene", help="what must not be on both sides of a split")
     add(
         "--share_evaluation_groups",
@@ -181,7 +181,7 @@ def is_split(options: argparse.Namespace, rows: int) -> bool:
     Reads no pairs and imports nothing slow: every training that renders its own rooms asks.
     """
     home = options.output / (options.view if options.shift == "joint" else f"{options.view}_{options.shift}")
-    for shift in SHIFTS[1:] if options.shift == "joint" else (options.shift,):
+    for shift in schema.OOD_SHIFTS if options.shift == "joint" else (options.shift,):
         try:
             files = [line.partition("  ")[2] for line in (home / "SHA256SUMS").read_text().splitlines()]
             manifest = json.loads((options.output / "manifests" / f"{options.view}_{shift}.json").read_text())
@@ -191,9 +191,9 @@ def is_split(options: argparse.Namespace, rows: int) -> bool:
             if options.protocol == "clean":
                 made = manifest["options"]
                 shared = made.get("share_evaluation_groups", True)  # as it was before there was the option
-                same = (
-                    same and made["group_by"] == _group_by(options) and shared == bool(options.share_evaluation_groups)
-                )
+                same = same and made["group_by"] == _group_by(options)
+                # Without out-of-distribution parts there is nothing to share.
+                same = same and (shift == "none" or shared == bool(options.share_evaluation_groups))
                 same = same and (len(made["shifts"]) > 1) == (options.shift == "joint")
         except (FileNotFoundError, ValueError, KeyError):
             return False
@@ -231,6 +231,8 @@ def check_options(options: argparse.Namespace, publishable: str | None = None) -
             "--protocol causal_triplet has no joint split: give --shift comp or --shift syst, and make the other one "
             "afterwards with `python -m data_scripts.splits`, which builds nothing again."
         )
+    if options.protocol == "causal_triplet" and options.shift == "none" and not options.no_split:
+        raise ValueError("--protocol causal_triplet always holds something out: give --shift none the protocol clean.")
     if options.protocol != "clean" and options.share_evaluation_groups:
         raise ValueError("--share_evaluation_groups needs --protocol clean: other protocols have no groups.")
     if options.protocol != "clean" and options.group_by == "none":

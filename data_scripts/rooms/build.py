@@ -34,8 +34,9 @@ def build_rooms(
     noise: Noise | None = None,
     layout: str = "datasets",
     pairs_per_unit: int = 60,
+    shift: str = "joint",
 ) -> Path:
-    """Render pairs of rooms and, in the layout "datasets", divide them into the splits of both shifts.
+    """Render pairs of rooms and, in the layout "datasets", divide them into splits.
 
     Finished units are kept: an interrupted build continues where it stopped.
 
@@ -49,6 +50,7 @@ def build_rooms(
         noise: what changes apart from the target; by default nothing.
         layout: "datasets" or "causal_triplet" (folders `proc_00000` and so on in `<output>/<view>`).
         pairs_per_unit: pairs in a work unit, the most that an interrupted worker loses.
+        shift: what the splits hold out; see `assemble`.
 
     Returns:
         `output`.
@@ -59,7 +61,7 @@ def build_rooms(
         FailedUnitsError: units failed; the printed report says why.
     """
     settings = Settings(view, num_pairs, image_size, seed, pairs_per_unit, noise or Noise())
-    options = default_options(output, view=view, seed=seed, workers=workers)
+    options = default_options(output, view=view, seed=seed, workers=workers, shift=shift)
     build_from(RoomsSource(settings), options, layout)
     return Path(output)
 

@@ -110,10 +110,18 @@ def _load_metrics(folder: Path) -> dict[str, Any]:
             )
     try:
         metrics = read_object(path)
-        if not metrics["splits"] or not all("accuracy" in values for values in metrics["splits"].values()):
+        untested = metrics["splits"] == {} and "train" in metrics
+        if not (metrics["splits"] or untested) or not all(
+            "accuracy" in values for values in metrics["splits"].values()
+        ):
             raise KeyError("splits")
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(f"{path} has no scores of any split: evaluate the checkpoint again.") from None
+    if untested:
+        raise ValueError(
+            f"{folder} was trained on all pairs, so there are no scores to report: test the checkpoint on others with "
+            "python -m modeling_cde.evaluation, and give the output folder of that."
+        )
     return metrics
 
 

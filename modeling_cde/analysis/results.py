@@ -65,7 +65,7 @@ class Result:
         title: the name of the method in tables.
         setting: what a grid varied besides method and seed, by flag; empty in a main table.
         view: "single" or "multi".
-        shift: "comp", "syst" or "both": what the run was trained for and tested on.
+        shift: "comp", "syst", "both" or "none": what the run was trained for and tested on.
         seed: seed of the training; runs are paired by it.
         split_seed: seed of the split; runs are paired by it, too.
         selected: the checkpoint that the validation split chose.

@@ -33,7 +33,7 @@ def card_metadata(run: RunFiles, name: str, dataset: str | None = None) -> Model
             *["synthetic"] * run.rendered,
         ],
         model_name=name,
-        eval_results=_eval_results(run, dataset),
+        eval_results=_eval_results(run, dataset) or None,
         **_license(run),
     )
 
@@ -90,6 +90,7 @@ def _eval_results(run: RunFiles, dataset: str | None) -> list[EvalResult]:
     view, splits = arguments.get("view") or "single", run.metrics["splits"]
     folder = Path(run.training["data"]).name
     shifts = [shift for shift in _SHIFTS if f"test_{shift}" in splits] or list(_SHIFTS)
+    shifts = ["none"] if arguments.get("shift") == "none" else shifts
     results = []
     for split, values in splits.items():
         if not split.startswith("test"):

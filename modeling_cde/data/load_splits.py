@@ -8,10 +8,10 @@ import datasets
 
 from .loading import UnknownConfigError, find_files, load_pairs
 from .row_checks import check_splits
-from .schema import CONFIGS, SHIFTS, SPLITS
+from .schema import CONFIGS, OOD_SHIFTS, SHIFTS, SPLITS
 from .streaming.pair_stream import PairStream, stream_pairs
 
-Shift = Literal["comp", "syst", "both"]
+Shift = Literal["comp", "syst", "both", "none"]
 _NOT_TRAIN = [name for name in SPLITS if name != "train"]
 
 
@@ -23,14 +23,15 @@ def load_shifts(
     Args:
         source: Folder or repository of a data set of pairs.
         view: "single" or "multi", the first half of a configuration's name.
-        shift: "comp" or "syst" for one configuration, "both" where the two share their training part.
+        shift: "comp", "syst" or "none" for one configuration, "both" where "comp" and "syst" share their training part.
         stream_buffer: Make the training part a `PairStream` with this buffer, without copying its files; None loads it
             like the others.
 
     Returns:
         Data sets by name: "train", "validation" and "test", and for each shift "validation_<shift>" and
-        "test_<shift>". Where the data set has no in-distribution validation part (protocol causal_triplet),
-        "validation" is "validation_<shift>", as that protocol selects its models, and a warning says so.
+        "test_<shift>". With "none" there are at most the first three, and at least "train". Where a data set with a
+        shift has no in-distribution validation part (protocol causal_triplet), "validation" is "validation_<shift>", as
+        that protocol selects its models, and a warning says so.
 
     Raises:
         ValueError: "both" is requested from a data set whose two configurations do not share the in-distribution
@@ -38,7 +39,7 @@ def load_shifts(
             test. Or rows cannot be used, see `check_splits`.
         UnknownConfigError: The data set lacks the view or a shift.
     """
-    shifts = ("comp", "syst") if shift == "both" else (shift,)
+    shifts = OOD_SHIFTS if shift == "both" else (shift,)
     splits: dict[str, Any] = {}
     for name in shifts:
         try:
@@ -48,12 +49,15 @@ def load_shifts(
         except UnknownConfigError as error:
             advice = " If it has only one shift, choose it by --shift." if shift == "both" else ""
             raise UnknownConfigError(f"{error}{advice}", error.known) from error
-        lacking = [part for part in ("train", "test", "validation_ood", "test_ood") if part not in parts]
+        needed = ("train",) if name == "none" else ("train", "test", "validation_ood", "test_ood")
+        lacking = [part for part in needed if part not in parts]
         if lacking:
             raise ValueError(f"{source}, {view}_{name} has no split {lacking[0]!r}; build the data set again.")
         for part in (part for part in ("train", "validation", "test") if part in parts):
             _check_shared(splits, part, parts[part], f"{source}: {view}_comp and {view}_syst")
             splits[part] = parts[part]
+        if name == "none":
+            continue
         splits[f"validation_{name}"] = parts["validation_ood"]
         splits[f"test_{name}"] = parts["test_ood"]
         if "validation" not in parts:
@@ -82,8 +86,9 @@ def load_tested(
     Args:
         source: Folder or repository of a data set of pairs.
         view: "single" or "multi"; a single view needs boxes.
-        shift: "comp", "syst" or "both", which the data set must have then; None for those that it has. A data set that
-            has no configuration of the four known names, but one other, is loaded from that.
+        shift: "comp", "syst", "both" or "none", which the data set must have then; None for those of "comp" and "syst"
+            that it has, or "none" if it has neither. A data set that has no configuration of the known names, but one
+            other, is loaded from that.
         config: Name of the one configuration to load, instead of those of view and shift.
         names: Of the splits to load, as they are returned; empty for all.
         with_train: Whether to load "train" beside them, if there is one.
@@ -119,9 +124,12 @@ def load_tested(
 def _tested_configs(source: str, view: str, shift: Shift | None) -> list[str]:
     """The configurations of a view and shift, or of the shifts that the data set has, or its only other one."""
     if shift is not None:
-        return [f"{view}_{name}" for name in (SHIFTS if shift == "both" else (shift,))]
-    present, known = [], []
+        return [f"{view}_{name}" for name in (OOD_SHIFTS if shift == "both" else (shift,))]
+    present: list[str] = []
+    known: list[str] = []
     for name in SHIFTS:
+        if name == "none" and present:
+            continue
         try:
             find_files(source, f"{view}_{name}")
             present.append(f"{view}_{name}")

@@ -74,8 +74,8 @@ def load_pairs(
         source: Folder (see `modeling_cde.data.building.build`) or id of a data set repository.
         config: For example `"single_syst"`; see `modeling_cde.data.schema.CONFIGS`.
         split: One of the five splits, also with a slice (`"train[:100]"`); None for all that the source has. The
-            causal_triplet protocol has no `validation`. A list of splits gives those of them that the source has, and
-            no other files are read.
+            causal_triplet protocol has no `validation`, and the shift `none` no out-of-distribution splits. A list of
+            splits gives those of them that the source has, and no other files are read.
         streaming: Read during iteration instead of preparing a copy; set the transform by `transform_pairs`.
         decode: Return pictures as PIL images, to look at them. By default they stay encoded (`{"bytes", "path"}`),
             and `PairTransform` decodes only what it needs.
@@ -107,6 +107,8 @@ def load_pairs(
     where: dict[str, Any] = {"path": str(source), "revision": revision, "token": token}
     if not (split is None or isinstance(split, str)):
         data_files = {name: paths for name, paths in data_files.items() if name in split}
+        if not data_files:
+            return {}
         split = None
         where = {"path": "parquet", "data_files": data_files, "token": token}
     elif Path(source).is_dir():

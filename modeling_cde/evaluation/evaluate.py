@@ -83,7 +83,8 @@ def evaluate_splits(
 
     Args:
         model, transform: see `predict`.
-        splits: name -> rows; "test" is the in-distribution split, against which each "test_*" has its gap.
+        splits: name -> rows; "test" is the in-distribution split, against which each "test_*" has its gap. With a bank
+            it may be empty, as for a model that was trained on all pairs.
         output: folder for the files; created if absent.
         batch_size: pairs per forward pass and process.
         extra: further entries of `metrics.json`, such as the command and the duration of the training.
@@ -104,11 +105,11 @@ def evaluate_splits(
         (action -> number of pairs). Splits of which no pair is left are under `splits_left_out` (name -> `left_out`).
 
     Raises:
-        ValueError: if there is no split, a split is empty, there is both a bank and a split "train", no pair has an
-            action of the model, or `strict` and some pair has none.
+        ValueError: if there is neither a split nor a bank, a split is empty, there is both a bank and a split "train",
+            no pair has an action of the model, or `strict` and some pair has none.
     """
     parts = dict(splits)
-    if not parts:
+    if not parts and bank is None:
         raise ValueError("splits is empty: name at least one split to evaluate.")
     if bank is not None:
         if "train" in parts:
@@ -121,7 +122,7 @@ def evaluate_splits(
         parts["train"] = parts["train"].select(evenly_spaced(len(parts["train"]), bank_rows))
     if empty := [name for name, rows in parts.items() if len(rows) == 0]:
         raise ValueError(f"the split {empty[0]!r} has no pairs: leave it out or build the data set with more pairs.")
-    check_matched(matched, known, splits, strict)
+    check_matched(matched, known, splits or {"train": bank}, strict)
     accelerator = accelerate.Accelerator()
     for line in unknown_lines(matched.left_out, known) if accelerator.is_main_process else ():
         logger.warning("%s They are left out.", line)
@@ -198,8 +199,10 @@ def results_table(metrics: Mapping[str, Any]) -> str:
     """A small Markdown table of `metrics.json`: a row per split.
 
     Where the actions of a data set are not the model's, it has the accuracy among the data set's actions and the number
-    of pairs left out, too.
+    of pairs left out, too. Without splits it is a sentence.
     """
+    if not metrics["splits"]:
+        return "All pairs were trained on, so nothing was tested; to test the model: python -m modeling_cde.evaluation"
     headers = ["split", "pairs", "accuracy", "macro", "errors that are the opposite"]
     matched = any("accuracy_own_actions" in values for values in metrics["splits"].values())
     headers += ["accuracy among its own actions", "left out"] if matched else []

@@ -181,7 +181,9 @@ class DataArguments:
     )
     view: str = HfArg(default="single", help="single: crops around the target; multi: whole views")
     shift: str = HfArg(
-        default="both", help="comp: unseen action-object combinations; syst: unseen objects; both, of one training part"
+        default="both",
+        help="comp: unseen action-object combinations; syst: unseen objects; both, of one training part; none: a data "
+        "set that holds nothing out",
     )
     image_size: int = HfArg(default=96, help="side of the pictures that the model sees, in pixels")
     augment: bool = HfArg(default=True, help="the same random crop, flip and colour change on both images")
@@ -206,7 +208,7 @@ class DataArguments:
     rooms_workers: int = HfArg(default=2, help="number of processes that render")
 
     def __post_init__(self) -> None:
-        for name, choices in (("view", ("single", "multi")), ("shift", ("comp", "syst", "both"))):
+        for name, choices in (("view", ("single", "multi")), ("shift", ("comp", "syst", "both", "none"))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not known; choose one of: {', '.join(choices)}.")
         for name in ("image_size", "stream_buffer", "rooms_pairs", "rooms_image_size", "rooms_workers"):

@@ -15,7 +15,7 @@ def give_lda_head(model: Any, train: Any, validation: Mapping[str, Any]) -> dict
     """Replaces the weights of projector and classifier; every process that calls it computes the same.
 
     The shrinkage is chosen on the validation parts of objects and combinations that training does not have; on
-    "validation" where there are none.
+    "validation" where there are none; it is `DEFAULT_SHRINKAGE` without any.
 
     Args:
         model: A `CDEForActionClassification` in global mode whose projector has one linear layer.
@@ -24,7 +24,8 @@ def give_lda_head(model: Any, train: Any, validation: Mapping[str, Any]) -> dict
 
     Returns:
         For the record, in JSON types: `kind` ("lda"), `shrinkage`, `between`, `directions` (their number), `chosen_on`
-        (names of parts) and `validation_accuracy` (their mean accuracy by shrinkage).
+        (names of parts) and `validation_accuracy` (their mean accuracy by shrinkage); the last two are empty without
+        validation.
 
     Raises:
         ValueError: An action has no training pairs; the message names it.
@@ -34,7 +35,7 @@ def give_lda_head(model: Any, train: Any, validation: Mapping[str, Any]) -> dict
     if missing := [name for i, name in enumerate(actions) if not bool((labels == i).any())]:
         raise ValueError(f"classifier='lda' needs training pairs of every action, and {missing[0]} has none.")
     discriminant = Discriminant(_deltas(model, train), labels, objects, len(actions))
-    unseen = [name for name in sorted(validation) if name != "validation"] or ["validation"]
+    unseen = [name for name in sorted(validation) if name != "validation"] or sorted(validation)
     parts = {
         name: (_deltas(model, validation[name]), torch.tensor(validation[name].with_format(None)["action"][:]))
         for name in unseen
@@ -59,11 +60,11 @@ def give_lda_head(model: Any, train: Any, validation: Mapping[str, Any]) -> dict
 
 def sentence(record: Mapping[str, Any]) -> str:
     """What a run says of the head."""
+    said = f"The head comes from a discriminant analysis with shrinkage {record['shrinkage']:g}"
+    if not record["chosen_on"]:
+        return f"{said}, the default, since there are no validation pairs to choose it by."
     accuracy = record["validation_accuracy"][str(record["shrinkage"])]
-    return (
-        f"The head comes from a discriminant analysis with shrinkage {record['shrinkage']:g}, which has the best "
-        f"accuracy on {' and '.join(record['chosen_on'])} ({accuracy:.3f})."
-    )
+    return f"{said}, which has the best accuracy on {' and '.join(record['chosen_on'])} ({accuracy:.3f})."
 
 
 def _deltas(model: Any, rows: Any) -> torch.Tensor:

@@ -58,7 +58,9 @@ class Run:
 
     def says(self) -> list[str]:
         """Lines about what is going to be trained on."""
-        lines = [f"Training, and validation during it, in {self.record['precision']}; final scores in float32."]
+        validates = bool(self.trainer.eval_dataset)
+        what = "Training, and validation during it," if validates else "Training"
+        lines = [f"{what} in {self.record['precision']}; final scores in float32."]
         if self.keep is not None and self.keep.precision == "bf16":
             lines[0] = lines[0][:-1] + ", on features that were encoded in bf16."
         if "lora" in self.record:
@@ -67,31 +69,40 @@ class Run:
             pairs = len(self.splits["train"])
             copies = len(self.trainer.train_dataset) - pairs
             lines.append(f"An epoch has {pairs} training pairs and {copies} swapped copies under the opposite action.")
+        if not validates:
+            lines.append("There is no validation part: nothing is validated on the way, and the last step is kept.")
         if "classifier" in self.record:
             lines.append(sentence(self.record["classifier"]))
         return lines
 
 
 def make_run(
-    command: Sequence[str], model_args: ModelArguments, data_args: DataArguments, train_args: CDETrainingArguments
+    command: Sequence[str],
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    train_args: CDETrainingArguments,
+    compared: bool = False,
 ) -> Run:
     """Loads the pairs, makes the model, and encodes the pictures whose features are kept.
 
     Args:
-        command: The arguments of train.py as given, for the record; the others are the same parsed.
+        command: The arguments of train.py as given, for the record; the next three are the same parsed.
+        compared: Whether the model is one of several that are compared on the test parts.
 
     Raises:
         ValueError, OSError: The pairs, the backbone or a setting cannot be used; the message says why.
     """
     set_seed(train_args.seed)
     splits = training_splits(data_args, train_args.seed)
+    if compared and not any(name.startswith("test") for name in splits):
+        raise ValueError(f'{data_args.source} has no test part to compare methods on, so add --compare_with "".')
     actions = splits["train"].features["action"].names
     model, processor = make_model(model_args, data_args.image_size, splits["train"].features)
     plain, augmented = training_transforms(data_args, model, processor, actions, train_args.seed)
     store = feature_store(model_args, data_args)
     keep = None if store is None else FeatureKeeper(model, plain, store, **keeping(train_args))
     train, validation = training_parts(data_args, splits, (plain, augmented), keep)
-    args = fitting_arguments(store, data_args, train_args)
+    args = fitting_arguments(store, data_args, train_args, bool(validation))
     record = run_record(command, (model_args, data_args, args), splits, model)
     if model_args.classifier == "lda":
         record["classifier"] = give_lda_head(model, train, validation)
@@ -99,7 +110,7 @@ def make_run(
         model=model,
         args=args,
         train_dataset=train,
-        eval_dataset=validation,
+        eval_dataset=validation or None,
         data_collator=PairCollator(),
         processing_class=processor,
         compute_metrics=selection_metrics(actions),

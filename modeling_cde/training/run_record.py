@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.load_splits import pairs_used_twice, reported_splits
+from ..data.splits import OOD_SHIFTS
 from ..whole_files import read_object
 from .arguments import DataArguments, ModelArguments
 from .lora import description, is_adapted
@@ -35,10 +36,12 @@ def run_record(
         `backbone_source` (see there) if the backbone is pretrained, and `lora` if the model has adapters.
     """
     model_args, data_args, train_args = arguments
+    shifts = ("none",) if data_args.shift == "none" else OOD_SHIFTS
+    paths = [Path(data_args.source, "manifests", f"{data_args.view}_{shift}.json") for shift in shifts]
     record: dict[str, Any] = {
         "command": command_line(command),
         "data": data_args.source,
-        "manifests": [str(path) for path in sorted(Path(data_args.source).glob(f"manifests/{data_args.view}_*.json"))],
+        "manifests": [str(path) for path in paths if path.exists()],
         "pairs": {name: len(rows) for name, rows in {"train": splits["train"], **reported_splits(splits)}.items()},
         "pairs_used_twice": pairs_used_twice(splits),
         "precision": "float32" if train_args.mixed_precision == "no" else train_args.mixed_precision,

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, cast
 
+from transformers.trainer_utils import IntervalStrategy, SchedulerType
+
 from ..data.augmentation import Augmentation
 from ..data.load_splits import Shift, load_shifts
 from ..data.splits import OPPOSITES
@@ -44,9 +46,14 @@ def feature_store(model_args: ModelArguments, data: DataArguments) -> FeatureSto
 
 
 def fitting_arguments(
-    store: FeatureStore | None, data: DataArguments, args: CDETrainingArguments
+    store: FeatureStore | None, data: DataArguments, args: CDETrainingArguments, validates: bool = True
 ) -> CDETrainingArguments:
     """The training's arguments as a copy, without what streamed pairs or kept features have no use for.
+
+    Without a validation part (`validates`) there is no evaluation during training, and none that selects the model.
+
+    Raises:
+        ValueError: The learning rate follows a validation part that the data set lacks.
 
     Warns:
         UserWarning: class-aware sampling is switched off.
@@ -59,6 +66,14 @@ def fitting_arguments(
             "without a positive. --class_aware_sampling false switches this warning off.",
             stacklevel=2,
         )
+    if not validates:
+        if args.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU:
+            raise ValueError(
+                f"lr_scheduler_type={SchedulerType.REDUCE_ON_PLATEAU.value} follows the validation, and {data.source} "
+                "has no validation part: choose another, such as cosine."
+            )
+        args.eval_strategy, args.eval_on_start = IntervalStrategy.NO, False
+        args.load_best_model_at_end, args.metric_for_best_model = False, None
     if store is not None:  # features are read in less time than another process takes to hand them over
         args.dataloader_num_workers, args.dataloader_prefetch_factor = 0, None
         args.dataloader_persistent_workers = False

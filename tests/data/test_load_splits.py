@@ -9,6 +9,8 @@ import pytest
 from modeling_cde.data.building.build import assemble
 from modeling_cde.data.load_splits import load_shifts, load_tested, pairs_used_twice, reported_splits
 from modeling_cde.data.loading import UnknownConfigError
+from modeling_cde.data.splits import CleanOptions
+from modeling_cde.data.swapped_pairs import held_out_combinations
 from tests.data.tiny_pairs import write_shards
 
 
@@ -128,3 +130,33 @@ def test_a_data_set_with_names_of_its_own(built, tmp_path):
     assert set(load_tested(folder, "multi", config="wet")) == {"test_ood", "train"}
     with pytest.raises(UnknownConfigError, match="no configuration 'dry'; it has rooms, wet"):
         load_tested(folder, "multi", config="dry")
+
+
+# Splits that hold nothing out.
+
+
+def test_without_a_shift_there_are_the_parts_that_the_data_set_has(tmp_path):
+    write_shards(tmp_path, "multi")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for validation, test, parts in ((0.1, 0.15, {"validation", "test"}), (0, 0.2, {"test"}), (0, 0, set())):
+            options = CleanOptions(validation=validation, test=test)
+            manifest = assemble(tmp_path, "multi", shift="none", options=options, progress=False)["none"]
+            splits = load_shifts(str(tmp_path), "multi", "none")
+            assert set(splits) == parts | {"train"} and set(reported_splits(splits)) == parts
+            assert sorted(splits["train"]["pair_id"]) == manifest.parts["train"]
+            assert held_out_combinations(splits) == set()  # the swapped copies keep every combination
+            streamed = load_shifts(str(tmp_path), "multi", "none", stream_buffer=10)
+            assert set(streamed) == set(splits) and len(streamed["train"]) == len(splits["train"])
+            assert set(load_tested(str(tmp_path), "multi")) == (parts | {"train"} if parts else {"all"})
+            assert set(load_tested(str(tmp_path), "multi", "none", names=["train"])) == {"train"}
+
+
+def test_the_shifts_are_tested_where_a_data_set_also_has_a_split_without(tmp_path):
+    write_shards(tmp_path, "multi")
+    for shift in ("none", "comp"):
+        assemble(tmp_path, "multi", shift=shift, progress=False)
+    assert set(load_tested(str(tmp_path), "multi")) == {"train", "validation", "test", "validation_comp", "test_comp"}
+    assert set(load_tested(str(tmp_path), "multi", "none")) == {"train", "validation", "test"}
+    with pytest.raises(UnknownConfigError, match="no configuration 'single_none'; it has multi_comp, multi_none"):
+        load_shifts(str(tmp_path), shift="none")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import modeling_cde.data.building.build
+from data_scripts import splits
 from data_scripts.builds.build_commands import (
     FailedUnitsError,
     add_build_arguments,
@@ -86,6 +87,20 @@ def test_from_units_to_a_data_set_that_loads_and_is_left_alone(
     assert is_split(published, 480) and not is_split(asked, 480)
 
 
+def test_a_training_on_all_pairs_is_kept_by_the_next_build(tmp_path: Path) -> None:
+    source = FakeSource(tmp_path, count=4, rows=12, real_features=True)
+    asked = options(tmp_path, shift="none", group_by="none")
+    build_steps(source, asked, CARD)
+    assert is_split(asked, 48) and not is_split(options(tmp_path, group_by="none"), 48)
+    assert [path.name for path in (tmp_path / "out" / "manifests").iterdir()] == ["single_none.json"]
+    splits.main(f"--data {tmp_path / 'out'} --shift none --group_by none --validation 0 --test 0 --cap 0".split())
+    assert is_split(asked, 48) and not is_split(options(tmp_path, shift="none"), 48)
+    asked.share_evaluation_groups = True  # as the rooms are built, and without meaning here
+    assert is_split(asked, 48)
+    build_steps(source, asked, CARD)
+    assert len(load_pairs(tmp_path / "out", "single_none", "train")) == 48
+
+
 def test_the_flags_reach_the_split(tmp_path: Path, source: FakeSource, assembled: list[dict[str, Any]]) -> None:
     parser = argparse.ArgumentParser()
     add_build_arguments(parser)
@@ -128,6 +143,7 @@ def test_no_split_writes_shards_only(tmp_path: Path, source: FakeSource, assembl
         ({"ray_address": "auto"}, None, "--ray_address needs --engine ray"),
         ({"protocol": "causal_triplet"}, None, "has no joint split: give --shift comp"),
         ({"protocol": "causal_triplet", "shift": "syst", "group_by": "none"}, None, "--group_by needs"),
+        ({"protocol": "causal_triplet", "shift": "none"}, None, "always holds something out"),
         ({"workers": 0}, None, "number of workers is 0"),
     ],
 )

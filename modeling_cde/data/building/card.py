@@ -51,6 +51,8 @@ _PROTOCOLS = {
 _SHIFTS = {
     "comp": "`comp`: the out-of-distribution parts have combinations of action and object that training lacks.",
     "syst": "`syst`: the out-of-distribution parts have objects that training lacks.",
+    "none": "`none`: nothing is held out, so every kind of object is trained on, and there are no "
+    "out-of-distribution parts.",
 }
 _SHOWN = 60  # names in one list of held-out items; the manifests have all of them
 

@@ -4,7 +4,7 @@ Notable:
 
 - Two shifts. `syst`: the objects of `validation_ood` and `test_ood` are never seen in training (`held_out` chooses
   them). `comp`: their (action, object) combinations are never seen, though the action, the object, and the opposite
-  action on that object all are.
+  action on that object all are. Or `none`, which holds nothing out: every kind of object can be trained on.
 - Two protocols. `clean` (`clean_split`, `joint_split`), the default: the model is selected on parts that share no pair
   with the parts that are reported, no scene of `train` is in any other part, and the order of the rows does not
   matter. `causal_triplet` (`causal_triplet_split`): the published procedure, for comparison with published numbers.
@@ -17,9 +17,10 @@ Notable:
 from .annotations import annotations_sha256
 from .causal_triplet import CausalTripletOptions, causal_triplet_split
 from .clean import CleanOptions, clean_split, joint_split
-from .manifest import OPPOSITES, PARTS, PROTOCOLS, SHIFTS, SplitManifest
+from .manifest import OOD_SHIFTS, OPPOSITES, PARTS, PROTOCOLS, SHIFTS, SplitManifest
 
 __all__ = [
+    "OOD_SHIFTS",
     "OPPOSITES",
     "PARTS",
     "PROTOCOLS",

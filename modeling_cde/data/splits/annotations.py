@@ -24,7 +24,7 @@ class Pair(NamedTuple):
     group: str
 
     def key(self, shift: str) -> tuple[str, ...]:
-        """What the shift holds out: the object (`syst`), or the action with it (`comp`)."""
+        """What the shift holds out: the object (`syst`), or the action with it (all others)."""
         return (self.object,) if shift == "syst" else (self.action, self.object)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from .annotations import Annotations, Pair, annotations_sha256, check_opposites, count_pairs, read_pairs
 from .groups import GroupDivision
 from .held_out import check_objects, hold_out_combinations, hold_out_objects
-from .manifest import OOD_PARTS, OPPOSITES, PARTS, SHIFTS, SplitManifest, key_of
+from .manifest import OOD_PARTS, OOD_SHIFTS, OPPOSITES, PARTS, SHIFTS, SplitManifest, key_of
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class CleanOptions:
     """Options of the clean protocol; the defaults are ours.
 
     Attributes:
-        validation: Share of the pairs that are not held out, in (0, 1).
+        validation: Share of the pairs that are not held out, in (0, 1); for the shift `none` also 0, for no such part.
         test: The same for test.
         ood: Share of the objects (`syst`), or of the combinations whose opposite exists (`comp`), that
             is held out, in (0, 1): half for each OOD part, at least one each, and fewer if
@@ -51,8 +51,9 @@ class CleanOptions:
 
     def __post_init__(self) -> None:
         for name in ("validation", "test", "ood"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"The share {name} is {getattr(self, name)}; give one between 0 and 1.")
+            share = getattr(self, name)
+            if not 0 <= share < 1 or (name == "ood" and share == 0):
+                raise ValueError(f"The share {name} is {share}; give one between 0 and 1.")
         if self.validation + self.test >= 1:
             raise ValueError(f"validation {self.validation} and test {self.test} leave nothing for train; lower them.")
         if self.min_ood_pairs < 1:
@@ -82,11 +83,11 @@ def clean_split(
     combination of validation and test occurs in train; groups with many held-out pairs go to validation
     and test first, because the held-out pairs of a training group are lost; (5) give the held-out pairs
     outside the training groups to the OOD parts. If groups are large and combinations rare, pairs of a combination
-    that no training group has are unused.
+    that no training group has are unused. The shift `none` leaves out steps 3 and 5.
 
     Args:
         annotations: Columns of equal length: pair_id, action, object, scene, and the `group_by` column.
-        shift: `"comp"` or `"syst"`.
+        shift: `"comp"`, `"syst"` or `"none"`.
         seed: The split depends only on annotations, shift, seed and options.
         options: None for `CleanOptions()`.
 
@@ -97,9 +98,10 @@ def clean_split(
     if shift not in SHIFTS:
         raise ValueError(f"There is no shift {shift!r}; choose one of {', '.join(SHIFTS)}.")
     options = options or CleanOptions()
-    if shift == "comp" and options.ood_objects is not None:
+    if shift != "syst" and options.ood_objects is not None:
+        what = "combinations" if shift == "comp" else "nothing"
         raise ValueError(
-            "ood_objects holds out objects, but the comp split holds out combinations; use syst, or leave it out."
+            f"ood_objects holds out objects, but the {shift} split holds out {what}; use syst, or leave it out."
         )
     return _split(annotations, (shift,), seed, options)[shift]
 
@@ -120,13 +122,18 @@ def _split(
     annotations: Annotations, shifts: Sequence[str], seed: int, options: CleanOptions
 ) -> dict[str, SplitManifest]:
     """The steps of `clean_split`, for one shift or for several around one training part."""
+    shares = {part: share for part in ("validation", "test") if (share := getattr(options, part))}
+    if shifts[0] != "none" and (lacking := [part for part in ("validation", "test") if part not in shares]):
+        raise ValueError(
+            f"The share {lacking[0]} is {getattr(options, lacking[0])}; give one between 0 and 1, or the shift none."
+        )
     rows = sorted(read_pairs(annotations, options.group_by))
     pairs, over_cap = _cap(rows, options.cap, _generator(seed, "cap"))
     held, place = _hold_out(pairs, shifts, seed, options)
     division = GroupDivision(
         pairs,
         place,
-        {"validation": options.validation, "test": options.test},
+        shares,
         _generator(seed, "groups"),
         keep=options.min_train_objects,
         needed={(options.opposites[action], name) for items in held.get("comp", {}).values() for action, name in items},
@@ -152,10 +159,13 @@ def _split(
                 unused["a combination that no training group has"].append(pair.pair_id)
             else:
                 parts[part].append(pair)
+        asked = {"train", *shares, *(OOD_PARTS if shift in OOD_SHIFTS else ())}
         for part, members in parts.items():
-            if not members:
+            if part in asked and not members:
                 groups = len({pair.group for pair in rows})
                 ways = ["take another seed", "add pairs", "raise the shares"]
+                if shift == "none":
+                    ways.append(f"do without {part} (share 0)")
                 if options.group_by:
                     ways.append("divide pair by pair (group_by None)")
                 raise ValueError(
@@ -184,6 +194,9 @@ def _hold_out(
     place: dict[str, tuple[str, str]] = {}
     rest = pairs
     for shift in shifts:
+        if shift == "none":
+            held[shift] = {}
+            continue
         limits = (options.ood, options.min_train_objects, options.min_ood_pairs)
         generator = _generator(seed, shift)
         if shift == "comp":

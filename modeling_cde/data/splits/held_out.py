@@ -50,8 +50,8 @@ def hold_out_objects(
         few = ", ".join(f"{action}: {len(names)}" for action, names in sorted(objects_by_action(pairs).items()))
         raise ValueError(
             f"Too few objects for a syst split: of {len(actions_of)} objects at least two must be held out "
-            f"while each action keeps {keep} in training (objects by action: {few}); add objects or lower "
-            "min_train_objects."
+            f"while each action keeps {keep} in training (objects by action: {few}); add objects, lower "
+            "min_train_objects, or hold nothing out (shift none)."
         )
     return {part: sorted(names) for part, names in held.items()}
 
@@ -128,8 +128,8 @@ def hold_out_combinations(
         raise ValueError(
             f"Too few combinations for a comp split: of {len(there)} (action, object) combinations at least "
             f"two must be held out whose opposite on the same object (in another group) and {keep} more objects of "
-            "the action stay in training; add objects with both actions, give the opposites, or lower "
-            "min_train_objects."
+            "the action stay in training; add objects with both actions, give the opposites, lower "
+            "min_train_objects, or hold nothing out (shift none)."
         )
     return {part: sorted(combinations) for part, combinations in held.items()}
 

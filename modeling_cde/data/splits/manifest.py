@@ -27,7 +27,10 @@ PARTS: tuple[str, ...] = ("train", "validation", "test", "validation_ood", "test
 OOD_PARTS: tuple[str, ...] = ("test_ood", "validation_ood")
 
 #: `comp`: (action, object) combinations never seen together. `syst`: objects never seen at all.
-SHIFTS: tuple[str, ...] = ("comp", "syst")
+OOD_SHIFTS: tuple[str, ...] = ("comp", "syst")
+
+#: `none` holds nothing out: its out-of-distribution parts are empty, and the clean protocol alone has it.
+SHIFTS: tuple[str, ...] = (*OOD_SHIFTS, "none")
 
 #: `clean`: disjoint parts, ours. `causal_triplet`: the procedure of the published benchmark, faults included.
 PROTOCOLS: tuple[str, ...] = ("clean", "causal_triplet")
@@ -39,14 +42,14 @@ class SplitManifest:
 
     Attributes:
         protocol: Name of the procedure, see `PROTOCOLS`.
-        shift: `"comp"` or `"syst"`.
+        shift: `"comp"`, `"syst"` or `"none"`.
         seed: Seed of the local random generators.
         options: The other arguments of the procedure.
         annotations_sha256: Hash of the annotations; of their order too if the protocol depends on it.
         parts: Pair ids of each of the five parts: `clean` sorts them, `causal_triplet` keeps its own order
             (shuffled train and test, the rows' order elsewhere) and leaves validation empty.
         held_out: The objects (`syst`) or `[action, object]` combinations (`comp`) of `validation_ood` and `test_ood`,
-            which do not occur in train, validation and test.
+            which do not occur in train, validation and test; empty for the shift `none`.
         unused: Pair ids that are in no part, by reason.
         counts: Of each part: pairs by action and by object, groups, and groups that are also in train; for the report.
         overlap: Pair ids in both OOD parts; empty except in `causal_triplet`.
@@ -171,8 +174,8 @@ class SplitManifest:
             "",
             f"{'part':<16}{'pairs':>7}{'actions':>9}{'objects':>9}{'groups':>8}{'also in train':>15}",
         ]
-        for part, ids in self.parts.items():
-            count = self.counts.get(part, {})
+        for part in self._reported_parts():
+            ids, count = self.parts[part], self.counts.get(part, {})
             numbers = [len(count.get(kind, ())) for kind in ("actions", "objects")]
             shared = "" if part == "train" else count.get("groups_in_train", "?")
             lines.append(
@@ -205,14 +208,19 @@ class SplitManifest:
         return sentences
 
     def _table(self, kind: str) -> Iterator[str]:
-        counts = {part: self.counts.get(part, {}).get(kind, {}) for part in self.parts}
+        counts = {part: self.counts.get(part, {}).get(kind, {}) for part in self._reported_parts()}
         names = sorted({name for count in counts.values() for name in count})
         width = max(len(name) for name in [kind, *names]) + 2
-        yield f"{kind:<{width}}" + "".join(f"{part:>16}" for part in self.parts)
+        yield f"{kind:<{width}}" + "".join(f"{part:>16}" for part in counts)
         for name in names:
             yield f"{name:<{width}}" + "".join(f"{count.get(name, 0):>16}" for count in counts.values())
 
+    def _reported_parts(self) -> list[str]:
+        return [part for part in self.parts if self.shift != "none" or part not in OOD_PARTS]
+
     def _held_out_lines(self) -> Iterator[str]:
+        if self.shift == "none":
+            yield "nothing is held out"
         shown = {part: ", ".join(" ".join(key_of(item)) for item in held) for part, held in self.held_out.items()}
         if len(shown) > 1 and len(set(shown.values())) == 1:
             shown = {" and ".join(shown): next(iter(shown.values()))}

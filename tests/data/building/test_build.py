@@ -9,6 +9,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
+from huggingface_hub import DatasetCard as HubCard
 
 from modeling_cde.data.building import build
 from modeling_cde.data.building.build import assemble, check_files, write_shard
@@ -102,6 +103,38 @@ def test_shifts_that_were_split_alone_stand_beside_each_other_and_a_joint_split_
     assemble(tmp_path, "single", shift="comp", progress=False)  # one half of a joint split is none
     assert folders(tmp_path) == {"single_comp", "manifests"}
     assert datasets.get_dataset_config_names(str(tmp_path)) == ["single_comp"]
+
+
+def test_a_split_that_holds_nothing_out_stands_beside_the_others(tmp_path):
+    write_shards(tmp_path)
+    assemble(tmp_path, "single", progress=False)
+    before = contents(tmp_path / "single")
+    manifest = assemble(tmp_path, "single", shift="none", progress=False)["none"]
+    assert folders(tmp_path) == {"single", "single_none", "manifests"} and contents(tmp_path / "single") == before
+    check_files(tmp_path, "single_none", manifest)
+    loaded = load_pairs(tmp_path, "single_none", cache_dir=tmp_path / "cache")
+    assert list(loaded) == ["train", "validation", "test"]
+    assert all(sorted(part["pair_id"]) == manifest.parts[name] for name, part in loaded.items())
+    with pytest.raises(ValueError, match="has no split 'test_ood'; it has train, validation, test"):
+        load_pairs(tmp_path, "single_none", "test_ood", cache_dir=tmp_path / "cache")
+
+    every = CleanOptions(validation=0, test=0, cap=None)
+    manifest = assemble(tmp_path, "single", shift="none", options=every, progress=False)["none"]
+    check_files(tmp_path, "single_none", manifest)
+    files = {path.name for path in (tmp_path / "single_none").iterdir()}
+    assert files == {"train-00000-of-00001.parquet", "SHA256SUMS"} and len(manifest.parts["train"]) == 360
+    card = (tmp_path / "README.md").read_text()
+    assert "| `single_none` | clean | 0 | 360 | – | – | – | – |" in card and "- `none`: nothing is held out" in card
+    names = {config["config_name"]: config["data_files"] for config in HubCard(card).data["configs"]}
+    assert [file["split"] for file in names["single_none"]] == ["train"]
+    assert len(names["single_comp"]) == len(names["single_syst"]) == 5
+
+    none = contents(tmp_path / "single_none")
+    for shift in ("syst", "joint"):  # which replace each other
+        assemble(tmp_path, "single", shift=shift, seed=1, progress=False)
+        assert contents(tmp_path / "single_none") == none and (tmp_path / "manifests" / "single_none.json").exists()
+    with pytest.raises(ValueError, match="causal_triplet protocol has no shift 'none'; choose comp or syst"):
+        assemble(tmp_path, "single", protocol="causal_triplet", shift="none", progress=False)
 
 
 @pytest.mark.parametrize("shift", ["comp", "syst"])

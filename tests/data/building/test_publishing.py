@@ -167,6 +167,22 @@ def test_a_new_build_replaces_the_old_one_in_one_commit(copy, hub, publisher):
     assert stored(hub, "org/again").files() == new
 
 
+def test_a_split_that_holds_nothing_out_is_neither_lost_nor_a_replacement(copy, hub, publisher):
+    assemble(copy, "single", shift="none", progress=False)
+    push(publisher, copy, "org/none")
+    assert any(name.startswith("single_none/train-") for name in stored(hub, "org/none").files())
+    lacking = "has the splits {}, which this build lacks"
+    shutil.rmtree(copy / "single_none")
+    (copy / "manifests" / "single_none.json").unlink()
+    assemble(copy, "single", progress=False)
+    assert lacking.format("single_none") in push(publisher, copy, "org/none")["message"]
+    shutil.rmtree(copy / "single")
+    for shift in ("comp", "syst"):
+        (copy / "manifests" / f"single_{shift}.json").unlink()
+    assemble(copy, "single", shift="none", progress=False)
+    assert lacking.format("single") in push(publisher, copy, "org/none")["message"]
+
+
 def test_who_may_not_write_is_told_so(built, hub, publisher):
     answer = push(publisher, built, "org/refused", 'token="hf_wrong"')
     assert (

@@ -218,6 +218,7 @@ IMPOSSIBLE = {
     "cap of none": ({k: v[:2] for k, v in small().items()}, "syst", 0, {}, "0 for 2 pairs of 2 actions"),
     "all left out": (small(action=["cook"] * 24), "syst", 0, {}, "protocol leaves out"),
     "unknown shift": (small(), "verb", 0, {}, "no shift 'verb'"),
+    "nothing held out": (small(), "none", 0, {}, "no shift 'none'; choose comp or syst"),
     "seed": (small(), "syst", -1, {}, "seed is -1"),
     "train size": (small(), "syst", 0, {"train_size": 0}, "train_size is 0"),
     "one-way opposite": (small(), "comp", 0, {"opposites": {"open": "close"}}, "'open' is not given both ways"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -115,7 +116,9 @@ def check_laws(table: Table, manifest: SplitManifest, options: CleanOptions) -> 
     }
     assigned = [pair for ids in (*manifest.parts.values(), *manifest.unused.values()) for pair in ids]
     assert sorted(assigned) == sorted(table["pair_id"])  # disjoint and complete
-    assert tuple(manifest.parts) == PARTS and all(manifest.parts.values())
+    absent = {part for part in ("validation", "test") if getattr(options, part) == 0}
+    absent |= {"validation_ood", "test_ood"} if manifest.shift == "none" else set()
+    assert tuple(manifest.parts) == PARTS and {part for part in PARTS if not manifest.parts[part]} == absent
 
     def columns(part: str) -> tuple[set[str], set[str], set[tuple[str, str]]]:
         rows = [row[pair] for pair in manifest.parts[part]]
@@ -127,7 +130,9 @@ def check_laws(table: Table, manifest: SplitManifest, options: CleanOptions) -> 
     everywhere_else = set()
     for part in ("train", "validation", "test"):
         everywhere_else |= columns(part)[1] if manifest.shift == "syst" else columns(part)[2]
+    assert set(manifest.held_out) == ({"validation_ood", "test_ood"} if manifest.shift != "none" else set())
     held = {part: {x if isinstance(x, str) else tuple(x) for x in xs} for part, xs in manifest.held_out.items()}
+    held = {"validation_ood": set(), "test_ood": set()} | held
     assert not held["validation_ood"] & held["test_ood"]
     for part in ("validation_ood", "test_ood"):
         part_actions, part_objects, part_combinations = columns(part)
@@ -161,9 +166,47 @@ def check_laws(table: Table, manifest: SplitManifest, options: CleanOptions) -> 
 
 
 @fast
-@given(tables | long_tails, st.sampled_from(["comp", "syst"]), st.integers(0, 99), choices)
+@given(tables | long_tails, st.sampled_from(["comp", "syst", "none"]), st.integers(0, 99), choices)
 def test_clean_split_keeps_the_laws(table, shift, seed, options):
     check_laws(table, refused_or(clean_split, table, shift, seed, options), options)
+
+
+any_tables = st.builds(
+    make_table,
+    seed=st.integers(0, 10**6),
+    pairs=st.integers(1, 60),
+    objects=st.integers(1, 3),
+    families=st.integers(1, 2),
+    scene_size=st.sampled_from([0, 1, 5]),
+)
+
+
+@fast
+@given(
+    tables | long_tails | any_tables,
+    st.integers(0, 99),
+    choices,
+    st.sampled_from(["validation", "test"]) | st.none(),
+)
+def test_without_a_shift_parts_may_be_left_out_and_one_object_is_enough(table, seed, options, kept):
+    left_out = {part: 0.0 for part in ("validation", "test") if part != kept}
+    options = replace(options, **left_out)
+    if kept:
+        check_laws(table, refused_or(clean_split, table, "none", seed, options), options)
+        return
+    manifest = clean_split(table, "none", seed, options)  # never refused
+    check_laws(table, manifest, options)
+    assert set(manifest.unused) <= {"over the cap"}
+    uncapped = clean_split(table, "none", seed, replace(options, cap=None))
+    assert uncapped.parts["train"] == sorted(table["pair_id"]) and not uncapped.unused
+    assert "ood" not in uncapped.report() and "nothing is held out" in uncapped.report()
+
+
+def test_nothing_is_held_out_of_a_manifest_without_a_shift():
+    manifest = clean_split(small(), "none", 0)
+    manifest.parts["test_ood"].append(manifest.parts["test"].pop())
+    with pytest.raises(ValueError, match="in test_ood, though .* is not held out for it"):
+        manifest.check(small())
 
 
 @fast
@@ -281,6 +324,16 @@ IMPOSSIBLE = {
     ),
     "unknown shift": (small(), "noun", {}, "no shift 'noun'"),
     "no share": (small(), "syst", {"test": 0.0}, "share test is 0.0"),
+    "no share for both": (small(), "comp", {"validation": 0.0}, "share validation is 0.0; .* or the shift none"),
+    "no share out of range": (small(), "none", {"validation": -0.1}, "share validation is -0.1"),
+    "no held-out share": (small(), "none", {"ood": 0.0}, "share ood is 0.0"),
+    "one scene and no shift": (small(scene=["s"] * 40), "none", {}, r"none split .* do without validation \(share 0\)"),
+    "objects for none": (
+        small(),
+        "none",
+        {"ood_objects": {"test_ood": ["o2"], "validation_ood": ["o1"]}},
+        "the none split holds out nothing; use syst",
+    ),
     "no training": (small(), "syst", {"test": 0.6, "validation": 0.5}, "leave nothing for train"),
     "no minimum": (small(), "syst", {"min_train_objects": 0}, "min_train_objects is 0"),
     "no cap": (small(), "syst", {"cap": 0.0}, "cap is 0.0"),
