@@ -1,4 +1,4 @@
-"""The study: why an action is recognised on things never seen. Heads on a frozen DINOv2, many splits, one question each.
+"""The study: why an action is recognised on things never seen. Each experiment trains heads on a frozen DINOv2.
 
     python -m benchmarks.study methods [--data data/rooms] [--seeds 20] [--first_seed 0] [--table]
 
@@ -14,13 +14,14 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from benchmarks.study.experiments import EXPERIMENTS, Fit
+from benchmarks.study.experiments import EXPERIMENTS
 from benchmarks.study.results import Results, show_table
 from benchmarks.study.worker import measure, open_in_worker
 
@@ -41,10 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = Results.load(Path(options.results, Path(options.data).name, f"{options.experiment}.json"))
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     if not options.table:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             run(options.experiment, options.data, seeds, results)
         except (ValueError, OSError) as error:
             sys.exit(str(error))
+        except KeyboardInterrupt:
+            print("\nStopped. The same command goes on where it stopped.", file=sys.stderr)
+            sys.exit(130)
     print(show_table(results, seeds, options.on))
 
 

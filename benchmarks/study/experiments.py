@@ -71,23 +71,18 @@ def methods(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
 
 def losses(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
     """Each loss left out, on both readings."""
-    rows = {
-        "cross-entropy": CE_ONLY,
-        "cross-entropy + L1": {"contrastive_weight": 0.0},
-        "cross-entropy + contrastive": {"sparsity_weight": 0.0},
-        "all three": {},
-        "contrastive on concatenation": {"method": "concatenation", "contrastive_weight": 2.0, "sparsity_weight": 0.01},
-    }
+    rows: list[tuple[str, str, dict[str, Any]]] = [
+        ("concatenation", "concatenation", {}),
+        ("concatenation + contrastive + L1", "concatenation", {"contrastive_weight": 2.0, "sparsity_weight": 0.01}),
+        ("difference", "cde", CE_ONLY),
+        ("difference + L1", "cde", {"contrastive_weight": 0.0}),
+        ("difference + contrastive", "cde", {"sparsity_weight": 0.0}),
+        ("difference + contrastive + L1 (CDE)", "cde", {}),
+    ]
     return [
-        Fit(
-            f"{title}, {row}",
-            seed,
-            reading,
-            flags.get("method", "cde"),
-            {k: v for k, v in flags.items() if k != "method"},
-        )
+        Fit(f"{title}, {row}", seed, reading, method, flags)
         for reading, title in (("cls", "CLS"), ("change", "changed patches"))
-        for row, flags in rows.items()
+        for row, method, flags in rows
         for seed in seeds
     ]
 

@@ -112,7 +112,8 @@ def open_pairs(
     with_objects = PairTransform.from_processor(processor, crop=crop, extras=("objects",))
     models = {name: CDEForActionClassification.from_backbone(backbone, **READINGS[name]) for name in readings}
     precision: Any = "bf16" if native_bf16() else "float32"
-    rows, objects = {}, {}
+    rows: dict[str, Any] = {}
+    objects: dict[str, Any] = {}
     for name, model in models.items():
         also = [other for key, other in models.items() if key != name and not rows]
         store = FeatureStore()
