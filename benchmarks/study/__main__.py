@@ -58,7 +58,9 @@ def run(experiment: str, folder: str, seeds: Sequence[int], results: Results) ->
     from tqdm import tqdm
 
     from benchmarks.study.pairs import READINGS, open_pairs
+    from modeling_cde.training.distributed import use_all_cores
 
+    use_all_cores()
     fits = EXPERIMENTS[experiment](open_pairs(folder, readings=()), seeds)
     todo = [fit for fit in fits if not results.has(fit)]
     if not todo:
