@@ -29,6 +29,7 @@ def render_rooms(data: Any) -> None:
         image_size=data.rooms_image_size,
         seed=data.rooms_seed,
         workers=data.rooms_workers,
+        kinds=data.rooms_kinds,
     )
 
 

@@ -37,6 +37,7 @@ from typing import Any
 from modeling_cde.models.methods import METHODS
 
 SHIFTS, VIEWS = ("both", "comp", "syst"), ("single", "multi")
+KINDS = ("all", "classic")  # of things in rooms
 NOISE = ("camera_cm", "camera_deg", "object_cm", "light_percent")
 # What the runner itself decides; a recipe that set it, too, would say two things.
 RESERVED = ("config", "seed", "output_dir", "data", "view", "shift", "method", "resume_from_checkpoint")
@@ -69,6 +70,7 @@ class Rooms:
     folder: str = "data/rooms"
     num_pairs: int = 5000
     image_size: int = 128
+    kinds: str = "all"
     seed: int = 0
     workers: int = 2
     camera_cm: float = 0.0
@@ -270,6 +272,9 @@ class _Reader:
         for name, item in rooms.items():
             if name in NOISE:
                 rooms[name] = self.number(item, f"data.rooms.{name}")
+            elif name == "kinds":
+                if item not in KINDS:
+                    raise ValueError(f"{self.path}: data.rooms.kinds={item!r} must be {' or '.join(KINDS)}.")
             elif name != "folder" and type(item) is not int:
                 raise ValueError(f"{self.path}: data.rooms.{name}={item!r} must be a whole number.")
         return Data(Rooms(**rooms))
