@@ -25,7 +25,7 @@ def notebook(part: Part, rng: np.random.Generator, state: State) -> None:
     part.add("sheet", (0.004, 0, 0.0045 + h), (w - 0.02, d - 0.014, 1), paper, "page")
     for k in range(9):
         y = d * (k - 4) * 0.105
-        part.add("ring", (-w / 2 - 0.004, y, h / 2 + 0.003), (h + 0.022, h + 0.022, 0.01), metal, "steel", turn_x(90))
+        part.cylinder((-w / 2 - 0.004, y, h / 2 + 0.003), h / 2 + 0.009, 0.008, metal, "steel", turn_x(90))
     cover = part.frame((-w / 2 - 0.004, 0, 0.005 + h), turn_y(-_turned(state.get("open", 0.0))))
     cover.box((w / 2 + 0.004, 0, 0.002), (w, d, 0.004), color, "cardboard")
     cover.box((w / 2 + 0.004, 0, -0.0005), (w - 0.006, d - 0.006, 0.002), m.tone(paper, 0.92), "cardboard")
@@ -40,7 +40,7 @@ def game_board(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, t = rng.uniform(0.18, 0.22), rng.uniform(0.34, 0.42), rng.uniform(0.026, 0.034)
     wood, felt = m.pick(rng, m.WOOD), m.pick(rng, m.COVER + m.GLAZE[2:3])
     light, dark = m.pick(rng, m.CERAMIC[3:4] + m.PAINT[4:]), m.pick(rng, m.COVER[:1] + m.DARK)
-    brass, men = m.pick(rng, m.BRASS), rng.integers(1, 4, 6)
+    brass, men = m.pick(rng, m.BRASS), rng.integers(1, 3, 6)
 
     def half(frame: Part, side: float) -> None:
         """A tray that opens upwards, from x = 0 to one side, with points and men in it."""

@@ -10,18 +10,18 @@ from data_scripts.rooms.objects.registry import State, object_type
 from data_scripts.rooms.shapes import Part, turn_x, turn_y, turn_z
 
 
-@object_type("Wardrobe", "floor", {"open": "double leaf"}, (8, 24), 36)
+@object_type("Wardrobe", "floor", {"open": "double leaf"}, (8, 24), 28)
 def wardrobe(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, h = rng.uniform(0.85, 1.05), rng.uniform(0.48, 0.56), rng.uniform(1.55, 1.85)
     wood, knob = m.pick(rng, m.WOOD + m.PAINT), m.pick(rng, m.BRASS + m.STEEL)
-    clothes = [m.pick(rng, m.CLOTH + m.COVER) for _ in range(6)]
-    lengths = rng.uniform(0.4, 0.62, 6)
+    clothes = [m.pick(rng, m.CLOTH + m.COVER) for _ in range(5)]
+    lengths = rng.uniform(0.4, 0.62, 5)
 
     hollow(part, (w, d, h), 0.03, wood, "wood", m.tone(wood, 0.5))
     part.box((0, -0.02, h + 0.02), (w + 0.05, d + 0.07, 0.04), wood, "wood")
     part.cylinder((0, 0, h * 0.86), 0.014, w - 0.06, m.STEEL[0], "steel", turn_y(90))
     for k, (color, long) in enumerate(zip(clothes, lengths, strict=True)):
-        x = (k - 2.5) * w * 0.145
+        x = (k - 2) * w * 0.17
         part.add("rounded", (x, -0.02, h * (0.84 - long / 2)), (0.1, d * 0.66, h * long), color, "cloth")
     part.box((0, 0, h * 0.11), (w * 0.6, d * 0.6, h * 0.12), m.CARDBOARD[0], "cardboard")
     for side in (-1, 1):
@@ -37,7 +37,7 @@ def wardrobe(part: Part, rng: np.random.Generator, state: State) -> None:
 def shutter(part: Part, rng: np.random.Generator, state: State) -> None:
     w, h = rng.uniform(0.7, 0.95), rng.uniform(0.8, 1.05)
     color, frame = m.pick(rng, m.PAINT + m.WOOD + m.GLAZE), m.pick(rng, m.PAINT[:2] + m.WOOD[:2])
-    slats = int(rng.integers(6, 9))
+    slats = int(rng.integers(5, 8))
 
     view_outside(part, rng, w, h, frame, depth=0.07)
     for side in (-1, 1):
@@ -88,16 +88,16 @@ def oven(part: Part, rng: np.random.Generator, state: State) -> None:
 def dishwasher(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, h = rng.uniform(0.54, 0.62), rng.uniform(0.52, 0.58), rng.uniform(0.78, 0.86)
     color, steel = m.pick(rng, m.APPLIANCE), m.pick(rng, m.STEEL[:2])
-    dishes = [m.pick(rng, m.CERAMIC + m.GLAZE) for _ in range(6)]
+    dishes = [m.pick(rng, m.CERAMIC + m.GLAZE) for _ in range(5)]
 
     part.box((0, 0, 0.04), (w * 0.94, d * 0.9, 0.08), (0.1, 0.1, 0.1))
     hollow(part, (w, d, h - 0.08), 0.03, color, "plastic", (0.74, 0.76, 0.78), base=0.08)
     for z in (0.3, 0.62):
-        part.box((0, -0.02, h * z), (w - 0.08, d - 0.1, 0.012), m.GLAZE[0], "plastic")
+        part.box((0, -0.02, h * z), (w - 0.08, d - 0.1, 0.012), m.STEEL[2], "steel")
     for k, dish in enumerate(dishes):
-        x = (k - 2.5) * w * 0.14
-        part.add("plate", (x, -0.03, h * 0.3 + 0.11), (0.2, 0.2, 0.025), dish, "ceramic", turn_y(80))
-        part.add("cup", (x, -0.06 + 0.1 * (k % 2), h * 0.62 + 0.05), (0.075, 0.075, 0.09), dish, "ceramic", turn_x(180))
+        x = (k - 2) * w * 0.17
+        part.cylinder((x, -0.03, h * 0.3 + 0.11), 0.1, 0.014, dish, "ceramic", turn_y(80))
+        part.cylinder((x, -0.06 + 0.1 * (k % 2), h * 0.62 + 0.05), 0.037, 0.09, dish, "ceramic")
     door = part.frame((0, -d / 2, 0.08), turn_x(88 * state.get("open", 0.0)))
     dh = h - 0.08
     door.box((0, -0.02, dh / 2), (w, 0.04, dh), color, "plastic")

@@ -50,7 +50,7 @@ def waste_bin(part: Part, rng: np.random.Generator, state: State) -> None:
     part.cylinder((0, 0, height - 0.1), radius * 0.92, 0.01, (0.06, 0.06, 0.07), "plastic")
     for k, paper in enumerate(litter):
         x, y = 0.5 * radius * np.cos(1.6 * k), 0.5 * radius * np.sin(1.6 * k)
-        part.add("lettuce", (x, y, height - 0.07), 0.11, paper, "plain", turn_z(50 * k))
+        part.add("knob", (x, y, height - 0.07), (0.12, 0.1, 0.1), paper, "plain", turn_z(50 * k))
     part.box((0, -radius - 0.03, 0.02), (0.09, 0.07, 0.015), m.DARK[0], "plastic")
     lid = part.frame((0, radius, height), turn_x(-85 * state.get("open", 0.0)))
     lid.add("dome", (0, -radius, 0.004), (2.06 * radius, 2.06 * radius, 0.09), color, material)
@@ -87,7 +87,7 @@ def cooler(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, h = rng.uniform(0.55, 0.72), rng.uniform(0.36, 0.44), rng.uniform(0.34, 0.42)
     color, white = m.pick(rng, m.GLAZE + m.COVER[:3]), m.pick(rng, m.CERAMIC[:2])
     water, cans = m.pick(rng, m.WATER), [m.pick(rng, m.COVER + m.BRASS) for _ in range(3)]
-    ice = rng.uniform(-0.4, 0.4, (7, 2))
+    ice = rng.uniform(-0.4, 0.4, (5, 2))
 
     _open_box(part, (w, d, h), 0.045, color, "plastic")
     part.box((0, 0, h - 0.065), (w - 0.09, d - 0.09, 0.006), water, "liquid")

@@ -7,6 +7,7 @@ import numpy as np
 from data_scripts.rooms import materials as m
 from data_scripts.rooms.objects.parts import feet, hollow, view_outside
 from data_scripts.rooms.objects.registry import State, object_type
+from data_scripts.rooms.objects.stains import Stains
 from data_scripts.rooms.shapes import Color, Part, turn_x, turn_y
 
 
@@ -28,7 +29,7 @@ def filing_cabinet(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, h = rng.uniform(0.42, 0.5), rng.uniform(0.46, 0.54), rng.uniform(0.75, 1.15)
     color, knob = m.pick(rng, m.STEEL + m.APPLIANCE + m.GLAZE[:3]), m.pick(rng, m.STEEL + m.DARK)
     rows, moved = (2 if h < 0.9 else 3), int(rng.random() < 0.3)
-    files = [m.pick(rng, m.CARDBOARD + m.CERAMIC + m.COVER) for _ in range(7)]
+    files = [m.pick(rng, m.CARDBOARD + m.CERAMIC + m.COVER) for _ in range(6)]
 
     hollow(part, (w, d, h), 0.02, color, "steel", m.tone(color, 0.3))
     step = (h - 0.05) / rows
@@ -40,16 +41,18 @@ def filing_cabinet(part: Part, rng: np.random.Generator, state: State) -> None:
         box.box((0, -0.024, step * 0.82), (w * 0.28, 0.006, 0.035), m.CERAMIC[0], "plain")
         for i, paper in enumerate(files if opened else ()):
             sheet = (w - 0.1, 0.02, step * 0.8)
-            box.box((0, d * (0.1 + 0.11 * i), step * 0.44 + 0.01 * (i % 3)), sheet, paper, "cardboard")
+            box.box((0, d * (0.1 + 0.13 * i), step * 0.44 + 0.01 * (i % 3)), sheet, paper, "cardboard")
 
 
-@object_type("Desk", "floor", {"open": "drawer"}, (24, 44), 38)
+@object_type("Desk", "floor", {"open": "drawer", "dirt": "stain"}, (24, 44), 38)
 def desk(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, h = rng.uniform(0.9, 1.15), rng.uniform(0.5, 0.58), rng.uniform(0.7, 0.76)
     wood, knob = m.pick(rng, m.WOOD + m.PAINT[:2]), m.pick(rng, m.BRASS + m.STEEL + m.DARK)
     pens, paper = [m.pick(rng, m.COVER) for _ in range(3)], m.pick(rng, m.CERAMIC[:2])
+    stains = Stains.draw(rng, 12)
 
     part.box((0, 0, h - 0.015), (w, d, 0.03), wood, "wood")
+    stains.on(part, state.get("dirt", 0.0), w * 0.94, d * 0.92, (0, 0, h + 0.002))
     feet(part, w / 2 - 0.04, d / 2 - 0.04, (0.05, 0.05, h - 0.03), m.tone(wood, 0.8), "wood")
     tall = 0.17
     part.box((0, d / 2 - 0.03, h - 0.03 - tall / 2), (w - 0.08, 0.02, tall), wood, "wood")
@@ -69,7 +72,7 @@ def sideboard(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, h = rng.uniform(0.95, 1.25), rng.uniform(0.4, 0.46), rng.uniform(0.6, 0.8)
     wood, front = m.pick(rng, m.WOOD), m.pick(rng, m.PAINT + m.WOOD + m.GLAZE)
     right = bool(rng.integers(2))
-    goods = [m.pick(rng, m.COVER + m.GLAZE + m.CERAMIC) for _ in range(10)]
+    goods = [m.pick(rng, m.COVER + m.GLAZE + m.CERAMIC) for _ in range(8)]
 
     feet(part, w / 2 - 0.06, d / 2 - 0.06, (0.05, 0.05, 0.1), m.tone(wood, 0.7), "wood")
     hollow(part, (w, d, h - 0.1), 0.025, wood, "wood", m.tone(wood, 0.45), base=0.1)
@@ -77,9 +80,9 @@ def sideboard(part: Part, rng: np.random.Generator, state: State) -> None:
     part.box((0, 0.03, middle), (w - 0.05, d - 0.1, 0.018), wood, "wood")
     part.box((0, 0.04, middle), (0.02, d - 0.12, h - 0.15), wood, "wood")
     for k, color in enumerate(goods):
-        x, shelf = ((k % 5) - 2.0) * w * 0.19 + 0.03, 0.125 if k < 5 else middle + 0.01
+        x, shelf = ((k % 4) - 1.5) * w * 0.24, 0.125 if k < 4 else middle + 0.01
         tall = (h - 0.1) * (0.26 + 0.04 * (k % 3))
-        if k % 2:
+        if (k + k // 4) % 2:
             part.cylinder((x, 0.0, shelf + tall / 2), 0.045, tall, color, "ceramic")
         else:
             part.box((x, 0.02, shelf + tall / 2), (0.1, 0.2, tall), color, "cloth")
