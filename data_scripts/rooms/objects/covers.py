@@ -38,7 +38,7 @@ def notebook(part: Part, rng: np.random.Generator, state: State) -> None:
 @object_type("GameBoard", "table", {"open": "cover"}, (34, 58), 32)
 def game_board(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, t = rng.uniform(0.18, 0.22), rng.uniform(0.34, 0.42), rng.uniform(0.026, 0.034)
-    wood, felt = m.pick(rng, m.WOOD), m.pick(rng, m.COVER + m.GLAZE[2:3])
+    wood, felt = m.pick(rng, m.WOOD), m.pick(rng, m.COVER[:3] + m.GLAZE[2:3])
     light, dark = m.pick(rng, m.CERAMIC[3:4] + m.PAINT[4:]), m.pick(rng, m.COVER[:1] + m.DARK)
     brass, men = m.pick(rng, m.BRASS), rng.integers(1, 3, 6)
 
@@ -47,8 +47,8 @@ def game_board(part: Part, rng: np.random.Generator, state: State) -> None:
         frame.box((side * w / 2, 0, 0.005), (w, d, 0.01), felt, "cloth")
         for x in (0.008, w - 0.008):
             frame.box((side * x, 0, t / 2), (0.016, d, t), wood, "wood")
-        for y in (-1, 1):
-            frame.box((side * w / 2, y * (d / 2 - 0.008), t / 2), (w, 0.016, t), wood, "wood")
+        for end in (-1, 1):
+            frame.box((side * w / 2, end * (d / 2 - 0.008), t / 2), (w, 0.016, t), wood, "wood")
         for k in range(6):
             y, color = (k - 2.5) * (d - 0.05) / 6, light if k % 2 else dark
             frame.box((side * w * 0.34, y, 0.0105), (w * 0.42, 0.028, 0.002), color, "cloth")

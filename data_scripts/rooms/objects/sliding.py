@@ -44,10 +44,10 @@ def filing_cabinet(part: Part, rng: np.random.Generator, state: State) -> None:
             box.box((0, d * (0.1 + 0.13 * i), step * 0.44 + 0.01 * (i % 3)), sheet, paper, "cardboard")
 
 
-@object_type("Desk", "floor", {"open": "drawer", "dirt": "stain"}, (24, 44), 38)
+@object_type("Desk", "floor", {"open": "drawer", "dirt": "stain"}, (28, 46), 38)
 def desk(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, h = rng.uniform(0.9, 1.15), rng.uniform(0.5, 0.58), rng.uniform(0.7, 0.76)
-    wood, knob = m.pick(rng, m.WOOD + m.PAINT[:2]), m.pick(rng, m.BRASS + m.STEEL + m.DARK)
+    wood, knob = m.pick(rng, m.WOOD[:1] + m.WOOD[3:4] + m.PAINT[:3]), m.pick(rng, m.BRASS + m.STEEL + m.DARK)
     pens, paper = [m.pick(rng, m.COVER) for _ in range(3)], m.pick(rng, m.CERAMIC[:2])
     stains = Stains.draw(rng, 12)
 
