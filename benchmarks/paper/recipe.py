@@ -16,6 +16,7 @@
     split_seeds: fixed                 # or by_seed: every seed trains on a split of its own
     reference: concatenation           # the method that differences are taken to
     data: {rooms: {folder: data/rooms, num_pairs: 5000}}    # or {folder: ..., build: command} or {repository: org/name}
+                                       # kinds: classic in rooms asks for the 34 kinds of docs/data.md
     minutes_per_run: 5                 # a guess for the first estimate, on the hardware named next
     hardware: two CPU cores
     resources: {CPU: 2}                # of one run on Ray, such as {CPU: 8, GPU: 1}
