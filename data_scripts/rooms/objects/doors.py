@@ -1,13 +1,47 @@
-"""A wardrobe and shutters with two leaves; an oven, a dishwasher and a mailbox whose door turns down."""
+"""Things with doors: of glass, in two leaves, and those that turn down."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from data_scripts.rooms import materials as m
+from data_scripts.rooms.objects.fragile import Crack, Debris
 from data_scripts.rooms.objects.parts import glowing, hollow, view_outside
 from data_scripts.rooms.objects.registry import State, object_type
 from data_scripts.rooms.shapes import Part, turn_x, turn_y, turn_z
+
+
+@object_type("Showcase", "floor", {"open": "door", "broken": "crack"}, (8, 24), (-8, 42))
+def showcase(part: Part, rng: np.random.Generator, state: State) -> None:
+    w, d, h = rng.uniform(0.5, 0.66), rng.uniform(0.34, 0.4), rng.uniform(0.95, 1.3)
+    wood, knob = m.pick(rng, m.WOOD + m.PAINT + m.DARK), m.pick(rng, m.BRASS + m.STEEL)
+    goods = [m.pick(rng, m.GLAZE + m.CERAMIC) for _ in range(6)]
+    crack, debris = Crack.draw(rng, (3, 5), 8), Debris.draw(rng, 7)
+
+    hollow(part, (w, d, h), 0.03, wood, "wood", m.tone(wood, 0.45))
+    part.box((0, -0.01, h + 0.015), (w + 0.04, d + 0.03, 0.03), wood, "wood")
+    for k in range(3):
+        z = 0.03 + (h - 0.03) * k / 3
+        if k:
+            part.box((0, 0.02, z), (w - 0.06, d - 0.1, 0.014), m.tone(wood, 0.85), "wood")
+        for i, x in enumerate((-0.22, 0.2)):
+            tall = h * (0.17 + 0.05 * ((i + k) % 2))
+            form = "shade" if (i + k) % 2 else "cylinder"
+            part.add(form, (x * w, 0.0, z + 0.007 + tall / 2), (0.12, 0.12, tall), goods[2 * k + i], "ceramic")
+    door = part.frame((-w / 2, -d / 2, 0.01), turn_z(-112 * state.get("open", 0.0)))
+    dh, rail = h - 0.02, 0.055
+    for x in (rail / 2, w - rail / 2):
+        door.box((x, -0.014, dh / 2), (rail, 0.028, dh), wood, "wood")
+    for z in (rail / 2, dh - rail / 2):
+        door.box((w / 2, -0.014, z), (w - 2 * rail, 0.028, rail), wood, "wood")
+    door.add("knob", (w - rail / 2, -0.045, dh * 0.52), 0.035, knob, "steel")
+    size = (w - 2 * rail, dh - 2 * rail)
+    if broken := state.get("broken", 0.0):
+        crack.pane(door, size, (w / 2, -0.016, dh / 2), (0.88, 0.95, 1.0, 0.72))
+        floor = part.frame((0, -d / 2 - 0.1, 0), np.diag([2.2, 0.8, 1.0]))
+        debris.around(floor, broken, 0.1, 0.1, (0.85, 0.93, 0.97), "glass")
+    else:
+        door.box((w / 2, -0.014, dh / 2), (size[0], 0.006, size[1]), (0.8, 0.9, 0.95, 0.22), "glass")
 
 
 @object_type("Wardrobe", "floor", {"open": "double leaf"}, (8, 24), 28)

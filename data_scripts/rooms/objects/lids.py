@@ -1,4 +1,4 @@
-"""A chest and a bin with a lid; a washing machine and a cooler whose lid uncovers water."""
+"""A chest, a bin and a basket with lids; a washing machine and a cooler whose lid uncovers water."""
 
 from __future__ import annotations
 
@@ -55,6 +55,25 @@ def waste_bin(part: Part, rng: np.random.Generator, state: State) -> None:
     lid = part.frame((0, radius, height), turn_x(-85 * state.get("open", 0.0)))
     lid.add("dome", (0, -radius, 0.004), (2.06 * radius, 2.06 * radius, 0.09), color, material)
     lid.cylinder((0, -radius, 0.0), radius * 1.02, 0.012, m.tone(color, 0.7), material)
+
+
+@object_type("Basket", "table", {"open": "double leaf"}, (26, 46), 40)
+def basket(part: Part, rng: np.random.Generator, state: State) -> None:
+    w, d, h = rng.uniform(0.36, 0.44), rng.uniform(0.24, 0.29), rng.uniform(0.16, 0.21)
+    cane, cloth = m.pick(rng, m.WOOD[:1] + m.WOOD[3:] + m.CARDBOARD), m.pick(rng, m.CLOTH + m.COVER[:3])
+    fruit = [m.pick(rng, ((0.8, 0.15, 0.1), (0.85, 0.6, 0.1), (0.45, 0.65, 0.2))) for _ in range(4)]
+
+    _open_box(part, (w, d, h), 0.014, cane, "cloth", inside=m.tone(cane, 0.5))
+    part.add("pillow", (0, 0, h * 0.42), (w * 0.94, d * 0.92, 0.1), cloth, "cloth")
+    for k, color in enumerate(fruit):
+        part.add("sphere", ((k - 1.5) * w * 0.23, 0.03 * (-1) ** k, h * 0.72), 0.085, color, "ceramic")
+    part.box((0, 0, h + 0.005), (0.03, d, 0.012), m.tone(cane, 0.75), "wood")
+    for side in (-1, 1):
+        part.cylinder((0, side * d / 2, h + 0.08), 0.011, 0.17, m.tone(cane, 0.75), "wood")
+        lid = part.frame((side * 0.018, 0, h + 0.006), turn_y(-side * 125 * state.get("open", 0.0)))
+        lid.box((side * (w / 4 - 0.004), 0, 0.005), (w / 2 - 0.008, d + 0.014, 0.01), m.tone(cane, 0.94), "cloth")
+        lid.add("knob", (side * (w / 2 - 0.04), 0, 0.016), 0.026, m.tone(cane, 0.6), "wood")
+    part.cylinder((0, 0, h + 0.165), 0.011, d + 0.02, m.tone(cane, 0.75), "wood", turn_x(90))
 
 
 @object_type("WashingMachine", "floor", {"open": "lid over water"}, (28, 46), 42)

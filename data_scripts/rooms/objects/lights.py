@@ -82,7 +82,7 @@ def toaster(part: Part, rng: np.random.Generator, state: State) -> None:
     part.box((0, 0, top - 0.008), (w * 0.84, d * 0.76, 0.018), trim, "plastic")
     for y in (-0.19 * d, 0.19 * d):
         part.box((0, y, top), (w * 0.74, 0.042, 0.006), *glowing(on, (1.0, 0.42, 0.08), (0.05, 0.05, 0.05), "plain"))
-        sunk = 0.018 if on else 0.05
+        sunk = 0.02  # the bread is down already: what changes is the glow, and the lever
         part.box((0, y, top + sunk / 2), (w * 0.52, 0.018, sunk), crust, "food")
         part.box((0, y - 0.0095, top + sunk / 2 - 0.003), (w * 0.46, 0.001, sunk - 0.006), crumb, "food")
     part.box((w / 2 + 0.008, 0, 0.015 + h * (0.3 if on else 0.75)), (0.03, 0.05, 0.02), trim, "plastic")
