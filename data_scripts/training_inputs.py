@@ -30,6 +30,7 @@ def render_rooms(data: Any) -> None:
         seed=data.rooms_seed,
         workers=data.rooms_workers,
         shift="none" if data.shift == "none" else "joint",
+        kinds=data.rooms_kinds,
     )
 
 

@@ -60,6 +60,7 @@ def render(rooms: Rooms, view: str) -> None:
         image_size=rooms.image_size,
         seed=rooms.seed,
         workers=rooms.workers,
+        kinds=rooms.kinds,
         noise=Noise(**{name: getattr(rooms, name) for name in NOISE}),
     )
 

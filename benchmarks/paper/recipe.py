@@ -16,6 +16,7 @@
     split_seeds: fixed                 # or by_seed: every seed trains on a split of its own
     reference: concatenation           # the method that differences are taken to
     data: {rooms: {folder: data/rooms, num_pairs: 5000}}    # or {folder: ..., build: command} or {repository: org/name}
+                                       # kinds: classic in rooms asks for the 34 kinds of docs/data.md
     minutes_per_run: 5                 # a guess for the first estimate, on the hardware named next
     hardware: two CPU cores
     resources: {CPU: 2}                # of one run on Ray, such as {CPU: 8, GPU: 1}
@@ -37,6 +38,7 @@ from typing import Any
 from modeling_cde.models.methods import METHODS
 
 SHIFTS, VIEWS = ("both", "comp", "syst"), ("single", "multi")
+KINDS = ("all", "classic")  # of things in rooms
 NOISE = ("camera_cm", "camera_deg", "object_cm", "light_percent")
 # What the runner itself decides; a recipe that set it, too, would say two things.
 RESERVED = ("config", "seed", "output_dir", "data", "view", "shift", "method", "resume_from_checkpoint")
@@ -69,6 +71,7 @@ class Rooms:
     folder: str = "data/rooms"
     num_pairs: int = 5000
     image_size: int = 128
+    kinds: str = "all"
     seed: int = 0
     workers: int = 2
     camera_cm: float = 0.0
@@ -270,6 +273,9 @@ class _Reader:
         for name, item in rooms.items():
             if name in NOISE:
                 rooms[name] = self.number(item, f"data.rooms.{name}")
+            elif name == "kinds":
+                if item not in KINDS:
+                    raise ValueError(f"{self.path}: data.rooms.kinds={item!r} must be {' or '.join(KINDS)}.")
             elif name != "folder" and type(item) is not int:
                 raise ValueError(f"{self.path}: data.rooms.{name}={item!r} must be a whole number.")
         return Data(Rooms(**rooms))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from data_scripts.builds.worker import build_outcome
+from data_scripts.rooms.objects import CHOICES
 from data_scripts.rooms.opengl import check_opengl
 from data_scripts.rooms.units import RoomsSource, Settings
 
@@ -49,9 +50,11 @@ def main() -> None:
     parser.add_argument("--image_size", type=int, default=128)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--units", type=int, default=6, help="units of 60 pairs to render")
+    parser.add_argument("--kinds", choices=CHOICES, default="all", help="which kinds of things")
     options = parser.parse_args()
     check_opengl()
-    settings = Settings(options.view, 60 * (options.units + options.workers), options.image_size, 0, 60)
+    pairs = 60 * (options.units + options.workers)
+    settings = Settings(options.view, pairs, options.image_size, 0, 60, kinds=options.kinds)
     source = RoomsSource(settings)
     schema, units = source.features.arrow_schema, source.units()
     with (

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from data_scripts.builds.build_commands import add_build_arguments, plain_errors
 from data_scripts.rooms.build import LAYOUTS, build_from
+from data_scripts.rooms.objects import CHOICES
 from data_scripts.rooms.pairs import Noise
 from data_scripts.rooms.units import RoomsSource, Settings
 
@@ -20,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--image_size", type=int, default=128, help="side of the pictures in pixels")
     parser.add_argument("--pairs_per_unit", type=int, default=60)
     parser.add_argument("--layout", choices=LAYOUTS, default="datasets")
+    told = "all kinds of things, or classic: the 34 of the first rooms, in the same pictures as then"
+    parser.add_argument("--kinds", choices=CHOICES, default="all", help=told)
     for name, unit in NOISE.items():
         parser.add_argument(f"--{name}", type=float, default=0.0, help=f"noise in the after picture, {unit}")
     add_build_arguments(parser)
@@ -27,7 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with plain_errors():
         noise = Noise(*(getattr(options, name) for name in NOISE))
         settings = Settings(
-            options.view, options.num_pairs, options.image_size, options.seed, options.pairs_per_unit, noise
+            options.view,
+            options.num_pairs,
+            options.image_size,
+            options.seed,
+            options.pairs_per_unit,
+            noise,
+            options.kinds,
         )
         if not build_from(RoomsSource(settings), options, options.layout):
             print(f"{options.output} already has all rooms and their splits.")

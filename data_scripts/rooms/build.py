@@ -35,6 +35,7 @@ def build_rooms(
     layout: str = "datasets",
     pairs_per_unit: int = 60,
     shift: str = "joint",
+    kinds: str = "all",
 ) -> Path:
     """Render pairs of rooms and, in the layout "datasets", divide them into splits.
 
@@ -43,7 +44,7 @@ def build_rooms(
     Args:
         output: folder of the data set.
         view: "single" or "multi".
-        num_pairs: pairs in total; about 130 pairs cover each action on each object once.
+        num_pairs: pairs in total; 200 show each action on each of its objects at least once.
         image_size: side of the pictures in pixels.
         seed: of everything random; the files depend on it, but not on the number of workers.
         workers: processes that render.
@@ -51,6 +52,7 @@ def build_rooms(
         layout: "datasets" or "causal_triplet" (folders `proc_00000` and so on in `<output>/<view>`).
         pairs_per_unit: pairs in a work unit, the most that an interrupted worker loses.
         shift: what the splits hold out; see `assemble`.
+        kinds: "all", or "classic": the 34 kinds of things of the first rooms, in the same pictures as then.
 
     Returns:
         `output`.
@@ -60,7 +62,7 @@ def build_rooms(
         ValueError: the folder has units of other settings, or a setting is out of range.
         FailedUnitsError: units failed; the printed report says why.
     """
-    settings = Settings(view, num_pairs, image_size, seed, pairs_per_unit, noise or Noise())
+    settings = Settings(view, num_pairs, image_size, seed, pairs_per_unit, noise or Noise(), kinds)
     options = default_options(output, view=view, seed=seed, workers=workers, shift=shift)
     build_from(RoomsSource(settings), options, layout)
     return Path(output)
@@ -101,6 +103,7 @@ def rooms_card(settings: Settings) -> DatasetCard:
 
     flags = {key: getattr(settings, key) for key in ("view", "num_pairs", "image_size", "seed")}
     flags |= {key: value for key, value in asdict(settings.noise).items() if value}
+    flags |= {"kinds": settings.kinds} if settings.kinds != "all" else {}
     asked = " ".join(f"--{key} {value}" for key, value in flags.items())
     return DatasetCard(
         TITLE,

@@ -101,7 +101,10 @@ WATER = ((0.25, 0.52, 0.72), (0.2, 0.48, 0.62), (0.3, 0.56, 0.78))
 def pick(rng: np.random.Generator, palette: tuple[tuple[float, float, float], ...]) -> tuple[float, float, float]:
     """One colour of a palette, a little lighter or darker and a little warmer or colder."""
     color, light = palette[int(rng.integers(len(palette)))], rng.uniform(0.9, 1.08)
-    r, g, b = (min(max(c * light + rng.uniform(-0.025, 0.025), 0.02), 1.0) for c in color)
+    r, g, b = (
+        min(max(c * light + shift, 0.02), 1.0)
+        for c, shift in zip(color, rng.uniform(-0.025, 0.025, 3).tolist(), strict=True)
+    )
     return r, g, b
 
 

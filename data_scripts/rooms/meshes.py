@@ -169,6 +169,8 @@ def unit_meshes() -> dict[str, Mesh]:
         "tub": _tub(),
         "loaf": mesh_from_polygons(loaf_polygons(-0.5, 0.5)),
         "lettuce": _ruffled_sphere(),
+        "half_round": prism(np.array([[0.5 * np.cos(a), np.sin(a)] for a in np.linspace(0, np.pi, 13)])),
+        "rim": _square_with_hole(),
     }
 
 
@@ -228,6 +230,20 @@ def _ruffled_sphere() -> Mesh:
         return points * fold[:, None]
 
     return mesh_from_polygons([ruffle(p) for p in _sphere_quads(12, 32)])
+
+
+def _square_with_hole(radius: float = 0.39) -> Mesh:
+    """A flat square of height 1 with a round hole."""
+    turn = np.linspace(0, 2 * np.pi, 33)
+    circle = np.column_stack([np.cos(turn), np.sin(turn)])
+    square = 0.5 * circle / np.abs(circle).max(axis=1, keepdims=True)
+    polygons = []
+    for i in range(32):
+        rings = [(square, -0.5), (square, 0.5), (radius * circle, 0.5), (radius * circle, -0.5), (square, -0.5)]
+        for (outer, low), (inner, high) in zip(rings, rings[1:], strict=False):
+            corners = ((outer[i], low), (outer[i + 1], low), (inner[i + 1], high), (inner[i], high))
+            polygons.append(np.array([[*xy, z] for xy, z in corners]))
+    return mesh_from_polygons(polygons)
 
 
 def _tub() -> Mesh:

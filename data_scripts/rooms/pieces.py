@@ -15,6 +15,7 @@ from data_scripts.rooms.meshes import (
     mesh_from_polygons,
     plate_profile,
     prism,
+    skin,
     sphere_profile,
     unit_meshes,
 )
@@ -22,6 +23,7 @@ from data_scripts.rooms.meshes import (
 N_BLOTS, N_SHARDS, N_PANE_CRACKS, N_CURVED = 6, 4, 3, 3
 PLATE_CUTS = ((0.0, 0.9, 2.3, 3.1, 4.6, 5.3), (0.0, 1.4, 2.0, 3.6, 4.4), (0.0, 0.7, 1.9, 2.8, 3.7, 5.1))
 LOAF_CUTS = (-0.5, -0.16, 0.02, 0.16, 0.3, 0.5)
+WEDGE_DEGREES = 56
 BALL_CUTS = (-0.5, -0.14, 0.04, 0.2, 0.5)
 
 
@@ -66,7 +68,19 @@ def piece_meshes() -> dict[str, Mesh]:
         inner = sphere_profile(low, high, 6)
         closed = [(0.0, low), *inner, (0.0, high)]
         meshes[f"ball{i}"] = lathe([p for k, p in enumerate(closed) if k == 0 or p != closed[k - 1]])
+    # A round cake without its wedge, and the wedge, which points to the front.
+    half = np.radians(WEDGE_DEGREES / 2)
+    meshes["cake_wedge"] = mesh_from_polygons(_pie(-np.pi / 2 - half, -np.pi / 2 + half))
+    rest = np.linspace(-np.pi / 2 + half, 1.5 * np.pi - half, 4)
+    meshes["cake_rest"] = mesh_from_polygons([p for a, b in zip(rest, rest[1:], strict=False) for p in _pie(a, b)])
     return meshes
+
+
+def _pie(start: float, end: float) -> list[FloatArray]:
+    """A sector of less than half a disc of diameter and height 1."""
+    turn = np.linspace(start, end, 9)
+    outline = np.vstack([[[0.0, 0.0]], np.column_stack([np.cos(turn), np.sin(turn)]) / 2])
+    return skin([np.column_stack([outline, np.full(len(outline), z)]) for z in (-0.5, 0.5)])
 
 
 def _blot(rng: np.random.Generator) -> FloatArray:

@@ -11,7 +11,7 @@ import numpy as np
 from data_scripts.rooms import materials as m
 from data_scripts.rooms.lighting import Sun, draw_sun
 from data_scripts.rooms.meshes import FloatArray
-from data_scripts.rooms.objects import AMOUNTS, OBJECT_TYPES, Build, ObjectType
+from data_scripts.rooms.objects import AMOUNTS, CHOICES, OBJECT_TYPES, Build, ObjectType
 from data_scripts.rooms.objects.furniture import legged_table
 from data_scripts.rooms.shapes import Part, turn_x, turn_z
 
@@ -78,8 +78,13 @@ def side_state(rng: np.random.Generator, kind: ObjectType, change: str) -> dict[
     return state
 
 
-def furnish(rng: np.random.Generator, targets: Sequence[tuple[str, str]]) -> Scene:
+def furnish(rng: np.random.Generator, targets: Sequence[tuple[str, str]], kinds: str = "all") -> Scene:
     """Draw a room that holds the targets, each an (object type, what is changed of it), and some more things.
+
+    Args:
+        rng: draws everything.
+        targets: what must be there.
+        kinds: of the other things: a key of `CHOICES`.
 
     Raises:
         NoRoomError: the targets do not fit; call again with the generator as it is now.
@@ -87,7 +92,7 @@ def furnish(rng: np.random.Generator, targets: Sequence[tuple[str, str]]) -> Sce
     half_x, half_y = rng.uniform(2.3, 3.0), rng.uniform(2.0, 2.6)
     names = [name for name, _ in targets]
     for places, wanted in ((("table",), TABLE_ITEMS), (("floor", "wall"), WALL_ITEMS)):
-        pool = sorted(name for name, kind in OBJECT_TYPES.items() if kind.place in places)
+        pool = sorted(name for name in CHOICES[kinds] if OBJECT_TYPES[name].place in places)
         have = sum(OBJECT_TYPES[name].place in places for name in names)
         names += [str(name) for name in rng.choice(pool, max(0, wanted - have), replace=False)]
     pieces = []

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from data_scripts.rooms.objects import ACTION_EFFECTS, ACTIONS, objects_of
+from data_scripts.rooms.objects import ACTION_EFFECTS, ACTIONS, CHOICES, objects_of
 from data_scripts.rooms.opengl import check_opengl
 from data_scripts.rooms.pairs import Pair, RejectedError, make_pair
 from data_scripts.rooms.renderer import RoomRenderer
@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--image_size", type=int, default=72, help="side of a picture in pixels")
     parser.add_argument("--columns", type=int, default=7, help="pairs in a row")
     parser.add_argument("--actions", nargs="+", choices=ACTIONS, default=SHOWN, help="only these")
-    parser.add_argument("--objects", nargs="+", help="only these object types")
+    parser.add_argument("--objects", nargs="+", help="only these kinds of things")
+    parser.add_argument("--kinds", choices=CHOICES, default="all", help="only these, if no --objects are named")
     parser.add_argument("--examples", type=int, default=1, help="pairs of each action and object")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         (action, name)
         for action in options.actions
         for name in objects_of(action)
-        if not options.objects or name in options.objects
+        if name in (options.objects or CHOICES[options.kinds])
         for _ in range(options.examples)
     ]
     pairs = [

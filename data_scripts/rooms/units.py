@@ -5,19 +5,22 @@ from __future__ import annotations
 import io
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from data_scripts.builds.work_units import ClassSource, UnitRows
-from data_scripts.rooms.objects import ACTION_EFFECTS, ACTIONS, OBJECTS
+from data_scripts.rooms.objects import ACTION_EFFECTS, ACTIONS, CHOICES, OBJECT_TYPES
 from data_scripts.rooms.pairs import Noise, Pair, RejectedError, make_pair
 from data_scripts.rooms.renderer import RoomRenderer
 from data_scripts.rooms.scene import NoRoomError, Scene, furnish
 from data_scripts.rooms.schedule import SceneTask, unit_tasks
 from modeling_cde.data.schema import VIEWS
+
+if TYPE_CHECKING:
+    from datasets import Features
 
 SCENE_ATTEMPTS, CAMERA_ATTEMPTS = 25, 10
 
@@ -36,10 +39,13 @@ class Settings:
     seed: int  # of everything random
     pairs_per_unit: int
     noise: Noise = Noise()
+    kinds: str = "all"  # of things: a key of `CHOICES`
 
     def __post_init__(self) -> None:
         if self.view not in VIEWS:
             raise ValueError(f"The view is {self.view!r}; choose single or multi.")
+        if self.kinds not in CHOICES:
+            raise ValueError(f"The kinds are {self.kinds!r}; choose {' or '.join(CHOICES)}.")
         for name, least in (("num_pairs", 1), ("image_size", 32), ("seed", 0), ("pairs_per_unit", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; give at least {least}.")
@@ -53,9 +59,8 @@ class Settings:
 class RoomsSource(ClassSource):
     """Renders pairs of rooms, `unit-00000`, `unit-00001` and so on (see `data_scripts.builds.work_units.Source`)."""
 
-    actions, objects = list(ACTIONS), list(OBJECTS)
-
     def __init__(self, choice: Settings) -> None:
+        self.actions, self.objects = list(ACTIONS), sorted(CHOICES[choice.kinds])
         self.choice = choice
         self._renderer: RoomRenderer | None = None
 
@@ -65,6 +70,13 @@ class RoomsSource(ClassSource):
         if self._renderer is None:
             self._renderer = RoomRenderer(self.choice.image_size)
         return self._renderer
+
+    @property
+    def features(self) -> Features:
+        """The columns, with these classes and the mechanism."""
+        from modeling_cde.data.schema import pair_features
+
+        return pair_features(self.actions, self.objects, mechanism=True)
 
     def settings(self) -> dict[str, Any]:
         """The settings as JSON."""
@@ -80,9 +92,11 @@ class RoomsSource(ClassSource):
         rows: list[dict[str, Any]] = []
         rejected: Counter[str] = Counter()
         number = int(unit.removeprefix("unit-"))
-        for task in unit_tasks(choice.seed, number, choice.num_pairs, choice.pairs_per_unit):
+        for task in unit_tasks(choice.seed, number, choice.num_pairs, choice.pairs_per_unit, choice.kinds):
             pairs, reasons = render_scene(self.renderer, task, choice)
-            rows += [self.row(pair_columns(p), p.action, p.object, p.scene, p.pair_id) for p in pairs]
+            for p in pairs:
+                columns = pair_columns(p) | {"mechanism": OBJECT_TYPES[p.object].mechanism(p.action)}
+                rows.append(self.row(columns, p.action, p.object, p.scene, p.pair_id))
             rejected += reasons
         return UnitRows(rows, dict(rejected))
 
@@ -119,7 +133,8 @@ def render_scene(renderer: RoomRenderer, task: SceneTask, settings: Settings) ->
     for attempt in range(SCENE_ATTEMPTS):
         rng = np.random.default_rng([settings.seed, view_number, task.number, attempt])
         try:
-            scene = furnish(rng, [(name, ACTION_EFFECTS[action][0]) for action, name in task.combinations])
+            targets = [(name, ACTION_EFFECTS[action][0]) for action, name in task.combinations]
+            scene = furnish(rng, targets, settings.kinds)
             pairs = []
             for target, (action, _) in enumerate(task.combinations):
                 pair = _try_pair(renderer, scene, target, action, settings, rng, rejected)

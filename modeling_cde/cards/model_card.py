@@ -164,6 +164,9 @@ def rooms_command(arguments: Mapping[str, Any]) -> str:
     """The command that renders the rooms of a run again."""
     flags = {"view": "view", "num_pairs": "rooms_pairs", "image_size": "rooms_image_size", "seed": "rooms_seed"}
     told = [f"--{flag} {shlex.quote(one_line(arguments[key]))}" for flag, key in flags.items() if key in arguments]
+    # Runs from before there was a choice were made on what is now called classic.
+    if (kinds := arguments.get("rooms_kinds", "classic")) != "all":
+        told.append(f"--kinds {shlex.quote(one_line(kinds))}")
     return " ".join(["python -m data_scripts.rooms --output data/rooms", *told])
 
 

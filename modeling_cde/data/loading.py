@@ -303,7 +303,7 @@ def check_columns(features: datasets.Features, where: str, required: Sequence[st
     for name in ("action", "object"):
         if name in features and not all(isinstance(item, str) for item in features[name].names or [None]):
             raise ValueError(f"{where}: the classes of the column {name} must be text; name each.")
-    for name in ("pair_id", "scene"):
+    for name in ("pair_id", "scene", "mechanism"):
         if name in features and getattr(features[name], "dtype", None) not in ("string", "large_string"):
             raise ValueError(f"{where}: the column {name} is {features[name]} and must be text; cast it.")
 

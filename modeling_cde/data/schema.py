@@ -30,14 +30,14 @@ CONFIGS: tuple[str, ...] = tuple(f"{view}_{shift}" for view in VIEWS for shift i
 #: What a source must have; box and masks may be left out, and are null then.
 REQUIRED_COLUMNS: tuple[str, ...] = ("before", "after", "action", "object", "scene", "pair_id")
 
-#: All columns, in storage order.
+#: The columns of every source, in storage order.
 COLUMNS: tuple[str, ...] = (*REQUIRED_COLUMNS, "box", "mask_before", "mask_after")
 
 #: Marks the copies of `with_swapped`; no name that a source would give a column of its own.
 SWAPPED = "_swapped_copy"
 
 
-def pair_features(actions: Sequence[str], objects: Sequence[str]) -> Features:
+def pair_features(actions: Sequence[str], objects: Sequence[str], mechanism: bool = False) -> Features:
     """The `datasets.Features` of a pair data set, from the class names; the position of a name is the class id.
 
     Returns:
@@ -50,6 +50,8 @@ def pair_features(actions: Sequence[str], objects: Sequence[str]) -> Features:
         - `box`: 4 int32 `xmin, ymin, xmax, ymax` of the target in pixels of the stored picture, bounds
           inclusive (a box of one pixel has xmin == xmax), or null.
         - `mask_before`, `mask_after`: Image, one channel, 0 or 255, the target only; or null.
+        - `mechanism`: string; how the action is done to the object, such as `door` or `drawer` for `open`. Only with
+          `mechanism=True`, from sources that know it.
 
     Raises:
         ValueError: A list of names is empty or names a class twice.
@@ -73,6 +75,7 @@ def pair_features(actions: Sequence[str], objects: Sequence[str]) -> Features:
             "mask_before": Image(),
             "mask_after": Image(),
         }
+        | ({"mechanism": Value("string")} if mechanism else {})
     )
 
 

@@ -204,11 +204,16 @@ class DataArguments:
     rooms_folder: str = HfArg(default="data/rooms", help="folder of the rendered rooms")
     rooms_pairs: int = HfArg(default=3000, help="number of pairs to render")
     rooms_image_size: int = HfArg(default=128, help="side of the rendered pictures, in pixels")
+    rooms_kinds: str = HfArg(default="all", help="kinds of things in the rooms: all, or classic (docs/data.md)")
     rooms_seed: int = HfArg(default=0, help="seed of the rendered rooms and of their splits")
     rooms_workers: int = HfArg(default=2, help="number of processes that render")
 
     def __post_init__(self) -> None:
-        for name, choices in (("view", ("single", "multi")), ("shift", ("comp", "syst", "both", "none"))):
+        for name, choices in (
+            ("view", ("single", "multi")),
+            ("shift", ("comp", "syst", "both", "none")),
+            ("rooms_kinds", ("all", "classic")),
+        ):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not known; choose one of: {', '.join(choices)}.")
         for name in ("image_size", "stream_buffer", "rooms_pairs", "rooms_image_size", "rooms_workers"):

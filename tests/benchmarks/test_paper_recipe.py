@@ -79,6 +79,7 @@ def test_grid_and_variants_become_axes_with_flags(tmp_path):
         ({"data": {"folder": "a", "repository": "b/c"}}, "data names one of rooms, folder and repository"),
         ({"data": {"rooms": {"pairs": 3}}}, "unknown key 'pairs' in data.rooms; did you mean 'num_pairs'?"),
         ({"data": {"rooms": {"num_pairs": "many"}}}, "data.rooms.num_pairs='many' must be a whole number"),
+        ({"data": {"rooms": {"kinds": "old"}}}, "data.rooms.kinds='old' must be all or classic"),
         ({"data": {"folder": "a"}, "grid": {"rooms.object_cm": [1]}}, "a grid over rooms.* needs data"),
         ({"data": {"repository": "a/b"}, "split_seeds": "by_seed"}, "by_seed splits a folder anew"),
     ],

@@ -88,7 +88,7 @@ def test_measured_numbers_and_metadata(tmp_path, capsys):
         "| test_syst | unseen objects | 7 | 0.123 | 0.500 | – |",
         "0.627 on test_syst",
         "accelerate launch train.py --seed 3",
-        "python -m data_scripts.rooms --output data/rooms --view multi --num_pairs 12\n",
+        "python -m data_scripts.rooms --output data/rooms --view multi --num_pairs 12 --kinds classic\n",
         "rendered rooms",
         "swapping the two flips the sign",
         "vit, trained from scratch",

@@ -18,7 +18,7 @@ from PIL import Image
 import modeling_cde.data.building.build
 from data_scripts.rooms import units
 from data_scripts.rooms.build import build_rooms
-from data_scripts.rooms.objects import ACTIONS, OBJECTS, objects_of
+from data_scripts.rooms.objects import ACTIONS, OBJECT_TYPES, OBJECTS, objects_of
 from data_scripts.rooms.pairs import REASONS, RejectedError, bounding_box
 from data_scripts.rooms.schedule import combination, unit_tasks
 from modeling_cde.data.building.shards import encode_shard
@@ -144,12 +144,13 @@ def test_settings_out_of_range_are_named(tmp_path: Path, options: dict[str, obje
 def test_shards_have_the_columns_of_the_schema(built: Path) -> None:
     tables = [pq.read_table(path) for path in sorted((built / "shards" / "single").glob("*.parquet"))]
     for table in tables:
-        assert Features.from_arrow_schema(table.schema) == pair_features(ACTIONS, OBJECTS)
+        assert Features.from_arrow_schema(table.schema) == pair_features(ACTIONS, OBJECTS, mechanism=True)
     rows = [row for table in tables for row in table.to_pylist()]
     assert len(rows) == 20 and len({row["pair_id"] for row in rows}) == 20
     assert Counter(Counter(row["scene"] for row in rows).values()) == {4: 5}
     for row in rows:
-        assert OBJECTS[row["object"]] in objects_of(ACTIONS[row["action"]])
+        action, kind = ACTIONS[row["action"]], OBJECT_TYPES[OBJECTS[row["object"]]]
+        assert kind.name in objects_of(action) and row["mechanism"] == kind.mechanism(action)
         assert row["pair_id"].startswith(f"rooms-single-{row['scene'].removeprefix('room-')}-")
 
 
@@ -206,14 +207,14 @@ def test_a_scene_that_cannot_be_had_is_named(renderer: object, monkeypatch: pyte
         units.RoomsSource(units.Settings("single", 40, 64, 0, 10)).build("unit-00003")
 
 
-def test_combinations_are_balanced() -> None:
-    counts = Counter(combination(index) for index in range(3000))
-    assert set(counts) == {(action, name) for action in ACTIONS for name in objects_of(action)}
-    assert min(counts.values()) >= 25
-    by_action = Counter()
-    for (action, _), count in counts.items():
-        by_action[action] += count
-    assert set(by_action.values()) == {300}
+@pytest.mark.parametrize(("kinds", "least"), [("all", 11), ("classic", 25)])
+def test_combinations_are_balanced(kinds: str, least: int) -> None:
+    counts = Counter(combination(index, kinds=kinds) for index in range(3000))
+    assert set(counts) == {(action, name) for action in ACTIONS for name in objects_of(action, kinds)}
+    assert min(counts.values()) >= least
+    for action in ACTIONS:
+        shares = [count for (acted, _), count in counts.items() if acted == action]
+        assert sum(shares) == 300 and max(shares) - min(shares) <= 1
 
 
 def test_units_share_out_all_pairs_once() -> None:

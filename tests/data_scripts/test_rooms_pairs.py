@@ -5,7 +5,7 @@ import pytest
 
 from data_scripts.rooms import pairs as rules
 from data_scripts.rooms.camera import frame
-from data_scripts.rooms.objects import ACTION_EFFECTS, ACTIONS, OBJECT_TYPES, OBJECTS, objects_of
+from data_scripts.rooms.objects import ACTION_EFFECTS, OBJECT_TYPES, OBJECTS, objects_of
 from data_scripts.rooms.pairs import Noise, Pair, RejectedError, bounding_box, is_candidate, make_pair
 from data_scripts.rooms.renderer import RoomRenderer
 from data_scripts.rooms.scene import furnish
@@ -35,10 +35,7 @@ def outside(pair: Pair) -> np.ndarray:
     return far
 
 
-def test_every_action_has_enough_objects() -> None:
-    assert len(OBJECTS) >= 22
-    for action in ACTIONS:
-        assert len(objects_of(action)) >= 4
+def test_some_kinds_change_in_several_ways() -> None:
     assert sum(len(kind.changes) > 1 for kind in OBJECT_TYPES.values()) >= 5
 
 

@@ -1,15 +1,15 @@
-"""The object types, one module a family; importing this package fills `registry.OBJECT_TYPES`."""
+"""The kinds of things, one module a family; importing this package fills `registry.OBJECT_TYPES`."""
 
-from data_scripts.rooms.objects import bathroom, containers, food, fragile, furniture, lamps, tableware
+from data_scripts.rooms.objects.choices import CHOICES, CLASSIC, objects_of
 from data_scripts.rooms.objects.registry import (
     ACTION_EFFECTS,
     ACTIONS,
     AMOUNTS,
+    MECHANISMS,
     OBJECT_TYPES,
     Build,
     ObjectType,
     State,
-    objects_of,
 )
 
 OBJECTS = tuple(sorted(OBJECT_TYPES))
@@ -19,16 +19,12 @@ __all__ = [
     "ACTION_EFFECTS",
     "AMOUNTS",
     "Build",
+    "CHOICES",
+    "CLASSIC",
+    "MECHANISMS",
     "OBJECTS",
     "OBJECT_TYPES",
     "ObjectType",
     "State",
-    "bathroom",
-    "containers",
-    "food",
-    "fragile",
-    "furniture",
-    "lamps",
     "objects_of",
-    "tableware",
 ]

@@ -11,7 +11,7 @@ from data_scripts.rooms.objects.stains import Stains
 from data_scripts.rooms.shapes import Color, Part, turn_x, turn_y
 
 
-@object_type("Toilet", "floor", ("open",), (22, 42), 42)
+@object_type("Toilet", "floor", {"open": "lid over water"}, (22, 42), 42)
 def toilet(part: Part, rng: np.random.Generator, state: State) -> None:
     color = m.pick(rng, m.CERAMIC[:3])
     w, tank = rng.uniform(0.36, 0.42), rng.uniform(0.34, 0.4)
@@ -39,7 +39,7 @@ def _water(
     part.add("rounded", (0, 0, bottom + h * level), (w * width * 1.02, d * width * 1.02, thickness), color, "liquid")
 
 
-@object_type("Bathtub", "floor", ("fill", "dirt"), (30, 48), 40)
+@object_type("Bathtub", "floor", {"fill": "open liquid", "dirt": "stain"}, (30, 48), 40)
 def bathtub(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, h = rng.uniform(1.4, 1.65), rng.uniform(0.68, 0.78), rng.uniform(0.5, 0.6)
     color, metal, water = m.pick(rng, m.CERAMIC[:3]), m.pick(rng, m.STEEL + m.BRASS), m.pick(rng, m.WATER)
@@ -57,7 +57,7 @@ def bathtub(part: Part, rng: np.random.Generator, state: State) -> None:
     front.on(part, dirt, w * 0.62, h * 0.55, (0, -d * 0.432, 0.05 + h * 0.36), turn_x(99))
 
 
-@object_type("Sink", "floor", ("fill", "dirt"), (46, 62), 40)
+@object_type("Sink", "floor", {"fill": "open liquid", "dirt": "stain"}, (46, 62), 40)
 def sink(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, h = rng.uniform(0.65, 0.8), rng.uniform(0.52, 0.6), rng.uniform(0.74, 0.84)
     top, body = m.pick(rng, m.CERAMIC[:3] + m.WOOD[:2]), m.pick(rng, m.WOOD + m.PAINT)

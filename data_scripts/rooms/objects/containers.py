@@ -10,7 +10,7 @@ from data_scripts.rooms.objects.registry import State, object_type
 from data_scripts.rooms.shapes import Part, turn_x, turn_y, turn_z
 
 
-@object_type("Cabinet", "floor", ("open",), (12, 32), 42)
+@object_type("Cabinet", "floor", {"open": "double leaf"}, (12, 32), 42)
 def cabinet(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, h = rng.uniform(0.75, 1.05), rng.uniform(0.4, 0.5), rng.uniform(0.8, 1.5)
     wood, knob = m.pick(rng, m.WOOD + m.PAINT[:2]), m.pick(rng, m.BRASS + m.STEEL)
@@ -33,7 +33,7 @@ def cabinet(part: Part, rng: np.random.Generator, state: State) -> None:
         door.add("knob", (-side * (dw - 0.04), -0.05, dh * 0.55), 0.04, knob, "steel")
 
 
-@object_type("Drawer", "floor", ("open",), (22, 45), 40)
+@object_type("Drawer", "floor", {"open": "drawer"}, (22, 45), 40)
 def drawer(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, h = rng.uniform(0.7, 1.1), rng.uniform(0.42, 0.5), rng.uniform(0.6, 0.95)
     wood, knob = m.pick(rng, m.WOOD + m.PAINT[:3]), m.pick(rng, m.BRASS + m.STEEL + m.DARK)
@@ -60,7 +60,7 @@ def drawer(part: Part, rng: np.random.Generator, state: State) -> None:
             box.add("knob", (side * dw, -0.045, dh / 2), 0.045, knob, "steel")
 
 
-@object_type("Fridge", "floor", ("open",), (8, 25), (-8, 45))
+@object_type("Fridge", "floor", {"open": "door"}, (8, 25), (-8, 45))
 def fridge(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, h = rng.uniform(0.65, 0.8), rng.uniform(0.6, 0.7), rng.uniform(1.55, 1.9)
     color = m.pick(rng, m.APPLIANCE)
@@ -88,7 +88,7 @@ def fridge(part: Part, rng: np.random.Generator, state: State) -> None:
         upper.box((w / 2, 0.05, 0.15 + k * 0.3), (w - 0.14, 0.09, 0.06), (0.8, 0.88, 0.92))
 
 
-@object_type("Microwave", "table", ("open", "on"), (8, 30), (-8, 40))
+@object_type("Microwave", "table", {"open": "door", "on": "heat"}, (8, 30), (-8, 40))
 def microwave(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, h = rng.uniform(0.46, 0.55), rng.uniform(0.32, 0.38), rng.uniform(0.27, 0.32)
     color = m.pick(rng, m.APPLIANCE)
@@ -121,7 +121,7 @@ def microwave(part: Part, rng: np.random.Generator, state: State) -> None:
     door.box((cavity - 0.02, -0.04, h / 2), (0.018, 0.025, h * 0.7), m.STEEL[1], "steel")
 
 
-@object_type("Safe", "floor", ("open",), (12, 32), (-8, 45))
+@object_type("Safe", "floor", {"open": "door"}, (12, 32), (-8, 45))
 def safe(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, h = rng.uniform(0.42, 0.56), rng.uniform(0.38, 0.46), rng.uniform(0.46, 0.66)
     color = m.pick(rng, ((0.25, 0.28, 0.3), (0.2, 0.27, 0.24), (0.34, 0.34, 0.36)))
@@ -142,7 +142,7 @@ def safe(part: Part, rng: np.random.Generator, state: State) -> None:
     door.box((w / 2, 0.015, h / 2), (w - 0.14, 0.03, h - 0.14), steel, "steel")
 
 
-@object_type("Box", "table", ("open",), (28, 50), 40)
+@object_type("Box", "table", {"open": "double leaf"}, (28, 50), 40)
 def carton(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, h = rng.uniform(0.28, 0.4), rng.uniform(0.24, 0.32), rng.uniform(0.18, 0.28)
     color, tape = m.pick(rng, m.CARDBOARD), m.pick(rng, ((0.8, 0.72, 0.5), (0.85, 0.82, 0.75)))
@@ -163,7 +163,7 @@ def carton(part: Part, rng: np.random.Generator, state: State) -> None:
         ear.box((-side * w / 8, 0, 0), (w / 4, d - 0.01, 0.006), color, "cardboard")
 
 
-@object_type("Laptop", "table", ("open", "on"), (14, 38), 38)
+@object_type("Laptop", "table", {"open": "lid", "on": "screen"}, (14, 38), 38)
 def laptop(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d = rng.uniform(0.32, 0.4), rng.uniform(0.22, 0.27)
     color = m.pick(rng, m.STEEL + m.DARK)
@@ -182,7 +182,7 @@ def laptop(part: Part, rng: np.random.Generator, state: State) -> None:
     lid.cylinder((0, -d / 2, 0.0155), 0.02, 0.002, (0.85, 0.85, 0.87), "steel")
 
 
-@object_type("Book", "table", ("open",), (32, 58), 35)
+@object_type("Book", "table", {"open": "cover"}, (32, 58), 35)
 def book(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, h = rng.uniform(0.17, 0.22), rng.uniform(0.24, 0.3), rng.uniform(0.03, 0.05)
     color, paper = m.pick(rng, m.COVER), m.pick(rng, ((0.95, 0.93, 0.86), (0.97, 0.96, 0.92)))

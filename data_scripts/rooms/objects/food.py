@@ -11,7 +11,7 @@ from data_scripts.rooms.pieces import BALL_CUTS, LOAF_CUTS
 from data_scripts.rooms.shapes import Color, Part, turn_y, turn_z
 
 
-@object_type("Bread", "table", ("sliced",), (22, 42), 40)
+@object_type("Bread", "table", {"sliced": "slices"}, (22, 42), 40)
 def bread(part: Part, rng: np.random.Generator, state: State) -> None:
     long, wide, tall = rng.uniform(0.26, 0.32), rng.uniform(0.12, 0.14), rng.uniform(0.11, 0.14)
     crust = m.pick(rng, ((0.66, 0.4, 0.18), (0.55, 0.32, 0.14), (0.74, 0.5, 0.26)))
@@ -68,7 +68,7 @@ def _in_slices(part: Part, state: State, size: tuple[float, float, float], skin:
     return True
 
 
-@object_type("Apple", "table", ("sliced",), (20, 42), 35)
+@object_type("Apple", "table", {"sliced": "slices"}, (20, 42), 35)
 def apple(part: Part, rng: np.random.Generator, state: State) -> None:
     size, tall = rng.uniform(0.1, 0.12), rng.uniform(0.095, 0.11)
     skin = m.pick(rng, ((0.72, 0.12, 0.1), (0.5, 0.66, 0.2), (0.82, 0.32, 0.16)))
@@ -82,7 +82,7 @@ def apple(part: Part, rng: np.random.Generator, state: State) -> None:
     part.add("knob", (0.016, 0, tall), (0.035, 0.018, 0.004), (0.3, 0.5, 0.2), "plain", turn_y(-25))
 
 
-@object_type("Tomato", "table", ("sliced",), (22, 45), 35)
+@object_type("Tomato", "table", {"sliced": "slices"}, (22, 45), 35)
 def tomato(part: Part, rng: np.random.Generator, state: State) -> None:
     size, tall = rng.uniform(0.1, 0.12), rng.uniform(0.08, 0.09)
     skin = m.pick(rng, ((0.85, 0.16, 0.1), (0.88, 0.25, 0.12), (0.78, 0.12, 0.1)))
@@ -98,7 +98,7 @@ def tomato(part: Part, rng: np.random.Generator, state: State) -> None:
     part.cylinder((0, 0, tall * 1.05), 0.004, 0.02, (0.3, 0.45, 0.15))
 
 
-@object_type("Potato", "table", ("sliced",), (22, 45), 40)
+@object_type("Potato", "table", {"sliced": "slices"}, (22, 45), 40)
 def potato(part: Part, rng: np.random.Generator, state: State) -> None:
     long, size, tall = rng.uniform(0.14, 0.17), rng.uniform(0.085, 0.1), rng.uniform(0.075, 0.09)
     skin = m.pick(rng, ((0.62, 0.46, 0.28), (0.55, 0.4, 0.24), (0.7, 0.54, 0.34)))
@@ -115,7 +115,7 @@ def potato(part: Part, rng: np.random.Generator, state: State) -> None:
         part.add("sphere", (x * long, y * size, z * tall), (0.012, 0.012, 0.005), m.tone(skin, 0.6), "plain")
 
 
-@object_type("Lettuce", "table", ("sliced",), (22, 45), 40)
+@object_type("Lettuce", "table", {"sliced": "slices"}, (22, 45), 40)
 def lettuce(part: Part, rng: np.random.Generator, state: State) -> None:
     size, tall = rng.uniform(0.16, 0.2), rng.uniform(0.14, 0.17)
     skin = m.pick(rng, ((0.42, 0.62, 0.22), (0.36, 0.56, 0.2), (0.5, 0.68, 0.3)))

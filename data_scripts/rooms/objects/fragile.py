@@ -77,7 +77,7 @@ def crack_pieces(variant: int, size: tuple[float, float],
     return [(f"pane{variant}_{i}", (x + across, y, z + up)) for i, (across, up) in enumerate(middles)]
 
 
-@object_type("Vase", "table", ("broken",), (12, 34), 180)
+@object_type("Vase", "table", {"broken": "shatter"}, (12, 34), 180)
 def vase(part: Part, rng: np.random.Generator, state: State) -> None:
     size, height = rng.uniform(0.14, 0.18), rng.uniform(0.24, 0.34)
     form = str(rng.choice(["vase_round", "vase_slim", "vase_flared"]))
@@ -104,7 +104,7 @@ def vase(part: Part, rng: np.random.Generator, state: State) -> None:
         stem.add("knob", (0, 0, long + 0.016), 0.022, (0.9, 0.75, 0.2))
 
 
-@object_type("Window", "wall", ("broken", "open"), (-4, 16), 32, (0.85, 1.1))
+@object_type("Window", "wall", {"broken": "crack", "open": "double leaf"}, (-4, 16), 32, (0.85, 1.1))
 def window(part: Part, rng: np.random.Generator, state: State) -> None:
     w, h = rng.uniform(0.7, 0.95), rng.uniform(0.85, 1.1)
     frame = m.pick(rng, m.PAINT[:2] + m.WOOD[:2])
@@ -143,7 +143,7 @@ def window(part: Part, rng: np.random.Generator, state: State) -> None:
         debris.around(sill, broken, 0.09, 0.1, (0.85, 0.93, 0.97), "glass")
 
 
-@object_type("Mirror", "wall", ("dirt", "broken"), (-4, 14), 34, (0.9, 1.2))
+@object_type("Mirror", "wall", {"dirt": "stain", "broken": "crack"}, (-4, 14), 34, (0.9, 1.2))
 def mirror(part: Part, rng: np.random.Generator, state: State) -> None:
     w, h = rng.uniform(0.5, 0.75), rng.uniform(0.65, 0.95)
     frame, metal = m.pick(rng, m.WOOD + m.BRASS + m.DARK[:1]), bool(rng.integers(2))
@@ -179,7 +179,7 @@ def mirror(part: Part, rng: np.random.Generator, state: State) -> None:
     stains.on(part, state.get("dirt", 0.0), size[0], size[1], (0, -0.05 if oval else -0.036, z), turn_x(90))
 
 
-@object_type("Egg", "table", ("broken",), (25, 48), 180)
+@object_type("Egg", "table", {"broken": "shatter"}, (25, 48), 180)
 def egg(part: Part, rng: np.random.Generator, state: State) -> None:
     size = rng.uniform(0.085, 0.1)
     shell = m.pick(rng, ((0.93, 0.87, 0.78), (0.85, 0.66, 0.5), (0.96, 0.95, 0.92)))

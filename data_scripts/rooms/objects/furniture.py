@@ -26,7 +26,7 @@ def legged_table(
     feet(part, w / 2 - 0.05, d / 2 - 0.05, (0.06, 0.06, h - 0.04), color, material)
 
 
-@object_type("Table", "floor", ("dirt",), (26, 45), 42)
+@object_type("Table", "floor", {"dirt": "stain"}, (26, 45), 42)
 def table(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, h = rng.uniform(0.9, 1.2), rng.uniform(0.65, 0.85), rng.uniform(0.68, 0.76)
     color, round_top = m.pick(rng, m.WOOD[:1] + m.WOOD[3:4] + m.PAINT[:3]), bool(rng.integers(2))
@@ -36,7 +36,7 @@ def table(part: Part, rng: np.random.Generator, state: State) -> None:
     stains.on(part, state.get("dirt", 0.0), w * 0.94, d * 0.94, (0, 0, h + 0.002))
 
 
-@object_type("Bed", "floor", ("dirt",), (26, 45), 48)
+@object_type("Bed", "floor", {"dirt": "stain"}, (26, 45), 48)
 def bed(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d = rng.uniform(1.0, 1.4), rng.uniform(1.75, 1.95)
     wood, sheet = m.pick(rng, m.WOOD), m.pick(rng, m.CLOTH[:2] + m.CLOTH[4:5])
@@ -55,7 +55,7 @@ def bed(part: Part, rng: np.random.Generator, state: State) -> None:
     stains.on(part, state.get("dirt", 0.0), w * 0.9, d * 0.58, (0, -d * 0.14, 0.484))
 
 
-@object_type("Sofa", "floor", ("dirt",), (18, 38), 42)
+@object_type("Sofa", "floor", {"dirt": "stain"}, (18, 38), 42)
 def sofa(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d = rng.uniform(1.25, 1.6), rng.uniform(0.78, 0.88)
     color, wood = m.pick(rng, m.CLOTH), m.pick(rng, m.WOOD)

@@ -22,7 +22,7 @@ def _bulb(part: Part, on: float, z: float, size: float) -> None:
     part.add("sphere", (0, 0, z), size, *glowing(on, (1.0, 0.97, 0.85), (0.75, 0.75, 0.72), "glass"))
 
 
-@object_type("DeskLamp", "table", ("on",), (5, 28), 180)
+@object_type("DeskLamp", "table", {"on": "lamp"}, (5, 28), 180)
 def desk_lamp(part: Part, rng: np.random.Generator, state: State) -> None:
     height, radius = rng.uniform(0.34, 0.46), rng.uniform(0.11, 0.15)
     shade, lit = _lit_shade(rng)
@@ -43,7 +43,7 @@ def desk_lamp(part: Part, rng: np.random.Generator, state: State) -> None:
         part.shine((0, -0.05, height * 0.62), m.tone(warm, 0.8 * on), 0.5)
 
 
-@object_type("FloorLamp", "floor", ("on",), (5, 25), 60)
+@object_type("FloorLamp", "floor", {"on": "lamp"}, (5, 25), 60)
 def floor_lamp(part: Part, rng: np.random.Generator, state: State) -> None:
     height, radius = rng.uniform(1.35, 1.65), rng.uniform(0.2, 0.28)
     shade, lit = _lit_shade(rng)
@@ -72,7 +72,7 @@ def floor_lamp(part: Part, rng: np.random.Generator, state: State) -> None:
         part.shine((0, -0.1, height - tall - 0.05), m.tone(warm, 0.8 * on), 0.9)
 
 
-@object_type("Television", "floor", ("on", "broken"), (5, 22), 38)
+@object_type("Television", "floor", {"on": "screen", "broken": "crack"}, (5, 22), 38)
 def television(part: Part, rng: np.random.Generator, state: State) -> None:
     w, h = rng.uniform(0.85, 1.15), rng.uniform(0.5, 0.64)
     wood, frame = m.pick(rng, m.WOOD + m.PAINT[:1]), m.pick(rng, m.DARK)
@@ -100,7 +100,7 @@ def television(part: Part, rng: np.random.Generator, state: State) -> None:
         part.shine((0, -0.5, z), m.tone((0.7, 0.8, 1.0), 0.35 * on), 0.7)
 
 
-@object_type("Stove", "floor", ("on",), (35, 58), 35)
+@object_type("Stove", "floor", {"on": "heat"}, (35, 58), 35)
 def stove(part: Part, rng: np.random.Generator, state: State) -> None:
     w, d, h = rng.uniform(0.58, 0.7), rng.uniform(0.56, 0.64), rng.uniform(0.82, 0.9)
     color, knob = m.pick(rng, m.APPLIANCE), m.pick(rng, m.DARK + m.STEEL)
@@ -126,7 +126,7 @@ def stove(part: Part, rng: np.random.Generator, state: State) -> None:
         part.shine((0, -0.05, h + 0.2), m.tone((1.0, 0.35, 0.12), 0.5 * on), 0.3)
 
 
-@object_type("Candle", "table", ("on",), (8, 30), 180)
+@object_type("Candle", "table", {"on": "flame"}, (8, 30), 180)
 def candle(part: Part, rng: np.random.Generator, state: State) -> None:
     height, radius = rng.uniform(0.12, 0.24), rng.uniform(0.03, 0.045)
     wax = m.pick(rng, ((0.93, 0.9, 0.8), (0.75, 0.22, 0.18), (0.9, 0.82, 0.6), (0.55, 0.62, 0.5)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from data_scripts.rooms import materials as m
 from data_scripts.rooms.shapes import Color, Part, Vector
 
 
@@ -36,3 +39,21 @@ def glowing(on: float, lit: Color, dark: Color, material: str) -> tuple[Color, s
 def screen(on: float, picture: str, dark: Color) -> tuple[Color, str]:
     """Colour and material of a screen that shows a picture while it is on."""
     return ((1.0, 1.0, 1.0), picture) if on else (dark, "glass")
+
+
+def view_outside(
+    part: Part, rng: np.random.Generator, w: float, h: float, frame: Color, depth: float, bars: bool = True
+) -> None:
+    """A window in a wall: the bright view through it, from z = 0 to `h`, in a frame that stands out by `depth`."""
+    sky = m.pick(rng, ((0.62, 0.78, 0.92), (0.75, 0.83, 0.9), (0.85, 0.75, 0.68)))
+    grass = m.pick(rng, ((0.36, 0.5, 0.28), (0.45, 0.5, 0.3)))
+    part.box((0, -0.004, h * 0.62), (w, 0.006, h * 0.76), sky, "glow")
+    part.box((0, -0.004, h * 0.12), (w, 0.006, h * 0.24), grass, "glow")
+    for x, tall in ((-0.3, 0.3), (0.16, 0.42)):
+        part.add("sphere", (x * w * 0.9, -0.008, h * tall), (w * 0.26, 0.004, h * 0.26), m.tone(grass, 0.75), "glow")
+    for side in (-1, 1):
+        part.box((side * (w / 2 + 0.025), -depth / 2, h / 2), (0.05, depth, h + 0.1), frame, "wood")
+        part.box((0, -depth / 2, h / 2 + side * (h / 2 + 0.025)), (w + 0.1, depth, 0.05), frame, "wood")
+    if bars:
+        part.box((0, -0.02, h / 2), (0.03, 0.02, h), frame, "wood")
+        part.box((0, -0.02, h * 0.55), (w, 0.02, 0.03), frame, "wood")

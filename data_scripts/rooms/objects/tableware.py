@@ -16,7 +16,7 @@ def _liquid(part: Part, radius: float, z: float, color: Color) -> None:
     part.cylinder((0, 0, z), radius, 0.004, color, "liquid")
 
 
-@object_type("Plate", "table", ("dirt", "broken"), (32, 60), 180)
+@object_type("Plate", "table", {"dirt": "stain", "broken": "shatter"}, (32, 60), 180)
 def plate(part: Part, rng: np.random.Generator, state: State) -> None:
     size, tall = rng.uniform(0.24, 0.3), 0.03
     color, rim = m.pick(rng, m.CERAMIC), m.pick(rng, m.GLAZE)
@@ -42,7 +42,7 @@ def plate(part: Part, rng: np.random.Generator, state: State) -> None:
         whole.add(f"plate{variant}_{i}", away + (0, 0, tall / 2 + 0.012), (size, size, tall), color, "ceramic", lying)
 
 
-@object_type("Cup", "table", ("fill", "broken"), (38, 55), 180)
+@object_type("Cup", "table", {"fill": "open liquid", "broken": "shatter"}, (38, 55), 180)
 def cup(part: Part, rng: np.random.Generator, state: State) -> None:
     radius, height = rng.uniform(0.045, 0.055), rng.uniform(0.09, 0.12)
     color, drink = m.pick(rng, m.CERAMIC + m.GLAZE), m.LIQUIDS[int(rng.integers(1, len(m.LIQUIDS)))]
@@ -62,7 +62,7 @@ def cup(part: Part, rng: np.random.Generator, state: State) -> None:
         _liquid(part, radius * (0.76 + 0.12 * level), height * level, drink)
 
 
-@object_type("Bowl", "table", ("fill", "dirt"), (35, 58), 180)
+@object_type("Bowl", "table", {"fill": "open liquid", "dirt": "stain"}, (35, 58), 180)
 def bowl(part: Part, rng: np.random.Generator, state: State) -> None:
     size, height = rng.uniform(0.17, 0.22), rng.uniform(0.075, 0.095)
     color, soup = m.pick(rng, m.CERAMIC + m.GLAZE), m.LIQUIDS[int(rng.integers(1, len(m.LIQUIDS)))]
@@ -81,7 +81,7 @@ def bowl(part: Part, rng: np.random.Generator, state: State) -> None:
         _liquid(part, size * (0.15 + 0.3 * level**0.5), height * level, soup)
 
 
-@object_type("Pot", "table", ("fill",), (35, 55), 180)
+@object_type("Pot", "table", {"fill": "open liquid"}, (35, 55), 180)
 def pot(part: Part, rng: np.random.Generator, state: State) -> None:
     radius, height = rng.uniform(0.11, 0.14), rng.uniform(0.12, 0.16)
     color = m.pick(rng, m.STEEL + ((0.62, 0.2, 0.15), (0.2, 0.3, 0.42)))
@@ -96,7 +96,7 @@ def pot(part: Part, rng: np.random.Generator, state: State) -> None:
         _liquid(part, radius * 0.93, height * (0.12 + 0.8 * fill), soup)
 
 
-@object_type("Pan", "table", ("dirt",), (35, 58), 180)
+@object_type("Pan", "table", {"dirt": "stain"}, (35, 58), 180)
 def pan(part: Part, rng: np.random.Generator, state: State) -> None:
     radius, height = rng.uniform(0.13, 0.16), rng.uniform(0.045, 0.06)
     color, handle = m.pick(rng, m.STEEL), m.pick(rng, m.DARK + m.WOOD[2:3])
@@ -108,7 +108,7 @@ def pan(part: Part, rng: np.random.Generator, state: State) -> None:
     stains.on(part, state.get("dirt", 0.0), radius * 1.65, radius * 1.65, (0, 0, height * 0.2))
 
 
-@object_type("Bottle", "table", ("fill", "broken"), (6, 26), 180)
+@object_type("Bottle", "table", {"fill": "liquid behind glass", "broken": "shatter"}, (6, 26), 180)
 def bottle(part: Part, rng: np.random.Generator, state: State) -> None:
     radius, height = rng.uniform(0.04, 0.05), rng.uniform(0.26, 0.32)
     tint = m.pick(rng, ((0.75, 0.86, 0.88), (0.55, 0.75, 0.6), (0.82, 0.78, 0.66)))

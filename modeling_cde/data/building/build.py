@@ -207,7 +207,7 @@ def read_annotations(shards: Sequence[Path], where: Path) -> tuple[Features, dic
         if features is None:
             features = found
             named = all(isinstance(found.get(name), ClassLabel) for name in ("action", "object"))
-            if not named or pair_features(found["action"].names, found["object"].names) != found:
+            if not named or pair_features(found["action"].names, found["object"].names, "mechanism" in found) != found:
                 raise ValueError(
                     f"{shard} has the columns {', '.join(found)}; it needs {', '.join(COLUMNS)}, as in pair_features."
                 )

@@ -41,6 +41,7 @@ _FIELDS = """\
 | `box` | 4 integers or null | `xmin, ymin, xmax, ymax` of the object in pixels, bounds inclusive |
 | `mask_before`, `mask_after` | image or null | 255 on the object, else 0 |
 """
+_MECHANISM = "| `mechanism` | string | how the action is done to the object, such as `door` or `drawer` for `open` |"
 _PROTOCOLS = {
     "clean": "`clean`: the parts share no pair, `validation_ood` and `test_ood` hold out different things, and classes "
     "are capped. Select a model on the validation parts and report it on the test parts.",
@@ -117,6 +118,7 @@ def render_readme(folder: Path, manifests: Mapping[str, SplitManifest], card: Da
     manifests = dict(sorted(manifests.items()))
     made = [f"```bash\n{one_line(card.command)}\n```"] if card.command.strip() else []
     made += [told for view in by_view(manifests) if (told := _made(folder / "shards" / view, view))]
+    metadata = header(folder, manifests, card.title, card.license, card.tags)
     text = [
         f"# {_plain(card.title)}",
         card.description.strip(),
@@ -124,7 +126,7 @@ def render_readme(folder: Path, manifests: Mapping[str, SplitManifest], card: Da
         "## Use",
         _example(next(iter(manifests))),
         "## Fields",
-        _FIELDS.rstrip(),
+        _FIELDS + _MECHANISM if "- name: mechanism\n" in metadata else _FIELDS.rstrip(),
         "## Splits",
         _sizes(manifests),
         "\n".join(f"- {line}" for line in _used_texts(manifests)),
@@ -140,7 +142,6 @@ def render_readme(folder: Path, manifests: Mapping[str, SplitManifest], card: Da
         "\n".join(f"- {one_line(line)}" for line in [*card.limits, *_shortcomings(manifests)]) or "None are recorded.",
         *(["## Citation", f"```text\n{card.citation.strip()}\n```"] if card.citation.strip() else []),
     ]
-    metadata = header(folder, manifests, card.title, card.license, card.tags)
     return f"---\n{metadata}---\n\n" + "\n\n".join(block for block in text if block) + "\n"
 
 

@@ -19,6 +19,7 @@ from data_scripts.rooms.pairs import Noise
 from data_scripts.rooms.units import Settings
 from modeling_cde.data.building.build import assemble, write_shard
 from modeling_cde.data.building.card import DatasetCard, render_readme
+from modeling_cde.data.loading import load_pairs
 from modeling_cde.data.schema import SPLITS, pair_features
 from modeling_cde.data.splits import SplitManifest
 from tests.cards.hub_rules import problems
@@ -222,3 +223,18 @@ def test_the_card_of_rooms_says_what_they_are_and_how_to_render_them_again(built
         "has seen no photograph",
     ):
         assert wanted in text, wanted
+
+
+def test_a_mechanism_is_kept_and_told_of_where_a_source_knows_it(built, tmp_path):
+    features = pair_features(ACTIONS, OBJECTS, mechanism=True)
+    for unit in range(3):
+        stored = [row | {"mechanism": f"way {row['action']}"} for row in rows(90, 90 * unit)]
+        write_shard(tmp_path / "shards" / "single" / f"unit-{unit:05d}.parquet", stored, features)
+    assemble(tmp_path, "single", seed=3, progress=False)
+    pairs = load_pairs(tmp_path, "single_syst", "train", cache_dir=tmp_path / "cache")
+    assert pairs["mechanism"][:] == [f"way {action}" for action in pairs["action"]]
+    assert "| `mechanism` | string |" in (tmp_path / "README.md").read_text()
+    assert "mechanism" not in (built / "README.md").read_text()
+    write_shard(tmp_path / "shards" / "single" / "unit-00003.parquet", rows(9, 900), pair_features(ACTIONS, OBJECTS))
+    with pytest.raises(ValueError, match="has other columns or class names"):
+        assemble(tmp_path, "single", seed=3, progress=False)
