@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", default="data/rooms", help="folder of a built data set (%(default)s)")
     parser.add_argument("--seeds", type=int, default=20, help="how many (%(default)s)")
     parser.add_argument("--first_seed", type=int, default=0, help="the first of them (%(default)s)")
+    parser.add_argument("--elsewhere", default="data/simulators", help="pairs that transfer is tested on (%(default)s)")
     parser.add_argument("--on", default="test_syst", help="the part that the table is about (%(default)s)")
     parser.add_argument("--results", default="benchmarks/results/study", help="where results are kept (%(default)s)")
     parser.add_argument("--table", action="store_true", help="only print the table of what is there")
@@ -44,16 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.table:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            run(options.experiment, options.data, seeds, results)
+            elsewhere = options.elsewhere if options.experiment.startswith("transfer") else None
+            run(options.experiment, options.data, elsewhere, seeds, results)
         except (ValueError, OSError) as error:
             sys.exit(str(error))
         except KeyboardInterrupt:
             print("\nStopped. The same command goes on where it stopped.", file=sys.stderr)
             sys.exit(130)
-    print(show_table(results, seeds, options.on))
+    print(show_table(results, seeds, "elsewhere" if options.experiment.startswith("transfer") else options.on))
 
 
-def run(experiment: str, folder: str, seeds: Sequence[int], results: Results) -> None:
+def run(experiment: str, folder: str, elsewhere: str | None, seeds: Sequence[int], results: Results) -> None:
     """Train the heads that have no result, as many at once as there are cores."""
     from tqdm import tqdm
 
@@ -66,11 +68,12 @@ def run(experiment: str, folder: str, seeds: Sequence[int], results: Results) ->
     if not todo:
         return
     readings = list(dict.fromkeys(fit.reading for fit in fits))
-    open_pairs(folder, readings=list(READINGS))  # one pass of the backbone for all experiments and processes
+    for each in (folder, elsewhere) if elsewhere else (folder,):
+        open_pairs(each, readings=list(READINGS))  # one pass of the backbone for all experiments and processes
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     started = time.monotonic()
     with ProcessPoolExecutor(
-        min(cores, len(todo)), multiprocessing.get_context("spawn"), open_in_worker, (folder, readings)
+        min(cores, len(todo)), multiprocessing.get_context("spawn"), open_in_worker, (folder, elsewhere, readings)
     ) as pool:
         waiting = {pool.submit(measure, fit): fit for fit in todo}
         try:

@@ -25,7 +25,8 @@ class Fit:
         flags: Of train.py.
         train: What of the split it is trained on: "train" for all of its training part; "kinds N" for 900 pairs of N
             kinds; "pairs N" for N pairs; "share P" for P percent of the labels; "without KIND" for all pairs of the
-            data set but those of a kind, on which it is then tested.
+            data set but those of a kind, on which it is then tested; "all" for all pairs of the data set and "all N"
+            for 900 pairs of N kinds, tested elsewhere.
         actions: How many actions there are to tell apart, in training and tests; None for all.
     """
 
@@ -148,19 +149,44 @@ def actions(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
 
 
 def left_out(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
-    """Each kind left out of the training, and tested."""
-    lda = Fit("changed patches, closed form (LDA)", 0, "change", "cde", {"classifier": "lda"})
-    bases = [Fit(row, seeds[0], reading, method) for row, reading, method in _BASES] + [lda]
+    """Each kind left out of the training, and tested; as many steps as elsewhere, of more pairs."""
     return [
-        Fit(base.row, seeds[0], base.reading, base.method, base.flags, f"without {kind}")
-        for base in bases
+        Fit(row, seeds[0], reading, method, flags, f"without {kind}")
+        for row, reading, method, flags in _trained_on_all()
         for kind in pairs.kinds
     ]
 
 
+def transfer(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
+    """All pairs of the data set in training, tested on pairs from elsewhere, `--elsewhere`."""
+    return [
+        Fit(row, seed, reading, method, flags, "all")
+        for row, reading, method, flags in _trained_on_all()
+        for seed in seeds
+    ]
+
+
+def transfer_kinds(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
+    """The number of training kinds, with 900 pairs whatever it is, tested on pairs from elsewhere, `--elsewhere`."""
+    counts = [n for n in (8, 16, 24, 32, 40, 48, 56, 64) if n <= len(pairs.kinds)]
+    return [
+        Fit(f"{title}, {n} kinds", seed, reading, method, {}, f"all {n}")
+        for title, reading, method in (_BASES[0], _BASES[3])
+        for n in counts
+        for seed in seeds
+    ]
+
+
+def _trained_on_all() -> list[tuple[str, str, str, dict[str, Any]]]:
+    rows = [(row, reading, method, {"max_steps": 195}) for row, reading, method in _BASES]
+    lda = {"classifier": "lda", "swap_opposites": True}
+    return [*rows, ("changed patches, closed form (LDA), swapped pairs", "change", "cde", lda)]
+
+
 EXPERIMENTS: dict[str, Callable[[Pairs, Sequence[int]], list[Fit]]] = {
     "methods": methods, "losses": losses, "weights": weights, "kinds": kinds, "numbers": numbers, "labels": labels,
-    "layers": layers, "actions": actions, "left_out": left_out,
+    "layers": layers, "actions": actions, "left_out": left_out, "transfer": transfer,
+    "transfer_kinds": transfer_kinds,
 }  # fmt: skip
 
 
@@ -169,13 +195,15 @@ def parts_of(fit: Fit, pairs: Pairs) -> dict[str, list[int]]:
     draw = random.Random(f"{fit.train}/{fit.seed}")
     word, _, value = fit.train.partition(" ")
     if word == "without":
-        tested = set(pairs.of_kinds([value]))
-        train = [i for i in range(len(pairs)) if i not in tested]
-        # Other kinds, on which a closed form chooses its shrinkage; no head is trained on fewer pairs for it.
-        return {"train": train, "left_out": sorted(tested), "validation_syst": draw.sample(train, len(train) // 5)}
+        left = pairs.of_kinds([value])
+        return {"train": [i for i in range(len(pairs)) if pairs.object[i] != value], "left_out": left}
+    if word == "all":
+        train = _of_kinds(pairs, pairs.kinds, int(value), draw) if value else list(range(len(pairs)))
+        return {"train": train}
     parts = pairs.split(fit.seed)
     if word == "kinds":
-        parts["train"] = _of_kinds(pairs, parts, int(value), draw)
+        tested = {pairs.object[i] for i in parts["test_syst"]}
+        parts["train"] = _of_kinds(pairs, [kind for kind in pairs.kinds if kind not in tested], int(value), draw)
     elif word in ("pairs", "share"):
         number = int(value) if word == "pairs" else round(len(parts["train"]) * int(value) / 100)
         parts["train"] = _spread(pairs, parts["train"], number, draw)
@@ -185,14 +213,11 @@ def parts_of(fit: Fit, pairs: Pairs) -> dict[str, list[int]]:
     return {name: rows for name, rows in parts.items() if rows}
 
 
-def _of_kinds(pairs: Pairs, parts: Mapping[str, Sequence[int]], number: int, draw: random.Random) -> list[int]:
-    """So many pairs of so many kinds: of any scene, and of all kinds but those that are tested."""
-    tested = {pairs.object[i] for i in parts["test_syst"]}
-    free = [kind for kind in pairs.kinds if kind not in tested]
+def _of_kinds(pairs: Pairs, kinds: Sequence[str], number: int, draw: random.Random) -> list[int]:
+    """900 pairs of so many of these kinds, of any scene, with each action there is."""
     every = set(pairs.action)
     while True:
-        kinds_drawn = draw.sample(free, min(number, len(free)))
-        found = pairs.of_kinds(kinds_drawn)
+        found = pairs.of_kinds(draw.sample(list(kinds), min(number, len(kinds))))
         if {pairs.action[i] for i in found} == every:
             return _spread(pairs, found, PAIRS_OF_KINDS, draw)
 

@@ -27,7 +27,7 @@ def fit(pairs: Pairs, reading: str, train: Sequence[int], method: str = "cde", s
         seed: Of weights and batches.
         **flags: Of train.py, on top of `RECIPE`; `swap_opposites` adds the copies of all pairs in `train` whose
             combination of opposite action and object is in `train`, too; `classifier` may be "lda", whose shrinkage is
-            chosen on the pairs `shrinkage_on`.
+            chosen on the pairs `shrinkage_on`, if there are any.
 
     Returns:
         The model.
@@ -57,7 +57,7 @@ def fit(pairs: Pairs, reading: str, train: Sequence[int], method: str = "cde", s
             chosen += _copies(pairs, chosen)
         part = rows.select(chosen)
         if model_args.classifier == "lda":
-            give_lda_head(model, part, {"validation_syst": rows.select(shrinkage_on)})
+            give_lda_head(model, part, {"validation_syst": rows.select(shrinkage_on)} if shrinkage_on else {})
             return model
         args.per_device_train_batch_size = min(args.per_device_train_batch_size, len(chosen))
         trainer = CDETrainer(model=model, args=args, train_dataset=part, data_collator=PairCollator())
@@ -71,7 +71,7 @@ def answers(model: Any, pairs: Pairs, reading: str, rows: Sequence[int]) -> list
     import torch
 
     model.eval()
-    names = pairs.rows[reading].features["action"].names
+    names = model.config.id2label
     found: list[str] = []
     with torch.no_grad():
         for start in range(0, len(rows), 1024):

@@ -2,45 +2,68 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.study.experiments import Fit
 
-_pairs: Any = None
+_opened: dict[str, Any] = {}
 
 
-def open_in_worker(folder: str, readings: Sequence[str]) -> None:
-    """Open the pairs in a process that trains heads, on one core."""
-    global _pairs
+def open_in_worker(folder: str, elsewhere: str | None, readings: Sequence[str]) -> None:
+    """Open the pairs, and those from elsewhere, in a process that trains heads on one core."""
     import torch
 
     from benchmarks.study.pairs import open_pairs
 
     torch.set_num_threads(1)
-    _pairs = open_pairs(folder, readings=readings)
+    _opened["pairs"] = open_pairs(folder, readings=readings)
+    if elsewhere is not None:
+        _opened["elsewhere"] = open_pairs(elsewhere, readings=readings)
 
 
 def measure(fit: Fit) -> dict[str, Any]:
-    """Train one head and test it: part -> accuracy; for a kind that was left out, what was answered."""
+    """Train one head and test it.
+
+    Returns:
+        `train_pairs`, and `accuracy` by part; for a kind that was left out its name, `kind`, and `answers`, one for
+        each of its pairs; for a test elsewhere also `kinds`, the accuracy by kind.
+    """
     from benchmarks.study import heads
     from benchmarks.study.experiments import parts_of
 
-    parts, flags = parts_of(fit, _pairs), dict(fit.flags)
+    pairs = _opened["pairs"]
+    parts, flags = parts_of(fit, pairs), dict(fit.flags)
     if flags.get("classifier") == "lda":
-        flags["shrinkage_on"] = parts["validation_syst"]
-    model = heads.fit(_pairs, fit.reading, parts["train"], fit.method, fit.seed, **flags)
-    if "left_out" in parts:
-        said = heads.answers(model, _pairs, fit.reading, parts["left_out"])
-        rows = parts["left_out"]
-        told = [
+        flags["shrinkage_on"] = parts.get("validation_syst", [])
+    model = heads.fit(pairs, fit.reading, parts["train"], fit.method, fit.seed, **flags)
+    found: dict[str, Any] = {"train_pairs": len(parts["train"])}
+    if fit.train.startswith("all"):
+        return found | _tested_elsewhere(model, fit)
+    if (rows := parts.get("left_out")) is not None:
+        said = heads.answers(model, pairs, fit.reading, rows)
+        answers = [
             {
-                "pair_id": _pairs.pair_id[row],
-                "action": _pairs.action[row],
-                "mechanism": _pairs.mechanism[row] if _pairs.mechanism else None,
+                "pair_id": pairs.pair_id[row],
+                "action": pairs.action[row],
+                "mechanism": pairs.mechanism[row] if pairs.mechanism else None,
                 "answer": word,
             }
             for row, word in zip(rows, said, strict=True)
         ]
-        return {"kind": fit.train.removeprefix("without "), "train_pairs": len(parts["train"]), "answers": told}
-    return {"train_pairs": len(parts["train"]), "accuracy": heads.scores(model, _pairs, fit.reading, parts)}
+        return found | {"kind": fit.train.removeprefix("without "), "answers": answers}
+    return found | {"accuracy": heads.scores(model, pairs, fit.reading, parts)}
+
+
+def _tested_elsewhere(model: Any, fit: Fit) -> dict[str, Any]:
+    from benchmarks.study import heads
+
+    pairs = _opened["elsewhere"]
+    hits: dict[str, list[bool]] = defaultdict(list)
+    said = heads.answers(model, pairs, fit.reading, range(len(pairs)))
+    for kind, action, word in zip(pairs.object, pairs.action, said, strict=True):
+        hits[kind].append(action == word)
+    kinds = {kind: sum(right) / len(right) for kind, right in sorted(hits.items())}
+    pooled = sum(map(sum, hits.values())) / len(pairs)
+    return {"accuracy": {"elsewhere": sum(kinds.values()) / len(kinds), "elsewhere_pairs": pooled}, "kinds": kinds}
