@@ -70,6 +70,22 @@ def methods(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
     ]
 
 
+def choices(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
+    """How to train the head: what configs/quickstart.yaml and configs/dino_global.yaml were chosen by."""
+    without_norm = {"method_options": '{"projector_input_norm": false}'}
+    longer = {"max_steps": 810, "per_device_train_batch_size": 64}
+    rows: list[tuple[str, str, str, dict[str, Any]]] = [
+        *((row, reading, method, {}) for row, reading, method in _BASES),
+        ("CLS, CDE, no input norm", "cls", "cde", without_norm),
+        ("CLS, CDE, 810 steps of 64 pairs", "cls", "cde", longer),
+        ("CLS, CDE, no input norm, 810 steps of 64 pairs", "cls", "cde", longer | without_norm),
+        ("changed patches, CDE, twice the epochs", "change", "cde", {"num_train_epochs": 30}),
+        ("changed patches, CDE, swapped pairs", "change", "cde", {"swap_opposites": True}),
+        ("changed patches, closed form (LDA)", "change", "cde", {"classifier": "lda"}),
+    ]
+    return [Fit(row, seed, reading, method, flags) for row, reading, method, flags in rows for seed in seeds]
+
+
 def losses(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
     """Each loss left out, on both readings."""
     rows: list[tuple[str, str, dict[str, Any]]] = [
@@ -184,7 +200,7 @@ def _trained_on_all() -> list[tuple[str, str, str, dict[str, Any]]]:
 
 
 EXPERIMENTS: dict[str, Callable[[Pairs, Sequence[int]], list[Fit]]] = {
-    "methods": methods, "losses": losses, "weights": weights, "kinds": kinds, "numbers": numbers, "labels": labels,
+    "methods": methods, "choices": choices, "losses": losses, "weights": weights, "kinds": kinds, "numbers": numbers, "labels": labels,
     "layers": layers, "actions": actions, "left_out": left_out, "transfer": transfer,
     "transfer_kinds": transfer_kinds,
 }  # fmt: skip
