@@ -200,10 +200,12 @@ def _trained_on_all() -> list[tuple[str, str, str, dict[str, Any]]]:
 
 
 EXPERIMENTS: dict[str, Callable[[Pairs, Sequence[int]], list[Fit]]] = {
-    "methods": methods, "choices": choices, "losses": losses, "weights": weights, "kinds": kinds, "numbers": numbers, "labels": labels,
-    "layers": layers, "actions": actions, "left_out": left_out, "transfer": transfer,
-    "transfer_kinds": transfer_kinds,
-}  # fmt: skip
+    question.__name__: question
+    for question in (
+        *(methods, choices, losses, weights, kinds, numbers, labels, layers, actions),
+        *(left_out, transfer, transfer_kinds),
+    )
+}
 
 
 def parts_of(fit: Fit, pairs: Pairs) -> dict[str, list[int]]:
