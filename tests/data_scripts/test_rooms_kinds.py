@@ -120,7 +120,7 @@ def test_a_training_and_a_benchmark_ask_for_the_kinds_that_they_name(tmp_path, m
     with pytest.raises(ValueError, match="rooms_kinds='old' is not known; choose one of: all, classic"):
         DataArguments(rooms_kinds="old")
     monkeypatch.chdir(ROOT)
-    assert load_recipe(Path("configs/benchmark_dino.yaml")).data.rooms == Rooms("data/rooms_classic", kinds="classic")
+    assert load_recipe(Path("configs/benchmark_rooms.yaml")).data.rooms == Rooms("data/rooms_classic", kinds="classic")
 
 
 def test_the_guide_lists_every_mechanism_with_its_kinds() -> None:

@@ -97,7 +97,7 @@ def test_only_the_target_changes(renderer) -> None:
 def test_a_lamp_lights_what_is_around_it_within_bounds(renderer) -> None:
     pair = first_pair(renderer, "turnon", "DeskLamp")
     difference = pair.after.astype(int) - pair.before
-    assert difference[outside(pair)].min() >= -2
+    assert difference[outside(pair)].min() >= -4  # brighter everywhere, but for what an edge is rounded to
     assert (difference[outside(pair)].max(axis=1) > 90).sum() <= rules.OUTSIDE_SHARE * 64 * 64
 
 
