@@ -134,6 +134,7 @@ def test_a_star_import_gives_the_public_names():
         "data_scripts.splits",
         "data_scripts.publish",
         "benchmarks.causal_triplet",
+        "benchmarks.study",
     ],
 )
 def test_help_loads_nothing_heavy(command):

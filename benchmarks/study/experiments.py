@@ -24,9 +24,9 @@ class Fit:
         method: A value of `--method`.
         flags: Of train.py.
         train: What of the split it is trained on: "train" for all of its training part; "kinds N" for 900 pairs of N
-            kinds; "pairs N" for N pairs; "share P" for P percent of the labels; "without KIND" for all pairs of the
-            data set but those of a kind, on which it is then tested; "all" for all pairs of the data set and "all N"
-            for 900 pairs of N kinds, tested elsewhere.
+            kinds that test_syst lacks, and only test_syst is tested then; "pairs N" for N pairs; "share P" for P
+            percent of the labels; "without KIND" for all pairs of the data set but those of a kind, on which it is then
+            tested; "all" for all pairs of the data set and "all N" for 900 pairs of N kinds, tested elsewhere.
         actions: How many actions there are to tell apart, in training and tests; None for all.
     """
 
@@ -118,7 +118,7 @@ def weights(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
 
 def kinds(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
     """The number of training kinds, with 900 pairs whatever it is."""
-    most = len(pairs.kinds) - 5
+    most = min(len(_not_tested(pairs, pairs.split(seed))) for seed in seeds)
     counts = [n for n in (8, 12, 16, 20, 24, 28, 32, 40, 48, 56) if n <= most]
     return [
         Fit(f"{title}, {n} kinds", seed, reading, method, {}, f"kinds {n}")
@@ -220,8 +220,9 @@ def parts_of(fit: Fit, pairs: Pairs) -> dict[str, list[int]]:
         return {"train": train}
     parts = pairs.split(fit.seed)
     if word == "kinds":
-        tested = {pairs.object[i] for i in parts["test_syst"]}
-        parts["train"] = _of_kinds(pairs, [kind for kind in pairs.kinds if kind not in tested], int(value), draw)
+        # Of any scene, else 8 kinds would have too few pairs: what the other parts have may be among them.
+        train = _of_kinds(pairs, _not_tested(pairs, parts), int(value), draw)
+        parts = {"train": train, "test_syst": parts["test_syst"]}
     elif word in ("pairs", "share"):
         number = int(value) if word == "pairs" else round(len(parts["train"]) * int(value) / 100)
         parts["train"] = _spread(pairs, parts["train"], number, draw)
@@ -233,18 +234,28 @@ def parts_of(fit: Fit, pairs: Pairs) -> dict[str, list[int]]:
 
 def _of_kinds(pairs: Pairs, kinds: Sequence[str], number: int, draw: random.Random) -> list[int]:
     """900 pairs of so many of these kinds, of any scene, with each action there is."""
+    if number > len(kinds):
+        raise ValueError(f"There are {len(kinds)} kinds to train on, and {number} are asked for: ask for fewer.")
     every = set(pairs.action)
-    while True:
-        found = pairs.of_kinds(draw.sample(list(kinds), min(number, len(kinds))))
-        if {pairs.action[i] for i in found} == every:
-            return _spread(pairs, found, PAIRS_OF_KINDS, draw)
+    for _ in range(10_000):
+        drawn = draw.sample(list(kinds), number)
+        found = _spread(pairs, pairs.of_kinds(drawn), PAIRS_OF_KINDS, draw)
+        if {pairs.action[i] for i in found} == every and {pairs.object[i] for i in found} == set(drawn):
+            return found
+    raise ValueError(f"No {number} of the {len(kinds)} kinds to train on have all actions: ask for more.")
+
+
+def _not_tested(pairs: Pairs, parts: Mapping[str, Sequence[int]]) -> list[str]:
+    """The kinds that test_syst does not have."""
+    tested = {pairs.object[i] for i in parts["test_syst"]}
+    return [kind for kind in pairs.kinds if kind not in tested]
 
 
 def _spread(pairs: Pairs, rows: Sequence[int], number: int, draw: random.Random) -> list[int]:
     """So many of these pairs, at random, with each action there is."""
     shuffled = draw.sample(list(rows), len(rows))
-    first = {pairs.action[i]: i for i in reversed(shuffled)}.values()
-    chosen = list(first) + [i for i in shuffled if i not in set(first)]
+    first = set({pairs.action[i]: i for i in reversed(shuffled)}.values())
+    chosen = [*first, *(i for i in shuffled if i not in first)]
     return sorted(chosen[: max(number, len(first))])
 
 
@@ -253,5 +264,5 @@ def _actions(pairs: Pairs, number: int) -> set[str]:
     from modeling_cde.data.splits import OPPOSITES
 
     names = sorted(set(pairs.action))
-    ordered = list(dict.fromkeys(name for one in names if one in OPPOSITES for name in sorted((one, OPPOSITES[one]))))
-    return set((ordered + [name for name in names if name not in OPPOSITES])[:number])
+    both = [(one, OPPOSITES[one]) for one in names if OPPOSITES.get(one) in names]
+    return set(list(dict.fromkeys([name for pair in both for name in pair] + names))[:number])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from benchmarks.study.pairs import READINGS, Pairs
 
-RECIPE = "configs/dino_global.yaml"
+RECIPE = str(Path(__file__).parents[2] / "configs" / "dino_global.yaml")
 _QUIET = {
     "compare_with": "", "eval_strategy": "no", "report_to": "none", "disable_tqdm": True, "logging_strategy": "no",
     "use_cpu": True, "dataloader_num_workers": 0,
@@ -26,13 +27,13 @@ def fit(pairs: Pairs, reading: str, train: Sequence[int], method: str = "cde", s
         method: A value of `--method`.
         seed: Of weights and batches.
         **flags: Of train.py, on top of `RECIPE`; `swap_opposites` adds the copies of all pairs in `train` whose
-            combination of opposite action and object is in `train`, too; `classifier` may be "lda", whose shrinkage is
-            chosen on the pairs `shrinkage_on`, if there are any.
+            combination of opposite action and object is in `train`, too; `classifier` may be "lda", which is not
+            trained further, and whose shrinkage is chosen on the parts `validation`: name -> numbers of pairs.
 
     Returns:
         The model.
     """
-    from transformers import PrinterCallback, set_seed
+    from transformers import PrinterCallback
 
     from modeling_cde.data import PairCollator
     from modeling_cde.training.arguments import BROUGHT, DataArguments, ModelArguments
@@ -41,7 +42,7 @@ def fit(pairs: Pairs, reading: str, train: Sequence[int], method: str = "cde", s
     from modeling_cde.training.trainer import CDETrainer
     from modeling_cde.training.training_args import CDETrainingArguments
 
-    shrinkage_on = flags.pop("shrinkage_on", ())
+    validation = flags.pop("validation", {})
     with tempfile.TemporaryDirectory() as folder:
         given = {"method": method, "seed": seed, **READINGS[reading], **flags, **_QUIET, "output_dir": folder}
         words = ["--config", RECIPE]
@@ -49,15 +50,14 @@ def fit(pairs: Pairs, reading: str, train: Sequence[int], method: str = "cde", s
             words += [f"--{name}", *map(_text, value)] if isinstance(value, list) else [f"--{name}={_text(value)}"]
         kinds = (ModelArguments, DataArguments, CDETrainingArguments)
         model_args, data_args, args = parse_recipe(kinds, words, BROUGHT)
-        set_seed(args.seed)
-        model = _new_model(model_args, pairs.rows[reading].features)
+        model = _new_model(model_args, pairs.rows[reading], args.seed)
         rows = (pairs.objects if "objects" in model.extra_inputs else pairs.rows)[reading]
         chosen = list(train)
         if data_args.swap_opposites:
             chosen += _copies(pairs, chosen)
         part = rows.select(chosen)
         if model_args.classifier == "lda":
-            give_lda_head(model, part, {"validation_syst": rows.select(shrinkage_on)} if shrinkage_on else {})
+            give_lda_head(model, part, {name: rows.select(numbers) for name, numbers in validation.items()})
             return model
         args.per_device_train_batch_size = min(args.per_device_train_batch_size, len(chosen))
         trainer = CDETrainer(model=model, args=args, train_dataset=part, data_collator=PairCollator())
@@ -101,26 +101,33 @@ def _copies(pairs: Pairs, train: Sequence[int]) -> list[int]:
     return [pairs.copies[i] for i in can]
 
 
-def _new_model(model_args: Any, features: Any) -> Any:
-    """A method's model on a backbone of the right width that is never run."""
+def _new_model(model_args: Any, rows: Any, seed: int) -> Any:
+    """A method's new model as train.py makes it, on a backbone of the right width that is never run."""
+    from transformers import set_seed
+
     from modeling_cde.models.methods import METHODS
     from modeling_cde.training.new_model import options_from_data
 
     kind: Any = METHODS[model_args.method].model_class
-    options = options_from_data(kind.config_class, features["action"].names, features["object"].names)
-    options |= model_args.cde_options()
+    actions, objects = (rows.features[name].names for name in ("action", "object"))
+    options = options_from_data(kind.config_class, actions, objects) | model_args.cde_options()
     if model_args.classifier == "lda":
-        options["delta_dim"] = features["action"].num_classes - 1
-    model = kind.from_backbone(_shape(), **options)
+        options["delta_dim"] = min(model_args.delta_dim, max(1, len(actions) - 1))
+    backbone = _backbone(rows[0]["features"].shape[-1] // len(model_args.feature_layers or [None]))
+    set_seed(seed)  # only now: train.py loads its backbone, and draws nothing but the head
+    model = kind(kind.config_class(backbone_config=backbone.config, **options), backbone)
     model.freeze_backbone()
     return model
 
 
 @cache
-def _shape() -> Any:
-    from transformers import Dinov2Config
+def _backbone(width: int) -> Any:
+    """What all models of a process share: none runs or trains it."""
+    from transformers import AutoModel, Dinov2Config
 
-    return Dinov2Config(hidden_size=384, num_hidden_layers=12, num_attention_heads=6, mlp_ratio=1, patch_size=14)
+    return AutoModel.from_config(
+        Dinov2Config(hidden_size=width, num_hidden_layers=12, num_attention_heads=1, mlp_ratio=1, patch_size=14)
+    )
 
 
 def _text(value: Any) -> str:

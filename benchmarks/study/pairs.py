@@ -64,7 +64,8 @@ class Pairs:
         parts: dict[str, list[int]] = {}
         for shift, manifest in joint_split(columns, seed, self.options).items():
             for name, ids in manifest.parts.items():
-                parts[name.replace("ood", shift)] = [places[pair_id] for pair_id in ids]
+                # In the order of the shards, as the files of a split have them: batches depend on it.
+                parts[name.replace("ood", shift)] = sorted(places[pair_id] for pair_id in ids)
         return parts
 
 
@@ -121,7 +122,7 @@ def open_pairs(
         rows[name] = kept["all"]
         objects[name] = keep_features(model, {"all": twice}, with_objects, store, precision=precision)["all"]
     made = SplitManifest.load(Path(folder, "manifests", f"{view}_syst.json")).options
-    options = {name: made[name] for name in ("validation", "test", "ood", "cap", "group_by", "share_evaluation_groups")}
+    options = {name: value for name, value in made.items() if name != "shifts"}
     return Pairs(
         rows,
         objects,

@@ -57,19 +57,22 @@ def _plain(fit: Fit) -> dict[str, Any]:
 
 def show_table(results: Results, seeds: Sequence[int], on: str) -> str:
     """A Markdown table: a row for each row of the experiment, in percent; differences to the first row, paired."""
-    if any("answers" in head for head in results.heads):
-        return _table_of_kinds(results)
+    heads = [head for head in results.heads if head["fit"]["seed"] in seeds]
+    if any("answers" in head for head in heads):
+        return _table_of_kinds(heads)
     from modeling_cde.analysis.compare.statistics import mean, paired_bootstrap, sample_std
 
     rows: dict[str, dict[int, dict[str, float]]] = defaultdict(dict)
-    for head in results.heads:
-        if head["fit"]["seed"] in seeds:
-            rows[head["fit"]["row"]][head["fit"]["seed"]] = head["accuracy"]
+    for head in heads:  # first those that the experiment has today, see `Results.save`
+        rows[head["fit"]["row"]].setdefault(head["fit"]["seed"], head["accuracy"])
     if not rows:
         return "There are no results yet."
+    if lacking := [row for row, found in rows.items() if any(on not in told for told in found.values())]:
+        return f"The heads of {lacking[0]!r} were not tested on {on}: choose another part by --on."
     from modeling_cde.analysis.compare.comparison_tables import markdown_table
 
-    parts = [part for part in ("test", "test_comp", on) if all(part in a for r in rows.values() for a in r.values())]
+    parts = [part for part in ("test", "test_comp") if all(part in a for r in rows.values() for a in r.values())]
+    parts = list(dict.fromkeys([*parts, on]))
     first = next(iter(rows.values()))
     lines = []
     for row, found in rows.items():
@@ -81,32 +84,32 @@ def show_table(results: Results, seeds: Sequence[int], on: str) -> str:
         shared = [seed for seed in sorted(found) if seed in first]
         gains = [100 * (found[seed][on] - first[seed][on]) for seed in shared]
         interval = paired_bootstrap(gains)
-        gain = "reference" if found is first else f"{mean(gains):+.1f}"
+        gain = "reference" if found is first else f"{mean(gains):+.1f}" if gains else "no seed in common"
         if interval is not None and found is not first:
             gain += f" [{interval.low:+.1f}, {interval.high:+.1f}], {sum(g > 0 for g in gains)} of {len(gains)} above 0"
         lines.append([row, str(len(found)), *cells, gain])
     return markdown_table(["", "seeds", *parts, f"{on}, to the first row"], lines)
 
 
-def _table_of_kinds(results: Results) -> str:
+def _table_of_kinds(heads: Sequence[Mapping[str, Any]]) -> str:
     """Of kinds that were left out: a row for each way to train, then its kinds that are recognised worst."""
     from modeling_cde.analysis.compare.comparison_tables import markdown_table
     from modeling_cde.analysis.compare.statistics import mean
 
     rows: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(dict)
-    for head in results.heads:
-        rows[head["fit"]["row"]][head["kind"]] = head["answers"]
+    for head in heads:
+        rows[head["fit"]["row"]].setdefault(head["kind"], head["answers"])
     lines = []
     for row, kinds in rows.items():
         right = {kind: mean([float(a["answer"] == a["action"]) for a in told]) for kind, told in kinds.items()}
         good = sum(value >= _GOOD for value in right.values())
         lines.append([row, f"{100 * mean(list(right.values())):.1f}", f"{good} of {len(right)}"])
     summary = markdown_table(["", "mean over kinds", f"kinds at {_GOOD:.0%} or more"], lines)
-    return "\n\n".join([summary, _by(rows, "kind"), _by(rows, "mechanism")])
+    return "\n\n".join(filter(None, [summary, _by(rows, "kind"), _by(rows, "mechanism")]))
 
 
 def _by(rows: Mapping[str, Mapping[str, list[dict[str, Any]]]], what: str) -> str:
-    """Accuracy in percent by kind or mechanism, a column for each way to train, the worst first."""
+    """Accuracy in percent by kind or mechanism, a column for each way to train, the worst first; "" without any."""
     from modeling_cde.analysis.compare.comparison_tables import markdown_table
     from modeling_cde.analysis.compare.statistics import mean
 
@@ -117,7 +120,10 @@ def _by(rows: Mapping[str, Mapping[str, list[dict[str, Any]]]], what: str) -> st
                 name = kind if what == "kind" else one["mechanism"]
                 if name is not None:
                     hits[name][row].append(float(one["answer"] == one["action"]))
+    right = {name: {row: mean(values) for row, values in found.items()} for name, found in hits.items()}
     last = list(rows)[-1]
-    ordered = sorted(hits, key=lambda name: mean(hits[name][last]))
-    lines = [[name, *(f"{100 * mean(hits[name][row]):.0f}" for row in rows)] for name in ordered]
-    return markdown_table([what, *rows], lines)
+    ordered = sorted(right, key=lambda name: right[name].get(last, 1.0))
+    lines = [
+        [name, *(f"{100 * right[name][row]:.0f}" if row in right[name] else "" for row in rows)] for name in ordered
+    ]
+    return markdown_table([what, *rows], lines) if lines else ""

@@ -36,7 +36,7 @@ def measure(fit: Fit) -> dict[str, Any]:
     pairs = _opened["pairs"]
     parts, flags = parts_of(fit, pairs), dict(fit.flags)
     if flags.get("classifier") == "lda":
-        flags["shrinkage_on"] = parts.get("validation_syst", [])
+        flags["validation"] = {name: rows for name, rows in parts.items() if name.startswith("validation")}
     model = heads.fit(pairs, fit.reading, parts["train"], fit.method, fit.seed, **flags)
     found: dict[str, Any] = {"train_pairs": len(parts["train"])}
     if fit.train.startswith("all"):
