@@ -23,10 +23,11 @@ class Fit:
         reading: What it reads of the backbone; see `benchmarks.study.pairs`.
         method: A value of `--method`.
         flags: Of train.py.
-        train: What of the split it is trained on: "train" for all of its training part; "kinds N" for 900 pairs of N
-            kinds that test_syst lacks, and only test_syst is tested then; "pairs N" for N pairs; "share P" for P
-            percent of the labels; "without KIND" for all pairs of the data set but those of a kind, on which it is then
-            tested; "all" for all pairs of the data set and "all N" for 900 pairs of N kinds, tested elsewhere.
+        train: What of the split it is trained on: "train" for all of its training part; "kinds N" for 900 pairs (or
+            all, if there are fewer) of N kinds that test_syst lacks, and only test_syst is tested then; "pairs N" for N
+            pairs; "share P" for P percent of the labels; "without KIND" for all pairs of the data set but those of a
+            kind, on which it is then tested; "all" for all pairs of the data set and "all N" for 900 pairs of N kinds,
+            tested elsewhere.
         actions: How many actions there are to tell apart, in training and tests; None for all.
     """
 
@@ -117,7 +118,7 @@ def weights(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
 
 
 def kinds(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
-    """The number of training kinds, with 900 pairs whatever it is."""
+    """The number of training kinds, with 900 pairs whatever it is (all pairs, where so many kinds have fewer)."""
     most = min(len(_not_tested(pairs, pairs.split(seed))) for seed in seeds)
     counts = [n for n in (8, 12, 16, 20, 24, 28, 32, 40, 48, 56) if n <= most]
     return [
@@ -233,7 +234,7 @@ def parts_of(fit: Fit, pairs: Pairs) -> dict[str, list[int]]:
 
 
 def _of_kinds(pairs: Pairs, kinds: Sequence[str], number: int, draw: random.Random) -> list[int]:
-    """900 pairs of so many of these kinds, of any scene, with each action there is."""
+    """900 pairs of so many of these kinds, or all if there are fewer, of any scene, with each action there is."""
     if number > len(kinds):
         raise ValueError(f"There are {len(kinds)} kinds to train on, and {number} are asked for: ask for fewer.")
     every = set(pairs.action)
