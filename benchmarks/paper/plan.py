@@ -34,6 +34,7 @@ class Run:
         rooms: what the folder is rendered from where it is absent, or None.
         train: recipe of train.py.
         flags: all flags that follow it, in their order.
+        geometry: whether its result has what the analysis measures on the deltas.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Run:
     rooms: Rooms | None
     train: str
     flags: Mapping[str, Any] = field(default_factory=dict)
+    geometry: bool = True
     runs: str = "runs"
     results: str = "benchmarks/results"
 
@@ -147,6 +149,7 @@ def _run(
         rooms=rooms,
         train=recipe.train,
         flags={**first, **flags, **last},
+        geometry=recipe.geometry,
         runs=runs,
         results=results,
     )

@@ -17,6 +17,7 @@
     reference: concatenation           # the method that differences are taken to
     data: {rooms: {folder: data/rooms, num_pairs: 5000}}    # or {folder: ..., build: command} or {repository: org/name}
                                        # kinds: classic in rooms asks for the 34 kinds of docs/data.md
+    geometry: true                     # whether results have what the analysis measures on the deltas
     minutes_per_run: 5                 # a guess for the first estimate, on the hardware named next
     hardware: two CPU cores
     resources: {CPU: 2}                # of one run on Ray, such as {CPU: 8, GPU: 1}
@@ -113,6 +114,7 @@ class Recipe:
     seeds: tuple[int, ...] = (0, 1, 2)
     split_seeds: str = "fixed"
     reference: str = "concatenation"
+    geometry: bool = True
     minutes_per_run: float = 5.0
     hardware: str = ""
     resources: Mapping[str, float] = field(default_factory=lambda: {"CPU": 2})
@@ -155,6 +157,7 @@ def load_recipe(path: Path) -> Recipe:
         axes=reader.axes(given.get("grid"), given.get("variants")),
         shifts=tuple(reader.list_of(given.get("shifts", ["both"]), "shifts", str)),
         seeds=tuple(reader.list_of(given.get("seeds", [0, 1, 2]), "seeds", int)),
+        geometry=reader.truth(given.get("geometry", True), "geometry"),
         minutes_per_run=reader.number(given.get("minutes_per_run", 5.0), "minutes_per_run"),
         resources={str(key): reader.number(value, f"resources.{key}") for key, value in resources.items()},
     )
@@ -228,6 +231,12 @@ class _Reader:
         except (TypeError, ValueError, OverflowError):
             raise ValueError(f"{self.path}: {key}={value!r} must be a number.") from None
 
+    def truth(self, value: Any, key: str) -> bool:
+        """True or false."""
+        if not isinstance(value, bool):
+            raise ValueError(f"{self.path}: {key}={value!r} must be true or false.")
+        return value
+
     def list_of(self, value: Any, key: str, kind: type) -> list[Any]:
         """A list of one type."""
         if not isinstance(value, list) or any(type(item) is not kind for item in value):
@@ -254,12 +263,12 @@ class _Reader:
             raise ValueError(f"{self.path}: the method {key!r} names files; use letters, digits, dots and underscores.")
         where = f"methods.{key}"
         given = self.mapping(value, where, ("method", "title", "flags", "grid")) if value else {}
-        if not isinstance(given.get("grid", True), bool):
-            raise ValueError(f"{self.path}: {where}.grid={given['grid']!r} must be true or false.")
         flags = self.flags(given.get("flags"), f"{where}.flags")
         method = str(given.get("method", key))
         title = METHODS[key].title if key == method and key in METHODS else key
-        return Method(key, method, str(given.get("title", title)), flags, bool(given.get("grid", True)))
+        return Method(
+            key, method, str(given.get("title", title)), flags, self.truth(given.get("grid", True), f"{where}.grid")
+        )
 
     def data(self, value: Any) -> Data:
         """The entry `data`."""

@@ -197,7 +197,7 @@ def make_result(run: Run, state: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f"{folder} lacks the numbers of its run ({error}): delete the folder, and run again."
         ) from error
-    geometry, problem = _geometry(folder)
+    geometry, problem = _geometry(folder) if run.geometry else (None, None)
     training = selected["training"]
     told = ("benchmark", "method", "title", "setting", "view", "shift", "seed", "split_seed")
     return {

@@ -177,6 +177,6 @@ def test_rows_that_cannot_be_tested_are_left_out():
 
 
 def test_without_scikit_learn_there_is_one_sentence(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.discriminant_analysis", None)
+    monkeypatch.setitem(sys.modules, "sklearn.model_selection", None)
     with pytest.raises(ModuleNotFoundError, match="needs sklearn, which is not installed: pip install 'modeling-cde"):
-        probe_scores(np.eye(2), np.array([0, 1]), np.eye(2), 2)
+        stratified_folds(np.array([0, 0, 1, 1]))
