@@ -29,11 +29,14 @@ def keep_all_features(plan: Sequence[Run]) -> int:
 
     kinds = (ModelArguments, DataArguments, CDETrainingArguments)
     groups: dict[Any, dict[Any, Any]] = {}
+    reached: dict[Any, str | None] = {}
     for run in plan:
         model_args, data, args = parse_recipe(kinds, run.arguments(), BROUGHT)
         if feature_store(model_args, data) is None:
             continue
-        model_args.backbone = reachable_backbone(model_args.backbone, model_args.backbone_revision)
+        wanted = (model_args.backbone, model_args.backbone_revision)
+        reached[wanted] = reached.get(wanted) or reachable_backbone(*wanted)
+        model_args.backbone = reached[wanted]
         seen = (model_args.backbone, model_args.backbone_revision, data.image_size, run.base, data.view)
         patches = METHODS[model_args.method].config_class(**model_args.cde_options()).reads_patches
         read = ("patches" if patches else model_args.pooling, tuple(model_args.feature_layers or ()))
