@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from benchmarks.study.results import Results
+from benchmarks.study.results import Results, hits_of
 
 
 def draw_kinds(results: Results, output: Path) -> Path:
@@ -24,8 +24,7 @@ def draw_kinds(results: Results, output: Path) -> Path:
 
     right: dict[str, dict[str, float]] = defaultdict(dict)
     for head in results.heads:
-        hits = [answer["answer"] == answer["action"] for answer in head["answers"]]
-        right[head["fit"]["row"]][head["kind"]] = 100 * mean(hits)
+        right[head["fit"]["row"]][head["kind"]] = 100 * mean(hits_of(head["answers"]))
     shown = ["CLS, concatenation", "changed patches, CDE"]
     kinds = sorted(right[shown[1]], key=lambda kind: right[shown[1]][kind])
     with drawing(8.0, 0.17 * len(kinds) + 0.9) as figure:
@@ -52,7 +51,7 @@ def draw_variety(results: Results, output: Path) -> Path:
         axes = figure.subplots()
         for (row, values), marker, colour in zip(found.items(), MARKERS, LINES, strict=False):
             _line(axes, sorted(values), [values[n] for n in sorted(values)], row, marker, colour)
-        axes.set_xlabel("kinds of things in training, 900 pairs in all")
+        axes.set_xlabel("kinds of things in training, 500 pairs in all")
         axes.set_ylabel("accuracy on kinds never seen, %")
         tidy(axes)
         axes.legend()

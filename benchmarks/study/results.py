@@ -101,7 +101,7 @@ def _table_of_kinds(heads: Sequence[Mapping[str, Any]]) -> str:
         rows[head["fit"]["row"]].setdefault(head["kind"], head["answers"])
     lines = []
     for row, kinds in rows.items():
-        right = {kind: mean([float(a["answer"] == a["action"]) for a in told]) for kind, told in kinds.items()}
+        right = {kind: mean(hits_of(told)) for kind, told in kinds.items()}
         good = sum(value >= _GOOD for value in right.values())
         lines.append([row, f"{100 * mean(list(right.values())):.1f}", f"{good} of {len(right)}"])
     summary = markdown_table(["", "mean over kinds", f"kinds at {_GOOD:.0%} or more"], lines)
@@ -119,7 +119,7 @@ def _by(rows: Mapping[str, Mapping[str, list[dict[str, Any]]]], what: str) -> st
             for one in told:
                 name = kind if what == "kind" else one["mechanism"]
                 if name is not None:
-                    hits[name][row].append(float(one["answer"] == one["action"]))
+                    hits[name][row] += hits_of([one])
     right = {name: {row: mean(values) for row, values in found.items()} for name, found in hits.items()}
     last = list(rows)[-1]
     ordered = sorted(right, key=lambda name: right[name].get(last, 1.0))
@@ -127,3 +127,8 @@ def _by(rows: Mapping[str, Mapping[str, list[dict[str, Any]]]], what: str) -> st
         [name, *(f"{100 * right[name][row]:.0f}" if row in right[name] else "" for row in rows)] for name in ordered
     ]
     return markdown_table([what, *rows], lines) if lines else ""
+
+
+def hits_of(answers: Sequence[Mapping[str, Any]]) -> list[float]:
+    """1 for each pair that got the right answer, 0 for each other one."""
+    return [float(one["answer"] == one["action"]) for one in answers for _ in range(one["pairs"])]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,8 +27,9 @@ def measure(fit: Fit) -> dict[str, Any]:
     """Train one head and test it.
 
     Returns:
-        `train_pairs`, and `accuracy` by part; for a kind that was left out its name, `kind`, and `answers`, one for
-        each of its pairs; for a test elsewhere also `kinds`, the accuracy by kind.
+        `train_pairs`, and `accuracy` by part; for a kind that was left out its name, `kind`, `answers`, how many of its
+        `pairs` got which, and `wrong`, the ids of those that got a wrong one; for a test elsewhere also `kinds`, the
+        accuracy by kind.
     """
     from benchmarks.study import heads
     from benchmarks.study.experiments import parts_of
@@ -43,16 +44,14 @@ def measure(fit: Fit) -> dict[str, Any]:
         return found | _tested_elsewhere(model, fit)
     if (rows := parts.get("left_out")) is not None:
         said = heads.answers(model, pairs, fit.reading, rows)
+        mechanisms = pairs.mechanism or [None] * len(pairs)
+        counts = Counter((pairs.action[row], mechanisms[row], word) for row, word in zip(rows, said, strict=True))
         answers = [
-            {
-                "pair_id": pairs.pair_id[row],
-                "action": pairs.action[row],
-                "mechanism": pairs.mechanism[row] if pairs.mechanism else None,
-                "answer": word,
-            }
-            for row, word in zip(rows, said, strict=True)
+            {"action": action, "mechanism": mechanism, "answer": word, "pairs": number}
+            for (action, mechanism, word), number in sorted(counts.items(), key=str)
         ]
-        return found | {"kind": fit.train.removeprefix("without "), "answers": answers}
+        wrong = [pairs.pair_id[row] for row, word in zip(rows, said, strict=True) if word != pairs.action[row]]
+        return found | {"kind": fit.train.removeprefix("without "), "answers": answers, "wrong": wrong}
     return found | {"accuracy": heads.scores(model, pairs, fit.reading, parts)}
 
 

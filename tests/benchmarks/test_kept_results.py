@@ -7,13 +7,20 @@ import pytest
 from benchmarks.paper.plan import make_plan
 from benchmarks.paper.recipe import load_recipe
 from benchmarks.paper.run import read_result
+from benchmarks.study.results import Results, show_table
 from modeling_cde.analysis.compare.comparison_tables import header_and_rows, markdown_table
 from modeling_cde.analysis.compare.pairing import compare
 from modeling_cde.analysis.results import load_results
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "benchmarks" / "results"
-PAGES = {"dino": ROOT / "README.md", "rooms": ROOT / "docs" / "benchmark.md"}
+PAGES = {
+    "dino": ROOT / "docs" / "results.md",
+    "dino_patches": ROOT / "docs" / "results.md",
+    "rooms": ROOT / "docs" / "benchmark.md",
+}
+DRAWN = ("kinds", "layers")  # the page has a picture in place of a table
+STUDY = sorted((KEPT / "study").glob("*/*.json"))
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -25,8 +32,32 @@ def test_the_tables_come_from_the_kept_results(name):
     assert first in beside and differences in beside
 
 
+def test_readme_has_rows_of_the_whole_table():
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Results")[2].partition("## Your own")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    whole = PAGES["dino"].read_text(encoding="utf-8").splitlines()
+    assert len(rows) >= 4 and set(rows) <= set(whole)
+
+
+@pytest.mark.parametrize("path", STUDY, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_study_s_tables_come_from_its_results(path):
+    chosen = path.stem == "choices"
+    page = (ROOT / "docs" / ("experiments.md" if chosen else "results.md")).read_text(encoding="utf-8")
+    on = "validation_syst" if chosen else "elsewhere" if path.stem.startswith("transfer") else "test_syst"
+    seeds = range(100, 120) if chosen else range(20, 40)  # those below 20 were looked at while kinds were drawn
+    results = Results.load(path)
+    assert {head["fit"]["seed"] for head in results.heads} <= set(seeds)
+    if path.stem in DRAWN:
+        return
+    tables = show_table(results, seeds, on).split("\n\n")
+    if path.stem == "left_out":  # the kinds are in a picture
+        tables.pop(1)
+    assert all(table in page for table in tables)
+
+
 @pytest.mark.parametrize(
-    ("name", "runs", "criterion"), [("dino", 24, None), ("rooms", 9, "eval_validation_cross_entropy")]
+    ("name", "runs", "criterion"),
+    [("dino", 260, None), ("dino_patches", 15, None), ("rooms", 9, "eval_validation_cross_entropy")],
 )
 def test_every_run_of_the_recipe_has_a_result_and_was_made_by_its_command(name, runs, criterion, monkeypatch):
     monkeypatch.chdir(ROOT)
