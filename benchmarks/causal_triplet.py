@@ -2,10 +2,11 @@
 
     python -m benchmarks.causal_triplet --config configs/benchmark_rooms.yaml [--seeds 0 1] [--methods cde] [--dry_run]
 
-Each run is `accelerate launch train.py ...` in a folder of its own (runs/<benchmark>/<run>/) and leaves one result
-(benchmarks/results/<benchmark>/<run>.json). Runs that have a result are not made again; one that was cut off goes on
-where it stopped; one that fails is named at the end, and the others are made all the same. `--dry_run` checks the
-recipe and shows what would be done. `--table` only prints the table of the results that are there.
+Each run is a training by train.py in a folder of its own (runs/<benchmark>/<run>/) and leaves one result
+(benchmarks/results/<benchmark>/<run>.json); as many are made at once as there is room for. Runs that have a result are
+not made again; one that was cut off goes on where it stopped; one that fails is named at the end, and the others are
+made all the same. `--dry_run` checks the recipe and shows what would be done. `--table` only prints the table of the
+results that are there.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def show_plan(recipe: Recipe, plan: Sequence[Run], done: dict[str, dict[str, Any
     for run in plan:
         print(f"  {'done ' if run.name in done else 'to do'}  {run.name}")
     if todo:
-        print(f"One after another: about {as_time(minutes)} ({how}).")
+        print(f"About {as_time(minutes)} if they are made one after another ({how}).")
         print(f"The first: {todo[0].command()}", flush=True)
 
 

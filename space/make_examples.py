@@ -1,6 +1,6 @@
 """Takes examples from a data set: the first test pair of each action, of two opposite actions of the first alone.
 
-    python space/make_examples.py --data data/rooms --output space/examples
+    python space/make_examples.py --data data/rooms_classic --output space/examples
 
 So nobody has chosen them by what a model says of them. The pictures are cut as models see them: the target's box with
 a margin.

@@ -2,7 +2,7 @@
 
     name: rooms                        # names runs/<name>/ and benchmarks/results/<name>/
     title: CDE and two baselines on rendered rooms
-    train: configs/from_scratch.yaml     # the recipe of train.py that every run starts from
+    train: configs/from_scratch.yaml   # the recipe of train.py that every run starts from
     flags: {num_train_epochs: 9}       # flags of train.py for every run
     methods:                           # rows of the table
       concatenation: {title: "concatenation, cross-entropy"}
@@ -20,7 +20,7 @@
     geometry: true                     # whether results have what the analysis measures on the deltas
     minutes_per_run: 5                 # a guess for the first estimate, on the hardware named next
     hardware: two CPU cores
-    resources: {CPU: 2}                # of one run on Ray, such as {CPU: 8, GPU: 1}
+    resources: {CPU: 2}                # of one run, such as {CPU: 8, GPU: 1}; as many runs are made at once as fit
 
 Keys of `grid` and `variants` that begin with `rooms.` change the rendered data set, all others are flags of train.py.
 A method with `grid: false` is run once and not for every value, because none of them concerns it.

@@ -106,15 +106,12 @@ def _new_model(model_args: Any, rows: Any, seed: int) -> Any:
     from transformers import set_seed
 
     from modeling_cde.models.methods import METHODS
-    from modeling_cde.training.new_model import options_from_data
+    from modeling_cde.training.new_model import model_options
 
     kind: Any = METHODS[model_args.method].model_class
-    actions, objects = (rows.features[name].names for name in ("action", "object"))
-    options = options_from_data(kind.config_class, actions, objects) | model_args.cde_options()
-    if model_args.classifier == "lda":
-        options["delta_dim"] = min(model_args.delta_dim, max(1, len(actions) - 1))
     backbone = _backbone(rows[0]["features"].shape[-1] // len(model_args.feature_layers or [None]))
     set_seed(seed)  # only now: train.py loads its backbone, and draws nothing but the head
+    options = model_options(model_args, rows.features)
     model = kind(kind.config_class(backbone_config=backbone.config, **options), backbone)
     model.freeze_backbone()
     return model

@@ -1,7 +1,7 @@
 """The catalogue of checkpoints: each has a folder in `model_cards/`, with a card rendered from the files in it.
 
     python -m modeling_cde.cards catalogue                                # render all cards again
-    python -m modeling_cde.cards catalogue --add cde-rooms-global runs/quickstart
+    python -m modeling_cde.cards catalogue --add cde-dino-change runs/quickstart
 
 `card.yaml` says what the checkpoint is and which command trains it. A trained checkpoint also has `config.json`,
 `metrics.json` and `geometry.json` of its run, and gets the card of that run; any other card says that nothing is
@@ -97,7 +97,8 @@ def render_entry(folder: Path) -> str:
     """
     entry, name = read_entry(folder), folder.name
     if (folder / "metrics.json").is_file():
-        return render_model_card(read_run(folder), name, f"org/{name}", entry.dataset, paper=_paper(entry))
+        run = read_run(folder)
+        return render_model_card(run, name, f"org/{name}", entry.dataset, paper=_paper(entry), command=entry.train)
     settings = recipe_settings(entry, folder.parent.parent)
     mode = settings.get("delta_mode", "global")
     tags = ["cde", f"{mode}-delta", "untrained"]

@@ -74,10 +74,12 @@ def render_model_card(
     repo_id: str | None = None,
     dataset: str | None = None,
     paper: str = "",
+    command: str = "",
 ) -> str:
     """The text of a model card; equal files and arguments give equal text. For arguments see `write_model_card`.
 
-    `paper` is Markdown with the paper's numbers, which were not measured here.
+    `paper` is Markdown with the paper's numbers, which were not measured here. `command` trains this checkpoint today;
+    default: the command of the run, which may name recipes that have changed since.
     """
     config, metrics, training = run.config, run.metrics, run.training
     arguments, environment, splits = training["arguments"], metrics["environment"], metrics["splits"]
@@ -115,7 +117,7 @@ def render_model_card(
         rooms=rooms_command(arguments) if run.rendered else "",
         data=code(dataset or hub_dataset(run) or Path(training["data"]).name),
         pairs=", ".join(f"{count:d} {plain(split)}" for split, count in training["pairs"].items()),
-        command=one_line(training["command"]),
+        command=command or one_line(training["command"]),
         loss=_loss(run),
         training_table=_rows(
             sorted((k, v) for k, v in arguments.items() if v is not None and k not in {*_TOLD_ELSEWHERE, *_MODEL_KEYS})

@@ -28,10 +28,7 @@ def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tup
         raise ValueError(f"method={arguments.method!r} is not known; choose one of: {', '.join(METHODS)}.")
     method = METHODS[arguments.method]
     source = arguments.backbone or vision_config({"image_size": image_size, **arguments.parsed_backbone_config()})
-    options = options_from_data(method.config_class, features["action"].names, features["object"].names)
-    options |= arguments.cde_options()
-    if arguments.classifier == "lda":  # which has no more directions than this
-        options["delta_dim"] = min(arguments.delta_dim, max(1, features["action"].num_classes - 1))
+    options = model_options(arguments, features)
     model: Any = method.model_class.from_backbone(source, revision=arguments.backbone_revision, **options)
     processor = CDEImageProcessor(size=image_size)
     if arguments.backbone is not None:  # at the commit that the weights come from
@@ -43,6 +40,16 @@ def make_model(arguments: ModelArguments, image_size: int, features: Any) -> tup
         targets = None if arguments.lora_targets is None else arguments.lora_targets.replace(" ", "").split(",")
         model = add_lora(model, arguments.lora_rank, arguments.lora_alpha, arguments.lora_dropout, targets)
     return model, processor
+
+
+def model_options(arguments: ModelArguments, features: Any) -> dict[str, Any]:
+    """The fields of a new model's configuration; for `features` see `make_model`."""
+    config_class = METHODS[arguments.method].config_class
+    options = options_from_data(config_class, features["action"].names, features["object"].names)
+    options |= arguments.cde_options()
+    if arguments.classifier == "lda":  # which has no more directions than this
+        options["delta_dim"] = min(arguments.delta_dim, max(1, features["action"].num_classes - 1))
+    return options
 
 
 def options_from_data(config_class: type[CDEConfig], actions: Sequence[str], objects: Sequence[str]) -> dict[str, Any]:

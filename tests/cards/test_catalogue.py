@@ -90,6 +90,8 @@ def test_every_command_can_be_run(folder, tmp_path, monkeypatch):
     assert (data.view, training.output_dir) == (shown.get("view"), shown["output_dir"])
     assert float(shown["contrastive_weight"]) == training.contrastive_weight
     monkeypatch.chdir(tmp_path)
+    card = (folder / "README.md").read_text()
+    assert entry.train in card.splitlines()  # also where the run had another command
     if entry.prepare:
         command = shlex.split(entry.prepare)
         assert command[:3] == ["python", "-m", "data_scripts.procthor"]
@@ -99,9 +101,7 @@ def test_every_command_can_be_run(folder, tmp_path, monkeypatch):
         assert command[-2:] == ["--view", data.view]
     asked = []
     monkeypatch.setattr(rooms, "build_from", lambda source, *_: asked.append(source.choice))
-    for command in re.findall(
-        r"^python -m data_scripts\.rooms (.*)$", (folder / "README.md").read_text(), re.MULTILINE
-    ):
+    for command in re.findall(r"^python -m data_scripts\.rooms (.*)$", card, re.MULTILINE):
         rooms.main(shlex.split(command))
     assert len(asked) == (folder in TRAINED)  # untrained checkpoints are of other data
     for choice in asked:

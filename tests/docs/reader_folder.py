@@ -53,16 +53,15 @@ def draw_files(folder: Path) -> None:
 
 
 def save_checkpoints() -> None:
-    """runs/patch and runs/change, of random weights; hub/vit and hub/dinov2, pretrained ones for the small Hub."""
+    """runs/patch, of random weights; hub/vit and hub/dinov2, pretrained ones for the small Hub."""
     from transformers import AutoModel
 
     from modeling_cde import CDEImageProcessor
     from tests.tiny_models import backbone_config, tiny_cde
 
     processor = CDEImageProcessor(size=32)
-    for folder, model in (("patch", tiny_cde(delta_mode="patch")), ("change", tiny_cde(pooling="change"))):
-        for part in (model, processor):
-            part.save_pretrained(f"runs/{folder}")
+    for part in (tiny_cde(delta_mode="patch"), processor):
+        part.save_pretrained("runs/patch")
     settings = {"image_processor_type": "ViTImageProcessor", "size": {"height": 32, "width": 32}, "resample": 2}
     settings |= {"image_mean": processor.image_mean, "image_std": processor.image_std}
     layers = {"num_hidden_layers": 12, "hidden_size": 16}  # as many as the recipe reads

@@ -51,9 +51,8 @@ NOT_RUN = {
 
 # Repository on the small Hub -> the reader's folder whose files it has.
 REPOSITORIES = {
-    "org/cde-rooms-global": "runs/quickstart",
+    "org/cde-dino-change": "runs/quickstart",
     "org/cde-rooms-patch": "runs/patch",
-    "org/cde-rooms-change": "runs/change",
     "facebook/dino-vits16": "hub/vit",
     "facebook/dinov2-small": "hub/dinov2",
 }

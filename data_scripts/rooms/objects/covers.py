@@ -58,7 +58,7 @@ def game_board(part: Part, rng: np.random.Generator, state: State) -> None:
 
     half(part.frame((-w / 2, 0, 0)), 1.0)
     cover = part.frame((-w / 2, 0, t), turn_y(-_turned(state.get("open", 0.0))))
-    half(cover.frame((0, 0, t), np.diag([1.0, 1.0, -1.0]) @ np.diag([1.0, -1.0, 1.0])), 1.0)
+    half(cover.frame((0, 0, t), np.diag([1.0, -1.0, -1.0])), 1.0)
     cover.box((w / 2, 0, t + 0.001), (w, d, 0.002), wood, "wood")
     cover.box((w / 2, 0, t + 0.0025), (w * 0.6, d * 0.5, 0.001), m.tone(wood, 0.6), "wood")
     cover.box((w + 0.004, 0, 0.0), (0.008, 0.04, 0.02), brass, "steel")

@@ -115,6 +115,7 @@ def window(part: Part, rng: np.random.Generator, state: State) -> None:
 
     broken, t = state.get("broken", 0.0), 0.06
     z = h / 2
+    # Not `view_outside`, which came later: the pictures of a classic kind stay as they were.
     part.box((0, -0.004, z + h * 0.14), (w, 0.006, h * 0.72), sky, "glow")
     part.box((0, -0.004, h * 0.11), (w, 0.006, h * 0.24), grass, "glow")
     for x, tall in ((-0.3, 0.3), (0.16, 0.42), (0.36, 0.26)):

@@ -141,7 +141,7 @@ def candle(part: Part, rng: np.random.Generator, state: State) -> None:
     if on:
         part.cylinder((0, 0, top - 0.02), radius * 1.01, 0.045, (1.0, 0.75, 0.4), "glow")
     part.cylinder((0, 0, top + 0.01), 0.004, 0.025, m.DARK[0])
-    if on:
+    if on:  # not `lights.FLAMES`, which came later: the pictures of a classic kind stay as they were
         part.add("flame", (0, 0, top + 0.055), (0.055, 0.055, 0.095), (1.0, 0.62, 0.1), "glow", turn_y(lean))
         part.add("flame", (0, -0.012, top + 0.04), (0.036, 0.036, 0.055), (1.0, 0.97, 0.65), "glow", turn_y(lean))
         part.shine((0, -0.08, top + 0.1), m.tone((1.0, 0.65, 0.3), 0.8 * on), 0.3)
