@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+_ROOT = Path(__file__).resolve().parents[2]
 _FORKS: Any = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     ["datasets", "matplotlib.pyplot", "sklearn.discriminant_analysis", "torch", "train"]
@@ -65,8 +67,7 @@ def _train(arguments: list[str], log: str, cores: list[int]) -> None:
 
     torch.set_num_threads(1)  # then train.py takes all cores that the process may use
     sys.argv = ["train.py", *arguments]
-    import runpy
-
+    os.chdir(_ROOT)
     runpy.run_path("train.py", run_name="__main__")
 
 

@@ -50,10 +50,6 @@ _BASES = (
 )
 
 
-def _bases(pairs: Pairs, seeds: Sequence[int], **what: Any) -> list[Fit]:
-    return [Fit(row, seed, reading, method, **what) for row, reading, method in _BASES for seed in seeds]
-
-
 def methods(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
     """Every method that reads one vector of a picture, and the closed form, on both readings."""
     rows: list[tuple[str, str, dict[str, Any]]] = [
