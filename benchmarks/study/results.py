@@ -71,7 +71,8 @@ def show_table(results: Results, seeds: Sequence[int], on: str) -> str:
         return f"The heads of {lacking[0]!r} were not tested on {on}: choose another part by --on."
     from modeling_cde.analysis.compare.comparison_tables import markdown_table
 
-    parts = [part for part in ("test", "test_comp") if all(part in a for r in rows.values() for a in r.values())]
+    kind = on.partition("_")[0]  # where validation parts decide, no test part is shown
+    parts = [part for part in (kind, f"{kind}_comp") if all(part in a for r in rows.values() for a in r.values())]
     parts = list(dict.fromkeys([*parts, on]))
     first = next(iter(rows.values()))
     lines = []
