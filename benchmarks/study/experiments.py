@@ -77,6 +77,8 @@ def choices(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
         ("CLS, CDE, no input norm", "cls", "cde", without_norm),
         ("CLS, CDE, 810 steps of 64 pairs", "cls", "cde", longer),
         ("CLS, CDE, no input norm, 810 steps of 64 pairs", "cls", "cde", longer | without_norm),
+        ("CLS, CDE, no sparsity term", "cls", "cde", {"sparsity_weight": 0.0}),
+        ("changed patches, CDE, no sparsity term", "change", "cde", {"sparsity_weight": 0.0}),
         ("changed patches, CDE, twice the epochs", "change", "cde", {"num_train_epochs": 30}),
         ("changed patches, CDE, swapped pairs", "change", "cde", {"swap_opposites": True}),
         ("changed patches, closed form (LDA)", "change", "cde", {"classifier": "lda"}),

@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "benchmarks" / "results"
 PAGES = {
     "dino": ROOT / "docs" / "results.md",
-    "dino_patches": ROOT / "docs" / "results.md",
     "rooms": ROOT / "docs" / "benchmark.md",
 }
 DRAWN = ("kinds", "layers")  # the page has a picture in place of a table
@@ -57,7 +56,7 @@ def test_the_study_s_tables_come_from_its_results(path):
 
 @pytest.mark.parametrize(
     ("name", "runs", "criterion"),
-    [("dino", 260, None), ("dino_patches", 15, None), ("rooms", 9, "eval_validation_cross_entropy")],
+    [("dino", 260, None), ("rooms", 9, "eval_validation_cross_entropy")],
 )
 def test_every_run_of_the_recipe_has_a_result_and_was_made_by_its_command(name, runs, criterion, monkeypatch):
     monkeypatch.chdir(ROOT)
