@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from benchmarks.study.pairs import Pairs
 
 _AS_MANY_STEPS = {"max_steps": 195}
-CE_ONLY = {"contrastive_weight": 0.0, "sparsity_weight": 0.0}
 
 
 @dataclass(frozen=True)
@@ -70,31 +69,41 @@ def methods(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
 
 def choices(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
     """How to train the head: what configs/quickstart.yaml and configs/dino_global.yaml were chosen by."""
+    first = {"contrastive_weight": 2.0, "sparsity_weight": 0.01}  # where the choosing began
     without_norm = {"method_options": '{"projector_input_norm": false}'}
     longer = {"max_steps": 810, "per_device_train_batch_size": 64}
+    weights = [(c, s) for c in (2.0, 8.0) for s in (0.0, 0.001, 0.01) if (c, s) != (2.0, 0.01)]
     rows: list[tuple[str, str, str, dict[str, Any]]] = [
-        *((row, reading, method, {}) for row, reading, method in _BASES),
-        ("CLS, CDE, no input norm", "cls", "cde", without_norm),
-        ("CLS, CDE, 810 steps of 64 pairs", "cls", "cde", longer),
-        ("CLS, CDE, no input norm, 810 steps of 64 pairs", "cls", "cde", longer | without_norm),
-        ("CLS, CDE, no sparsity term", "cls", "cde", {"sparsity_weight": 0.0}),
-        ("changed patches, CDE, no sparsity term", "change", "cde", {"sparsity_weight": 0.0}),
-        ("changed patches, CDE, twice the epochs", "change", "cde", {"num_train_epochs": 30}),
-        ("changed patches, CDE, swapped pairs", "change", "cde", {"swap_opposites": True}),
+        *((row, reading, method, first if method == "cde" else {}) for row, reading, method in _BASES),
+        ("CLS, CDE, no input norm", "cls", "cde", first | without_norm),
+        ("CLS, CDE, 810 steps of 64 pairs", "cls", "cde", first | longer),
+        ("CLS, CDE, no input norm, 810 steps of 64 pairs", "cls", "cde", first | longer | without_norm),
+        *(
+            (f"{title}, CDE, contrastive {c:g}, sparsity {s:g}", reading, "cde", _weights(c, s))
+            for title, reading in (("CLS", "cls"), ("changed patches", "change"))
+            for c, s in weights
+        ),
+        ("changed patches, CDE, twice the epochs", "change", "cde", first | {"num_train_epochs": 30}),
+        ("changed patches, CDE, swapped pairs", "change", "cde", first | {"swap_opposites": True}),
         ("changed patches, closed form (LDA)", "change", "cde", {"classifier": "lda"}),
     ]
     return [Fit(row, seed, reading, method, flags) for row, reading, method, flags in rows for seed in seeds]
+
+
+def _weights(contrastive: float, sparsity: float) -> dict[str, Any]:
+    return {"contrastive_weight": contrastive, "sparsity_weight": sparsity}
 
 
 def losses(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
     """Each loss left out, on both readings."""
     rows: list[tuple[str, str, dict[str, Any]]] = [
         ("concatenation", "concatenation", {}),
-        ("concatenation + contrastive + L1", "concatenation", {"contrastive_weight": 2.0, "sparsity_weight": 0.01}),
-        ("difference", "cde", CE_ONLY),
-        ("difference + L1", "cde", {"contrastive_weight": 0.0}),
-        ("difference + contrastive", "cde", {"sparsity_weight": 0.0}),
-        ("difference + contrastive + L1 (CDE)", "cde", {}),
+        ("concatenation + contrastive", "concatenation", _weights(2.0, 0.0)),
+        ("concatenation + contrastive + L1", "concatenation", _weights(2.0, 0.01)),
+        ("difference", "cde", _weights(0.0, 0.0)),
+        ("difference + L1", "cde", _weights(0.0, 0.01)),
+        ("difference + contrastive", "cde", _weights(2.0, 0.0)),
+        ("difference + contrastive + L1", "cde", _weights(2.0, 0.01)),
     ]
     return [
         Fit(f"{title}, {row}", seed, reading, method, flags)
@@ -107,9 +116,7 @@ def losses(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
 def weights(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
     """The two weights on a grid, up to the published 1.0 of the sparsity term."""
     return [
-        Fit(
-            f"contrastive {c:g}, sparsity {s:g}", seed, "change", "cde", {"contrastive_weight": c, "sparsity_weight": s}
-        )
+        Fit(f"contrastive {c:g}, sparsity {s:g}", seed, "change", "cde", _weights(c, s))
         for c in (0.0, 0.5, 2.0, 8.0)
         for s in (0.0, 0.01, 0.1, 0.3, 1.0)
         for seed in seeds
