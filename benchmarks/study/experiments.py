@@ -67,6 +67,11 @@ def methods(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
     ]
 
 
+def bases(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
+    """Two methods on both readings: a short `methods`, for other data sets."""
+    return [Fit(row, seed, reading, method) for row, reading, method in _BASES for seed in seeds]
+
+
 def choices(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
     """How to train the head: what configs/quickstart.yaml and configs/dino_global.yaml were chosen by."""
     first = {"contrastive_weight": 2.0, "sparsity_weight": 0.01}  # where the choosing began
@@ -209,7 +214,7 @@ def _trained_on_all() -> list[tuple[str, str, str, dict[str, Any]]]:
 EXPERIMENTS: dict[str, Callable[[Pairs, Sequence[int]], list[Fit]]] = {
     question.__name__: question
     for question in (
-        *(methods, choices, losses, weights, kinds, numbers, labels, layers, actions),
+        *(methods, bases, choices, losses, weights, kinds, numbers, labels, layers, actions),
         *(left_out, transfer, transfer_kinds),
     )
 }
