@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from benchmarks.study.power_law import errors_by_number, power_law
 from benchmarks.study.results import Results, hits_of
 
 
@@ -39,22 +40,30 @@ def draw_kinds(results: Results, output: Path) -> Path:
         return save(figure, output, "study_kinds")
 
 
-def draw_variety(results: Results, output: Path) -> Path:
-    """Accuracy on kinds never seen against the number of training kinds, of equally many pairs."""
+def draw_variety(kinds: Results, numbers: Results, output: Path) -> Path:
+    """Accuracy on kinds never seen against the number of training kinds, of equally many pairs, and of pairs.
+
+    Dashed: the power law of `power_law`, whose text is in the legend.
+    """
     from modeling_cde.analysis.plots.style import LINES, MARKERS, drawing, save, tidy
 
-    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for head in results.heads:
-        row, _, number = head["fit"]["row"].rpartition(", ")
-        found[row][int(number.split()[0])].append(100 * head["accuracy"]["test_syst"])
-    with drawing(8.0, 4.2) as figure:
-        axes = figure.subplots()
-        for (row, values), marker, colour in zip(found.items(), MARKERS, LINES, strict=False):
-            _line(axes, sorted(values), [values[n] for n in sorted(values)], row, marker, colour)
-        axes.set_xlabel("kinds of things in training, 500 pairs in all")
-        axes.set_ylabel("accuracy on kinds never seen, %")
-        tidy(axes)
-        axes.legend()
+    panels = ((kinds, "kinds of things in training, 500 pairs in all"), (numbers, "training pairs, of the same kinds"))
+    with drawing(11.0, 4.4) as figure:
+        for (results, label), axes in zip(panels, figure.subplots(1, 2, sharey=True), strict=True):
+            for (row, errors), marker, colour in zip(errors_by_number(results).items(), MARKERS, LINES, strict=False):
+                x = sorted(errors)
+                law = power_law(errors)
+                values = [[100 - error for error in errors[n].values()] for n in x]
+                _line(axes, x, values, f"{row}: {law.sentence()}", marker, colour, ls="none")
+                axes.plot(x, [100 - law.at(n) for n in x], "--", color=colour, lw=1)
+            axes.set_xscale("log")
+            ticks = x if len(x) < 7 else x[::2]
+            axes.set_xticks(ticks, [str(n) for n in ticks])
+            axes.minorticks_off()
+            axes.set_xlabel(label)
+            tidy(axes)
+            axes.legend(fontsize=8, loc="lower right")
+        figure.axes[0].set_ylabel("accuracy on kinds never seen, %")
         return save(figure, output, "study_variety")
 
 
@@ -80,10 +89,14 @@ def draw_layers(results: Results, output: Path) -> Path:
         return save(figure, output, "study_layers")
 
 
-def _line(axes: Any, x: Sequence[int], values: Sequence[Sequence[float]], label: str, marker: str, colour: str) -> None:
+def _line(
+    axes: Any, x: Sequence[int], values: Sequence[Sequence[float]], label: str, marker: str, colour: str, ls: str = "-"
+) -> None:
     """Means with standard errors."""
     errors = [stdev(some) / len(some) ** 0.5 if len(some) > 1 else 0.0 for some in values]
-    axes.errorbar(x, [mean(some) for some in values], errors, marker=marker, color=colour, label=label, capsize=3)
+    axes.errorbar(
+        x, [mean(some) for some in values], errors, marker=marker, color=colour, label=label, capsize=3, ls=ls
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -96,10 +109,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results/study/rooms"), help="(%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("docs/images"), help="(%(default)s)")
     options = parser.parse_args(arguments)
-    for name, draw in (("left_out", draw_kinds), ("kinds", draw_variety), ("layers", draw_layers)):
-        results = Results.load(options.results / f"{name}.json")
-        if results.heads:
-            print(draw(results, options.output))
+    found = {
+        name: Results.load(options.results / f"{name}.json") for name in ("left_out", "kinds", "numbers", "layers")
+    }
+    if found["left_out"].heads:
+        print(draw_kinds(found["left_out"], options.output))
+    if found["kinds"].heads and found["numbers"].heads:
+        print(draw_variety(found["kinds"], found["numbers"], options.output))
+    if found["layers"].heads:
+        print(draw_layers(found["layers"], options.output))
 
 
 if __name__ == "__main__":

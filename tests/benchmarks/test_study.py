@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from benchmarks.study.__main__ import main
 from benchmarks.study.experiments import EXPERIMENTS, PAIRS_OF_KINDS, Fit, parts_of
 from benchmarks.study.pairs import READINGS, Pairs
+from benchmarks.study.power_law import power_law
 from benchmarks.study.results import Results, show_table
 from modeling_cde.data.splits import OPPOSITES, CleanOptions
 
@@ -251,3 +252,19 @@ def test_the_command_prints_the_table_of_what_is_there(tmp_path, capsys):
     assert json.loads(results.path.read_text())
     main(["methods", "--data", "anywhere/rooms", "--results", str(tmp_path), "--table"])
     assert "| one | 2 |" in capsys.readouterr().out
+
+
+def test_the_power_law_is_found_where_there_is_one():
+    errors = {n: {seed: 80 * n**-0.5 * (1 + 0.02 * (seed - 1)) for seed in range(3)} for n in (4, 8, 16, 32)}
+    law = power_law(errors)
+    assert law.exponent == pytest.approx(0.5) and law.scale == pytest.approx(80)
+    assert law.low == pytest.approx(0.5) and law.high == pytest.approx(0.5)  # every seed has the same exponent
+    assert law.at(64) == pytest.approx(10)
+    assert law.sentence() == "error -29 % by doubling [-29, -29]"
+
+
+def test_the_power_law_s_interval_comes_from_the_seeds():
+    exponents = [0.2, 0.5, 0.8]
+    errors = {n: {seed: 80 * n ** -exponents[seed] for seed in range(3)} for n in (4, 8, 16, 32)}
+    law = power_law(errors)
+    assert 0.15 < law.low < 0.3 < law.exponent < 0.6 < law.high < 0.85
