@@ -32,7 +32,7 @@ class PowerLaw:
 
     def at(self, number: float) -> float:
         """The error at a number, in percent."""
-        return self.scale * number**-self.exponent
+        return self.scale * math.pow(number, -self.exponent)
 
     def sentence(self) -> str:
         """What twice as many do to the error."""
