@@ -1,33 +1,42 @@
 """Reads the pictures of episodes: single frames of videos, or encoded pictures in data files.
 
-A frame of a video is requested at the middle of its time on screen, so that no rounding of time stamps
-(`from_timestamp` is a float) can return its neighbour.
+Which frames of a video are an episode's is found by counting (`places`), because time stamps of joined videos drift.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from data_scripts.builds.work_units import BadPairError
-from data_scripts.episodes.recording import Episode, Recording, brief, is_pointer
+from data_scripts.episodes.entries import Episode, absent, brief
+from data_scripts.episodes.places import VideoPlaces
+from data_scripts.episodes.recording import Recording
 
 if TYPE_CHECKING:
     from PIL import Image
 
 
 def episode_pictures(
-    recording: Recording, frames: Mapping[Episode, tuple[int, int]]
+    recording: Recording, frames: Mapping[Episode, tuple[int, int]], notes: list[str]
 ) -> Iterator[tuple[Episode, list[Image.Image] | list[bytes] | BadPairError]]:
     """Each episode, in the order given, with its two pictures (PIL or encoded) or a `BadPairError`.
 
-    `frames` gives the numbers of each episode's two frames, ascending, from 0.
+    `frames` gives the numbers of each episode's two frames, ascending, from 0. Sentences on videos whose time stamps
+    or number of frames are not as listed are added to `notes`.
     """
+    video: str | None = None
+    places: VideoPlaces | BadPairError | None = None
     for episode in frames:
-        if episode.video is not None:
-            yield episode, _from_video(recording, episode, frames[episode])
+        if episode.video is None:
+            continue
+        if episode.video != video:
+            video = episode.video
+            places = _places(recording, video)
+            notes += places.notes if isinstance(places, VideoPlaces) else []
+        assert places is not None
+        yield episode, _from_video(recording, video, places, episode, frames[episode])
     # Episodes in one data file follow each other, so the file is read once for all of them.
     data: str | None = None
     found: dict[tuple[int, int], bytes] | BadPairError = {}
@@ -41,17 +50,36 @@ def episode_pictures(
         yield episode, _chosen(found, episode, frames[episode])
 
 
-def _from_video(recording: Recording, episode: Episode, frames: tuple[int, int]) -> list[Image.Image] | BadPairError:
+def _places(recording: Recording, video: str) -> VideoPlaces | BadPairError:
+    from data_scripts.video import VideoError, frame_times
+
+    if (why := absent(recording.folder, video)) is not None:
+        return BadPairError("missing video", why)
+    try:
+        times = frame_times(recording.folder / video)
+    except VideoError as error:
+        return _broken(recording, video, error)
+    sharing = [episode for episode in recording.episodes if episode.video == video]
+    return VideoPlaces(video, sharing, times, recording.fps)
+
+
+def _from_video(
+    recording: Recording, video: str, places: VideoPlaces | BadPairError, episode: Episode, frames: tuple[int, int]
+) -> list[Image.Image] | BadPairError:
     from data_scripts.video import VideoError, read_frames
 
-    assert episode.video is not None
-    path = recording.folder / episode.video
-    if (absent := _absent(path, episode.video)) is not None:
-        return BadPairError("missing video", absent)
+    if isinstance(places, BadPairError):
+        return places
     try:
-        return read_frames(path, [episode.start + Fraction(2 * frame + 1, 2) / recording.fps for frame in frames])
+        return read_frames(recording.folder / video, places.frame_times(episode, frames))
     except VideoError as error:
-        return BadPairError("broken video", str(error).replace(str(path), episode.video).rstrip("."))
+        return _broken(recording, video, error)
+    except BadPairError as error:
+        return error
+
+
+def _broken(recording: Recording, video: str, error: Exception) -> BadPairError:
+    return BadPairError("broken video", str(error).replace(str(recording.folder / video), video).rstrip("."))
 
 
 def _chosen(
@@ -73,8 +101,8 @@ def _from_data(
     import pyarrow.parquet as parquet
 
     path, camera = recording.folder / name, recording.camera
-    if (absent := _absent(path, name)) is not None:
-        return BadPairError("missing data file", absent)
+    if (why := absent(recording.folder, name)) is not None:
+        return BadPairError("missing data file", why)
     found = {}
     try:
         with parquet.ParquetFile(path) as file:
@@ -105,10 +133,3 @@ def _content(folder: Path, value: Any) -> bytes | None:
     if path.is_absolute() or ".." in path.parts or not (folder / path).is_file():
         return None
     return (folder / path).read_bytes()
-
-
-def _absent(path: Path, name: str) -> str | None:
-    """Why a file is missing, or None if it is there."""
-    if not path.is_file():
-        return f"there is no {name}"
-    return f"{name} is a Git LFS pointer; download the file itself" if is_pointer(path) else None

@@ -203,7 +203,7 @@ def test_faulty_episodes_are_named_and_the_others_come_out(copy):
     assert built.rejected["missing video"] == 1 and built.rejected["broken video"] == 2
     problems = " ".join(built.problems)
     assert "Episode 0: there is no videos/chunk-000/" in problems and "Episode 1: videos/chunk-000/" in problems
-    assert re.search(r"Episode 3: .* has no frame at 3.950 s, its last one ends at 1.200 s", problems)
+    assert re.search(r"Episode 3: videos/\S+ has 12 frames and ends before frame 39 of it", problems)
     assert str(folder) not in problems
 
 
@@ -219,7 +219,7 @@ def test_faulty_data_files_are_named_and_the_others_come_out(copy):
     place = table.schema.get_field_index(CAMERA)
     column = pa.array(broken, type=table.schema.field(CAMERA).type)
     parquet.write_table(table.set_column(place, table.schema.field(CAMERA), column), path)
-    assert LeRobotSource(folder, CAMERA).build("episodes-000000-000006").rejected["bad picture"] == 3
+    assert LeRobotSource(folder, CAMERA).build("episodes-000000-000006").rejected["broken picture"] == 3
     parquet.write_table(table.drop_columns(["frame_index"]), path)
     built = LeRobotSource(folder, CAMERA).build("episodes-000000-000006")
     assert built.rejected["broken data file"] == 3 and any("no column frame_index" in text for text in built.problems)
