@@ -105,13 +105,17 @@ class LeRobotSource(ClassSource):
         names = ("version", "camera", "view", "image_size", "encoding", "first", "last", "scene", "actions", "objects")
         joined = self.version == "v3.0" and any(episode.video for episode in self.recording.episodes)
         # Pairs of joined videos that were found by time stamps alone may be of other episodes: nothing is added to them.
-        return {name: getattr(self, name) for name in names} | ({"frames": "counted"} if joined else {}) | {
-            "source": "lerobot",
-            "episodes": len(listed),
-            "episodes_sha256": json_sha256(listed),
-            "fps": str(self.recording.fps),
-            "readings_sha256": self.readings.sha256(),
-        }
+        return (
+            {name: getattr(self, name) for name in names}
+            | ({"frames": "counted"} if joined else {})
+            | {
+                "source": "lerobot",
+                "episodes": len(listed),
+                "episodes_sha256": json_sha256(listed),
+                "fps": str(self.recording.fps),
+                "readings_sha256": self.readings.sha256(),
+            }
+        )
 
     def units(self) -> list[str]:
         """Ranges of episodes."""

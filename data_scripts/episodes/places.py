@@ -125,10 +125,10 @@ class VideoPlaces:
         if not wrong:
             return []
         most = max(wrong.values(), key=abs)
-        taken = "the episodes' lengths, which add up to its frames" if self.counted else "the steps between them"
+        by = "episodes' lengths, which add up to its frames" if self.counted else "steps from one stamp to the next"
         return [
-            f"{self.video}: the time stamps of {len(wrong)} episodes, from {min(wrong)} on, are up to {_ms(most)} ms "
-            f"off; {taken} say which frames were taken."
+            f"{self.video}: the time stamps of {len(wrong)} episodes, from episode {min(wrong)} on, are up to "
+            f"{_ms(most)} ms off; frames are counted by the {by}."
         ]
 
 
