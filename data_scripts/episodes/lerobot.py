@@ -104,7 +104,7 @@ class LeRobotSource(ClassSource):
         listed = [(*episode[:-1], str(episode.start)) for episode in self.recording.episodes]
         names = ("version", "camera", "view", "image_size", "encoding", "first", "last", "scene", "actions", "objects")
         joined = self.version == "v3.0" and any(episode.video for episode in self.recording.episodes)
-        # Pairs of joined videos that were found by time stamps alone may be of other episodes: nothing is added to them.
+        # Pairs of joined videos that were found by time stamps alone may be wrong, and are not to be added to.
         return (
             {name: getattr(self, name) for name in names}
             | ({"frames": "counted"} if joined else {})

@@ -1,7 +1,7 @@
 """The instructions of episodes whose entries lack them: by the `task_index` of their frames in the data files.
 
-`meta/tasks.parquet` (v3.0) or `meta/tasks.jsonl` (v2) names each task_index. An episode shows one task: one whose frames
-have several, or one without a name, becomes a `Fault`.
+`meta/tasks.parquet` (v3.0) or `meta/tasks.jsonl` (v2) names each task_index. A pair spans its whole episode, so that an
+episode whose frames have several tasks has none; it becomes a `Fault`, as one without a name does.
 """
 
 from __future__ import annotations

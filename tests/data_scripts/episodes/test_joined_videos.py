@@ -1,4 +1,4 @@
-"""Several episodes in one video: each chosen frame is the episode's own, whatever its time stamp says, or is refused."""
+"""Several episodes in one video: each frame taken is the episode's own, whatever its time stamp says."""
 
 import shutil
 from fractions import Fraction
@@ -9,9 +9,10 @@ import pyarrow.parquet as parquet
 import pytest
 
 from data_scripts.builds.work_units import BadPairError
+from data_scripts.episodes.entries import Episode
 from data_scripts.episodes.lerobot import LeRobotSource
 from data_scripts.episodes.places import VideoPlaces
-from tests.data_scripts.episodes.test_lerobot import numbers
+from tests.data_scripts.episodes.recorded import numbers
 from tests.data_scripts.tiny_lerobot import CAMERA, write_recording
 from tests.data_scripts.tiny_video import write_video
 
@@ -30,6 +31,7 @@ def joined(tmp_path_factory):
 
 @pytest.fixture
 def copy(joined, tmp_path):
+    """A copy of it, to be changed."""
     return Path(shutil.copytree(joined, tmp_path / "copy"))
 
 
@@ -143,8 +145,6 @@ def test_the_video_of_one_episode_has_another_number_of_frames(tmp_path):
 
 def places(episodes, frames, fps=10):
     """Places in a video of `frames` frames for (number, length, start in frames)."""
-    from data_scripts.episodes.entries import Episode
-
     listed = [Episode(n, (), length, "", "v.mp4", Fraction(start) / fps) for n, length, start in episodes]
     return VideoPlaces("v.mp4", listed, [Fraction(k, fps) for k in range(frames)], Fraction(fps))
 

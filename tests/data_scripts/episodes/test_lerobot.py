@@ -1,70 +1,21 @@
 """Episodes in the LeRobot format: exact frames in every version, and a sentence for everything that is wrong."""
 
-import io
 import json
 import re
 import shutil
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
-from PIL import Image
 
 from data_scripts.episodes import lerobot
 from data_scripts.episodes.__main__ import main
 from data_scripts.episodes.lerobot import LeRobotSource
 from data_scripts.episodes.readings import Readings
 from modeling_cde.data.loading import load_pairs
+from tests.data_scripts.episodes.recorded import EPISODES, PARSED, edit, first_frames, numbers
 from tests.data_scripts.fake_source import sent
 from tests.data_scripts.tiny_lerobot import CAMERA, write_recording
-from tests.data_scripts.tiny_video import number_of
-
-EPISODES = [
-    (["open the drawer"], 7),
-    (["close the drawer"], 9),
-    (["do a dance"], 5),
-    (["pick up the book and place it in the caddy"], 12),
-    (["open the door"], 1),
-    (["Open the drawer.", "open the top drawer"], 6),
-    (["open the drawer", "close the drawer"], 4),
-]
-PARSED = {0: ("open", "drawer"), 1: ("close", "drawer"), 3: ("put_in", "book"), 5: ("open", "drawer")}
-
-
-def numbers(row):
-    """The numbers in the two pictures of a row."""
-    return tuple(number_of(Image.open(io.BytesIO(row[name]["bytes"]))) for name in ("before", "after"))
-
-
-def first_frames(version, kind):
-    """The number that the first frame of each episode carries, by the description of `tiny_lerobot`."""
-    starts, total = {}, 0
-    for i, (_, length) in enumerate(EPISODES):
-        if kind == "video" and (version != "v3.0" or i == 4):  # v2: a video each; v3.0: four episodes in the first
-            total = 0
-        starts[i] = total
-        total += length
-    return starts
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lerobot")
-    made = {}
-    for version, kind in (("v2.0", "image"), ("v2.1", "video"), ("v3.0", "image"), ("v3.0", "video")):
-        made[version, kind] = write_recording(folder / f"{version}-{kind}", version, EPISODES, kind=kind)
-    return made
-
-
-@pytest.fixture
-def copy(recordings, tmp_path):
-    """A copy of a recording, to be damaged."""
-
-    def make(version="v2.1", kind="video"):
-        return Path(shutil.copytree(recordings[version, kind], tmp_path / "copy"))
-
-    return make
 
 
 @pytest.mark.parametrize("version,kind", [("v2.0", "image"), ("v2.1", "video"), ("v3.0", "image"), ("v3.0", "video")])
@@ -124,11 +75,6 @@ def test_settings_follow_what_the_bytes_depend_on(recordings, copy, tmp_path):
     every = [source.settings() for source in [*changed, LeRobotSource(one, CAMERA), LeRobotSource(other, CAMERA)]]
     texts = [json.dumps(settings, sort_keys=True) for settings in every]
     assert len(set(texts)) == len(texts) and not any(str(tmp_path) in text for text in texts)
-
-
-def edit(folder, **changes):
-    path = folder / "meta" / "info.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 @pytest.mark.parametrize(

@@ -1,36 +1,15 @@
-"""Recordings that are complete but for one episode, and entries without tasks: the rest is read, and that one is named."""
-
-import shutil
-from pathlib import Path
+"""Recordings with one unusable episode, which is named while the others are read; and entries without tasks."""
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
 from data_scripts.episodes.lerobot import LeRobotSource
-from tests.data_scripts.episodes.test_lerobot import EPISODES, PARSED, edit, first_frames, numbers
-from tests.data_scripts.tiny_lerobot import CAMERA, write_recording
+from tests.data_scripts.episodes.recorded import EPISODES, PARSED, edit, first_frames, numbers
+from tests.data_scripts.tiny_lerobot import CAMERA
 
 UNIT = "episodes-000000-000006"
 BY_FRAME = PARSED | {6: ("open", "drawer")}  # the tiny frames know the first of an episode's tasks
-KINDS = [("v2.0", "image"), ("v2.1", "video"), ("v3.0", "image"), ("v3.0", "video")]
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("unfinished")
-    return {
-        (version, kind): write_recording(folder / f"{version}-{kind}", version, EPISODES, kind=kind)
-        for version, kind in KINDS
-    }
-
-
-@pytest.fixture
-def copy(recordings, tmp_path):
-    def make(version, kind="video"):
-        return Path(shutil.copytree(recordings[version, kind], tmp_path / "copy"))
-
-    return make
 
 
 def rewrite(path, change):
