@@ -175,6 +175,20 @@ def test_faulty_data_files_are_named_and_the_others_come_out(copy):
     assert LeRobotSource(folder, CAMERA).build("episodes-000000-000006").rejected["missing data file"] == 3
 
 
+def test_an_episode_that_ends_as_it_began_gives_no_pair(copy):
+    folder = copy("v3.0", "image")
+    path = folder / "data" / "chunk-000" / "file-000.parquet"
+    table = parquet.read_table(path)
+    rows = table.to_pylist()
+    for row in rows:
+        if row["episode_index"] == 1:
+            row[CAMERA] = rows[0][CAMERA]
+    parquet.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    built = LeRobotSource(folder, CAMERA).build("episodes-000000-000006")
+    assert len(built.rows) == 3 and built.rejected["identical pictures"] == 1
+    assert "Episode 1: before and after are the same picture, pixel for pixel." in built.problems
+
+
 def test_pictures_beside_the_data_files_are_read_inside_the_folder_only(copy):
     folder = copy("v2.0", "image")
     path = folder / "data" / "chunk-000" / "episode_000000.parquet"
