@@ -134,9 +134,9 @@ def _rows_v2(folder: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
 
 
 def _rows_v3(folder: Path, video: str | None) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
-    wanted = ["episode_index", "length", "data/chunk_index", "data/file_index"]
-    if video is not None:
-        wanted += [f"videos/{video}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
+    needed = ["episode_index", "length", "data/chunk_index", "data/file_index"]
+    # Episodes whose videos were never encoded lack these in a file of their own, or have null in them.
+    more = ["tasks", *(f"videos/{video}/{name}" for name in ("chunk_index", "file_index", "from_timestamp"))]
     paths = sorted((folder / "meta" / "episodes").glob("*/*.parquet"))
     if not paths:
         raise RecordingError(
@@ -148,10 +148,10 @@ def _rows_v3(folder: Path, video: str | None) -> Iterator[tuple[str, Mapping[str
             raise RecordingError(f"{path} is a Git LFS pointer; download the file itself.")
         try:
             with parquet.ParquetFile(path) as file:
-                lacking = [name for name in wanted if name not in file.schema_arrow.names]
+                lacking = [name for name in needed if name not in file.schema_arrow.names]
                 if lacking:
                     raise RecordingError(f"{path} has no column {lacking[0]}; download it again.")
-                columns = [*wanted, *({"tasks"} & set(file.schema_arrow.names))]
+                columns = [*needed, *(name for name in more if name in file.schema_arrow.names)]
                 rows = file.read(columns=columns).select(columns).to_pylist()
         except (pa.ArrowException, OSError) as error:
             raise RecordingError(
@@ -190,7 +190,7 @@ def _episode(info: Mapping[str, Any], major: int, camera: str, kind: str, row: M
 def _whole(row: Mapping[str, Any], name: str) -> int:
     """A whole number of a row, which some tools store as a float."""
     value = row[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or value % 1 != 0:
         raise ValueError(f"{name} is {value}")
     return int(value)
 

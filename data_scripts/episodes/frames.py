@@ -26,6 +26,10 @@ def episode_pictures(
     `frames` gives the numbers of each episode's two frames, ascending, from 0. Sentences on videos whose time stamps
     or number of frames are not as listed are added to `notes`.
     """
+    videos: dict[str | None, list[Episode]] = {episode.video: [] for episode in frames}
+    for episode in recording.episodes:
+        if episode.video in videos:
+            videos[episode.video].append(episode)
     video: str | None = None
     places: VideoPlaces | BadPairError | None = None
     for episode in frames:
@@ -33,7 +37,7 @@ def episode_pictures(
             continue
         if episode.video != video:
             video = episode.video
-            places = _places(recording, video)
+            places = _places(recording, video, videos[video])
             notes += places.notes if isinstance(places, VideoPlaces) else []
         assert places is not None
         yield episode, _from_video(recording, video, places, episode, frames[episode])
@@ -50,7 +54,7 @@ def episode_pictures(
         yield episode, _chosen(found, episode, frames[episode])
 
 
-def _places(recording: Recording, video: str) -> VideoPlaces | BadPairError:
+def _places(recording: Recording, video: str, episodes: list[Episode]) -> VideoPlaces | BadPairError:
     from data_scripts.video import VideoError, frame_times
 
     if (why := absent(recording.folder, video)) is not None:
@@ -59,8 +63,7 @@ def _places(recording: Recording, video: str) -> VideoPlaces | BadPairError:
         times = frame_times(recording.folder / video)
     except VideoError as error:
         return _broken(recording, video, error)
-    sharing = [episode for episode in recording.episodes if episode.video == video]
-    return VideoPlaces(video, sharing, times, recording.fps)
+    return VideoPlaces(video, episodes, times, recording.fps)
 
 
 def _from_video(

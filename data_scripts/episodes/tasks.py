@@ -83,7 +83,9 @@ def _read_tasks(folder: Path) -> Tasks | None:
     """The name of each task_index, or None if no file has them."""
     path = folder / "meta" / "tasks.parquet"
     rows: list[tuple[Any, Any]] = []
-    if path.is_file() and not is_pointer(path):
+    if path.is_file():
+        if is_pointer(path):
+            raise RecordingError(f"{path} is a Git LFS pointer; download the file itself.")
         try:
             table = parquet.read_table(path)
         except (pa.ArrowException, OSError) as error:

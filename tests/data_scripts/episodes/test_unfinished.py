@@ -125,6 +125,7 @@ VIDEO = f"videos/{CAMERA}"
         (dict.fromkeys((f"{VIDEO}/chunk_index", f"{VIDEO}/file_index", f"{VIDEO}/from_timestamp")), "broken entry", ""),
         ({f"{VIDEO}/from_timestamp": float("nan")}, "broken entry", f"{VIDEO}/from_timestamp is nan"),
         ({"length": None}, "broken entry", "length is None"),
+        ({"length": -1}, "broken entry", "length is -1"),
         ({"data/file_index": None}, "broken entry", "data/file_index is None"),
         ({"episode_index": None}, "broken entry", "episode_index is None"),
         ({f"{VIDEO}/file_index": 7}, "missing video", "there is no videos/"),
@@ -140,6 +141,24 @@ def test_an_unfinished_last_episode_is_named_and_the_rest_is_read(copy, columns,
     assert any(text.startswith("Episode 6: ") and told in text for text in built.problems)
     assert str(folder) not in " ".join(built.problems)
     assert reason == "missing video" or "1 more cannot be used; the first one, episode 6: meta/" in source.summary()
+
+
+def test_episodes_whose_videos_were_never_encoded(copy):
+    """Their file has no columns of videos; where all are so, the first one is named."""
+    folder = copy("v3.0")
+
+    def never_encoded(number):
+        table = parquet.read_table(index(folder, number))
+        columns = [name for name in table.schema.names if name.startswith(VIDEO)]
+        parquet.write_table(table.drop_columns(columns), index(folder, number))
+
+    never_encoded(1)
+    pairs, built = found(LeRobotSource(folder, CAMERA, image_size=None))
+    assert pairs == expected("v3.0", "video", (0, 1, 3)) and built.rejected["broken entry"] == 3
+    assert any("Episode 5: meta/" in text and f"no '{VIDEO}" in text for text in built.problems)
+    never_encoded(0)
+    with pytest.raises(ValueError, match="no episodes that can be used: .*file-000.parquet, row 0, has no"):
+        LeRobotSource(folder, CAMERA)
 
 
 @pytest.mark.parametrize("line", ['{"episode_index": 6, "tasks": ["open the dr', '"open"', "\x00\x00", '{"tasks": []}'])
