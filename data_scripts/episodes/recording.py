@@ -72,12 +72,12 @@ def read_recording(folder: Path, camera: str | None = None) -> Recording:
             f"{camera}; so frames cannot be found by number."
         )
     episodes, faults = read_entries(folder, info, camera, kind)
-    faults += _not_listed(folder, info.get("total_episodes"), {entry.number for entry in (*episodes, *faults)})
+    listed = {episode.number for episode in episodes} | {fault.number for fault in faults}
+    faults += _not_listed(folder, info.get("total_episodes"), listed)
     episodes, without_task = fill_tasks(folder, episodes)
     faults = sorted([*faults, *without_task])
     if not episodes:
-        why = f": {folder}/{faults[0].sentence}" if faults and faults[0].reason == "broken entry" else ""
-        why = why or (f": episode {faults[0].number}, {faults[0].sentence}" if faults else "")
+        why = f": episode {faults[0].number}, {faults[0].sentence}" if faults else ""
         raise RecordingError(f"{folder}/meta lists no episodes that can be used{why}; download it again.")
     return Recording(folder, version, fps, camera, str(info.get("robot_type") or ""), episodes, faults)
 
