@@ -189,6 +189,22 @@ def test_an_episode_that_ends_as_it_began_gives_no_pair(copy):
     assert "Episode 1: before and after are the same picture, pixel for pixel." in built.problems
 
 
+def test_frames_that_a_data_file_has_twice_or_too_many_of(copy):
+    """An episode that was recorded again, and an entry from before: what is taken is never a guess."""
+    folder = copy("v3.0", "image")
+    path = folder / "data" / "chunk-000" / "file-000.parquet"
+    table = parquet.read_table(path)
+    again = [row | {"frame_index": row["frame_index"] + 9} for row in table.to_pylist() if row["episode_index"] == 1]
+    first = [row for row in table.to_pylist() if row["episode_index"] == 0]
+    parquet.write_table(pa.Table.from_pylist([*table.to_pylist(), *first, *again[:2]], schema=table.schema), path)
+    built = LeRobotSource(folder, CAMERA).build("episodes-000000-000006")
+    assert {row["pair_id"] for row in built.rows} == {"episode-000001", "episode-000003", "episode-000005"}
+    assert built.rejected["frame twice"] == 1
+    file = "data/chunk-000/file-000.parquet"
+    assert f"Episode 0: {file} has several pictures of frame 0." in built.problems
+    assert f"{file} has 11 frames of episode 1, and its entry lists 9." in built.problems
+
+
 def test_pictures_beside_the_data_files_are_read_inside_the_folder_only(copy):
     folder = copy("v2.0", "image")
     path = folder / "data" / "chunk-000" / "episode_000000.parquet"
