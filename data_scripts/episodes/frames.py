@@ -94,10 +94,8 @@ def _chosen(found: Found | BadPairError, episode: Episode, frames: tuple[int, in
     for frame in frames:
         contents = found.get((episode.number, frame), [])
         if len(contents) != 1:
-            what = "several pictures" if contents else "no picture"
-            return BadPairError(
-                "missing frame" if not contents else "frame twice", f"{episode.data} has {what} of frame {frame}"
-            )
+            reason, what = ("frame twice", "several pictures") if contents else ("missing frame", "no picture")
+            return BadPairError(reason, f"{episode.data} has {what} of frame {frame}")
         pictures += contents
     return pictures
 
