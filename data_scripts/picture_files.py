@@ -64,6 +64,11 @@ def picture_size(content: bytes) -> tuple[int, int]:
         return (height, width) if pictures_cde.orientation(image) in range(5, 9) else (width, height)
 
 
+def same_pixels(one: bytes, other: bytes) -> bool:
+    """Whether two pictures show the same, in whatever format and with whatever metadata they are stored."""
+    return one == other or open_picture(one).pixels.tobytes() == open_picture(other).pixels.tobytes()
+
+
 def decode(value: bytes | PIL.Image.Image, name: str) -> tuple[PIL.Image.Image, str | None, bytes]:
     """The picture as it is, the format of its bytes (None for a PIL picture), and these; errors as `open_picture`."""
     with _refused():

@@ -3,7 +3,7 @@
 The picture at a time is the one that a player shows: the last frame whose time stamp is not later. Time 0 is the start
 of the file, which is the start of its first stream; before the first frame, that frame is shown. Time stamps are
 compared as fractions, never as floats, and frames are never counted, so that a variable rate, B-frames, a start other
-than zero and rates such as 60000/1001 work.
+than zero and rates such as 60000/1001 work. To choose frames by number, ask for their `frame_times`.
 
 The video is read once, forwards. If the container's index has a key frame well ahead of the current position and not
 after the wanted time, the reader seeks to it and checks the time stamp of the decoded frame. Memory holds two frames,
@@ -55,6 +55,35 @@ def video_info(video: Path) -> VideoInfo:
         rate = stream.average_rate
         context = stream.codec_context
         return VideoInfo(seconds, Fraction(rate) if rate else None, context.width, context.height)
+
+
+def frame_times(video: Path) -> list[Fraction]:
+    """Seconds from the file's start at which each frame is shown, ascending; nothing is decoded.
+
+    A file that was cut off gives those up to there.
+
+    Raises:
+        VideoError: The video cannot be opened, or holds frames without time stamps.
+    """
+    import av
+
+    with _open(video) as (container, stream):
+        base = Fraction(stream.time_base)
+        origin = _origin(container, stream, base)
+        stamps: set[int] = set()
+        packets, decoded = 0, None  # decoded: time stamp up to which all frames were seen
+        try:
+            for packet in container.demux(stream):
+                if packet.size and packet.pts is None:
+                    raise _unstamped(video)
+                if packet.size:
+                    packets, decoded = packets + 1, packet.dts
+                    stamps |= set() if packet.is_discard else {packet.pts}
+        except (av.FFmpegError, OSError):
+            packets = -1
+        if decoded is not None and packets < stream.frames:  # of the frames at the cut, some are missing
+            stamps = {stamp for stamp in stamps if stamp < decoded}
+        return [(stamp - origin) * base for stamp in sorted(stamps)]
 
 
 def read_frames(video: Path, seconds: Sequence[float | Fraction]) -> list[Image.Image]:
@@ -120,6 +149,10 @@ def _open(video: Path) -> Iterator[tuple[Any, Any]]:
         context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "explode"}
         context.thread_type = "NONE"  # errors then belong to their own packet; videos are read in parallel instead
         yield container, stream
+
+
+def _unstamped(video: Path) -> VideoError:
+    return VideoError(f"{video} holds frames without time stamps: convert it to MP4 first.")
 
 
 def _reason(error: Exception) -> str:
@@ -254,7 +287,7 @@ class _Reader:
                 failed = True
             for frame in frames:
                 if frame.pts is None:
-                    raise VideoError(f"{self.video} holds frames without time stamps: convert it to MP4 first.")
+                    raise _unstamped(self.video)
                 if first is not None and frame.pts < first:
                     continue
                 failed = failed or frame.is_corrupt

@@ -93,7 +93,15 @@ class ClassSource:
         return pair_features(self.actions, self.objects)
 
     def row(self, stored: dict[str, Any], action: str, noun: str, scene: str, pair_id: str) -> dict[str, Any]:
-        """A complete row, of the picture columns and the names of its classes."""
+        """A complete row, of the picture columns and the names of its classes: what every source ends a pair with.
+
+        Raises:
+            BadPairError: The two stored pictures are equal, pixel for pixel: nothing is to be seen of the action.
+        """
+        from data_scripts.picture_files import same_pixels
+
+        if same_pixels(stored["before"]["bytes"], stored["after"]["bytes"]):
+            raise BadPairError("identical pictures", "before and after are the same picture, pixel for pixel")
         labels = {"action": self.actions.index(action), "object": self.objects.index(noun)}
         return stored | labels | {"scene": scene, "pair_id": pair_id}
 

@@ -130,11 +130,6 @@ class EpicSource(ClassSource):
                 raise picture
         assert not isinstance(before, BadPairError) and not isinstance(after, BadPairError)
         stored = store_pair(before, after, None, view="multi", image_size=self.image_size, encoding="jpeg")
-        if stored["before"] == stored["after"]:
-            raise BadPairError(
-                "identical frames",
-                f"frames {segment.before_frame} and {segment.after_frame} are the same picture",
-            )
         scene = segment.participant_id if self.scene == "participant" else segment.video_id
         return self.row(stored, segment.verb, segment.noun, scene, segment.narration_id)
 

@@ -1,81 +1,118 @@
 """Reads the pictures of episodes: single frames of videos, or encoded pictures in data files.
 
-A frame of a video is requested at the middle of its time on screen, so that no rounding of time stamps
-(`from_timestamp` is a float) can return its neighbour.
+Which frames of a video are an episode's is found by counting (`places`), because time stamps of joined videos drift.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from data_scripts.builds.work_units import BadPairError
-from data_scripts.episodes.recording import Episode, Recording, brief, is_pointer
+from data_scripts.episodes.entries import Episode, absent, brief
+from data_scripts.episodes.places import VideoPlaces
+from data_scripts.episodes.recording import Recording
 
 if TYPE_CHECKING:
     from PIL import Image
 
+Found = dict[tuple[int, int], list[bytes]]  # encoded pictures by episode and frame, of which there should be one each
+
 
 def episode_pictures(
-    recording: Recording, frames: Mapping[Episode, tuple[int, int]]
+    recording: Recording, frames: Mapping[Episode, tuple[int, int]], notes: list[str]
 ) -> Iterator[tuple[Episode, list[Image.Image] | list[bytes] | BadPairError]]:
     """Each episode, in the order given, with its two pictures (PIL or encoded) or a `BadPairError`.
 
-    `frames` gives the numbers of each episode's two frames, ascending, from 0.
+    `frames` gives the numbers of each episode's two frames, ascending, from 0. Sentences on files whose time stamps
+    or numbers of frames are not as listed are added to `notes`.
     """
+    videos: dict[str | None, list[Episode]] = {episode.video: [] for episode in frames}
+    for episode in recording.episodes:
+        if episode.video in videos:
+            videos[episode.video].append(episode)
+    video: str | None = None
+    places: VideoPlaces | BadPairError | None = None
     for episode in frames:
-        if episode.video is not None:
-            yield episode, _from_video(recording, episode, frames[episode])
+        if episode.video is None:
+            continue
+        if episode.video != video:
+            video = episode.video
+            places = _places(recording, video, videos[video])
+            notes += places.notes if isinstance(places, VideoPlaces) else []
+        assert places is not None
+        yield episode, _from_video(recording, video, places, episode, frames[episode])
     # Episodes in one data file follow each other, so the file is read once for all of them.
     data: str | None = None
-    found: dict[tuple[int, int], bytes] | BadPairError = {}
+    found: Found | BadPairError = {}
     for episode in frames:
         if episode.video is not None:
             continue
         if episode.data != data:
             data = episode.data
-            wanted = {(e.number, f) for e, both in frames.items() if e.data == data for f in both}
-            found = _from_data(recording, data, wanted)
+            found = _from_data(recording, data, {e: both for e, both in frames.items() if e.data == data}, notes)
         yield episode, _chosen(found, episode, frames[episode])
 
 
-def _from_video(recording: Recording, episode: Episode, frames: tuple[int, int]) -> list[Image.Image] | BadPairError:
+def _places(recording: Recording, video: str, episodes: list[Episode]) -> VideoPlaces | BadPairError:
+    from data_scripts.video import VideoError, frame_times
+
+    if (why := absent(recording.folder, video)) is not None:
+        return BadPairError("missing video", why)
+    try:
+        times = frame_times(recording.folder / video)
+    except VideoError as error:
+        return _broken(recording, video, error)
+    return VideoPlaces(video, episodes, times, recording.fps)
+
+
+def _from_video(
+    recording: Recording, video: str, places: VideoPlaces | BadPairError, episode: Episode, frames: tuple[int, int]
+) -> list[Image.Image] | BadPairError:
     from data_scripts.video import VideoError, read_frames
 
-    assert episode.video is not None
-    path = recording.folder / episode.video
-    if (absent := _absent(path, episode.video)) is not None:
-        return BadPairError("missing video", absent)
+    if isinstance(places, BadPairError):
+        return places
     try:
-        return read_frames(path, [episode.start + Fraction(2 * frame + 1, 2) / recording.fps for frame in frames])
+        return read_frames(recording.folder / video, places.frame_times(episode, frames))
     except VideoError as error:
-        return BadPairError("broken video", str(error).replace(str(path), episode.video).rstrip("."))
+        return _broken(recording, video, error)
+    except BadPairError as error:
+        return error
 
 
-def _chosen(
-    found: dict[tuple[int, int], bytes] | BadPairError, episode: Episode, frames: tuple[int, int]
-) -> list[bytes] | BadPairError:
+def _broken(recording: Recording, video: str, error: Exception) -> BadPairError:
+    return BadPairError("broken video", str(error).replace(str(recording.folder / video), video).rstrip("."))
+
+
+def _chosen(found: Found | BadPairError, episode: Episode, frames: tuple[int, int]) -> list[bytes] | BadPairError:
     if isinstance(found, BadPairError):
         return found
+    pictures = []
     for frame in frames:
-        if (episode.number, frame) not in found:
-            return BadPairError("missing frame", f"{episode.data} has no picture of frame {frame}")
-    return [found[episode.number, frame] for frame in frames]
+        contents = found.get((episode.number, frame), [])
+        if len(contents) != 1:
+            reason, what = ("frame twice", "several pictures") if contents else ("missing frame", "no picture")
+            return BadPairError(reason, f"{episode.data} has {what} of frame {frame}")
+        pictures += contents
+    return pictures
 
 
 def _from_data(
-    recording: Recording, name: str, wanted: set[tuple[int, int]]
-) -> dict[tuple[int, int], bytes] | BadPairError:
-    """Encoded pictures of a data file by (episode, frame), without missing ones; reads only the needed row groups."""
+    recording: Recording, name: str, frames: Mapping[Episode, tuple[int, int]], notes: list[str]
+) -> Found | BadPairError:
+    """Encoded pictures of a data file, without missing ones; reads only the row groups that have some of `frames`."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
     path, camera = recording.folder / name, recording.camera
-    if (absent := _absent(path, name)) is not None:
-        return BadPairError("missing data file", absent)
-    found = {}
+    if (why := absent(recording.folder, name)) is not None:
+        return BadPairError("missing data file", why)
+    wanted = {(episode.number, frame) for episode, both in frames.items() for frame in both}
+    found: Found = {}
+    number_of_frames: Counter[int] = Counter()
     try:
         with parquet.ParquetFile(path) as file:
             lacking = {"episode_index", "frame_index", camera} - set(file.schema_arrow.names)
@@ -83,15 +120,22 @@ def _from_data(
                 return BadPairError("broken data file", f"{name} has no column {', '.join(sorted(lacking))}")
             for group in range(file.num_row_groups):
                 index = file.read_row_group(group, columns=["episode_index", "frame_index"])
-                keys = zip(*(index.column(key).to_pylist() for key in ("episode_index", "frame_index")), strict=True)
+                numbers, places = (index.column(key).to_pylist() for key in ("episode_index", "frame_index"))
+                number_of_frames.update(numbers)
+                keys = zip(numbers, places, strict=True)
                 rows = {row: key for row, key in enumerate(keys) if key in wanted}
                 if rows:
                     column = file.read_row_group(group, columns=[camera]).column(camera).take(list(rows))
                     for key, value in zip(rows.values(), column.to_pylist(), strict=True):
                         if (content := _content(recording.folder, value)) is not None:
-                            found[key] = content
+                            found.setdefault(key, []).append(content)
     except (pa.ArrowException, OSError) as error:
         return BadPairError("broken data file", f"{name} cannot be read ({brief(error)})")
+    for number, length in sorted((episode.number, episode.length) for episode in frames):
+        if number_of_frames[number] > length:
+            notes.append(
+                f"{name} has {number_of_frames[number]} frames of episode {number}, and its entry lists {length}."
+            )
     return found
 
 
@@ -105,10 +149,3 @@ def _content(folder: Path, value: Any) -> bytes | None:
     if path.is_absolute() or ".." in path.parts or not (folder / path).is_file():
         return None
     return (folder / path).read_bytes()
-
-
-def _absent(path: Path, name: str) -> str | None:
-    """Why a file is missing, or None if it is there."""
-    if not path.is_file():
-        return f"there is no {name}"
-    return f"{name} is a Git LFS pointer; download the file itself" if is_pointer(path) else None

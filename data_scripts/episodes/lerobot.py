@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from data_scripts.builds.work_units import BadPairError, ClassSource, UnitRows, json_sha256
+from data_scripts.episodes.entries import Episode, Fault
 from data_scripts.episodes.frames import episode_pictures
 from data_scripts.episodes.instruction import Instruction, Unparsed, normalized
 from data_scripts.episodes.licensed_build import add_licence_arguments, build_licensed
 from data_scripts.episodes.readings import Readings, read_known
-from data_scripts.episodes.recording import Episode, Recording, read_recording
+from data_scripts.episodes.recording import Recording, read_recording
 from data_scripts.episodes.verbs import read_verbs
 from data_scripts.stored_views import BadPictureError, store_pair, whole_box
 
@@ -102,13 +103,19 @@ class LeRobotSource(ClassSource):
         """Everything that the bytes depend on, with the list of episodes as a hash."""
         listed = [(*episode[:-1], str(episode.start)) for episode in self.recording.episodes]
         names = ("version", "camera", "view", "image_size", "encoding", "first", "last", "scene", "actions", "objects")
-        return {name: getattr(self, name) for name in names} | {
-            "source": "lerobot",
-            "episodes": len(listed),
-            "episodes_sha256": json_sha256(listed),
-            "fps": str(self.recording.fps),
-            "readings_sha256": self.readings.sha256(),
-        }
+        joined = self.version == "v3.0" and any(episode.video for episode in self.recording.episodes)
+        # Pairs of joined videos that were found by time stamps alone may be wrong, and are not to be added to.
+        return (
+            {name: getattr(self, name) for name in names}
+            | ({"frames": "counted"} if joined else {})
+            | {
+                "source": "lerobot",
+                "episodes": len(listed),
+                "episodes_sha256": json_sha256(listed),
+                "fps": str(self.recording.fps),
+                "readings_sha256": self.readings.sha256(),
+            }
+        )
 
     def units(self) -> list[str]:
         """Ranges of episodes."""
@@ -119,6 +126,9 @@ class LeRobotSource(ClassSource):
         result = UnitRows([])
         frames: dict[Episode, tuple[int, int]] = {}
         for episode in self._ranges()[unit]:
+            if isinstance(episode, Fault):
+                _reject(result, episode.reason, episode, episode.sentence)
+                continue
             answer = self.readings.answer(episode.tasks)
             start, stop = self.first, episode.length - 1 - self.last
             if isinstance(answer, Unparsed):
@@ -131,14 +141,16 @@ class LeRobotSource(ClassSource):
                 _reject(result, "too short", episode, sentence)
             else:
                 frames[episode] = (start, stop)
-        for episode, pictures in episode_pictures(self.recording, frames):
+        notes: list[str] = []
+        for episode, pictures in episode_pictures(self.recording, frames, notes):
             if isinstance(pictures, BadPairError):
                 _reject(result, pictures.reason, episode, str(pictures))
                 continue
             try:
                 result.rows.append(self._row(episode, *pictures))
-            except BadPictureError as error:
-                _reject(result, "bad picture", episode, str(error))
+            except (BadPairError, BadPictureError) as error:
+                _reject(result, error.reason, episode, str(error))
+        result.problems += notes
         return result
 
     def summary(self) -> str:
@@ -155,14 +167,18 @@ class LeRobotSource(ClassSource):
             f"camera {self.camera}): the instructions of {total - missed} are read, as {len(self.actions)} actions on "
             f"{len(self.objects)} objects."
         ]
+        if recording.faults:
+            number, _, sentence = recording.faults[0]
+            lines.append(f"{len(recording.faults)} more cannot be used; the first one, episode {number}: {sentence}.")
         if unread:
             shown = f", the {SHOWN} most common of {len(unread)}" if len(unread) > SHOWN else ""
             lines.append(f"{missed} of them are left out because of their instruction{shown}:")
             lines += [f"  {count:6d} x {task!r}: {reason}" for (task, reason), count in unread.most_common(SHOWN)]
         return "\n".join(lines)
 
-    def _ranges(self) -> dict[str, list[Episode]]:
-        episodes = self.recording.episodes
+    def _ranges(self) -> dict[str, list[Episode | Fault]]:
+        episodes: list[Episode | Fault] = [*self.recording.episodes, *self.recording.faults]
+        episodes.sort(key=lambda episode: episode.number)
         starts = range(0, len(episodes), EPISODES_PER_UNIT)
         parts = [episodes[start : start + EPISODES_PER_UNIT] for start in starts]
         return {f"episodes-{part[0].number:06d}-{part[-1].number:06d}": part for part in parts}
@@ -253,5 +269,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         build_licensed(source, options, card)
 
 
-def _reject(result: UnitRows, reason: str, episode: Episode, sentence: str) -> None:
+def _reject(result: UnitRows, reason: str, episode: Episode | Fault, sentence: str) -> None:
     result.reject(reason, f"Episode {episode.number}: {sentence}.")

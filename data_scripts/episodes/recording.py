@@ -7,48 +7,26 @@ data/chunk-000/episode_000000.parquet                   data/chunk-000/file-000.
 videos/chunk-000/<camera>/episode_000000.mp4            videos/<camera>/chunk-000/file-000.mp4
 
 meta/info.json names version, rate, cameras and path templates. In v3.0 a file contains many episodes: rows are found by
-their episode_index, and an episode's part of a video starts at its from_timestamp. A camera's pictures are in videos
-(dtype video) or, encoded, in the data files (dtype image).
+their episode_index, and an episode's part of a video starts near its from_timestamp (`places`). A camera's pictures are
+in videos (dtype video) or, encoded, in the data files (dtype image).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as parquet
+from data_scripts.episodes.entries import Episode, Fault, RecordingError, brief, read_entries
+from data_scripts.episodes.tasks import fill_tasks
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 
-_DATA_PATH = {
-    2: "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
-    3: "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
-}
-_VIDEO_PATH = {
-    2: "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
-    3: "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
-}
-_LFS = b"version https://git-lfs"
-
-
-class RecordingError(ValueError):
-    """A folder of episodes cannot be read; the message says what is wrong and what to do."""
-
-
-class Episode(NamedTuple):
-    """The metadata of an episode; its files are named by their paths below the folder."""
-
-    number: int
-    tasks: tuple[str, ...]  # instructions; most episodes have one
-    length: int  # in frames
-    data: str
-    video: str | None  # None if pictures are in the data file
-    start: Fraction  # second of the video at which it starts
+#: LeRobot keeps so many entries in memory before it writes them; those of a recording that was broken off are lost.
+_UNWRITTEN = 10
 
 
 @dataclass(frozen=True)
@@ -61,6 +39,7 @@ class Recording:
     camera: str  # its key among the features
     robot: str  # its type, or ""
     episodes: list[Episode]  # in the order of their numbers
+    faults: list[Fault]  # why others cannot be used, in that order
 
 
 def read_recording(folder: Path, camera: str | None = None) -> Recording:
@@ -92,34 +71,28 @@ def read_recording(folder: Path, camera: str | None = None) -> Recording:
             f"{folder}/meta/info.json gives {float(fps):g} frames per second and {float(rate):g} for the videos of "
             f"{camera}; so frames cannot be found by number."
         )
-    major = int(version[1])
-    rows = _rows_v2(folder) if major == 2 else _rows_v3(folder, camera if kind == "video" else None)
-    episodes = []
-    for where, row in rows:
-        try:
-            episodes.append(_episode(info, major, camera, kind, row))
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise RecordingError(
-                f"{where} has no usable entry of an episode ({brief(error)}); download it again."
-            ) from error
-    episodes.sort(key=lambda episode: episode.number)
-    for one, other in zip(episodes, episodes[1:], strict=False):
-        if one.number == other.number:
-            raise RecordingError(f"{folder}/meta lists episode {one.number} twice; download it again.")
+    episodes, faults = read_entries(folder, info, camera, kind)
+    listed = {episode.number for episode in episodes} | {fault.number for fault in faults}
+    faults += _not_listed(folder, info.get("total_episodes"), listed)
+    episodes, without_task = fill_tasks(folder, episodes)
+    faults = sorted([*faults, *without_task])
     if not episodes:
-        raise RecordingError(f"{folder}/meta lists no episodes.")
-    total = info.get("total_episodes")
-    if isinstance(total, int) and len(episodes) < total:
+        why = f": episode {faults[0].number}, {faults[0].sentence}" if faults else ""
+        raise RecordingError(f"{folder}/meta lists no episodes that can be used{why}; download it again.")
+    return Recording(folder, version, fps, camera, str(info.get("robot_type") or ""), episodes, faults)
+
+
+def _not_listed(folder: Path, total: Any, listed: set[int]) -> list[Fault]:
+    """The last episodes that info.json counts and that are not listed."""
+    if not isinstance(total, int) or not listed or len(listed) >= total:
+        return []
+    missing = sorted(set(range(total)) - listed)
+    if len(missing) > _UNWRITTEN or missing[0] < max(listed):
         raise RecordingError(
-            f"{folder}/meta lists {len(episodes)} of the {total} episodes in info.json; download the whole folder meta."
+            f"{folder}/meta lists {len(listed)} of the {total} episodes in info.json; download the whole folder meta."
         )
-    return Recording(folder, version, fps, camera, str(info.get("robot_type") or ""), episodes)
-
-
-def is_pointer(path: Path) -> bool:
-    """Whether a file is the pointer that Git LFS leaves for a file that was not downloaded."""
-    with path.open("rb") as file:
-        return file.read(len(_LFS)) == _LFS
+    sentence = f"meta/info.json counts {total} episodes, and meta lists those up to {max(listed)}"
+    return [Fault(number, "not listed", sentence) for number in missing]
 
 
 def _read_info(folder: Path) -> dict[str, Any]:
@@ -148,82 +121,3 @@ def _choose_camera(folder: Path, features: Mapping[str, Any], camera: str | None
         said = f"{folder} has no camera {camera!r}" if camera else f"{folder} has several cameras"
         raise RecordingError(f"{said}; choose with --camera: {', '.join(cameras)}.")
     return camera
-
-
-def _rows_v2(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    path = folder / "meta" / "episodes.jsonl"
-    if not path.is_file():
-        raise RecordingError(f"There is no {path}, which lists the episodes in v2; download the whole folder meta.")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise RecordingError(f"{path} cannot be read ({brief(error)}); download it again.") from error
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                yield f"{path}, line {number},", json.loads(line)
-            except ValueError as error:
-                raise RecordingError(
-                    f"{path}, line {number}, is not JSON ({brief(error)}); download it again."
-                ) from error
-
-
-def _rows_v3(folder: Path, video: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    wanted = ["episode_index", "tasks", "length", "data/chunk_index", "data/file_index"]
-    if video is not None:
-        wanted += [f"videos/{video}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
-    paths = sorted((folder / "meta" / "episodes").glob("*/*.parquet"))
-    if not paths:
-        raise RecordingError(
-            f"There is no Parquet file in {folder}/meta/episodes/chunk-000, which lists the episodes in v3; "
-            "download the whole folder meta."
-        )
-    for path in paths:
-        if is_pointer(path):
-            raise RecordingError(f"{path} is a Git LFS pointer; download the file itself.")
-        try:
-            with parquet.ParquetFile(path) as file:
-                lacking = [name for name in wanted if name not in file.schema_arrow.names]
-                if lacking:
-                    raise RecordingError(f"{path} has no column {lacking[0]}; download it again.")
-                rows = file.read(columns=wanted).select(wanted).to_pylist()
-        except (pa.ArrowException, OSError) as error:
-            raise RecordingError(f"{path} cannot be read ({brief(error)}); download it again.") from error
-        for number, row in enumerate(rows):
-            yield f"{path}, row {number},", row
-
-
-def _episode(info: Mapping[str, Any], major: int, camera: str, kind: str, row: Mapping[str, Any]) -> Episode:
-    index, length, tasks = int(row["episode_index"]), int(row["length"]), row["tasks"]
-    tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
-    if index < 0 or length < 0 or not all(isinstance(task, str) for task in tasks):
-        raise ValueError(f"episode_index {index}, length {length}, tasks {tasks}")
-    values: dict[str, Any] = {"episode_index": index, "video_key": camera, "total_episodes": info.get("total_episodes")}
-    video, start = None, Fraction(0)
-    if major == 2:
-        values["episode_chunk"] = index // int(info.get("chunks_size") or 1000)
-        places = {"data": values, "video": values}
-    else:
-        places = {"data": values | {name: int(row[f"data/{name}"]) for name in ("chunk_index", "file_index")}}
-        if kind == "video":
-            places["video"] = values | {
-                name: int(row[f"videos/{camera}/{name}"]) for name in ("chunk_index", "file_index")
-            }
-            start = Fraction(row[f"videos/{camera}/from_timestamp"])
-    data = _below(info.get("data_path") or _DATA_PATH[major], places["data"])
-    if kind == "video":
-        video = _below(info.get("video_path") or _VIDEO_PATH[major], places["video"])
-    return Episode(index, tasks, length, data, video, start)
-
-
-def _below(template: str, values: Mapping[str, Any]) -> str:
-    path = PurePosixPath(str(template).format(**values))
-    if path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"the path {path} leaves the folder")
-    return str(path)
-
-
-def brief(error: Exception) -> str:
-    """A library's error on one line of at most 160 characters."""
-    text = " ".join((str(error) or type(error).__name__).split())
-    return text if len(text) <= 160 else text[:160] + "…"

@@ -10,7 +10,7 @@ from typing import Any
 
 from data_scripts.archives.archive import MAX_BYTES, ArchiveError
 from data_scripts.archives.open_files import open_files
-from data_scripts.builds.work_units import ClassSource, StopBuildError, UnitRows
+from data_scripts.builds.work_units import BadPairError, ClassSource, StopBuildError, UnitRows
 from data_scripts.causal_triplet_layout import ANNOTATIONS, COLOR, HOUSE, MASK
 from data_scripts.picture_files import picture_size
 from data_scripts.procthor.actions import VERBS
@@ -171,9 +171,10 @@ class HousesSource(ClassSource):
             )
             row = pair.row_before
             check_box(pair.box_before, picture_size(before))
-        except BadPictureError as error:
+            row = pair.row
+            return self.row(stored, pair.verb, pair.noun, scene, f"{scene}-{pair.second}")
+        except (BadPairError, BadPictureError) as error:
             raise _BadPairError(row, error.reason, str(error)) from error
-        return self.row(stored, pair.verb, pair.noun, scene, f"{scene}-{pair.second}")
 
     def _picture(self, row: int, name: str, optional: bool = False) -> Any:
         """A file's bytes; None where it may be missing and is."""

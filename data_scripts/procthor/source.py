@@ -8,7 +8,7 @@ from typing import Any
 
 import PIL.Image
 
-from data_scripts.builds.work_units import ClassSource, UnitRows
+from data_scripts.builds.work_units import BadPairError, ClassSource, UnitRows
 from data_scripts.causal_triplet_layout import house_name
 from data_scripts.procthor.acceptance import rules
 from data_scripts.procthor.actions import VERBS, object_classes
@@ -109,11 +109,14 @@ class GeneratedHouses(ClassSource):
         rows: list[dict[str, Any]] = []
         rejected = dict(harvest.rejected)
         for pair in harvest.pairs:
+            reason = f"{pair.noun} is not among the object classes"
             if pair.noun in self.objects:
-                rows.append(self._row(pair, number, len(rows) + 1))
-            else:
-                reason = f"{pair.noun} is not among the object classes"
-                rejected[reason] = rejected.get(reason, 0) + 1
+                try:
+                    rows.append(self._row(pair, number, len(rows) + 1))
+                    continue
+                except BadPairError as error:  # small changes can vanish in what is stored
+                    reason = error.reason
+            rejected[reason] = rejected.get(reason, 0) + 1
         return UnitRows(rows, rejected)
 
     def close(self) -> None:

@@ -120,6 +120,8 @@ def make_pair(renderer: RoomRenderer, scene: Scene, target: int, action: str, vi
     check_change(pair, view)
     if not noise.none:
         pair = _disturb(renderer, pair, segments[0], scene, others, target, parts[1], camera, extent, noise, rng)
+        if np.array_equal(pair.before, pair.after):
+            raise RejectedError("unchanged")
     return pair
 
 

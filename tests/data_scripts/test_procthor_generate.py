@@ -5,6 +5,7 @@ import gzip
 import importlib.metadata
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ import pytest
 from data_scripts.builds.run_units import run_units
 from data_scripts.builds.work_units import BuildReport
 from data_scripts.procthor import generate
+from data_scripts.procthor import source as procthor_source
 from data_scripts.procthor.__main__ import main as dispatch
 from data_scripts.procthor.actions import VERBS
-from data_scripts.procthor.generator import Quota, generate_house
+from data_scripts.procthor.generator import Harvest, Quota, generate_house
 from data_scripts.procthor.houses import HouseFile, scan_houses
 from data_scripts.procthor.simulator import Camera, Machine, SimulatorError
 from data_scripts.procthor.source import GeneratedHouses
@@ -201,6 +203,25 @@ def test_targets_of_an_unknown_class_are_counted(houses: HouseFile) -> None:
     source.close()
     unknown = {reason: count for reason, count in built.rejected.items() if "is not among the object classes" in reason}
     assert unknown and sum(unknown.values()) + len(built.rows) == 5
+
+
+def test_changes_that_vanish_in_what_is_stored_are_counted(houses: HouseFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rules look at the whole picture; what is stored is smaller."""
+
+    def hardly_changed(*arguments: Any) -> Harvest:
+        harvest = generate_house(*arguments)
+        pair = harvest.pairs[0]
+        after = pair.before.copy()
+        after[1, 1] ^= 1
+        harvest.pairs[0] = replace(pair, after=after)
+        return harvest
+
+    monkeypatch.setattr(procthor_source, "generate_house", hardly_changed)
+    source = make_source(houses)
+    built = source.build("proc_00000")
+    source.close()
+    assert built.rejected["identical pictures"] == 1 and len(built.rows) == TINY.pairs_per_house - 1
+    assert [row["pair_id"][-5:] for row in built.rows] == ["00001", "00002"]
 
 
 # --- the command ------------------------------------------------------------------------------------------------

@@ -225,6 +225,10 @@ BAD = {
     "sizes": (
         spoil_file(FIRST, lambda _: png(Image.new("RGB", (64, 63)))), "pictures differ in size", 2, "64x63 before"
     ),
+    "no change": (
+        lambda house: shutil.copy(house / "proc_00000" / FIRST, house / "proc_00000" / SECOND),
+        "identical pictures", 2, "before and after are the same picture"
+    ),
     "broken mask": (spoil_file("mask/00001_first.png", lambda _: b"x"), "broken picture", 2, "before mask cannot"),
     "mask size": (
         spoil_file("mask/00001_first.png", lambda _: png(Image.new("L", (9, 9)))), "mask of another size", 2, "9x9"

@@ -1,5 +1,7 @@
 """Single pairs: only the target changes, boxes and masks agree, opposite actions are each other's mirror."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -124,6 +126,18 @@ def test_noise_is_what_it_says(renderer) -> None:
     assert 0.1 < abs(ratio - 1) < 0.22
     with pytest.raises(ValueError, match="camera_cm is -1"):
         Noise(camera_cm=-1)
+
+
+def test_noise_that_leaves_equal_pictures_is_rejected(renderer, monkeypatch) -> None:
+    monkeypatch.setattr(rules, "_disturb", lambda _, pair, *__: replace(pair, after=pair.before))
+    rejected = []
+    for attempt in range(20):
+        rng = np.random.default_rng([0, attempt])
+        try:
+            make_pair(renderer, furnish(rng, [("Safe", "open")]), 0, "open", "single", rng, Noise(camera_cm=1))
+        except RejectedError as error:
+            rejected.append(error.reason)
+    assert len(rejected) == 20 and "unchanged" in rejected
 
 
 def test_camera_noise_has_the_stated_amount() -> None:

@@ -14,7 +14,7 @@ av = pytest.importorskip("av")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from data_scripts.video import VideoError, iterate_frames, read_frames, video_info  # noqa: E402
+from data_scripts.video import VideoError, frame_times, iterate_frames, read_frames, video_info  # noqa: E402
 from tests.data_scripts.tiny_video import number_of, numbered, write_video  # noqa: E402
 
 NTSC = Fraction(60000, 1001)
@@ -47,6 +47,33 @@ def test_every_frame_at_its_time_and_just_before_the_next(tmp_path, name, rate, 
     # 1 ms is what Matroska rounds to.
     asked = sorted([start + MS for start in starts] + [start - MS for start in starts[1:]])
     assert numbers(tmp_path / name, asked) == [shown(times, second) for second in asked]
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "options"),
+    [
+        ("a.mp4", NTSC, {"start": Fraction(1, 3), "b_frames": 3}),
+        ("a.mp4", 50, {"options": {"x264-params": "open-gop=1:bframes=3"}, "key_interval": 12}),
+        ("a.mkv", Fraction(30000, 1001), {"start": 1, "key_interval": 40}),
+        ("a.ts", NTSC, {"key_interval": 50, "b_frames": 3}),
+    ],
+)
+def test_frames_are_found_by_number(tmp_path, name, rate, options):
+    times = write_video(tmp_path / name, 90, rate, **options)
+    found = frame_times(tmp_path / name)
+    assert len(found) == 90 and max(abs(f - (t - times[0])) for f, t in zip(found, times, strict=True)) <= MS
+    assert numbers(tmp_path / name, found) == list(range(90))
+
+
+def test_a_cut_video_numbers_only_frames_without_a_gap(tmp_path):
+    """B-frames follow in the file the frame that is shown after them: at the cut there would be holes."""
+    video = tmp_path / "a.mp4"
+    times = write_video(video, 90, 25, key_interval=7, b_frames=3, options={"container_movflags": "faststart"})
+    content = video.read_bytes()
+    for share in (0.75, 0.8, 0.85, 0.9, 0.95):
+        video.write_bytes(content[: int(len(content) * share)])
+        found = frame_times(video)
+        assert found == times[: len(found)] and 0 < len(found) < 90
 
 
 @pytest.fixture(scope="module")

@@ -85,8 +85,9 @@ def _write_v2(folder: Path, episodes: Episodes, kind: str, fps: int) -> None:
     rows = [{"episode_index": i, "tasks": names, "length": length} for i, (names, length) in enumerate(episodes)]
     _lines(folder / "meta" / "episodes.jsonl", rows)
     start = 0
-    for i, (_, length) in enumerate(episodes):
-        _write_data(folder / f"data/chunk-000/episode_{i:06d}.parquet", [(i, length)], start, kind, fps)
+    for i, (names, length) in enumerate(episodes):
+        path = folder / f"data/chunk-000/episode_{i:06d}.parquet"
+        _write_data(path, [(i, length, tasks.index(names[0]))], start, kind, fps)
         if kind == "video":
             path = folder / f"videos/chunk-000/{CAMERA}/episode_{i:06d}.mp4"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +104,7 @@ def _write_v3(folder: Path, episodes: Episodes, kind: str, fps: int, files: int)
     start = 0
     for number in range(files):
         part = list(enumerate(episodes))[number * share : (number + 1) * share]
-        lengths = [(i, length) for i, (_, length) in part]
+        lengths = [(i, length, tasks.index(names[0])) for i, (names, length) in part]
         _write_data(folder / f"data/chunk-000/file-{number:03d}.parquet", lengths, start, kind, fps)
         rows, seconds = [], 0.0
         for i, (names, length) in part:
@@ -130,14 +131,16 @@ def _write_v3(folder: Path, episodes: Episodes, kind: str, fps: int, files: int)
         if kind == "video":
             path = folder / f"videos/{CAMERA}/chunk-000/file-{number:03d}.mp4"
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_video(path, sum(length for _, length in lengths), fps, key_interval=7)
+            write_video(path, sum(length for _, length, _ in lengths), fps, key_interval=7)
 
 
-def _write_data(path: Path, lengths: list[tuple[int, int]], start: int, kind: str, fps: int) -> None:
-    features = {"timestamp": Value("float32"), "frame_index": Value("int64"), "episode_index": Value("int64")}
+def _write_data(path: Path, lengths: list[tuple[int, int, int]], start: int, kind: str, fps: int) -> None:
+    """`lengths` are the number, the frames and the task_index of each episode."""
+    features = {"timestamp": Value("float32")}
+    features |= {name: Value("int64") for name in ("frame_index", "episode_index", "task_index")}
     rows: list[dict[str, Any]] = [
-        {"timestamp": frame / fps, "frame_index": frame, "episode_index": i}
-        for i, length in lengths
+        {"timestamp": frame / fps, "frame_index": frame, "episode_index": i, "task_index": task}
+        for i, length, task in lengths
         for frame in range(length)
     ]
     if kind == "image":

@@ -151,7 +151,7 @@ def faulty(tmp_path, five_seconds, change) -> EpicSource:
         ),
         ("broken picture", lambda f: (f / "frame_0000000120.jpg").write_bytes(b""), {"P01_01_3"}),
         (
-            "identical frames",
+            "identical pictures",
             lambda f: shutil.copy(f / "frame_0000000096.jpg", f / "frame_0000000120.jpg"),
             {"P01_01_3"},
         ),
@@ -317,7 +317,7 @@ def test_defects_of_videos(tmp_path, five_seconds):
     # One still picture nearly to the end: the same native frame before and after.
     write_video(path, 2, 30, times=[Fraction(0), Fraction(495, 100)])
     built = EpicSource(index, root, "videos").build("P01_01")
-    assert built.rejected == {"identical frames": 4} and built.rows == []
+    assert built.rejected == {"identical pictures": 4} and built.rows == []
 
 
 def command(index: Path, output: Path, *more: str) -> list[str]:

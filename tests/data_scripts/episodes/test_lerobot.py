@@ -1,70 +1,21 @@
 """Episodes in the LeRobot format: exact frames in every version, and a sentence for everything that is wrong."""
 
-import io
 import json
 import re
 import shutil
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
-from PIL import Image
 
 from data_scripts.episodes import lerobot
 from data_scripts.episodes.__main__ import main
 from data_scripts.episodes.lerobot import LeRobotSource
 from data_scripts.episodes.readings import Readings
 from modeling_cde.data.loading import load_pairs
+from tests.data_scripts.episodes.recorded import EPISODES, PARSED, edit, first_frames, numbers
 from tests.data_scripts.fake_source import sent
 from tests.data_scripts.tiny_lerobot import CAMERA, write_recording
-from tests.data_scripts.tiny_video import number_of
-
-EPISODES = [
-    (["open the drawer"], 7),
-    (["close the drawer"], 9),
-    (["do a dance"], 5),
-    (["pick up the book and place it in the caddy"], 12),
-    (["open the door"], 1),
-    (["Open the drawer.", "open the top drawer"], 6),
-    (["open the drawer", "close the drawer"], 4),
-]
-PARSED = {0: ("open", "drawer"), 1: ("close", "drawer"), 3: ("put_in", "book"), 5: ("open", "drawer")}
-
-
-def numbers(row):
-    """The numbers in the two pictures of a row."""
-    return tuple(number_of(Image.open(io.BytesIO(row[name]["bytes"]))) for name in ("before", "after"))
-
-
-def first_frames(version, kind):
-    """The number that the first frame of each episode carries, by the description of `tiny_lerobot`."""
-    starts, total = {}, 0
-    for i, (_, length) in enumerate(EPISODES):
-        if kind == "video" and (version != "v3.0" or i == 4):  # v2: a video each; v3.0: four episodes in the first
-            total = 0
-        starts[i] = total
-        total += length
-    return starts
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lerobot")
-    made = {}
-    for version, kind in (("v2.0", "image"), ("v2.1", "video"), ("v3.0", "image"), ("v3.0", "video")):
-        made[version, kind] = write_recording(folder / f"{version}-{kind}", version, EPISODES, kind=kind)
-    return made
-
-
-@pytest.fixture
-def copy(recordings, tmp_path):
-    """A copy of a recording, to be damaged."""
-
-    def make(version="v2.1", kind="video"):
-        return Path(shutil.copytree(recordings[version, kind], tmp_path / "copy"))
-
-    return make
 
 
 @pytest.mark.parametrize("version,kind", [("v2.0", "image"), ("v2.1", "video"), ("v3.0", "image"), ("v3.0", "video")])
@@ -126,11 +77,6 @@ def test_settings_follow_what_the_bytes_depend_on(recordings, copy, tmp_path):
     assert len(set(texts)) == len(texts) and not any(str(tmp_path) in text for text in texts)
 
 
-def edit(folder, **changes):
-    path = folder / "meta" / "info.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -162,8 +108,8 @@ def test_broken_metadata_of_v3_are_named(copy):
     folder = copy("v3.0", "video")
     path = folder / "meta" / "episodes" / "chunk-000" / "file-001.parquet"
     table = parquet.read_table(path)
-    parquet.write_table(table.drop_columns([f"videos/{CAMERA}/from_timestamp"]), path)
-    with pytest.raises(ValueError, match="file-001.parquet has no column videos/.*/from_timestamp"):
+    parquet.write_table(table.drop_columns(["length"]), path)
+    with pytest.raises(ValueError, match="file-001.parquet has no column length"):
         LeRobotSource(folder, CAMERA)
     path.write_bytes(b"PAR1 broken")
     with pytest.raises(ValueError, match="file-001.parquet cannot be read"):
@@ -203,7 +149,7 @@ def test_faulty_episodes_are_named_and_the_others_come_out(copy):
     assert built.rejected["missing video"] == 1 and built.rejected["broken video"] == 2
     problems = " ".join(built.problems)
     assert "Episode 0: there is no videos/chunk-000/" in problems and "Episode 1: videos/chunk-000/" in problems
-    assert re.search(r"Episode 3: .* has no frame at 3.950 s, its last one ends at 1.200 s", problems)
+    assert re.search(r"Episode 3: videos/\S+ has 12 frames and ends before frame 39 of it", problems)
     assert str(folder) not in problems
 
 
@@ -219,7 +165,7 @@ def test_faulty_data_files_are_named_and_the_others_come_out(copy):
     place = table.schema.get_field_index(CAMERA)
     column = pa.array(broken, type=table.schema.field(CAMERA).type)
     parquet.write_table(table.set_column(place, table.schema.field(CAMERA), column), path)
-    assert LeRobotSource(folder, CAMERA).build("episodes-000000-000006").rejected["bad picture"] == 3
+    assert LeRobotSource(folder, CAMERA).build("episodes-000000-000006").rejected["broken picture"] == 3
     parquet.write_table(table.drop_columns(["frame_index"]), path)
     built = LeRobotSource(folder, CAMERA).build("episodes-000000-000006")
     assert built.rejected["broken data file"] == 3 and any("no column frame_index" in text for text in built.problems)
@@ -227,6 +173,36 @@ def test_faulty_data_files_are_named_and_the_others_come_out(copy):
     assert LeRobotSource(folder, CAMERA).build("episodes-000000-000006").rejected["broken data file"] == 3
     path.unlink()
     assert LeRobotSource(folder, CAMERA).build("episodes-000000-000006").rejected["missing data file"] == 3
+
+
+def test_an_episode_that_ends_as_it_began_gives_no_pair(copy):
+    folder = copy("v3.0", "image")
+    path = folder / "data" / "chunk-000" / "file-000.parquet"
+    table = parquet.read_table(path)
+    rows = table.to_pylist()
+    for row in rows:
+        if row["episode_index"] == 1:
+            row[CAMERA] = rows[0][CAMERA]
+    parquet.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    built = LeRobotSource(folder, CAMERA).build("episodes-000000-000006")
+    assert len(built.rows) == 3 and built.rejected["identical pictures"] == 1
+    assert "Episode 1: before and after are the same picture, pixel for pixel." in built.problems
+
+
+def test_frames_that_a_data_file_has_twice_or_too_many_of(copy):
+    """An episode that was recorded again, and an entry from before: what is taken is never a guess."""
+    folder = copy("v3.0", "image")
+    path = folder / "data" / "chunk-000" / "file-000.parquet"
+    table = parquet.read_table(path)
+    again = [row | {"frame_index": row["frame_index"] + 9} for row in table.to_pylist() if row["episode_index"] == 1]
+    first = [row for row in table.to_pylist() if row["episode_index"] == 0]
+    parquet.write_table(pa.Table.from_pylist([*table.to_pylist(), *first, *again[:2]], schema=table.schema), path)
+    built = LeRobotSource(folder, CAMERA).build("episodes-000000-000006")
+    assert {row["pair_id"] for row in built.rows} == {"episode-000001", "episode-000003", "episode-000005"}
+    assert built.rejected["frame twice"] == 1
+    file = "data/chunk-000/file-000.parquet"
+    assert f"Episode 0: {file} has several pictures of frame 0." in built.problems
+    assert f"{file} has 11 frames of episode 1, and its entry lists 9." in built.problems
 
 
 def test_pictures_beside_the_data_files_are_read_inside_the_folder_only(copy):

@@ -11,6 +11,7 @@ import pyarrow.parquet as parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from data_scripts.builds.work_units import StopBuildError
 from data_scripts.episodes import table
@@ -123,6 +124,9 @@ FAULTS = [
     ({"before": "FILE:///etc/hostname"}, "path is a URL", "nothing is downloaded"),
     ({"before": "note.png"}, "bad picture", "row 2: the before picture cannot be read as an image"),
     ({"after": "small.png"}, "bad picture", "row 2: the pictures differ in size"),
+    ({"after": "1_before.png"}, "identical pictures", "row 2: before and after are the same picture, pixel for pixel"),
+    ({"after": "again.png"}, "identical pictures", "row 2: before and after are the same picture"),
+    ({"after": "elsewhere.png"}, "identical pictures", "row 2: before and after are the same picture"),
     ({"box": "1 2 3"}, "bad box", "row 2: the box '1 2 3' is not four whole numbers"),
     ({"box": "1 2 3 x"}, "bad box", "row 2"),
     ({"box": "1 2 3.5 4"}, "bad box", "row 2"),
@@ -145,6 +149,10 @@ def test_a_faulty_row_is_named_counted_and_left_out(tmp_path, change, reason, se
     os.symlink(tmp_path / "secret.png", folder / "link.png")
     (folder / "note.png").write_text("no picture")
     (folder / "small.png").write_bytes(picture(3, 10, 8))
+    with Image.open(folder / "1_before.png") as before:
+        before.save(folder / "again.png", compress_level=0)
+        before.putpixel((19, 15), (0, 0, 0))
+        before.save(folder / "elsewhere.png")  # other only where the single view cuts it away
     rows = rows_of()
     rows[1] |= change
     (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
