@@ -247,7 +247,7 @@ def test_the_tables_of_kinds_that_were_left_out(tmp_path):
 
 
 def test_the_command_prints_the_table_of_what_is_there(tmp_path, capsys):
-    results = some_results(tmp_path / "rooms" / "methods.json", {"one": [0.5, 0.7]}, first_seed=20)
+    results = some_results(tmp_path / "rooms" / "methods.json", {"one": [0.5, 0.7]}, first_seed=40)
     results.save([])
     assert json.loads(results.path.read_text())
     main(["methods", "--data", "anywhere/rooms", "--results", str(tmp_path), "--table"])
