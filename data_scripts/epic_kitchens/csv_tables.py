@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +135,19 @@ def read_classes(path: Path, first: str | None = None) -> dict[int, str]:
             "EPIC_100_verb_classes.csv with --verb_classes and EPIC_100_noun_classes.csv with --noun_classes."
         )
     return classes
+
+
+def read_instances(path: Path) -> dict[str, str]:
+    """The key of the class that each raw verb or noun belongs to, by the table's column `instances` if it has one.
+
+    Raises:
+        TableError: As `read_rows`.
+    """
+    keys: dict[str, str] = {}
+    for row in read_rows(path, ("key",)):
+        for single, double in re.findall(r"'([^']*)'|\"([^\"]*)\"", row.values.get("instances", "")):
+            keys.setdefault(single or double, row.values["key"].strip())
+    return keys
 
 
 def read_videos(path: Path) -> dict[str, VideoRow]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from data_scripts.builds.build_commands import plain_errors
 from data_scripts.epic_kitchens.annotations import Fault, Segment, read_segments
-from data_scripts.epic_kitchens.csv_tables import TableError, read_classes, read_videos
+from data_scripts.epic_kitchens.csv_tables import TableError, read_classes, read_instances, read_videos
 from data_scripts.epic_kitchens.filters import Choice, choose
 from data_scripts.epic_kitchens.index_card import index_card
 from data_scripts.epic_kitchens.listing import index_csv
@@ -84,7 +84,11 @@ def build_index(
     """
     verb_keys, noun_keys = read_classes(verb_classes, "take"), read_classes(noun_classes, "tap")
     choice = Choice(
-        choose_verbs(verbs, set(verb_keys.values())), min_seconds, min_frames, max_overlap, min_score=min_score
+        choose_verbs(verbs, set(verb_keys.values()), read_instances(verb_classes)),
+        min_seconds,
+        min_frames,
+        max_overlap,
+        min_score=min_score,
     )
     faults: list[Fault] = []
     sound: list[Segment] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 #: Keys of verb classes, in the order of Causal Triplet, where a missing comma joins "wrap" and "hang".
 CAUSAL_TRIPLET_VERBS: tuple[str, ...] = tuple(
@@ -12,11 +12,15 @@ CAUSAL_TRIPLET_VERBS: tuple[str, ...] = tuple(
 )
 
 
-def choose_verbs(names: Sequence[str], known: Collection[str]) -> frozenset[str]:
+def choose_verbs(
+    names: Sequence[str], known: Collection[str], instances: Mapping[str, str] | None = None
+) -> frozenset[str]:
     """The verb classes to keep: keys of the table `known`, or all of them for `["all"]`.
 
+    `instances` are the keys by the annotations' raw verbs ("put-down" is under put).
+
     Raises:
-        ValueError: A name is not a key, like the annotations' raw verbs ("put-down"); the message suggests a key.
+        ValueError: A name is not a key; the message says under which key it is, or suggests one.
     """
     if "all" in names:
         return frozenset(known)
@@ -24,8 +28,9 @@ def choose_verbs(names: Sequence[str], known: Collection[str]) -> frozenset[str]
         raise ValueError("The set of verbs is empty; name at least one, or all.")
     for name in names:
         if name not in known:
+            key = (instances or {}).get(name.lower())
             near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; it is under {key!r}, so name that" if key else f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(
                 f"{name!r} is not a key of the {len(known)} verb classes{hint}. The keys are in the column key of "
                 "EPIC_100_verb_classes.csv; the raw verbs of the annotations are not keys."

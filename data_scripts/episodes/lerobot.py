@@ -44,7 +44,7 @@ class LeRobotSource(ClassSource):
 
     Raises:
         RecordingError: See `read_recording`.
-        ValueError: An option is invalid, or no instruction is understood.
+        ValueError: An option is invalid.
     """
 
     def __init__(
@@ -79,12 +79,6 @@ class LeRobotSource(ClassSource):
             for episode in self._recording.episodes
             if isinstance(answer := self.readings.answer(episode.tasks), Instruction)
         ]
-        if not found:
-            some = ", ".join(repr(task) for episode in self._recording.episodes[:3] for task in episode.tasks[:1])
-            raise ValueError(
-                f"None of the {len(self._recording.episodes)} episodes of {folder} has an instruction that the rule "
-                f"covers (for example {some}); add verbs by --verbs or readings by --instructions."
-            )
         self.actions = sorted({answer.action for answer in found})
         self.objects = sorted({answer.object for answer in found})
 
@@ -113,12 +107,23 @@ class LeRobotSource(ClassSource):
                 "episodes": len(listed),
                 "episodes_sha256": json_sha256(listed),
                 "fps": str(self.recording.fps),
-                "readings_sha256": self.readings.sha256(),
+                "readings_sha256": self.readings.sha256(self._tasks()),
             }
         )
 
     def units(self) -> list[str]:
-        """Ranges of episodes."""
+        """Ranges of episodes.
+
+        Raises:
+            ValueError: No instruction is read, so that there is nothing to build.
+        """
+        if not self.actions:
+            some = next((repr(task) for task in self._tasks() if normalized(task)), "none")
+            raise ValueError(
+                f"None of the {len(self.recording.episodes)} episodes of {self.folder} has an instruction that the "
+                f"rule covers (for example {some}); add verbs by --verbs, or fill in actions and objects in the file "
+                "instructions.csv that --list_instructions writes into --output, and pass it by --instructions."
+            )
         return sorted(self._ranges())
 
     def build(self, unit: str) -> UnitRows:
@@ -176,6 +181,13 @@ class LeRobotSource(ClassSource):
             lines += [f"  {count:6d} x {task!r}: {reason}" for (task, reason), count in unread.most_common(SHOWN)]
         return "\n".join(lines)
 
+    def write_instructions(self, path: Path) -> None:
+        """Write how each instruction is read, see `Readings.write`."""
+        self.readings.write(path, self._tasks())
+
+    def _tasks(self) -> list[str]:
+        return [task for episode in self.recording.episodes for task in episode.tasks]
+
     def _ranges(self) -> dict[str, list[Episode | Fault]]:
         episodes: list[Episode | Fault] = [*self.recording.episodes, *self.recording.faults]
         episodes.sort(key=lambda episode: episode.number)
@@ -190,7 +202,7 @@ class LeRobotSource(ClassSource):
         stored = store_pair(before, after, box, view=self.view, image_size=self.image_size, encoding=self.encoding)
         scenes = {
             "episode": f"episode-{episode.number:06d}",
-            "task": " / ".join(sorted({normalized(task) for task in episode.tasks})),
+            "task": " / ".join(sorted({normalized(task) for task in self.readings.acts(episode.tasks)})),
             "file": episode.data,
         }
         return self.row(stored, answer.action, answer.object, scenes[self.scene], f"episode-{episode.number:06d}")
@@ -241,8 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             encoding=options.encoding,
         )
         print(source.summary(), flush=True)
-        tasks = [task for episode in source.recording.episodes for task in episode.tasks]
-        source.readings.write(options.output / "instructions.csv", tasks)
+        source.write_instructions(options.output / "instructions.csv")
         print(f"How each instruction is read: {options.output / 'instructions.csv'}", flush=True)
         if options.list_instructions:
             return

@@ -15,7 +15,7 @@ from modeling_cde.whole_files import write_whole
 
 
 class Readings:
-    """The readings of instructions, each parsed once; `known` are a human's, by `normalized` text, see `read_known`."""
+    """The readings of instructions, each parsed once; `known` are a human's by `normalized` text, see `read_known`."""
 
     def __init__(self, verbs: VerbTable | None = None, known: Mapping[str, Instruction] | None = None) -> None:
         self.verbs, self.known = verbs or BUILT_IN, dict(known or {})
@@ -31,15 +31,19 @@ class Readings:
         return self._read[task]
 
     def answer(self, tasks: Sequence[str]) -> Instruction | Unparsed:
-        """What an episode shows: all its instructions, except empty ones, must agree."""
-        answers = {self.read(task) for task in tasks if normalized(task)}
+        """What an episode shows: all its instructions must agree, except empty ones and marks such as "valid"."""
+        answers = {self.read(task) for task in self.acts(tasks)}
         if not answers:
-            return Unparsed("no words")
+            return self.read(tasks[0]) if tasks else Unparsed("no words")
         return answers.pop() if len(answers) == 1 else Unparsed("several tasks")
 
-    def sha256(self) -> str:
-        """The hash of everything that a reading depends on besides the rule."""
-        return json_sha256([sorted(self.verbs.phrases.items()), sorted(self.known.items())])
+    def acts(self, tasks: Sequence[str]) -> list[str]:
+        """The instructions that may name an act."""
+        return [task for task in tasks if self.read(task) not in (Unparsed("no words"), Unparsed("no act"))]
+
+    def sha256(self, tasks: Iterable[str]) -> str:
+        """The hash of how instructions are read, by whatever rule, verbs and readings."""
+        return json_sha256([(task, repr(self.read(task))) for task in sorted(set(tasks))])
 
     def write(self, path: Path, tasks: Iterable[str]) -> None:
         """Write every instruction as CSV, with its reading or why there is none, and how often it occurs.
@@ -71,13 +75,21 @@ def read_known(path: Path) -> dict[str, Instruction]:
     """Read a human's readings from a CSV file `instruction,action,object`; rows without action and object are skipped.
 
     Raises:
-        ValueError: The file cannot be read, fills only one of the two, or has an invalid class name.
+        ValueError: The file cannot be read, fills only one of the two, has an invalid class name, or reads one
+            instruction in two ways.
     """
-    known = {}
+    known: dict[str, Instruction] = {}
+    texts: dict[str, str] = {}
     for row in read_rows(path, ("instruction", "action", "object"), open_rows=True):
-        names = Instruction(row["action"].lower(), row["object"].lower())
+        text, names = row["instruction"], Instruction(row["action"].lower(), row["object"].lower())
         for name in names:
             if not CLASS_NAME.fullmatch(name):
-                raise ValueError(f"{path}: {name!r} cannot name a class; use letters, digits, _ and -.")
-        known[normalized(row["instruction"])] = names
+                raise ValueError(f"{path}: {name!r} cannot name a class; use the letters a to z, digits, _ and -.")
+        key = normalized(text)
+        if known.setdefault(key, names) != names:
+            raise ValueError(
+                f"{path} reads {texts[key]!r} as {', '.join(known[key])} and {text!r}, which is the same instruction, "
+                f"as {', '.join(names)}; keep one of the two rows."
+            )
+        texts.setdefault(key, text)
     return known

@@ -2,7 +2,8 @@
 
 Three kinds of phrase:
 
-- consecutive words, "push". A phrase that ends in a particle, "turn on", also matches when split: "turn the stove on".
+- consecutive words, "push". A phrase that ends in a particle or a state, "turn on", "push closed", also matches when
+  split: "turn the stove on".
 - words with a gap, "put ... in": the verb, and that preposition anywhere after the object.
 - nothing else: there are no patterns, and a verb that is not listed is not understood.
 
@@ -14,24 +15,36 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+
+from data_scripts.episodes.words import ADJECTIVES, ADVERBS, PREPOSITIONS, UNITS
 
 GAP = "..."
 
 #: Valid class names: safe in a shell, a file name and a table.
 CLASS_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
-#: Second words of phrases that can be split: "turn the stove on", "pick the bowl up".
-PARTICLES = frozenset("on off up down out over away".split())
+#: Second words of phrases that can be split: "turn the stove on", "pick the bowl up", "push the drawer shut".
+PARTICLES = frozenset("on off up down in out over away open shut closed upsidedown".split())
 
 #: Actions that only fetch a thing: the last picture shows what the next clause does with "it".
 FETCHING = frozenset("pick_up take take_out take_off lift remove".split())
 
+#: Actions on a thing that is held: "grasp the block, then rotate it" is the second one.
+TURNING = frozenset("rotate turn flip lift".split())
+
+#: Actions to which a direction adds nothing: "push the lever down".
+MOTION = frozenset("push pull slide move lift press sweep bring".split())
+DIRECTIONS = frozenset("up down out away back".split())
+
 #: Actions that leave a thing somewhere.
 LEAVING = frozenset("put put_in put_on put_under put_down put_away drop move insert stack hang throw bring".split())
+
+#: Verbs that put what is held somewhere: "pick up the cup and place on the table".
+PUTTING = ("put", "place", "set", "lay", "store")
 
 _SINGLE = """
 open close fill empty clean dirty slice break put drop move push pull slide press pour stack unstack fold unfold wipe
@@ -40,17 +53,24 @@ straighten arrange sort bring take lift flip rotate turn twist squeeze wrap unwr
 """.split()
 
 _SYNONYMS = {
-    "close": "shut",
+    "open": "push open, pull open, slide open, swing open, flip open, lift open",
+    "close": "shut, push closed, push shut, pull closed, pull shut, slide closed, slide shut, swing closed, swing shut",
     "turnon": "turn on, switch on",
     "turnoff": "turn off, switch off",
     "pick_up": "pick up, pick, pickup, grab, grasp",
     "lift": "lift up",
+    "pull": "pull out, pull up, pull down",
+    "press": "press down",
+    "plug": "plug in",
+    "fill": "fill up",
+    "fold": "fold up",
+    "wipe": "wipe down",
     "take_out": "take out, take ... out",
     "take_off": "take off, take ... off",
     "put_down": "put down, set down",
     "put_away": "put away",
     "put": "place",
-    "flip": "flip over, turn over",
+    "flip": "flip over, turn over, turn upsidedown, flip upsidedown, rotate upsidedown",
     "knock_over": "knock over, topple",
 }
 
@@ -66,7 +86,7 @@ def default_phrases() -> dict[str, str]:
     phrases = {verb: verb for verb in _SINGLE}
     phrases |= {phrase: action for action, listed in _SYNONYMS.items() for phrase in listed.split(", ")}
     for action, prepositions in _PLACES.items():
-        for verb in ("put", "place", "set", "lay"):
+        for verb in PUTTING:
             phrases |= {f"{verb} {GAP} {preposition}": action for preposition in prepositions}
     return phrases
 
@@ -78,7 +98,8 @@ class VerbMatch:
     # None if prepositions of several classes follow ("on the table in the pot").
     action: str | None
     words: int  # of the verb
-    end: int  # of the clause without a separated particle
+    particle: int | None = None  # place of a separated particle
+    gapped: bool = False  # whether a preposition after the object is a part of the phrase
 
 
 @dataclass(frozen=True)
@@ -104,49 +125,73 @@ class VerbTable:
         """The words that a clause may start with."""
         return frozenset(phrase.split()[0] for phrase in self.phrases)
 
-    def match(self, clause: list[str]) -> VerbMatch | None:
-        """The longest phrase (in words) at the start of a clause of lower-case words; None if there is none."""
-        best: tuple[int, VerbMatch] | None = None
-        gapped: dict[int, set[str]] = {}
-        for length, match in self._matches(clause, gapped):
-            if best is None or length > best[0]:
-                best = (length, match)
-        if gapped:
-            words = max(gapped)
-            if best is None or words + 1 > best[0]:
-                actions = gapped[words]
-                return VerbMatch(actions.pop() if len(actions) == 1 else None, words, len(clause))
-        return best[1] if best else None
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """The verbs that are one word."""
+        return frozenset(phrase for phrase in self.phrases if " " not in phrase)
 
-    def _matches(self, clause: list[str], gapped: dict[int, set[str]]) -> Iterator[tuple[int, VerbMatch]]:
-        """Matches without a gap and their length; those with one go to `gapped`: words of the verb -> classes."""
+    def gaps(self, clause: list[str]) -> frozenset[str]:
+        """The prepositions that could complete the first words of a clause to a phrase."""
+        split = (phrase.split() for phrase in self.phrases if GAP in phrase)
+        return frozenset(words[-1] for words in split if clause[: len(words) - 2] == words[:-2])
+
+    def match(self, clause: list[str]) -> VerbMatch | None:
+        """The longest phrase (in words) at the start of a clause of lower-case words; None if there is none.
+
+        Of equal ones consecutive words come first ("put down"), then those with a gap, then those that are split.
+        """
+        found: list[tuple[int, int, VerbMatch]] = []
+        gapped: dict[int, set[str]] = {}
         for phrase, action in self.phrases.items():
             words = phrase.split()
             if GAP in words:
                 verb, preposition = words[:-2], words[-1]
-                if clause[: len(verb)] == verb and preposition in clause[len(verb) + 1 :]:
+                # "put the hat on" may say who wears it.
+                after = clause[len(verb) + 1 :] if preposition != "on" else clause[len(verb) + 1 : -1]
+                if clause[: len(verb)] == verb and preposition in after:
                     gapped.setdefault(len(verb), set()).add(action)
             elif clause[: len(words)] == words:
-                yield len(words), VerbMatch(action, len(words), len(clause))
-            elif (
-                len(words) == 2
-                and words[1] in PARTICLES
-                and len(clause) > 2
-                and (clause[0], clause[-1]) == (words[0], words[1])
-            ):
-                yield 2, VerbMatch(action, 1, len(clause) - 1)
+                found.append((len(words), 2, VerbMatch(action, len(words))))
+            elif len(words) == 2 and words[1] in PARTICLES and clause[:1] == words[:1]:
+                place = _separated(clause, words[1])
+                if place is not None:
+                    found.append((2, 0, VerbMatch(action, 1, particle=place)))
+        for length, actions in gapped.items():
+            action_or_none = actions.pop() if len(actions) == 1 else None
+            found.append((length + 1, 1, VerbMatch(action_or_none, length, gapped=True)))
+        return max(found, key=lambda item: item[:2])[2] if found else None
+
+
+def _separated(clause: list[str], particle: str) -> int | None:
+    """The place of a particle that stands by itself right behind the object."""
+    for place in range(2, len(clause)):
+        if clause[place] == particle and not set(clause[1:place]) & PREPOSITIONS and stands_alone(clause, place):
+            return place
+    return None
+
+
+def stands_alone(words: list[str], place: int) -> bool:
+    """Whether no noun follows the preposition or particle at a place: "the lamp on", "the lever down sideways"."""
+    after = words[place + 1 : place + 3]
+    return not after or after[0] in PREPOSITIONS | (ADVERBS - ADJECTIVES) or (after[0].isdigit() and after[-1] in UNITS)
 
 
 def read_verbs(path: Path) -> VerbTable:
     """The built-in table, with the rows of a CSV file `phrase,action` added or replacing its own.
 
     Raises:
-        ValueError: The file is missing, has other columns, or has an invalid phrase or class name.
+        ValueError: The file is missing, has other columns, has an invalid phrase or class name, or gives one phrase two
+            actions.
     """
     rows = read_rows(path, ("phrase", "action"))
-    return VerbTable(
-        default_phrases() | {" ".join(row["phrase"].lower().split()): row["action"].lower() for row in rows}
-    )
+    phrases: dict[str, str] = {}
+    for row in rows:
+        phrase, action = " ".join(re.split(r"[\s_-]+", row["phrase"].lower().strip("_-"))), row["action"].lower()
+        if phrases.setdefault(phrase, action) != action:
+            raise ValueError(
+                f"{path} gives the phrase {phrase!r} the actions {phrases[phrase]!r} and {action!r}; keep one."
+            )
+    return VerbTable(default_phrases() | phrases)
 
 
 def read_rows(path: Path, columns: tuple[str, ...], *, open_rows: bool = False) -> list[dict[str, str]]:

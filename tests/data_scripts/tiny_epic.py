@@ -16,6 +16,7 @@ from tests.data_scripts.tiny_video import numbered
 
 VERBS = {0: "take", 3: "open", 4: "close", 36: "wrap", 41: "hang"}
 VERBS |= {50 + i: key for i, key in enumerate(CAUSAL_TRIPLET_VERBS) if key not in VERBS.values()}
+RAW = {"open": ("pull-open",), "close": ("shut", "close's")}
 NOUNS = {0: "tap", 3: "drawer", 8: "cupboard", 24: "bottle"}
 NOUNS |= {30 + i: key for i, key in enumerate(("fridge", "oven", "bin", "bag", "box", "jar", "tin", "window"))}
 HEADER = (
@@ -63,7 +64,10 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], 
 
 def write_tables(folder: Path, rows: Sequence[Sequence[str]], seconds: Mapping[str, float]) -> dict[str, Any]:
     """The four tables; gives the arguments of `build_index`."""
-    classes = {kind: [(i, key, [key], "x") for i, key in keys.items()] for kind, keys in (("v", VERBS), ("n", NOUNS))}
+    classes = {
+        kind: [(i, key, [key, *RAW.get(key, ())], "x") for i, key in keys.items()]
+        for kind, keys in (("v", VERBS), ("n", NOUNS))
+    }
     videos = [(v, s, 50.0 if len(v) == 7 else 59.9400599400599, "128x64") for v, s in seconds.items()]
     return {
         "annotations": [write_csv(folder / "EPIC_100_validation.csv", HEADER, rows)],

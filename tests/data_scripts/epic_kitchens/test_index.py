@@ -348,6 +348,8 @@ def test_the_card_is_one_that_the_hub_and_datasets_read(tmp_path, tables):
     [
         (["--verbs", "opne"], "did you mean 'open'"),
         (["--verbs", "put-down"], "raw verbs of the annotations are not keys"),
+        (["--verbs", "pull-open"], "'pull-open' is not a key of the .* verb classes; it is under 'open', so name that"),
+        (["--verbs", "Shut"], "it is under 'close'"),
         (["--min_score", "0.7"], "only works with --scores"),
         (["--annotations", "."], "a folder: name the .csv file"),
         (["--verbs", "cut"], "No segments are left"),

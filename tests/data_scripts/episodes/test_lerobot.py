@@ -10,6 +10,7 @@ import pytest
 
 from data_scripts.episodes import lerobot
 from data_scripts.episodes.__main__ import main
+from data_scripts.episodes.instruction import Instruction, normalized
 from data_scripts.episodes.lerobot import LeRobotSource
 from data_scripts.episodes.readings import Readings
 from modeling_cde.data.loading import load_pairs
@@ -222,10 +223,40 @@ def test_pictures_beside_the_data_files_are_read_inside_the_folder_only(copy):
         assert rejected or numbers(built.rows[0]) == (0, 6)
 
 
-def test_instructions_that_nobody_understands_stop_the_build(tmp_path):
-    write_recording(tmp_path / "in", "v2.1", [(["do a dance"], 3)], kind="image")
-    with pytest.raises(ValueError, match="None of the 1 episodes .*'do a dance'.*--verbs or .*--instructions"):
-        LeRobotSource(tmp_path / "in", CAMERA)
+def test_instructions_that_nobody_understands_stop_the_build_and_are_listed(tmp_path, capsys):
+    write_recording(
+        tmp_path / "in", "v2.1", [(["do a dance"], 3), (["打开抽屉 A"], 3), (["do a dance"], 4)], kind="image"
+    )
+    with pytest.raises(ValueError, match="None of the 3 episodes .*'do a dance'.*--verbs, or .*--list_instructions"):
+        LeRobotSource(tmp_path / "in", CAMERA).units()
+    arguments = ["lerobot", "--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--camera", CAMERA]
+    main([*arguments, "--list_instructions"])
+    printed = capsys.readouterr().out
+    assert "the instructions of 0 are read" in printed and "2 x 'do a dance': no known verb" in printed
+    listed = tmp_path / "out" / "instructions.csv"
+    assert listed.read_text(encoding="utf-8").splitlines()[1:] == [
+        "do a dance,,,2,no known verb",
+        "打开抽屉 A,,,1,not in Latin letters",
+    ]
+    with pytest.raises(SystemExit, match="None of the 3 episodes"):
+        main(arguments)
+    assert not list(tmp_path.glob("out/shards/*/*"))
+    listed.write_text(listed.read_text(encoding="utf-8").replace("A,,,", "A,open,drawer,"), encoding="utf-8")
+    main([*arguments, "--list_instructions", "--instructions", str(listed)])
+    assert "the instructions of 1 are read, as 1 actions on 1 objects" in capsys.readouterr().out
+
+
+def test_scenes_of_tasks_in_any_script_are_kept_apart_and_marks_do_not_make_one(tmp_path):
+    tasks = [["打开抽屉 A"], ["关闭抽屉 A"], ["打开抽屉  A。"], ["open the box", "valid"], ["Open the box."]]
+    write_recording(tmp_path / "in", "v2.1", [(task, 3) for task in tasks], kind="image")
+    known = {
+        normalized("打开抽屉 A"): Instruction("open", "drawer"),
+        normalized("关闭抽屉 A"): Instruction("close", "drawer"),
+    }
+    source = LeRobotSource(tmp_path / "in", CAMERA, scene="task", readings=Readings(known=known))
+    rows = source.build("episodes-000000-000004").rows
+    assert [row["scene"] for row in rows] == ["打开抽屉 a", "关闭抽屉 a", "打开抽屉 a", "open the box", "open the box"]
+    assert [source.actions[row["action"]] for row in rows] == ["open", "close", "open", "open", "open"]
 
 
 def test_the_command_builds_a_data_set(tmp_path, capsys):
