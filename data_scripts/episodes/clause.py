@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from data_scripts.episodes.noun_phrase import head_noun, plain_places
-from data_scripts.episodes.nouns import NOUNS
+from data_scripts.episodes.noun_phrase import head_noun, plain_places, starts_name
+from data_scripts.episodes.nouns import FURNITURE, NOUNS
 from data_scripts.episodes.verbs import DIRECTIONS, LEAVING, MOTION, TURNING, VerbMatch, VerbTable, stands_alone
 from data_scripts.episodes.words import (
     BE,
@@ -13,11 +13,16 @@ from data_scripts.episodes.words import (
     DETERMINERS,
     LYING,
     PREPOSITIONS,
-    PRONOUNS,
     RELATIVE,
     STATES,
 )
 
+# "In a row", "on its side": nothing is put into or onto these.
+_NOT_IN = frozenset(
+    """row rows line lines piles circle column columns order group groups pair pairs air place position way corner hand
+    hands shape""".split()
+)
+_NOT_ON = frozenset("side sides".split())
 _DEVICES = frozenset("oven stove burner heater thermostat fan light lamp led television tv radio speaker".split())
 
 
@@ -53,6 +58,7 @@ def read_clause(clause: list[str], verbs: VerbTable) -> Clause | str:
         or reason == "unclear wording"
         or not plain_places(tail, verbs.words)
         or not _complete(match.action, match.gapped, tail)
+        or _splits(clause[0], tail, verbs)
         or not _plain_relative(clause, end, match, verbs)
         or _ambiguous(match, words, noun, tail)
     ):
@@ -82,6 +88,15 @@ def _complete(action: str, gapped: bool, tail: list[str]) -> bool:
     return True
 
 
+def _splits(verb: str, tail: list[str], verbs: VerbTable) -> bool:
+    """Whether a particle of the verb stands where no place follows it: "turn the stove off quick"."""
+    for place, word in enumerate(tail):
+        followed = stands_alone(tail, place) or starts_name(tail[place + 1 : place + 2])
+        if f"{verb} {word}" in verbs.phrases and not followed:
+            return True
+    return False
+
+
 def _plain_relative(clause: list[str], end: int, match: VerbMatch, verbs: VerbTable) -> bool:
     """Whether a relative clause leaves the act as it is: "put the pot which is on the stove in the sink" is put_in."""
     rest = clause[end + 1 :]
@@ -91,24 +106,27 @@ def _plain_relative(clause: list[str], end: int, match: VerbMatch, verbs: VerbTa
         return False
     if not match.gapped and not verbs.gaps(clause).isdisjoint(rest):
         return False
-    introduce = PREPOSITIONS | BE | DETERMINERS
-    # "that is red get the plate": a noun phrase that nothing introduces belongs to a second act.
-    return all(
-        word not in DETERMINERS - PRONOUNS or before in introduce for before, word in zip(rest, rest[1:], strict=False)
-    )
+    # "that is on the table", "that is red": what is longer before the place may be a second act.
+    lead = next((place for place, word in enumerate(rest) if word in PREPOSITIONS), len(rest))
+    return lead <= 2 and DETERMINERS.isdisjoint(rest[:lead]) and plain_places(rest[lead:], verbs.words)
 
 
 def _ambiguous(match: VerbMatch, words: list[str], noun: str | None, tail: list[str]) -> bool:
-    """Whether another thing than the first noun may be meant, or no act at all."""
-    determined = not DETERMINERS.isdisjoint(words[:1])
-    if match.action in ("open", "close", "turnon", "turnoff"):
+    """Whether another thing than the first noun may be meant, another act, or none."""
+    action, beside = match.action, set(tail)
+    if action in ("open", "close", "turnon", "turnoff"):
         # Nobody opens a handle, and "turn off the light switch on the lamp" may be two acts.
-        if noun in ("handle", "knob", "button", "dial") or (noun == "switch" and tail[:1] in (["on"], ["off"])):
-            return True
-    if match.action in ("dirty", "empty"):  # "empty cup"
-        return not determined
-    if match.action == "turn" and noun in _DEVICES:  # "turn the oven to 200 degrees"
-        return tail[:1] == ["to"]
-    if match.action == "pour":  # "a cup of water"
+        return noun in ("handle", "knob", "button", "dial") or (noun == "switch" and tail[:1] in (["on"], ["off"]))
+    if action in ("take_off", "take_out"):  # "take off the shelf"
+        return noun in FURNITURE
+    if action == "take":
+        return noun in ("picture", "photo")
+    if action in ("dirty", "empty"):  # "empty cup"
+        return DETERMINERS.isdisjoint(words[:1])
+    if action == "turn":  # "turn the oven to 200 degrees"
+        return noun in _DEVICES and tail[:1] == ["to"]
+    if action == "pour":  # "a cup of water"
         return tail[:1] == ["of"]
-    return match.action == "fill" and not {"in", "into", "inside"}.isdisjoint(tail)  # "fill water in the cup"
+    if action == "fill":  # "fill water in the cup"
+        return not beside.isdisjoint(("in", "into", "inside"))
+    return not beside.isdisjoint({"put_in": _NOT_IN, "put_on": _NOT_ON}.get(action, ()))

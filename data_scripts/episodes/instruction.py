@@ -2,8 +2,8 @@
 
 The rule, in full:
 
-1. Lower case, without accents; blanks, underscores and hyphens separate words, and any other mark but quotes ends a
-   clause. A leading scene name of LIBERO ("KITCHEN_SCENE3_") and politeness ("please", "can you", ...) go.
+1. Lower case, without accents; blanks, underscores and hyphens separate words; a new line and any other mark but quotes
+   end a clause. A leading scene name of LIBERO ("KITCHEN_SCENE3_") and politeness ("please", "can you", ...) go.
 2. Clauses also start at "and" or "then" before a known verb, and at a known verb before "it" or "them". After a comma
    a place continues the clause: "to the left, beside the cloth".
 3. A clause starts with the longest phrase of `verbs.VerbTable`, which gives the action. A particle or a state behind
@@ -33,7 +33,7 @@ from data_scripts.episodes.clause import Clause, read_clause
 from data_scripts.episodes.noun_phrase import IT
 from data_scripts.episodes.nouns import NOUNS
 from data_scripts.episodes.verbs import FETCHING, LEAVING, PUTTING, TURNING, VerbTable
-from data_scripts.episodes.words import BE, MARKS, PLACES, POLITE, POSITIONS, PREPOSITIONS, RELATIVE
+from data_scripts.episodes.words import BE, MARKS, PLACES, POLITE, PREPOSITIONS, RELATIVE, ROOMS
 
 #: Why an instruction is not parsed; the keys of the counts in a build's report.
 REASONS = (
@@ -60,12 +60,19 @@ _COMPOUNDS = [
         ("on to", "onto"), ("over to", "to"), ("close to", "near"), ("in between", "between"),
         ("upside down", "upsidedown"), ("hot dog", "hotdog"), ("ice cream", "icecream"), ("all the way", "fully"),
         ("counter clockwise", "counterclockwise"), ("anti clockwise", "anticlockwise"),
+        ("together with", "and"), ("along with", "and"), ("as well as", "and"), ("followed by", "and"), ("plus", "and"),
         *((f"{place} of", "near") for place in _NEAR),
     )
 ]  # fmt: skip
+# "the bowl on the left" says which bowl, unless a noun follows ("on the left plate").
+_WHERE = {
+    "on": frozenset("left right middle center centre".split()),
+    "in": frozenset("middle center centre".split()),
+    "at": frozenset("left right back front middle center centre".split()),
+}
 _ENDS = PREPOSITIONS | RELATIVE | BE | {"and", "then", "or"}
 _BRACKETS = frozenset("()[]{}<>")
-_SEPARATORS = re.compile(r"[\s_\"“”„«»]+|(?<=\w)[-\u2010](?=\w)")
+_SEPARATORS = re.compile(r"[^\S\n\r]+|[_\"“”„«»]+|(?<=\w)[-\u2010](?=\w)")
 
 BUILT_IN = VerbTable()
 
@@ -129,7 +136,8 @@ def normalized(text: str) -> str:
     Letters and marks of every script stay, as they can tell instructions apart.
     """
     text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
-    return " ".join(re.split(r"[\s_]+", text)).strip().rstrip(" .!?…。！？؟।")
+    lines = (" ".join(line.replace("_", " ").split()) for line in text.splitlines())
+    return "\n".join(filter(None, lines)).rstrip(" .!?…。！？؟।")
 
 
 def _plain(text: str) -> str:
@@ -152,7 +160,7 @@ def _parts(said: list[list[str]]) -> list[list[str]]:
 
 def _without_preamble(words: list[str]) -> list[str]:
     for place, word in enumerate(words[:4]):
-        if re.fullmatch(r"scene\d+", word):
+        if re.fullmatch(r"scene\d+", word) and ROOMS.issuperset(words[:place]):
             words = words[place + 1 :]
             break
     shorter = True
@@ -170,11 +178,10 @@ def _compounds(words: list[str]) -> list[str]:
     place = 0
     while place < len(words):
         found = [(len(pattern), meant) for pattern, meant in _COMPOUNDS if words[place:][: len(pattern)] == pattern]
-        if not found and words[place] in ("on", "in", "at"):
-            # "the bowl on the left" says which bowl, unless a noun follows ("on the left plate").
+        if not found and words[place] in _WHERE:
             skip = place + 1 + (words[place + 1 : place + 2] == ["the"])
             after = words[skip + 1 : skip + 2]
-            if words[skip : skip + 1] and words[skip] in POSITIONS and (not after or after[0] in _ENDS):
+            if _WHERE[words[place]].intersection(words[skip : skip + 1]) and (not after or after[0] in _ENDS):
                 found = [(skip + 1 - place, "near")]
         length, meant = max(found, default=(1, words[place]))
         out.append(meant)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection
 
-from data_scripts.episodes.nouns import ALIKE, NOUNS
+from data_scripts.episodes.nouns import ALIKE, FURNITURE, NOUNS
 from data_scripts.episodes.words import (
     ADJECTIVES,
     ADVERBS,
@@ -22,6 +22,7 @@ from data_scripts.episodes.words import (
     PREPOSITIONS,
     PRONOUNS,
     QUANTITIES,
+    SIDES,
     STATES,
     TURN,
     UNITS,
@@ -34,6 +35,8 @@ _KEEP_PLURAL = frozenset(
 _SINGULAR = {"knives": "knife", "shelves": "shelf", "leaves": "leaf", "loaves": "loaf", "halves": "half"}
 _IE_WORDS = frozenset("cookies brownies pies ties smoothies veggies hoodies".split())
 _OE_WORDS = frozenset("shoes toes hoes canoes".split())
+#: "All of the drawers".
+COUNTED = frozenset("all both each some any several few many".split())
 #: The head of a phrase that is a pronoun.
 IT = "it"
 #: Words before the head that are neither nouns nor adjectives of the lists: "alphabet soup", "salad dressing bottle".
@@ -56,6 +59,8 @@ def head_noun(words: list[str], verbs: Collection[str]) -> tuple[str | None, lis
     head = phrase[-1]
     if head in PRONOUNS or any(word in PRONOUNS - ADJECTIVES for word in phrase) or not _may_be_object(head):
         return None, tail, "no object"
+    if phrase in (["piece"], ["pieces"]):  # of what?
+        return None, tail, "no object"
     phrase = [word for word in phrase if word != "and"]
     coloured = head in COLOURS - {"light"} and len(phrase) > 1 and _is_noun(phrase[-2])  # "turn the lamp orange"
     if coloured or not _no_second_verb(phrase, first, verbs):
@@ -71,7 +76,7 @@ def _first_phrase(words: list[str]) -> tuple[bool, list[str], list[str], bool]:
         while start < len(words) and (
             (words[start] in DETERMINERS and not (words[start] in PRONOUNS and start + 1 == len(words)))
             or words[start].isdigit()
-            or (start > 0 and words[start] == "of")
+            or (words[start] == "of" and start > 0 and _counts(words[start - 1]))
         ):
             indefinite = words[start] in INDEFINITE or words[start].isdigit()
             determined = True
@@ -87,6 +92,10 @@ def _first_phrase(words: list[str]) -> tuple[bool, list[str], list[str], bool]:
         # "a cup of flour", "a sheet of paper"; but "a drawer of the cabinet".
         either = of and phrase != [] and (singular(phrase[-1]) in CONTAINERS or not _is_noun(phrase[-1]))
         return determined, phrase, words[end:], either and (indefinite or not determined)
+
+
+def _counts(word: str) -> bool:
+    return word in PRONOUNS | NUMBERS | COUNTED or word.isdigit()
 
 
 def _without_adverbs(phrase: list[str]) -> list[str]:
@@ -125,7 +134,7 @@ def _no_second_verb(phrase: list[str], determined: bool, verbs: Collection[str])
     """Whether known verbs stand only as adjectives, "the open drawer", so that no second act hides in the phrase."""
     for place, word in enumerate(phrase):
         if word in verbs:
-            described = phrase[place - 1] in ADJECTIVES if place else determined
+            described = phrase[place - 1] in ADJECTIVES - POSITIONS if place else determined
             if not described or place + 1 == len(phrase):
                 return False
     return True
@@ -135,10 +144,12 @@ def _is_one_name(phrase: list[str], determined: bool) -> bool:
     """Whether the words are the name of one thing: adjectives, then nouns, or a word that an article makes a noun."""
     described = [word in ADJECTIVES or _is_participle(word) for word in phrase]
     if not _is_noun(phrase[-1]):
-        near = difflib.get_close_matches(singular(phrase[-1]), NOUNS, n=1, cutoff=0.75)  # "drawre"
+        near = difflib.get_close_matches(singular(phrase[-1]), NOUNS, n=1, cutoff=0.8)  # "drawre"
         return not near and all(described[:-1]) and (determined or len(phrase) > 1)
     if len(phrase) > 1 and any({singular(word) for word in phrase[-2:]} <= alike for alike in ALIKE):
         return False  # "apple banana"
+    if phrase[-1] in FURNITURE and any(singular(word) in alike for word in phrase[-2:-1] for alike in ALIKE):
+        return False  # "cup sink"
     if not (determined or described[0]) and sum(map(_is_noun, phrase)) > 2:
         return False  # "pick up broom mop floor"
     return _unknown_first(phrase, described)
@@ -148,6 +159,8 @@ def _unknown_first(name: list[str], described: list[bool]) -> bool:
     """Whether few unknown words precede the first noun, and none follows it."""
     first = next((i for i, word in enumerate(name) if _is_noun(word) and not described[i]), len(name))
     unknown = [word for word, known in zip(name[:first], described, strict=False) if not known]
+    if any(word in ADVERBS - ADJECTIVES for word in name):
+        return False  # "to the left again stop"
     return len(unknown) <= _MOST_UNKNOWN and all(_is_noun(word) for word in name[first:])
 
 
@@ -178,13 +191,28 @@ def _is_place(preposition: str, words: list[str], verbs: Collection[str]) -> boo
     name = words[start:]
     if any(word in DETERMINERS for word in name[:-1]) or "then" in name:
         return False  # "on the table get the fork"
+    if any(word in PRONOUNS - ADJECTIVES for word in name[:-1]) or (name and start > 1 and words[start - 1] == "one"):
+        return False  # "by pushing it get"
     if not _no_second_verb([*name, ""], start > 0, verbs):  # the last may be a verb: "from the stack"
         return False
-    if preposition == "to" and not start and name and not (_describes(name[0]) or _is_noun(name[0])):
-        return False  # "to reveal"
-    while name and (name[-1] in ADVERBS | POSITIONS | NO_OBJECTS or TURN.fullmatch(name[-1])):
+    while name and (name[-1] in ADVERBS | POSITIONS | SIDES | UNITS or TURN.fullmatch(name[-1])):
         name = name[:-1]
-    return _unknown_first(name, [_describes(word) for word in name])
+    if not name:
+        return True
+    described = [_describes(word) for word in name]
+    if not (start or described[0] or _is_noun(name[0]) or name in (["hand"], ["care"])):
+        return False  # "to reveal", "or wave"
+    if not _is_noun(name[-1]) and (name[-1] in STATES or _is_participle(name[-1])):
+        return False  # "to the right opened"
+    if any(map(_is_noun, name)):
+        return _unknown_first(name, described)
+    # One word that nobody knows, but not after "the left", where a second act may start.
+    return described.count(False) <= 1 and (len(name) == 1 or POSITIONS.isdisjoint(name))
+
+
+def starts_name(words: list[str]) -> bool:
+    """Whether the first word is one that a name starts with."""
+    return bool(words) and (words[0] in DETERMINERS or _describes(words[0]) or _is_noun(words[0]))
 
 
 def _describes(word: str) -> bool:

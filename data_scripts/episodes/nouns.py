@@ -18,6 +18,12 @@ _DISHES = frozenset("bowl plate cup mug glass saucer platter teacup ramekin fork
 #: Two words of one of these in a row are a list ("apple banana"), not the longer name of one thing.
 ALIKE = (_PRODUCE, _DISHES)
 
+#: Places: "cup sink" lacks a preposition, and "take off the shelf" an object.
+FURNITURE = frozenset(
+    """sink table shelf drawer cabinet counter countertop cupboard floor wall stove oven microwave fridge desk bed chair
+    couch sofa bench""".split()
+)
+
 NOUNS = (
     _PRODUCE
     | _DISHES

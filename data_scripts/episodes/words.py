@@ -45,19 +45,21 @@ ADVERBS = frozenset(
 )
 TURN = re.compile(r"(anti|counter)?clockwise\d*|\d+|degrees?")
 UNITS = frozenset("times degrees degree cm mm m inch inches centimeters millimeters meters seconds".split())
+#: Places that a scene of LIBERO may be in.
+ROOMS = frozenset("kitchen living dining room study office bedroom bathroom garage".split())
 POSITIONS = frozenset("left right back front middle center centre top bottom upper lower".split())
 
 #: With any of these a sentence says something else than its verb and noun, or is no plain English.
 BLOCKERS = frozenset(
-    """not no non never none nothing neither nor dont doesnt didnt do does did cant cannot wont shouldnt mustnt isnt but
-    except excluding instead rather unless without if else otherwise because although though while when whenever until
-    till before after during since so as than like despite fail fails failed failing failure unsuccessful invalid wrong
-    unsuccessfully attempt attempts attempted tried trying wrongly incorrectly almost nearly barely hardly half halfway
-    partially partly partway slightly somewhat percent maybe perhaps possibly only avoid pretend i he she we they you
-    ur pls plz
-    le la les un une des du de el los las der die das den dem ein eine einen het een il lo gli da dos na nos sur dans
-    sous avec auf unter mit zum zur van naar met op en et und ou oder para por con sin sobre della nel sul tu te se que
-    qui y e""".split()
+    """not no non never none zero nothing neither nor dont doesnt didnt do does did cant cannot wont shouldnt
+    mustnt isnt but except excluding instead rather unless without if else otherwise because although though
+    while when whenever until till before after during since so as than like despite fail fails failed failing
+    failure unsuccessful invalid wrong unsuccessfully attempt attempts attempted tried trying wrongly
+    incorrectly almost nearly barely hardly half halfway partially partly partway slightly somewhat percent
+    maybe perhaps possibly only avoid pretend i he she we they you ur pls plz
+    le la les un une des du de el los las der die das den dem ein eine einen het een il lo gli da dos na nos
+    sur dans sous avec auf unter mit zum zur van naar met op en et und ou oder para por con sin sobre della
+    nel sul tu te se que qui y e""".split()
 )
 BE = frozenset("is are was were be been being".split())
 
@@ -69,7 +71,8 @@ COLOURS_ONLY = frozenset(
 COLOURS = COLOURS_ONLY | {"orange", "light", "silver", "gold"}
 STATES = frozenset(
     """open opened close closed shut ajar full empty clean dirty wet dry hot cold warm cool done ready complete
-    visible flat straight loose tight hard harder soft locked unlocked wide""".split()
+    visible flat straight loose tight hard harder soft locked unlocked wide held broken hidden
+    taken chosen stuck""".split()
 )
 ADJECTIVES = (
     COLOURS
@@ -93,12 +96,17 @@ CONTAINERS = frozenset(
     """cup glass bowl spoon can bottle bag box plate jar pot pan mug jug scoop bucket basket tray carton pack packet
     package tub tube roll stick loaf tower""".split()
 )
-#: Nouns that no act is done to, and words that look like nouns only here.
-NO_OBJECTS = UNITS | frozenset(
-    """way ways side sides end ends corner edge direction directions place spot position location area half part
-    rest time moment while step steps turn turns look break nap walk bow move try test trial demo episode
-    scene version attempt task job action motion success degree second minute minutes hour angle speed
-    anything stuff bit lot upside""".split()
+#: Parts of a place: "the left side of the table", "the table edge".
+SIDES = frozenset("side sides end ends corner edge spot area half part".split())
+#: Nouns that no act is done to.
+NO_OBJECTS = (
+    UNITS
+    | SIDES
+    | frozenset(
+        """way ways direction directions place position location rest time moment while step steps turn turns look break
+        nap walk bow move try test trial demo episode scene version attempt task job action motion success degree second
+        minute minutes hour angle speed anything stuff bit lot upside""".split()
+    )
 )
 #: Words that do not end in -ly, -ed or -ing as adverbs and participles do.
 NOUNS_IN_LY = frozenset("jelly lily butterfly fly doily dolly assembly belly".split())

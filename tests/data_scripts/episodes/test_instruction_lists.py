@@ -1,5 +1,6 @@
 """What the rule reads of many instructions: nothing wrong, and how much, as docs/data.md says."""
 
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,37 @@ def test_what_is_misleading_is_left_alone(text):
 def test_what_only_looks_misleading_is_read_right():
     wanted = readings(READ)
     assert read_by_rule(wanted) == wanted
+
+
+READABLE = [text for texts in STYLES.values() for text in read_by_rule(texts)]
+ACTS = (
+    "open the drawer", "close box", "turn the stove off", "put the cup on the table", "lift the red block", "wave",
+    "take the lid off the pot", "move the cup to the left", "slide the door open", "rotate the knob clockwise",
+    "get the spoon", "yeet the cup", "return the cup to the shelf", "let go", "stop", "wait for the robot",
+)  # fmt: skip
+GLUE = (
+    " ", ", ", "; ", ". ", "\n", " - ", " / ", " & ", " (", " and ", " then ", " and then ", " but ", " while ", " before ",
+    " after ", " until ", " to ", " or ", " so ", " also ", " now ", " again ", " twice ", " by ", " for ", " with ", " on ",
+)  # fmt: skip
+
+
+def test_two_acts_are_never_one_however_they_are_joined():
+    joined = [glue.join(pair) for pair in permutations(ACTS, 2) for glue in GLUE]
+    assert read_by_rule(joined) == {}
+
+
+@pytest.mark.parametrize("word", ["not", "never", "except", "almost", "не"])
+def test_a_negation_anywhere_leaves_a_sentence_alone(word):
+    negated = []
+    for text in READABLE:
+        words = text.split()
+        negated += [" ".join([*words[:place], word, *words[place:]]) for place in range(len(words) + 1)]
+    assert read_by_rule(negated) == {}
+
+
+@pytest.mark.parametrize(
+    "remark",
+    ["failed", "(failed)", "- failed", "demo", "trial 3", "lying", "quick", "opened", "v2", "left arm", "test"],
+)
+def test_a_remark_at_the_end_leaves_a_sentence_alone(remark):
+    assert read_by_rule(f"{text.rstrip('.?')} {remark}" for text in READABLE) == {}
