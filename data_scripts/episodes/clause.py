@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from data_scripts.episodes.noun_phrase import head_noun, plain_places, starts_name
+from data_scripts.episodes.noun_phrase import head_noun, plain_places, singular, starts_name
 from data_scripts.episodes.nouns import FURNITURE, NOUNS
 from data_scripts.episodes.verbs import DIRECTIONS, LEAVING, MOTION, TURNING, VerbMatch, VerbTable, stands_alone
 from data_scripts.episodes.words import (
@@ -53,7 +53,7 @@ def read_clause(clause: list[str], verbs: VerbTable) -> Clause | str:
     if reason in ("several objects", "no object"):
         return reason
     if (
-        not BLOCKERS.isdisjoint(clause)
+        not BLOCKERS.isdisjoint(clause[match.words :])
         or not BE.isdisjoint(clause[:end])
         or reason == "unclear wording"
         or not plain_places(tail, verbs.words)
@@ -71,7 +71,7 @@ def _is_relative(words: list[str], place: int) -> bool:
     if words[place] == "that" and (place < 2 or words[place - 1] in PREPOSITIONS):
         return False
     if words[place] in LYING:
-        return words[place - 1] in NOUNS and not PREPOSITIONS.isdisjoint(words[place + 1 : place + 2])
+        return singular(words[place - 1]) in NOUNS and not PREPOSITIONS.isdisjoint(words[place + 1 : place + 2])
     return words[place] in RELATIVE
 
 

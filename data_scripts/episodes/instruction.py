@@ -74,6 +74,9 @@ _ENDS = PREPOSITIONS | RELATIVE | BE | {"and", "then", "or"}
 _BRACKETS = frozenset("()[]{}<>")
 _SEPARATORS = re.compile(r"[^\S\n\r]+|[_\"“”„«»]+|(?<=\w)[-\u2010](?=\w)")
 
+#: A longer text is a story; this also bounds the time for hostile ones.
+_MOST_WORDS = 60
+
 BUILT_IN = VerbTable()
 
 
@@ -99,8 +102,9 @@ def parse_instruction(
     `verbs` are the built-in phrases by default; `known` maps `normalized` text to a human's reading, which takes
     precedence.
     """
-    if known and (answer := known.get(normalized(text))):
-        return answer
+    key = normalized(text)
+    if known and key in known:
+        return known[key]
     verbs = verbs or BUILT_IN
     plain = _plain(text)
     if any(letter.isalnum() and not letter.isascii() for letter in plain):
@@ -112,7 +116,9 @@ def parse_instruction(
         return Unparsed("no act")
     if _BRACKETS & set(plain):
         return Unparsed("remark")
-    parts = _parts(said)
+    if sum(map(len, said)) > _MOST_WORDS:
+        return Unparsed("unclear wording")
+    parts = _parts(said, verbs)
     if len(parts) > 1 and any(part[0] not in verbs.first_words for part in parts):
         return Unparsed("remark")
     clauses = [clause for part in parts for clause in _clauses(part, verbs)]
@@ -142,15 +148,17 @@ def normalized(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Lower case without accents, apostrophes and invisible marks; one blank between words."""
-    decomposed = unicodedata.normalize("NFKD", re.sub("['’‘ʼ`´]", "", text.lower().replace("%", " percent ")))
+    lines = "\n".join(text.lower().splitlines()).replace("%", " percent ")
+    decomposed = unicodedata.normalize("NFKD", re.sub("['’‘ʼ`´]", "", lines))
     visible = "".join(letter for letter in decomposed if unicodedata.category(letter) not in ("Mn", "Cf"))
     return _SEPARATORS.sub(" ", visible)
 
 
-def _parts(said: list[list[str]]) -> list[list[str]]:
+def _parts(said: list[list[str]], verbs: VerbTable) -> list[list[str]]:
     """The sentence between its marks, without politeness; a place after a comma joins what is before it."""
     parts: list[list[str]] = []
-    for words in map(_without_preamble, said):
+    for part in said:
+        words = _without_preamble(part, verbs)
         if words and parts and words[0] in PLACES:
             parts[-1] += words
         elif words:
@@ -158,17 +166,16 @@ def _parts(said: list[list[str]]) -> list[list[str]]:
     return [_compounds(part) for part in parts]
 
 
-def _without_preamble(words: list[str]) -> list[str]:
+def _without_preamble(words: list[str], verbs: VerbTable) -> list[str]:
     for place, word in enumerate(words[:4]):
         if re.fullmatch(r"scene\d+", word) and ROOMS.issuperset(words[:place]):
             words = words[place + 1 :]
             break
-    shorter = True
-    while shorter:
-        shorter = False
-        for phrase in POLITE:
-            if words[: len(phrase)] == phrase:
-                words, shorter = words[len(phrase) :], True
+    while verbs.match(words) is None:  # "go to" may be a verb of the user's
+        shorter = [words[len(phrase) :] for phrase in POLITE if words[: len(phrase)] == phrase]
+        if not shorter:
+            break
+        words = min(shorter, key=len)
     return words
 
 

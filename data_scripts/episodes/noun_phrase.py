@@ -39,6 +39,8 @@ _OE_WORDS = frozenset("shoes toes hoes canoes".split())
 COUNTED = frozenset("all both each some any several few many".split())
 #: The head of a phrase that is a pronoun.
 IT = "it"
+#: Places without an article: "by hand", "sort the blocks by size".
+_BARE = (["hand"], ["care"], ["size"], ["color"], ["colour"])
 #: Words before the head that are neither nouns nor adjectives of the lists: "alphabet soup", "salad dressing bottle".
 _MOST_UNKNOWN = 2
 
@@ -69,7 +71,10 @@ def head_noun(words: list[str], verbs: Collection[str]) -> tuple[str | None, lis
 
 
 def _first_phrase(words: list[str]) -> tuple[bool, list[str], list[str], bool]:
-    """Whether a determiner comes first; the words around the nouns left out; the words that follow; not one meaning."""
+    """Whether a determiner comes first; the phrase from there to the last noun; what follows; whether it is unclear.
+
+    Unclear is a measure that may be the thing itself.
+    """
     determined = indefinite = False
     while True:
         start = 0
@@ -200,7 +205,7 @@ def _is_place(preposition: str, words: list[str], verbs: Collection[str]) -> boo
     if not name:
         return True
     described = [_describes(word) for word in name]
-    if not (start or described[0] or _is_noun(name[0]) or name in (["hand"], ["care"])):
+    if not (start or described[0] or _is_noun(name[0]) or name in _BARE):
         return False  # "to reveal", "or wave"
     if not _is_noun(name[-1]) and (name[-1] in STATES or _is_participle(name[-1])):
         return False  # "to the right opened"

@@ -86,6 +86,8 @@ def read_known(path: Path) -> dict[str, Instruction]:
             if not CLASS_NAME.fullmatch(name):
                 raise ValueError(f"{path}: {name!r} cannot name a class; use the letters a to z, digits, _ and -.")
         key = normalized(text)
+        if not key:
+            raise ValueError(f"{path}: the instruction {text!r} has no words; remove the row.")
         if known.setdefault(key, names) != names:
             raise ValueError(
                 f"{path} reads {texts[key]!r} as {', '.join(known[key])} and {text!r}, which is the same instruction, "

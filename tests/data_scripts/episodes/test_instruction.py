@@ -161,14 +161,22 @@ def test_singular(plural, noun):
     assert singular(plural) == noun
 
 
+def test_a_long_text_is_left_alone_at_once():
+    assert parse_instruction("open the drawer " * 20_000) == Unparsed("unclear wording")
+    assert parse_instruction("open the " + "red " * 50 + "drawer") == Instruction("open", "drawer")
+
+
 def test_own_verbs_are_added(tmp_path):
     table = tmp_path / "verbs.csv"
-    table.write_text("phrase,action\nzip up,zip\nput ... beside,put_beside\nopen,uncover\n", encoding="utf-8-sig")
+    table.write_text(
+        "phrase,action\nzip up,zip\nput ... beside,put_beside\nopen,uncover\ngo to,visit\n", encoding="utf-8-sig"
+    )
     verbs = read_verbs(table)
     assert parse_instruction("zip up the bag", verbs) == Instruction("zip", "bag")
     assert parse_instruction("zip the bag up", verbs) == Instruction("zip", "bag")
     assert parse_instruction("Put the cup beside the plate", verbs) == Instruction("put_beside", "cup")
     assert parse_instruction("open the drawer", verbs) == Instruction("uncover", "drawer")
+    assert parse_instruction("Please go to the drawer", verbs) == Instruction("visit", "drawer")
     assert parse_instruction("close the drawer", verbs) == Instruction("close", "drawer")
 
 

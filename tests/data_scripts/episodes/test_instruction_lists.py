@@ -55,8 +55,9 @@ ACTS = (
     "get the spoon", "yeet the cup", "return the cup to the shelf", "let go", "stop", "wait for the robot",
 )  # fmt: skip
 GLUE = (
-    " ", ", ", "; ", ". ", "\n", " - ", " / ", " & ", " (", " and ", " then ", " and then ", " but ", " while ", " before ",
-    " after ", " until ", " to ", " or ", " so ", " also ", " now ", " again ", " twice ", " by ", " for ", " with ", " on ",
+    " ", ", ", "; ", ". ", "\n", " - ", " / ", " & ", " (", " and ", " then ", " and then ", " but ", " while ",
+    " before ", " after ", " until ", " to ", " or ", " so ", " also ", " now ", " again ", " twice ", " by ", " for ",
+    " with ", " on ",
 )  # fmt: skip
 
 
