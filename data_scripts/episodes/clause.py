@@ -113,7 +113,7 @@ def _plain_relative(clause: list[str], end: int, match: VerbMatch, verbs: VerbTa
 
 def _ambiguous(match: VerbMatch, words: list[str], noun: str | None, tail: list[str]) -> bool:
     """Whether another thing than the first noun may be meant, another act, or none."""
-    action, beside = match.action, set(tail)
+    action, beside = match.action or "", set(tail)
     if action in ("open", "close", "turnon", "turnoff"):
         # Nobody opens a handle, and "turn off the light switch on the lamp" may be two acts.
         return noun in ("handle", "knob", "button", "dial") or (noun == "switch" and tail[:1] in (["on"], ["off"]))
