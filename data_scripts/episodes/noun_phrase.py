@@ -30,7 +30,7 @@ from data_scripts.episodes.words import (
 
 _KEEP_PLURAL = frozenset(
     """scissors glasses tongs pliers shorts pants trousers jeans tweezers headphones chess lens gas canvas molasses
-    clothes fries""".split()
+    clothes fries sunglasses goggles groceries""".split()
 )
 _SINGULAR = {"knives": "knife", "shelves": "shelf", "leaves": "leaf", "loaves": "loaf", "halves": "half"}
 _IE_WORDS = frozenset("cookies brownies pies ties smoothies veggies hoodies".split())

@@ -62,6 +62,7 @@ _SYNONYMS = {
     "pull": "pull out, pull up, pull down",
     "press": "press down",
     "plug": "plug in",
+    "screw": "screw in, screw on",
     "fill": "fill up",
     "fold": "fold up",
     "wipe": "wipe down",
