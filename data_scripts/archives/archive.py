@@ -22,6 +22,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from data_scripts.names import normalized
+
 MAX_MEMBERS = 5_000_000
 MAX_BYTES = 64 * 2**20
 LIMITED = (".csv", ".json", ".png", ".jpg", ".jpeg")  # what is read, and so limited to MAX_BYTES
@@ -45,7 +47,7 @@ class ArchiveError(ValueError):
 
 
 def safe_name(name: str, archive: Path) -> str:
-    """A member's name as a relative POSIX path without `.` parts; "" for the root itself.
+    """A member's name as a relative POSIX path in NFC, without `.` parts; "" for the root itself.
 
     Raises:
         ArchiveError: The name is absolute or leaves the archive's folder.
@@ -55,7 +57,7 @@ def safe_name(name: str, archive: Path) -> str:
         raise ArchiveError(f"{archive} has a member with the absolute name {name!r}; such archives are refused.")
     if ".." in parts or "\0" in name:
         raise ArchiveError(f"{archive} has a member {name!r} that leaves its folder; such archives are refused.")
-    return "/".join(parts)
+    return normalized("/".join(parts))
 
 
 def is_junk(name: str) -> bool:
@@ -82,7 +84,7 @@ class Files:
         self.path = path
 
     def names(self) -> list[str]:
-        """All files but junk, as sorted POSIX paths relative to the root.
+        """All files but junk, as sorted POSIX paths relative to the root, in NFC.
 
         Raises:
             ArchiveError: Something in it is unsafe or damaged; use nothing from it.

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from data_scripts.archives.archive import ArchiveError, Files, is_junk, safe_name
+from data_scripts.names import find_file, normalized
 
 
 class FolderFiles(Files):
@@ -15,7 +16,10 @@ class FolderFiles(Files):
     def names(self) -> list[str]:
         found: list[str] = []
         self._walk(self.path, "", os.path.realpath(self.path), found)
-        return sorted(found)
+        for one, other in zip(found := sorted(found), found[1:], strict=False):
+            if one == other:
+                raise ArchiveError(f"{self.path} has two files {one!r}, spelt in NFC and in NFD; keep one.")
+        return found
 
     def _walk(self, folder: Path, prefix: str, root: str, found: list[str]) -> None:
         try:
@@ -23,7 +27,7 @@ class FolderFiles(Files):
         except OSError as error:
             raise ArchiveError(f"The folder {folder} cannot be read ({error.strerror}).") from error
         for entry in entries:
-            name = prefix + entry.name
+            name = prefix + normalized(entry.name)
             if is_junk(name):
                 continue
             if entry.is_symlink():
@@ -44,7 +48,7 @@ class FolderFiles(Files):
             raise ArchiveError(f"{path} is a link to a folder or to nothing; replace it by the files themselves.")
 
     def read(self, name: str, limit: int) -> bytes:
-        path = self.path / safe_name(name, self.path)
+        path = find_file(self.path, safe_name(name, self.path))
         try:
             if not stat.S_ISREG(os.stat(path).st_mode):
                 raise FileNotFoundError(f"{path} is not a file.")

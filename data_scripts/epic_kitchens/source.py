@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_scripts.builds.work_units import BadPairError, ClassSource, StopBuildError, UnitRows
 from data_scripts.epic_kitchens.annotations import Segment
-from data_scripts.epic_kitchens.frames import KINDS, FramesError, Video, find, pictures
+from data_scripts.epic_kitchens.frames import KINDS, WRONG_FRAMES, FramesError, Video, find, pictures
 from data_scripts.epic_kitchens.listing import read_index
 from data_scripts.stored_views import BadPictureError, store_pair
 from modeling_cde.whole_files import file_sha256
@@ -34,6 +34,9 @@ class EpicSource(ClassSource):
         image_size: Shorter side of the stored pictures in pixels, never scaled up; None for the originals.
         scene: `"participant"` (a kitchen) or `"video"`.
         strict: Stop the build at the first segment that gives no pair.
+
+    Attributes:
+        wrong: Videos of the index that are not read, because their official frames are wrong; see `WRONG_FRAMES`.
 
     Raises:
         ValueError: The index cannot be read, the folder is missing, or an argument is invalid.
@@ -63,12 +66,17 @@ class EpicSource(ClassSource):
         self.objects = sorted({segment.noun for segment in segments})
         segments.sort(key=lambda s: (s.video_id, s.before_frame, s.after_frame, s.narration_id))
         self.segments: dict[str, list[Segment]] = _grouped(segments, "video_id")
-        self.paths = {name: path for name in self.segments if (path := find(self.root, name, kind)) is not None}
+        self.wrong = sorted(WRONG_FRAMES & self.segments.keys()) if kind == "frames" else []
+        self.paths = {
+            name: path
+            for name in self.segments.keys() - self.wrong
+            if (path := find(self.root, name, kind)) is not None
+        }
 
     @property
     def missing(self) -> list[str]:
-        """Videos of the index that are missing below the folder, sorted."""
-        return sorted(self.segments.keys() - self.paths.keys())
+        """Videos of the index that are missing below the folder, sorted; without those of `wrong`."""
+        return sorted(self.segments.keys() - self.paths.keys() - set(self.wrong))
 
     def settings(self) -> dict[str, Any]:
         """Everything that the shards depend on."""

@@ -19,6 +19,7 @@ from data_scripts.episodes.folder import list_folder
 from data_scripts.episodes.formats import FORMATS, ListingError
 from data_scripts.episodes.licensed_build import add_licence_arguments, build_licensed
 from data_scripts.episodes.listing import Listed, Listing, Refused, class_names, read_listing
+from data_scripts.names import find_file
 from data_scripts.stored_views import BadPictureError, store_pair, whole_box
 
 ROWS_PER_UNIT = 200
@@ -107,11 +108,10 @@ class TableSource(ClassSource):
                     raise BadPairError(row.reason, row.sentence)
                 result.rows.append(self._row(row))
             except (BadPairError, BadPictureError) as error:
-                reason = error.reason if isinstance(error, BadPairError) else "bad picture"
                 sentence = f"{self.listing.name}, {row.where}: {error}."
                 if self.strict:
                     raise StopBuildError(sentence) from error
-                result.reject(reason, sentence)
+                result.reject(error.reason, sentence)
         return result
 
     def summary(self) -> str:
@@ -154,7 +154,7 @@ class TableSource(ClassSource):
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", written):
             raise BadPairError("path is a URL", f"{column} is {written!r}; nothing is downloaded, so give a path")
         try:
-            path = (self.root / written).resolve()
+            path = find_file(self.root, written).resolve()
             inside = path.is_relative_to(self.root.resolve())
             if inside and path.is_file() and path.stat().st_size <= LARGEST_FILE:
                 return path.read_bytes()

@@ -21,6 +21,7 @@ from functools import cached_property
 from pathlib import Path
 
 from data_scripts.episodes.words import ADJECTIVES, ADVERBS, PREPOSITIONS, UNITS
+from data_scripts.separators import declared_separator
 
 GAP = "..."
 
@@ -205,7 +206,10 @@ def read_rows(path: Path, columns: tuple[str, ...], *, open_rows: bool = False) 
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.reader(file))
+            separator = declared_separator(file.readline())
+            if separator is None:
+                file.seek(0)
+            rows = list(csv.reader(file, delimiter=separator or ","))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read ({error}); give a CSV file in UTF-8.") from error
     header = [cell.strip() for cell in rows[0]] if rows else []

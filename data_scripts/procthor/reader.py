@@ -12,6 +12,7 @@ from data_scripts.archives.archive import MAX_BYTES, ArchiveError
 from data_scripts.archives.open_files import open_files
 from data_scripts.builds.work_units import BadPairError, ClassSource, StopBuildError, UnitRows
 from data_scripts.causal_triplet_layout import ANNOTATIONS, COLOR, HOUSE, MASK
+from data_scripts.names import class_name
 from data_scripts.picture_files import picture_size
 from data_scripts.procthor.actions import VERBS
 from data_scripts.procthor.annotations import Annotation, House, read_annotations
@@ -56,7 +57,7 @@ class HousesSource(ClassSource):
         progress: bool = True,
     ) -> None:
         self._view, self._image_size, self._strict = view, image_size, strict
-        self._verbs = sorted(set(verbs))
+        self._verbs = sorted({class_name(verb, "--verbs") for verb in verbs})
         self.files = open_files(path)
         self._folders, self.without_table = self._find_houses()
         self._read_tables(progress)

@@ -239,7 +239,7 @@ BAD = {
     "empty box": (spoil_box(2, "9,0,8,9"), "empty box", 2, "9, 0, 8, 9"),
     "empty before box": (spoil_box(1, "0,9,8,8"), "empty box", 1, "0, 9, 8, 8"),
     "no number": (spoil_box(2, "1,2,x,4"), "no whole number", 2, "xmax is 'x'"),
-    "fraction": (spoil_box(2, "1,2,3.0,4"), "no whole number", 2, "xmax is '3.0'"),
+    "fraction": (spoil_box(2, "1,2,3.5,4"), "no whole number", 2, "xmax is '3.5'"),
     "no index": (spoil_line(2, ",1,", ",one,"), "no whole number", 2, "idx is 'one'"),
     "too few fields": (spoil_line(2, "proc_00000,", ""), "wrong number of fields", 2, "8 fields"),
     "too many fields": (spoil_line(1, "proc_00000,", "proc_00000,,"), "wrong number of fields", 1, "10 fields"),
@@ -251,7 +251,11 @@ BAD = {
     "figure with ending": (spoil_line(2, "_open,", "_open.png,"), "figure does not fit", 2, "_open.png"),
     "no noun": (
         lambda house: [spoil(house) for spoil in (spoil_line(2, "Drawer,", ","), spoil_line(2, "_Drawer_", "__"))],
-        "figure does not fit", 2, "does not fit noun ''"
+        "no name", 2, "noun is empty"
+    ),
+    "noun NaN": (
+        lambda house: [spoil(house) for spoil in (spoil_line(2, "Drawer,", "NaN,"), spoil_line(2, "_Drawer_", "_NaN_"))],
+        "no name", 2, "noun is 'NaN', which names no class"
     ),
     "before figure": (spoil_line(1, "00001_first", "00001_fist"), "figure does not fit", 1, "00001_fist"),
     "path in figure": (spoil_line(1, "00001_first", "../00001_first"), "figure does not fit", 1, "../00001_first"),

@@ -10,8 +10,9 @@
     folder/README.md                      configurations -> splits -> files
 
 Shards are read once and written in row groups, so memory stays flat. Equal shards, seed and options give equal bytes
-(fixed row groups, no time stamps). Everything is written aside and renamed, and the manifests come last: run a killed
-assembly again. Splitting again needs only the shards, not the source: `python -m data_scripts.splits`.
+(fixed row groups, no time stamps). A class of which no shard has a pair is left out. Everything is written aside and
+renamed, and the manifests come last: run a killed assembly again. Splitting again needs only the shards, not the
+source: `python -m data_scripts.splits`.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def assemble(
         )
     card = _stored_card(folder) if card is None else card
     kept, replaced = _other_manifests(folder, view, shifts)
-    features, annotations = read_annotations(shards, folder / "shards" / view)
+    stored, annotations = read_annotations(shards, folder / "shards" / view)
     chosen: Any = options  # of this protocol, see `_check_request`
     if shift == "joint":
         manifests = joint_split(annotations, seed, chosen)
@@ -109,7 +110,9 @@ def assemble(
         manifests = {shift: causal_triplet_split(annotations, shift, seed, chosen)}
     paths = {name: folder / "manifests" / f"{config_name(view, name)}.json" for name in manifests}
     with write_folder_whole(home) as building:
-        write_parts(shards, features, file_parts(manifests), building, rows_per_file, progress)
+        write_parts(
+            shards, stored, used_classes(stored, annotations), file_parts(manifests), building, rows_per_file, progress
+        )
         sums = "".join(f"{line}\n" for line in file_checksums(building))
         (building / CHECKSUMS).write_text(sums, encoding="utf-8")
         # From here on only renames and small files. A configuration is finished once its manifest is there: manifests
@@ -221,6 +224,17 @@ def read_annotations(shards: Sequence[Path], where: Path) -> tuple[Features, dic
             values += [features[name].names[i] for i in column] if name in ("action", "object") else column
     assert features is not None
     return features, annotations
+
+
+def used_classes(features: Features, annotations: Mapping[str, Sequence[str]]) -> Features:
+    """The features without the classes that no pair has.
+
+    A source names its classes before it builds: those of rows that were rejected, or of videos that were missing, must
+    not become outputs of a model.
+    """
+    used = {column: set(annotations[column]) for column in ("action", "object")}
+    actions, objects = ([name for name in features[column].names if name in used[column]] for column in used)
+    return pair_features(actions, objects, "mechanism" in features)
 
 
 def check_files(folder: str | os.PathLike[str], config: str, manifest: SplitManifest) -> None:

@@ -1,0 +1,13 @@
+"""The first line `sep=,` by which Excel names the separator of a CSV file, and which is not one of its rows."""
+
+from __future__ import annotations
+
+import re
+
+_DECLARED = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+
+
+def declared_separator(line: str) -> str | None:
+    """The separator that a file's first line declares; None if it is an ordinary line."""
+    match = _DECLARED.fullmatch(line)
+    return match[1] if match else None
