@@ -52,7 +52,7 @@ def list_folder(folder: Path) -> Listing:
         role = next((role for role in ROLES if path.stem.endswith(f"_{role}")), None)
         stem = path.stem.removesuffix(f"_{role}")
         if path.suffix.lower() not in PICTURES:
-            said = f"a picture {path.suffix} is not read; save it as PNG or JPEG"
+            said = f"pictures in {path.suffix.lower()} are not read; save it as PNG or JPEG"
             rows.append(Refused(name, "other picture format", said))
         elif len(path.parts) not in (3, 4):
             said = "it is not in <action>/<object>/ or <action>/<object>/<group>/"

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data_scripts.builds.licensed_build import add_licence_arguments, build_licensed, stated_card
 from data_scripts.builds.work_units import BadPairError, ClassSource, UnitRows, json_sha256
 from data_scripts.episodes.entries import Episode, Fault
 from data_scripts.episodes.frames import episode_pictures
 from data_scripts.episodes.instruction import Instruction, Unparsed, normalized
-from data_scripts.episodes.licensed_build import add_licence_arguments, build_licensed
 from data_scripts.episodes.readings import Readings, read_known
 from data_scripts.episodes.recording import Recording, read_recording
 from data_scripts.episodes.verbs import read_verbs
@@ -264,12 +264,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             title=f"First and last frames of {options.input.resolve().name}",
             description="Each pair is an early and a late frame of one robot episode. Action and object are read from "
             "the episode's instruction by rule; episodes that the rule does not cover are left out.",
-            license=options.license,
-            credit=options.credit,
             provenance=(
-                f"Episodes {options.input.resolve().name} in the LeRobot format {source.version}{robot}, camera "
-                f"{source.camera}. Their publisher states the licence and whom to credit; the person who made the "
-                "pairs gave what is said here.",
+                f"Read from the episodes {options.input.resolve().name} in the LeRobot format {source.version}{robot}, "
+                f"camera {source.camera}. Their publisher states the licence and whom to credit; the person who made "
+                "the pairs gave what is said here.",
             ),
             limits=(
                 "The robot itself has moved between the two pictures.",
@@ -277,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "Other changes than those in an episode's instruction are not recorded.",
             ),
         )
-        build_licensed(source, options, card)
+        build_licensed(source, options, stated_card(options, card))
 
 
 def _reject(result: UnitRows, reason: str, episode: Episode | Fault, sentence: str) -> None:

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data_scripts.builds.licensed_build import add_licence_arguments, build_licensed, stated_card
 from data_scripts.builds.work_units import BadPairError, ClassSource, StopBuildError, UnitRows, json_sha256
 from data_scripts.episodes.folder import list_folder
 from data_scripts.episodes.formats import FORMATS, ListingError
-from data_scripts.episodes.licensed_build import add_licence_arguments, build_licensed
 from data_scripts.episodes.listing import Listed, Listing, Refused, class_names, read_listing
 from data_scripts.names import find_file
 from data_scripts.stored_views import BadPictureError, store_pair, whole_box
@@ -210,7 +210,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--whole_picture_is_target", action="store_true", help="single view: take the whole picture as the missing box"
     )
     parser.add_argument("--strict", action="store_true", help="stop at the first faulty row")
-    parser.add_argument("--title", help="of the data set, for its card")
     add_licence_arguments(parser)
     options = parser.parse_args(arguments)
     with plain_errors():
@@ -220,14 +219,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if name in ("pairs", "metadata"):
             name = options.input.resolve().parent.name
         card = DatasetCard(
-            title=options.title or f"Before/after pairs of {name}",
+            title=f"Before/after pairs of {name}",
             description="Pairs listed in a table or a folder, with their actions and objects.",
-            license=options.license,
-            credit=options.credit,
             provenance=(
-                "The pictures, their classes and their licence were given by the person who made the data set.",
+                "The pictures, their classes and what is said here were given by the person who made the data set.",
             ),
         )
+        card = stated_card(options, card)
         source = TableSource(
             options.input,
             options.root,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -254,7 +255,7 @@ BAD = {
         "no name", 2, "noun is empty"
     ),
     "noun NaN": (
-        lambda house: [spoil(house) for spoil in (spoil_line(2, "Drawer,", "NaN,"), spoil_line(2, "_Drawer_", "_NaN_"))],
+        lambda house: [spoil_line(2, old, old.replace("Drawer", "NaN"))(house) for old in ("Drawer,", "_Drawer_")],
         "no name", 2, "noun is 'NaN', which names no class"
     ),
     "before figure": (spoil_line(1, "00001_first", "00001_fist"), "figure does not fit", 1, "00001_fist"),
@@ -433,6 +434,34 @@ def test_read_command_builds_shards_that_can_be_looked_at(house, tmp_path, capsy
     (row,) = parquet.read_table(shards[0]).to_pylist()
     with Image.open(io.BytesIO(row["before"]["bytes"])) as image:
         assert min(image.size) <= 32 and np.asarray(image).ndim == 3
+
+
+def test_the_card_says_what_the_user_states_and_else_unknown(tmp_path, capsys):
+    houses = draw_houses(tmp_path / "mine", houses=8, pairs=10)
+    arguments = f"read --input {houses} --output {tmp_path / 'out'} --view multi --workers 1 --shift none".split()
+    main(arguments)
+
+    def card() -> tuple[dict, str]:
+        header, text = (tmp_path / "out" / "README.md").read_text().split("---\n", 2)[1:]
+        return yaml.safe_load(header), text
+
+    header, text = card()
+    assert header["license"] == "unknown" and header["pretty_name"] == "Before/after pairs of mine"
+    assert "Licence: unknown" in text and "- Where the pairs come from is unknown: nobody has stated it." in text
+    assert "apache" not in text.lower() and "ProcTHOR-10K" not in text and "procthor" not in header["tags"]
+    assert "--license" in (tmp_path / "out" / "NOT_FOR_PUBLISHING.txt").read_text()
+    with pytest.raises(SystemExit, match="Say with --license under which licence"):
+        main([*arguments, "--push_to_hub", "me/mine"])
+
+    stated = ["--license", "other", "--license_terms", "For my class.", "--credit", "By Ada.", "--title", "Cups"]
+    capsys.readouterr()
+    main([*arguments, *stated, "--provenance", "my kitchen", "camera A"])
+    assert "this run built 0" in capsys.readouterr().out  # only the card is written again
+    header, text = card()
+    assert header["license"] == "other" and header["pretty_name"] == "Cups"
+    for words in ("- my kitchen\n- camera A\n- Read from mine", "Licence: `other`.\n\nFor my class.\n\nBy Ada."):
+        assert words in text
+    assert "unknown" not in text and not (tmp_path / "out" / "NOT_FOR_PUBLISHING.txt").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is known to be wrong, or to look wrong, in EPIC-KITCHENS-100's own files and in tables saved by other programs."""
+"""What is wrong, or looks wrong, in EPIC-KITCHENS-100's own files and in tables that other programs saved."""
 
 from fractions import Fraction
 
