@@ -66,6 +66,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
         help="larger out-of-distribution parts, which may share groups with validation, test and each other",
     )
     add("--no_split", action="store_true", help="write only the shards")
+    parser.set_defaults(rendered=False)  # True where the source can render more pairs if a split lacks some
 
     add = parser.add_argument_group("publishing").add_argument
     add("--push_to_hub", metavar="ORG/NAME", help="upload the data set and its card to this repository")
@@ -157,21 +158,12 @@ def split(options: argparse.Namespace, card: DatasetCard, rows: int) -> None:
         print(f"{options.output} already has its splits.", flush=True)
         return
     from data_scripts.builds.ledger import locked
-    from modeling_cde.data.building.build import assemble
+    from data_scripts.split_advice import Asked, split_shards
 
     clean = CleanOptions(group_by=_group_by(options), share_evaluation_groups=bool(options.share_evaluation_groups))
+    asked = Asked(options.protocol, options.shift, options.seed, clean if options.protocol == "clean" else None)
     with locked(options.output / ".lock"):
-        manifests = assemble(
-            options.output,
-            options.view,
-            seed=options.seed,
-            protocol=options.protocol,
-            shift=options.shift,
-            options=clean if options.protocol == "clean" else None,
-            card=card,
-        )
-    for manifest in manifests.values():
-        print(manifest.report())
+        split_shards(options.output, options.view, asked, card=card, rendered=options.rendered)
     print(f"Data set: {options.output} (load_pairs(folder, config, split)); manifests: {options.output / 'manifests'}")
 
 

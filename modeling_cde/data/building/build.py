@@ -31,7 +31,7 @@ from datasets import ClassLabel, Features
 
 from ...whole_files import write_folder_whole, write_text_whole, write_whole
 from ..schema import COLUMNS, CONFIGS, OOD_SHIFTS, SHIFTS, VIEWS, config_name, data_folder, pair_features, parse_config
-from ..splits import CausalTripletOptions, CleanOptions, SplitManifest, causal_triplet_split, clean_split, joint_split
+from ..splits import CausalTripletOptions, CleanOptions, SplitManifest, divide
 from .card import DatasetCard, render_readme
 from .card_header import CHECKSUMS
 from .part_files import file_checksums, unreadable, write_parts
@@ -101,13 +101,7 @@ def assemble(
     card = _stored_card(folder) if card is None else card
     kept, replaced = _other_manifests(folder, view, shifts)
     stored, annotations = read_annotations(shards, folder / "shards" / view)
-    chosen: Any = options  # of this protocol, see `_check_request`
-    if shift == "joint":
-        manifests = joint_split(annotations, seed, chosen)
-    elif protocol == "clean":
-        manifests = {shift: clean_split(annotations, shift, seed, chosen)}
-    else:
-        manifests = {shift: causal_triplet_split(annotations, shift, seed, chosen)}
+    manifests = divide(annotations, protocol, shift, seed, options)
     paths = {name: folder / "manifests" / f"{config_name(view, name)}.json" for name in manifests}
     with write_folder_whole(home) as building:
         write_parts(
