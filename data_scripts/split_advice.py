@@ -5,6 +5,7 @@ Every flag that is named belongs to the command that names it, and was tried on 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -125,7 +126,8 @@ def _hint(manifest: SplitManifest, annotations: Annotations, asked: Asked, folde
     if more:
         lines = [f"{lines[0]} The same command, which builds no pair again, has more there with:"]
         lines += [f"  {flags} ({found} pairs)" for flags, found in more.items()]
-    every = f"python -m data_scripts.splits --data {folder} --view {view} --shift none --validation 0 --test 0 --cap 0"
+    place = f"--data {shlex.quote(str(folder))} --view {view}"
+    every = f"python -m data_scripts.splits {place} --shift none --validation 0 --test 0 --cap 0"
     return [*lines, f"To train on all {total} pairs and keep none for tests: {every}"]
 
 

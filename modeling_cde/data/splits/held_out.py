@@ -52,8 +52,8 @@ def hold_out_objects(
         counts = [f"{action}: {len(names)}" for action, names in sorted(objects_by_action(pairs).items())]
         listed = ", ".join(counts[:_LISTED]) + (f" and {len(counts) - _LISTED} more" if len(counts) > _LISTED else "")
         raise SplitError(
-            f"Too few objects for a syst split: of {_number(len(actions_of), 'object')} ({len(pairs)} pairs) at least "
-            f"two must be held out while each action keeps {keep} in training (objects by action: {listed})",
+            f"Too few objects for a syst split: of {_number(len(actions_of), 'object')} at least two must be held out "
+            f"while each action keeps {keep} in training (objects by action: {listed})",
             "add objects, lower min_train_objects, or hold nothing out (shift none)",
             "pairs of more objects",
         )
@@ -136,8 +136,8 @@ def hold_out_combinations(
             f", {len(there)} of them not on objects held out for the shift syst" if len(pairs) < len(everything) else ""
         )
         raise SplitError(
-            f"Too few combinations for a comp split: of {_number(total, '(action, object) combination')} "
-            f"({len(everything)} pairs){left}, {len(eligible)} have their opposite on the same object in another "
+            f"Too few combinations for a comp split: of {_number(total, '(action, object) combination')}"
+            f"{left}, {len(eligible)} have their opposite on the same object in another "
             f"group, and at least two must be held out while that opposite and {keep} more objects of the action stay "
             "in training",
             "add objects with both actions, give the opposites, lower min_train_objects, or hold nothing out (shift "
