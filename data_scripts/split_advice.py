@@ -91,9 +91,10 @@ def split_shards(
     from modeling_cde.data.building.build import assemble, read_annotations
 
     shards = folder / "shards" / view
-    given = {"seed": asked.seed, "protocol": asked.protocol, "shift": asked.shift, "options": asked.options}
     try:
-        manifests = assemble(folder, view, **given, **({"card": card} if card else {}))
+        manifests = assemble(
+            folder, view, seed=asked.seed, protocol=asked.protocol, shift=asked.shift, options=asked.options, card=card
+        )
     except SplitError as error:
         _, annotations = read_annotations(sorted(shards.glob("*.parquet")), shards)
         total = len(annotations["pair_id"])

@@ -126,7 +126,7 @@ def test_backslashes_do_not_lead_out_of_the_folder(tmp_path):
 def test_a_folder_written_on_a_mac(tmp_path):
     (tmp_path / "open" / NFD).mkdir(parents=True)
     for spelling, when in ((NFD, "before"), (NFC, "after")):
-        (tmp_path / "open" / NFD / f"{spelling}_{when}.png").write_bytes(picture(0))
+        (tmp_path / "open" / NFD / f"{spelling}_{when}.png").write_bytes(picture(len(when)))
     source = TableSource(tmp_path, view="multi")
     assert source.objects == [NFC] and [row["pair_id"] for row in build(source)[0]] == [f"open/{NFC}/{NFC}"]
 
