@@ -98,7 +98,11 @@ def split_shards(
     except SplitError as error:
         _, annotations = read_annotations(sorted(shards.glob("*.parquet")), shards)
         total = len(annotations["pair_id"])
-        remedy = f"render more than these {total} pairs" if rendered else _remedy(annotations, asked, error.more)
+        remedy = (
+            f"render more than these {total} pairs"
+            if rendered
+            else _remedy(annotations, asked, error.more, folder, view)
+        )
         both = ", and --shift joint (the default) needs both shifts" if asked.shift == "joint" and not rendered else ""
         raise SplitError(error.problem + both, remedy) from error
     print("\n\n".join(manifest.report() for manifest in manifests.values()))
@@ -109,12 +113,12 @@ def split_shards(
         print("\n" + "\n".join(lines))
 
 
-def _remedy(annotations: Annotations, asked: Asked, more: str) -> str:
+def _remedy(annotations: Annotations, asked: Asked, more: str, folder: Path, view: str) -> str:
     total = len(annotations["pair_id"])
     if found := _working(annotations, asked, failed=True):
         listed = ", ".join(f"{flags} ({train})" for flags, train in found.items())
         return f"these flags work, with so many of the {total} pairs in train: {listed}; or add {more}"
-    return f"no other split of these {total} pairs works either, so add {more}"
+    return f"no other split of these {total} pairs works either: add {more}, or test on others and {_all(folder, view)}"
 
 
 def _hint(manifest: SplitManifest, annotations: Annotations, asked: Asked, folder: Path, view: str) -> list[str]:
@@ -127,9 +131,12 @@ def _hint(manifest: SplitManifest, annotations: Annotations, asked: Asked, folde
     if more:
         lines = [f"{lines[0]} The same command, which builds no pair again, has more there with:"]
         lines += [f"  {flags} ({found} pairs)" for flags, found in more.items()]
+    return [*lines, f"To keep none for tests, {_all(folder, view)}."]
+
+
+def _all(folder: Path, view: str) -> str:
     place = f"--data {shlex.quote(str(folder))} --view {view}"
-    every = f"python -m data_scripts.splits {place} --shift none --validation 0 --test 0 --cap 0"
-    return [*lines, f"To train on all {total} pairs and keep none for tests: {every}"]
+    return f"train on all: `python -m data_scripts.splits {place} --shift none --validation 0 --test 0 --cap 0`"
 
 
 def _working(annotations: Annotations, asked: Asked, failed: bool) -> dict[str, int]:

@@ -59,6 +59,13 @@ def check(folder: Path, found: dict[str, int], *given: str) -> None:
         assert len(SplitManifest.load(made).parts["train"]) == train, flags
 
 
+def check_all(folder: Path, message: str, pairs: int) -> None:
+    """The command that puts all pairs into train does so."""
+    (command,) = re.findall(r"train on all: `python -m data_scripts.splits (.*?)`", message)
+    splits.main(command.split())
+    assert len(SplitManifest.load(folder / "manifests" / "multi_none.json").parts["train"]) == pairs
+
+
 CASES = {
     "three objects": (dict(objects=3), (), "of 3 objects at least two", {"--shift comp", "--shift none"}),
     "two objects": (dict(objects=2), (), "of 2 objects at least", {"--shift none"}),
@@ -98,10 +105,11 @@ def test_what_is_impossible_is_counted_and_what_works_is_named(tmp_path, case):
 
 
 def test_a_flag_that_would_not_work_is_not_named(tmp_path):
-    message = refused(write_pairs(tmp_path, objects=1, pairs=2))
-    assert "no other split of these 2 pairs works either, so add pairs of more objects" in message and not named(
-        message
-    )
+    folder = write_pairs(tmp_path, objects=1, pairs=2)
+    message = refused(folder)
+    assert "no other split of these 2 pairs works either: add pairs of more objects" in message
+    assert not named(message)
+    check_all(folder, message, 2)
 
 
 def asked_of_a_build(folder: Path, *flags: str) -> argparse.Namespace:
@@ -146,9 +154,7 @@ def test_a_small_set_says_how_to_train_on_more_of_it(tmp_path, capsys):
     found = named(said)
     assert {"--shift comp", "--shift syst", "--shift none"} <= set(found) and min(found.values()) > train
     check(folder, found)
-    (line,) = [line for line in said.splitlines() if line.startswith("To train on all 150 pairs")]
-    splits.main(line.partition("data_scripts.splits ")[2].split())
-    assert len(SplitManifest.load(folder / "manifests" / "multi_none.json").parts["train"]) == 150
+    check_all(folder, said, 150)
 
 
 def test_other_sets_get_no_such_hint(tmp_path, capsys):
