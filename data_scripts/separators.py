@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_DECLARED = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+LONGEST = 16  # characters of such a line; enough to read of a file's first line
+_DECLARED = re.compile(r'"?sep=([,;|\t])"?\s*', re.IGNORECASE)
 
 
 def declared_separator(line: str) -> str | None:

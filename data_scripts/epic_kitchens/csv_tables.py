@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_scripts.names import is_name, normalized
-from data_scripts.separators import declared_separator
+from data_scripts.separators import LONGEST, declared_separator
 
 _REFUSED = (".pkl", ".pickle", ".p", ".joblib", ".hdf", ".hdf5", ".h5", ".he5", ".npy", ".npz", ".pt", ".pth")
 #: First bytes of files that are not text: pickles of protocol 2 and later, HDF5, HDF4, zip, gzip, Parquet.
@@ -67,7 +67,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     encoding = _encoding(path)
     try:
         with path.open(encoding=encoding, newline="") as file:
-            separator = declared_separator(file.readline())
+            separator = declared_separator(file.readline(LONGEST))
             if separator is None:
                 file.seek(0)
             reader = csv.reader(file, strict=True, delimiter=separator or ",")

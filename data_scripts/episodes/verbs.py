@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 
 from data_scripts.episodes.words import ADJECTIVES, ADVERBS, PREPOSITIONS, UNITS
-from data_scripts.separators import declared_separator
+from data_scripts.separators import LONGEST, declared_separator
 
 GAP = "..."
 
@@ -206,7 +206,7 @@ def read_rows(path: Path, columns: tuple[str, ...], *, open_rows: bool = False) 
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            separator = declared_separator(file.readline())
+            separator = declared_separator(file.readline(LONGEST))
             if separator is None:
                 file.seek(0)
             rows = list(csv.reader(file, delimiter=separator or ","))

@@ -208,3 +208,12 @@ def test_a_table_of_houses_that_excel_or_pandas_saved(tmp_path):
     assert build(HousesSource(houses, "multi", None, progress=False)) == whole
     with pytest.raises(SystemExit, match="--verbs is 'None', which names no class"):
         procthor(["read", "--input", str(houses), "--output", str(tmp_path / "out"), "--verbs", "open", "None"])
+
+
+@pytest.mark.parametrize("first", ["sep=,", '"sep=,"', "SEP=,"])
+def test_readings_that_excel_saved(tmp_path, first):
+    known = tmp_path / "known.csv"
+    known.write_text(f"{first}\ninstruction,action,object\nopen it,open,box\n")
+    assert list(read_known(known).values()) == [("open", "box")]
+    known.write_text("sep=;\ninstruction;action;object\nopen it;open;box\n")
+    assert list(read_known(known).values()) == [("open", "box")]
