@@ -193,6 +193,20 @@ def _write_deltas(
         header["patch_grid"] = grid
     with write_whole(path) as temporary:
         save_file(tensors, temporary, metadata={key: json.dumps(value) for key, value in header.items()})
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata of a safetensors file in the order of its keys: it is written in another one every time."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(size)
+        if len(text) > size:
+            raise ValueError(f"The header of {path} does not fit in its place: update safetensors.")
+        file.seek(8)
+        file.write(text)
 
 
 def results_table(metrics: Mapping[str, Any]) -> str:

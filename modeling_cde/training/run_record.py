@@ -56,6 +56,17 @@ def run_record(
     return record | ({"lora": description(model)} if is_adapted(model) else {})
 
 
+def run_settings(model_args: ModelArguments, data_args: DataArguments) -> dict[str, Any]:
+    """The arguments about model and data as settings of a training; see checkpoints/settings.py.
+
+    Without those of which the model's configuration says more, and those that say where numbers are kept.
+    """
+    arguments = vars(model_args) | vars(data_args)
+    for name in ("backbone", "backbone_revision", "backbone_config", "feature_store", "feature_store_gb"):
+        del arguments[name]
+    return {f"run.{name}": value for name, value in arguments.items()}
+
+
 def backbone_source(backbone: str, revision: str | None) -> dict[str, Any]:
     """Where pretrained weights come from.
 

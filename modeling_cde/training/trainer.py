@@ -82,6 +82,7 @@ class CDETrainer(CheckpointingTrainer):
         # Every term is a mean over the micro-batch: Trainer is to divide it, once, by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = False
+        self.loss_is_given = loss is not None
         self.loss: Any = CDELoss.from_args(args, getattr(self.model, "config", None)) if loss is None else loss
         self._train_along(self.loss)
         self._trained, self._evaluated = TermMeans(), TermMeans()

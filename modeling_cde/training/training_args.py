@@ -155,6 +155,11 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         default=False,
         help="train.py: evaluate the last epoch, too, into the folder last/, where validation selects another one.",
     )
+    allow_changed_settings: bool = HfArg(
+        default=False,
+        help="Let a resumed training go on with another loss, learning rate, precision and whatever else takes effect; "
+        "metrics.json and the card say from which step on.",
+    )
     label_names: list[str] | None = HfArg(
         default_factory=lambda: ["labels"], help="Inputs of the model that are labels."
     )

@@ -99,7 +99,9 @@ def test_a_run_on_another_backbone_is_not_resumed(tmp_path, lora):
 
     trainer("dinov2-packed").train()
     with pytest.raises(
-        ValueError, match=r"checkpoint-2 was trained on the backbone dinov2-packed, not on org/dinov2: "
+        ValueError,
+        match=r"checkpoint-2 was trained with other settings \(model.backbone: dinov2-packed -> org/dinov2\), and "
+        "model.backbone cannot change within a training",
     ):
         trainer("org/dinov2").train(resume_from_checkpoint=True)
     trainer("some/where/dinov2-packed").train(resume_from_checkpoint=True)  # a copy
