@@ -98,7 +98,7 @@ def make_run(
         compared: Whether the model is one of several that are compared on the test parts.
 
     Raises:
-        ValueError, OSError: The pairs, the backbone or a setting cannot be used, or are not those of the checkpoint that
+        ValueError, OSError: The pairs, the backbone or a setting cannot be used, or is not that of the checkpoint which
             is resumed; the message says why.
     """
     set_seed(train_args.seed)

@@ -1,8 +1,8 @@
 """What a resumed training has changed of its settings, and whether it may.
 
-    listed     it takes effect, and no step computes anything else: logging, saving, evaluation, workers, more epochs
-    asks       it takes effect and changes the training: loss, learning rate, precision, ...; --allow_changed_settings
-    refused    it cannot take effect, or the steps before would be those of another training: seed, data, model, ...
+listed     it takes effect, and no step computes anything else: logging, saving, evaluation, workers, more epochs
+asks       it takes effect and changes the training: loss, learning rate, precision, ...; --allow_changed_settings
+refused    it cannot take effect, or the steps before would be those of another training: seed, data, model, ...
 """
 
 import json
@@ -101,9 +101,12 @@ def check_settings(checkpoint: Path, now: Mapping[str, Any], allowed: bool, conf
     then, _ = read_settings(checkpoint, config)
     changes = compare(then, now, read_object(checkpoint / STATE))
     refused = [change.label for change in changes if change.effect == "refused"]
-    asking = [change.label for change in changes if change.effect == "asks"]
-    if refused or asking and not allowed:
+    asking = [change.label for change in changes if change.effect == "asks" and not allowed]
+    if refused or asking:
         why = [f"{_listed(refused)} cannot change within a training"] if refused else []
+        if _BATCH & {*refused}:  # processes may change, for example, if the batch of each does
+            size = then["per_device_train_batch_size"] * then["processes"]
+            why[0] += f" (per_device_train_batch_size times processes must stay {size})"
         if asking:
             why.append(f"to change {_listed(asking)} needs --allow_changed_settings true")
         raise ValueError(

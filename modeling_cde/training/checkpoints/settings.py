@@ -30,7 +30,8 @@ SETTINGS = "settings.json"
 _ROWS_AT_ONCE = 10_000
 # Where the training writes, how it was started, and what another field says.
 _NOT_COMPARED = (
-    "output_dir resume_from_checkpoint allow_changed_settings local_rank hub_token do_train do_eval do_predict bf16 fp16"
+    "output_dir resume_from_checkpoint allow_changed_settings local_rank hub_token do_train do_eval do_predict "
+    "bf16 fp16"  # as precision
 ).split()
 # Of a configuration: what changes with the version of a library, or does not concern the weights.
 _NOT_THE_MODEL = "transformers_version architectures auto_map custom_pipelines dtype torch_dtype".split()
