@@ -97,6 +97,14 @@ def found(folder, checkpoint, **changed):
     return {change.name: change.effect for change in compare(then, settings, state)}
 
 
+def test_rooms_count_only_where_they_are_trained_on():
+    then, now = {"run.data": None, "run.rooms_seed": 0}, {"run.data": None, "run.rooms_seed": 1}
+    assert [str(change) for change in compare(then, now, {})] == ["rooms_seed: 0 -> 1"]
+    assert [change.effect for change in compare(then, now, {})] == ["refused"]
+    given = {"run.data": "pairs"}
+    assert [change.effect for change in compare(then | given, now | given, {})] == ["listed"]
+
+
 # Effects
 
 
@@ -129,8 +137,9 @@ def found(folder, checkpoint, **changed):
         ({"model": {"id2label": {0: "close", 1: "open", 2: "break"}}},
          {"model.id2label": "refused", "model.label2id": "refused"}),
         ({"frozen": True}, {"model.trained_parameters": "refused"}),
-        ({"data": pairs(30)}, {"data.rows": "refused", "data.action": "refused", "data.index": "refused"}),
-        ({"data": DATA.select(range(23, -1, -1))}, {"data.action": "refused", "data.index": "refused"}),
+        ({"data": pairs(30)},
+         {"data.rows": "refused", "data.columns.action": "refused", "data.columns.index": "refused"}),
+        ({"data": DATA.select(range(23, -1, -1))}, {"data.columns.action": "refused", "data.columns.index": "refused"}),
         ({"data": DATA.remove_columns("index")}, {"data.columns": "refused"}),
         # Takes effect and changes the training.
         ({"contrastive_weight": 1.0}, {"contrastive_weight": "asks"}),
@@ -364,20 +373,23 @@ def test_equal_data_have_equal_settings_wherever_they_are(tmp_path):
         "data.streaming": False,
         "data.rows": 3,
         "data.columns": ["action", "scene"],
-        "data.action": "231c36f9b2ce",
-        "data.scene": "2c1ae34c116e",
-        "data.before": "15d98dad2ba9",
-        "data.after": "ae1b351c4f8e",
+        "data.columns.action": "231c36f9b2ce",
+        "data.columns.scene": "2c1ae34c116e",
+        "data.columns.before": "15d98dad2ba9",
+        "data.columns.after": "ae1b351c4f8e",
     }
 
 
 @pytest.mark.parametrize(
     ("other", "differ"),
     [
-        (picture_pairs([*PICTURES[:2], {"bytes": bytes(31), "path": None}]), {"before", "after"}),
-        (picture_pairs(PICTURES[::-1]), {"before", "after"}),
-        (picture_pairs(PICTURES, scenes=("a", "b", "d")), {"scene"}),
-        (picture_pairs(PICTURES).select([0, 1]), {"rows", "action", "scene", "before", "after"}),
+        (picture_pairs([*PICTURES[:2], {"bytes": bytes(31), "path": None}]), {"columns.before", "columns.after"}),
+        (picture_pairs(PICTURES[::-1]), {"columns.before", "columns.after"}),
+        (picture_pairs(PICTURES, scenes=("a", "b", "d")), {"columns.scene"}),
+        (
+            picture_pairs(PICTURES).select([0, 1]),
+            {"rows", "columns.action", "columns.scene", "columns.before", "columns.after"},
+        ),
     ],
 )
 def test_other_data_differ(other, differ):
@@ -388,11 +400,11 @@ def test_other_data_differ(other, differ):
 @pytest.mark.parametrize(
     ("options", "differ"),
     [
-        ({"size": (24, 24)}, {"size", "preprocessing"}),
-        ({"crop": "none"}, {"crop"}),
-        ({"augment": True}, {"augment"}),
-        ({"seed": 1}, {"seed"}),
-        ({"mean": (0, 0, 0)}, {"preprocessing"}),
+        ({"size": (24, 24)}, {"transform.size", "transform.picture_resize"}),
+        ({"crop": "none"}, {"transform.crop"}),
+        ({"augment": True}, {"transform.augment"}),
+        ({"seed": 1}, {"transform.seed"}),
+        ({"mean": (0, 0, 0)}, {"transform.picture_mean"}),
     ],
 )
 def test_other_sights_of_the_same_pictures_are_other_data(options, differ):
@@ -410,6 +422,12 @@ def test_data_without_columns_are_told_apart_by_length_and_labels():
 
     assert told(0, 1) == told(0, 1) != told(1, 0)
     assert as_json(data_settings(range(3)))["data.rows"] == 3
+
+
+@pytest.mark.parametrize("data", [[[0.5, 1.0]], [{"a": 1}], [None], ["x"]])
+def test_columns_of_any_kind_have_settings(data):
+    told = as_json(data_settings(Dataset.from_dict({"x": data * 3})))
+    assert told["data.rows"] == 3 and told == as_json(data_settings(Dataset.from_dict({"x": data * 3})))
 
 
 # The mean loss

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from transformers.utils import logging
 
-from ...whole_files import read_object
+from ...whole_files import as_they_were_written, read_object
 from .checkpoint_folder import STATE, checkpoints
 from .settings import SETTINGS, read_settings
 
@@ -99,7 +99,8 @@ def check_settings(checkpoint: Path, now: Mapping[str, Any], allowed: bool, conf
         ValueError: Something else differs; the message lists every difference.
     """
     then, _ = read_settings(checkpoint, config)
-    changes = compare(then, now, read_object(checkpoint / STATE))
+    with as_they_were_written(checkpoint):
+        changes = compare(then, now, read_object(checkpoint / STATE))
     refused = [change.label for change in changes if change.effect == "refused"]
     asking = [change.label for change in changes if change.effect == "asks" and not allowed]
     if refused or asking:

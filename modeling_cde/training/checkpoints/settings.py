@@ -3,7 +3,8 @@
     seed, temperature, ...        the training's arguments
     loss, loss.temperature, ...   a loss that was passed to the trainer
     model.delta_dim, ...          the model's configuration, LoRA, and how many parameters are trained
-    data.rows, data.action, ...   the training data: numbers, and digests of columns; validation.* in short
+    data.rows, data.columns.action, data.transform.size, ...   the training data: numbers, and digests of columns
+    validation.rows, ...          each validation part in short
     run.view, run.image_size, ... train.py's arguments about model and data; pairs.* are the pairs that it has loaded
 
 What a resumed training has changed of them: see changed_settings.py.
@@ -52,8 +53,14 @@ def settings_of(trainer: Any) -> dict[str, Any]:
 
 def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings as they are after they have been written and read."""
-    read: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+    read: dict[str, Any] = json.loads(json.dumps(settings, default=_named))
     return read
+
+
+def _named(value: Any) -> str:
+    """A value that JSON does not know; an object that does not say what it is has an address in its text."""
+    text = str(value)
+    return type(value).__qualname__ if " at 0x" in text else text
 
 
 def training_settings(arguments: Mapping[str, Any], processes: int) -> dict[str, Any]:
@@ -66,11 +73,13 @@ def training_settings(arguments: Mapping[str, Any], processes: int) -> dict[str,
 def model_settings(model: Any) -> dict[str, Any]:
     """The settings of a model, of which LoRA may adapt the backbone."""
     config = getattr(model, "config", None)
-    found = {"model.class": type(model).__name__} if config is None else config_settings(config.to_dict())
+    known = hasattr(config, "to_dict")
+    found = config_settings(config.to_dict()) if known else {"model.class": type(model).__qualname__}
     if is_adapted(model):
         lora = model.peft_config[model.active_adapter]
         found |= {f"model.lora_{name}": getattr(lora, field) for name, field in _LORA.items()}
-        found["model.lora_targets"] = sorted(lora.target_modules)
+        targets = lora.target_modules
+        found["model.lora_targets"] = targets if isinstance(targets, str | None) else sorted(targets)
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     found["model.parameters"] = sum(size for size, _ in sizes)
     found["model.trained_parameters"] = sum(size for size, trained in sizes if trained)
@@ -132,9 +141,10 @@ def data_settings(data: Any, prefix: str = "data.") -> dict[str, Any]:
     if isinstance(transform, KeptFeatures):
         transform = transform.transform
     if hasattr(transform, "preprocessing"):
-        found |= {name: getattr(transform, name) for name in ("size", "crop", "crop_margin", "extras", "seed")}
-        found |= {"preprocessing": asdict(transform.preprocessing)}
-        found |= {"augment": transform.augment and asdict(transform.augment)}
+        sight = {name: getattr(transform, name) for name in ("size", "crop", "crop_margin", "extras", "seed")}
+        sight |= {"augment": transform.augment and asdict(transform.augment)}
+        sight |= {f"picture_{name}": value for name, value in asdict(transform.preprocessing).items()}
+        found |= {f"transform.{name}": value for name, value in sight.items()}
     return {f"{prefix}{name}": value for name, value in found.items()}
 
 
@@ -153,15 +163,14 @@ def _columns(rows: datasets.Dataset) -> dict[str, Any]:
     types = {field.name: field.type for field in rows.data.schema if field.name not in (PLACE, SIZE)}
     names = sorted(name for name, kind in types.items() if _is_plain(kind))
     found: dict[str, Any] = {"columns": names}
-    table = rows.with_format("arrow").select_columns(names)
-    batches = range(0, len(rows), _ROWS_AT_ONCE) if names else ()
-    texts = ((name, table[start : start + _ROWS_AT_ONCE][name].to_pylist()) for start in batches for name in names)
     digests = {name: hashlib.sha256(repr(getattr(rows.features[name], "names", None)).encode()) for name in names}
-    for name, values in texts:
-        digests[name].update(repr(values).encode())
-    found |= {name: digest.hexdigest()[:12] for name, digest in digests.items()}
+    for name in names:
+        column = _of_rows(rows, rows.data.column(name))
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            digests[name].update(repr(column.slice(start, _ROWS_AT_ONCE).to_pylist()).encode())
+    found |= {f"columns.{name}": digest.hexdigest()[:12] for name, digest in digests.items()}
     pictures = [name for name, kind in types.items() if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0]
-    return found | {name: _digest([repr(_sizes(rows, name))]) for name in pictures}
+    return found | {f"columns.{name}": _digest([repr(_sizes(rows, name))]) for name in pictures}
 
 
 def _is_plain(kind: pa.DataType) -> bool:
@@ -173,8 +182,12 @@ def _sizes(rows: datasets.Dataset, name: str) -> list[int | None]:
     """The number of bytes of each picture; only their offsets are read, also of rows that were selected."""
     chunks = [pc.binary_length(pc.struct_field(chunk, "bytes")) for chunk in rows.data.column(name).chunks]
     sizes = pa.chunked_array(chunks) if chunks else pa.chunked_array([[]], pa.int32())
-    places = rows._indices
-    return (sizes if places is None else sizes.take(places.column(0))).to_pylist()  # type: ignore[no-any-return]
+    return _of_rows(rows, sizes).to_pylist()  # type: ignore[no-any-return]
+
+
+def _of_rows(rows: datasets.Dataset, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The values of a column of the table below that are in these rows, in their order."""
+    return column if rows._indices is None else column.take(rows._indices.column(0))
 
 
 def _digest(texts: Any) -> str:
