@@ -73,10 +73,11 @@ def test_the_mean_loss_is_that_of_all_steps_also_of_a_finished_run(tmp_path):
     each = train(tmp_path, num_train_epochs=1)
     losses = [log["loss"] for log in each.state.log_history if "loss" in log]
     assert each.state.log_history[-1]["train_loss"] == pytest.approx(sum(losses) / 3) and len(losses) == 3
-    for folder, step in (("finished", 3), ("within", 1)):  # with a step that is not logged at the end
+    train(tmp_path / "whole", num_train_epochs=1, logging_steps=2)  # the last step is not logged
+    for folder, step in (("finished", 3), ("within", 1)):
         args = quick(tmp_path / folder, **RUN | {"num_train_epochs": 1, "logging_steps": 2})
         resumed = CDETrainer(tiny_cde(projector_dropout=0.2), args, train_dataset=pairs(24, noise=0.1))
-        output = resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{step}"))
+        output = resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{step}"))
         assert output.training_loss == output.metrics["train_loss"] == resumed.state.log_history[-1]["train_loss"]
         assert output.training_loss == pytest.approx(sum(losses) / 3)
 
