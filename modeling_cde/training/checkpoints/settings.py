@@ -72,9 +72,10 @@ def training_settings(arguments: Mapping[str, Any], processes: int) -> dict[str,
 
 def model_settings(model: Any) -> dict[str, Any]:
     """The settings of a model, of which LoRA may adapt the backbone."""
-    config = getattr(model, "config", None)
-    known = hasattr(config, "to_dict")
-    found = config_settings(config.to_dict()) if known else {"model.class": type(model).__qualname__}
+    config: Any = getattr(model, "config", None)
+    found: dict[str, Any] = {"model.class": type(model).__qualname__}
+    if hasattr(config, "to_dict"):
+        found = config_settings(config.to_dict())
     if is_adapted(model):
         lora = model.peft_config[model.active_adapter]
         found |= {f"model.lora_{name}": getattr(lora, field) for name, field in _LORA.items()}
@@ -174,7 +175,7 @@ def _columns(rows: datasets.Dataset) -> dict[str, Any]:
 
 
 def _is_plain(kind: pa.DataType) -> bool:
-    few = pa.types.is_fixed_size_list(kind) and kind.list_size <= 16 and pa.types.is_primitive(kind.value_type)
+    few: bool = pa.types.is_fixed_size_list(kind) and kind.list_size <= 16 and pa.types.is_primitive(kind.value_type)
     return few or pa.types.is_primitive(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
