@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     from .training.trainer import CDETrainer as CDETrainer
     from .training.training_args import CDETrainingArguments as CDETrainingArguments
 
-# Read when ONNX Runtime is imported, which libraries do that know nothing of this one: unless told otherwise by then, it
-# keeps an id of the device in the user's cache and reports to its maker, from threads of its own.
+# Read when ONNX Runtime is imported, which other libraries do, too. Unless told otherwise by then, it keeps an id of
+# the device in the user's cache and reports to its maker, from threads of its own.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"

@@ -100,7 +100,7 @@ def test_what_watches_native_threads_sees_what_it_should(tmp_path):
         "libc = ctypes.CDLL(None)\n"
         "def connect(host, port):\n"
         "    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
-        "    address = struct.pack('=H', socket.AF_INET) + struct.pack('>H', port) + socket.inet_aton(host) + bytes(8)\n"
+        "    address = struct.pack('=H', one.family) + struct.pack('>H', port) + socket.inet_aton(host) + bytes(8)\n"
         "    libc.connect(one.fileno(), address, len(address))\n"
         "for given in (('127.0.0.1', 80), ('192.0.2.7', 80), ('127.0.0.53', 53)):\n"
         "    thread = threading.Thread(target=connect, args=given)\n"
@@ -119,14 +119,17 @@ import json, os, runpy, sys, time
 from pathlib import Path
 
 here, data, settings, much = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]), sys.argv[4]
-seen, own = [], ("multiprocessing.queues", "multiprocessing.connection", "data_scripts.builds.worker")
+seen = []
+# What this process and those that it has started hand each other by pipes, and what UMAP's compiler keeps of itself.
+own = {"multiprocessing.queues", "multiprocessing.connection", "data_scripts.builds.worker"}
+own |= {"numba.core.caching", "numba.core.serialize"}
 
 def note(event, args):
     if event == "pickle.find_class":
         frame = sys._getframe(1)
         while frame and frame.f_globals["__name__"] not in own:
             frame = frame.f_back
-        if frame is None:  # else from a process that this one has started, by a pipe between the two
+        if frame is None:
             seen.append(args)
 
 sys.addaudithook(note)

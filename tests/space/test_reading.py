@@ -178,7 +178,11 @@ def test_a_request_reads_no_file_of_the_server_that_was_not_uploaded(folder, pai
     meta = {"meta": {"_type": "gradio.FileData"}}
     (tmp_path / "gradio" / "link.png").symlink_to(pair[0])
     elsewhere = [pair[0], tmp_path / "nowhere.png", "/etc/hostname", "app.py", tmp_path / "gradio", "/", "", "a\0b"]
-    elsewhere += [tmp_path / "gradio" / "link.png", tmp_path / "gradio" / ".." / "nowhere.png", "https://192.0.2.1/a.png"]
+    elsewhere += [
+        tmp_path / "gradio" / "link.png",
+        tmp_path / "gradio" / ".." / "nowhere.png",
+        "https://192.0.2.1/a.png",
+    ]
     for name in ("run", "run_swapped", "run_pair"):
         answers = {posted(address, functions[name], *[{"path": str(path)}] * 2) for path in elsewhere}
         said = {re.sub(r'"(average_)?duration":[^,]*,', "", answer) for answer in answers}
