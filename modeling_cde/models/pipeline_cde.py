@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import Pipeline, PreTrainedModel
 
+from .checks_cde import check_outputs
 from .image_processing_cde import load_picture
 from .pictures_cde import BadPictureError, open_picture, upright_rgb
 
@@ -101,7 +102,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
 
         Raises:
             TypeError: The images do not form pairs, or an argument is unknown.
-            ValueError: Patches are asked of a model that looks at the whole image.
+            ValueError: Patches are asked of a model that looks at the whole image, or scores are NaN or infinite.
             OSError: A file or URL does not exist or is not an image, or a row or a data set names one.
         """
         before, after = _several(before), _several(after)
@@ -156,6 +157,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
     def postprocess(
         self, outputs: dict[str, torch.Tensor], top_k: int = 5, return_delta: bool = False, return_patches: bool = False
     ) -> list[dict[str, Any]] | dict[str, Any]:
+        check_outputs(self.model, {name: outputs[name] for name in ("logits", "delta")}, "for this pair of pictures")
         names = self.model.config.id2label
         scores = outputs["logits"][0].float().softmax(dim=-1)  # (A,)
         best = scores.topk(min(top_k, len(scores)))
