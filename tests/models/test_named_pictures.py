@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from modeling_cde import ActionClassificationPipeline, CDEImageProcessor
+from modeling_cde.data import PairTransform
 from modeling_cde.models import pictures_cde
 from tests.tiny_models import tiny_cde
 
@@ -96,6 +97,15 @@ def test_a_stream_of_datasets_opens_nothing_that_its_rows_name(pipe, tmp_path):
             list(pipe(stream(**whole | {"before": {"bytes": None, "path": name}})))
     named = stream(**whole | {"before": {"bytes": None, "path": str(tmp_path / "x.png")}})
     assert list(pipe(named, open_paths=True)) == [pipe(X, Y)]
+
+
+def test_a_row_to_train_or_test_on_names_nothing_either(tmp_path):
+    X.save(tmp_path / "x.png")
+    transform = PairTransform((8, 8), crop="none")
+    for name in (str(tmp_path / "x.png"), tmp_path / "x.png", {"bytes": None, "path": str(tmp_path / "x.png")}):
+        with pytest.raises(OSError, match="the row names a file instead of containing the picture"):
+            transform.pixel_values(name, Y)
+    assert transform.pixel_values((tmp_path / "x.png").read_bytes(), Y).equal(transform.pixel_values(X, Y))
 
 
 @pytest.mark.parametrize("slow_part", ["head", "body"])
