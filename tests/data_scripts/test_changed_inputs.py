@@ -19,14 +19,14 @@ from data_scripts.builds.ledger import Ledger
 from data_scripts.builds.run_units import run_units
 from data_scripts.builds.work_units import BuildReport, Source
 from data_scripts.builds.worker import build_outcome
+from data_scripts.epic_kitchens.index import build_index
+from data_scripts.epic_kitchens.listing import index_csv
+from data_scripts.epic_kitchens.source import EpicSource
 from data_scripts.episodes import lerobot, table
 from data_scripts.episodes.instruction import Instruction
 from data_scripts.episodes.lerobot import LeRobotSource
 from data_scripts.episodes.readings import Readings
 from data_scripts.episodes.table import TableSource
-from data_scripts.epic_kitchens.index import build_index
-from data_scripts.epic_kitchens.listing import index_csv
-from data_scripts.epic_kitchens.source import EpicSource
 from data_scripts.procthor.reader import HousesSource
 from modeling_cde.data.building.card import DatasetCard
 from modeling_cde.data.loading import load_pairs
