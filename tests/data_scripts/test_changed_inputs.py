@@ -336,8 +336,8 @@ def test_episodes_that_changed_are_read_again(
     episodes = [(["open the drawer"], 4), (["close the drawer"], 4), (["do a dance"], 4), (["open the door"], 4)]
     folder, out = write_recording(tmp_path / "data", version, episodes, kind=kind), tmp_path / "out"
 
-    def source(**known: Instruction) -> LeRobotSource:
-        return LeRobotSource(folder, CAMERA, readings=Readings(known={"do a dance": one for one in known.values()}))
+    def source(known: dict[str, Instruction] | None = None) -> LeRobotSource:
+        return LeRobotSource(folder, CAMERA, readings=Readings(known=known))
 
     last = sorted(folder.glob("videos/**/*.mp4" if kind == "video" else "data/**/*.parquet"))[-1]
     good = last.read_bytes()
@@ -349,5 +349,5 @@ def test_episodes_that_changed_are_read_again(
     assert str(last.relative_to(folder)) in report.changed["episodes-000002-000003"]
     assert build(source(), out)[0] == []
     # A reading of one's own, of known classes, concerns its unit alone.
-    assert build(source(own=Instruction("close", "door")), out)[0] == ["episodes-000002-000003"]
-    assert len(build(source(own=Instruction("dance", "door")), out)[0]) == 2
+    assert build(source({"do a dance": Instruction("close", "door")}), out)[0] == ["episodes-000002-000003"]
+    assert len(build(source({"do a dance": Instruction("dance", "door")}), out)[0]) == 2
