@@ -125,6 +125,17 @@ def test_a_frozen_backbone_sees_each_picture_once_in_training_and_all_evaluation
     assert again["splits"] == metrics["splits"]
 
 
+def test_a_run_of_fewer_pairs_than_a_batch_records_the_batch_that_it_had(data, tmp_path, caplog):
+    few = ["--train_pairs=20", "--per_device_train_batch_size=64", "--max_steps=1", *FEW[1:]]
+    train("--data", str(data), "--output_dir", str(tmp_path), *few)
+    record = json.loads((tmp_path / "metrics.json").read_text())["training"]
+    assert record["arguments"]["per_device_train_batch_size"] == record["pairs"]["train"] == 20
+    assert record["smaller_batch"] in caplog.messages
+    assert record["smaller_batch"] == "20 training pairs are fewer than a batch of 64, so a batch has 20."
+    card = (tmp_path / "README.md").read_text()
+    assert re.search(r"\| per_device_train_batch_size\s*\| 20\s*\|", card)
+
+
 def test_the_pipeline_computes_what_evaluation_computes(run, splits):
     model, processor = load_action_model(str(run[0]))
     rows = splits["test"].select(range(4))

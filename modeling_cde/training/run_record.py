@@ -33,7 +33,8 @@ def run_record(
     Returns:
         `command`, `data` (folder or repository), `manifests` (paths of the splits' files), `pairs` (number by split),
         `pairs_used_twice`, `precision` (of training and of validation during training), `arguments` (by name),
-        `backbone_source` (see there) if the backbone is pretrained, and `lora` if the model has adapters.
+        `backbone_source` (see there) if the backbone is pretrained, and `lora` if the model has adapters. `make_run`
+        adds `smaller_batch`, a sentence, and the size in `arguments` if there are fewer training pairs than a batch.
     """
     model_args, data_args, train_args = arguments
     shifts = ("none",) if data_args.shift == "none" else OOD_SHIFTS
