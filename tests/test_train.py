@@ -64,7 +64,7 @@ def test_the_run_leaves_what_it_names(run, data):
     metrics = json.loads((output / "metrics.json").read_text())
     shifts = ("", "_comp", "_syst")
     assert set(metrics["splits"]) == {part + shift for part in ("validation", "test") for shift in shifts}
-    assert metrics["training"]["arguments"]["seed"] == 0 and metrics["training"]["data"] == str(data)
+    assert metrics["training"]["arguments"]["seed"] == 0 and metrics["training"]["data"] == data.name
     with safe_open(output / "deltas.safetensors", "pt") as file:
         assert file.get_tensor("test_syst/delta").shape == (metrics["splits"]["test_syst"]["n"], 16)
     for shift in ("comp", "syst"):
@@ -74,6 +74,13 @@ def test_the_run_leaves_what_it_names(run, data):
     assert f"| test_syst | {metrics['splits']['test_syst']['n']} |" in printed
     for file in ("metrics.json", "deltas.safetensors", "training_curve.png", "README.md", "model.safetensors"):
         assert file in printed and (output / file).is_file()
+
+
+def test_nothing_that_is_published_says_where_files_lay(run):
+    output, _ = run
+    files = small_runs.published(output)
+    assert {"README.md", "metrics.json", "config.json", "deltas.safetensors", "gallery.parquet"} < files.keys()
+    assert small_runs.places_in(files) == []
 
 
 def test_scores_are_float32_also_of_a_training_in_bf16(run, splits):

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..data.load_splits import pairs_used_twice, reported_splits
 from ..data.splits import OOD_SHIFTS
-from ..whole_files import read_object
+from ..whole_files import command_without_places, read_object
 from .arguments import DataArguments, ModelArguments
 from .lora import description, is_adapted
 from .training_args import CDETrainingArguments
@@ -83,11 +83,11 @@ def backbone_source(backbone: str, revision: str | None) -> dict[str, Any]:
 
 
 def command_line(command: Sequence[str]) -> str:
-    """The command, quoted for a shell, with `--hub_token` hidden: metrics.json and the card are published."""
+    """The command, quoted for a shell, without tokens and places: metrics.json and the card are published."""
     kept: list[str] = []
     for argument in command:
         if kept and kept[-1] == "--hub_token":
             kept[-1] = "--hub_token=..."
         else:
             kept.append("--hub_token=..." if argument.startswith("--hub_token=") else argument)
-    return f"accelerate launch train.py {shlex.join(kept)}".rstrip()
+    return command_without_places(f"accelerate launch train.py {shlex.join(kept)}".rstrip())
