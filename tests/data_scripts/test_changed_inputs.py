@@ -124,13 +124,13 @@ def test_a_kill_while_a_unit_is_replaced_leaves_the_old_shard_or_the_new(
 
     pairs, out = tmp_path / "pairs.csv", tmp_path / "out"
     write_pairs(pairs, [("a", "open", "box"), ("b", "close", "box")])
-    (tmp_path / "a_before.png").write_bytes(uncompressed(0))
+    (tmp_path / "a_before.png").write_bytes(uncompressed(50))
     source = TableSource(pairs, view="multi")
     build(source, out)
     shard = next(out.glob("*.parquet"))
     old = shard.read_bytes()
     first, times = (tmp_path / "a_before.png").read_bytes(), (tmp_path / "a_before.png").stat()
-    (tmp_path / "a_before.png").write_bytes(uncompressed(1))
+    (tmp_path / "a_before.png").write_bytes(uncompressed(51))
     build(source, tmp_path / "whole")
     new = (tmp_path / "whole" / shard.name).read_bytes()
     assert new != old and len(new) == len(old)  # so that the size tells nothing
