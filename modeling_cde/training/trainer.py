@@ -69,6 +69,8 @@ class CDETrainer(CheckpointingTrainer):
             sharded.
     """
 
+    _train_batch_size: int  # of `Trainer`
+
     def __init__(
         self, model: Any = None, args: CDETrainingArguments | None = None, *, loss: Loss | None = None, **kwargs: Any
     ) -> None:
@@ -223,7 +225,8 @@ class CDETrainer(CheckpointingTrainer):
         data, args, stream = self.train_dataset, self.args, isinstance(self.train_dataset, PairStream)
         if not args.dataloader_drop_last or not hasattr(data, "__len__"):
             return None
-        asked, fitting = self._train_batch_size, len(data) // args.world_size
+        asked = self._train_batch_size
+        fitting = len(data) // args.world_size
         least = args.min_samples_per_class if args.class_aware_sampling and not stream else 1
         if fitting >= asked or fitting * args.world_size < max(least, args.world_size):
             return None
