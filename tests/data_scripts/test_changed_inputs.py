@@ -223,7 +223,7 @@ def test_repaired_and_replaced_pictures_of_a_table_are_read(pairs: Path, tmp_pat
     good = missing.read_bytes()
     broken.write_bytes(b"not a picture")
     missing.unlink()
-    assert build(TableSource(pairs, view="multi"), out)[1].rejected == {"bad picture": 1, "missing picture": 1}
+    assert build(TableSource(pairs, view="multi"), out)[1].rejected == {"broken picture": 1, "missing picture": 1}
     broken.write_bytes(picture(7, 20, 16))
     missing.write_bytes(good)
     (pairs.parent / "e_before.png").write_bytes(picture(8, 20, 16))
