@@ -10,10 +10,11 @@ What is read may be truncated or changed all the same, or come with a stranger's
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,39 @@ def as_they_were_written(what: object) -> Iterator[None]:
             f"{what} cannot be used: a file of the run differs from what training, evaluation and analysis write "
             f"({type(error).__name__}: {said}); restore it, or create it again."
         ) from error
+
+
+def without_places(value: Any) -> Any:
+    """JSON types in which texts name files without their folders on this machine, as for a record to be published.
+
+    `/home/NAME/pairs`, `~/pairs` and `../pairs` become `pairs`; `data/rooms`, which is below the current folder, stays.
+    """
+    if isinstance(value, Mapping):
+        return {key: without_places(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_places(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    if value.startswith(("{", "[")):  # options as JSON
+        try:
+            told = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+        return value if (cleaned := without_places(told)) == told else json.dumps(cleaned)
+    path = Path(value)
+    away = path.is_absolute() or value.startswith("~") or ".." in path.parts
+    return os.path.basename(os.path.abspath(os.path.expanduser(value))) if away else value
+
+
+def command_without_places(command: str) -> str:
+    """A command as a shell reads it, with its arguments and the values of its flags by `without_places`."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a quote without its partner
+        return command
+    split = [word.partition("=") if word.startswith("-") else ("", "", word) for word in words]
+    named = [f"{flag}{equals}{without_places(value)}" for flag, equals, value in split]
+    return command if named == words else shlex.join(named)
 
 
 def cache_folder() -> Path:

@@ -18,10 +18,11 @@ import tarfile
 import zipfile
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from data_scripts.builds.work_units import file_stamp
 from data_scripts.names import normalized
 
 MAX_MEMBERS = 5_000_000
@@ -99,6 +100,10 @@ class Files:
             ArchiveError: The file has more than `limit` bytes, is damaged or cannot be read; the message names it.
         """
         raise NotImplementedError
+
+    def stamps(self, folder: str, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
+        """By name, size and time of change of the wanted files below a folder; of an archive, those of its own file."""
+        return {self.path.name: file_stamp(self.path)}
 
     def prefetch(self, names: Iterable[str], limit: int) -> None:
         """Announce which files are read next, in any order. Only a compressed tar uses this."""

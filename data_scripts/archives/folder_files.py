@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from data_scripts.archives.archive import ArchiveError, Files, is_junk, safe_name
+from data_scripts.builds.work_units import file_stamp
 from data_scripts.names import find_file, normalized
 
 
@@ -46,6 +49,17 @@ class FolderFiles(Files):
             raise ArchiveError(f"{path} is a link that leaves {root}; replace it by the files themselves.")
         if not os.path.isfile(target):
             raise ArchiveError(f"{path} is a link to a folder or to nothing; replace it by the files themselves.")
+
+    def stamps(self, folder: str, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for where, _, names in os.walk(self.path / folder):
+            prefix = os.path.relpath(where, self.path / folder) + "/"
+            found |= {
+                f"{prefix}{name}".removeprefix("./"): file_stamp(os.path.join(where, name))
+                for name in names
+                if wanted(name)
+            }
+        return found
 
     def read(self, name: str, limit: int) -> bytes:
         path = find_file(self.path, safe_name(name, self.path))

@@ -94,11 +94,7 @@ def extract(options: argparse.Namespace) -> None:
     )
     report = build_steps(source, options, card, publishable=publishable)
     if report.problems:
-        print(
-            "To try a video again after downloading its frames again, delete its .json below "
-            f"{options.output / 'shards' / options.view} and run the same command.",
-            flush=True,
-        )
+        print("Videos whose frames are downloaded again are read again by the same command.", flush=True)
 
 
 def found_text(source: EpicSource) -> str:

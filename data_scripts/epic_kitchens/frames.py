@@ -12,15 +12,16 @@ another rate all have wrong numbers, and are refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data_scripts.archives.archive import ArchiveError
+from data_scripts.archives.folder_files import FolderFiles
 from data_scripts.archives.open_files import open_files
-from data_scripts.builds.work_units import BadPairError
+from data_scripts.builds.work_units import BadPairError, file_stamp
 from data_scripts.epic_kitchens.frame_numbers import frame_time, is_within
 from data_scripts.video import VideoError, iterate_frames, video_info
 
@@ -60,6 +61,16 @@ def find(root: Path, video_id: str, kind: str) -> Path | None:
         if path.is_file() if path.suffix else path.is_dir():
             return path
     return None
+
+
+def stamps(path: Path, numbers: Container[int]) -> dict[str, Any]:
+    """What changes when these frames of a folder, or a tar or video as a whole, are replaced; see `Files.stamps`."""
+
+    def wanted(name: str) -> bool:
+        match = _FRAME_NAME.fullmatch(name)
+        return match is not None and int(match[1]) in numbers
+
+    return FolderFiles(path).stamps("", wanted) if path.is_dir() else {path.name: file_stamp(path)}
 
 
 def pictures(

@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_scripts.builds.work_units import BadPairError, ClassSource, StopBuildError, UnitRows
+from data_scripts.builds.work_units import BadPairError, ClassSource, Inputs, StopBuildError, UnitRows, json_sha256
 from data_scripts.epic_kitchens.annotations import Segment
-from data_scripts.epic_kitchens.frames import KINDS, WRONG_FRAMES, FramesError, Video, find, pictures
+from data_scripts.epic_kitchens.frames import KINDS, WRONG_FRAMES, FramesError, Video, find, pictures, stamps
 from data_scripts.epic_kitchens.listing import read_index
 from data_scripts.stored_views import BadPictureError, store_pair
-from modeling_cde.whole_files import file_sha256
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -61,7 +60,6 @@ class EpicSource(ClassSource):
         segments = read_index(index)
         self.root, self.kind, self.image_size = root.absolute(), kind, image_size
         self.scene, self.strict = scene, strict
-        self.index_sha256 = file_sha256(index)
         self.actions = sorted({segment.verb for segment in segments})
         self.objects = sorted({segment.noun for segment in segments})
         segments.sort(key=lambda s: (s.video_id, s.before_frame, s.after_frame, s.narration_id))
@@ -79,10 +77,9 @@ class EpicSource(ClassSource):
         return sorted(self.segments.keys() - self.paths.keys() - set(self.wrong))
 
     def settings(self) -> dict[str, Any]:
-        """Everything that the shards depend on."""
+        """What was chosen."""
         return {
             "source": "epic_kitchens",
-            "index_sha256": self.index_sha256,
             "from": self.kind,
             "view": "multi",
             "image_size": self.image_size,
@@ -92,6 +89,15 @@ class EpicSource(ClassSource):
     def units(self) -> list[str]:
         """The videos that were found."""
         return sorted(self.paths)
+
+    def inputs(self, unit: str) -> Inputs:
+        """Its segments, and the frames that they name, or the whole tar or video."""
+        segments = self.segments[unit]
+        numbers = {number for segment in segments for number in (segment.before_frame, segment.after_frame)}
+        return (stamps(self.paths[unit], numbers) if unit in self.paths else {}) | {
+            "its segments": json_sha256([repr(segment) for segment in segments]),
+            "the class names": json_sha256([self.actions, self.objects]),
+        }
 
     def build(self, unit: str) -> UnitRows:
         """The pairs of a video.

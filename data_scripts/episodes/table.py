@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from data_scripts.builds.licensed_build import add_licence_arguments, build_licensed, stated_card
-from data_scripts.builds.work_units import BadPairError, ClassSource, StopBuildError, UnitRows, json_sha256
+from data_scripts.builds.work_units import (
+    BadPairError,
+    ClassSource,
+    Inputs,
+    StopBuildError,
+    UnitRows,
+    file_stamp,
+    json_sha256,
+)
 from data_scripts.episodes.folder import list_folder
 from data_scripts.episodes.formats import FORMATS, ListingError
 from data_scripts.episodes.listing import Listed, Listing, Refused, class_names, read_listing
@@ -86,18 +94,26 @@ class TableSource(ClassSource):
         return self._listing
 
     def settings(self) -> dict[str, Any]:
-        """Everything that the bytes depend on, with the rows as a hash."""
-        names = ("view", "image_size", "whole_picture_is_target", "actions", "objects")
-        return {name: getattr(self, name) for name in names} | {
-            "source": "table",
-            "name": self.listing.name,
-            "rows": len(self.listing.rows),
-            "rows_sha256": json_sha256(self.listing.rows),
-        }
+        """What was chosen."""
+        names = ("view", "image_size", "whole_picture_is_target")
+        return {name: getattr(self, name) for name in names} | {"source": "table", "name": self.listing.name}
 
     def units(self) -> list[str]:
         """Ranges of rows."""
         return sorted(self._ranges())
+
+    def inputs(self, unit: str) -> Inputs:
+        """Its rows and their pictures."""
+        rows = self._ranges()[unit]
+        paths = {
+            path
+            for row in rows
+            if isinstance(row, Listed)
+            for path in (row.before, row.after, row.mask_before, row.mask_after)
+            if path
+        }
+        found: Inputs = {path: self._stamp(path) for path in paths}
+        return found | {"its rows": json_sha256(rows), "the class names": json_sha256([self.actions, self.objects])}
 
     def build(self, unit: str) -> UnitRows:
         """The pairs of a range of rows."""
@@ -148,6 +164,12 @@ class TableSource(ClassSource):
             box = whole_box(before)
         stored = store_pair(before, after, box, masks[0], masks[1], view=self.view, image_size=self.image_size)
         return self.row(stored, row.action, row.object, row.scene, row.pair_id)
+
+    def _stamp(self, written: str) -> list[int] | None:
+        try:
+            return file_stamp(find_file(self.root, written))
+        except OSError:  # a name that is too long
+            return None
 
     def _content(self, written: str, column: str) -> bytes:
         """Read a file below the root."""

@@ -58,9 +58,7 @@ def read(options: argparse.Namespace) -> None:
         title=f"Before/after pairs of {options.input.resolve().name}",
         description="Pictures before and after one action on one object, read from the folder layout of Causal "
         f"Triplet's ProcTHOR pairs; pictures are stored {size}.",
-        provenance=(
-            f"Read from {options.input.resolve().name}; SHA-256 of its tables: {source.settings()['tables_sha256']}.",
-        ),
+        provenance=(f"Read from {options.input.resolve().name}; SHA-256 of its tables: {source.tables_sha256}.",),
         limits=(
             "The box is that of the object after the action, as in Causal Triplet; both pictures are cropped by it.",
             "Rows of the tables that were found bad are left out, so there may be fewer pairs than in the original.",

@@ -126,6 +126,8 @@ def export_onnx(
     labels = model.config.id2label  # type: ignore[union-attr]
     actions = [labels[i] for i in range(len(labels))]  # type: ignore[index, arg-type]
     graph.model.metadata_props.update({"actions": json.dumps(actions), **(metadata or {})})
+    for node in graph.model.graph:
+        node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)  # full of paths of this machine
     graph.save(path)
     return path
 

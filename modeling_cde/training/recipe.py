@@ -16,6 +16,8 @@ from typing import Any, NoReturn, get_type_hints
 import yaml
 from transformers import HfArgumentParser
 
+from .gone_arguments import gone
+
 LARGEST_RECIPE = 2**20  # bytes
 # Text fields that also accept true.
 _TEXT_OR_TRUE = ("resume_from_checkpoint", "include_num_input_tokens_seen")
@@ -77,8 +79,8 @@ def parse_recipe(
         One instance of each dataclass, in their order.
 
     Raises:
-        ValueError: if the file is missing or not a mapping, or for an unknown key or flag; the message suggests the
-            nearest known one.
+        ValueError: if the file is missing or not a mapping, or for an unknown key or flag; the message says what
+            took the place of one of Transformers 4, and else suggests the nearest known one.
         SystemExit: if a value has the wrong type, after printing a sentence that names it.
     """
     parser = _Parser(list(dataclass_types), allow_abbrev=False)
@@ -101,6 +103,8 @@ def parse_recipe(
     *parsed, unknown = parser.parse_args_into_dataclasses(from_file + arguments, return_remaining_strings=True)
     if unknown:
         flag = unknown[0].split("=")[0]
+        if (instead := gone(flag)) is not None:
+            raise ValueError(f"{flag}{instead}")
         raise ValueError(f"unknown argument {flag!r}{_nearest(flag.lstrip('-'), set(known), '--')}")
     return tuple(parsed)
 
@@ -113,6 +117,8 @@ def flags_of(path: Path, known: Mapping[str, tuple[Any, Any]]) -> list[str]:
     flags: list[str] = []
     for key, value in read_plain_yaml(path).items():
         if key not in known:
+            if (instead := gone(str(key))) is not None:
+                raise ValueError(f"{path}: {key}{instead}")
             raise ValueError(f"{path}: unknown key {key!r}{_nearest(str(key), set(known))}")
         field, kind = known[key]
         if value is None:

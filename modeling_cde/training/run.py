@@ -127,5 +127,8 @@ def make_run(
         compute_metrics=selection_metrics(actions),
     )
     trainer.run_settings = settings
+    if trainer.smaller_batch is not None:
+        record["smaller_batch"] = trainer.smaller_batch
+        record["arguments"]["per_device_train_batch_size"] = trainer._train_batch_size // max(1, args.n_gpu)
     show_progress(trainer)
     return Run(trainer, splits, plain, record, keep)

@@ -142,14 +142,13 @@ def test_a_unit_depends_on_nothing_but_settings_and_name(houses, tmp_path):
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
-def test_settings_name_what_bytes_depend_on(houses, house):
+def test_settings_name_what_was_chosen(houses):
     settings_of = [
         source_of(houses, "single", 40).settings(),
         source_of(houses, "multi", 40).settings(),
         source_of(houses, "single", 41).settings(),
         source_of(houses, "single", None).settings(),
         source_of(houses, "single", 40, verbs=["open", "close"]).settings(),
-        source_of(house, "single", 40).settings(),
     ]
     assert len({str(one) for one in settings_of}) == len(settings_of)
     assert source_of(houses, "single", 40, strict=True).settings() == settings_of[0]

@@ -167,7 +167,9 @@ def test_what_is_wrong_with_the_processes_is_said(found):
     for result in (r["said"] for r in found):
         assert result["different"].startswith("process 1 has another learning_rate than process 0")
         assert result["another seed"].startswith("process 1 has another seed than process 0")
-        assert result["too few"].startswith("25 training samples are fewer than a batch of 13 for each of 2 processes")
+        sentence = "25 training pairs are fewer than a batch of 13 in each of 2 processes, so a batch has 12"
+        assert result["smaller"] == [f"{sentence} in each of 2 processes.", [12]]
+        assert result["too few"].startswith("1 training samples are too few for 2 processes")
     assert (found[0]["folder"] / "lost.txt").read_text().startswith("process 0 of 2 has lost another one")
 
 

@@ -8,6 +8,7 @@
     .../SHA256SUMS                        of these files; `sha256sum -c` checks them
     folder/manifests/<view>_<shift>.json
     folder/README.md                      configurations -> splits -> files
+    folder/shards/<view>[_<shift>].json   the hashes of the shards that these splits were made from
 
 Shards are read once and written in row groups, so memory stays flat. Equal shards, seed and options give equal bytes
 (fixed row groups, no time stamps). A class of which no shard has a pair is left out. Everything is written aside and
@@ -29,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from datasets import ClassLabel, Features
 
-from ...whole_files import write_folder_whole, write_text_whole, write_whole
+from ...whole_files import file_sha256, write_folder_whole, write_text_whole, write_whole
 from ..schema import COLUMNS, CONFIGS, OOD_SHIFTS, SHIFTS, VIEWS, config_name, data_folder, pair_features, parse_config
 from ..splits import CausalTripletOptions, CleanOptions, SplitManifest, divide
 from .card import DatasetCard, render_readme
@@ -103,6 +104,7 @@ def assemble(
     stored, annotations = read_annotations(shards, folder / "shards" / view)
     manifests = divide(annotations, protocol, shift, seed, options)
     paths = {name: folder / "manifests" / f"{config_name(view, name)}.json" for name in manifests}
+    made_from = {shard.stem: file_sha256(shard) for shard in shards}
     with write_folder_whole(home) as building:
         write_parts(
             shards, stored, used_classes(stored, annotations), file_parts(manifests), building, rows_per_file, progress
@@ -120,6 +122,7 @@ def assemble(
     finished = kept | {path.stem: manifests[name] for name, path in paths.items()}
     write_text_whole(folder / "README.md", render_readme(folder, finished, card))
     write_text_whole(folder / _CARD, json.dumps(asdict(card), indent=1, ensure_ascii=False) + "\n")
+    write_text_whole(folder / "shards" / f"{home.name}.json", json.dumps(made_from, indent=1) + "\n")
     for name, manifest in manifests.items():
         manifest.save(paths[name])
     return manifests

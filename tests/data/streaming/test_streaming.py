@@ -305,6 +305,12 @@ def test_another_stream_is_not_taken_for_the_same(paths, change, message):
         batches.go_on(0, 3, state)
 
 
+def test_a_stream_of_fewer_pairs_than_a_batch_is_trained_on_in_one(tmp_path, paths):
+    trainer = train(tmp_path, paths, per_device_train_batch_size=64, max_steps=1)
+    assert trainer.smaller_batch == "53 training pairs are fewer than a batch of 64, so a batch has 53."
+    assert trainer.state.epoch == 1 and trainer.state.train_batch_size == 53
+
+
 # What is wrong
 
 

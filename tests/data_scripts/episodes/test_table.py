@@ -266,12 +266,13 @@ def test_units_are_ranges_of_rows(tmp_path, monkeypatch):
     assert build(source)[0] == whole[0] and build(source)[2] == whole[2]
 
 
-def test_settings_follow_what_the_bytes_depend_on(tmp_path):
+def test_settings_and_inputs_are_what_the_bytes_depend_on(tmp_path):
     texts = []
     for folder, count, options in (("a", 4, {}), ("b", 4, {}), ("a", 4, {"image_size": 8}), ("c", 3, {})):
         (tmp_path / folder).mkdir(exist_ok=True)
         path = write_table(tmp_path / folder / "pairs.csv", rows_of(count))
-        texts.append(json.dumps(TableSource(path, **options).settings(), sort_keys=True))
+        source = TableSource(path, **options)
+        texts.append(json.dumps([source.settings(), source.inputs(source.units()[0])], sort_keys=True))
     assert texts[0] == texts[1] and len(set(texts)) == 3 and not any(str(tmp_path) in text for text in texts)
 
 
