@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .models.limits_cde import MOST_JSON_BYTES, check_file_size
+
 TEMPORARY = "tmp-"
 
 
@@ -158,6 +160,7 @@ def _emptied(temporary: Path) -> Iterator[None]:
 
 def read_object(path: str | Path) -> dict[str, Any]:
     """The JSON object in a file; ValueError if it does not contain one."""
+    check_file_size(path, MOST_JSON_BYTES)
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, endless nesting

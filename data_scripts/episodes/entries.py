@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from modeling_cde.models.limits_cde import MOST_TABLE_BYTES, check_file_size
+
 _DATA_PATH = {
     2: "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
     3: "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
@@ -110,8 +112,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, Any | ValueError]]:
         RecordingError: The file cannot be read.
     """
     try:
+        check_file_size(path, MOST_TABLE_BYTES)
         lines = path.read_bytes().split(b"\n")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise RecordingError(f"{path} cannot be read ({brief(error)}); download it again.") from error
     for number, line in enumerate(lines, start=1):
         if line.strip():

@@ -21,6 +21,7 @@ from functools import cached_property
 from pathlib import Path
 
 from data_scripts.episodes.words import ADJECTIVES, ADVERBS, PREPOSITIONS, UNITS
+from modeling_cde.models.limits_cde import MOST_TABLE_BYTES, check_file_size
 
 GAP = "..."
 
@@ -204,9 +205,10 @@ def read_rows(path: Path, columns: tuple[str, ...], *, open_rows: bool = False) 
         ValueError: The file cannot be read, lacks a column, or leaves a cell empty.
     """
     try:
+        check_file_size(path, MOST_TABLE_BYTES)
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read ({error}); give a CSV file in UTF-8.") from error
     header = [cell.strip() for cell in rows[0]] if rows else []
     missing = [name for name in columns if name not in header]

@@ -15,9 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import yaml
 
+from ..models.limits_cde import MOST_COLUMNS
+from .readme_header import read_header
 from .schema import REQUIRED_COLUMNS, SPLITS
 
 _IMAGES = ("before", "after", "mask_before", "mask_after")
+
+#: What datasets and Arrow raise for a file, or the names and types in it, that nobody wrote in earnest.
+_WRONG_TYPES = (pa.ArrowException, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 _counting_lock, _loads, _counts = threading.Lock(), 0, True
 
@@ -118,7 +123,7 @@ def load_pairs(
     where |= {"name": config, "cache_dir": cache_dir}
     try:
         loaded: Any = datasets.load_dataset(**where, split=split, streaming=streaming)
-    except (DatasetsError, HTTPError, ConnectionError) as error:
+    except (DatasetsError, HTTPError, ConnectionError, *_WRONG_TYPES) as error:
         reason = error.__cause__ or error
         if isinstance(reason, (HTTPError, ConnectionError)):
             raise ConnectionError(
@@ -156,6 +161,8 @@ def find_files(
         raise FileNotFoundError(f"The folder {source} does not contain a finished data set; build it there first.")
     if folder.is_dir():
         _check_named_files(folder)
+    else:
+        _check_card(str(source), revision, token)
     try:
         builder = datasets.load_dataset_builder(
             str(source), config, cache_dir=cache_dir, revision=revision, token=token
@@ -179,7 +186,16 @@ def find_files(
         raise UnknownConfigError(told, known) from error
     except yaml.YAMLError as error:
         raise ValueError(f"{source}: the header of its README.md is not YAML; build or download it again.") from error
-    except (TypeError, AttributeError, KeyError, RecursionError) as error:  # of a dataset_infos.json, for one
+    except RuntimeError as error:
+        if isinstance(error, RecursionError):
+            raise ValueError(
+                f"{source} has a README.md or a JSON file that is nested too deeply to be read."
+            ) from error
+        raise ValueError(
+            f"{source} has a script {Path(source).name}.py, which would be code to run: remove it, or use a data set "
+            "that is only files of data."
+        ) from error
+    except (TypeError, AttributeError, KeyError) as error:  # of a dataset_infos.json, for one
         raise ValueError(
             f"{source} has an impossible value in README.md or in a JSON file next to it; download it again."
         ) from error
@@ -190,26 +206,29 @@ def find_files(
     return files
 
 
+def _check_card(repository: str, revision: str | None, token: str | None) -> None:
+    """Raise ValueError if a repository's README.md is more than can be read; what cannot be reached is not checked."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        path = hf_hub_download(repository, "README.md", repo_type="dataset", revision=revision, token=token)
+    except (OSError, HfHubHTTPError, HFValidationError):
+        return  # datasets reports it
+    read_header(Path(path))
+
+
 def _check_named_files(folder: Path) -> None:
     """Raise ValueError if a folder's README.md names files elsewhere: datasets would open them, or ask a server."""
-    from huggingface_hub.repocard import REGEX_YAML_BLOCK
-
-    texts = []
-    for name, whole in (("README.md", False), (".huggingface.yaml", True)):
-        if (folder / name).is_file():
-            text = (folder / name).read_text(encoding="utf-8", errors="replace")
-            head = re.search(REGEX_YAML_BLOCK, text)
-            texts.append(text if whole else head[2] if head else "")
-    seen: set[int] = set()
+    heads = [read_header(folder / name) for name in ("README.md", ".huggingface.yaml")]
     try:
-        configs = [item for text in texts for item in (yaml.safe_load(text) or {}).get("configs") or []]
+        configs = [item for head in heads for item in (head or {}).get("configs") or []]
         waiting: list[Any] = [item.get(key) for item in configs for key in ("data_files", "data_dir")]
-    except (yaml.YAMLError, AttributeError, TypeError, ValueError, RecursionError):
+    except (AttributeError, TypeError):
         return  # datasets reports what is wrong with it
     while waiting:
         item = waiting.pop()
-        if isinstance(item, (dict, list)) and id(item) not in seen:  # references can expand to gigabytes
-            seen.add(id(item))
+        if isinstance(item, (dict, list)):
             waiting += [*item.values()] if isinstance(item, dict) else item
         elif isinstance(item, str) and (
             ":" in item or item[:1] in ("/", "\\", "~") or ".." in re.split(r"[/\\]", item)
@@ -250,12 +269,11 @@ def _check_files(source: str, data_files: Mapping[str, Sequence[str]]) -> None:
             try:
                 footer = parquet.read_metadata(path)
                 schemas.append((path, footer.schema.to_arrow_schema()))
-                features = datasets.Features.from_arrow_schema(schemas[-1][1])
-            except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            except (OSError, *_WRONG_TYPES) as error:
                 raise ValueError(
                     f"{path} cannot be read as Parquet ({_first_line(error)}); build or download it again."
                 ) from error
-            check_columns(features, path)
+            check_columns(features_of(schemas[-1][1], path), path)
             rows += footer.num_rows
         if rows == 0:
             raise ValueError(f"{source}: the split {name!r} has no pairs; build the data set with more pairs.")
@@ -264,6 +282,22 @@ def _check_files(source: str, data_files: Mapping[str, Sequence[str]]) -> None:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def features_of(schema: pa.Schema, path: str) -> datasets.Features:
+    """The columns of a Parquet file.
+
+    Raises:
+        ValueError: There are too many, or what the file says of their types cannot be read.
+    """
+    if len(schema) > MOST_COLUMNS:
+        raise ValueError(f"{path} has {len(schema):,} columns, and at most {MOST_COLUMNS:,} are read.")
+    try:
+        return datasets.Features.from_arrow_schema(schema)
+    except _WRONG_TYPES as error:
+        raise ValueError(
+            f"{path} has types of columns that cannot be read ({_first_line(error)}); build or download it again."
+        ) from error
 
 
 def check_class_names(source: str, schemas: Iterable[tuple[str, pa.Schema]]) -> None:
@@ -276,7 +310,7 @@ def check_class_names(source: str, schemas: Iterable[tuple[str, pa.Schema]]) -> 
     """
     first: dict[str, tuple[str, list[str] | None]] = {}
     for path, schema in schemas:
-        features = datasets.Features.from_arrow_schema(schema)
+        features = features_of(schema, path)
         for column in ("action", "object"):
             names = getattr(features.get(column), "names", None)
             first_path, expected = first.setdefault(column, (path, names))

@@ -99,7 +99,14 @@ def read_gallery(path: str | Path) -> datasets.Dataset:
     try:
         table = pyarrow.parquet.read_table(path)
         pairs = datasets.Dataset(table)  # in memory; from_parquet would leave a copy in the user's cache
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # Arrow's, and those of class names
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+    ) as error:  # Arrow's, and those of class names
         raise ValueError(f"{path} cannot be read as a gallery: {advice}.") from error
     if missing := sorted({"before", "after", "action", "object", "pair_id", "delta"} - set(table.column_names)):
         raise ValueError(f"{path} is not a gallery, the column {missing[0]} is missing: {advice}.")

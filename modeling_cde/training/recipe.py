@@ -16,7 +16,8 @@ from typing import Any, NoReturn, get_type_hints
 import yaml
 from transformers import HfArgumentParser
 
-LARGEST_RECIPE = 2**20  # bytes
+from ..models.limits_cde import MOST_YAML_BYTES
+
 # Text fields that also accept true.
 _TEXT_OR_TRUE = ("resume_from_checkpoint", "include_num_input_tokens_seen")
 
@@ -147,9 +148,9 @@ def read_plain_yaml(path: Path) -> dict[Any, Any]:
     """
     if not path.is_file():
         raise ValueError(f"--config {path}: there is no such file. The recipes are in configs/.")
-    if path.stat().st_size > LARGEST_RECIPE:
+    if path.stat().st_size > MOST_YAML_BYTES:
         raise ValueError(
-            f"--config {path}: the file is larger than {LARGEST_RECIPE >> 20} MiB, the limit for a recipe."
+            f"--config {path}: the file is larger than {MOST_YAML_BYTES >> 10} KiB, the limit for a recipe."
         )
     try:
         recipe = _Loader(path.read_text(encoding="utf-8-sig")).get_single_data()

@@ -19,7 +19,7 @@ import datasets
 import pyarrow as pa
 
 from ..chosen_rows import evenly_spaced
-from ..loading import check_class_names, check_columns, find_files
+from ..loading import check_class_names, check_columns, features_of, find_files
 from .order import Piece
 from .parquet_rows import ParquetRows
 
@@ -155,7 +155,7 @@ def stream_pairs(
         )
     rows = ParquetRows(paths, token)
     check_class_names(str(source), zip(paths, rows.schemas, strict=True))
-    features = datasets.Features.from_arrow_schema(rows.schemas[0])
+    features = features_of(rows.schemas[0], paths[0])
     check_columns(features, f"{source}, {config}, {split}")
     images = {name: datasets.Image(decode=False) for name, kind in features.items() if isinstance(kind, datasets.Image)}
     return PairStream(rows, datasets.Features({**features, **images}), buffer=buffer)

@@ -15,6 +15,9 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, PreTrainedModel
 from transformers.utils.hub import cached_file
 
+from ...models.limits_cde import check_config_files
+from ...models.loading_cde import read_config_fields
+from ...whole_files import read_object
 from ..lora import base_of, description, peft, wrap
 
 ADAPTER_FOLDER = "adapter"  # within a run, beside the merged model
@@ -116,7 +119,8 @@ def load_lora(
     folder = folder / ADAPTER_FOLDER if (folder / ADAPTER_FOLDER / _CONFIG).is_file() else folder
     if not (folder / _CONFIG).is_file():
         raise ValueError(f"{adapter} has no adapter ({_CONFIG}): give a folder of save_adapter, or a run with LoRA.")
-    config = peft().LoraConfig.from_pretrained(str(folder))
+    check_config_files(folder)
+    config = _adapter_config(folder)
     name, commit = config.base_model_name_or_path, config.revision
     model = _build_base(folder, name, commit) if base is None else base
     own = base_of(model)[0]
@@ -126,6 +130,17 @@ def load_lora(
     adapted = wrap(model, config, name, commit)
     load_adapter_weights(adapted, folder)
     return adapted.train(trainable)
+
+
+def _adapter_config(folder: Path) -> Any:
+    """What a folder's adapter_config.json says; PEFT has an error of its own for each kind of wrong file."""
+    kind = read_object(folder / _CONFIG).get("peft_type")
+    if kind != "LORA":
+        raise ValueError(f"{folder / _CONFIG} describes adapters of the kind {kind!r}, and only LORA is read.")
+    try:
+        return peft().LoraConfig.from_pretrained(str(folder))
+    except (TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{folder / _CONFIG} does not hold the settings of LoRA adapters ({error}).") from error
 
 
 def _build_base(folder: Path, name: str | None, revision: str | None) -> PreTrainedModel:
@@ -142,7 +157,7 @@ def _build_base(folder: Path, name: str | None, revision: str | None) -> PreTrai
             "base)."
         )
     options = {field: getattr(config, field) for field in config.option_names()}
-    if AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False).model_type.startswith("cde"):
+    if str(read_config_fields(name, revision)[0].get("model_type")).startswith("cde"):
         return kind.from_pretrained(name, revision=revision)
     with torch.random.fork_rng(devices=[]):  # the projector's initial values are replaced at once
         return kind.from_backbone(name, revision=revision, id2label=config.id2label, **options)
