@@ -16,7 +16,7 @@ import pyarrow.parquet as parquet
 import yaml
 
 from ..models.limits_cde import MOST_COLUMNS
-from .readme_header import read_header
+from .readme_header import check_card, check_named_files
 from .schema import REQUIRED_COLUMNS, SPLITS
 
 _IMAGES = ("before", "after", "mask_before", "mask_after")
@@ -160,9 +160,9 @@ def find_files(
     if folder.is_dir() and not any(path.relative_to(folder).parts[0] != "shards" for path in folder.rglob("*.parquet")):
         raise FileNotFoundError(f"The folder {source} does not contain a finished data set; build it there first.")
     if folder.is_dir():
-        _check_named_files(folder)
+        check_named_files(folder)
     else:
-        _check_card(str(source), revision, token)
+        check_card(str(source), revision, token)
     try:
         builder = datasets.load_dataset_builder(
             str(source), config, cache_dir=cache_dir, revision=revision, token=token
@@ -204,39 +204,6 @@ def find_files(
     if elsewhere := [path for paths in files.values() for path in paths if not path.startswith(home)]:
         raise ValueError(f"{source} names {elsewhere[0]}, which is outside it: a data set must contain its own files.")
     return files
-
-
-def _check_card(repository: str, revision: str | None, token: str | None) -> None:
-    """Raise ValueError if a repository's README.md is more than can be read; what cannot be reached is not checked."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        path = hf_hub_download(repository, "README.md", repo_type="dataset", revision=revision, token=token)
-    except (OSError, HfHubHTTPError, HFValidationError):
-        return  # datasets reports it
-    read_header(Path(path))
-
-
-def _check_named_files(folder: Path) -> None:
-    """Raise ValueError if a folder's README.md names files elsewhere: datasets would open them, or ask a server."""
-    heads = [read_header(folder / name) for name in ("README.md", ".huggingface.yaml")]
-    try:
-        configs = [item for head in heads for item in (head or {}).get("configs") or []]
-        waiting: list[Any] = [item.get(key) for item in configs for key in ("data_files", "data_dir")]
-    except (AttributeError, TypeError):
-        return  # datasets reports what is wrong with it
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, (dict, list)):
-            waiting += [*item.values()] if isinstance(item, dict) else item
-        elif isinstance(item, str) and (
-            ":" in item or item[:1] in ("/", "\\", "~") or ".." in re.split(r"[/\\]", item)
-        ):
-            raise ValueError(
-                f"{folder}: its README.md names {item[:200]!r}, which is outside the folder: a data set must "
-                "contain its own files."
-            )
 
 
 def transform_pairs(pairs: Any, transform: Any, batch_size: int = 32) -> Any:

@@ -1,5 +1,6 @@
 """The YAML header of a data set's README.md, read within bounds before `datasets` reads it, which sets none."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +59,36 @@ def read_header(path: Path) -> Any:
         ) from error
     except (yaml.YAMLError, RecursionError, TypeError, AttributeError, ValueError):
         return None  # datasets reports what is wrong with it
+
+
+def check_card(repository: str, revision: str | None, token: str | None) -> None:
+    """Raise ValueError if a repository's README.md is more than can be read; what cannot be reached is not checked."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        path = hf_hub_download(repository, "README.md", repo_type="dataset", revision=revision, token=token)
+    except (OSError, HfHubHTTPError, HFValidationError):
+        return  # datasets reports it
+    read_header(Path(path))
+
+
+def check_named_files(folder: Path) -> None:
+    """Raise ValueError if a folder's README.md names files elsewhere: datasets would open them, or ask a server."""
+    heads = [read_header(folder / name) for name in ("README.md", ".huggingface.yaml")]
+    try:
+        configs = [item for head in heads for item in (head or {}).get("configs") or []]
+        waiting: list[Any] = [item.get(key) for item in configs for key in ("data_files", "data_dir")]
+    except (AttributeError, TypeError):
+        return  # datasets reports what is wrong with it
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, (dict, list)):
+            waiting += [*item.values()] if isinstance(item, dict) else item
+        elif isinstance(item, str) and (
+            ":" in item or item[:1] in ("/", "\\", "~") or ".." in re.split(r"[/\\]", item)
+        ):
+            raise ValueError(
+                f"{folder}: its README.md names {item[:200]!r}, which is outside the folder: a data set must "
+                "contain its own files."
+            )
