@@ -4,14 +4,16 @@ Everything is written under a temporary name next to its place, flushed to the d
 with `tmp-` is what a killed process has left.
 
 What is read may be truncated or changed all the same, or come with a stranger's checkpoint: `read_object` and
-`as_they_were_written` answer with one sentence.
+`as_they_were_written` answer with one sentence. So does every command, of whatever happens: `in_one_sentence`.
 """
 
 import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
+import traceback
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from typing import Any
 from .models.limits_cde import MOST_JSON_BYTES, check_file_size
 
 TEMPORARY = "tmp-"
+_OURS = ("modeling_cde", "data_scripts", "benchmarks", "space", "train.py")
 
 
 @contextmanager
@@ -189,6 +192,40 @@ def as_they_were_written(what: object) -> Iterator[None]:
             f"{what} cannot be used: a file of the run differs from what training, evaluation and analysis write "
             f"({type(error).__name__}: {said}); restore it, or create it again."
         ) from error
+
+
+@contextmanager
+def in_one_sentence(program: str) -> Iterator[None]:
+    """End a command, which the block runs, with one sentence of `program` in place of a traceback.
+
+    Errors that a user can do something about say so themselves: those of files and of what is not installed, and every
+    ValueError of this project's own code. Anything else is a fault, of the program or of a library: its traceback goes
+    to a file in the folder for temporary files, and the sentence names the file.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\n{program}: stopped.", file=sys.stderr)
+        sys.exit(130)  # as a shell counts
+    except Exception as error:
+        said = " ".join(str(error).split())
+        if isinstance(error, (OSError, ImportError)) or (isinstance(error, ValueError) and _is_ours(error)):
+            sys.exit(f"{program}: {said}")
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", prefix="modeling-cde-", suffix=".txt", delete=False
+        ) as report:
+            report.write(f"{program}, Python {sys.version}\n\n{traceback.format_exc()}")
+        sys.exit(
+            f"{program}: stopped by a fault ({type(error).__name__}: {said[:200].rstrip('.')}); {report.name} says "
+            "where: attach it if you report this."
+        )
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether an error was raised by this project's code, and not by a library."""
+    place = Path(list(traceback.walk_tb(error.__traceback__))[-1][0].f_code.co_filename)
+    root = Path(__file__).parents[1]  # the project's, or where it is installed beside libraries
+    return place.is_relative_to(root) and place.relative_to(root).parts[0] in _OURS
 
 
 def cache_folder() -> Path:

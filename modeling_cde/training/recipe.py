@@ -31,12 +31,14 @@ class _Parser(HfArgumentParser):  # type: ignore[misc]
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values only: no Python tags, no aliases (ten lines of them can expand to gigabytes), no key twice."""
+    """Plain values only: no tags, no aliases (ten lines of them can expand to gigabytes), no key twice."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
             raise yaml.MarkedYAMLError(problem="an alias such as *name", problem_mark=event.start_mark)
+        if getattr(event, "tag", None) is not None:  # also a standard one has values that PyYAML fails on
+            raise yaml.MarkedYAMLError(problem="a tag such as !!set", problem_mark=event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
