@@ -54,7 +54,9 @@ def test_what_is_known_says_so_itself(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(ValueError) as error:
         compute_action_metrics([0], [0, 1], ["open"])
-    assert ended(lambda: compute_action_metrics([0], [0, 1], ["open"])) == f"command: {error.value}"  # a ValueError of ours
+    assert (
+        ended(lambda: compute_action_metrics([0], [0, 1], ["open"])) == f"command: {error.value}"
+    )  # a ValueError of ours
     missing = tmp_path / "absent"
     assert ended(lambda: missing.read_text()) == f"command: [Errno 2] No such file or directory: '{missing}'"
     assert not list(tmp_path.iterdir())

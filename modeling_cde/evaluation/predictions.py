@@ -91,7 +91,7 @@ def predict(
     for batch in tqdm(loader, desc=description, leave=False, disable=not accelerator.is_main_process):
         with computing_in(precision, model, accelerator.device.type):
             taken = {"pixel_values", "features", *extra_inputs}
-            outputs = model(**{name: value for name, value in batch.items() if name in taken})
+            outputs = model(**{name: value for name, value in batch.items() if name in taken}, return_dict=True)
         chunk = {
             "logits": outputs.logits.float(),  # (b, A)
             "delta": outputs.delta[:, 0].float(),  # (b, 1, D) -> (b, D)

@@ -106,7 +106,7 @@ class CDETrainer(CheckpointingTrainer):
         labels = inputs.get("labels")
         if labels is None:
             raise ValueError("CDETrainer: a batch must hold `labels`, one action per delta.")
-        outputs = model(**inputs)
+        outputs = model(**inputs, return_dict=True)  # whatever the configuration says
         if isinstance(self.loss, nn.Module):
             self.loss.train(model.training)
         terms = named_terms(self.loss(outputs, labels))

@@ -15,13 +15,33 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, PreTrainedModel
 from transformers.utils.hub import cached_file
 
-from ...models.limits_cde import check_config_files
+from ...models.field_rules_cde import Rule, check_fields, number, whole
+from ...models.limits_cde import WIDEST, check_config_files
 from ...models.loading_cde import read_config_fields
 from ...whole_files import read_object
 from ..lora import base_of, description, peft, wrap
 
 ADAPTER_FOLDER = "adapter"  # within a run, beside the merged model
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+_TEXT = Rule("text or null", lambda value: value is None or isinstance(value, str))
+_NAMES = Rule(
+    "a list of names, or the pattern that add_lora writes",
+    lambda value: (
+        isinstance(value, str)
+        and re.fullmatch(r"\(\.\*\\\.\)\?backbone\\\.\(\.\*\\\.\)\?\([\w|]+\)", value) is not None
+        or (isinstance(value, list) and all(isinstance(name, str) for name in value))
+    ),
+)
+_NOT_USED = Rule("empty", lambda value: not value)  # patterns, on which a search can take for ever
+_RULES = {
+    "r": whole(1, WIDEST),
+    "lora_alpha": number("a positive number", lambda value: value > 0),
+    "target_modules": _NAMES,
+    "base_model_name_or_path": _TEXT,
+    "revision": _TEXT,
+    **dict.fromkeys(("exclude_modules", "rank_pattern", "alpha_pattern", "layers_pattern"), _NOT_USED),
+}
 
 
 def save_adapter(model: Any, folder: str | Path) -> None:
@@ -133,10 +153,11 @@ def load_lora(
 
 
 def _adapter_config(folder: Path) -> Any:
-    """What a folder's adapter_config.json says; PEFT has an error of its own for each kind of wrong file."""
-    kind = read_object(folder / _CONFIG).get("peft_type")
-    if kind != "LORA":
+    """What a folder's adapter_config.json says; PEFT checks neither types nor what a pattern costs."""
+    told = read_object(folder / _CONFIG)
+    if (kind := told.get("peft_type")) != "LORA":
         raise ValueError(f"{folder / _CONFIG} describes adapters of the kind {kind!r}, and only LORA is read.")
+    check_fields(str(folder / _CONFIG), {name: told.get(name) for name in _RULES}, _RULES)
     try:
         return peft().LoraConfig.from_pretrained(str(folder))
     except (TypeError, AttributeError, KeyError, RecursionError) as error:
