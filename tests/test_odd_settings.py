@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from modeling_cde import CDEConfig, CDEForActionClassification, CDEImageProcessor, CDETrainer, CDETrainingArguments
-from modeling_cde.data.loading import find_files, load_pairs
+from modeling_cde.data.loading import find_files, load_pairs, transform_pairs
 from modeling_cde.data.streaming.pair_stream import stream_pairs
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation.gallery import read_gallery
@@ -152,6 +152,15 @@ def without_an_action(data, folder):
         actions[3] = None
         parquet.write_table(table.set_column(place, "action", pa.array(actions, pa.int64())), file)
     return folder
+
+
+def test_a_missing_action_is_found_by_all_that_read_a_stream(data, tmp_path):
+    folder = without_an_action(data, tmp_path / "pairs")
+    with pytest.raises(ValueError, match=r"train\S*parquet: the action of pair \S+ is None; it must be one of the"):
+        stream_pairs(folder, "single_comp").sample(1_000)  # what other pairs are compared with
+    streamed = load_pairs(folder, "single_comp", "train", streaming=True)
+    with pytest.raises(ValueError, match=r"The action of pair \S+ is missing"):
+        list(transform_pairs(streamed, PairTransform((32, 32))))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
