@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
@@ -18,6 +19,10 @@ from transformers import HfArgumentParser
 
 from ..models.limits_cde import MOST_YAML_BYTES
 
+# What only whoever types the command decides: where a run is sent, and where outside of this folder it writes.
+_SENT = re.compile(r"(hub|push_to_hub|trackio)(_\w+)?")
+_WRITTEN = ("output_dir", "rooms_folder", "feature_store")
+_REPORTERS = ("none", "tensorboard")  # which tell nobody else
 # Text fields that also accept true.
 _TEXT_OR_TRUE = ("resume_from_checkpoint", "include_num_input_tokens_seen")
 
@@ -81,7 +86,7 @@ def parse_recipe(
 
     Raises:
         ValueError: if the file is missing or not a mapping, or for an unknown key or flag; the message suggests the
-            nearest known one.
+            nearest known one. Or if the file, and not a flag, has the run published or written elsewhere.
         SystemExit: if a value has the wrong type, after printing a sentence that names it.
     """
     parser = _Parser(list(dataclass_types), allow_abbrev=False)
@@ -118,6 +123,7 @@ def flags_of(path: Path, known: Mapping[str, tuple[Any, Any]]) -> list[str]:
         if key not in known:
             raise ValueError(f"{path}: unknown key {key!r}{_nearest(str(key), set(known))}")
         field, kind = known[key]
+        check_stays_here(path, key, value)
         if value is None:
             if field.default not in (None, dataclasses.MISSING):
                 raise ValueError(f"{path}: {key} has no value: give one, or remove the line to use {field.default!r}.")
@@ -140,6 +146,25 @@ def flags_of(path: Path, known: Mapping[str, tuple[Any, Any]]) -> list[str]:
             # One token, so that argparse takes a leading dash for a value and not for a flag.
             flags.append(f"--{key}={_word(path, key, value)}")
     return flags
+
+
+def check_stays_here(path: Path | str, key: str, value: Any) -> None:
+    """Raise ValueError if an entry of a recipe, which may be a stranger's, sends or writes a run elsewhere."""
+    shown = f"--{key} {'...' if 'token' in key else ' '.join(map(str, value if isinstance(value, list) else [value]))}"
+    reporters = value if isinstance(value, list) else [value]
+    if key == "report_to" and not all(item is None or item in _REPORTERS for item in reporters):
+        raise ValueError(
+            f"{path}: report_to names a service, which a recipe may not choose: add {shown} to the command."
+        )
+    if _SENT.fullmatch(key) and value not in (None, False):
+        raise ValueError(f"{path}: {key} publishes the run, which a recipe may not choose: add {shown} to the command.")
+    if key in _WRITTEN and isinstance(value, str):
+        here = Path.cwd().resolve()
+        if value.startswith("~") or not Path(here, value).resolve().is_relative_to(here):
+            raise ValueError(
+                f"{path}: {key} is outside of the folder that the command runs in, where a recipe may not write: add "
+                f"{shown} to the command."
+            )
 
 
 def read_plain_yaml(path: Path) -> dict[Any, Any]:
