@@ -46,6 +46,7 @@ def write_whole(path: str | os.PathLike[str], *, shared: bool = False) -> Iterat
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
+            _share(temporary)
             to_disk(temporary)
             os.replace(temporary, path)
         except BaseException:
@@ -114,11 +115,22 @@ def to_disk(path: Path) -> None:
 
 
 def flushed(folder: Path) -> list[Path]:
-    """All files in and below a folder, after they were flushed to the disk."""
+    """All files in and below a folder, after they were flushed to the disk; their permissions are the usual ones."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     for file in files:
+        _share(file)
         to_disk(file)
     return files
+
+
+def _share(file: Path) -> None:
+    """Give a file the permissions that the user's umask gives new files; safetensors makes its files private."""
+    if file.stat().st_mode & 0o777 != 0o600:
+        return
+    usual = file.with_name(f"{file.name}.umask")  # the umask itself cannot be read without changing it
+    usual.touch()
+    file.chmod(usual.stat().st_mode & 0o777)
+    usual.unlink()
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
