@@ -178,3 +178,38 @@ def test_a_missing_action_in_a_stream_gets_one_sentence(workers, data, tmp_path)
     said = str(stopped.value.code)
     assert "train.py: " in said and "the action of pair" in said and "is None; it must be one of the" in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize("read", [load_pairs, stream_pairs])
+def test_a_link_to_a_file_elsewhere_is_refused(read, data, tmp_path):
+    folder = tmp_path / "pairs"
+    shutil.copytree(data, folder)
+    file = Path(find_files(folder, "single_comp")["train"][0])
+    shutil.move(file, tmp_path / "mine.parquet")
+    file.symlink_to(tmp_path / "mine.parquet")
+    with pytest.raises(
+        ValueError, match=r"train-\S*parquet is a link to a file outside of \S*pairs: put the file itself"
+    ):
+        read(folder, "single_comp", "train")
+    inside = folder / "kept.bin"
+    shutil.move(tmp_path / "mine.parquet", inside)
+    file.unlink()
+    file.symlink_to(inside)
+    assert len(read(folder, "single_comp", "train")) > 0
+
+
+def test_a_snapshot_of_the_hubs_cache_is_links_and_is_read(data, tmp_path):
+    folder, blobs = tmp_path / "snapshots" / "abc", tmp_path / "blobs"
+    blobs.mkdir()
+    shutil.copytree(data, folder)
+    for number, file in enumerate(sorted(folder.rglob("*.parquet"))):
+        shutil.move(file, blobs / str(number))
+        file.symlink_to(blobs / str(number))
+    assert len(load_pairs(folder, "single_comp", "train")) > 0
+
+
+def test_a_gallery_that_is_a_link_to_elsewhere_is_refused(data, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "gallery.parquet").symlink_to(find_files(data, "single_comp")["train"][0])
+    with pytest.raises(ValueError, match=r"gallery\.parquet is a link to a file outside of"):
+        read_gallery(tmp_path / "run" / "gallery.parquet")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from modeling_cde.models.limits_cde import MOST_TABLE_BYTES, check_file_size
+from modeling_cde.models.limits_cde import MOST_TABLE_BYTES, check_file_size, check_within
 
 _DATA_PATH = {
     2: "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
@@ -96,7 +96,18 @@ def absent(folder: Path, name: str) -> str | None:
     """Why a file below the folder is missing, or None if it is there."""
     if not (folder / name).is_file():
         return f"there is no {name}"
+    if leaves(folder, name):
+        return f"{name} is a link to a file outside of the folder; put the file itself there"
     return f"{name} is a Git LFS pointer; download the file itself" if is_pointer(folder / name) else None
+
+
+def leaves(folder: Path, name: str | PurePosixPath) -> bool:
+    """Whether a file below the folder is a link to a file elsewhere."""
+    try:
+        check_within(folder / name, folder)
+    except ValueError:
+        return True
+    return False
 
 
 def brief(error: Exception) -> str:
@@ -147,6 +158,7 @@ def _rows_v3(folder: Path, video: str | None) -> Iterator[tuple[str, Mapping[str
             "download the whole folder meta."
         )
     for path in paths:
+        check_within(path, folder)
         if is_pointer(path):
             raise RecordingError(f"{path} is a Git LFS pointer; download the file itself.")
         try:

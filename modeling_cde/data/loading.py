@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import yaml
 
-from ..models.limits_cde import MOST_COLUMNS
+from ..models.limits_cde import MOST_COLUMNS, check_within
 from .readme_header import check_card, check_named_files
 from .schema import REQUIRED_COLUMNS, SPLITS
 
@@ -154,7 +154,7 @@ def find_files(
     Raises:
         FileNotFoundError: The source is neither a folder with data nor a repository.
         UnknownConfigError: The configuration does not exist.
-        ValueError: The header of README.md cannot be used, or names files elsewhere.
+        ValueError: The header of README.md cannot be used, or names files elsewhere; or a file is a link to elsewhere.
     """
     folder = Path(source)
     if folder.is_dir() and not any(path.relative_to(folder).parts[0] != "shards" for path in folder.rglob("*.parquet")):
@@ -203,6 +203,9 @@ def find_files(
     home = f"{folder.absolute()}/" if folder.is_dir() else f"hf://datasets/{source}@"
     if elsewhere := [path for paths in files.values() for path in paths if not path.startswith(home)]:
         raise ValueError(f"{source} names {elsewhere[0]}, which is outside it: a data set must contain its own files.")
+    if folder.is_dir():
+        for path in (path for paths in files.values() for path in paths):
+            check_within(path, folder)
     return files
 
 

@@ -23,6 +23,7 @@ from ..data.crops import cut_region, open_picture
 from ..data.loading import check_columns
 from ..data.row_checks import check_rows
 from ..data.transforms import PairTransform
+from ..models.limits_cde import check_within
 from ..whole_files import write_whole
 from .predictions import predict
 
@@ -96,6 +97,7 @@ def read_gallery(path: str | Path) -> datasets.Dataset:
         ValueError: If the file is not a gallery. It comes with a checkpoint, which may be a stranger's.
     """
     advice = "evaluate the checkpoint again to write it"
+    check_within(path, Path(path).parent)
     try:
         table = pyarrow.parquet.read_table(path)
         pairs = datasets.Dataset(table)  # in memory; from_parquet would leave a copy in the user's cache

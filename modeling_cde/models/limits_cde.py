@@ -56,6 +56,20 @@ def check_file_size(path: str | os.PathLike[str], most: int) -> None:
         )
 
 
+def check_within(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
+    """Checks that a file is in a folder, also where it is a link, which may show another file of this machine.
+
+    The Hub's cache keeps the files of a snapshot beside it, in `blobs`; links to there are in order.
+
+    Raises:
+        ValueError: It is a link to a file elsewhere.
+    """
+    found, home = Path(path).resolve(), Path(folder).resolve()
+    cached = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
+    if not (found.is_relative_to(home) or found.parent == cached):
+        raise ValueError(f"{path} is a link to a file outside of {folder}: put the file itself there.")
+
+
 def check_config_files(folder: str | os.PathLike[str]) -> None:
     """Checks the JSON files of a checkpoint before one is read; what does not exist is not checked.
 
