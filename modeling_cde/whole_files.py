@@ -10,6 +10,7 @@ What is read may be truncated or changed all the same, or come with a stranger's
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,8 @@ from typing import Any
 from .models.limits_cde import MOST_JSON_BYTES, check_file_size
 
 TEMPORARY = "tmp-"
+# Beginnings of formulas; a plain number is none.
+_FORMULA = re.compile(r"(?![-+]?\d+(\.\d+)?([eE][-+]?\d+)?$)'?[=+@\t\r-]", flags=re.ASCII)
 _OURS = ("modeling_cde", "data_scripts", "benchmarks", "space", "train.py")
 
 
@@ -204,6 +207,16 @@ def as_they_were_written(what: object) -> Iterator[None]:
             f"{what} cannot be used: a file of the run differs from what training, evaluation and analysis write "
             f"({type(error).__name__}: {said}); restore it, or create it again."
         ) from error
+
+
+def csv_cell(value: Any) -> Any:
+    """A value as a cell of a CSV file: text that a spreadsheet would run as a formula is marked as text by `'`."""
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def csv_text(cell: str) -> str:
+    """The text of a cell that `csv_cell` may have marked."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
 
 
 @contextmanager

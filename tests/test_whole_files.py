@@ -8,6 +8,8 @@ from safetensors.numpy import save_file
 
 from modeling_cde.whole_files import (
     NotWritten,
+    csv_cell,
+    csv_text,
     file_sha256,
     write_files_whole,
     write_folder_whole,
@@ -81,3 +83,13 @@ def test_the_hash_of_a_file(size, tmp_path):
     content = random.Random(size).randbytes(size)
     (tmp_path / "a").write_bytes(content)
     assert file_sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("value", ["=1+1", "+SUM(A1)", "-cmd", "@now", "\tx", "\rx", "-", "'=1", "--5", "-5 pairs"])
+def test_no_cell_is_a_formula(value):
+    assert csv_cell(value) == f"'{value}" and csv_text(csv_cell(value)) == value
+
+
+@pytest.mark.parametrize("value", ["open", "-5", "+1.5", "-2.5e-05", "'open'", "a=b", "", -5, -0.5, None])
+def test_numbers_and_plain_text_stay_as_they_are(value):
+    assert csv_cell(value) == value and (not isinstance(value, str) or csv_text(value) == value)

@@ -11,7 +11,7 @@ from typing import Any
 from data_scripts.builds.work_units import json_sha256
 from data_scripts.episodes.instruction import BUILT_IN, Instruction, Unparsed, normalized, parse_instruction
 from data_scripts.episodes.verbs import CLASS_NAME, VerbTable, read_rows
-from modeling_cde.whole_files import write_whole
+from modeling_cde.whole_files import csv_cell, write_whole
 
 
 class Readings:
@@ -66,9 +66,9 @@ class Readings:
             for task, count in sorted(Counter(tasks).items(), key=lambda item: (-item[1], item[0])):
                 answer = self.read(task)
                 if isinstance(answer, Instruction):
-                    writer.writerow([task, answer.action, answer.object, count, ""])
+                    writer.writerow([csv_cell(task), answer.action, answer.object, count, ""])
                 else:
-                    writer.writerow([task, "", "", count, answer.reason])
+                    writer.writerow([csv_cell(task), "", "", count, answer.reason])
 
 
 def read_known(path: Path) -> dict[str, Instruction]:
