@@ -11,7 +11,7 @@ from typing import Any
 from data_scripts.builds.work_units import json_sha256
 from data_scripts.episodes.instruction import BUILT_IN, Instruction, Unparsed, normalized, parse_instruction
 from data_scripts.episodes.verbs import CLASS_NAME, VerbTable, read_rows
-from modeling_cde.whole_files import csv_cell, write_whole
+from modeling_cde.whole_files import csv_cell, csv_text, write_whole
 
 
 class Readings:
@@ -81,7 +81,7 @@ def read_known(path: Path) -> dict[str, Instruction]:
     known: dict[str, Instruction] = {}
     texts: dict[str, str] = {}
     for row in read_rows(path, ("instruction", "action", "object"), open_rows=True):
-        text, names = row["instruction"], Instruction(row["action"].lower(), row["object"].lower())
+        text, names = csv_text(row["instruction"]), Instruction(row["action"].lower(), row["object"].lower())
         for name in names:
             if not CLASS_NAME.fullmatch(name):
                 raise ValueError(f"{path}: {name!r} cannot name a class; use the letters a to z, digits, _ and -.")

@@ -278,7 +278,7 @@ def test_an_instruction_is_no_formula_in_the_file_and_is_read_back(tmp_path):
     rows = list(csv.reader(path.open(newline="")))
     assert {row[0] for row in rows[1:]} == {"'=HYPERLINK(1) open the drawer", "'@do a dance"}
     path.write_text(path.read_text().replace("'@do a dance,,,", "'@do a dance,dance,robot,"))
-    assert read_known(path)["do a dance"] == Instruction("dance", "robot")
+    assert read_known(path) == {normalized("@do a dance"): Instruction("dance", "robot")}
 
 
 def test_a_half_filled_reading_is_an_error(tmp_path):
