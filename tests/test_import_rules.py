@@ -68,7 +68,7 @@ MAY_IMPORT = {
         "modeling_cde.metrics",
         "modeling_cde.whole_files",
     ],
-    "modeling_cde.export": ["modeling_cde.evaluation.onnx_export"],
+    "modeling_cde.export": ["modeling_cde.evaluation.onnx_export", "modeling_cde.whole_files"],
     "modeling_cde.analysis": [
         "modeling_cde.analysis",
         "modeling_cde.models.methods",

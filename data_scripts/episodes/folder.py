@@ -14,7 +14,8 @@ import os
 from pathlib import Path, PurePosixPath
 
 from data_scripts.episodes.formats import ListingError
-from data_scripts.episodes.listing import LONGEST_NAME, Listed, Listing, Refused, refuse_repeated
+from data_scripts.episodes.listing import Listed, Listing, Refused, refuse_repeated
+from modeling_cde.models.limits_cde import LONGEST_NAME
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 ROLES = ("before_mask", "after_mask", "before", "after")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_scripts.archives.archive import MOST_MEMBER_BYTES, ArchiveError
+from data_scripts.archives.archive import ArchiveError
 from data_scripts.archives.open_files import open_files
 from data_scripts.builds.work_units import BadPairError, ClassSource, StopBuildError, UnitRows
 from data_scripts.causal_triplet_layout import ANNOTATIONS, COLOR, HOUSE, MASK
@@ -16,6 +16,7 @@ from data_scripts.picture_files import picture_size
 from data_scripts.procthor.actions import VERBS
 from data_scripts.procthor.annotations import Annotation, House, read_annotations
 from data_scripts.stored_views import BadPictureError, check_box, store_pair
+from modeling_cde.models.limits_cde import MOST_MEMBER_BYTES
 
 MARGIN = 0.25  # of the single view, as a share of the box's longer side
 

@@ -18,7 +18,7 @@ class _Loader(yaml.SafeLoader):
         self._sizes: dict[int, int] = {}  # of finished nodes
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        refers, before = self.check_event(yaml.AliasEvent), self.values  # type: ignore[no-untyped-call]
+        refers, before = self.check_event(yaml.AliasEvent), self.values
         node = super().compose_node(parent, index)
         self.values += self._sizes.get(id(node), MOST_YAML_VALUES) if refers else 1  # not finished: it holds itself
         self._sizes.setdefault(id(node), self.values - before)

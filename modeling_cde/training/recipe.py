@@ -39,7 +39,7 @@ class _Loader(yaml.SafeLoader):
     """Plain values only: no tags, no aliases (ten lines of them can expand to gigabytes), no key twice."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
             raise yaml.MarkedYAMLError(problem="an alias such as *name", problem_mark=event.start_mark)
         if getattr(event, "tag", None) is not None:  # also a standard one has values that PyYAML fails on
