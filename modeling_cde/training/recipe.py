@@ -40,7 +40,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent):
+        if self.check_event(yaml.AliasEvent):
             raise yaml.MarkedYAMLError(problem="an alias such as *name", problem_mark=event.start_mark)
         if getattr(event, "tag", None) is not None:  # also a standard one has values that PyYAML fails on
             raise yaml.MarkedYAMLError(problem="a tag such as !!set", problem_mark=event.start_mark)
