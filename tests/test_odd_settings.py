@@ -136,7 +136,7 @@ def test_nested_metadata_gets_one_sentence(metadata, data, tmp_path):
     (file,) = find_files(folder, "single_comp")["train"]
     with_metadata(Path(file), Path(file), huggingface=metadata)
     for read in (load_pairs, stream_pairs):
-        with pytest.raises(ValueError, match=r"train\S*parquet has types of columns that cannot be read \("):
+        with pytest.raises(ValueError, match=r"train\S*parquet cannot be read as Parquet, for its types of columns \("):
             read(folder, "single_comp", "train")
     with pytest.raises(ValueError, match="cannot be read as a gallery"):
         read_gallery(file)

@@ -266,7 +266,8 @@ def features_of(schema: pa.Schema, path: str) -> datasets.Features:
         return datasets.Features.from_arrow_schema(schema)
     except _WRONG_TYPES as error:
         raise ValueError(
-            f"{path} has types of columns that cannot be read ({_first_line(error)}); build or download it again."
+            f"{path} cannot be read as Parquet, for its types of columns ({_first_line(error)}); build or download it "
+            "again."
         ) from error
 
 
