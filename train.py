@@ -39,16 +39,16 @@ def prepare(arguments: list[str], compared: bool = False) -> Any:
 
     from data_scripts.training_inputs import reachable_backbone, render_rooms
     from modeling_cde.training.distributed import use_all_cores
+    from modeling_cde.training.run import check_resumed, make_run
 
     model_args, data_args, train_args = parse(arguments)
+    check_resumed(model_args, data_args, train_args)
     model_args.backbone = reachable_backbone(model_args.backbone, model_args.backbone_revision)
     state = PartialState()
     if state.device.type == "cpu":
         use_all_cores(state.num_processes)
     with state.main_process_first():
         render_rooms(data_args)
-    from modeling_cde.training.run import make_run
-
     return make_run(arguments, model_args, data_args, train_args, compared)
 
 
@@ -112,6 +112,7 @@ def train(run: Any, started: float, callbacks: Any) -> dict[str, Any]:
     trainer.save_state()
     record["minutes"] = round((trainer.seconds_before + time.time() - started) / 60, 1)
     record["selected"] = selected_epoch(trainer)
+    record |= {"changed_settings": trainer.changed_settings} if trainer.changed_settings else {}
     parts, batch_size = (reported_splits(run.splits), run.transform), trainer.args.per_device_eval_batch_size
     about: dict[str, Any] = {"extra": {"training": record}, "bank": run.bank(), "keep": run.keep}
     metrics = evaluate_splits(trainer.whole_model(), *parts, output, batch_size, **about)

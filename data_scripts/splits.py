@@ -76,23 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def split(options: argparse.Namespace) -> None:
     """Split the shards again and report."""
     from data_scripts.builds.ledger import locked
-    from modeling_cde.data.building.build import assemble
+    from data_scripts.split_advice import Asked, split_shards
 
     protocol = options.protocol or "clean"
     protocol_options = _protocol_options(options, protocol)
     shards = options.data / "shards" / options.view
     if not shards.is_dir():
         raise FileNotFoundError(f"{shards} does not exist: build the data set first, or check --data and --view.")
+    asked = Asked(protocol, options.shift or "joint", options.seed or 0, protocol_options, all_flags=True)
     with locked(options.data / ".lock"):
-        manifests = assemble(
-            options.data,
-            options.view,
-            seed=options.seed or 0,
-            protocol=protocol,
-            shift=options.shift or "joint",
-            options=protocol_options,
-        )
-    print("\n\n".join(manifest.report() for manifest in manifests.values()))
+        split_shards(options.data, options.view, asked)
     print(f"\nData set: {options.data}; manifests: {options.data / 'manifests'}")
 
 

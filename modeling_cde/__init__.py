@@ -4,6 +4,7 @@ Importing this package is cheap: a name is loaded when you first use it. Transfo
 `pipeline("action-classification")` know the models, whichever of the two packages you import first.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,10 @@ if TYPE_CHECKING:
     )
     from .training.trainer import CDETrainer as CDETrainer
     from .training.training_args import CDETrainingArguments as CDETrainingArguments
+
+# Read when ONNX Runtime is imported, which other libraries do, too. Unless told otherwise by then, it keeps an id of
+# the device in the user's cache and reports to its maker, from threads of its own.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 

@@ -11,12 +11,13 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 import tempfile
 import traceback
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -251,6 +252,39 @@ def _is_ours(error: BaseException) -> bool:
     place = Path(list(traceback.walk_tb(error.__traceback__))[-1][0].f_code.co_filename)
     root = Path(__file__).parents[1]  # the project's, or where it is installed beside libraries
     return place.is_relative_to(root) and place.relative_to(root).parts[0] in _OURS
+
+
+def without_places(value: Any) -> Any:
+    """JSON types in which texts name files without their folders on this machine, as for a record to be published.
+
+    `/home/NAME/pairs`, `~/pairs` and `../pairs` become `pairs`; `data/rooms`, which is below the current folder, stays.
+    """
+    if isinstance(value, Mapping):
+        return {key: without_places(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_places(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    if value.startswith(("{", "[")):  # options as JSON
+        try:
+            told = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+        return value if (cleaned := without_places(told)) == told else json.dumps(cleaned)
+    path = Path(value)
+    away = path.is_absolute() or value.startswith("~") or ".." in path.parts
+    return os.path.basename(os.path.abspath(os.path.expanduser(value))) if away else value
+
+
+def command_without_places(command: str) -> str:
+    """A command as a shell reads it, with its arguments and the values of its flags by `without_places`."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a quote without its partner
+        return command
+    split = [word.partition("=") if word.startswith("-") else ("", "", word) for word in words]
+    named = [f"{flag}{equals}{without_places(value)}" for flag, equals, value in split]
+    return command if named == words else shlex.join(named)
 
 
 def cache_folder() -> Path:

@@ -18,7 +18,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 import drawing
 import gradio as gr
 from checkpoint import Checkpoint
-from given_pictures import WrongPicture, open_pair
+from given_pictures import WrongPicture, open_pair, uploaded
 
 from modeling_cde.whole_files import in_one_sentence
 
@@ -160,11 +160,18 @@ def examples() -> list[Path]:
 
 
 def picture_input(label: str) -> gr.Image:
-    """A picture from a file, the camera or the clipboard, handed on as a path."""
+    """A picture from a file, the camera or the clipboard, handed on as a path from `uploaded`."""
     options: dict[str, Any] = {"type": "filepath", "sources": ["upload", "webcam", "clipboard"], "height": 280}
     picture = gr.Image(label=label, elem_id=label.lower(), render=False, **options)
     # Gradio's own reading of an upload fails over a broken file with a trace in the log and no sentence in the page.
-    picture.preprocess = lambda payload: None if payload is None else payload.path
+    picture.preprocess = lambda payload: None if payload is None else uploaded(payload.path, picture.GRADIO_CACHE)
+    take = picture.async_move_resource_to_block_cache
+
+    async def take_no_url(path: Any) -> str | None:
+        """Gradio would fetch a URL that a request names in place of a file."""
+        return path if str(path).startswith(("http://", "https://")) else await take(path)
+
+    picture.async_move_resource_to_block_cache = take_no_url
     return picture
 
 

@@ -1,9 +1,13 @@
 """The two pictures that a person gives: opened, checked, and refused in one sentence where they do not do."""
 
+from pathlib import Path
+
 from PIL import Image
 
 from modeling_cde.models.pictures_cde import BadPictureError, open_picture, upright_rgb
 
+#: In place of a path that is none of an uploaded file.
+NOT_UPLOADED = ""
 #: Two shapes (width / height) that differ by more than this factor are not two pictures of one view.
 MOST_STRETCH = 1.02
 
@@ -12,17 +16,31 @@ class WrongPicture(ValueError):
     """What is wrong with a picture, in a sentence for the person who gave it."""
 
 
+def uploaded(path: str | None, folder: str) -> str | None:
+    """The path of a file below Gradio's upload folder; `NOT_UPLOADED` for any other, whether or not it exists.
+
+    Examples are below that folder, too. A request can name any path of the server, and Gradio does not check all.
+    """
+    if path is None:
+        return None
+    try:
+        real = Path(path).resolve(strict=True)
+        return str(real) if real.is_relative_to(Path(folder).resolve()) and real.is_file() else NOT_UPLOADED
+    except (OSError, ValueError, RuntimeError):  # no such file, a name that no file can have, links in a circle
+        return NOT_UPLOADED
+
+
 def open_pair(before: str | None, after: str | None) -> tuple[Image.Image, Image.Image, str | None]:
     """Opens the pictures before and after the action.
 
     Args:
-        before, after: Paths, or None where no picture was given.
+        before, after: Paths from `uploaded`, or None where no picture was given.
 
     Returns:
         Both pictures, RGB and upright, and a sentence that the person should read, or None.
 
     Raises:
-        WrongPicture: One is missing, not a picture, broken or too large, or their shapes differ.
+        WrongPicture: One is missing, not uploaded, not a picture, broken or too large, or their shapes differ.
     """
     missing = [name for name, path in (("before", before), ("after", after)) if path is None]
     if before is None or after is None:
@@ -38,6 +56,8 @@ def open_pair(before: str | None, after: str | None) -> tuple[Image.Image, Image
 
 
 def _open(path: str, name: str) -> Image.Image:
+    if path == NOT_UPLOADED:
+        raise WrongPicture(f"The picture {name} was not uploaded here: choose a picture.")
     try:
         with open_picture(path, f"The picture {name}") as opened:
             return upright_rgb(opened, f"The picture {name}")

@@ -2,6 +2,9 @@
 
 import json
 import runpy
+import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from unittest import mock
 
@@ -16,6 +19,21 @@ BACKBONE = {
 }
 #: For a recipe that trains from scratch.
 TINY = ("--image_size=32", "--backbone_config", json.dumps(BACKBONE), "--use_cpu=true")
+
+
+def published(run: Path) -> dict[str, bytes]:
+    """The files of a run that are published, by name."""
+    from modeling_cde.cards.checkpoint_files import REPORT, model_files
+
+    found = [run / name for name in model_files(run)]
+    found += [path for pattern in REPORT for path in run.glob(pattern) if path.is_file()]
+    return {path.relative_to(run).as_posix(): path.read_bytes() for path in found}
+
+
+def places_in(files: Mapping[str, bytes]) -> list[str]:
+    """The files that name a folder of this machine: of temporary files, of this code, of a user or of Python."""
+    folders = [tempfile.gettempdir(), str(ROOT), str(Path.home()), sys.prefix]
+    return [name for name, content in files.items() if any(f"{folder}/".encode() in content for folder in folders)]
 
 
 def train(recipe: str, *arguments: str) -> None:

@@ -20,6 +20,7 @@ from modeling_cde.evaluation.onnx_export import (
 )
 from modeling_cde.evaluation.predictions import predict
 from modeling_cde.models.modeling_oracle_mask import OracleMaskForActionClassification
+from tests import small_runs
 from tests.drawn_pairs import ACTIONS
 from tests.tiny_models import FAMILY_NAMES, IMAGE, backbone_config, clips, tiny_cde
 
@@ -30,6 +31,7 @@ def patchwise(tmp_path_factory):
     model = tiny_cde("vit", delta_mode="patch").train()
     path = export_onnx(model, tmp_path_factory.mktemp("onnx") / "deep" / "model.onnx", IMAGE, IMAGE, {"note": "n"})
     assert model.training and model.cde.projector.training  # as it was
+    assert small_runs.places_in({"model.onnx": path.read_bytes()}) == []  # of the code that was traced
     assert model.cde.backbone.config._attn_implementation == "sdpa"
     return model.eval(), path
 

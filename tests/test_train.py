@@ -64,7 +64,7 @@ def test_the_run_leaves_what_it_names(run, data):
     metrics = json.loads((output / "metrics.json").read_text())
     shifts = ("", "_comp", "_syst")
     assert set(metrics["splits"]) == {part + shift for part in ("validation", "test") for shift in shifts}
-    assert metrics["training"]["arguments"]["seed"] == 0 and metrics["training"]["data"] == str(data)
+    assert metrics["training"]["arguments"]["seed"] == 0 and metrics["training"]["data"] == data.name
     with safe_open(output / "deltas.safetensors", "pt") as file:
         assert file.get_tensor("test_syst/delta").shape == (metrics["splits"]["test_syst"]["n"], 16)
     for shift in ("comp", "syst"):
@@ -74,6 +74,13 @@ def test_the_run_leaves_what_it_names(run, data):
     assert f"| test_syst | {metrics['splits']['test_syst']['n']} |" in printed
     for file in ("metrics.json", "deltas.safetensors", "training_curve.png", "README.md", "model.safetensors"):
         assert file in printed and (output / file).is_file()
+
+
+def test_nothing_that_is_published_says_where_files_lay(run):
+    output, _ = run
+    files = small_runs.published(output)
+    assert {"README.md", "metrics.json", "config.json", "deltas.safetensors", "gallery.parquet"} < files.keys()
+    assert small_runs.places_in(files) == []
 
 
 def test_scores_are_float32_also_of_a_training_in_bf16(run, splits):
@@ -123,6 +130,17 @@ def test_a_frozen_backbone_sees_each_picture_once_in_training_and_all_evaluation
     again = json.loads((tmp_path / "again" / "metrics.json").read_text())
     assert again["features"] == {"precision": "bf16", "encoded": 0, "found": number}
     assert again["splits"] == metrics["splits"]
+
+
+def test_a_run_of_fewer_pairs_than_a_batch_records_the_batch_that_it_had(data, tmp_path, caplog):
+    few = ["--train_pairs=20", "--per_device_train_batch_size=64", "--max_steps=1", *FEW[1:]]
+    train("--data", str(data), "--output_dir", str(tmp_path), *few)
+    record = json.loads((tmp_path / "metrics.json").read_text())["training"]
+    assert record["arguments"]["per_device_train_batch_size"] == record["pairs"]["train"] == 20
+    assert record["smaller_batch"] in caplog.messages
+    assert record["smaller_batch"] == "20 training pairs are fewer than a batch of 64, so a batch has 20."
+    card = (tmp_path / "README.md").read_text()
+    assert re.search(r"\| per_device_train_batch_size\s*\| 20\s*\|", card)
 
 
 def test_the_pipeline_computes_what_evaluation_computes(run, splits):

@@ -8,9 +8,11 @@ from safetensors.numpy import save_file
 
 from modeling_cde.whole_files import (
     NotWritten,
+    command_without_places,
     csv_cell,
     csv_text,
     file_sha256,
+    without_places,
     write_files_whole,
     write_folder_whole,
     write_text_whole,
@@ -76,6 +78,35 @@ def test_a_folder_is_whole_or_as_before(tmp_path):
     with pytest.raises(NotWritten, match="second.x could not be written .*: what was there before is unchanged"):
         with write_folder_whole(folder / "color" / "second" / "x"):
             pass
+
+
+def test_a_record_names_files_and_not_their_places():
+    record = {
+        "data": "/home/ann/pairs/",
+        "rooms": "data/rooms",
+        "home": "~/rooms",
+        "above": ["../x/my pairs", "..", "org/name", "https://example.org/a"],
+        "options": '{"deepspeed": {"file": "/home/ann/zero.json"}, "lr": 1e-3}',
+        "list": '["a", "b"]',
+        "broken": "{/home",
+        "numbers": (1, 0.5, None, True),
+    }
+    assert without_places(record) == {
+        "data": "pairs",
+        "rooms": "data/rooms",
+        "home": "rooms",
+        "above": ["my pairs", os.path.basename(os.path.dirname(os.getcwd())), "org/name", "https://example.org/a"],
+        "options": '{"deepspeed": {"file": "zero.json"}, "lr": 0.001}',
+        "list": '["a", "b"]',
+        "broken": "{/home",
+        "numbers": [1, 0.5, None, True],
+    }
+    command = "train.py --config /home/ann/own.yaml --data='/home/ann/my pairs' --seed 1 --output_dir=runs/1"
+    assert (
+        command_without_places(command) == "train.py --config own.yaml '--data=my pairs' --seed 1 --output_dir=runs/1"
+    )
+    for kept in ('train.py --note "a b"', "train.py 'without a partner", ""):
+        assert command_without_places(kept) == kept
 
 
 @pytest.mark.parametrize("size", [0, 1, (1 << 20) + 1])

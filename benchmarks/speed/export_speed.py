@@ -21,11 +21,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import datasets
-import onnxruntime
 import torch
 from torch.utils.data import DataLoader
 
@@ -116,7 +116,7 @@ def measure(
     generator = torch.Generator().manual_seed(0)
     pairs = {batch: torch.randn(batch, 2, 3, *size, generator=generator) for batch in batch_sizes}
     cpu = Path("/proc/cpuinfo")
-    processor = {"onnxruntime": onnxruntime.__version__, "vnni": cpu.exists() and "vnni" in cpu.read_text()}
+    processor = {"onnxruntime": version("onnxruntime"), "vnni": cpu.exists() and "vnni" in cpu.read_text()}
     return {
         "backbone": model.config.backbone_config.model_type,  # type: ignore[union-attr]
         "delta_mode": model.config.delta_mode,  # type: ignore[union-attr]

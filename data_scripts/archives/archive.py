@@ -18,10 +18,12 @@ import tarfile
 import zipfile
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from data_scripts.builds.work_units import file_stamp
+from data_scripts.names import normalized
 from modeling_cde.models.limits_cde import MOST_MEMBER_BYTES, MOST_MEMBERS
 
 LIMITED = (".csv", ".json", ".png", ".jpg", ".jpeg")  # what is read, and so limited to MOST_MEMBER_BYTES
@@ -45,7 +47,7 @@ class ArchiveError(ValueError):
 
 
 def safe_name(name: str, archive: Path) -> str:
-    """A member's name as a relative POSIX path without `.` parts; "" for the root itself.
+    """A member's name as a relative POSIX path in NFC, without `.` parts; "" for the root itself.
 
     Raises:
         ArchiveError: The name is absolute or leaves the archive's folder.
@@ -55,7 +57,7 @@ def safe_name(name: str, archive: Path) -> str:
         raise ArchiveError(f"{archive} has a member with the absolute name {name!r}; such archives are refused.")
     if ".." in parts or "\0" in name:
         raise ArchiveError(f"{archive} has a member {name!r} that leaves its folder; such archives are refused.")
-    return "/".join(parts)
+    return normalized("/".join(parts))
 
 
 def is_junk(name: str) -> bool:
@@ -82,7 +84,7 @@ class Files:
         self.path = path
 
     def names(self) -> list[str]:
-        """All files but junk, as sorted POSIX paths relative to the root.
+        """All files but junk, as sorted POSIX paths relative to the root, in NFC.
 
         Raises:
             ArchiveError: Something in it is unsafe or damaged; use nothing from it.
@@ -97,6 +99,10 @@ class Files:
             ArchiveError: The file has more than `limit` bytes, is damaged or cannot be read; the message names it.
         """
         raise NotImplementedError
+
+    def stamps(self, folder: str, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
+        """By name, size and time of change of the wanted files below a folder; of an archive, those of its own file."""
+        return {self.path.name: file_stamp(self.path)}
 
     def prefetch(self, names: Iterable[str], limit: int) -> None:
         """Announce which files are read next, in any order. Only a compressed tar uses this."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from data_scripts.archives.archive import ArchiveError, Files, is_junk, safe_name
+from data_scripts.builds.work_units import file_stamp
+from data_scripts.names import find_file, normalized
 
 
 class FolderFiles(Files):
@@ -15,7 +19,10 @@ class FolderFiles(Files):
     def names(self) -> list[str]:
         found: list[str] = []
         self._walk(self.path, "", os.path.realpath(self.path), found)
-        return sorted(found)
+        for one, other in zip(found := sorted(found), found[1:], strict=False):
+            if one == other:
+                raise ArchiveError(f"{self.path} has two files {one!r}, spelt in NFC and in NFD; keep one.")
+        return found
 
     def _walk(self, folder: Path, prefix: str, root: str, found: list[str]) -> None:
         try:
@@ -23,7 +30,7 @@ class FolderFiles(Files):
         except OSError as error:
             raise ArchiveError(f"The folder {folder} cannot be read ({error.strerror}).") from error
         for entry in entries:
-            name = prefix + entry.name
+            name = prefix + normalized(entry.name)
             if is_junk(name):
                 continue
             if entry.is_symlink():
@@ -43,8 +50,19 @@ class FolderFiles(Files):
         if not os.path.isfile(target):
             raise ArchiveError(f"{path} is a link to a folder or to nothing; replace it by the files themselves.")
 
+    def stamps(self, folder: str, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for where, _, names in os.walk(self.path / folder):
+            prefix = os.path.relpath(where, self.path / folder) + "/"
+            found |= {
+                f"{prefix}{name}".removeprefix("./"): file_stamp(os.path.join(where, name))
+                for name in names
+                if wanted(name)
+            }
+        return found
+
     def read(self, name: str, limit: int) -> bytes:
-        path = self.path / safe_name(name, self.path)
+        path = find_file(self.path, safe_name(name, self.path))
         try:
             if not stat.S_ISREG(os.stat(path).st_mode):
                 raise FileNotFoundError(f"{path} is not a file.")

@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_scripts.builds.ledger import Ledger, locked, read_json
 from data_scripts.builds.run_units import ENGINES, check_numbers, run_units
 from data_scripts.builds.work_units import BuildReport, Source, checked_names
 from modeling_cde.data import schema
@@ -66,6 +67,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
         help="larger out-of-distribution parts, which may share groups with validation, test and each other",
     )
     add("--no_split", action="store_true", help="write only the shards")
+    parser.set_defaults(rendered=False)  # True where the source can render more pairs if a split lacks some
 
     add = parser.add_argument_group("publishing").add_argument
     add("--push_to_hub", metavar="ORG/NAME", help="upload the data set and its card to this repository")
@@ -144,9 +146,7 @@ def build_units(source: Source, folder: Path, options: argparse.Namespace, **cha
 
 def unfinished(source: Source, options: argparse.Namespace) -> list[str]:
     """Units still to build; writes nothing, imports nothing slow, and refuses a folder of other settings."""
-    from data_scripts.builds.ledger import Ledger
-
-    ledger = Ledger(options.output / "shards" / options.view, checked_names(source.units()))
+    ledger = Ledger(options.output / "shards" / options.view, checked_names(source.units()), source.inputs)
     ledger.compare(source.settings())
     return ledger.unfinished()
 
@@ -156,22 +156,12 @@ def split(options: argparse.Namespace, card: DatasetCard, rows: int) -> None:
     if is_split(options, rows) and has_card(options.output, card):
         print(f"{options.output} already has its splits.", flush=True)
         return
-    from data_scripts.builds.ledger import locked
-    from modeling_cde.data.building.build import assemble
+    from data_scripts.split_advice import Asked, split_shards
 
     clean = CleanOptions(group_by=_group_by(options), share_evaluation_groups=bool(options.share_evaluation_groups))
+    asked = Asked(options.protocol, options.shift, options.seed, clean if options.protocol == "clean" else None)
     with locked(options.output / ".lock"):
-        manifests = assemble(
-            options.output,
-            options.view,
-            seed=options.seed,
-            protocol=options.protocol,
-            shift=options.shift,
-            options=clean if options.protocol == "clean" else None,
-            card=card,
-        )
-    for manifest in manifests.values():
-        print(manifest.report())
+        split_shards(options.output, options.view, asked, card=card, rendered=options.rendered)
     print(f"Data set: {options.output} (load_pairs(folder, config, split)); manifests: {options.output / 'manifests'}")
 
 
@@ -199,7 +189,11 @@ def is_split(options: argparse.Namespace, rows: int) -> bool:
             return False
         if not same or found != rows or not all((home / name).exists() for name in files):
             return False
-    return True
+    # From these shards; units that were built before hashes were kept count as the same.
+    then = read_json(options.output / "shards" / f"{home.name}.json") or {}
+    entries = (options.output / "shards" / options.view).glob("*.json")
+    now = {path.stem: (read_json(path) or {}).get("sha256") for path in entries}
+    return then.keys() <= now.keys() and all(sha256 in (None, then.get(unit)) for unit, sha256 in now.items())
 
 
 def has_card(folder: Path, card: DatasetCard) -> bool:

@@ -4,12 +4,14 @@ A *source* names its units (a house, a range of scenes, a video) and builds one 
 has worker processes build them (`worker`), on this machine (`local_pool`) or by Ray (`ray_tasks`), and writes what they
 send back (`ledger`):
 
-    folder/settings.json      what all bytes depend on; a build with other settings in the same folder is refused
+    folder/settings.json      what the user chose; a build with other settings in the same folder is refused
     folder/<unit>.parquet     the unit's pairs; renamed into place when it is complete
-    folder/<unit>.json        the ledger's entry, written after the shard: done or failed, rows, rejected, problems
+    folder/<unit>.json        the ledger's entry, written after the shard: done or failed, rows, rejected, problems,
+                              and what the unit was made from: files with size and time, hashes of rows of tables
 
-A unit is finished when its entry says so and its shard has the size that the entry names. Finished units are never
-built again, and no entry or shard holds a time, a worker or an attempt that another run would not repeat.
+A unit is finished when its entry says so, its shard has the size that the entry names, and what it was made from is
+unchanged. Finished units are never built again; no shard holds anything that another run would not repeat, and no entry
+except the times of the files that were read.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def run_units(
     unit_timeout: float | None = None,
     progress: bool = True,
 ) -> BuildReport:
-    """Build every unfinished unit of a source, and report on all units.
+    """Build every unfinished unit of a source, and those whose inputs have changed; report on all units.
 
     A unit that raises, or whose process dies or hangs, is tried again in a fresh process and finally recorded as
     failed; the others go on. Only this process writes, so worker machines need no shared disk for the output.
@@ -62,10 +64,10 @@ def run_units(
         EngineUnavailableError: Ray is asked for and is not installed, or its cluster cannot be reached.
     """
     check_numbers(workers, retries, unit_timeout)
-    ledger = Ledger(Path(folder), checked_names(source.units()))
+    ledger = Ledger(Path(folder), checked_names(source.units()), source.inputs)
     settings = source.settings()
     ledger.compare(settings)
-    if not ledger.unfinished():
+    if not ledger.unfinished() and not ledger.unlisted():
         return ledger.report()  # without the lock: several processes of one training may look at the same time
     if engine not in ENGINES:
         raise ValueError(f"The engine is {engine!r}; choose {' or '.join(ENGINES)}.")
@@ -75,6 +77,8 @@ def run_units(
         ledger.claim(settings)
         ledger.remove_leftovers()
         todo = ledger.unfinished()
+        if not todo:
+            return ledger.report()
         work = (pack_source(source, source.features.arrow_schema), todo, min(workers, len(todo)), retries, unit_timeout)
         outcomes = build_locally(*work) if engine == "local" else build_on_ray(*work, ray_address)
         bar = tqdm(total=len(ledger.units), initial=len(ledger.units) - len(todo), unit="unit", disable=not progress)

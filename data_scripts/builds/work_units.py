@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
     from datasets import Features
 
 PROBLEMS_SHOWN = 20  # in a report's text
+UNITS_SHOWN = 10  # in one of its lines
 _UNIT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
+
+
+#: What a unit was made from: a name -> what changes with its content, see `file_stamp`, or a hash of what was read.
+Inputs = dict[str, Any]
 
 
 class StopBuildError(ValueError):
@@ -62,13 +68,20 @@ class Source(Protocol):
         """`pair_features(actions, objects)`, the same for all units; asked for once, in the calling process."""
 
     def settings(self) -> dict[str, Any]:
-        """Everything that the bytes depend on, as JSON; stored, and compared when the folder is used again."""
+        """What the user chose, as JSON. A folder that was built with other settings is refused."""
 
     def units(self) -> list[str]:
         """The units' names, sorted; they become file names (letters, digits, `_ . + -`)."""
 
+    def inputs(self, unit: str) -> Inputs:
+        """What a unit is made from, as JSON, without reading pictures. A unit whose inputs changed is built again.
+
+        Raises:
+            LookupError: There is no such unit (any more), so what an earlier run built is removed.
+        """
+
     def build(self, unit: str) -> UnitRows:
-        """Build one unit: a pure function of (settings, unit), so that equal calls return equal rows.
+        """Build one unit: a pure function of (settings, inputs, unit), so that equal calls return equal rows.
 
         Raises:
             StopBuildError: Ends the whole build.
@@ -91,6 +104,10 @@ class ClassSource:
         from modeling_cde.data.schema import pair_features
 
         return pair_features(self.actions, self.objects)
+
+    def inputs(self, unit: str) -> Inputs:
+        """Nothing: sources that read files say which."""
+        return {}
 
     def row(self, stored: dict[str, Any], action: str, noun: str, scene: str, pair_id: str) -> dict[str, Any]:
         """A complete row, of the picture columns and the names of its classes: what every source ends a pair with.
@@ -134,10 +151,22 @@ class BuildReport:
     rejected: Counter[str] = field(default_factory=Counter)  # candidates that sources left out, by reason
     problems: list[str] = field(default_factory=list)  # faults of the data, in the order of the units
     built: int = 0  # how many of `done` this run built
+    changed: dict[str, list[str]] = field(default_factory=dict)  # units built again -> the inputs that had changed
+    gone: dict[str, list[str]] = field(default_factory=dict)  # units kept as they were -> inputs that no longer exist
+    removed: list[str] = field(default_factory=list)  # units that an earlier run built and the source no longer has
 
     def text(self, problems: int = PROBLEMS_SHOWN) -> str:
         """The report in lines: sizes, rejected by reason, the first `problems` problems, every failed unit."""
         lines = [f"{self.done} of {self.units} units are done, with {self.rows} pairs; this run built {self.built}."]
+        if self.changed:
+            lines.append(f"Built again, because what they are made from has changed: {_units_named(self.changed)}.")
+        if self.removed:
+            lines.append(f"Removed, because they are no longer listed: {_some(self.removed)}.")
+        if self.gone:
+            lines.append(
+                f"Kept as they were built, although files are missing now: {_units_named(self.gone)}. Put the files "
+                "back, or delete the .json of these units to build them without."
+            )
         if self.rejected:
             counts = ", ".join(f"{reason} {count}" for reason, count in sorted(self.rejected.items()))
             lines.append(f"Rejected, by reason: {counts}.")
@@ -149,6 +178,26 @@ class BuildReport:
             lines.append(f"Failed units ({len(self.failed)}); the next run tries them again:")
             lines += [f"  {unit}: {sentence}" for unit, sentence in sorted(self.failed.items())]
         return "\n".join(lines)
+
+
+def _units_named(units: Mapping[str, Sequence[str]]) -> str:
+    return _some(
+        [f"{unit} ({names[0]}{f' and {len(names) - 1} more' if names[1:] else ''})" for unit, names in units.items()]
+    )
+
+
+def _some(units: Sequence[str]) -> str:
+    more = f" and {len(units) - UNITS_SHOWN} more units" if len(units) > UNITS_SHOWN else ""
+    return ", ".join(units[:UNITS_SHOWN]) + more
+
+
+def file_stamp(path: str | os.PathLike[str]) -> list[int] | None:
+    """Size and time of change of a file, or of the file that a link names; None if it cannot be read."""
+    try:
+        told = os.stat(path)
+    except (OSError, ValueError):  # a name with a NUL byte
+        return None
+    return [told.st_size, told.st_mtime_ns] if os.access(path, os.R_OK) else None
 
 
 def json_sha256(value: Any) -> str:

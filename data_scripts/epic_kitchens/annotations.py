@@ -20,6 +20,7 @@ COLUMNS = tuple(
     """narration_id participant_id video_id start_timestamp stop_timestamp start_frame stop_frame verb_class noun_class
     all_nouns all_noun_classes""".split()
 )
+_WHOLE_NUMBER = re.compile(r"([0-9]{1,10})(\.0*)?")  # tables with gaps come back from pandas with floats
 MAX_LIST = 10_000  # characters of a list column; the official ones have fewer than 200
 NARRATION_ID = re.compile(r"(?P<video>(?P<participant>P[0-9]{2})_(?:1[0-9]{2}|[0-9]{2}))_[0-9]{1,6}")
 
@@ -118,7 +119,7 @@ def _segment(row: Row, verbs: Mapping[int, str], nouns: Mapping[int, str], video
     video = videos.get(video_id)
     if video is None:
         raise BadPairError("unknown video", f"the table of videos has no {video_id}")
-    if after > video.seconds * rate:
+    if not frame_numbers.is_within(after, video.seconds, rate):
         raise BadPairError(
             "beyond the video's end",
             f"stop_frame {after} is at {after / rate:.2f} s, but {video_id} has {video.seconds:.2f} s",
@@ -136,11 +137,11 @@ def _segment(row: Row, verbs: Mapping[int, str], nouns: Mapping[int, str], video
 
 
 def whole_number(values: Mapping[str, str], column: str) -> int:
-    """The number in a column; a `BadPairError` if it has other characters than digits."""
-    text = values[column]
-    if not (text.isascii() and text.isdecimal() and len(text) <= 10):
-        raise BadPairError("bad number", f"{column} is {_short(text)}, not a whole number")
-    return int(text)
+    """The number in a column, 12 or 12.0; a `BadPairError` for anything else."""
+    match = _WHOLE_NUMBER.fullmatch(values[column])
+    if not match:
+        raise BadPairError("bad number", f"{column} is {_short(values[column])}, not a whole number")
+    return int(match[1])
 
 
 def _check_lists(values: Mapping[str, str]) -> None:

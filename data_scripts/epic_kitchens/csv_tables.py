@@ -14,6 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_scripts.names import is_name, normalized
+from data_scripts.separators import LONGEST, declared_separator
+
 _REFUSED = (".pkl", ".pickle", ".p", ".joblib", ".hdf", ".hdf5", ".h5", ".he5", ".npy", ".npz", ".pt", ".pth")
 #: First bytes of files that are not text: pickles of protocol 2 and later, HDF5, HDF4, zip, gzip, Parquet.
 _MAGIC = {
@@ -64,7 +67,10 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     encoding = _encoding(path)
     try:
         with path.open(encoding=encoding, newline="") as file:
-            reader = csv.reader(file, strict=True)
+            separator = declared_separator(file.readline(LONGEST))
+            if separator is None:
+                file.seek(0)
+            reader = csv.reader(file, strict=True, delimiter=separator or ",")
             header = next(reader, [])
             missing = [name for name in columns if name not in header]
             if missing:
@@ -76,7 +82,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
             for cells in reader:
                 if cells:
                     values = dict(zip(header, cells, strict=False))
-                    yield Row(reader.line_num, values, len(cells) == len(header))
+                    yield Row(reader.line_num + bool(separator), values, len(cells) == len(header))
     except UnicodeDecodeError as error:
         raise TableError(f"{path} is not text in UTF-8 (byte {error.start} of a block): save it as UTF-8.") from error
     except csv.Error as error:
@@ -121,8 +127,8 @@ def read_classes(path: Path, first: str | None = None) -> dict[int, str]:
     """
     classes: dict[int, str] = {}
     for row in read_rows(path, ("id", "key")):
-        text, key = row.values.get("id", ""), row.values.get("key", "").strip()
-        if not (text.isascii() and text.isdecimal() and len(text) < 7) or not key:
+        text, key = row.values.get("id", "").removesuffix(".0"), normalized(row.values.get("key", "").strip())
+        if not (text.isascii() and text.isdecimal() and len(text) < 7) or not is_name(key):
             raise TableError(f"{path}, line {row.number}: a class needs a number and a key, not {text!r} and {key!r}.")
         if int(text) in classes or key in classes.values():
             raise TableError(f"{path}, line {row.number}: the class {text} {key} occurs twice.")

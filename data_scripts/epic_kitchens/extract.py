@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--scene", choices=SCENES, default="participant", help="what counts as one scene: a kitchen, or a video"
     )
-    parser.add_argument("--skip_missing", action="store_true", help="continue without missing videos")
+    parser.add_argument("--skip_missing", action="store_true", help="continue without videos that are missing or wrong")
     parser.add_argument("--strict", action="store_true", help="stop at the first segment that gives no pair")
     parser.add_argument(
         "--licence_allows_frames",
@@ -66,6 +66,7 @@ def extract(options: argparse.Namespace) -> None:
     if kind == "videos":
         check_decoder()
     print(found_text(source), flush=True)
+    check_wrong(source, options.skip_missing)
     check_missing(source, options.skip_missing)
 
     from modeling_cde.data.building.card import DatasetCard
@@ -93,11 +94,7 @@ def extract(options: argparse.Namespace) -> None:
     )
     report = build_steps(source, options, card, publishable=publishable)
     if report.problems:
-        print(
-            "To try a video again after downloading its frames again, delete its .json below "
-            f"{options.output / 'shards' / options.view} and run the same command.",
-            flush=True,
-        )
+        print("Videos whose frames are downloaded again are read again by the same command.", flush=True)
 
 
 def found_text(source: EpicSource) -> str:
@@ -109,6 +106,22 @@ def found_text(source: EpicSource) -> str:
         f"{pairs} segments in {len(source.segments)} videos: {len(source.actions)} verbs, {len(source.objects)} nouns. "
         f"Found below {source.root}: {found}."
     )
+
+
+def check_wrong(source: EpicSource, skip: bool) -> None:
+    """Name the videos whose official frames are wrong; ValueError without `skip`, or if the index has no others."""
+    if not source.wrong:
+        return
+    segments = sum(len(source.segments[video_id]) for video_id in source.wrong)
+    told = (
+        f"The official frames of {' and '.join(source.wrong)}, with {segments} segments, are wrong, says EPIC-KITCHENS-"
+        "100's erratum; their videos are right"
+    )
+    alone = len(source.wrong) == len(source.segments)
+    if alone or not skip:
+        other = "" if alone else ", or add --skip_missing to continue without them"
+        raise ValueError(f"{told}: extract from the videos with --videos FOLDER{other}.")
+    print(f"{told}. Continuing without them.", flush=True)
 
 
 def check_missing(source: EpicSource, skip: bool) -> None:

@@ -50,6 +50,14 @@ def stop_frame(seconds: float, rate: int) -> int:
     return int(seconds * rate)
 
 
+def is_within(number: int, seconds: float, rate: int) -> bool:
+    """Whether a video of a stated length has the frame of a number: its slot begins before the end.
+
+    The slot itself may end later, so a good segment can stop up to one frame after the stated end (P29_05_563 does).
+    """
+    return number - 1 < seconds * rate
+
+
 def frame_time(number: int, rate: int) -> Fraction:
     """The time in seconds at which a video shows the frame of a number, to be looked up as "the last frame not later".
 

@@ -12,15 +12,17 @@ another rate all have wrong numbers, and are refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data_scripts.archives.archive import ArchiveError
+from data_scripts.archives.folder_files import FolderFiles
 from data_scripts.archives.open_files import open_files
-from data_scripts.builds.work_units import BadPairError
-from data_scripts.epic_kitchens.frame_numbers import frame_time
+from data_scripts.builds.work_units import BadPairError, file_stamp
+from data_scripts.epic_kitchens.frame_numbers import frame_time, is_within
 from data_scripts.video import VideoError, iterate_frames, video_info
 from modeling_cde.models.limits_cde import MOST_FRAME_BYTES
 
@@ -32,6 +34,8 @@ FRAMES = ("{participant}/rgb_frames/{video}.tar", "{participant}/rgb_frames/{vid
 VIDEOS = tuple(
     f"{folder}{{video}}{ending}" for folder in ("{participant}/videos/", "") for ending in (".MP4", ".mp4", ".mkv")
 )
+#: Videos whose official frames are wrong, by EPIC-KITCHENS-100's published erratum; the videos themselves are right.
+WRONG_FRAMES = frozenset({"P01_109", "P27_103"})
 _FRAME_NAME = re.compile(r"frame_([0-9]{10})\.jpe?g", re.IGNORECASE)
 _OTHER_RATES = (1, 2, 5, 8, 10, 12, 15, 23.976, 24, 25, 29.97, 30, 47.952, 48, 50, 59.94, 60, 90, 100, 120)
 
@@ -57,6 +61,16 @@ def find(root: Path, video_id: str, kind: str) -> Path | None:
         if path.is_file() if path.suffix else path.is_dir():
             return path
     return None
+
+
+def stamps(path: Path, numbers: Container[int]) -> dict[str, Any]:
+    """What changes when these frames of a folder, or a tar or video as a whole, are replaced; see `Files.stamps`."""
+
+    def wanted(name: str) -> bool:
+        match = _FRAME_NAME.fullmatch(name)
+        return match is not None and int(match[1]) in numbers
+
+    return FolderFiles(path).stamps("", wanted) if path.is_dir() else {path.name: file_stamp(path)}
 
 
 def pictures(
@@ -159,7 +173,7 @@ def _from_video(path: Path, video: Video, wanted: list[int]) -> Iterator[tuple[i
                 f"{path} is {float(seconds):.2f} s long and {video.video_id} {video.seconds:.2f} s, so it is "
                 "another video or cut short: download it again."
             )
-        found = iterate_frames(path, (frame_time(number, video.rate) for number in wanted))
+        found = iterate_frames(path, (_time(number, video) for number in wanted))
         for number, picture in zip(wanted, found, strict=True):
             if isinstance(picture, VideoError):
                 sentence = f"frame {number} cannot be read: {picture}".rstrip(".")
@@ -168,3 +182,11 @@ def _from_video(path: Path, video: Video, wanted: list[int]) -> Iterator[tuple[i
                 yield number, picture
     except VideoError as error:
         raise FramesError(str(error)) from error
+
+
+def _time(number: int, video: Video) -> Fraction:
+    """`frame_time`; in the last slot, whose middle may lie after the stated end, that of the last native frame."""
+    time = frame_time(number, video.rate)
+    if time >= video.seconds and is_within(number, video.seconds, video.rate):
+        return Fraction(video.seconds) - 1 / (2 * Fraction(video.fps))
+    return time

@@ -11,6 +11,7 @@ from pathlib import Path
 from data_scripts.epic_kitchens.annotations import NARRATION_ID, Segment, whole_number
 from data_scripts.epic_kitchens.csv_tables import Row, TableError, read_rows
 from data_scripts.epic_kitchens.frame_numbers import VIDEO_ID, nominal_rate
+from data_scripts.names import is_name, normalized
 from modeling_cde.whole_files import csv_cell, csv_text
 
 #: The index's card explains the columns.
@@ -63,13 +64,14 @@ def _segment(row: Row) -> Segment:
     if (
         not name
         or name["video"] != video_id
-        or not all(values[c] and values[c].isprintable() for c in ("verb", "noun"))
+        or not all(is_name(values[c]) and values[c].isprintable() for c in ("verb", "noun"))
     ):
         raise ValueError(f"{values['narration_id'][:40]!r} is not a segment of {video_id} with a verb and a noun")
     before, after, rate = (whole_number(values, column) for column in ("before_frame", "after_frame", "rate"))
     if not 1 <= before < after < 10**9 or rate != nominal_rate(video_id):
         raise ValueError(f"{video_id} has no frames {before} to {after} at {rate} per second")
+    verb, noun = normalized(values["verb"]), normalized(values["noun"])
     seconds, fps = float(values["video_seconds"]), float(values["video_fps"])
     if not (0 < seconds < math.inf and 0 < fps < math.inf):
         raise ValueError(f"{video_id} has no length of {seconds} s at {fps} frames per second")
-    return Segment(name.group(), match[1], video_id, before, after, rate, values["verb"], values["noun"], seconds, fps)
+    return Segment(name.group(), match[1], video_id, before, after, rate, verb, noun, seconds, fps)

@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_scripts.builds.work_units import BadPairError, ClassSource, StopBuildError, UnitRows
+from data_scripts.builds.work_units import BadPairError, ClassSource, Inputs, StopBuildError, UnitRows, json_sha256
 from data_scripts.epic_kitchens.annotations import Segment
-from data_scripts.epic_kitchens.frames import KINDS, FramesError, Video, find, pictures
+from data_scripts.epic_kitchens.frames import KINDS, WRONG_FRAMES, FramesError, Video, find, pictures, stamps
 from data_scripts.epic_kitchens.listing import read_index
 from data_scripts.stored_views import BadPictureError, store_pair
-from modeling_cde.whole_files import file_sha256
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,6 +33,9 @@ class EpicSource(ClassSource):
         image_size: Shorter side of the stored pictures in pixels, never scaled up; None for the originals.
         scene: `"participant"` (a kitchen) or `"video"`.
         strict: Stop the build at the first segment that gives no pair.
+
+    Attributes:
+        wrong: Videos of the index that are not read, because their official frames are wrong; see `WRONG_FRAMES`.
 
     Raises:
         ValueError: The index cannot be read, the folder is missing, or an argument is invalid.
@@ -58,23 +60,26 @@ class EpicSource(ClassSource):
         segments = read_index(index)
         self.root, self.kind, self.image_size = root.absolute(), kind, image_size
         self.scene, self.strict = scene, strict
-        self.index_sha256 = file_sha256(index)
         self.actions = sorted({segment.verb for segment in segments})
         self.objects = sorted({segment.noun for segment in segments})
         segments.sort(key=lambda s: (s.video_id, s.before_frame, s.after_frame, s.narration_id))
         self.segments: dict[str, list[Segment]] = _grouped(segments, "video_id")
-        self.paths = {name: path for name in self.segments if (path := find(self.root, name, kind)) is not None}
+        self.wrong = sorted(WRONG_FRAMES & self.segments.keys()) if kind == "frames" else []
+        self.paths = {
+            name: path
+            for name in self.segments.keys() - self.wrong
+            if (path := find(self.root, name, kind)) is not None
+        }
 
     @property
     def missing(self) -> list[str]:
-        """Videos of the index that are missing below the folder, sorted."""
-        return sorted(self.segments.keys() - self.paths.keys())
+        """Videos of the index that are missing below the folder, sorted; without those of `wrong`."""
+        return sorted(self.segments.keys() - self.paths.keys() - set(self.wrong))
 
     def settings(self) -> dict[str, Any]:
-        """Everything that the shards depend on."""
+        """What was chosen."""
         return {
             "source": "epic_kitchens",
-            "index_sha256": self.index_sha256,
             "from": self.kind,
             "view": "multi",
             "image_size": self.image_size,
@@ -84,6 +89,15 @@ class EpicSource(ClassSource):
     def units(self) -> list[str]:
         """The videos that were found."""
         return sorted(self.paths)
+
+    def inputs(self, unit: str) -> Inputs:
+        """Its segments, and the frames that they name, or the whole tar or video."""
+        segments = self.segments[unit]
+        numbers = {number for segment in segments for number in (segment.before_frame, segment.after_frame)}
+        return (stamps(self.paths[unit], numbers) if unit in self.paths else {}) | {
+            "its segments": json_sha256([repr(segment) for segment in segments]),
+            "the class names": json_sha256([self.actions, self.objects]),
+        }
 
     def build(self, unit: str) -> UnitRows:
         """The pairs of a video.

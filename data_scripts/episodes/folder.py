@@ -4,8 +4,8 @@
     FOLDER/<action>/<object>/<group>/<name>_after.png       the same name below two objects is one group
     FOLDER/<action>/<object>/<group>/<name>_before_mask.png optional, also _after_mask
 
-The picture formats below can be mixed. Other files and hidden ones are ignored; a picture without a partner or outside
-this layout is refused by name.
+The picture formats below can be mixed. Hidden files and files that are no pictures are ignored; a picture in another
+format, without a partner or outside this layout is refused by name.
 """
 
 from __future__ import annotations
@@ -13,11 +13,28 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
+from data_scripts.builds.work_units import BadPairError
 from data_scripts.episodes.formats import ListingError
 from data_scripts.episodes.listing import Listed, Listing, Refused, refuse_repeated
+from data_scripts.names import class_name, normalized
 from modeling_cde.models.limits_cde import LONGEST_NAME
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+OTHER_PICTURES = (
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jxl",
+    ".jp2",
+    ".jfif",
+    ".svg",
+    ".psd",
+    ".eps",
+    ".dng",
+    ".cr2",
+    ".nef",
+    ".arw",
+)
 ROLES = ("before_mask", "after_mask", "before", "after")
 
 
@@ -32,10 +49,13 @@ def list_folder(folder: Path) -> Listing:
     found: dict[str, list[tuple[str, str]]] = {}
     rows: list[Listed | Refused] = []
     for name in _pictures(folder):
-        path = PurePosixPath(name)
+        path = PurePosixPath(normalized(name))
         role = next((role for role in ROLES if path.stem.endswith(f"_{role}")), None)
         stem = path.stem.removesuffix(f"_{role}")
-        if len(path.parts) not in (3, 4):
+        if path.suffix.lower() not in PICTURES:
+            said = f"pictures in {path.suffix.lower()} are not read; save it as PNG or JPEG"
+            rows.append(Refused(name, "other picture format", said))
+        elif len(path.parts) not in (3, 4):
             said = "it is not in <action>/<object>/ or <action>/<object>/<group>/"
             rows.append(Refused(name, "misplaced picture", said))
         elif role is None or not stem:
@@ -63,16 +83,25 @@ def _pair(pair_id: str, pictures: list[tuple[str, str]]) -> Listed | Refused:
             said = f"there is {pictures[0][1]} but no picture _{role} next to it"
             return Refused(pair_id, "picture without partner", said)
     action, name, *group = PurePosixPath(pair_id).parts[:-1]
+    try:
+        class_name(action, "the folder of the action"), class_name(name, "the folder of the object")
+    except BadPairError as error:
+        return Refused(pair_id, error.reason, str(error))
     scene, masks = (group or [pair_id])[0], (roles.get("before_mask", ""), roles.get("after_mask", ""))
     return Listed(pair_id, roles["before"], roles["after"], action, name, scene, pair_id, None, *masks)
 
 
 def _pictures(folder: Path) -> list[str]:
-    """Paths of all pictures below a folder, sorted; without hidden files, hidden folders and linked folders."""
+    """Paths of all pictures below a folder, sorted; without hidden files, hidden folders and linked folders.
+
+    A file whose name ends in a role, `cup_before.xyz`, is a picture, whatever its format is.
+    """
     names = []
     for where, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
-            if not name.startswith(".") and name.lower().endswith(PICTURES):
+            stem, ending = os.path.splitext(name.lower())
+            given = ending and stem.endswith(tuple(f"_{role}" for role in ROLES))
+            if not name.startswith(".") and (ending in (*PICTURES, *OTHER_PICTURES) or given):
                 names.append((Path(where) / name).relative_to(folder).as_posix())
     return sorted(names)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_scripts.separators import declared_separator
 from modeling_cde.models.limits_cde import MOST_COLUMNS, MOST_TABLE_BYTES, check_file_size
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -70,11 +71,18 @@ def _text(path: Path) -> str:
 
 
 def _csv(path: Path, delimiter: str) -> tuple[list[str], Cells]:
-    reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
+    text = io.StringIO(_text(path), newline="")
+    if separator := declared_separator(text.readline()):
+        delimiter = separator
+    else:
+        text.seek(0)
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
     try:
         lines = list(reader)
     except csv.Error as error:
-        raise ListingError(f"{path} is broken at line {reader.line_num} ({error}); save it again.") from error
+        raise ListingError(
+            f"{path} is broken at line {reader.line_num + bool(separator)} ({error}); save it again."
+        ) from error
     if not lines:
         raise ListingError(f"{path} is empty; its first line must name the columns.")
     header = [cell.strip() for cell in lines[0]]

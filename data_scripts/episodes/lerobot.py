@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_scripts.builds.work_units import BadPairError, ClassSource, UnitRows, json_sha256
+from data_scripts.builds.licensed_build import add_licence_arguments, build_licensed, stated_card
+from data_scripts.builds.work_units import BadPairError, ClassSource, Inputs, UnitRows, file_stamp, json_sha256
 from data_scripts.episodes.entries import Episode, Fault
 from data_scripts.episodes.frames import episode_pictures
 from data_scripts.episodes.instruction import Instruction, Unparsed, normalized
-from data_scripts.episodes.licensed_build import add_licence_arguments, build_licensed
 from data_scripts.episodes.readings import Readings, read_known
 from data_scripts.episodes.recording import Recording, read_recording
 from data_scripts.episodes.verbs import read_verbs
@@ -94,22 +94,12 @@ class LeRobotSource(ClassSource):
         return self._recording
 
     def settings(self) -> dict[str, Any]:
-        """Everything that the bytes depend on, with the list of episodes as a hash."""
-        listed = [(*episode[:-1], str(episode.start)) for episode in self.recording.episodes]
-        names = ("version", "camera", "view", "image_size", "encoding", "first", "last", "scene", "actions", "objects")
+        """What was chosen."""
+        names = ("camera", "view", "image_size", "encoding", "first", "last", "scene")
         joined = self.version == "v3.0" and any(episode.video for episode in self.recording.episodes)
         # Pairs of joined videos that were found by time stamps alone may be wrong, and are not to be added to.
-        return (
-            {name: getattr(self, name) for name in names}
-            | ({"frames": "counted"} if joined else {})
-            | {
-                "source": "lerobot",
-                "episodes": len(listed),
-                "episodes_sha256": json_sha256(listed),
-                "fps": str(self.recording.fps),
-                "readings_sha256": self.readings.sha256(self._tasks()),
-            }
-        )
+        counted = {"frames": "counted"} if joined else {}
+        return {name: getattr(self, name) for name in names} | counted | {"source": "lerobot"}
 
     def units(self) -> list[str]:
         """Ranges of episodes.
@@ -125,6 +115,19 @@ class LeRobotSource(ClassSource):
                 "instructions.csv that --list_instructions writes into --output, and pass it by --instructions."
             )
         return sorted(self._ranges())
+
+    def inputs(self, unit: str) -> Inputs:
+        """Its episodes with the readings of their instructions, and their files with all episodes in these."""
+        own = self._ranges()[unit]
+        files = {episode.video or episode.data for episode in own if isinstance(episode, Episode)}
+        found: Inputs = {name: file_stamp(self.folder / name) for name in files}
+        # The place of an episode in a video follows from the lengths of the others.
+        listed = [*own, *(episode for episode in self.recording.episodes if episode.video in files)]
+        read = self.readings.sha256(task for episode in own if isinstance(episode, Episode) for task in episode.tasks)
+        return found | {
+            "its episodes": json_sha256([self.version, str(self.recording.fps), list(map(str, listed)), read]),
+            "the class names": json_sha256([self.actions, self.objects]),
+        }
 
     def build(self, unit: str) -> UnitRows:
         """The pairs of a range of episodes."""
@@ -264,12 +267,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             title=f"First and last frames of {options.input.resolve().name}",
             description="Each pair is an early and a late frame of one robot episode. Action and object are read from "
             "the episode's instruction by rule; episodes that the rule does not cover are left out.",
-            license=options.license,
-            credit=options.credit,
             provenance=(
-                f"Episodes {options.input.resolve().name} in the LeRobot format {source.version}{robot}, camera "
-                f"{source.camera}. Their publisher states the licence and whom to credit; the person who made the "
-                "pairs gave what is said here.",
+                f"Read from the episodes {options.input.resolve().name} in the LeRobot format {source.version}{robot}, "
+                f"camera {source.camera}. Their publisher states the licence and whom to credit; the person who made "
+                "the pairs gave what is said here.",
             ),
             limits=(
                 "The robot itself has moved between the two pictures.",
@@ -277,7 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "Other changes than those in an episode's instruction are not recorded.",
             ),
         )
-        build_licensed(source, options, card)
+        build_licensed(source, options, stated_card(options, card))
 
 
 def _reject(result: UnitRows, reason: str, episode: Episode | Fault, sentence: str) -> None:

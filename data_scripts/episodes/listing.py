@@ -21,12 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data_scripts.builds.work_units import BadPairError
 from data_scripts.episodes.formats import ListingError, read_cells, shortened
+from data_scripts.names import class_name, normalized
 from modeling_cde.models.limits_cde import LONGEST_CELL, LONGEST_NAME, MOST_COLUMNS
 
 REQUIRED = ("before", "after", "action", "object")
 BOUNDS = ("xmin", "ymin", "xmax", "ymax")
 OPTIONAL = ("group", "box", *BOUNDS, "mask_before", "mask_after", "pair_id")
+PATHS = ("before", "after", "mask_before", "mask_after")
 
 _SYNONYMS = {
     "scene": "group", "verb": "action", "label": "action", "noun": "object", "bbox": "box", "id": "pair_id",
@@ -188,13 +191,18 @@ def _row(where: str, number: int, cells: Mapping[str, Any], header: Sequence[str
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             return Refused(where, "broken row", f"{column} is {shortened(value)} and must be text")
         texts[column] = str(value).strip()
-        if not texts[column].isprintable() or len(texts[column]) > (
-            LONGEST_CELL if column[0] in "bam" else LONGEST_NAME
-        ):
+        if column not in PATHS:
+            texts[column] = normalized(texts[column])
+        longest = LONGEST_CELL if column[0] in "bam" else LONGEST_NAME
+        if not texts[column].isprintable() or len(texts[column]) > longest:
             return Refused(where, "broken row", f"{column} is too long or has control characters: {shortened(value)}")
     for column in (*REQUIRED, *(name for name in ("group", "pair_id") if name in header)):
         if not texts[column]:
             return Refused(where, "empty cell", f"{column} is empty")
+    try:
+        action, name = (class_name(texts[column], column) for column in ("action", "object"))
+    except BadPairError as error:
+        return Refused(where, error.reason, str(error))
     try:
         box = parse_box(texts["box"] or " ".join(texts[name] for name in BOUNDS))
     except ValueError as error:
@@ -204,8 +212,8 @@ def _row(where: str, number: int, cells: Mapping[str, Any], header: Sequence[str
         where=where,
         before=texts["before"],
         after=texts["after"],
-        action=texts["action"],
-        object=texts["object"],
+        action=action,
+        object=name,
         scene=texts["group"] or pair_id,
         pair_id=pair_id,
         box=box,

@@ -11,6 +11,7 @@ from typing import Any
 from data_scripts.builds.work_units import json_sha256
 from data_scripts.episodes.instruction import BUILT_IN, Instruction, Unparsed, normalized, parse_instruction
 from data_scripts.episodes.verbs import CLASS_NAME, VerbTable, read_rows
+from data_scripts.names import is_name
 from modeling_cde.whole_files import csv_cell, csv_text, write_whole
 
 
@@ -27,7 +28,9 @@ class Readings:
     def read(self, task: str) -> Instruction | Unparsed:
         """The reading of one instruction."""
         if task not in self._read:
-            self._read[task] = parse_instruction(task, self.verbs, self.known)
+            answer = parse_instruction(task, self.verbs, self.known)
+            named = isinstance(answer, Unparsed) or all(map(is_name, answer))
+            self._read[task] = answer if named else Unparsed("no name")
         return self._read[task]
 
     def answer(self, tasks: Sequence[str]) -> Instruction | Unparsed:
@@ -83,7 +86,7 @@ def read_known(path: Path) -> dict[str, Instruction]:
     for row in read_rows(path, ("instruction", "action", "object"), open_rows=True):
         text, names = csv_text(row["instruction"]), Instruction(row["action"].lower(), row["object"].lower())
         for name in names:
-            if not CLASS_NAME.fullmatch(name):
+            if not CLASS_NAME.fullmatch(name) or not is_name(name):
                 raise ValueError(f"{path}: {name!r} cannot name a class; use the letters a to z, digits, _ and -.")
         key = normalized(text)
         if not key:

@@ -14,11 +14,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_scripts.builds.work_units import BadPairError, ClassSource, StopBuildError, UnitRows, json_sha256
+from data_scripts.builds.licensed_build import add_licence_arguments, build_licensed, stated_card
+from data_scripts.builds.work_units import (
+    BadPairError,
+    ClassSource,
+    Inputs,
+    StopBuildError,
+    UnitRows,
+    file_stamp,
+    json_sha256,
+)
 from data_scripts.episodes.folder import list_folder
 from data_scripts.episodes.formats import FORMATS, ListingError
-from data_scripts.episodes.licensed_build import add_licence_arguments, build_licensed
 from data_scripts.episodes.listing import Listed, Listing, Refused, class_names, read_listing
+from data_scripts.names import find_file
 from data_scripts.stored_views import BadPictureError, store_pair, whole_box
 
 ROWS_PER_UNIT = 200
@@ -85,18 +94,26 @@ class TableSource(ClassSource):
         return self._listing
 
     def settings(self) -> dict[str, Any]:
-        """Everything that the bytes depend on, with the rows as a hash."""
-        names = ("view", "image_size", "whole_picture_is_target", "actions", "objects")
-        return {name: getattr(self, name) for name in names} | {
-            "source": "table",
-            "name": self.listing.name,
-            "rows": len(self.listing.rows),
-            "rows_sha256": json_sha256(self.listing.rows),
-        }
+        """What was chosen."""
+        names = ("view", "image_size", "whole_picture_is_target")
+        return {name: getattr(self, name) for name in names} | {"source": "table", "name": self.listing.name}
 
     def units(self) -> list[str]:
         """Ranges of rows."""
         return sorted(self._ranges())
+
+    def inputs(self, unit: str) -> Inputs:
+        """Its rows and their pictures."""
+        rows = self._ranges()[unit]
+        paths = {
+            path
+            for row in rows
+            if isinstance(row, Listed)
+            for path in (row.before, row.after, row.mask_before, row.mask_after)
+            if path
+        }
+        found: Inputs = {path: self._stamp(path) for path in paths}
+        return found | {"its rows": json_sha256(rows), "the class names": json_sha256([self.actions, self.objects])}
 
     def build(self, unit: str) -> UnitRows:
         """The pairs of a range of rows."""
@@ -107,11 +124,10 @@ class TableSource(ClassSource):
                     raise BadPairError(row.reason, row.sentence)
                 result.rows.append(self._row(row))
             except (BadPairError, BadPictureError) as error:
-                reason = error.reason if isinstance(error, BadPairError) else "bad picture"
                 sentence = f"{self.listing.name}, {row.where}: {error}."
                 if self.strict:
                     raise StopBuildError(sentence) from error
-                result.reject(reason, sentence)
+                result.reject(error.reason, sentence)
         return result
 
     def summary(self) -> str:
@@ -149,12 +165,18 @@ class TableSource(ClassSource):
         stored = store_pair(before, after, box, masks[0], masks[1], view=self.view, image_size=self.image_size)
         return self.row(stored, row.action, row.object, row.scene, row.pair_id)
 
+    def _stamp(self, written: str) -> list[int] | None:
+        try:
+            return file_stamp(find_file(self.root, written))
+        except OSError:  # a name that is too long
+            return None
+
     def _content(self, written: str, column: str) -> bytes:
         """Read a file below the root."""
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", written):
             raise BadPairError("path is a URL", f"{column} is {written!r}; nothing is downloaded, so give a path")
         try:
-            path = (self.root / written).resolve()
+            path = find_file(self.root, written).resolve()
             inside = path.is_relative_to(self.root.resolve())
             if inside and path.is_file() and path.stat().st_size <= LARGEST_FILE:
                 return path.read_bytes()
@@ -210,7 +232,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--whole_picture_is_target", action="store_true", help="single view: take the whole picture as the missing box"
     )
     parser.add_argument("--strict", action="store_true", help="stop at the first faulty row")
-    parser.add_argument("--title", help="of the data set, for its card")
     add_licence_arguments(parser)
     options = parser.parse_args(arguments)
     with plain_errors():
@@ -220,14 +241,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if name in ("pairs", "metadata"):
             name = options.input.resolve().parent.name
         card = DatasetCard(
-            title=options.title or f"Before/after pairs of {name}",
+            title=f"Before/after pairs of {name}",
             description="Pairs listed in a table or a folder, with their actions and objects.",
-            license=options.license,
-            credit=options.credit,
             provenance=(
-                "The pictures, their classes and their licence were given by the person who made the data set.",
+                "The pictures, their classes and what is said here were given by the person who made the data set.",
             ),
         )
+        card = stated_card(options, card)
         source = TableSource(
             options.input,
             options.root,

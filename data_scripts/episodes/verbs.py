@@ -21,6 +21,7 @@ from functools import cached_property
 from pathlib import Path
 
 from data_scripts.episodes.words import ADJECTIVES, ADVERBS, PREPOSITIONS, UNITS
+from data_scripts.separators import LONGEST, declared_separator
 from modeling_cde.models.limits_cde import MOST_TABLE_BYTES, check_file_size
 
 GAP = "..."
@@ -207,7 +208,10 @@ def read_rows(path: Path, columns: tuple[str, ...], *, open_rows: bool = False) 
     try:
         check_file_size(path, MOST_TABLE_BYTES)
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.reader(file))
+            separator = declared_separator(file.readline(LONGEST))
+            if separator is None:
+                file.seek(0)
+            rows = list(csv.reader(file, delimiter=separator or ","))
     except (OSError, ValueError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read ({error}); give a CSV file in UTF-8.") from error
     header = [cell.strip() for cell in rows[0]] if rows else []

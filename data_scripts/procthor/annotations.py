@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 from data_scripts.builds.work_units import BadPairError
 from data_scripts.causal_triplet_layout import FIELDS, NO_VERB, first_of
+from data_scripts.names import class_name, normalized
 from data_scripts.procthor.actions import VERBS
+from data_scripts.separators import declared_separator
 
 #: Verbs that the generator can write and the original reader drops.
 DROPPED_VERBS = ("cook",)
@@ -20,7 +22,7 @@ MAX_PROBLEMS = 200  # sentences of one house; all are counted
 MAX_SENTENCE = 300  # characters of what is said of one row; a field may hold any number
 MAX_NUMBERS = 5  # of rows that a sentence names
 
-_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
+_WHOLE_NUMBER = re.compile(r"(-?[0-9]{1,9})(\.0*)?")  # also written as a float, 12.0
 _FIRST = re.compile(r"[0-9]+_first")
 _SECOND = re.compile(r"([0-9]+_)second_.+")
 _FIGURE = re.compile(r"\b([0-9]+)_(?:first|second)")
@@ -79,14 +81,14 @@ _Rows = dict[str, dict[tuple[object, ...], _Row]]
 def read_annotations(content: bytes, scene: str, verbs: Sequence[str] = VERBS) -> House:
     """Read the table of the house in the folder `scene`; known verbs not in `verbs` are counted, unknown ones reported.
 
-    These rows give no pair: a row with fields missing or too many, without whole numbers, with an empty box, of another
-    scene, an unknown verb or a figure that does not fit noun and verb; an after row whose before row is missing or bad;
-    a before row without an after row; a repeated row; and all rows of a number that stands for different pairs, which a
-    generator leaves that appends on a rerun and overwrites pictures.
+    These rows give no pair: a row with fields missing or too many, without whole numbers, with an empty box, without a
+    noun ("NaN"), of another scene, an unknown verb or a figure that does not fit noun and verb; an after row whose
+    before row is missing or bad; a before row without an after row; a repeated row; and all rows of a number that
+    stands for different pairs, which a generator leaves that appends on a rerun and overwrites pictures.
     """
     house = House(scene)
     try:
-        text = content.decode("utf-8-sig")
+        text = normalized(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         house.reject(1, "unreadable table", f"the table is not UTF-8 text ({error.reason} at byte {error.start})")
         return house
@@ -94,7 +96,7 @@ def read_annotations(content: bytes, scene: str, verbs: Sequence[str] = VERBS) -
     seconds: _Rows = {}
     spoilt: set[str] = set()  # before figures of pairs of which a bad row was reported; the other needs no report
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
-        if not line.strip():
+        if not line.strip() or (number == 1 and declared_separator(line)):
             continue
         try:
             row = _read_row(number, line, scene, verbs)
@@ -119,11 +121,15 @@ def _read_row(number: int, line: str, scene: str, verbs: Sequence[str]) -> _Row:
     if len(fields) != len(FIELDS):
         raise BadPairError("wrong number of fields", f"it has {len(fields)} fields instead of {len(FIELDS)}")
     where, index, figure, noun, verb, *bounds = fields
+    numbers = []
     for name, value in zip(("idx", *FIELDS[5:]), (index, *bounds), strict=True):
-        if not _WHOLE_NUMBER.fullmatch(value):
+        match = _WHOLE_NUMBER.fullmatch(value)
+        if not match:
             raise BadPairError("no whole number", f"{name} is {value!r}, which is not a whole number")
+        numbers.append(int(match[1]))
     if where != scene:
         raise BadPairError("other scene", f"it belongs to scene {where!r}, but is in the folder {scene}")
+    class_name(noun, "noun")
     if verb == NO_VERB:
         if not _FIRST.fullmatch(figure):
             raise BadPairError("figure does not fit", f"the figure {figure!r} is not of the form 00001_first")
@@ -131,11 +137,11 @@ def _read_row(number: int, line: str, scene: str, verbs: Sequence[str]) -> _Row:
         if verb not in (*verbs, *VERBS, *DROPPED_VERBS):
             raise BadPairError("unknown verb", f"the verb {verb!r} is unknown")
         begin = _SECOND.fullmatch(figure)
-        if begin is None or not noun or figure != f"{begin[1]}second_{noun}_{verb}" or "/" in figure or "\\" in figure:
+        if begin is None or figure != f"{begin[1]}second_{noun}_{verb}" or "/" in figure or "\\" in figure:
             raise BadPairError(
                 "figure does not fit", f"the figure {figure!r} does not fit noun {noun!r}, verb {verb!r}"
             )
-    left, top, right, bottom = (int(bound) for bound in bounds)
+    _, left, top, right, bottom = numbers
     if left > right or top > bottom:
         raise BadPairError("empty box", f"the box {left}, {top}, {right}, {bottom} is empty")
     return _Row(number, figure, noun, verb, (left, top, right, bottom))

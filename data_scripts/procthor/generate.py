@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 
 from data_scripts.builds.build_commands import (
     build_parser,
-    build_steps,
     build_units,
     check_options,
     plain_errors,
     stored_size,
 )
+from data_scripts.builds.licensed_build import UNLICENSED, add_licence_arguments, build_licensed, stated_card
 from data_scripts.builds.work_units import StopBuildError
 from data_scripts.procthor.generator import Quota, candidates, reset_rng
 from data_scripts.procthor.houses import KNOWN_FILES, REVISION, HouseFile, HouseReader, HousesError, scan_houses
@@ -70,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     add("--resets", type=int, default=quota.resets, help="arrangements to try in a house")
     add("--looks", type=int, default=quota.looks, help="positions to try in one arrangement")
     add("--check", action="store_true", help="start one simulator on one house, report what works, and build nothing")
+    add_licence_arguments(parser)
     return parser
 
 
@@ -81,9 +82,10 @@ def main(arguments: Sequence[str] | None = None, start: Start = start_ai2thor) -
         if options.check:
             check(source)
             return
-        check_options(options)
+        card = stated_card(options, make_card(source), known=source.houses.revision is not None)
+        check_options(options, None if card.license else UNLICENSED)
         first_house(source, options)
-        build_steps(source, options, make_card(source))
+        build_licensed(source, options, card)
 
 
 def make_source(options: argparse.Namespace, start: Start = start_ai2thor) -> GeneratedHouses:
@@ -249,29 +251,34 @@ def _step(name: str) -> Iterator[list[str]]:
 
 
 def make_card(source: GeneratedHouses) -> DatasetCard:
-    """What the data set's README.md says about its pairs."""
+    """What the data set's README.md says about its pairs; of houses of an unknown revision it claims no origin."""
     from modeling_cde.data.building.card import DatasetCard
 
     renderer = ", ".join(f"{name} {version}" for name, version in source.build_info.items())
-    revision = f"revision {source.houses.revision}" if source.houses.revision else "another revision"
+    known = source.houses.revision is not None
+    file = f"{source.houses.path.name} with SHA-256 {source.houses.sha256}"
+    houses = "ProcTHOR-10K houses" if known else f"the houses of {source.houses.path.name}"
     return DatasetCard(
-        title="Before/after pairs in ProcTHOR houses",
+        title=f"Before/after pairs in {houses}",
         description=(
-            "Pairs of pictures before and after one action on one object, taken with AI2-THOR in ProcTHOR-10K houses "
-            "by the rules of Causal Triplet: the camera stands still, the action succeeded, more than 1000 pixels "
-            "changed where the object is and fewer than 20 elsewhere. Rendered at "
+            f"Pairs of pictures before and after one action on one object, taken with AI2-THOR in {houses} by the "
+            "rules of Causal Triplet: the camera stands still, the action succeeded, more than 1000 pixels changed "
+            "where the object is and fewer than 20 elsewhere. Rendered at "
             f"{source.camera.size}x{source.camera.size} pixels with a field of view of {source.camera.field_of_view:g} "
             "degrees. `box` is the object's after the action; masks are the simulator's own."
         ),
-        license="apache-2.0",
-        credit="ProcTHOR-10K and AI2-THOR by the Allen Institute for AI; the procedure is that of Causal Triplet.",
+        license="apache-2.0" if known else None,
+        credit=f"{'ProcTHOR-10K and ' * known}AI2-THOR by the Allen Institute for AI; the procedure is that of Causal "
+        "Triplet.",
         provenance=(
-            f"houses: ProcTHOR-10K, https://github.com/allenai/procthor-10k, {revision}, file "
-            f"{source.houses.path.name} with SHA-256 {source.houses.sha256}, Apache-2.0",
+            f"houses: ProcTHOR-10K, https://github.com/allenai/procthor-10k, revision {source.houses.revision}, file "
+            f"{file}, Apache-2.0"
+            if known
+            else f"houses: file {file}, which is not of revision {REVISION} of ProcTHOR-10K",
             f"rendered by AI2-THOR, https://github.com/allenai/ai2thor, {renderer}, Apache-2.0",
         ),
         citation=_CITATION,
-        tags=("procthor", "ai2thor", "synthetic"),
+        tags=(*["procthor"] * known, "ai2thor", "synthetic"),
         limits=(
             "Synthetic pictures: materials and light are drawn at random, and nothing moves but the target.",
             "Objects and actions are as frequent as the simulator lets them be, which is far from balanced.",

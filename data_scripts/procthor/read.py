@@ -6,18 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_scripts.builds.build_commands import build_parser, build_steps, check_options, plain_errors, stored_size
+from data_scripts.builds.build_commands import build_parser, check_options, plain_errors, stored_size
+from data_scripts.builds.licensed_build import UNLICENSED, add_licence_arguments, build_licensed, stated_card
 from data_scripts.procthor.actions import VERBS
 
 DESCRIPTION = """\
-Read Causal Triplet's ProcTHOR pairs, houses proc_XXXXX with color/, mask/ (optional) and annotations.csv, from a
-folder, a zip or a tar, without unpacking it. A house is a work unit.
+Read pairs in the folder layout of Causal Triplet's ProcTHOR pairs: houses proc_XXXXX with color/, mask/ (optional) and
+annotations.csv, in a folder, a zip or a tar, without unpacking it. A house is a work unit.
 """
-CREDIT = (
-    "The pairs are those of Causal Triplet: Liu, Alahi, Russell, Horn, Zietlow, Schölkopf and Locatello, *Causal "
-    "Triplet: An Open Challenge for Intervention-centric Causal Representation Learning*, CLeaR 2023. They were "
-    "rendered with AI2-THOR in houses of ProcTHOR-10K."
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -28,9 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--verbs", nargs="+", default=list(VERBS), metavar="VERB", help=f"actions to read ({' '.join(VERBS)})"
     )
+    add_licence_arguments(parser)
     options = parser.parse_args(arguments)
     with plain_errors():
-        check_options(options)
+        check_options(options, None if options.license else UNLICENSED)
         read(options)
 
 
@@ -58,20 +55,13 @@ def read(options: argparse.Namespace) -> None:
 
     size = "as they are" if options.originals else f"scaled down to {options.image_size} pixels on their shorter side"
     card = DatasetCard(
-        title="Before/after pairs in ProcTHOR houses",
-        description="Pictures of rendered rooms before and after one action on one object, read from the folder layout "
-        f"of Causal Triplet; pictures are stored {size}.",
-        license="apache-2.0",
-        credit=CREDIT,
-        provenance=(
-            "Causal Triplet: https://github.com/CausalTriplet/causaltriplet (sample: https://zenodo.org/record/7813658)",
-            "ProcTHOR-10K: https://github.com/allenai/procthor-10k",
-            f"Read from {options.input.resolve().name}; SHA-256 of its tables: {source.settings()['tables_sha256']}.",
-        ),
-        tags=("procthor", "synthetic"),
+        title=f"Before/after pairs of {options.input.resolve().name}",
+        description="Pictures before and after one action on one object, read from the folder layout of Causal "
+        f"Triplet's ProcTHOR pairs; pictures are stored {size}.",
+        provenance=(f"Read from {options.input.resolve().name}; SHA-256 of its tables: {source.tables_sha256}.",),
         limits=(
             "The box is that of the object after the action, as in Causal Triplet; both pictures are cropped by it.",
             "Rows of the tables that were found bad are left out, so there may be fewer pairs than in the original.",
         ),
     )
-    build_steps(source, options, card)
+    build_licensed(source, options, stated_card(options, card))

@@ -10,8 +10,16 @@ from typing import Any
 
 from data_scripts.archives.archive import ArchiveError
 from data_scripts.archives.open_files import open_files
-from data_scripts.builds.work_units import BadPairError, ClassSource, StopBuildError, UnitRows
+from data_scripts.builds.work_units import (
+    BadPairError,
+    ClassSource,
+    Inputs,
+    StopBuildError,
+    UnitRows,
+    json_sha256,
+)
 from data_scripts.causal_triplet_layout import ANNOTATIONS, COLOR, HOUSE, MASK
+from data_scripts.names import class_name
 from data_scripts.picture_files import picture_size
 from data_scripts.procthor.actions import VERBS
 from data_scripts.procthor.annotations import Annotation, House, read_annotations
@@ -40,6 +48,7 @@ class HousesSource(ClassSource):
         objects: Class names, sorted.
         pairs: Number of pairs in the tables; fewer are built if pictures are bad.
         without_table: Number of house folders with pictures, but without annotations.csv.
+        tables_sha256: Hash of all tables.
 
     Raises:
         ArchiveError: The folder or archive is refused.
@@ -57,7 +66,7 @@ class HousesSource(ClassSource):
         progress: bool = True,
     ) -> None:
         self._view, self._image_size, self._strict = view, image_size, strict
-        self._verbs = sorted(set(verbs))
+        self._verbs = sorted({class_name(verb, "--verbs") for verb in verbs})
         self.files = open_files(path)
         self._folders, self.without_table = self._find_houses()
         self._read_tables(progress)
@@ -96,10 +105,12 @@ class HousesSource(ClassSource):
         objects: set[str] = set()
         rejected: Counter[str] = Counter()
         digest = hashlib.sha256()
+        self._tables: dict[str, str] = {}
         self.pairs = 0
         for scene in tqdm(self._folders, desc="reading tables", unit="house", disable=not progress):
             content = self._table(scene)
             digest.update(f"{scene} {len(content)}\n".encode() + content)
+            self._tables[scene] = hashlib.sha256(content).hexdigest()
             house = read_annotations(content, scene, self._verbs)
             self._stop_if_strict(house)
             actions.update(pair.verb for pair in house.pairs)
@@ -113,24 +124,30 @@ class HousesSource(ClassSource):
                 f"{', '.join(self._verbs)} ({reasons})."
             )
         self.actions, self.objects = sorted(actions), sorted(objects)
-        self._digest = digest.hexdigest()
+        self.tables_sha256 = digest.hexdigest()
 
     def settings(self) -> dict[str, Any]:
-        """What the bytes depend on. Not the path: a folder and its archive give the same pairs."""
+        """What was chosen. Not the path: a folder and its archive give the same pairs."""
         return {
             "source": "procthor folders",
-            "tables_sha256": self._digest,
             "view": self._view,
             "image_size": self._image_size,
             "margin": MARGIN,
             "verbs": self._verbs,
-            "actions": self.actions,
-            "objects": self.objects,
         }
 
     def units(self) -> list[str]:
         """The houses, sorted: the order in which the original reader joins their tables."""
         return list(self._folders)
+
+    def inputs(self, unit: str) -> Inputs:
+        """Its table, the pictures and masks of its folder, or the whole archive."""
+        found = {
+            f"{kind}/{name}" if self.files.path.is_dir() else name: stamp
+            for kind in (COLOR, MASK)
+            for name, stamp in self.files.stamps(f"{self._folders[unit]}/{kind}").items()
+        }
+        return found | {ANNOTATIONS: self._tables[unit], "the class names": json_sha256([self.actions, self.objects])}
 
     def build(self, unit: str) -> UnitRows:
         """The pairs of one house, in the order of its table.

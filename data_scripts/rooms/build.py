@@ -75,6 +75,7 @@ def build_from(source: RoomsSource, options: argparse.Namespace, layout: str) ->
     """
     check_options(options)
     _check_layout(layout, options)
+    options = argparse.Namespace(**vars(options) | {"rendered": True})
     if options.share_evaluation_groups is None and options.protocol == "clean":
         # A room has four pairs: OOD parts with rooms of their own would be a quarter smaller.
         options = argparse.Namespace(**vars(options) | {"share_evaluation_groups": True})

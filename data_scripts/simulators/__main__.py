@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def build(source: SimulatorSource, options: argparse.Namespace) -> bool:
     """Build what is missing; returns whether there was anything to do."""
     check_options(options)
+    options = argparse.Namespace(**vars(options) | {"rendered": True})
     if options.share_evaluation_groups is None and options.protocol == "clean":
         # As for the rooms: a scene has few pairs, and OOD parts with scenes of their own would be small.
         options = argparse.Namespace(**vars(options) | {"share_evaluation_groups": True})

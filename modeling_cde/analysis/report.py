@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..whole_files import as_they_were_written, read_object, write_whole
+from ..whole_files import as_they_were_written, command_without_places, read_object, without_places, write_whole
 from .delta_set import DELTAS_FILE, load_delta_sets, load_examples
 from .doctor.diagnosis import METRICS_FILE, Examination, examine_run
 from .geometry_sections import geometry_sections
@@ -188,7 +188,8 @@ def _error_tables(metrics: Mapping[str, Any]) -> list[Table]:
 def _origin(folder: Path, metrics: Mapping[str, Any]) -> Section:
     """How the run was made: command, data, hardware, arguments."""
     training, environment = metrics.get("training", {}), metrics.get("environment", {})
-    facts: list[list[Cell]] = [["folder", str(folder)]]
+    training = without_places(training)  # the page is published with the run
+    facts: list[list[Cell]] = [["folder", without_places(str(folder))]]
     facts += [[key, str(training[key])] for key in ("data", "minutes") if training.get(key) is not None]
     if training.get("pairs"):
         facts.append(["pairs", ", ".join(f"{name} {count}" for name, count in training["pairs"].items())])
@@ -198,10 +199,10 @@ def _origin(folder: Path, metrics: Mapping[str, Any]) -> Section:
     tables = [Table(["", "value"], facts, "Run and machine")]
     arguments = [[key, str(value)] for key, value in sorted(training.get("arguments", {}).items()) if value is not None]
     tables += [Table(["argument", "value"], arguments, "Arguments of the training", folded=True)] if arguments else []
-    code = [training["command"]] if training.get("command") else []
+    code = [command_without_places(training["command"])] if training.get("command") else []
     notes = [
         f"The numbers come from {METRICS_FILE} and {DELTAS_FILE}; {GEOMETRY_FILE} holds those of the geometry.",
         "No test split chose a checkpoint or anything in this report; training refuses to choose by one.",
     ]
-    code.append(f"python -m modeling_cde.analysis {shlex.quote(str(folder))}")
+    code.append(f"python -m modeling_cde.analysis {shlex.quote(without_places(str(folder)))}")
     return Section("How this was made", tables=tables, code=code, notes=notes)

@@ -119,6 +119,7 @@ def render_model_card(
         pairs=", ".join(f"{count:d} {plain(split)}" for split, count in training["pairs"].items()),
         command=command or one_line(training["command"]),
         loss=_loss(run),
+        changed=_changed(run),
         training_table=_rows(
             sorted((k, v) for k, v in arguments.items() if v is not None and k not in {*_TOLD_ELSEWHERE, *_MODEL_KEYS})
         ),
@@ -205,6 +206,18 @@ def _loss(run: RunFiles) -> str:
         ("" if weights[name] == 1 and name == "cross_entropy" else f"{weights[name]:g} · ", name) for name in names
     ]
     return " + ".join(f"{weight}{titles.get(name) or plain(title(name))}" for weight, name in parts)
+
+
+def _changed(run: RunFiles) -> list[str]:
+    """What was changed of the settings when the training was resumed, a line for each time."""
+    lines = []
+    for change in run.training.get("changed_settings", []):
+        values = [
+            f"{code(name)} {plain(both['now'])} in place of {plain(both['then'])}"
+            for name, both in change["settings"].items()
+        ]
+        lines.append(f"after step {change['after_step']:d}: {', '.join(values)}")
+    return lines
 
 
 def _rows(rows: Sequence[tuple[str, Any]]) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 from ..whole_files import in_one_sentence
 from .checkpoint_files import REPORT, model_files, of_an_earlier_upload
 from .hub import check_name, check_readable, commit_files
+from .run_files import read_run
 
 PACKAGE = Path(__file__).resolve().parents[1]
 METRIC = PACKAGE.parent / "metric" / "action_accuracy"
@@ -72,6 +73,7 @@ def publish_run(
     write_model_card(folder, name, repo_id, dataset)
     for pattern in REPORT:
         files |= {str(path.relative_to(folder)): path for path in folder.glob(pattern) if path.is_file()}
+    files["metrics.json"] = (json.dumps(read_run(folder).metrics, indent=2) + "\n").encode()  # without places
     _refuse_tokens(files)
     later = ["python", "-m", "modeling_cde.cards", str(run), "--push", repo_id]
     for flag, value in (("--revision", revision), ("--name", name), ("--dataset", dataset)):

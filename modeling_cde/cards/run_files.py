@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..models.methods import by_model_type
-from ..whole_files import read_object
+from ..whole_files import command_without_places, read_object, without_places
 
 #: Pictures that a card shows if the run has them -> caption.
 PICTURES = {
@@ -83,6 +83,13 @@ def read_run(run: str | Path) -> RunFiles:
     for named in (config, training["arguments"]):
         if "global_feature" in named:  # the older name of pooling
             named["pooling"] = named.pop("global_feature")
+    # As train.py writes them; older runs have the places of files, too.
+    backbone = training["arguments"].get("backbone")
+    metrics["training"] = training = without_places(training)
+    if training["arguments"].get("backbone") != backbone:  # a bare name could be that of a repository
+        training.setdefault("backbone_source", {"source": training["arguments"]["backbone"]})
+    if "command" in training:
+        training["command"] = command_without_places(str(training["command"]))
     geometry = folder / "geometry.json"
     return RunFiles(
         folder,

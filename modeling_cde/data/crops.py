@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -80,13 +81,15 @@ def whole_picture(image: Any, preprocessing: Preprocessing, column: str, pair_id
 
 
 def _opened(value: Any, name: str) -> Any:
+    file = value if isinstance(value, (str, os.PathLike)) else None
     if isinstance(value, Mapping):
-        if value.get("bytes") is None and value.get("path") is not None:
-            raise BadPictureError(
-                f"{name} cannot be read as an image: the row names a file instead of containing the picture "
-                f"({str(value['path'])[:100]!r}), and a data set must not choose which files are read; store the bytes."
-            )
+        file = value.get("path") if value.get("bytes") is None else None
         value = value.get("bytes")
+    if file is not None:
+        raise BadPictureError(
+            f"{name} cannot be read as an image: the row names a file instead of containing the picture "
+            f"({str(file)[:100]!r}), and a data set must not choose which files are read; store the bytes."
+        )
     if value is None:
         raise BadPictureError(f"{name} cannot be read as an image: it is missing; give each pair both pictures.")
     return pictures_cde.open_picture(value, name)

@@ -21,7 +21,7 @@ from ..data.schema import OPPOSITES
 from ..data.transforms import PairTransform
 from ..features.keep import FeatureKeeper
 from ..metrics import accuracy_gap, compute_action_metrics
-from ..whole_files import write_text_whole, write_whole
+from ..whole_files import without_places, write_text_whole, write_whole
 from .action_names import action_names, check_matched, match_actions, own_accuracy, unknown_lines
 from .examples import choose_examples
 from .gallery import GALLERY_FILE, write_gallery
@@ -87,7 +87,8 @@ def evaluate_splits(
             it may be empty, as for a model that was trained on all pairs.
         output: folder for the files; created if absent.
         batch_size: pairs per forward pass and process.
-        extra: further entries of `metrics.json`, such as the command and the duration of the training.
+        extra: further entries of `metrics.json`, such as the command and the duration of the training; files are named
+            without their folders on this machine, see `without_places`.
         bank: the training part, to compare with (nearest neighbours, prototypes); its metrics are kept apart from those
             of the splits.
         bank_rows: largest number of rows taken from the bank, evenly spaced.
@@ -128,7 +129,7 @@ def evaluate_splits(
         logger.warning("%s They are left out.", line)
     weights = str(next(model.parameters()).dtype).removeprefix("torch.")
     scores = {"precision": precision if weights == "float32" else weights, "environment": environment()}
-    metrics: dict[str, Any] = {"splits": {}, "gap": {}, **scores, **(extra or {})}
+    metrics: dict[str, Any] = {"splits": {}, "gap": {}, **scores, **without_places(extra or {})}
     predictions: dict[str, Predictions] = {}
     shown = parts if keep is None else keep(parts)
     if keep is not None:
@@ -193,6 +194,20 @@ def _write_deltas(
         header["patch_grid"] = grid
     with write_whole(path) as temporary:
         save_file(tensors, temporary, metadata={key: json.dumps(value) for key, value in header.items()})
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata of a safetensors file in the order of its keys: it is written in another one every time."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(size)
+        if len(text) > size:
+            raise ValueError(f"The header of {path} does not fit in its place: update safetensors.")
+        file.seek(8)
+        file.write(text)
 
 
 def results_table(metrics: Mapping[str, Any]) -> str:

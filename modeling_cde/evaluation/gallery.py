@@ -67,7 +67,7 @@ def write_gallery(
     columns = pairs.with_format(None)
     chosen = sorted(spread_rows(columns["action"][:], columns["object"][:], pairs_kept))
     kept = pairs.select(chosen)
-    found = predict(model, kept, transform, description="gallery").delta if delta is None else delta[chosen]
+    found = predict(model, kept, transform, description="drawing the gallery").delta if delta is None else delta[chosen]
     pictures = _pictures(kept, transform, side)
     features = datasets.Features(
         {

@@ -25,6 +25,8 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
+from ..models.checks_cde import check_outputs
+
 INPUT = "pixel_values"
 TOLERANCE = 1e-4  # of a float32 graph's numbers against PyTorch's, relative where they are larger than 1
 CHECKED_BATCHES = (1, 2, 5)
@@ -62,7 +64,7 @@ def export_program(model: nn.Module, height: int, width: int) -> ExportedProgram
         The program: `program.module()(pixel_values)` gives a dict, see `PairOutputs`.
 
     Raises:
-        ValueError: The model does not take images of this size, or needs more than pictures.
+        ValueError: The model does not take images of this size, needs more than pictures, or gives NaN or infinity.
     """
     weights = next(model.parameters())
     channels = int(getattr(model.config.backbone_config, "num_channels", 3))  # type: ignore[union-attr]
@@ -73,7 +75,8 @@ def export_program(model: nn.Module, height: int, width: int) -> ExportedProgram
     model.eval()
     try:
         with torch.no_grad():
-            wrapped(example)  # says what is wrong with the size in a sentence; a trace would say it in a page
+            # What is wrong with the size or the weights is said in a sentence; a trace would say it in a page.
+            check_outputs(model, wrapped(example), "for a pair of zeros")
             return torch.export.export(wrapped, (example,), dynamic_shapes={INPUT: {0: Dim("batch")}}, strict=False)
     finally:
         model.train(was_training)
@@ -123,6 +126,8 @@ def export_onnx(
     labels = model.config.id2label  # type: ignore[union-attr]
     actions = [labels[i] for i in range(len(labels))]  # type: ignore[index, arg-type]
     graph.model.metadata_props.update({"actions": json.dumps(actions), **(metadata or {})})
+    for node in graph.model.graph:
+        node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)  # full of paths of this machine
     graph.save(path)
     return path
 

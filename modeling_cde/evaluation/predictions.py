@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from ..data.collator import PairCollator
 from ..data.transforms import PairTransform
 from ..features.kept_pairs import gives_features
+from ..models.checks_cde import check_outputs
 
 Precision = Literal["float32", "bf16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -62,7 +63,7 @@ def predict(
         dataset: n rows with the columns of `modeling_cde.data.schema`, or what `keep_features` makes of them.
         transform: turns rows into pixel values; must not augment, and has the model's extra inputs as `extras`.
         batch_size: pairs per forward pass and process.
-        description: text of the progress bar.
+        description: text of the progress bar, such as "evaluating test".
         accelerator: the processes that share the work; created if None.
         precision: of the forward pass, whatever a training of this model has set up; see `computing_in`.
 
@@ -70,7 +71,8 @@ def predict(
         The predictions of all n pairs, the same on every process.
 
     Raises:
-        ValueError: if the transform augments or lacks an input that the model takes, or the precision is unknown.
+        ValueError: if the transform augments or lacks an input that the model takes, the precision is unknown, or the
+            model gives NaN or infinity.
     """
     extra_inputs: tuple[str, ...] = tuple(getattr(model, "extra_inputs", ()))
     if missing := [name for name in extra_inputs if name not in transform.extras]:
@@ -104,6 +106,7 @@ def predict(
             chunk["patch_delta"] = outputs.patch_delta[:, 0].float().contiguous()  # (b, 1, k, D) -> (b, k, D)
         # The last batch is padded with repeats so that all processes take part; this drops the repeats.
         chunks.append({name: value.cpu() for name, value in accelerator.gather_for_metrics(chunk).items()})
+        check_outputs(model, chunks[-1], f"while {description}")
     model.train(was_training)
     return Predictions(**{name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]})
 

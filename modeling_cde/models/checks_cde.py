@@ -1,6 +1,7 @@
-"""Wrong inputs of a model, answered with the right call before a backbone or a loss fails on them."""
+"""Wrong inputs of a model, answered with the right call before a backbone or a loss fails on them; wrong outputs."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -67,6 +68,20 @@ def check_labels(labels: torch.Tensor, actions: int) -> None:
             f"labels must be in [0, {actions}), the ids of config.id2label, not {int(wrong[0])}: give from_backbone "
             "the id2label of the data set that the labels come from."
         )
+
+
+def check_outputs(model: Any, outputs: Mapping[str, torch.Tensor | None], place: str) -> None:
+    """Raises ValueError if numbers that a model gave, by name, are NaN or infinite; `place` is where it gave them.
+
+    It waits for the device, so it is for answers and not for training.
+    """
+    for name, values in outputs.items():
+        if values is not None and values.is_floating_point() and not bool(torch.isfinite(values).all()):
+            called = getattr(model, "name_or_path", "") or type(model).__name__
+            raise ValueError(
+                f"{called} gives NaN or infinite {name} {place}: load it in float32 if it was in half precision, else "
+                "use another checkpoint, from before its training diverged."
+            )
 
 
 def parse_json(text: str, name: str) -> Any:

@@ -1,20 +1,24 @@
 """What is checked when a model or its backbone is loaded, and how the errors are worded."""
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
+from safetensors import safe_open
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, cached_file
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 from transformers.utils.hub import extract_commit_hash, is_offline_mode
 
 from .limits_cde import MOST_CONFIG_BYTES, check_file_size
 from .vision_config_cde import check_attention, check_counts
+
+FLOATS = ("F64", "F32", "F16", "BF16")
+HUGE = 1e15
 
 
 def read_backbone_config(
@@ -72,21 +76,71 @@ def read_config_fields(path: str | os.PathLike[str], revision: str | None) -> tu
     return options, revision
 
 
+def check_index(file: str | os.PathLike[str], path: object) -> None:
+    """Raises OSError if an index of weights, `file` in the checkpoint `path`, names others than the files beside it.
+
+    Transformers would read those, wherever they are, and pickled ones, too.
+    """
+    check_file_size(file, MOST_CONFIG_BYTES)
+    try:
+        index = json.loads(Path(file).read_text(encoding="utf-8"))
+        names, _ = sorted(index["weight_map"].values()), {**index["metadata"]}  # Transformers reads both
+        elsewhere = [name for name in names if Path(name).name != name]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise OSError(f"{path} has a damaged {Path(file).name}: download or save the weights again.") from error
+    check_shards(names, path)
+    if elsewhere:
+        raise OSError(
+            f"{path} names weights outside of its folder ({elsewhere[0]}): put them into it, or save it again."
+        )
+
+
 def check_shards(files: Iterable[str | os.PathLike[str]], path: object) -> None:
-    """Raises OSError if an index of safetensors names files of another format, which Transformers would read."""
+    """Raises OSError if files of weights are of another format than safetensors, which Transformers would read."""
     pickled = [Path(file).name for file in files if not str(file).endswith(".safetensors")]
     if pickled:
         raise OSError(f"{path} has weights in {pickled[0]}, and only safetensors are read: other formats can run code.")
 
 
-def check_backbone_shards(backbone: str | os.PathLike[str], revision: str | None) -> None:
-    """The same check for a backbone, which Transformers loads by itself."""
-    silent = dict.fromkeys(("gated_repo", "missing_entries", "connection_errors"), False)
-    options = {f"_raise_exceptions_for_{name}": value for name, value in silent.items()}
-    index = cached_file(backbone, SAFE_WEIGHTS_INDEX_NAME, revision=revision, **options)
+def check_indices(folder: object, subfolder: str = "") -> None:
+    """`check_index` for all indices in a folder; of a repository, the Hub's client asks for files of it alone."""
+    if isinstance(folder, (str, os.PathLike)):
+        for file in sorted(Path(folder, subfolder).glob("*.safetensors.index*.json")):
+            check_index(file, folder)
+
+
+def check_backbone_files(config: PreTrainedConfig, backbone: str | os.PathLike[str], revision: str | None) -> None:
+    """Raises OSError if the files of a backbone, which Transformers loads by itself, are not its own safetensors."""
+    if getattr(config, "transformers_weights", None) is not None:
+        raise OSError(
+            f"{backbone} names its file of weights in config.json: rename the file to model.safetensors and delete "
+            "the field transformers_weights."
+        )
+    check_indices(backbone)
+    index = _found(backbone, SAFE_WEIGHTS_INDEX_NAME, revision)
     if index is not None:
-        check_file_size(index, MOST_CONFIG_BYTES)
-        check_shards(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values(), backbone)
+        check_index(index, backbone)
+
+
+def check_backbone(encoder: Any, backbone: str | os.PathLike[str], revision: str | None) -> None:
+    """Raises ValueError if weights of a loaded backbone are no floats in its files, not finite or huge."""
+    check_finite(encoder, backbone)
+    index = _found(backbone, SAFE_WEIGHTS_INDEX_NAME, revision)
+    names = {SAFE_WEIGHTS_NAME}
+    if index is not None:
+        names |= set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values())
+    for file in filter(None, (_found(backbone, name, revision) for name in sorted(names))):
+        with safe_open(file, framework="pt") as weights:
+            kinds = {name: weights.get_slice(name).get_dtype() for name in weights.keys()}
+        check_floats(encoder, backbone, kinds)
+
+
+def _found(repository: str | os.PathLike[str], name: str, revision: str | None) -> str | None:
+    """A file of a folder or repository, or None."""
+    silent = dict.fromkeys(("gated_repo", "missing_entries", "connection_errors"), False)
+    options = {f"_raise_exceptions_for_{what}": value for what, value in silent.items()}
+    found: str | None = cached_file(repository, name, revision=revision, **options)
+    return found
 
 
 def explained(error: OSError, path: object, advice: str, **where: Any) -> OSError:
@@ -146,13 +200,40 @@ def check_shapes(model: Any, path: object, saved: dict[str, tuple[int, ...]]) ->
             )
 
 
+def check_floats(model: Any, path: object, saved: dict[str, str]) -> None:
+    """Raises ValueError for the first weight that is a float in the model and none in the file.
+
+    Of others, such as whole numbers, Transformers would silently make floats. `saved` has the type of each tensor in
+    the file, as safetensors names it. Names are compared by their ends ("weight"), since those before them vary.
+    """
+    ends = {name.rpartition(".")[2] for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
+    for name, kind in saved.items():
+        if kind not in FLOATS and name.rpartition(".")[2] in ends:
+            raise ValueError(
+                f"{path}: the weight {name} holds {kind} in place of floats ({', '.join(FLOATS)}): save the model "
+                "again in one of these."
+            )
+
+
 def check_finite(model: Any, path: object) -> None:
-    """Raises ValueError for the first parameter or running statistic that holds NaN or infinity."""
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if tensor.is_floating_point() and tensor.device.type != "meta" and not bool(torch.isfinite(tensor).all()):
+    """Raises ValueError for the first parameter or running statistic that holds NaN or infinity, or for a huge weight.
+
+    `HUGE` is far above any trained weight. Norms square their inputs: with much larger ones every score is NaN.
+    """
+    parameters = dict(model.named_parameters())
+    for name, tensor in [*parameters.items(), *model.named_buffers()]:
+        if not tensor.is_floating_point() or tensor.device.type == "meta" or not tensor.numel():
+            continue
+        largest = float(tensor.detach().abs().max())  # NaN if there is one
+        if not math.isfinite(largest):
             raise ValueError(
                 f"{path}: the weight {name} holds NaN or infinity, which spreads to every output: use a checkpoint "
                 "from before the training diverged."
+            )
+        if name in parameters and largest > HUGE:
+            raise ValueError(
+                f"{path}: the weight {name} holds {largest:.0e}, far more than any training gives, and every output "
+                "would overflow: use another checkpoint."
             )
 
 

@@ -12,10 +12,12 @@ the head of the file, before anything is decoded), sides in a ratio over `MOST_S
 range (floats, 32 bits).
 """
 
-import http.client
 import io
 import os
+import queue
 import stat
+import threading
+import time
 import urllib.request
 from typing import Any
 
@@ -28,8 +30,8 @@ except ImportError:
 
 from .limits_cde import MOST_PICTURE_BYTES, MOST_PIXELS, MOST_STRETCH
 
-_URL_SECONDS = 60.0  # that a server may take to answer
-_MOST_BYTES = 256 << 20  # of its answer
+_URL_SECONDS = 60.0  # that a download may take as a whole
+_MOST_FETCHED = 256 << 20  # bytes of one
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # no format that needs an outside program
 _UNKNOWN = "it is damaged, or in no picture format that is read (PNG, JPEG, WebP, BMP, GIF, TIFF)"
 _ORIENTATION = 0x0112  # Exif tag: 1 is upright
@@ -168,18 +170,41 @@ def refused(name: str, error: Exception, source: Any = None) -> BadPictureError:
 
 
 def _fetched(address: str) -> bytes:
-    """What a server answers, at most `_MOST_BYTES`."""
-    request = urllib.request.Request(address, headers={"User-Agent": "modeling_cde"})
+    """What a server answers: at most `_MOST_FETCHED` bytes, and within `_URL_SECONDS` from asking to the last byte.
+
+    The timeout of a socket ends a wait, not a transfer: a server that sends a byte now and then would hold its caller
+    for ever, already in the lines before the picture. So another thread asks.
+    """
+    got: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+    threading.Thread(target=_fetch, args=(address, time.monotonic() + _URL_SECONDS, got), daemon=True).start()
     try:
-        with urllib.request.urlopen(request, timeout=_URL_SECONDS) as answer:
-            content: bytes = answer.read(_MOST_BYTES + 1)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _because(address, str(error).rstrip(".") or "no answer") from error
-    if len(content) > _MOST_BYTES:
-        raise _because(address, f"it has more than {_MOST_BYTES >> 20} MiB")
+        content = got.get(timeout=_URL_SECONDS)
+    except queue.Empty:
+        content = TimeoutError()
+    if isinstance(content, TimeoutError):
+        raise _because(address, f"it took more than {_URL_SECONDS:.0f} seconds to arrive") from None
+    if isinstance(content, Exception):
+        raise _because(address, str(content).rstrip(".") or "no answer") from content
+    if len(content) > _MOST_FETCHED:
+        raise _because(address, f"it has more than {_MOST_FETCHED >> 20} MiB")
     if content.lstrip()[:1] == b"<":
         raise _because(address, "it is a page, perhaps the page of an error")
     return content
+
+
+def _fetch(address: str, deadline: float, got: "queue.SimpleQueue[bytes | Exception]") -> None:
+    """Puts what a server answers, a byte more than is allowed at most, or the error into `got`."""
+    request = urllib.request.Request(address, headers={"User-Agent": "modeling_cde"})
+    content = bytearray()
+    try:
+        with urllib.request.urlopen(request, timeout=_URL_SECONDS) as answer:
+            while len(content) <= _MOST_FETCHED and (part := answer.read1(1 << 20)):
+                content += part
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+        got.put(bytes(content))
+    except Exception as error:
+        got.put(error)
 
 
 def _because(name: str, said: str, reason: str = "broken picture") -> BadPictureError:

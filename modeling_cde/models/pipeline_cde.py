@@ -1,5 +1,6 @@
 """The "action-classification" pipeline: two images in, actions with their probabilities out."""
 
+import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,7 +10,9 @@ from typing import Any
 import torch
 from transformers import Pipeline, PreTrainedModel
 
+from .checks_cde import check_outputs
 from .image_processing_cde import load_picture
+from .pictures_cde import BadPictureError, open_picture, upright_rgb
 
 TASK = "action-classification"
 _CALL = "pipe(before, after), or pipe([(before, after), ...])"
@@ -48,12 +51,13 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         top_k: int | None = None,
         return_delta: bool | None = None,
         return_patches: bool | None = None,
+        open_paths: bool | None = None,
         **kwargs: Any,
     ) -> tuple[dict[str, Any], ...]:
         if kwargs:
             raise TypeError(
                 f"The pipeline has no argument {sorted(kwargs)[0]!r}: call {_CALL}, optionally with top_k=n, "
-                "return_delta=True, return_patches=True, batch_size=n."
+                "return_delta=True, return_patches=True, open_paths=True, batch_size=n."
             )
         if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
             raise ValueError(f"top_k must be a whole number of at least 1, not {top_k!r}.")
@@ -65,7 +69,8 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
                 'pooling="change".'
             )
         given = {"top_k": top_k, "return_delta": return_delta, "return_patches": return_patches}
-        return {}, {}, {name: value for name, value in given.items() if value is not None}
+        preparing = {} if open_paths is None else {"open_paths": open_paths}
+        return preparing, {}, {name: value for name, value in given.items() if value is not None}
 
     def __call__(self, before: Any, after: Any = None, **kwargs: Any) -> Any:
         """Classifies pairs.
@@ -76,9 +81,11 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
                 or data set of pairs or rows.
             after: Second image, or several, unless `before` contains pairs.
             **kwargs: `top_k`: number of actions to return (default 5); `return_delta`: return the delta too;
-                `return_patches`: return where the model looked too; `batch_size`: pairs that go through the model at
-                once (default 1); `num_workers`: processes that prepare the pictures of a list or data set (default 0:
-                as many threads as the model uses).
+                `return_patches`: return where the model looked too; `open_paths`: also open files and fetch URLs that
+                a row or a data set names, which its author chose and not the caller (default: only what the call's own
+                pairs name); `batch_size`: pairs that go through the model at once (default 1); `num_workers`:
+                processes that prepare the pictures of a list or data set (default 0: as many threads as the model
+                uses).
 
         Returns:
             For one pair a list of `{"label", "score"}`, most probable first; for a list of pairs a list of those, for
@@ -95,8 +102,8 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
 
         Raises:
             TypeError: The images do not form pairs, or an argument is unknown.
-            ValueError: Patches are asked of a model that looks at the whole image.
-            OSError: A file or URL does not exist or is not an image.
+            ValueError: Patches are asked of a model that looks at the whole image, or scores are NaN or infinite.
+            OSError: A file or URL does not exist or is not an image, or a row or a data set names one.
         """
         before, after = _several(before), _several(after)
         if after is not None:
@@ -104,11 +111,17 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
             if several and (not isinstance(after, (list, tuple)) or len(before) != len(after)):
                 raise TypeError(f"The pipeline needs as many after as before images: call {_CALL}.")
             before = list(zip(before, after, strict=True)) if several else (before, after)
-        if isinstance(before, list):
-            return super().__call__([_pair(item) for item in before], **kwargs) if before else []
-        if isinstance(before, (GeneratorType, torch.utils.data.Dataset)):
-            return super().__call__(before, **kwargs)
-        return super().__call__(_pair(before), **kwargs)
+        if isinstance(before, list) and not before:
+            return []
+        if isinstance(before, torch.utils.data.Dataset):
+            if not kwargs.get("open_paths", self._preprocess_params.get("open_paths")):
+                kwargs["open_paths"] = False
+                if getattr(before, "features", None) and hasattr(before, "decode"):
+                    before = before.decode(False)  # else Datasets itself opens what a row names, to decode it
+        elif not isinstance(before, GeneratorType):
+            for item in before if isinstance(before, list) else [before]:
+                _pair(item)  # what is wrong is said before any work
+        return super().__call__(before, **kwargs)
 
     def get_iterator(self, inputs: Any, num_workers: int, *args: Any) -> Any:
         """See `transformers.Pipeline.get_iterator`; threads prepare the pictures of a batch side by side."""
@@ -120,8 +133,10 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
             answers.loader.loader = _InThreads(answers.loader.loader, ahead=0 if self.device.type == "cpu" else 1)
         return answers
 
-    def preprocess(self, item: Any) -> dict[str, torch.Tensor]:
-        pictures = [load_picture(image) for image in _pair(item)]
+    def preprocess(self, item: Any, open_paths: bool | None = None) -> dict[str, torch.Tensor]:
+        if open_paths is None:  # a pair names files by the caller's own word, a row by its author's
+            open_paths = not isinstance(item, dict)
+        pictures = [_picture(image, open_paths) for image in _pair(item)]
         inputs = self.image_processor(*pictures, return_tensors="pt")
         sizes = torch.tensor([[*pictures[0].size, *pictures[1].size]])  # (1, 4): width and height of both
         return {"pixel_values": inputs["pixel_values"].to(self.model.dtype), "sizes": sizes}
@@ -142,6 +157,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
     def postprocess(
         self, outputs: dict[str, torch.Tensor], top_k: int = 5, return_delta: bool = False, return_patches: bool = False
     ) -> list[dict[str, Any]] | dict[str, Any]:
+        check_outputs(self.model, {name: outputs[name] for name in ("logits", "delta")}, "for this pair of pictures")
         names = self.model.config.id2label
         scores = outputs["logits"][0].float().softmax(dim=-1)  # (A,)
         best = scores.topk(min(top_k, len(scores)))
@@ -232,6 +248,20 @@ class _InThreads:
 def _several(images: Any) -> Any:
     """Turns an array (B, ...) into a list of images; returns anything else unchanged."""
     return list(images) if getattr(images, "ndim", 0) == 4 else images
+
+
+def _picture(image: Any, open_paths: bool) -> Any:
+    """Reads a picture of any kind, also as rows store it: bytes, or a dict of bytes and path."""
+    if isinstance(image, dict) and "bytes" in image:
+        image = image.get("path") if image["bytes"] is None else image["bytes"]
+    if isinstance(image, bytes):
+        return upright_rgb(open_picture(image, "The picture of a row"), "The picture of a row")
+    if isinstance(image, (str, os.PathLike)) and not open_paths:
+        raise BadPictureError(
+            f"A row names {str(image)[:100]!r} instead of containing the picture: pass open_paths=True if you trust "
+            "whoever wrote it to choose which files are read and which addresses are asked."
+        )
+    return load_picture(image)
 
 
 def _pair(item: Any) -> tuple[Any, Any]:

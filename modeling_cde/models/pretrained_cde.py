@@ -14,8 +14,10 @@ from transformers import initialization as init
 from .backbones_cde import BackboneReader
 from .configuration_cde import CDEConfig
 from .loading_cde import (
-    check_backbone_shards,
-    check_finite,
+    check_backbone,
+    check_backbone_files,
+    check_floats,
+    check_indices,
     check_loaded,
     check_options,
     check_shapes,
@@ -104,7 +106,7 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         if not isinstance(backbone, (str, os.PathLike)):
             model: Model = cls._from_config(config)
             return model
-        check_backbone_shards(backbone, revision)
+        check_backbone_files(config.backbone_config, backbone, revision)
         try:
             encoder = AutoModel.from_pretrained(
                 backbone,
@@ -121,7 +123,7 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
             raise explained(error, backbone, advice, revision=revision) from error
         except SafetensorError as error:
             raise unreadable(backbone, error) from error
-        check_finite(encoder, backbone)
+        check_backbone(encoder, backbone, revision)
         config.backbone_revision = None if os.path.isdir(backbone) else revision
         if os.path.isdir(backbone):
             encoder.config._name_or_path = Path(backbone).name  # a path on this machine means nothing elsewhere
@@ -134,10 +136,12 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
 
         Raises:
             ValueError: The folder or repository belongs to another model, for example a bare backbone, or has weights
-                that do not fit the configuration, for example other labels, or that are NaN or infinite.
+                that do not fit the configuration, for example other labels, or that are no floats, NaN, infinite or
+                huge.
             OSError: The folder or repository does not exist, or its safetensors are missing or damaged.
         """
         path = args[0] if args else kwargs.get("pretrained_model_name_or_path")
+        check_indices(path, kwargs.get("subfolder", ""))
         kwargs["use_safetensors"] = True
         info_wanted = kwargs.pop("output_loading_info", False)
         try:
@@ -162,13 +166,18 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         (`layer_scale`) unless they match exactly, which they do not when a `CDEModel` reads a task checkpoint.
         """
         shapes: dict[str, tuple[int, ...]] = {}
+        kinds: dict[str, str] = {}
         files = checkpoint_files or []
         check_shards(files, model.name_or_path)
         if files and model.loaded_from is None:  # else they are those of adapters, which come on top
             model.loaded_from = Path(files[0]).parent
         for file in files:
             with safe_open(file, framework="pt") as weights:
-                shapes |= {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}
+                slices = {name: weights.get_slice(name) for name in weights.keys()}
+                shapes |= {name: tuple(one.get_shape()) for name, one in slices.items()}
+                kinds |= {name: one.get_dtype() for name, one in slices.items()}
+        if load_config.hf_quantizer is None:
+            check_floats(model, model.name_or_path, kinds)
         if not load_config.ignore_mismatched_sizes:
             check_shapes(model, model.name_or_path, shapes)
         saved = {name.removeprefix("cde.") for name in {*(state_dict or ()), *shapes} if "backbone." in name}

@@ -18,6 +18,7 @@ import yaml
 from transformers import HfArgumentParser
 
 from ..models.limits_cde import MOST_YAML_BYTES
+from .gone_arguments import gone
 
 # What only whoever types the command decides: where a run is sent, and where outside of this folder it writes.
 _SENT = re.compile(r"(hub|push_to_hub|trackio)(_\w+)?")
@@ -85,8 +86,9 @@ def parse_recipe(
         One instance of each dataclass, in their order.
 
     Raises:
-        ValueError: if the file is missing or not a mapping, or for an unknown key or flag; the message suggests the
-            nearest known one. Or if the file, and not a flag, has the run published or written elsewhere.
+        ValueError: if the file is missing or not a mapping, or for an unknown key or flag; the message says what
+            took the place of one of Transformers 4, and else suggests the nearest known one. Or if the file, and not a
+            flag, has the run published or written elsewhere.
         SystemExit: if a value has the wrong type, after printing a sentence that names it.
     """
     parser = _Parser(list(dataclass_types), allow_abbrev=False)
@@ -109,6 +111,8 @@ def parse_recipe(
     *parsed, unknown = parser.parse_args_into_dataclasses(from_file + arguments, return_remaining_strings=True)
     if unknown:
         flag = unknown[0].split("=")[0]
+        if (instead := gone(flag)) is not None:
+            raise ValueError(f"{flag}{instead}")
         raise ValueError(f"unknown argument {flag!r}{_nearest(flag.lstrip('-'), set(known), '--')}")
     return tuple(parsed)
 
@@ -121,6 +125,8 @@ def flags_of(path: Path, known: Mapping[str, tuple[Any, Any]]) -> list[str]:
     flags: list[str] = []
     for key, value in read_plain_yaml(path).items():
         if key not in known:
+            if (instead := gone(str(key))) is not None:
+                raise ValueError(f"{path}: {key}{instead}")
             raise ValueError(f"{path}: unknown key {key!r}{_nearest(str(key), set(known))}")
         field, kind = known[key]
         check_stays_here(path, key, value)

@@ -11,11 +11,13 @@ from ..data.transforms import PairTransform
 from ..features.keep import FeatureKeeper
 from ..models.methods import METHODS
 from .arguments import DataArguments, ModelArguments
+from .checkpoints.changed_settings import check_newest
+from .checkpoints.settings import as_json, data_settings, model_settings, training_settings
 from .lda_head import give_lda_head, sentence
 from .model_selection import selection_metrics
 from .new_model import make_model
 from .progress import show_progress
-from .run_record import run_record
+from .run_record import run_record, run_settings
 from .trainer import CDETrainer
 from .training_args import CDETrainingArguments
 from .training_data import (
@@ -76,6 +78,12 @@ class Run:
         return lines
 
 
+def check_resumed(model_args: ModelArguments, data_args: DataArguments, train_args: CDETrainingArguments) -> None:
+    """Raise ValueError, before anything is rendered or fetched, if a checkpoint was trained with other arguments."""
+    known = training_settings(train_args.to_dict(), train_args.world_size) | run_settings(model_args, data_args)
+    check_newest(train_args, as_json(known))
+
+
 def make_run(
     command: Sequence[str],
     model_args: ModelArguments,
@@ -90,7 +98,8 @@ def make_run(
         compared: Whether the model is one of several that are compared on the test parts.
 
     Raises:
-        ValueError, OSError: The pairs, the backbone or a setting cannot be used; the message says why.
+        ValueError, OSError: The pairs, the backbone or a setting cannot be used, or is not that of the checkpoint which
+            is resumed; the message says why.
     """
     set_seed(train_args.seed)
     splits = training_splits(data_args, train_args.seed)
@@ -98,6 +107,8 @@ def make_run(
         raise ValueError(f'{data_args.source} has no test part to compare methods on, so add --compare_with "".')
     actions = splits["train"].features["action"].names
     model, processor = make_model(model_args, data_args.image_size, splits["train"].features)
+    settings = as_json(run_settings(model_args, data_args) | data_settings(splits["train"], "pairs."))
+    check_newest(train_args, settings | as_json(model_settings(model)))
     plain, augmented = training_transforms(data_args, model, processor, actions, train_args.seed)
     store = feature_store(model_args, data_args)
     keep = None if store is None else FeatureKeeper(model, plain, store, **keeping(train_args))
@@ -115,5 +126,9 @@ def make_run(
         processing_class=processor,
         compute_metrics=selection_metrics(actions),
     )
+    trainer.run_settings = settings
+    if trainer.smaller_batch is not None:
+        record["smaller_batch"] = trainer.smaller_batch
+        record["arguments"]["per_device_train_batch_size"] = trainer._train_batch_size // max(1, args.n_gpu)
     show_progress(trainer)
     return Run(trainer, splits, plain, record, keep)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..data.load_splits import pairs_used_twice, reported_splits
 from ..data.splits import OOD_SHIFTS
-from ..whole_files import read_object
+from ..whole_files import command_without_places, read_object
 from .arguments import DataArguments, ModelArguments
 from .lora import description, is_adapted
 from .training_args import CDETrainingArguments
@@ -33,7 +33,8 @@ def run_record(
     Returns:
         `command`, `data` (folder or repository), `manifests` (paths of the splits' files), `pairs` (number by split),
         `pairs_used_twice`, `precision` (of training and of validation during training), `arguments` (by name),
-        `backbone_source` (see there) if the backbone is pretrained, and `lora` if the model has adapters.
+        `backbone_source` (see there) if the backbone is pretrained, and `lora` if the model has adapters. `make_run`
+        adds `smaller_batch`, a sentence, and the size in `arguments` if there are fewer training pairs than a batch.
     """
     model_args, data_args, train_args = arguments
     shifts = ("none",) if data_args.shift == "none" else OOD_SHIFTS
@@ -56,6 +57,17 @@ def run_record(
     return record | ({"lora": description(model)} if is_adapted(model) else {})
 
 
+def run_settings(model_args: ModelArguments, data_args: DataArguments) -> dict[str, Any]:
+    """The arguments about model and data as settings of a training; see checkpoints/settings.py.
+
+    Without those of which the model's configuration says more, and those that say where numbers are kept.
+    """
+    arguments = vars(model_args) | vars(data_args)
+    for name in ("backbone", "backbone_revision", "backbone_config", "feature_store", "feature_store_gb"):
+        del arguments[name]
+    return {f"run.{name}": value for name, value in arguments.items()}
+
+
 def backbone_source(backbone: str, revision: str | None) -> dict[str, Any]:
     """Where pretrained weights come from.
 
@@ -71,11 +83,11 @@ def backbone_source(backbone: str, revision: str | None) -> dict[str, Any]:
 
 
 def command_line(command: Sequence[str]) -> str:
-    """The command, quoted for a shell, with `--hub_token` hidden: metrics.json and the card are published."""
+    """The command, quoted for a shell, without tokens and places: metrics.json and the card are published."""
     kept: list[str] = []
     for argument in command:
         if kept and kept[-1] == "--hub_token":
             kept[-1] = "--hub_token=..."
         else:
             kept.append("--hub_token=..." if argument.startswith("--hub_token=") else argument)
-    return f"accelerate launch train.py {shlex.join(kept)}".rstrip()
+    return command_without_places(f"accelerate launch train.py {shlex.join(kept)}".rstrip())

@@ -8,8 +8,10 @@ Notable:
 - What is saved and restored, also of LoRA: `checkpointing.py`. What is pushed to the Hub during training: `pushing.py`.
 """
 
+import logging
 from collections.abc import Iterable
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -50,7 +52,8 @@ class CDETrainer(CheckpointingTrainer):
 
     Training batches: a data set with columns (`datasets.Dataset`) is sampled class-aware by
     `args.label_column`; any other one of known length is shuffled; a `PairStream` is read in shares, see
-    `data/streaming`, and any other stream as `Trainer` reads it.
+    `data/streaming`, and any other stream as `Trainer` reads it. If there are fewer samples than a batch, the batch is
+    made smaller, and a line says so.
 
     Args:
         model, args, **kwargs: as for `transformers.Trainer`, args being `CDETrainingArguments`.
@@ -62,8 +65,11 @@ class CDETrainer(CheckpointingTrainer):
 
     Raises:
         ValueError: if the best model would be selected on a test split, `compute_loss_func` is given, the backbone has
-            no gradient checkpointing, or a model with LoRA or a loss with parameters would be sharded.
+            no gradient checkpointing, it would train nothing, or a model with LoRA or a loss with parameters would be
+            sharded.
     """
+
+    _train_batch_size: int  # of `Trainer`
 
     def __init__(
         self, model: Any = None, args: CDETrainingArguments | None = None, *, loss: Loss | None = None, **kwargs: Any
@@ -78,12 +84,22 @@ class CDETrainer(CheckpointingTrainer):
                 f"gradient_checkpointing is not known for a backbone of the family {backbone}: leave it out, and lower "
                 "per_device_train_batch_size for less memory."
             )
+        reentrant = (args.gradient_checkpointing_kwargs or {}).get("use_reentrant")
+        if args.gradient_checkpointing and reentrant and _begins_frozen(model):
+            raise ValueError(
+                "gradient_checkpointing_kwargs with use_reentrant=True gives no gradients to LoRA or to blocks after "
+                "frozen ones: leave use_reentrant out."
+            )
         super().__init__(model=model, args=args, **kwargs)
         # Every term is a mean over the micro-batch: Trainer is to divide it, once, by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = False
+        self.loss_is_given = loss is not None
         self.loss: Any = CDELoss.from_args(args, getattr(self.model, "config", None)) if loss is None else loss
         self._train_along(self.loss)
+        self.smaller_batch = self._fit_batch()
+        if self.smaller_batch is not None and self.is_world_process_zero():
+            logging.getLogger(__name__).warning(self.smaller_batch)  # without any handler, a line on stderr
         self._trained, self._evaluated = TermMeans(), TermMeans()
         self._batch_counts = True
 
@@ -205,6 +221,20 @@ class CDETrainer(CheckpointingTrainer):
 
     # Data
 
+    def _fit_batch(self) -> str | None:
+        """Make the batch smaller where it has more samples than there are to train on; returns a sentence on it."""
+        data, args, stream = self.train_dataset, self.args, isinstance(self.train_dataset, PairStream)
+        if not args.dataloader_drop_last or not hasattr(data, "__len__"):
+            return None
+        asked = self._train_batch_size
+        fitting = len(data) // args.world_size
+        least = args.min_samples_per_class if args.class_aware_sampling and not stream else 1
+        if fitting >= asked or fitting * args.world_size < max(least, args.world_size):
+            return None
+        self._train_batch_size = fitting
+        where = f" in each of {args.world_size} processes" if args.world_size > 1 else ""
+        return f"{len(data)} training pairs are fewer than a batch of {asked}{where}, so a batch has {fitting}{where}."
+
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Class-aware (see the class), resumable batches; see `transformers.Trainer.get_train_dataloader`."""
         data, args = self.train_dataset, self.args
@@ -226,8 +256,8 @@ class CDETrainer(CheckpointingTrainer):
         )
         if not len(batches):
             raise ValueError(
-                f"{len(data)} training samples are fewer than a batch of {self._train_batch_size} for each of "
-                f"{args.world_size} processes: lower per_device_train_batch_size."
+                f"{len(data)} training samples are too few for {args.world_size} processes and "
+                f"min_samples_per_class={args.min_samples_per_class}: add some, or lower either."
             )
         loader = DataLoader(
             data,
@@ -290,6 +320,18 @@ class _ClearGradients(TrainerCallback):  # type: ignore[misc]
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, optimizer: Any = None, **kwargs: Any) -> None:
         optimizer.zero_grad()
+
+
+def _begins_frozen(model: nn.Module) -> bool:
+    """Whether blocks are trained, wholly or in part, whose inputs come from frozen parameters alone."""
+    blocks = next((name for name, module in model.named_modules() if isinstance(module, nn.ModuleList)), None)
+    if blocks is None:
+        return False
+    names = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    before = takewhile(lambda name: not name.startswith(f"{blocks}."), names)  # in the order in which they run
+    return not any(names[name] for name in before) and any(
+        trained for name, trained in names.items() if name.startswith(f"{blocks}.")
+    )
 
 
 def _trainable(loss: Loss) -> list[nn.Parameter]:

@@ -38,7 +38,13 @@ PRIVATE_CALLS: dict[str, str] = {
     "_get_collator_with_removed_columns": "data_collator description",
 }
 # Read or set.
-PRIVATE_ATTRIBUTES = ("_train_batch_size", "_initial_global_step", "_tr_loss", "_globalstep_last_logged")
+PRIVATE_ATTRIBUTES = (
+    "_train_batch_size",
+    "_initial_global_step",
+    "_tr_loss",
+    "_total_loss_scalar",
+    "_globalstep_last_logged",
+)
 
 
 def broken_promises(trainer: type = Trainer) -> list[str]:

@@ -155,6 +155,11 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         default=False,
         help="train.py: evaluate the last epoch, too, into the folder last/, where validation selects another one.",
     )
+    allow_changed_settings: bool = HfArg(
+        default=False,
+        help="Let a resumed training go on with another loss, learning rate, precision and whatever else takes effect; "
+        "metrics.json and the card say from which step on.",
+    )
     label_names: list[str] | None = HfArg(
         default_factory=lambda: ["labels"], help="Inputs of the model that are labels."
     )
@@ -182,6 +187,10 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
             self.dataloader_pin_memory = False  # speeds up copies to a GPU; without one torch only warns
         if self.precision == "float32":
             self.mixed_precision = "no"  # whatever `accelerate launch` has put into the environment
+        for name in ("activation_checkpointing_kwargs", "gradient_checkpointing_kwargs"):
+            if isinstance(kwargs := getattr(own, name, None), dict):
+                # PyTorch's default, once there are any options, gives no gradients where the inputs are frozen.
+                setattr(own, name, {"use_reentrant": False, **kwargs})
         if self.backbone_learning_rate is None:
             self.backbone_learning_rate = self.learning_rate / 10
         self.refuse_selection_on_test(None)

@@ -97,6 +97,17 @@ def unpainted(monkeypatch):
     monkeypatch.setattr(report, "draw_pictures", lambda *_, **__: pictures.Pictures())
 
 
+def test_the_report_names_files_without_their_places(tmp_path, unpainted):
+    run = drawn_run(tmp_path / "placed", n=40)
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["training"]["command"] += f" --data {tmp_path / 'pairs'}"
+    metrics["training"]["data"] = metrics["training"]["arguments"]["data"] = str(tmp_path / "pairs")
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    page = report.write_report(run).read_text(encoding="utf-8")
+    assert str(tmp_path) not in page and str(tmp_path) not in (run / "geometry.json").read_text()
+    assert "from_scratch.yaml --data pairs" in page and "python -m modeling_cde.analysis placed" in page
+
+
 def test_a_run_that_diverged_is_reported(tmp_path, unpainted):
     run = drawn_run(tmp_path / "broken", n=40)
     part = drawn_set("test", n=40)

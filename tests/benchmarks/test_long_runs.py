@@ -31,15 +31,15 @@ def test_an_end_that_differs_in_anything_but_time_and_place_differs(tmp_path):
     import torch
     from safetensors.torch import save_file
 
-    def made(name, seconds=1.0, accuracy=0.5, weight=1.0, split="test"):
+    def made(name, seconds=1.0, accuracy=0.5, weight=1.0, split="test", train_loss=2.0):
         folder = tmp_path / name
         folder.mkdir()
         training = {"minutes": seconds, "command": f"train.py --output_dir={folder}"}
         (folder / "metrics.json").write_text(json.dumps({"training": training, "splits": {"test": accuracy}}))
-        log = [{"step": 1, "loss": 2.0, "eval_runtime": seconds}]
+        log = [{"step": 1, "loss": 2.0, "eval_runtime": seconds}, {"step": 1, "train_loss": train_loss}]
         (folder / "trainer_state.json").write_text(json.dumps({"log_history": log}))
         save_file({"w": torch.tensor([weight])}, folder / "model.safetensors")
-        save_file({f"{split}/delta": torch.zeros(1)}, folder / "deltas.safetensors", {"a": "1", "b": "2"})
+        save_file({f"{split}/delta": torch.zeros(1)}, folder / "deltas.safetensors", {"a": "1"})
         for other in ("gallery.parquet", "config.json"):
             (folder / other).touch()
         return outcome(folder)
@@ -48,6 +48,7 @@ def test_an_end_that_differs_in_anything_but_time_and_place_differs(tmp_path):
     assert one == made("slower", seconds=9.0)
     changed = {
         "metrics.json": {"accuracy": 0.6},
+        "log": {"train_loss": 2.1},
         "model.safetensors": {"weight": 2.0},
         "deltas.safetensors": {"split": "x"},
     }

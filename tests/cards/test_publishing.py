@@ -123,6 +123,21 @@ def test_what_of_a_run_is_published(run, hub):
     assert not problems(ModelCard(files["README.md"].decode()).data.to_dict())
 
 
+def test_a_run_that_recorded_places_is_published_without_them(run, hub):
+    """As runs did before."""
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["training"]["data"] = metrics["training"]["arguments"]["data"] = "/home/ann/pairs"
+    metrics["training"]["command"] = "accelerate launch train.py --data '/home/ann/pairs' --seed 1"
+    metrics["training"]["manifests"] = ["/home/ann/pairs/manifests/single_comp.json"]
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    publish_run(run, "org/placeless")
+    files = hub.repositories["model", "org/placeless"].files()
+    assert "accelerate launch train.py --data pairs --seed 1\n" in files["README.md"].decode()
+    assert not [name for name, content in files.items() if b"/home/ann" in content]
+    sent = json.loads(files["metrics.json"])
+    assert sent["training"]["data"] == "pairs" and sent["splits"] == metrics["splits"]
+
+
 def test_a_missing_or_older_report_is_written_first(run, hub, monkeypatch):
     written = []
 

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from data_scripts.builds.work_units import StopBuildError, UnitRows
+from data_scripts.builds.work_units import StopBuildError, UnitRows, file_stamp
 
 ROOT = Path(__file__).parents[2]
 BUILD = """
@@ -50,6 +50,7 @@ class FakeSource:
     seed: int = 0
     faults: dict[str, str] = field(default_factory=dict)
     real_features: bool = False
+    files: Path | None = None  # with a file for each unit
 
     @property
     def features(self) -> Any:
@@ -64,6 +65,9 @@ class FakeSource:
 
     def units(self) -> list[str]:
         return [f"unit-{number:03d}" for number in range(self.count)]
+
+    def inputs(self, unit: str) -> dict[str, Any]:
+        return {f"{unit}.txt": file_stamp(self.files / f"{unit}.txt")} if self.files else {}
 
     def build(self, unit: str) -> UnitRows:
         with (self.log / "calls").open("a") as file:

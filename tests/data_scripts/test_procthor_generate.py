@@ -23,7 +23,7 @@ from data_scripts.procthor import source as procthor_source
 from data_scripts.procthor.__main__ import main as dispatch
 from data_scripts.procthor.actions import VERBS
 from data_scripts.procthor.generator import Harvest, Quota, generate_house
-from data_scripts.procthor.houses import HouseFile, scan_houses
+from data_scripts.procthor.houses import KNOWN_FILES, REVISION, HouseFile, scan_houses
 from data_scripts.procthor.simulator import Camera, Machine, SimulatorError
 from data_scripts.procthor.source import GeneratedHouses
 from tests.data_scripts.fake_ai2thor import FakeStart, Faults, make_house
@@ -292,7 +292,7 @@ def test_check_says_what_works(run: Callable[..., Path], capsys: pytest.CaptureF
         (["--gpu_device", "-2"], "--gpu_device is"),
         (["--server_timeout", "0"], "--server_timeout is 0"),
         (["--seed", "-1"], "--seed is -1"),
-        (["--push_to_hub", "me", "--no_split"], "--no_split"),
+        (["--push_to_hub", "me", "--no_split", "--license", "mit"], "--no_split"),
     ],
 )
 def test_bad_flags_end_with_one_sentence(
@@ -340,11 +340,18 @@ def test_the_watchdog_is_on_by_default() -> None:
     assert options.unit_timeout == 1800.0
 
 
-def test_the_card_names_origin_and_licence(houses: HouseFile) -> None:
+def test_the_card_names_origin_and_licence(houses: HouseFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KNOWN_FILES, houses.sha256, "train.jsonl.gz")
     card = generate.make_card(make_source(houses))
-    assert card.license == "apache-2.0" and "Allen Institute" in card.credit
-    assert houses.sha256 in card.provenance[0] and "ai2thor fake" in card.provenance[1]
+    assert card.license == "apache-2.0" and "ProcTHOR-10K and AI2-THOR by the Allen Institute" in card.credit
+    assert houses.sha256 in card.provenance[0] and REVISION in card.provenance[0] and "fake" in card.provenance[1]
     assert "Causal Triplet" in card.description and "360x360" in card.description
+
+
+def test_houses_of_another_revision_have_no_known_origin_and_licence(houses: HouseFile) -> None:
+    card = generate.make_card(make_source(houses))
+    assert card.license is None and "ProcTHOR" not in card.title + card.credit + card.description
+    assert f"{houses.path.name} with SHA-256 {houses.sha256}, which is not of revision" in card.provenance[0]
 
 
 def test_whole_builds_end_as_data_sets(run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,4 +361,4 @@ def test_whole_builds_end_as_data_sets(run: Callable[..., Path], monkeypatch: py
         lambda options, card, rows: calls.append((options.view, card.title, rows)),
     )
     run("--last", "0")
-    assert calls == [("single", "Before/after pairs in ProcTHOR houses", 2)]
+    assert calls == [("single", "Before/after pairs in the houses of train.jsonl.gz", 2)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -141,14 +142,13 @@ def test_a_unit_depends_on_nothing_but_settings_and_name(houses, tmp_path):
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
-def test_settings_name_what_bytes_depend_on(houses, house):
+def test_settings_name_what_was_chosen(houses):
     settings_of = [
         source_of(houses, "single", 40).settings(),
         source_of(houses, "multi", 40).settings(),
         source_of(houses, "single", 41).settings(),
         source_of(houses, "single", None).settings(),
         source_of(houses, "single", 40, verbs=["open", "close"]).settings(),
-        source_of(house, "single", 40).settings(),
     ]
     assert len({str(one) for one in settings_of}) == len(settings_of)
     assert source_of(houses, "single", 40, strict=True).settings() == settings_of[0]
@@ -239,7 +239,7 @@ BAD = {
     "empty box": (spoil_box(2, "9,0,8,9"), "empty box", 2, "9, 0, 8, 9"),
     "empty before box": (spoil_box(1, "0,9,8,8"), "empty box", 1, "0, 9, 8, 8"),
     "no number": (spoil_box(2, "1,2,x,4"), "no whole number", 2, "xmax is 'x'"),
-    "fraction": (spoil_box(2, "1,2,3.0,4"), "no whole number", 2, "xmax is '3.0'"),
+    "fraction": (spoil_box(2, "1,2,3.5,4"), "no whole number", 2, "xmax is '3.5'"),
     "no index": (spoil_line(2, ",1,", ",one,"), "no whole number", 2, "idx is 'one'"),
     "too few fields": (spoil_line(2, "proc_00000,", ""), "wrong number of fields", 2, "8 fields"),
     "too many fields": (spoil_line(1, "proc_00000,", "proc_00000,,"), "wrong number of fields", 1, "10 fields"),
@@ -251,7 +251,11 @@ BAD = {
     "figure with ending": (spoil_line(2, "_open,", "_open.png,"), "figure does not fit", 2, "_open.png"),
     "no noun": (
         lambda house: [spoil(house) for spoil in (spoil_line(2, "Drawer,", ","), spoil_line(2, "_Drawer_", "__"))],
-        "figure does not fit", 2, "does not fit noun ''"
+        "no name", 2, "noun is empty"
+    ),
+    "noun NaN": (
+        lambda house: [spoil_line(2, old, old.replace("Drawer", "NaN"))(house) for old in ("Drawer,", "_Drawer_")],
+        "no name", 2, "noun is 'NaN', which names no class"
     ),
     "before figure": (spoil_line(1, "00001_first", "00001_fist"), "figure does not fit", 1, "00001_fist"),
     "path in figure": (spoil_line(1, "00001_first", "../00001_first"), "figure does not fit", 1, "../00001_first"),
@@ -429,6 +433,34 @@ def test_read_command_builds_shards_that_can_be_looked_at(house, tmp_path, capsy
     (row,) = parquet.read_table(shards[0]).to_pylist()
     with Image.open(io.BytesIO(row["before"]["bytes"])) as image:
         assert min(image.size) <= 32 and np.asarray(image).ndim == 3
+
+
+def test_the_card_says_what_the_user_states_and_else_unknown(tmp_path, capsys):
+    houses = draw_houses(tmp_path / "mine", houses=8, pairs=10)
+    arguments = f"read --input {houses} --output {tmp_path / 'out'} --view multi --workers 1 --shift none".split()
+    main(arguments)
+
+    def card() -> tuple[dict, str]:
+        header, text = (tmp_path / "out" / "README.md").read_text().split("---\n", 2)[1:]
+        return yaml.safe_load(header), text
+
+    header, text = card()
+    assert header["license"] == "unknown" and header["pretty_name"] == "Before/after pairs of mine"
+    assert "Licence: unknown" in text and "- Where the pairs come from is unknown: nobody has stated it." in text
+    assert "apache" not in text.lower() and "ProcTHOR-10K" not in text and "procthor" not in header["tags"]
+    assert "--license" in (tmp_path / "out" / "NOT_FOR_PUBLISHING.txt").read_text()
+    with pytest.raises(SystemExit, match="Say with --license under which licence"):
+        main([*arguments, "--push_to_hub", "me/mine"])
+
+    stated = ["--license", "other", "--license_terms", "For my class.", "--credit", "By Ada.", "--title", "Cups"]
+    capsys.readouterr()
+    main([*arguments, *stated, "--provenance", "my kitchen", "camera A"])
+    assert "this run built 0" in capsys.readouterr().out  # only the card is written again
+    header, text = card()
+    assert header["license"] == "other" and header["pretty_name"] == "Cups"
+    for words in ("- my kitchen\n- camera A\n- Read from mine", "Licence: `other`.\n\nFor my class.\n\nBy Ada."):
+        assert words in text
+    assert "unknown" not in text and not (tmp_path / "out" / "NOT_FOR_PUBLISHING.txt").exists()
 
 
 @pytest.mark.parametrize(

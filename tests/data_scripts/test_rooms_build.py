@@ -102,6 +102,9 @@ def test_a_finished_data_set_is_left_alone(
         (tmp_path / "manifests" / f"single_{shift}.json").write_text(json.dumps(manifest))
     (tmp_path / "single").mkdir()
     (tmp_path / "single" / "SHA256SUMS").write_text("")
+    entries = (tmp_path / "shards" / "single").glob("unit-*.json")
+    made_from = {entry.stem: json.loads(entry.read_text())["sha256"] for entry in entries}
+    (tmp_path / "shards" / "single.json").write_text(json.dumps(made_from))
     build_rooms(tmp_path, **SMALL)
     assert len(no_splits) == 1
     with pytest.raises(ValueError, match="num_pairs 20 there, 24 asked for"):  # also where all is finished

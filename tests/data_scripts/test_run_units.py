@@ -1,6 +1,7 @@
 """Whole builds: any number of workers, any kill, any fault leave the same bytes, and nothing finished is repeated."""
 
 import errno
+import hashlib
 import json
 import os
 import random
@@ -57,6 +58,7 @@ def test_the_folder_holds_what_the_naive_way_would_write(tmp_path: Path) -> None
         "bytes": len(built["unit-001.parquet"]),
         "rejected": {"hidden": 1},
         "problems": ["unit-001, row 0 is odd."],
+        "sha256": hashlib.sha256(built["unit-001.parquet"]).hexdigest(),
     }
     assert (report.units, report.done, report.rows, report.built, report.failed) == (3, 3, 9, 3, {})
     assert report.rejected == Counter(hidden=3) and report.problems == ["unit-001, row 0 is odd."]

@@ -4,14 +4,14 @@ import hashlib
 import json
 import os
 import pickle
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 from modeling_cde.features import store as store_module
 from modeling_cde.features.store import FeatureStore, Parts
@@ -218,6 +218,26 @@ def test_features_that_are_no_numbers_are_refused(tmp_path, value):
     with pytest.raises(ValueError, match="NaN or infinite: check its weights and precision"):
         FeatureStore(tmp_path).reading(DESCRIPTION).add(keys(1), torch.tensor([[[value]]]))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kept"),
+    [
+        (lambda table, values: (table, values * float("nan")), False),
+        (lambda table, values: (table, values + float("inf")), False),
+        (lambda table, values: (table, values[:1]), False),
+        (lambda table, values: (table, values.fill_(2e38)), True),  # finite, and their sum is not
+    ],
+)
+def test_a_part_that_another_program_wrote_is_read_if_it_has_a_finite_feature_for_each_key(tmp_path, spoil, kept):
+    (path,) = filled(tmp_path, (1, 2))
+    parts = load_file(path)
+    table, values = spoil(parts["keys"], parts["features"])
+    content = save({"keys": table, "features": values.contiguous()})
+    path.unlink()
+    path.with_name(f"{hashlib.sha256(content).hexdigest()}.safetensors").write_bytes(content)
+    with nullcontext() if kept else pytest.warns(UserWarning, match="is damaged: it is removed"):
+        assert (found(tmp_path, 1) != [None]) == kept
 
 
 def test_two_descriptions_written_at_the_same_time_do_not_disturb_each_other(tmp_path, monkeypatch):

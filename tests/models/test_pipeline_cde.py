@@ -1,10 +1,8 @@
 """pipeline("action-classification"): kinds of input, scores, errors."""
 
-import functools
 import json
 import threading
 import time
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import numpy as np
@@ -198,28 +196,6 @@ def test_an_error_while_preparing_ends_the_call(pipe, tmp_path):
     with pytest.raises(OSError, match="gone.png cannot be read as an image: there is no such file"):
         pipe([(X, Y)] * 4 + [(X, str(tmp_path / "gone.png"))] + [(X, Y)] * 4, batch_size=2)
     assert threading.active_count() == threads
-
-
-def test_an_image_is_fetched_by_its_url(pipe, tmp_path):
-    X.save(tmp_path / "x.png")
-    (tmp_path / "page.png").write_text("<html>no picture</html>")
-    handler = functools.partial(QuietHandler, directory=str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_address[1]}"
-        assert pipe(f"{address}/x.png", Y) == pipe(X, Y)
-        with pytest.raises(OSError, match=r"page.png cannot be read as an image: .*, perhaps the page of an error"):
-            pipe(f"{address}/page.png", Y)
-        server.shutdown()
-    with pytest.raises(OSError, match=r"x.png cannot be read as an image: .*refused"):
-        pipe(f"{address}/x.png", Y)
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    """Serves the files of a folder."""
-
-    def log_message(self, *_):
-        pass
 
 
 def test_the_installed_package_runs_its_own_code(folder):

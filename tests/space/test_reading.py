@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import socket
+import urllib.request
 from html.parser import HTMLParser
 
 import comparison
@@ -14,7 +15,7 @@ import drawing
 import numpy as np
 import pytest
 import torch
-from app import configured, main, run
+from app import build, configured, launch, main, run
 from checkpoint import Checkpoint
 from given_pictures import WrongPicture, open_pair
 from PIL import Image
@@ -151,6 +152,52 @@ def test_wrong_pictures_get_a_sentence_and_no_results(folder, pair, tmp_path):
         assert rest == [None, "", "", ""]
         with pytest.raises(WrongPicture, match=re.escape(said)):
             open_pair(before, after)
+
+
+def posted(address, function, *paths):
+    """What the server says when a request names these paths itself."""
+    data = json.dumps({"data": paths, "fn_index": function, "session_hash": "x"}).encode()
+    request = urllib.request.Request(f"{address}gradio_api/run/predict", data, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+
+
+def test_a_request_reads_no_file_of_the_server_that_was_not_uploaded(folder, pair, tmp_path, monkeypatch):
+    """Whatever it says of the file: pictures, other files and none at all get the same answer."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    fetched = []
+    monkeypatch.setattr("gradio.processing_utils.async_ssrf_protected_download", lambda url, **_: fetched.append(url))
+    page = build(Checkpoint.load(str(folder / "global")))
+    address = launch(page, prevent_thread_lock=True, quiet=True)[1]
+    with urllib.request.urlopen(f"{address}config") as answer:
+        functions = {one["api_name"]: one["id"] for one in json.load(answer)["dependencies"] if one["backend_fn"]}
+    assert {"run", "run_swapped", "run_pair"} <= set(functions)
+    meta = {"meta": {"_type": "gradio.FileData"}}
+    (tmp_path / "gradio" / "link.png").symlink_to(pair[0])
+    elsewhere = [pair[0], tmp_path / "nowhere.png", "/etc/hostname", "app.py", tmp_path / "gradio", "/", "", "a\0b"]
+    elsewhere += [
+        tmp_path / "gradio" / "link.png",
+        tmp_path / "gradio" / ".." / "nowhere.png",
+        "https://192.0.2.1/a.png",
+    ]
+    for name in ("run", "run_swapped", "run_pair"):
+        answers = {posted(address, functions[name], *[{"path": str(path)}] * 2) for path in elsewhere}
+        said = {re.sub(r'"(average_)?duration":[^,]*,', "", answer) for answer in answers}
+        assert len(said) == 1, said
+        assert 'role=\\"alert\\">The picture before was not uploaded here: choose a picture.</p>' in said.pop()
+        for path in (*elsewhere[:8], "https://192.0.2.1/a.png"):
+            given = [{"path": str(path), **meta}] * 2
+            answer = posted(address, functions[name], *given)
+            assert "was not uploaded here" in answer or answer == '{"error":null}', answer
+    for path in elsewhere:
+        assert "data:image" not in posted(address, functions["load_example"], {"path": str(path)})
+    assert not fetched
+    example = next((tmp_path / "gradio").rglob("*_before.png"))  # it is no secret
+    assert "label" in posted(address, functions["run"], *[{"path": str(example), **meta}] * 2)
+    page.close()
 
 
 def test_another_size_of_the_same_shape_is_told_and_read(folder, pair, tmp_path):

@@ -140,8 +140,9 @@ def test_a_checkpoint_is_resumed_in_shards_or_not_by_another_number_of_processes
             assert apart < 1e-6, (start, end, apart)
         assert difference(result["sharded to sharded"]["weights"], result["sharded"]["weights"]) == 0  # bit for bit
     assert difference(one["weights"], found[0]["alone"]["weights"]) < 1e-6
-    assert found[0]["shards"]["another batch"].startswith("The checkpoint was trained with 8 samples a step")
-    assert "here a step has 16 (8 on each of 2 processes, 1 times)" in found[0]["shards"]["another batch"]
+    refused = found[0]["shards"]["another batch"]
+    assert "per_device_train_batch_size: 4 -> 8" in refused
+    assert "cannot change within a training (per_device_train_batch_size times processes must stay 8)" in refused
 
 
 def test_what_a_sharded_training_saves_loads_by_itself(found):
@@ -166,7 +167,9 @@ def test_what_is_wrong_with_the_processes_is_said(found):
     for result in (r["said"] for r in found):
         assert result["different"].startswith("process 1 has another learning_rate than process 0")
         assert result["another seed"].startswith("process 1 has another seed than process 0")
-        assert result["too few"].startswith("25 training samples are fewer than a batch of 13 for each of 2 processes")
+        sentence = "25 training pairs are fewer than a batch of 13 in each of 2 processes, so a batch has 12"
+        assert result["smaller"] == [f"{sentence} in each of 2 processes.", [12]]
+        assert result["too few"].startswith("1 training samples are too few for 2 processes")
     assert (found[0]["folder"] / "lost.txt").read_text().startswith("process 0 of 2 has lost another one")
 
 

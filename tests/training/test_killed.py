@@ -80,9 +80,7 @@ def train(folder, *callbacks, **options):
 
 def end(folder):
     state = json.loads((folder / "trainer_state.json").read_text())
-    logs = [
-        {k: v for k, v in log.items() if not k.endswith(("runtime", "second", "loss"))} for log in state["log_history"]
-    ]
+    logs = [{k: v for k, v in log.items() if not k.endswith(("runtime", "second"))} for log in state["log_history"]]
     return (folder / "model.safetensors").read_bytes(), state["best_global_step"], state["best_metric"], logs
 
 

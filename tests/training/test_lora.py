@@ -387,6 +387,8 @@ def test_a_run_leaves_a_plain_checkpoint_and_the_adapter_beside_it(run, backbone
     assert record["arguments"]["lora_rank"] == 2
     # Nothing that is loaded or published names PEFT.
     assert "peft" not in (output / "config.json").read_text() and (output / "model.safetensors").is_file()
+    files = small_runs.published(output)
+    assert "adapter/adapter_config.json" in files and small_runs.places_in(files) == []
 
 
 def test_the_best_epoch_is_merged_and_the_last_one_evaluated(run):

@@ -1,9 +1,13 @@
 """Recipes: precedence, types, and errors that name the nearest known key."""
 
+import dataclasses
+import re
+
 import pytest
 
 from modeling_cde import CDEConfig
 from modeling_cde.training.arguments import DataArguments, ModelArguments
+from modeling_cde.training.gone_arguments import INSTEAD
 from modeling_cde.training.recipe import parse_recipe
 from modeling_cde.training.training_args import CDETrainingArguments
 
@@ -25,6 +29,22 @@ def test_values_reach_their_dataclass_with_their_type(tmp_path):
     assert model.parsed_backbone_config() == {"model_type": "vit", "hidden_size": 32}
     assert (data.image_size, data.augment, model.projector_dropout) == (48, False, 0.5)
     assert model.backbone_revision is None
+
+
+@pytest.mark.parametrize("name", sorted(INSTEAD))
+def test_arguments_of_transformers_4_are_told_what_took_their_place(tmp_path, name):
+    kinds = (*KINDS, CDETrainingArguments)
+    known = {field.name for field in dataclasses.fields(CDETrainingArguments)}
+    assert name not in known  # of the installed version
+    if (instead := re.match(r"use (\w+)", INSTEAD[name])) is not None:
+        assert instead[1] in known
+    said = f"{name} is gone in Transformers 5: {INSTEAD[name]}."
+    (tmp_path / "recipe.yaml").write_text(f"{name}: 0.1\n")
+    with pytest.raises(ValueError, match=f"recipe.yaml: {re.escape(said)}$"):
+        parse_recipe(kinds, ["--config", str(tmp_path / "recipe.yaml")])
+    for flags in ([f"--{name}", "0.1"], [f"--{name}=true"], [f"--{name.replace('_', '-')}"]):
+        with pytest.raises(ValueError, match=f"^{flags[0].split('=')[0]}{re.escape(said[len(name) :])}$"):
+            parse_recipe(kinds, ["--backbone=org/name", "--output_dir=run", *flags])
 
 
 def test_flags_win_over_the_file(tmp_path):

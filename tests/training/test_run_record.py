@@ -29,6 +29,11 @@ def test_the_recorded_command_is_one_that_a_shell_reads():
     assert command_line([]) == "accelerate launch train.py"
 
 
+def test_the_recorded_command_names_files_without_their_places():
+    recorded = command_line(["--config", "/home/ann/own.yaml", "--data=/home/ann/pairs", "--output_dir", "runs/1"])
+    assert recorded == "accelerate launch train.py --config own.yaml --data=pairs --output_dir runs/1"
+
+
 def test_a_backbone_is_recorded_with_its_source(tmp_path):
     assert backbone_source("org/vit", "c0ffee") == {"source": "org/vit", "revision": "c0ffee"}
     folder = tmp_path / "vit-copy"

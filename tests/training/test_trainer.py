@@ -395,13 +395,29 @@ def test_torch_compile_is_passed_through(tmp_path):
     ("options", "data", "message"),
     [
         ({"label_column": "verb"}, pairs(12), "label_column='verb' is not a column"),
-        ({}, pairs(5), "5 training samples are fewer than a batch of 6"),
+        ({}, pairs(1), "1 training samples are too few for 1 processes and min_samples_per_class=2: add some"),
         ({}, [{"pixel_values": torch.zeros(2, 3, 32, 32)}] * 12, "must hold `labels`"),
     ],
 )
 def test_wrong_training_data_is_named(tmp_path, options, data, message):
     with pytest.raises(ValueError, match=message):
         CDETrainer(tiny_cde("vit"), quick(tmp_path, **options), train_dataset=data).train()
+
+
+@pytest.mark.parametrize("options", [{}, {"class_aware_sampling": False}, IN_ORDER])
+def test_fewer_pairs_than_a_batch_make_smaller_batches_and_say_so(tmp_path, caplog, options):
+    trainer = CDETrainer(tiny_cde("vit"), quick(tmp_path, **options), train_dataset=pairs(5))
+    [said] = caplog.messages
+    assert said == trainer.smaller_batch == "5 training pairs are fewer than a batch of 6, so a batch has 5."
+    trainer.train()
+    assert [log["epoch"] for log in trainer.state.log_history if "loss" in log] == [1, 2, 3]
+    assert [len(batch["labels"]) for batch in trainer.get_train_dataloader()] == [5]
+    assert trainer.args.per_device_train_batch_size == 6  # which a resumed run compares
+    enough = CDETrainer(tiny_cde("vit"), quick(tmp_path, **options), train_dataset=pairs(6))
+    assert enough.smaller_batch is None and len(caplog.messages) == 1
+    # Where no sample is dropped, the last batch may be smaller anyway.
+    kept = CDETrainer(tiny_cde("vit"), quick(tmp_path, dataloader_drop_last=False, **options), train_dataset=pairs(5))
+    assert kept.smaller_batch is None and len(kept.get_train_dataloader()) == 1
 
 
 def test_selection_on_a_test_split_is_refused(tmp_path):

@@ -65,6 +65,21 @@ def test_resumed_run_ends_with_the_same_bits(tmp_path, family, model_options, st
         )
         assert_same(state(whole.model), state(resumed.model))
         assert [log for log in resumed.state.log_history if "loss" in log] == logs
+        # The mean of all nine steps, of which the last is not logged.
+        assert resumed.state.log_history[-1]["train_loss"] == whole.state.log_history[-1]["train_loss"]
+
+
+def test_the_mean_loss_is_that_of_all_steps_also_of_a_finished_run(tmp_path):
+    each = train(tmp_path, num_train_epochs=1)
+    losses = [log["loss"] for log in each.state.log_history if "loss" in log]
+    assert each.state.log_history[-1]["train_loss"] == pytest.approx(sum(losses) / 3) and len(losses) == 3
+    train(tmp_path / "whole", num_train_epochs=1, logging_steps=2)  # the last step is not logged
+    for folder, step in (("finished", 3), ("within", 1)):
+        args = quick(tmp_path / folder, **RUN | {"num_train_epochs": 1, "logging_steps": 2})
+        resumed = CDETrainer(tiny_cde(projector_dropout=0.2), args, train_dataset=pairs(24, noise=0.1))
+        output = resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{step}"))
+        assert output.training_loss == output.metrics["train_loss"] == resumed.state.log_history[-1]["train_loss"]
+        assert output.training_loss == pytest.approx(sum(losses) / 3)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +114,9 @@ def test_a_run_on_another_backbone_is_not_resumed(tmp_path, lora):
 
     trainer("dinov2-packed").train()
     with pytest.raises(
-        ValueError, match=r"checkpoint-2 was trained on the backbone dinov2-packed, not on org/dinov2: "
+        ValueError,
+        match=r"checkpoint-2 was trained with other settings \(model.backbone: dinov2-packed -> org/dinov2\), and "
+        "model.backbone cannot change within a training",
     ):
         trainer("org/dinov2").train(resume_from_checkpoint=True)
     trainer("some/where/dinov2-packed").train(resume_from_checkpoint=True)  # a copy

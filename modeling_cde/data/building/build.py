@@ -8,10 +8,12 @@
     .../SHA256SUMS                        of these files; `sha256sum -c` checks them
     folder/manifests/<view>_<shift>.json
     folder/README.md                      configurations -> splits -> files
+    folder/shards/<view>[_<shift>].json   the hashes of the shards that these splits were made from
 
 Shards are read once and written in row groups, so memory stays flat. Equal shards, seed and options give equal bytes
-(fixed row groups, no time stamps). Everything is written aside and renamed, and the manifests come last: run a killed
-assembly again. Splitting again needs only the shards, not the source: `python -m data_scripts.splits`.
+(fixed row groups, no time stamps). A class of which no shard has a pair is left out. Everything is written aside and
+renamed, and the manifests come last: run a killed assembly again. Splitting again needs only the shards, not the
+source: `python -m data_scripts.splits`.
 """
 
 from __future__ import annotations
@@ -28,9 +30,9 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from datasets import ClassLabel, Features
 
-from ...whole_files import write_folder_whole, write_text_whole, write_whole
+from ...whole_files import file_sha256, write_folder_whole, write_text_whole, write_whole
 from ..schema import COLUMNS, CONFIGS, OOD_SHIFTS, SHIFTS, VIEWS, config_name, data_folder, pair_features, parse_config
-from ..splits import CausalTripletOptions, CleanOptions, SplitManifest, causal_triplet_split, clean_split, joint_split
+from ..splits import CausalTripletOptions, CleanOptions, SplitManifest, divide
 from .card import DatasetCard, render_readme
 from .card_header import CHECKSUMS
 from .part_files import file_checksums, unreadable, write_parts
@@ -99,17 +101,14 @@ def assemble(
         )
     card = _stored_card(folder) if card is None else card
     kept, replaced = _other_manifests(folder, view, shifts)
-    features, annotations = read_annotations(shards, folder / "shards" / view)
-    chosen: Any = options  # of this protocol, see `_check_request`
-    if shift == "joint":
-        manifests = joint_split(annotations, seed, chosen)
-    elif protocol == "clean":
-        manifests = {shift: clean_split(annotations, shift, seed, chosen)}
-    else:
-        manifests = {shift: causal_triplet_split(annotations, shift, seed, chosen)}
+    stored, annotations = read_annotations(shards, folder / "shards" / view)
+    manifests = divide(annotations, protocol, shift, seed, options)
     paths = {name: folder / "manifests" / f"{config_name(view, name)}.json" for name in manifests}
+    made_from = {shard.stem: file_sha256(shard) for shard in shards}
     with write_folder_whole(home) as building:
-        write_parts(shards, features, file_parts(manifests), building, rows_per_file, progress)
+        write_parts(
+            shards, stored, used_classes(stored, annotations), file_parts(manifests), building, rows_per_file, progress
+        )
         sums = "".join(f"{line}\n" for line in file_checksums(building))
         (building / CHECKSUMS).write_text(sums, encoding="utf-8")
         # From here on only renames and small files. A configuration is finished once its manifest is there: manifests
@@ -123,6 +122,7 @@ def assemble(
     finished = kept | {path.stem: manifests[name] for name, path in paths.items()}
     write_text_whole(folder / "README.md", render_readme(folder, finished, card))
     write_text_whole(folder / _CARD, json.dumps(asdict(card), indent=1, ensure_ascii=False) + "\n")
+    write_text_whole(folder / "shards" / f"{home.name}.json", json.dumps(made_from, indent=1) + "\n")
     for name, manifest in manifests.items():
         manifest.save(paths[name])
     return manifests
@@ -221,6 +221,17 @@ def read_annotations(shards: Sequence[Path], where: Path) -> tuple[Features, dic
             values += [features[name].names[i] for i in column] if name in ("action", "object") else column
     assert features is not None
     return features, annotations
+
+
+def used_classes(features: Features, annotations: Mapping[str, Sequence[str]]) -> Features:
+    """The features without the classes that no pair has.
+
+    A source names its classes before it builds: those of rows that were rejected, or of videos that were missing, must
+    not become outputs of a model.
+    """
+    used = {column: set(annotations[column]) for column in ("action", "object")}
+    actions, objects = ([name for name in features[column].names if name in used[column]] for column in used)
+    return pair_features(actions, objects, "mechanism" in features)
 
 
 def check_files(folder: str | os.PathLike[str], config: str, manifest: SplitManifest) -> None:

@@ -31,6 +31,10 @@ LICENSES = frozenset(
     "isc lgpl lgpl-2.1 lgpl-3.0 mit mpl-2.0 ncsa odbl odc-by osl-3.0 pddl unlicense wtfpl zlib other unknown".split()
 )
 
+#: Said where nobody has said it.
+UNKNOWN_ORIGIN = "Where the pairs come from is unknown: nobody has stated it."
+UNKNOWN_LICENSE = "Licence: unknown, as nobody has stated it."
+
 _FIELDS = """\
 | column | type | what |
 |---|---|---|
@@ -65,7 +69,8 @@ class DatasetCard:
     Attributes:
         title: Heading.
         description: What the pairs are and how they were made.
-        license: Identifier of the Hub such as `"cc-by-4.0"`; `"other"` needs `license_terms`; None if not stated.
+        license: Identifier of the Hub such as `"cc-by-4.0"`; `"other"` needs `license_terms`; None if not stated, which
+            the card calls unknown.
         license_terms: What the licence requires of people who use or share the pairs.
         credit: Whom to name.
         provenance: Where the pairs come from, one line or link each.
@@ -118,7 +123,7 @@ def render_readme(folder: Path, manifests: Mapping[str, SplitManifest], card: Da
     manifests = dict(sorted(manifests.items()))
     made = [f"```bash\n{one_line(card.command)}\n```"] if card.command.strip() else []
     made += [told for view in by_view(manifests) if (told := _made(folder / "shards" / view, view))]
-    metadata = header(folder, manifests, card.title, card.license, card.tags)
+    metadata = header(folder, manifests, card.title, card.license or "unknown", card.tags)
     text = [
         f"# {_plain(card.title)}",
         card.description.strip(),
@@ -134,8 +139,8 @@ def render_readme(folder: Path, manifests: Mapping[str, SplitManifest], card: Da
         "Every pair's part is in `manifests/`.",
         *(["## How it was made", *made] if made else []),
         "## Source, licence and credit",
-        "\n".join(f"- {one_line(line)}" for line in card.provenance),
-        f"Licence: `{card.license}`." if card.license else "No licence is stated.",
+        "\n".join(f"- {one_line(line)}" for line in card.provenance or (UNKNOWN_ORIGIN,)),
+        f"Licence: `{card.license}`." if card.license else UNKNOWN_LICENSE,
         card.license_terms.strip(),
         card.credit.strip(),
         "## Known limits",

@@ -20,9 +20,7 @@ from ..splits import PARTS, SplitManifest
 CHECKSUMS = "SHA256SUMS"
 
 
-def header(
-    folder: Path, manifests: Mapping[str, SplitManifest], title: str, license: str | None, tags: Sequence[str]
-) -> str:
+def header(folder: Path, manifests: Mapping[str, SplitManifest], title: str, license: str, tags: Sequence[str]) -> str:
     """The header as text: each configuration with its files, features, pairs and bytes, and what the Hub lists.
 
     `tags` follow those that every data set of pairs carries; for the other arguments see `render_readme`.

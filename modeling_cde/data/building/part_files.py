@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 from datasets import Features
 from datasets.utils import tqdm
@@ -17,6 +18,7 @@ from .shards import ROW_GROUP_ROWS
 
 def write_parts(
     shards: Sequence[Path],
+    stored: Features,
     features: Features,
     parts: Mapping[str, Sequence[str]],
     folder: Path,
@@ -26,7 +28,8 @@ def write_parts(
     """Write every pair to its part or parts, in the order of the shards, into an existing folder.
 
     The files are `<part>-00000-of-00002.parquet` and so on; a part without pairs gets none. Shards are read once, a row
-    group at a time. `parts` maps names to pair ids.
+    group at a time. `parts` maps names to pair ids. The shards have the features `stored`; `features`, those of the
+    files, may lack classes that no pair has.
     """
     parts_of: dict[str, list[str]] = {}
     for part, ids in parts.items():
@@ -36,6 +39,7 @@ def write_parts(
     try:
         with tqdm(total=sum(map(len, parts.values())), desc="writing pairs", unit="pair", disable=not progress) as bar:
             for batch in _batches(shards):
+                batch = _renumbered(batch, stored, features)
                 rows_of: dict[str, list[int]] = {}
                 for row, pair_id in enumerate(batch.column("pair_id").to_pylist()):
                     for part in parts_of.get(pair_id, ()):  # rows that no part uses are dropped
@@ -67,6 +71,19 @@ def _batches(shards: Sequence[Path]) -> Iterator[pa.Table]:
                     yield pa.Table.from_batches([batch])
         except (pa.ArrowInvalid, OSError) as error:
             raise unreadable(shard, error) from error
+
+
+def _renumbered(table: pa.Table, stored: Features, features: Features) -> pa.Table:
+    """The rows with the class ids of `features`."""
+    for column in ("action", "object"):
+        old, new = stored[column].names, features[column].names
+        if old != new:
+            ids = {name: number for number, name in enumerate(new)}
+            of_old = pa.array([ids.get(name) for name in old], pa.int64())
+            table = table.set_column(
+                table.schema.get_field_index(column), column, pc.take(of_old, table.column(column))
+            )
+    return table
 
 
 class _PartWriter:

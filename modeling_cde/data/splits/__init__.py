@@ -14,10 +14,11 @@ Notable:
 - Imports only the standard library, NumPy and `modeling_cde.whole_files`.
 """
 
-from .annotations import annotations_sha256
+from .annotations import SplitError, annotations_sha256
 from .causal_triplet import CausalTripletOptions, causal_triplet_split
 from .clean import CleanOptions, clean_split, joint_split
 from .manifest import OOD_SHIFTS, OPPOSITES, PARTS, PROTOCOLS, SHIFTS, SplitManifest
+from .protocols import divide
 
 __all__ = [
     "OOD_SHIFTS",
@@ -27,9 +28,11 @@ __all__ = [
     "SHIFTS",
     "CausalTripletOptions",
     "CleanOptions",
+    "SplitError",
     "SplitManifest",
     "annotations_sha256",
     "causal_triplet_split",
     "clean_split",
+    "divide",
     "joint_split",
 ]

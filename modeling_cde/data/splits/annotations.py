@@ -15,6 +15,19 @@ COLUMNS: tuple[str, ...] = ("pair_id", "action", "object", "scene")
 Annotations = Mapping[str, Sequence[str]]
 
 
+class SplitError(ValueError):
+    """Pairs that cannot be divided as asked: a problem, and what to do about it in terms of the options.
+
+    Attributes:
+        problem: What was counted and what it falls short of, without a period at its end. A command adds its flags.
+        more: What to add to the pairs.
+    """
+
+    def __init__(self, problem: str, remedy: str, more: str = "pairs") -> None:
+        super().__init__(f"{problem}; {remedy}.")
+        self.problem, self.more = problem, more
+
+
 class Pair(NamedTuple):
     """One row of the annotations; pairs of one `group` must not be both in training and outside it."""
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .annotations import Annotations, Pair, annotations_sha256, check_opposites, count_pairs, read_pairs
+from .annotations import Annotations, Pair, SplitError, annotations_sha256, check_opposites, count_pairs, read_pairs
 from .manifest import OOD_SHIFTS, OPPOSITES, PARTS, SplitManifest
 
 #: The opposites in the original, where fill and empty are not opposites.
@@ -95,7 +95,7 @@ def causal_triplet_split(
     inside = [pair for pair in pairs if pair.key(shift) not in held]
     outside = [pair for pair in pairs if pair.key(shift) in held]
     if not outside or not inside:
-        raise ValueError(_one_side_only(pairs, shift))
+        raise _one_side_only(pairs, shift)
 
     num_valid = max(min(len(outside), _MOST_EVALUATED, int(0.5 * len(inside))), 1)
     # What pandas' DataFrame.sample(frac=1) draws from NumPy's global generator.
@@ -108,9 +108,9 @@ def causal_triplet_split(
         "test_ood": outside[:num_valid],
     }
     if not parts["train"]:
-        raise ValueError(
-            "The causal_triplet protocol leaves train empty: only one pair is not held out, and test takes it; add "
-            "pairs."
+        raise SplitError(
+            "The causal_triplet protocol leaves train empty: only one pair is not held out, and test takes it",
+            "add pairs",
         )
     unused = {
         "an action that the protocol leaves out": _without(rows, kept),
@@ -144,9 +144,10 @@ def _cap(pairs: list[Pair], drawn: random.Random) -> list[Pair]:
         by_action[pair.action].append(row)
     most = int(len(pairs) / len(by_action) / _CAP_DIVISOR)
     if most < 1:
-        raise ValueError(
+        raise SplitError(
             f"The causal_triplet protocol keeps int(N/V/1.5) pairs of each action, which is 0 for {len(pairs)} "
-            f"pairs of {len(by_action)} actions; add pairs."
+            f"pairs of {len(by_action)} actions",
+            "add pairs",
         )
     kept: set[int] = set()
     for rows in by_action.values():
@@ -185,18 +186,20 @@ def _hold_out_combinations(pairs: Sequence[Pair], opposites: Mapping[str, str], 
     return held
 
 
-def _one_side_only(pairs: Sequence[Pair], shift: str) -> str:
+def _one_side_only(pairs: Sequence[Pair], shift: str) -> SplitError:
     """Why everything is held out, or nothing, and what to do."""
     objects, combinations = {pair.object for pair in pairs}, {(pair.action, pair.object) for pair in pairs}
     if shift == "syst":
-        return (
+        return SplitError(
             "The causal_triplet protocol holds out at least two objects, and these pairs only have "
-            f"{' and '.join(sorted(objects))}, so nothing is left for train; add objects."
+            f"{' and '.join(sorted(objects))}, so nothing is left for train",
+            "add objects",
         )
-    return (
+    return SplitError(
         f"The causal_triplet protocol holds out nothing: of {len(combinations)} (action, object) combinations it drew "
         f"{int(len(combinations) * _COMBINATION_SHARE)} candidates, none of which has its opposite on the same object "
-        "among the others; take another seed, add objects with both actions, or give the opposites."
+        "among the others",
+        "take another seed, add objects with both actions, or give the opposites",
     )
 
 

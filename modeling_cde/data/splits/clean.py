@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .annotations import Annotations, Pair, annotations_sha256, check_opposites, count_pairs, read_pairs
+from .annotations import Annotations, Pair, SplitError, annotations_sha256, check_opposites, count_pairs, read_pairs
 from .groups import GroupDivision
 from .held_out import check_objects, hold_out_combinations, hold_out_objects
 from .manifest import OOD_PARTS, OOD_SHIFTS, OPPOSITES, PARTS, SHIFTS, SplitManifest, key_of
@@ -168,9 +168,10 @@ def _split(
                     ways.append(f"do without {part} (share 0)")
                 if options.group_by:
                     ways.append("divide pair by pair (group_by None)")
-                raise ValueError(
+                raise SplitError(
                     f"The {shift} split (seed {seed}) leaves {part} empty: {len(rows)} pairs in {groups} groups "
-                    f"(by {options.group_by or 'pair'}) could not be divided; {', '.join(ways[:-1])} or {ways[-1]}."
+                    f"(by {options.group_by or 'pair'}) could not be divided",
+                    f"{', '.join(ways[:-1])} or {ways[-1]}",
                 )
         manifests[shift] = SplitManifest(
             protocol="clean",
@@ -200,7 +201,7 @@ def _hold_out(
         limits = (options.ood, options.min_train_objects, options.min_ood_pairs)
         generator = _generator(seed, shift)
         if shift == "comp":
-            held[shift] = hold_out_combinations(rest, *limits, options.opposites, generator)
+            held[shift] = hold_out_combinations(rest, *limits, options.opposites, generator, pairs)
         elif options.ood_objects:
             held[shift] = {part: sorted(options.ood_objects[part]) for part in OOD_PARTS}
             check_objects(rest, held[shift])

@@ -7,8 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .annotations import Pair
+from .annotations import Pair, SplitError
 from .manifest import OOD_PARTS
+
+_LISTED = 12  # actions that a sentence lists
 
 
 def hold_out_objects(
@@ -47,11 +49,13 @@ def hold_out_objects(
     if not all(held.values()):
         if enough > 1:
             return hold_out_objects(pairs, share, keep, 1, generator)
-        few = ", ".join(f"{action}: {len(names)}" for action, names in sorted(objects_by_action(pairs).items()))
-        raise ValueError(
-            f"Too few objects for a syst split: of {len(actions_of)} objects at least two must be held out "
-            f"while each action keeps {keep} in training (objects by action: {few}); add objects, lower "
-            "min_train_objects, or hold nothing out (shift none)."
+        counts = [f"{action}: {len(names)}" for action, names in sorted(objects_by_action(pairs).items())]
+        listed = ", ".join(counts[:_LISTED]) + (f" and {len(counts) - _LISTED} more" if len(counts) > _LISTED else "")
+        raise SplitError(
+            f"Too few objects for a syst split: of {_number(len(actions_of), 'object')} at least two must be held out "
+            f"while each action keeps {keep} in training (objects by action: {listed})",
+            "add objects, lower min_train_objects, or hold nothing out (shift none)",
+            "pairs of more objects",
         )
     return {part: sorted(names) for part, names in held.items()}
 
@@ -80,11 +84,13 @@ def hold_out_combinations(
     enough: int,
     opposites: Mapping[str, str],
     generator: random.Random,
+    everything: Sequence[Pair],
 ) -> dict[str, list[Any]]:
     """Choose combinations for the two OOD parts; the opposite action on the same object stays in training.
 
     The parts take turns; the next combination has the action that its part has fewest of. Arguments as in
-    `hold_out_objects`; the share is that of the combinations whose opposite exists.
+    `hold_out_objects`; the share is that of the combinations whose opposite exists. `everything` are the pairs before
+    objects were held out of them, for the error.
 
     Raises:
         ValueError: No two combinations can be held out.
@@ -124,12 +130,19 @@ def hold_out_combinations(
         remaining[action].discard(name)
     if not all(held.values()):
         if enough > 1:
-            return hold_out_combinations(pairs, share, keep, 1, opposites, generator)
-        raise ValueError(
-            f"Too few combinations for a comp split: of {len(there)} (action, object) combinations at least "
-            f"two must be held out whose opposite on the same object (in another group) and {keep} more objects of "
-            "the action stay in training; add objects with both actions, give the opposites, lower "
-            "min_train_objects, or hold nothing out (shift none)."
+            return hold_out_combinations(pairs, share, keep, 1, opposites, generator, everything)
+        total = len({(pair.action, pair.object) for pair in everything})
+        left = (
+            f", {len(there)} of them not on objects held out for the shift syst" if len(pairs) < len(everything) else ""
+        )
+        raise SplitError(
+            f"Too few combinations for a comp split: of {_number(total, '(action, object) combination')}"
+            f"{left}, {len(eligible)} have their opposite on the same object in another "
+            f"group, and at least two must be held out while that opposite and {keep} more objects of the action stay "
+            "in training",
+            "add objects with both actions, give the opposites, lower min_train_objects, or hold nothing out (shift "
+            "none)",
+            "pairs of opposite actions (such as open and close) on the same objects",
         )
     return {part: sorted(combinations) for part, combinations in held.items()}
 
@@ -140,3 +153,7 @@ def objects_by_action(pairs: Iterable[Pair]) -> dict[str, set[str]]:
     for pair in pairs:
         objects[pair.action].add(pair.object)
     return objects
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"

@@ -17,7 +17,7 @@ from transformers.utils.hub import cached_file
 
 from ...models.field_rules_cde import Rule, check_fields, number, whole
 from ...models.limits_cde import WIDEST, check_config_files
-from ...models.loading_cde import read_config_fields
+from ...models.loading_cde import check_finite, read_config_fields
 from ...whole_files import read_object
 from ..lora import base_of, description, peft, wrap
 
@@ -89,20 +89,24 @@ def load_adapter_weights(model: Any, folder: str | Path) -> None:
     """Fill an adapted model from the safetensors file of a folder, which must match it exactly.
 
     Raises:
-        ValueError: there is no such file, or its tensors are not exactly those of this model's adapters.
+        ValueError: there is no such file, its tensors are not exactly those of this model's adapters, or they hold
+            other than finite floats.
     """
     file = Path(folder) / _WEIGHTS
     if not file.is_file():
         raise ValueError(f"{folder} has no {_WEIGHTS}: give a folder written by save_adapter or train.py.")
     saved, own = load_file(file), peft().get_peft_model_state_dict(model, save_embedding_layers=False)
     wrong = sorted(saved.keys() ^ own.keys())
-    wrong += [name for name in sorted(saved.keys() & own.keys()) if saved[name].shape != own[name].shape]
+    for name in sorted(saved.keys() & own.keys()):
+        kinds = {saved[name].is_floating_point(), own[name].is_floating_point()}
+        wrong += [name] if saved[name].shape != own[name].shape or len(kinds) > 1 else []
     if wrong:
         raise ValueError(
             f"{file} does not have exactly the adapters, projector and heads of this model: {wrong[0]} and "
-            f"{len(wrong) - 1} others differ in name or shape."
+            f"{len(wrong) - 1} others differ in name, shape or type."
         )
     peft().set_peft_model_state_dict(model, saved)
+    check_finite(model, file)
 
 
 def load_lora(

@@ -4,6 +4,7 @@ A checkpoint has the model, or the adapters that LoRA trains in it, and beside i
 
     optimizer.safetensors, random_state-0.safetensors, ...   see resume_state.py; with FSDP2 sharded_checkpoints.py
     trainer_state.json, training_args.json                   how far the training was, its log, and its arguments
+    settings.json                                            what it was trained with and on; see settings.py
     manifest.json                                            see checkpoint_folder.py
 """
 
@@ -28,11 +29,13 @@ from ..lora import merged
 from ..sharding import gathered, set_up_sharding
 from ..stream_training import broken_off, refuse_streams
 from . import checkpoint_folder
+from .changed_settings import Change
 from .checkpoint_folder import STATE, check_is_new, temporary_of
 from .model_files import read_model, write_model
-from .resume_state import load_random_state, save_resume_state
-from .resuming import ResumeCallback, check_backbone, find_checkpoint
+from .resume_state import load_random_state, loss_until_now, save_resume_state
+from .resuming import ResumeCallback, compare_settings, find_checkpoint
 from .run_lock import alone_in
+from .settings import SETTINGS, settings_text
 from .sharded_checkpoints import load_sharded
 
 
@@ -41,6 +44,11 @@ class CheckpointingTrainer(Trainer):  # type: ignore[misc]
 
     The private methods of Trainer that are overridden here are listed in `trainer_contract.py`.
 
+    Attributes:
+        run_settings: Further settings, in JSON types, that a checkpoint keeps and a resumed training is compared with.
+        changed_settings: What resumed trainings have changed that bears upon the weights, oldest first: `after_step`,
+            and `settings`, each by name with its value `then` and `now`.
+
     Raises:
         ValueError: FSDP is requested for a model, or in a version, that cannot be sharded; see `set_up_sharding`.
     """
@@ -48,6 +56,11 @@ class CheckpointingTrainer(Trainer):  # type: ignore[misc]
     args: Any
     loss: Any  # module or function
     model: Any
+    loss_is_given = False  # and not made from the arguments
+    run_settings: dict[str, Any]
+    settings: dict[str, Any]  # all that are kept
+    changed_settings: list[dict[str, Any]]
+    changes: list[Change]  # since the checkpoint that is resumed
     resumed: str | None = None  # checkpoint that the training resumes
     seconds_before = 0.0  # duration of the resumed training up to its checkpoint
     _began = 0.0
@@ -55,9 +68,11 @@ class CheckpointingTrainer(Trainer):  # type: ignore[misc]
     _initial_global_step = 0
     _globalstep_last_logged: int
     _tr_loss: torch.Tensor
+    _total_loss_scalar: float
 
     def __init__(self, *args: Any, callbacks: list[Any] | None = None, **kwargs: Any) -> None:
         self._pushes = HubPushes(self)
+        self.run_settings, self.changed_settings, self.changes = {}, [], []
         # Before those of the user, which see a training that is restored.
         super().__init__(*args, callbacks=[ResumeCallback(self), self._pushes, *(callbacks or [])], **kwargs)
         set_up_sharding(self)
@@ -98,9 +113,9 @@ class CheckpointingTrainer(Trainer):  # type: ignore[misc]
             **kwargs: as for `transformers.Trainer.train`.
 
         Raises:
-            ValueError: the named checkpoint is not complete or was trained on another backbone, another training writes
-                to the same folder, a stream is to be evaluated, `metric_for_best_model` does not exist, or the
-                processes have different settings.
+            ValueError: the named checkpoint is not complete, or was trained with other settings, model or data in a way
+                that `check_settings` refuses; another training writes to the same folder, a stream is to be evaluated,
+                `metric_for_best_model` does not exist, or the processes have different settings.
             StreamError: a stream broke off for good. A single process has saved a checkpoint of the last step.
             ConnectionError: another process ended, or was silent for longer than `args.ddp_timeout`.
             OSError: a checkpoint cannot be written.
@@ -109,8 +124,7 @@ class CheckpointingTrainer(Trainer):  # type: ignore[misc]
         self._began = time.monotonic()
         with self._holds_folder() if self.args.save_strategy != "no" else nullcontext(), tells_of_lost_processes():
             self.resumed = find_checkpoint(self.args, resume_from_checkpoint)
-            if self.resumed is not None:
-                check_backbone(self.accelerator.unwrap_model(self.model), self.resumed)
+            compare_settings(self)
             parameters = sum(parameter.numel() for parameter in self.model.parameters())
             samples = len(self.train_dataset) if hasattr(self.train_dataset, "__len__") else None
             sizes = {"number of parameters": parameters, "number of training samples": samples}
@@ -149,7 +163,8 @@ class CheckpointingTrainer(Trainer):  # type: ignore[misc]
     def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
         # With a limit of 1 Trainer would remove the last checkpoint, which shows that a run is finished.
         with self._own_args(save_total_limit=None):
-            return super()._finalize_training(*args, **kwargs)
+            output = super()._finalize_training(*args, **kwargs)
+        return output._replace(training_loss=output.metrics["train_loss"])
 
     # Saving
 
@@ -158,6 +173,7 @@ class CheckpointingTrainer(Trainer):  # type: ignore[misc]
             self.store_flos()
         state, run = self.state, Path(self._get_output_dir(trial))
         folder = run / f"checkpoint-{state.global_step}"
+        train_loss = loss_until_now(self)
         best = run / f"checkpoint-{state.best_global_step}"
         with self._written_whole(folder) as temporary:
             write_model(self, temporary, in_checkpoint=True)
@@ -168,7 +184,10 @@ class CheckpointingTrainer(Trainer):  # type: ignore[misc]
             if self.args.should_save:
                 self._save_callbacks()
                 state.stateful_callbacks["seconds"] = round(self.seconds_before + time.monotonic() - self._began, 1)
+                state.stateful_callbacks["train_loss"] = train_loss
                 state.save_to_json(str(temporary / STATE))
+                settings = settings_text(self.settings, self.changed_settings)
+                (temporary / SETTINGS).write_text(settings, encoding="utf-8")
         if self.args.should_save:
             checkpoint_folder.rotate(folder, self.args.save_total_limit, state.best_model_checkpoint)
 
@@ -301,4 +320,10 @@ class CheckpointingTrainer(Trainer):  # type: ignore[misc]
 
     def _go_on_logging(self, since_log: dict[str, Any]) -> None:
         self._globalstep_last_logged = since_log["step"]
-        self._tr_loss += since_log["loss"].to(self._tr_loss)
+        self._tr_loss.copy_(since_log["loss"])
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """See `transformers.Trainer.log`; `train_loss` is the mean of all steps, also of those before a resume."""
+        if "train_loss" in logs:  # where Trainer has divided by the steps of this process
+            logs["train_loss"] = self._total_loss_scalar / max(self.state.global_step, 0.001)
+        super().log(logs, start_time)

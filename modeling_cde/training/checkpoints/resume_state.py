@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 from transformers.utils import logging
 
+from .changed_settings import LENGTH, OF_OPTIMIZER, OF_SCHEDULE
 from .sharded_checkpoints import is_sharded, load_sharded, save_sharded
 from .state_file import read_state, write_state
 
@@ -41,7 +43,11 @@ def save_resume_state(trainer: Any, folder: Path) -> None:
 
 
 def load_optimizer(trainer: Any, folder: Path) -> None:
-    """Restore optimizer, schedule, scaler and loss; with FSDP2 all processes call it together."""
+    """Restore optimizer, schedule, scaler and loss; with FSDP2 all processes call it together.
+
+    Where a resumed training has changed what their state has, too, today's values take effect.
+    """
+    own = [{name: value for name, value in group.items() if name != "params"} for group in _groups(trainer)]
     if trainer.is_fsdp_enabled or is_sharded(folder):
         load_sharded(trainer.model, trainer.optimizer, folder)
     else:
@@ -49,6 +55,26 @@ def load_optimizer(trainer: Any, folder: Path) -> None:
     for name, part in _parts(trainer).items():
         if name != SCALER or (folder / name).is_file():  # the training may have started in another precision
             part.load_state_dict(read_state(folder / name))
+    if {change.name for change in trainer.changes} & {*OF_OPTIMIZER, *OF_SCHEDULE, *LENGTH}:
+        _follow_arguments(trainer, own)
+
+
+def _follow_arguments(trainer: Any, own: list[dict[str, Any]]) -> None:
+    """Give a restored optimizer and its schedule the values of `own`, the groups that the arguments have made."""
+    groups, schedule = _groups(trainer), trainer.lr_scheduler
+    for group, made in zip(groups, own, strict=True):
+        group |= {name: value for name, value in made.items() if name != "lr"}
+    if isinstance(schedule, LambdaLR):  # any other follows what it has seen
+        schedule.base_lrs = [group["initial_lr"] for group in groups]
+        factors = [factor(schedule.last_epoch) for factor in schedule.lr_lambdas]
+        for group, base, factor in zip(groups, schedule.base_lrs, factors, strict=True):
+            group["lr"] = base * factor
+        schedule._last_lr = [group["lr"] for group in groups]
+
+
+def _groups(trainer: Any) -> list[dict[str, Any]]:
+    """The groups of parameters of the optimizer, with their learning rates."""
+    return trainer.optimizer.param_groups  # type: ignore[no-any-return]
 
 
 def load_random_state(trainer: Any, folder: Path) -> None:
@@ -71,6 +97,24 @@ def load_random_state(trainer: Any, folder: Path) -> None:
     if args.device.type == "cuda":
         for device, own in zip(_gpus(args), state.get("cuda", []), strict=False):
             torch.cuda.set_rng_state(own, device)
+
+
+def loss_until_now(trainer: Any) -> dict[str, Any]:
+    """The sums of the loss over the logged steps and over those since, and which step was the last logged one."""
+    since = trainer.accelerator.gather(trainer._tr_loss.detach().reshape(1)).mean().item()
+    return {"logged": trainer._total_loss_scalar, "since": since, "step": trainer._globalstep_last_logged}
+
+
+def go_on_with_loss(trainer: Any, kept: dict[str, Any] | None) -> None:
+    """Have the steps until the checkpoint in the mean loss of all; None: of a checkpoint of an earlier version."""
+    if kept is None:
+        logs = [log for log in trainer.state.log_history if "loss" in log]
+        steps = [0, *(log["step"] for log in logs)]
+        sums = [log["loss"] * (step - last) for log, step, last in zip(logs, steps[1:], steps, strict=False)]
+        kept = {"logged": sum(sums), "since": 0.0, "step": steps[-1]}
+    trainer._total_loss_scalar = kept["logged"]
+    trainer._tr_loss += kept["since"]
+    trainer._globalstep_last_logged = kept["step"]
 
 
 def _parts(trainer: Any) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from transformers.utils import logging
 
 from ...whole_files import check_writable, read_object
 from ..stream_training import find_place
-from .checkpoint_folder import best_of, checkpoints, find_damage, find_lost_best, newest_complete, tidy
-from .resume_state import load_optimizer
+from .changed_settings import check_settings, recorded, say_changes, selects_anew
+from .checkpoint_folder import STATE, best_of, checkpoints, find_damage, find_lost_best, newest_complete, tidy
+from .resume_state import go_on_with_loss, load_optimizer
+from .settings import read_settings, settings_of
 
 logger = logging.get_logger(__name__)
 
@@ -53,23 +55,23 @@ def find_checkpoint(args: Any, wanted: str | bool | None) -> str | None:
     return str(checkpoints(run)[int(told[0])])
 
 
-def check_backbone(model: Any, checkpoint: str) -> None:
-    """Raise ValueError if a checkpoint was trained on another pretrained backbone than the model's.
+def compare_settings(trainer: Any) -> None:
+    """Compare a training's settings with those of the checkpoint that it resumes, if any, and give it what was changed.
 
-    Its weights would take over, or with LoRA its adapters would sit on a foreign backbone, while everything that is
-    recorded names the model's.
+    Raises:
+        ValueError: see `check_settings`.
     """
-    file = Path(checkpoint, "config.json")
-    own = getattr(getattr(model, "config", None), "backbone_config", None)
-    if own is None or not file.is_file():
+    trainer.settings, trainer.changes, trainer.changed_settings = settings_of(trainer), [], []
+    if trainer.resumed is None:
         return
-    then = str((read_object(file).get("backbone_config") or {}).get("_name_or_path") or "")
-    now = str(own._name_or_path or "")
-    if then and now and Path(then).name != Path(now).name:  # a folder can be a copy of a repository
-        raise ValueError(
-            f"{checkpoint} was trained on the backbone {then}, not on {now}: resume it with --backbone {then} (its "
-            "folder, if that is no repository), or begin a new training in another output_dir."
-        )
+    checkpoint, config = Path(trainer.resumed), getattr(trainer.model, "config", None)
+    trainer.changes = check_settings(checkpoint, trainer.settings, trainer.args.allow_changed_settings, config)
+    if trainer.is_world_process_zero():
+        say_changes(checkpoint, trainer.settings, trainer.changes, config)
+    _, trainer.changed_settings = read_settings(checkpoint)
+    if kept := recorded(trainer.changes):
+        step = read_object(checkpoint / STATE)["global_step"]
+        trainer.changed_settings.append({"after_step": step, "settings": kept})
 
 
 class ResumeCallback(TrainerCallback):  # type: ignore[misc]
@@ -81,33 +83,24 @@ class ResumeCallback(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any) -> None:
         """See `transformers.TrainerCallback.on_train_begin`."""
         trainer, kept = self._trainer, state.stateful_callbacks  # goes into trainer_state.json
-        _check_samples_per_step(args, kept)
         find_place(train_dataloader.dataset, args, state)
         trainer.seconds_before = float(kept.get("seconds", 0.0))
         if trainer.resumed is not None:
-            _find_best(Path(trainer.resumed), args, state)
+            _find_best(Path(trainer.resumed), args, state, selects_anew(trainer.changes))
             load_optimizer(trainer, Path(trainer.resumed))
+            go_on_with_loss(trainer, kept.get("train_loss"))
+            state.compute_steps(args, state.max_steps)  # how often is logged, evaluated and saved from now on
         if 0 < state.max_steps <= state.global_step:  # 0: it was asked for without any
             logger.warning(f"The training was finished at step {state.global_step}: there is nothing left to train.")
 
 
-def _check_samples_per_step(args: Any, kept: dict[str, Any]) -> None:
-    now = args.per_device_train_batch_size * args.world_size * args.gradient_accumulation_steps
-    then = kept.get("samples_per_step", now)
-    if then != now and not args.ignore_data_skip:
-        raise ValueError(
-            f"The checkpoint was trained with {then} samples a step, and here a step has {now} "
-            f"({args.per_device_train_batch_size} on each of {args.world_size} processes, "
-            f"{args.gradient_accumulation_steps} times), so its place in the data is unknown: change "
-            "per_device_train_batch_size or gradient_accumulation_steps."
-        )
-    kept["samples_per_step"] = now
-
-
-def _find_best(resumed: Path, args: Any, state: Any) -> None:
-    """Record where the best checkpoint is now; if it is lost, the best of those to come is selected."""
+def _find_best(resumed: Path, args: Any, state: Any, anew: bool) -> None:
+    """Record where the best checkpoint is now; if it is lost or by another score, those to come are selected from."""
     best = best_of(resumed)
-    if args.load_best_model_at_end and (lost := find_lost_best(resumed)):
+    if anew:
+        logger.warning(f"{resumed} was scored otherwise: the best checkpoint is selected among those to come.")
+        state.best_model_checkpoint = state.best_global_step = state.best_metric = None
+    elif args.load_best_model_at_end and (lost := find_lost_best(resumed)):
         logger.warning(f"{resumed} continues without its best checkpoint and selects among those to come: {lost}.")
         state.best_model_checkpoint = state.best_global_step = state.best_metric = None
     elif best is not None and best.is_dir():

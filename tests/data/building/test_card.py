@@ -164,7 +164,8 @@ def test_a_part_without_pairs_is_no_split(built, tmp_path):
     assert "procedure of the Causal Triplet benchmark" in text and "capped" not in text
     (row,) = (line for line in text.splitlines() if line.startswith("| `single_syst`"))
     assert row.split(" | ")[4] == "–"
-    assert "license" not in header and "No licence is stated." in text
+    assert header["license"] == "unknown" and "Licence: unknown, as nobody has stated it." in text
+    assert "- Where the pairs come from is unknown: nobody has stated it." in text
 
 
 @settings(max_examples=25, deadline=None)

@@ -281,7 +281,7 @@ def test_a_stream_that_breaks_off_leaves_a_checkpoint_from_which_training_goes_o
 def test_a_streamed_training_is_not_taken_for_a_loaded_one(tmp_path, whole):
     args = quick(tmp_path, per_device_train_batch_size=4, max_steps=16)
     model = tiny_cde("vit", projector_dropout=0.2, id2label=dict(enumerate(ACTIONS)))
-    with pytest.raises(ValueError, match="of a training that was streamed: resume it with --streaming true"):
+    with pytest.raises(ValueError, match=r"data.streaming: true -> false; data.rows: 53 -> 64\)"):
         CDETrainer(model, args, train_dataset=pairs(64)).train(resume_from_checkpoint=whole[0])
 
 
@@ -303,6 +303,12 @@ def test_another_stream_is_not_taken_for_the_same(paths, change, message):
     state = None if change is None else batches.state() | change
     with pytest.raises(ValueError, match=message):
         batches.go_on(0, 3, state)
+
+
+def test_a_stream_of_fewer_pairs_than_a_batch_is_trained_on_in_one(tmp_path, paths):
+    trainer = train(tmp_path, paths, per_device_train_batch_size=64, max_steps=1)
+    assert trainer.smaller_batch == "53 training pairs are fewer than a batch of 64, so a batch has 53."
+    assert trainer.state.epoch == 1 and trainer.state.train_batch_size == 53
 
 
 # What is wrong

@@ -68,7 +68,7 @@ FAULTS = {
     "bad narration_id": {"narration_id": "P01_01_x"},
     "wrong video": {"narration_id": "P01_02_7"},
     "wrong participant": {"participant_id": "P02"},
-    "bad number": {"start_frame": "1.0"},
+    "bad number": {"start_frame": "1.5"},
     "frame below 1": {"start_frame": "0"},
     "start not before stop": {"start_frame": "113"},
     "bad time stamp": {"stop_timestamp": "0:01.89"},

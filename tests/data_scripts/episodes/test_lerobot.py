@@ -61,7 +61,7 @@ def test_units_are_ranges_of_episodes(recordings, monkeypatch):
     assert sum(len(part.problems) for part in parts) == len(whole.problems)
 
 
-def test_settings_follow_what_the_bytes_depend_on(recordings, copy, tmp_path):
+def test_settings_and_inputs_are_what_the_bytes_depend_on(recordings, copy, tmp_path):
     one, other = recordings["v2.1", "video"], copy()
     assert LeRobotSource(one, CAMERA).settings() == LeRobotSource(other, CAMERA).settings()  # wherever they lie
     changed = [
@@ -73,8 +73,8 @@ def test_settings_follow_what_the_bytes_depend_on(recordings, copy, tmp_path):
     ]
     lines = (other / "meta" / "episodes.jsonl").read_text().replace('"length": 12', '"length": 11')
     (other / "meta" / "episodes.jsonl").write_text(lines)
-    every = [source.settings() for source in [*changed, LeRobotSource(one, CAMERA), LeRobotSource(other, CAMERA)]]
-    texts = [json.dumps(settings, sort_keys=True) for settings in every]
+    every = [*changed, LeRobotSource(one, CAMERA), LeRobotSource(other, CAMERA)]
+    texts = [json.dumps([one.settings(), one.inputs(one.units()[0])], sort_keys=True) for one in every]
     assert len(set(texts)) == len(texts) and not any(str(tmp_path) in text for text in texts)
 
 

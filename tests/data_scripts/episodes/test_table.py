@@ -114,6 +114,8 @@ FAULTS = [
     ({"before": ""}, "empty cell", "row 2: before is empty"),
     ({"object": "  "}, "empty cell", "row 2: object is empty"),
     ({"group": ""}, "empty cell", "row 2: group is empty"),
+    ({"action": "NaN"}, "no name", "row 2: action is 'NaN', which names no class"),
+    ({"object": " n / A "}, "no name", "row 2: object is 'n / A', which names no class"),
     ({"before": "nothing.png"}, "missing picture", "row 2: before 'nothing.png' does not exist"),
     ({"after": "."}, "missing picture", "row 2: after '.' is not a file"),
     ({"mask_before": "nothing.png"}, "missing picture", "row 2: mask_before 'nothing.png' does not exist"),
@@ -122,8 +124,8 @@ FAULTS = [
     ({"after": "link.png"}, "path leaves the folder", "row 2: after 'link.png' leaves"),
     ({"before": "https://example.org/a.png"}, "path is a URL", "nothing is downloaded"),
     ({"before": "FILE:///etc/hostname"}, "path is a URL", "nothing is downloaded"),
-    ({"before": "note.png"}, "bad picture", "row 2: the before picture cannot be read as an image"),
-    ({"after": "small.png"}, "bad picture", "row 2: the pictures differ in size"),
+    ({"before": "note.png"}, "broken picture", "row 2: the before picture cannot be read as an image"),
+    ({"after": "small.png"}, "pictures differ in size", "row 2: the pictures differ in size"),
     ({"after": "1_before.png"}, "identical pictures", "row 2: before and after are the same picture, pixel for pixel"),
     ({"after": "again.png"}, "identical pictures", "row 2: before and after are the same picture"),
     ({"after": "elsewhere.png"}, "identical pictures", "row 2: before and after are the same picture"),
@@ -131,8 +133,9 @@ FAULTS = [
     ({"box": "1 2 3 x"}, "bad box", "row 2"),
     ({"box": "1 2 3.5 4"}, "bad box", "row 2"),
     ({"box": "1 2 1e99 4"}, "bad box", "row 2"),
-    ({"box": "1 2 30 9"}, "bad picture", "row 2: the box [1, 2, 30, 9]"),
-    ({"box": "8 2 1 9"}, "bad picture", "row 2"),
+    ({"box": "1 2 30 9"}, "box outside the picture", "row 2: the box [1, 2, 30, 9]"),
+    ({"box": "-1 2 8 9"}, "box outside the picture", "row 2: the box [-1, 2, 8, 9]"),
+    ({"box": "8 2 1 9"}, "empty box", "row 2"),
     ({"box": ""}, "no box", "row 2: it has no box"),
     ({"pair_id": "p0"}, "duplicate pair_id", "row 2: the pair_id 'p0' is already in row 1"),
     ({"action": "op\x00en"}, "broken row", "control characters"),
@@ -263,12 +266,13 @@ def test_units_are_ranges_of_rows(tmp_path, monkeypatch):
     assert build(source)[0] == whole[0] and build(source)[2] == whole[2]
 
 
-def test_settings_follow_what_the_bytes_depend_on(tmp_path):
+def test_settings_and_inputs_are_what_the_bytes_depend_on(tmp_path):
     texts = []
     for folder, count, options in (("a", 4, {}), ("b", 4, {}), ("a", 4, {"image_size": 8}), ("c", 3, {})):
         (tmp_path / folder).mkdir(exist_ok=True)
         path = write_table(tmp_path / folder / "pairs.csv", rows_of(count))
-        texts.append(json.dumps(TableSource(path, **options).settings(), sort_keys=True))
+        source = TableSource(path, **options)
+        texts.append(json.dumps([source.settings(), source.inputs(source.units()[0])], sort_keys=True))
     assert texts[0] == texts[1] and len(set(texts)) == 3 and not any(str(tmp_path) in text for text in texts)
 
 
