@@ -148,6 +148,7 @@ def say(run: Any, found: dict[str, dict[str, Any]], started: float) -> None:
 if __name__ == "__main__":
     from modeling_cde.training.distributed import tells_of_lost_processes
     from modeling_cde.training.stopping import stoppable
+    from modeling_cde.whole_files import in_one_sentence
 
-    with stoppable("train.py") as stop, tells_of_lost_processes("train.py"):
+    with stoppable("train.py") as stop, in_one_sentence("train.py"), tells_of_lost_processes("train.py"):
         main(sys.argv[1:], stop)

@@ -25,6 +25,7 @@ from benchmarks.paper.plan import Run, make_plan
 from benchmarks.paper.recipe import Recipe, load_recipe, redirect
 from benchmarks.paper.run import TRAIN, Outcome, read_result
 from benchmarks.paper.run_engines import ENGINES, LocalEngine, RayEngine, open_engine
+from modeling_cde.whole_files import in_one_sentence
 
 
 def estimate(
@@ -192,4 +193,5 @@ def main(arguments: Sequence[str] | None = None, train: Sequence[str] = TRAIN) -
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.causal_triplet"):
+        main()

@@ -26,7 +26,7 @@ from typing import Any
 import PIL.Image
 
 from data_scripts.stored_views import open_picture
-from modeling_cde.whole_files import write_folder_whole
+from modeling_cde.whole_files import csv_cell, write_folder_whole
 
 COLOR, MASK, BBOX, ANNOTATIONS = "color", "mask", "bbox", "annotations.csv"
 FIELDS = ("scene", "idx", "figure", "noun", "verb", "xmin", "ymin", "xmax", "ymax")
@@ -116,7 +116,7 @@ def _write_pair(row: dict[str, Any], folder: Path, house: str, number: int) -> l
     """Write a pair's pictures; its two rows of the table."""
     noun, verb = row["object"], row["action"]
     for name in (noun, verb):
-        if not name or re.search(r"[/\\\x00-\x1f]", name) or name == NO_VERB:
+        if not name or re.search(r"[/\\\x00-\x1f]", name) or name == NO_VERB or csv_cell(name) != name:
             raise ValueError(f"The class {name!r} of pair {row['pair_id']} cannot be part of a file name there.")
     table: list[tuple[object, ...]] = []
     for when, figure, action in (

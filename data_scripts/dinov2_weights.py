@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_scripts.builds.build_commands import plain_errors
 from data_scripts.packages import Package, check_package, download_package
-from modeling_cde.whole_files import cache_folder, write_folder_whole
+from modeling_cde.whole_files import cache_folder, in_one_sentence, write_folder_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -207,4 +207,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("data_scripts.dinov2_weights"):
+        main()

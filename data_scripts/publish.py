@@ -9,6 +9,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from modeling_cde.whole_files import in_one_sentence
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: see the module's docstring."""
@@ -34,4 +36,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("data_scripts.publish"):
+        main()

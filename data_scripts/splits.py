@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from data_scripts.builds.build_commands import SHIFTS, plain_errors
 from modeling_cde.data.schema import OOD_SHIFTS, VIEWS
 from modeling_cde.data.splits import PROTOCOLS
+from modeling_cde.whole_files import in_one_sentence
 
 if TYPE_CHECKING:
     from modeling_cde.data.splits import CausalTripletOptions, CleanOptions
@@ -141,4 +142,5 @@ def _protocol_options(options: argparse.Namespace, protocol: str) -> CleanOption
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("data_scripts.splits"):
+        main()

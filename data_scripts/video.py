@@ -22,7 +22,8 @@ from typing import Any
 
 from PIL import Image
 
-MAX_PIXELS = 64 * 1024 * 1024  # of a frame; a larger one is broken or hostile
+from modeling_cde.models.limits_cde import MOST_FRAME_PIXELS
+
 SEEK_GAIN = Fraction(1, 2)  # seconds that a seek must save, as it discards the decoder's frames
 BLIND_GAIN = 10  # the same without an index, where the end of a seek is unknown
 SEEK_BACK = (0, 1, 5, 20)  # seconds to seek further back until a frame is not too late
@@ -48,7 +49,7 @@ def video_info(video: Path) -> VideoInfo:
     """Read the header of a video; nothing is decoded.
 
     Raises:
-        VideoError: The file is missing or not a video, or its frames are larger than `MAX_PIXELS`.
+        VideoError: The file is missing or not a video, or its frames are larger than `MOST_FRAME_PIXELS`.
     """
     with _open(video) as (container, stream):
         seconds = None if container.duration is None else Fraction(container.duration, 1_000_000)
@@ -143,10 +144,10 @@ def _open(video: Path) -> Iterator[tuple[Any, Any]]:
         context = stream.codec_context
         if context is None:
             raise VideoError(f"The installed PyAV cannot decode {video}.")
-        if context.width * context.height > MAX_PIXELS:
+        if context.width * context.height > MOST_FRAME_PIXELS:
             raise VideoError(f"The frames of {video} are {context.width}x{context.height}, more than can be handled.")
         # Damaged frames must fail instead of being repaired from their neighbours.
-        context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "explode"}
+        context.options = {"max_pixels": str(MOST_FRAME_PIXELS), "err_detect": "explode"}
         context.thread_type = "NONE"  # errors then belong to their own packet; videos are read in parallel instead
         yield container, stream
 

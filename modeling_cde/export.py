@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .whole_files import in_one_sentence
+
 
 def __getattr__(name: str) -> Any:
     """The functions of `modeling_cde.evaluation.onnx_export`, loaded when one is first used."""
@@ -46,4 +48,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("modeling_cde.export"):
+        main()

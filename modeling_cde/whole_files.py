@@ -4,22 +4,30 @@ Everything is written under a temporary name next to its place, flushed to the d
 with `tmp-` is what a killed process has left.
 
 What is read may be truncated or changed all the same, or come with a stranger's checkpoint: `read_object` and
-`as_they_were_written` answer with one sentence.
+`as_they_were_written` answer with one sentence. So does every command, of whatever happens: `in_one_sentence`.
 """
 
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
+import sys
 import tempfile
+import traceback
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .models.limits_cde import MOST_JSON_BYTES, check_file_size
+
 TEMPORARY = "tmp-"
+# Beginnings of formulas; a plain number is none.
+_FORMULA = re.compile(r"(?![-+]?\d+(\.\d+)?([eE][-+]?\d+)?$)'?[=+@\t\r-]", flags=re.ASCII)
+_OURS = ("modeling_cde", "data_scripts", "benchmarks", "space", "train.py")
 
 
 @contextmanager
@@ -42,6 +50,7 @@ def write_whole(path: str | os.PathLike[str], *, shared: bool = False) -> Iterat
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
+            _share(temporary)
             to_disk(temporary)
             os.replace(temporary, path)
         except BaseException:
@@ -110,11 +119,22 @@ def to_disk(path: Path) -> None:
 
 
 def flushed(folder: Path) -> list[Path]:
-    """All files in and below a folder, after they were flushed to the disk."""
+    """All files in and below a folder, after they were flushed to the disk; their permissions are the usual ones."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     for file in files:
+        _share(file)
         to_disk(file)
     return files
+
+
+def _share(file: Path) -> None:
+    """Give a file the permissions that the user's umask gives new files; safetensors makes its files private."""
+    if file.stat().st_mode & 0o777 != 0o600:
+        return
+    usual = file.with_name(f"{file.name}.umask")  # the umask itself cannot be read without changing it
+    usual.touch()
+    file.chmod(usual.stat().st_mode & 0o777)
+    usual.unlink()
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
@@ -159,6 +179,7 @@ def _emptied(temporary: Path) -> Iterator[None]:
 
 def read_object(path: str | Path) -> dict[str, Any]:
     """The JSON object in a file; ValueError if it does not contain one."""
+    check_file_size(path, MOST_JSON_BYTES)
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, endless nesting
@@ -187,6 +208,50 @@ def as_they_were_written(what: object) -> Iterator[None]:
             f"{what} cannot be used: a file of the run differs from what training, evaluation and analysis write "
             f"({type(error).__name__}: {said}); restore it, or create it again."
         ) from error
+
+
+def csv_cell(value: Any) -> Any:
+    """A value as a cell of a CSV file: text that a spreadsheet would run as a formula is marked as text by `'`."""
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def csv_text(cell: str) -> str:
+    """The text of a cell that `csv_cell` may have marked."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
+
+
+@contextmanager
+def in_one_sentence(program: str) -> Iterator[None]:
+    """End a command, which the block runs, with one sentence of `program` in place of a traceback.
+
+    Errors that a user can do something about say so themselves: those of files and of what is not installed, and every
+    ValueError of this project's own code. Anything else is a fault, of the program or of a library: its traceback goes
+    to a file in the folder for temporary files, and the sentence names the file.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\n{program}: stopped.", file=sys.stderr)
+        sys.exit(130)  # as a shell counts
+    except Exception as error:
+        said = " ".join(str(error).split())
+        if isinstance(error, (OSError, ImportError)) or (isinstance(error, ValueError) and _is_ours(error)):
+            sys.exit(f"{program}: {said}")
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", prefix="modeling-cde-", suffix=".txt", delete=False
+        ) as report:
+            report.write(f"{program}, Python {sys.version}\n\n{traceback.format_exc()}")
+        sys.exit(
+            f"{program}: stopped by a fault ({type(error).__name__}: {said[:200].rstrip('.')}); {report.name} says "
+            "where: attach it if you report this."
+        )
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether an error was raised by this project's code, and not by a library."""
+    place = Path(list(traceback.walk_tb(error.__traceback__))[-1][0].f_code.co_filename)
+    root = Path(__file__).parents[1]  # the project's, or where it is installed beside libraries
+    return place.is_relative_to(root) and place.relative_to(root).parts[0] in _OURS
 
 
 def without_places(value: Any) -> Any:

@@ -20,6 +20,8 @@ import gradio as gr
 from checkpoint import Checkpoint
 from given_pictures import WrongPicture, open_pair, uploaded
 
+from modeling_cde.whole_files import in_one_sentence
+
 EXAMPLES = Path(__file__).parent / "examples"
 NEIGHBOURS = 6
 
@@ -204,4 +206,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("space/app.py"):
+        main()

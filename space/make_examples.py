@@ -14,6 +14,7 @@ from PIL import Image
 from modeling_cde.data.load_splits import load_shifts
 from modeling_cde.data.schema import OPPOSITES
 from modeling_cde.data.transforms import PairTransform
+from modeling_cde.whole_files import in_one_sentence
 
 SIDE = 128
 
@@ -41,4 +42,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("space/make_examples.py"):
+        main()

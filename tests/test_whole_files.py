@@ -2,17 +2,43 @@ import hashlib
 import os
 import random
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from modeling_cde.whole_files import (
     NotWritten,
     command_without_places,
+    csv_cell,
+    csv_text,
     file_sha256,
     without_places,
+    write_files_whole,
     write_folder_whole,
     write_text_whole,
     write_whole,
 )
+from tests.tiny_models import tiny_cde
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_the_umask_says_who_may_read_what_is_written(umask, mode, tmp_path):
+    """safetensors writes by a temporary file that only its owner may read."""
+    before = os.umask(umask)
+    try:
+        with write_whole(tmp_path / "a.safetensors") as temporary:
+            save_file({"a": np.zeros(2)}, temporary)
+        write_text_whole(tmp_path / "a.txt", "a")
+        for write in (lambda folder: write_files_whole(folder, "b.safetensors"), write_folder_whole):
+            with write(tmp_path / write.__name__) as temporary:
+                (temporary / "within").mkdir()
+                save_file({"a": np.zeros(2)}, temporary / "within" / "b.safetensors")
+        tiny_cde("vit").save_pretrained(tmp_path / "model")
+    finally:
+        os.umask(before)
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert sum(path.suffix == ".safetensors" for path in written) == 4
+    assert {path.stat().st_mode & 0o777 for path in written} == {mode}, written
 
 
 def test_an_unfinished_file_matches_no_pattern_of_finished_ones(tmp_path):
@@ -88,3 +114,13 @@ def test_the_hash_of_a_file(size, tmp_path):
     content = random.Random(size).randbytes(size)
     (tmp_path / "a").write_bytes(content)
     assert file_sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("value", ["=1+1", "+SUM(A1)", "-cmd", "@now", "\tx", "\rx", "-", "'=1", "--5", "-5 pairs"])
+def test_no_cell_is_a_formula(value):
+    assert csv_cell(value) == f"'{value}" and csv_text(csv_cell(value)) == value
+
+
+@pytest.mark.parametrize("value", ["open", "-5", "+1.5", "-2.5e-05", "'open'", "a=b", "", -5, -0.5, None])
+def test_numbers_and_plain_text_stay_as_they_are(value):
+    assert csv_cell(value) == value and (not isinstance(value, str) or csv_text(value) == value)

@@ -245,10 +245,13 @@ class _Reader:
 
     def flags(self, value: Any, key: str, rooms: bool = False) -> dict[str, Any]:
         """Flags of train.py, and `rooms.*` where they are allowed."""
+        from modeling_cde.training.recipe import check_stays_here
+
         result = self.mapping(value, key) if value else {}
         for name in result:
             if name in RESERVED:
                 raise ValueError(f"{self.path}: {key} sets {name!r}, which the benchmark decides; leave it out.")
+            check_stays_here(self.path, str(name), result[name])
             if str(name).startswith("rooms."):
                 known = [f"rooms.{f.name}" for f in fields(Rooms) if f.name not in ("folder", "workers")]
                 if not rooms:
@@ -272,6 +275,8 @@ class _Reader:
 
     def data(self, value: Any) -> Data:
         """The entry `data`."""
+        from modeling_cde.training.recipe import check_stays_here
+
         given = self.mapping(value, "data", ("rooms", "folder", "repository", "build"))
         if len({"rooms", "folder", "repository"} & set(given)) != 1:
             raise ValueError(f"{self.path}: data names one of rooms, folder and repository, found {', '.join(given)}.")
@@ -279,6 +284,7 @@ class _Reader:
             source = str(given.get("folder", given.get("repository")))
             return Data(None, source, str(given.get("build", "")), is_folder="folder" in given)
         rooms = self.mapping(given["rooms"], "data.rooms", [f.name for f in fields(Rooms)]) if given["rooms"] else {}
+        check_stays_here(self.path, "rooms_folder", rooms.get("folder"))
         for name, item in rooms.items():
             if name in NOISE:
                 rooms[name] = self.number(item, f"data.rooms.{name}")

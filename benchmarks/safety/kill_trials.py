@@ -27,6 +27,7 @@ from typing import Any
 
 from benchmarks.speed.measured import RESULTS, ROOT, Target, conclude
 from benchmarks.speed.training_steps import RESNET
+from modeling_cde.whole_files import in_one_sentence
 
 # A checkpoint and an evaluation every two of 18 steps, the best of them kept beside the last.
 RECIPE = {
@@ -214,4 +215,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.safety.kill_trials"):
+        main()

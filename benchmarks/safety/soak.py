@@ -29,6 +29,7 @@ from modeling_cde import ActionClassificationPipeline, CDEImageProcessor
 from modeling_cde.data import PairCollator, PairTransform
 from modeling_cde.training.doctor_callback import DoctorCallback
 from modeling_cde.training.trainer import CDETrainer
+from modeling_cde.whole_files import in_one_sentence
 
 CASE = Case("ResNet of two stages at 32 px", RESNET, 32, 16)
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -159,4 +160,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.safety.soak"):
+        main()

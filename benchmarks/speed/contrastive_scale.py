@@ -20,6 +20,7 @@ import torch
 from benchmarks.speed.measured import Target, keep_result, ratio, script_parser, seconds_in_turns, targets_table
 from benchmarks.speed.peak_memory import peak_in_fork
 from modeling_cde.training.losses import supervised_contrastive_loss
+from modeling_cde.whole_files import in_one_sentence
 
 ACTIONS = 20
 PROCESSES = 16  # of the gathered comparison
@@ -138,4 +139,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.speed.contrastive_scale"):
+        main()

@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.speed import contrastive_scale, step_cost
 from benchmarks.speed.measured import RESULTS
 from benchmarks.speed.speed_table import DOCUMENT, show
+from modeling_cde.whole_files import in_one_sentence
 
 BEGIN, END = "<!-- curves: python -m benchmarks.speed.curve_tables --write -->", "<!-- end of the curves -->"
 PICTURE = "![Cost of a training step against batch, image side, kept patches, frames and actions](images/step_cost.png)"
@@ -49,4 +50,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.speed.curve_tables"):
+        main()

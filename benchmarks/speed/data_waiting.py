@@ -28,6 +28,7 @@ from benchmarks.speed.measured import Target, in_turns, keep_result, script_pars
 from benchmarks.speed.training_steps import FROM_SCRATCH, ROOT, TINY, VIT_S16, Case, recipe_case, training_arguments
 from modeling_cde.data import PairCollator, PairTransform, load_pairs
 from modeling_cde.training.trainer import CDETrainer
+from modeling_cde.whole_files import in_one_sentence
 
 BOUND = "<= 0.03"
 
@@ -137,4 +138,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.speed.data_waiting"):
+        main()

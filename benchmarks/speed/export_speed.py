@@ -36,6 +36,7 @@ from modeling_cde.data.load_splits import load_shifts, reported_splits
 from modeling_cde.evaluation.evaluate import environment
 from modeling_cde.evaluation.onnx_export import PairOutputs, export_onnx, quantize_onnx, run_session, start_session
 from modeling_cde.models.load_model import load_action_model
+from modeling_cde.whole_files import in_one_sentence
 
 RESULTS = Path(__file__).parents[1] / "results" / "export"
 EAGER = "PyTorch float32"
@@ -190,4 +191,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.speed.export_speed"):
+        main()

@@ -38,6 +38,7 @@ from modeling_cde.features.keep import FeatureKeeper, keep_features
 from modeling_cde.features.store import FeatureStore
 from modeling_cde.training.distributed import use_all_cores
 from modeling_cde.training.trainer import CDETrainer
+from modeling_cde.whole_files import in_one_sentence
 
 DINOV2_S14: dict[str, Any] = {
     "model_type": "dinov2", "hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6, "mlp_ratio": 4,
@@ -235,4 +236,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.speed.feature_store"):
+        main()

@@ -33,6 +33,7 @@ from torch.utils.data import DataLoader
 from benchmarks.speed.measured import measured_on, seconds_in_turns, write_json
 from benchmarks.speed.training_steps import ACTIONS, FROM_SCRATCH, VIT_S16, Case, full_step, recipe_case
 from modeling_cde.data import PairCollator, PairTransform, load_pairs, pair_features
+from modeling_cde.whole_files import in_one_sentence
 
 RESULT = Path(__file__).parents[1] / "results" / "loading_speed.json"
 TARGET = 3.0
@@ -172,4 +173,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.speed.loading_speed"):
+        main()

@@ -25,6 +25,7 @@ import torch
 from PIL import Image
 
 from modeling_cde import ActionClassificationPipeline, CDEImageProcessor
+from modeling_cde.whole_files import in_one_sentence
 
 from .loading_speed import draw_picture
 from .measured import Target, keep_result, ratio, script_parser, seconds_in_turns, targets_table
@@ -126,4 +127,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.speed.pipeline_speed"):
+        main()

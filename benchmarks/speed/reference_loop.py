@@ -37,6 +37,7 @@ from benchmarks.speed.measured import Target, in_turns, keep_result, ratio, scri
 from benchmarks.speed.training_steps import FROM_SCRATCH, ROOT, TINY, VIT_S16, Case, full_step, recipe_case
 from modeling_cde.data import PairCollator, PairTransform
 from modeling_cde.features.encoder import native_bf16
+from modeling_cde.whole_files import in_one_sentence
 
 FASTER = 8  # times that bf16 units are faster than float32's: AMX and most GPUs have at least so much
 _COLOURS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
@@ -231,4 +232,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.speed.reference_loop"):
+        main()

@@ -22,6 +22,7 @@ from data_scripts.builds.worker import build_outcome
 from data_scripts.rooms.objects import CHOICES
 from data_scripts.rooms.opengl import check_opengl
 from data_scripts.rooms.units import RoomsSource, Settings
+from modeling_cde.whole_files import in_one_sentence
 
 _source: RoomsSource | None = None
 
@@ -77,4 +78,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.speed.rooms_speed"):
+        main()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.measured import RESULTS, ROOT, Target, targets_table
+from modeling_cde.whole_files import in_one_sentence
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- speed table: python -m benchmarks.speed.speed_table --write -->", "<!-- end of the speed table -->"
@@ -74,4 +75,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.speed.speed_table"):
+        main()

@@ -26,6 +26,7 @@ from benchmarks.speed.measured import ROOT, keep_result, script_parser, seconds_
 from benchmarks.speed.peak_memory import peak_in_fork
 from benchmarks.speed.training_steps import TINY, full_step, recipe_case
 from modeling_cde import CDEForActionClassification
+from modeling_cde.whole_files import in_one_sentence
 
 PICTURES = ROOT / "docs" / "images"
 # A quarter of ViT-S/16's width: its curves bend at the same numbers of patches, and a CPU measures them in minutes.
@@ -240,4 +241,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.speed.step_cost"):
+        main()

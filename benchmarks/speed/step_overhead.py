@@ -36,6 +36,7 @@ from benchmarks.speed.training_steps import (
 )
 from modeling_cde.data import PairCollator
 from modeling_cde.training.trainer import CDETrainer
+from modeling_cde.whole_files import in_one_sentence
 
 BOUNDS = {"global": "<= 1.05", "patch": "<= 1.10"}
 
@@ -144,4 +145,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.speed.step_overhead"):
+        main()

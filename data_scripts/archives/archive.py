@@ -24,10 +24,9 @@ from typing import Any
 
 from data_scripts.builds.work_units import file_stamp
 from data_scripts.names import normalized
+from modeling_cde.models.limits_cde import MOST_MEMBER_BYTES, MOST_MEMBERS
 
-MAX_MEMBERS = 5_000_000
-MAX_BYTES = 64 * 2**20
-LIMITED = (".csv", ".json", ".png", ".jpg", ".jpeg")  # what is read, and so limited to MAX_BYTES
+LIMITED = (".csv", ".json", ".png", ".jpg", ".jpeg")  # what is read, and so limited to MOST_MEMBER_BYTES
 
 #: Errors raised by reading a damaged archive.
 _DAMAGE = (
@@ -139,16 +138,16 @@ class Archive(Files):
             rows: dict[str, int] = {}
             try:
                 for name, size, *numbers in self._members():
-                    if size > MAX_BYTES and name.lower().endswith(LIMITED):
+                    if size > MOST_MEMBER_BYTES and name.lower().endswith(LIMITED):
                         raise ArchiveError(
-                            f"{self.path} has a member {name!r} of {size} bytes; {MAX_BYTES} are allowed."
+                            f"{self.path} has a member {name!r} of {size} bytes; {MOST_MEMBER_BYTES} are allowed."
                         )
                     if not name:
                         raise ArchiveError(f"{self.path} has a file without a name; such archives are refused.")
                     if name in rows:
                         raise ArchiveError(f"{self.path} has two members {name!r}, so one hides the other; repack it.")
-                    if len(rows) == MAX_MEMBERS:
-                        raise ArchiveError(f"{self.path} has more than {MAX_MEMBERS} members; split it.")
+                    if len(rows) == MOST_MEMBERS:
+                        raise ArchiveError(f"{self.path} has more than {MOST_MEMBERS} members; split it.")
                     rows[name] = len(rows)
                     self._columns.extend((size, *numbers))
             except ArchiveError:

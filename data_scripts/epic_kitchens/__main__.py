@@ -3,6 +3,7 @@
 from functools import partial
 
 from data_scripts.commands import run_command
+from modeling_cde.whole_files import in_one_sentence
 
 COMMANDS = {
     "index": "from the official CSV tables to the frame numbers before and after each segment",
@@ -11,4 +12,5 @@ COMMANDS = {
 main = partial(run_command, "epic_kitchens", COMMANDS)
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("data_scripts.epic_kitchens"):
+        main()

@@ -24,6 +24,7 @@ from data_scripts.archives.open_files import open_files
 from data_scripts.builds.work_units import BadPairError, file_stamp
 from data_scripts.epic_kitchens.frame_numbers import frame_time, is_within
 from data_scripts.video import VideoError, iterate_frames, video_info
+from modeling_cde.models.limits_cde import MOST_FRAME_BYTES
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,7 +36,6 @@ VIDEOS = tuple(
 )
 #: Videos whose official frames are wrong, by EPIC-KITCHENS-100's published erratum; the videos themselves are right.
 WRONG_FRAMES = frozenset({"P01_109", "P27_103"})
-MAX_FRAME_BYTES = 32 * 2**20
 _FRAME_NAME = re.compile(r"frame_([0-9]{10})\.jpe?g", re.IGNORECASE)
 _OTHER_RATES = (1, 2, 5, 8, 10, 12, 15, 23.976, 24, 25, 29.97, 30, 47.952, 48, 50, 59.94, 60, 90, 100, 120)
 
@@ -98,14 +98,14 @@ def _from_frames(path: Path, video: Video, wanted: list[int]) -> Iterator[tuple[
     try:
         last = max(names, default=0)
         check_rate(path, video, last)
-        files.prefetch([names[number] for number in wanted if number in names], MAX_FRAME_BYTES)
+        files.prefetch([names[number] for number in wanted if number in names], MOST_FRAME_BYTES)
         for number in wanted:
             if number not in names:
                 end = f", whose last one is {last}" if number > last else ""
                 yield number, BadPairError("frame missing", f"frame {number} is missing in {path}{end}")
                 continue
             try:
-                content = files.read(names[number], MAX_FRAME_BYTES)
+                content = files.read(names[number], MOST_FRAME_BYTES)
             except (ArchiveError, OSError) as error:
                 yield number, BadPairError("frame unreadable", f"frame {number} cannot be read: {error}".rstrip("."))
             else:

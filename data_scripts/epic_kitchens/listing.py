@@ -12,6 +12,7 @@ from data_scripts.epic_kitchens.annotations import NARRATION_ID, Segment, whole_
 from data_scripts.epic_kitchens.csv_tables import Row, TableError, read_rows
 from data_scripts.epic_kitchens.frame_numbers import VIDEO_ID, nominal_rate
 from data_scripts.names import is_name, normalized
+from modeling_cde.whole_files import csv_cell, csv_text
 
 #: The index's card explains the columns.
 COLUMNS = tuple(
@@ -27,7 +28,7 @@ def index_csv(segments: Iterable[Segment]) -> str:
     writer.writerow(COLUMNS)
     for segment in segments:
         values = (getattr(segment, column) for column in COLUMNS)
-        writer.writerow(f"{value:.6f}" if isinstance(value, float) else value for value in values)
+        writer.writerow(f"{value:.6f}" if isinstance(value, float) else csv_cell(value) for value in values)
     return buffer.getvalue()
 
 
@@ -54,7 +55,7 @@ def read_index(path: Path) -> list[Segment]:
 
 
 def _segment(row: Row) -> Segment:
-    values = row.values
+    values = {column: csv_text(cell) for column, cell in row.values.items()}
     video_id = values["video_id"]
     match = VIDEO_ID.fullmatch(video_id)  # it becomes part of a path
     if not row.complete or not match or match[1] != values["participant_id"]:

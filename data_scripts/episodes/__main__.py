@@ -3,6 +3,7 @@
 from functools import partial
 
 from data_scripts.commands import run_command
+from modeling_cde.whole_files import in_one_sentence
 
 COMMANDS = {
     "lerobot": "first and last frame of each episode of a data set in the LeRobot format",
@@ -11,4 +12,5 @@ COMMANDS = {
 main = partial(run_command, "episodes", COMMANDS)
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("data_scripts.episodes"):
+        main()

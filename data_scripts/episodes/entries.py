@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from modeling_cde.models.limits_cde import MOST_TABLE_BYTES, check_file_size, check_within
+
 _DATA_PATH = {
     2: "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
     3: "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
@@ -94,7 +96,18 @@ def absent(folder: Path, name: str) -> str | None:
     """Why a file below the folder is missing, or None if it is there."""
     if not (folder / name).is_file():
         return f"there is no {name}"
+    if leaves(folder, name):
+        return f"{name} is a link to a file outside of the folder; put the file itself there"
     return f"{name} is a Git LFS pointer; download the file itself" if is_pointer(folder / name) else None
+
+
+def leaves(folder: Path, name: str | PurePosixPath) -> bool:
+    """Whether a file below the folder is a link to a file elsewhere."""
+    try:
+        check_within(folder / name, folder)
+    except ValueError:
+        return True
+    return False
 
 
 def brief(error: Exception) -> str:
@@ -110,8 +123,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, Any | ValueError]]:
         RecordingError: The file cannot be read.
     """
     try:
+        check_file_size(path, MOST_TABLE_BYTES)
         lines = path.read_bytes().split(b"\n")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise RecordingError(f"{path} cannot be read ({brief(error)}); download it again.") from error
     for number, line in enumerate(lines, start=1):
         if line.strip():
@@ -144,6 +158,7 @@ def _rows_v3(folder: Path, video: str | None) -> Iterator[tuple[str, Mapping[str
             "download the whole folder meta."
         )
     for path in paths:
+        check_within(path, folder)
         if is_pointer(path):
             raise RecordingError(f"{path} is a Git LFS pointer; download the file itself.")
         try:

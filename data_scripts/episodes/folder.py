@@ -15,8 +15,9 @@ from pathlib import Path, PurePosixPath
 
 from data_scripts.builds.work_units import BadPairError
 from data_scripts.episodes.formats import ListingError
-from data_scripts.episodes.listing import LONGEST_NAME, Listed, Listing, Refused, refuse_repeated
+from data_scripts.episodes.listing import Listed, Listing, Refused, refuse_repeated
 from data_scripts.names import class_name, normalized
+from modeling_cde.models.limits_cde import LONGEST_NAME
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 OTHER_PICTURES = (

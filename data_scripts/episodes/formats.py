@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from data_scripts.separators import declared_separator
+from modeling_cde.models.limits_cde import MOST_COLUMNS, MOST_TABLE_BYTES, check_file_size
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 
@@ -55,6 +56,10 @@ def read_cells(path: Path, columns: Sequence[str]) -> tuple[list[str], Cells]:
 
 
 def _text(path: Path) -> str:
+    try:
+        check_file_size(path, MOST_TABLE_BYTES)
+    except ValueError as error:
+        raise ListingError(str(error)) from error
     content = path.read_bytes()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ListingError(f"{path} is in UTF-16; save it as UTF-8.")
@@ -109,6 +114,8 @@ def _json_lines(path: Path) -> tuple[list[str], Cells]:
             rows.append((number, "it is not a JSON object"))
             continue
         header |= dict.fromkeys(row)
+        if len(header) > MOST_COLUMNS:
+            break  # the header alone is refused
         rows.append((number, row))
     return list(header), iter(rows)
 

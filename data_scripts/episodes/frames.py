@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from data_scripts.builds.work_units import BadPairError
-from data_scripts.episodes.entries import Episode, absent, brief
+from data_scripts.episodes.entries import Episode, absent, brief, leaves
 from data_scripts.episodes.places import VideoPlaces
 from data_scripts.episodes.recording import Recording
 
@@ -147,5 +147,7 @@ def _content(folder: Path, value: Any) -> bytes | None:
         return bytes(value["bytes"])
     path = PurePosixPath(str(value.get("path") or "/") if isinstance(value, dict) else "/")
     if path.is_absolute() or ".." in path.parts or not (folder / path).is_file():
+        return None
+    if leaves(folder, path):
         return None
     return (folder / path).read_bytes()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +24,12 @@ from typing import Any, NamedTuple
 from data_scripts.builds.work_units import BadPairError
 from data_scripts.episodes.formats import ListingError, read_cells, shortened
 from data_scripts.names import class_name, normalized
+from modeling_cde.models.limits_cde import LONGEST_CELL, LONGEST_NAME, MOST_COLUMNS
 
 REQUIRED = ("before", "after", "action", "object")
 BOUNDS = ("xmin", "ymin", "xmax", "ymax")
 OPTIONAL = ("group", "box", *BOUNDS, "mask_before", "mask_after", "pair_id")
 PATHS = ("before", "after", "mask_before", "mask_after")
-LONGEST_NAME = 200
 
 _SYNONYMS = {
     "scene": "group", "verb": "action", "label": "action", "noun": "object", "bbox": "box", "id": "pair_id",
@@ -102,7 +103,9 @@ def check_columns(header: Sequence[str], name: str) -> None:
     Raises:
         ListingError: A column is missing, misspelt or repeated; the message names it and the nearest name.
     """
-    repeated = sorted({column for column in header if header.count(column) > 1})
+    if len(header) > MOST_COLUMNS:
+        raise ListingError(f"{name} has {len(header):,} columns, and at most {MOST_COLUMNS:,} are read; give its own.")
+    repeated = sorted(column for column, times in Counter(header).items() if times > 1)
     if repeated:
         raise ListingError(f"{name} has the column {', '.join(map(repr, repeated))} twice; keep one.")
     strange = [column for column in header if column not in (*REQUIRED, *OPTIONAL)]
@@ -190,7 +193,8 @@ def _row(where: str, number: int, cells: Mapping[str, Any], header: Sequence[str
         texts[column] = str(value).strip()
         if column not in PATHS:
             texts[column] = normalized(texts[column])
-        if not texts[column].isprintable() or len(texts[column]) > (4096 if column[0] in "bam" else LONGEST_NAME):
+        longest = LONGEST_CELL if column[0] in "bam" else LONGEST_NAME
+        if not texts[column].isprintable() or len(texts[column]) > longest:
             return Refused(where, "broken row", f"{column} is too long or has control characters: {shortened(value)}")
     for column in (*REQUIRED, *(name for name in ("group", "pair_id") if name in header)):
         if not texts[column]:

@@ -12,7 +12,7 @@ from data_scripts.builds.work_units import json_sha256
 from data_scripts.episodes.instruction import BUILT_IN, Instruction, Unparsed, normalized, parse_instruction
 from data_scripts.episodes.verbs import CLASS_NAME, VerbTable, read_rows
 from data_scripts.names import is_name
-from modeling_cde.whole_files import write_whole
+from modeling_cde.whole_files import csv_cell, csv_text, write_whole
 
 
 class Readings:
@@ -69,9 +69,9 @@ class Readings:
             for task, count in sorted(Counter(tasks).items(), key=lambda item: (-item[1], item[0])):
                 answer = self.read(task)
                 if isinstance(answer, Instruction):
-                    writer.writerow([task, answer.action, answer.object, count, ""])
+                    writer.writerow([csv_cell(task), answer.action, answer.object, count, ""])
                 else:
-                    writer.writerow([task, "", "", count, answer.reason])
+                    writer.writerow([csv_cell(task), "", "", count, answer.reason])
 
 
 def read_known(path: Path) -> dict[str, Instruction]:
@@ -84,7 +84,7 @@ def read_known(path: Path) -> dict[str, Instruction]:
     known: dict[str, Instruction] = {}
     texts: dict[str, str] = {}
     for row in read_rows(path, ("instruction", "action", "object"), open_rows=True):
-        text, names = row["instruction"], Instruction(row["action"].lower(), row["object"].lower())
+        text, names = csv_text(row["instruction"]), Instruction(row["action"].lower(), row["object"].lower())
         for name in names:
             if not CLASS_NAME.fullmatch(name) or not is_name(name):
                 raise ValueError(f"{path}: {name!r} cannot name a class; use the letters a to z, digits, _ and -.")

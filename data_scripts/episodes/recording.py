@@ -22,6 +22,7 @@ from typing import Any
 
 from data_scripts.episodes.entries import Episode, Fault, RecordingError, brief, read_entries
 from data_scripts.episodes.tasks import fill_tasks
+from modeling_cde.models.limits_cde import MOST_JSON_BYTES, check_file_size
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 
@@ -86,8 +87,9 @@ def _not_listed(folder: Path, total: Any, listed: set[int]) -> list[Fault]:
     """The last episodes that info.json counts and that are not listed."""
     if not isinstance(total, int) or not listed or len(listed) >= total:
         return []
-    missing = sorted(set(range(total)) - listed)
-    if len(missing) > _UNWRITTEN or missing[0] < max(listed):
+    # A number from elsewhere, which is not counted up to before it is known to be near.
+    missing = sorted(set(range(total)) - listed) if total <= len(listed) + _UNWRITTEN else []
+    if not missing or len(missing) > _UNWRITTEN or missing[0] < max(listed):
         raise RecordingError(
             f"{folder}/meta lists {len(listed)} of the {total} episodes in info.json; download the whole folder meta."
         )
@@ -102,8 +104,9 @@ def _read_info(folder: Path) -> dict[str, Any]:
             f"There is no {path}; --input must name a folder in the LeRobot format, with meta, data and videos in it."
         )
     try:
+        check_file_size(path, MOST_JSON_BYTES)
         info = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordingError(f"{path} cannot be read ({brief(error)}); download it again.") from error
     if not isinstance(info, dict):
         raise RecordingError(f"{path} does not contain a JSON object; download it again.")

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from data_scripts.episodes.words import ADJECTIVES, ADVERBS, PREPOSITIONS, UNITS
 from data_scripts.separators import LONGEST, declared_separator
+from modeling_cde.models.limits_cde import MOST_TABLE_BYTES, check_file_size
 
 GAP = "..."
 
@@ -205,12 +206,13 @@ def read_rows(path: Path, columns: tuple[str, ...], *, open_rows: bool = False) 
         ValueError: The file cannot be read, lacks a column, or leaves a cell empty.
     """
     try:
+        check_file_size(path, MOST_TABLE_BYTES)
         with path.open(encoding="utf-8-sig", newline="") as file:
             separator = declared_separator(file.readline(LONGEST))
             if separator is None:
                 file.seek(0)
             rows = list(csv.reader(file, delimiter=separator or ","))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read ({error}); give a CSV file in UTF-8.") from error
     header = [cell.strip() for cell in rows[0]] if rows else []
     missing = [name for name in columns if name not in header]

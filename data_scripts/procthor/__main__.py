@@ -3,6 +3,7 @@
 from functools import partial
 
 from data_scripts.commands import run_command
+from modeling_cde.whole_files import in_one_sentence
 
 COMMANDS = {
     "read": "existing pairs: Causal Triplet's folders proc_XXXXX, as a folder, a zip or a tar",
@@ -11,4 +12,5 @@ COMMANDS = {
 main = partial(run_command, "procthor", COMMANDS)
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("data_scripts.procthor"):
+        main()

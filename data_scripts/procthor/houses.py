@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from modeling_cde.models.limits_cde import MOST_HOUSE_BYTES
 from modeling_cde.whole_files import file_sha256
 
 #: The revision of `procthor-10k` whose houses AI2-THOR 5 can build, and the SHA-256 of its files, which are those
@@ -31,7 +32,6 @@ KNOWN_FILES: dict[str, str] = {
     "9a9fa6f134e76fe87f3fd92c00883651cf9fadf4e9ad4072d6d73be229f001dc": "test",
 }
 
-MAX_HOUSE_BYTES = 64 << 20  # of one line; real houses are tens to hundreds of kilobytes
 _GZIP, _LFS_POINTER = b"\x1f\x8b", b"version https://git-lfs"
 _OBJECT_ID = re.compile(r"([A-Z][A-Za-z0-9]*)\|")
 
@@ -180,9 +180,9 @@ def _lines(path: Path) -> Iterator[bytes]:
         file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if packed else raw
         empty = 0
         try:
-            while line := file.readline(MAX_HOUSE_BYTES + 1):
-                if len(line) > MAX_HOUSE_BYTES:
-                    raise HousesError(f"{path} has a line of more than {MAX_HOUSE_BYTES >> 20} MiB: it is not JSONL.")
+            while line := file.readline(MOST_HOUSE_BYTES + 1):
+                if len(line) > MOST_HOUSE_BYTES:
+                    raise HousesError(f"{path} has a line of more than {MOST_HOUSE_BYTES >> 20} MiB: it is not JSONL.")
                 if not line.strip():
                     empty += 1
                     continue

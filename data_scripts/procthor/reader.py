@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_scripts.archives.archive import MAX_BYTES, ArchiveError
+from data_scripts.archives.archive import ArchiveError
 from data_scripts.archives.open_files import open_files
 from data_scripts.builds.work_units import (
     BadPairError,
@@ -24,6 +24,7 @@ from data_scripts.picture_files import picture_size
 from data_scripts.procthor.actions import VERBS
 from data_scripts.procthor.annotations import Annotation, House, read_annotations
 from data_scripts.stored_views import BadPictureError, check_box, store_pair
+from modeling_cde.models.limits_cde import MOST_MEMBER_BYTES
 
 MARGIN = 0.25  # of the single view, as a share of the box's longer side
 
@@ -157,7 +158,7 @@ class HousesSource(ClassSource):
         house = read_annotations(self._table(unit), unit, self._verbs)
         self.files.prefetch(
             [name for pair in house.pairs for kind in (COLOR, MASK) for name in self._names(unit, kind, pair)],
-            MAX_BYTES,
+            MOST_MEMBER_BYTES,
         )
         rows = []
         for pair in house.pairs:
@@ -173,7 +174,7 @@ class HousesSource(ClassSource):
         self.files.close()
 
     def _table(self, scene: str) -> bytes:
-        return self.files.read(f"{self._folders[scene]}/{ANNOTATIONS}", MAX_BYTES)
+        return self.files.read(f"{self._folders[scene]}/{ANNOTATIONS}", MOST_MEMBER_BYTES)
 
     def _names(self, scene: str, kind: str, pair: Annotation) -> list[str]:
         return [f"{self._folders[scene]}/{kind}/{figure}.png" for figure in (pair.first, pair.second)]
@@ -196,7 +197,7 @@ class HousesSource(ClassSource):
     def _picture(self, row: int, name: str, optional: bool = False) -> Any:
         """A file's bytes; None where it may be missing and is."""
         try:
-            return self.files.read(name, MAX_BYTES)
+            return self.files.read(name, MOST_MEMBER_BYTES)
         except FileNotFoundError as error:
             if optional:
                 return None

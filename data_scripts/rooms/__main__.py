@@ -10,6 +10,7 @@ from data_scripts.rooms.build import LAYOUTS, build_from
 from data_scripts.rooms.objects import CHOICES
 from data_scripts.rooms.pairs import Noise
 from data_scripts.rooms.units import RoomsSource, Settings
+from modeling_cde.whole_files import in_one_sentence
 
 NOISE = {"camera_cm": "cm", "camera_deg": "degrees", "object_cm": "cm", "light_percent": "per cent"}
 
@@ -43,4 +44,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("data_scripts.rooms"):
+        main()

@@ -19,6 +19,7 @@ from data_scripts.rooms.pairs import Pair, RejectedError, make_pair
 from data_scripts.rooms.renderer import RoomRenderer
 from data_scripts.rooms.scene import NoRoomError, furnish
 from modeling_cde.data.schema import VIEWS
+from modeling_cde.whole_files import in_one_sentence
 
 CAPTION = 12  # pixels above each pair
 SHOWN = [action for action, (_, forth) in ACTION_EFFECTS.items() if forth]  # the others are these backwards
@@ -85,4 +86,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("data_scripts.rooms.sheet"):
+        main()

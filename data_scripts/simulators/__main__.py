@@ -17,7 +17,7 @@ from data_scripts.builds.build_commands import (
 )
 from data_scripts.rooms.opengl import check_opengl
 from data_scripts.simulators.source import Settings, SimulatorSource
-from modeling_cde.whole_files import cache_folder
+from modeling_cde.whole_files import cache_folder, in_one_sentence
 
 if TYPE_CHECKING:
     from modeling_cde.data.building.card import DatasetCard
@@ -93,4 +93,5 @@ def make_card(source: SimulatorSource) -> DatasetCard:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("data_scripts.simulators"):
+        main()

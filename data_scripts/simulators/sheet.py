@@ -18,6 +18,7 @@ from data_scripts.rooms.sheet import contact_sheet
 from data_scripts.simulators.pairs import draw_stage
 from data_scripts.simulators.source import Settings, SimulatorSource, accepted_pair
 from data_scripts.simulators.things import THINGS
+from modeling_cde.whole_files import in_one_sentence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,4 +50,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("data_scripts.simulators.sheet"):
+        main()

@@ -10,6 +10,8 @@ pictures in `pictures/` as PNG and SVG, and `report.html`, one page that needs n
 import argparse
 import sys
 
+from ..whole_files import in_one_sentence
+
 _PROGRAM = "python -m modeling_cde.analysis"
 
 
@@ -64,4 +66,5 @@ def _analyse(run: str, with_umap: bool) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("modeling_cde.analysis"):
+        main()

@@ -4,6 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from ..whole_files import in_one_sentence
+
 DESCRIPTION = """Write the model card of a finished run into its folder, and publish the run if asked.
 For the cards in model_cards/ see `python -m modeling_cde.cards catalogue --help`."""
 
@@ -48,4 +50,5 @@ def _card(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("modeling_cde.cards"):
+        main()

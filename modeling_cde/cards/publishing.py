@@ -19,6 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..whole_files import in_one_sentence
 from .checkpoint_files import REPORT, model_files, of_an_earlier_upload
 from .hub import check_name, check_readable, commit_files
 from .run_files import read_run
@@ -234,4 +235,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("modeling_cde.cards.publishing"):
+        main()

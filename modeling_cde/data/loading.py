@@ -15,9 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import yaml
 
+from ..models.limits_cde import MOST_COLUMNS, check_within
+from .readme_header import check_card, check_named_files
 from .schema import REQUIRED_COLUMNS, SPLITS
 
 _IMAGES = ("before", "after", "mask_before", "mask_after")
+
+#: What datasets and Arrow raise for a file, or the names and types in it, that nobody wrote in earnest.
+_WRONG_TYPES = (pa.ArrowException, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 _counting_lock, _loads, _counts = threading.Lock(), 0, True
 
@@ -118,7 +123,7 @@ def load_pairs(
     where |= {"name": config, "cache_dir": cache_dir}
     try:
         loaded: Any = datasets.load_dataset(**where, split=split, streaming=streaming)
-    except (DatasetsError, HTTPError, ConnectionError) as error:
+    except (DatasetsError, HTTPError, ConnectionError, *_WRONG_TYPES) as error:
         reason = error.__cause__ or error
         if isinstance(reason, (HTTPError, ConnectionError)):
             raise ConnectionError(
@@ -149,13 +154,15 @@ def find_files(
     Raises:
         FileNotFoundError: The source is neither a folder with data nor a repository.
         UnknownConfigError: The configuration does not exist.
-        ValueError: The header of README.md cannot be used, or names files elsewhere.
+        ValueError: The header of README.md cannot be used, or names files elsewhere; or a file is a link to elsewhere.
     """
     folder = Path(source)
     if folder.is_dir() and not any(path.relative_to(folder).parts[0] != "shards" for path in folder.rglob("*.parquet")):
         raise FileNotFoundError(f"The folder {source} does not contain a finished data set; build it there first.")
     if folder.is_dir():
-        _check_named_files(folder)
+        check_named_files(folder)
+    else:
+        check_card(str(source), revision, token)
     try:
         builder = datasets.load_dataset_builder(
             str(source), config, cache_dir=cache_dir, revision=revision, token=token
@@ -179,7 +186,16 @@ def find_files(
         raise UnknownConfigError(told, known) from error
     except yaml.YAMLError as error:
         raise ValueError(f"{source}: the header of its README.md is not YAML; build or download it again.") from error
-    except (TypeError, AttributeError, KeyError, RecursionError) as error:  # of a dataset_infos.json, for one
+    except RuntimeError as error:
+        if isinstance(error, RecursionError):
+            raise ValueError(
+                f"{source} has a README.md or a JSON file that is nested too deeply to be read."
+            ) from error
+        raise ValueError(
+            f"{source} has a script {Path(source).name}.py, which would be code to run: remove it, or use a data set "
+            "that is only files of data."
+        ) from error
+    except (TypeError, AttributeError, KeyError) as error:  # of a dataset_infos.json, for one
         raise ValueError(
             f"{source} has an impossible value in README.md or in a JSON file next to it; download it again."
         ) from error
@@ -187,37 +203,10 @@ def find_files(
     home = f"{folder.absolute()}/" if folder.is_dir() else f"hf://datasets/{source}@"
     if elsewhere := [path for paths in files.values() for path in paths if not path.startswith(home)]:
         raise ValueError(f"{source} names {elsewhere[0]}, which is outside it: a data set must contain its own files.")
+    if folder.is_dir():
+        for path in (path for paths in files.values() for path in paths):
+            check_within(path, folder)
     return files
-
-
-def _check_named_files(folder: Path) -> None:
-    """Raise ValueError if a folder's README.md names files elsewhere: datasets would open them, or ask a server."""
-    from huggingface_hub.repocard import REGEX_YAML_BLOCK
-
-    texts = []
-    for name, whole in (("README.md", False), (".huggingface.yaml", True)):
-        if (folder / name).is_file():
-            text = (folder / name).read_text(encoding="utf-8", errors="replace")
-            head = re.search(REGEX_YAML_BLOCK, text)
-            texts.append(text if whole else head[2] if head else "")
-    seen: set[int] = set()
-    try:
-        configs = [item for text in texts for item in (yaml.safe_load(text) or {}).get("configs") or []]
-        waiting: list[Any] = [item.get(key) for item in configs for key in ("data_files", "data_dir")]
-    except (yaml.YAMLError, AttributeError, TypeError, ValueError, RecursionError):
-        return  # datasets reports what is wrong with it
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, (dict, list)) and id(item) not in seen:  # references can expand to gigabytes
-            seen.add(id(item))
-            waiting += [*item.values()] if isinstance(item, dict) else item
-        elif isinstance(item, str) and (
-            ":" in item or item[:1] in ("/", "\\", "~") or ".." in re.split(r"[/\\]", item)
-        ):
-            raise ValueError(
-                f"{folder}: its README.md names {item[:200]!r}, which is outside the folder: a data set must "
-                "contain its own files."
-            )
 
 
 def transform_pairs(pairs: Any, transform: Any, batch_size: int = 32) -> Any:
@@ -250,12 +239,11 @@ def _check_files(source: str, data_files: Mapping[str, Sequence[str]]) -> None:
             try:
                 footer = parquet.read_metadata(path)
                 schemas.append((path, footer.schema.to_arrow_schema()))
-                features = datasets.Features.from_arrow_schema(schemas[-1][1])
-            except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            except (OSError, *_WRONG_TYPES) as error:
                 raise ValueError(
                     f"{path} cannot be read as Parquet ({_first_line(error)}); build or download it again."
                 ) from error
-            check_columns(features, path)
+            check_columns(features_of(schemas[-1][1], path), path)
             rows += footer.num_rows
         if rows == 0:
             raise ValueError(f"{source}: the split {name!r} has no pairs; build the data set with more pairs.")
@@ -264,6 +252,23 @@ def _check_files(source: str, data_files: Mapping[str, Sequence[str]]) -> None:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def features_of(schema: pa.Schema, path: str) -> datasets.Features:
+    """The columns of a Parquet file.
+
+    Raises:
+        ValueError: There are too many, or what the file says of their types cannot be read.
+    """
+    if len(schema) > MOST_COLUMNS:
+        raise ValueError(f"{path} has {len(schema):,} columns, and at most {MOST_COLUMNS:,} are read.")
+    try:
+        return datasets.Features.from_arrow_schema(schema)
+    except _WRONG_TYPES as error:
+        raise ValueError(
+            f"{path} cannot be read as Parquet, for its types of columns ({_first_line(error)}); build or download it "
+            "again."
+        ) from error
 
 
 def check_class_names(source: str, schemas: Iterable[tuple[str, pa.Schema]]) -> None:
@@ -276,7 +281,7 @@ def check_class_names(source: str, schemas: Iterable[tuple[str, pa.Schema]]) -> 
     """
     first: dict[str, tuple[str, list[str] | None]] = {}
     for path, schema in schemas:
-        features = datasets.Features.from_arrow_schema(schema)
+        features = features_of(schema, path)
         for column in ("action", "object"):
             names = getattr(features.get(column), "names", None)
             first_path, expected = first.setdefault(column, (path, names))

@@ -24,8 +24,10 @@ class ClassAwareBatchSampler(Sampler[list[int]]):
     - No sample repeats while its action has unused samples. If an action has fewer than m left (or fewer than m in
       total), or if a batch has too little room for one more action, samples repeat: a handful, mostly towards the end
       of an epoch.
-    - N samples make ⌊N / batch_size⌋ batches with `drop_last`, ⌈N / batch_size⌉ without. So as many samples are left
-      out as were repeated, plus N mod batch_size with `drop_last`. Which ones changes by epoch.
+    - N samples make ⌊N / batch_size⌋ batches with `drop_last`, ⌈N / batch_size⌉ without. With `drop_last`, as many
+      samples are left out as were repeated, plus N mod batch_size. Without it, the last batch takes what repeats have
+      pushed on, up to batch_size: only repeats beyond that room, -N mod batch_size, leave others out. Which ones
+      changes by epoch.
 
     The order depends only on (labels, batch_size, min_per_class, seed, epoch). Several processes make the same batches
     and each takes its share: the rule holds for the joint batch, which the contrastive term compares. (Without

@@ -143,6 +143,9 @@ class PairTransform:
         number = len(batch["before"])
         boxes = batch.get("box") or [None] * number
         pair_ids = batch.get("pair_id") or [None] * number
+        if None in batch["action"]:
+            pair_id = (batch.get("pair_id") or batch["action"])[batch["action"].index(None)]
+            raise ValueError(f"The action of pair {pair_id} is missing; it must be one of the data set's classes.")
         result: dict[str, list[Any]] = {"pixel_values": [], "labels": [int(action) for action in batch["action"]]}
         if "objects" in self.extras:
             if "object" not in batch:

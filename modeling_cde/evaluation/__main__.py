@@ -19,6 +19,8 @@ import argparse
 import sys
 from typing import Any
 
+from ..whole_files import in_one_sentence
+
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line; see the module's docstring."""
@@ -119,4 +121,5 @@ def _keeper(options: argparse.Namespace, model: Any, transform: Any) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("modeling_cde.evaluation"):
+        main()

@@ -23,6 +23,7 @@ from ..data.crops import cut_region, open_picture
 from ..data.loading import check_columns
 from ..data.row_checks import check_rows
 from ..data.transforms import PairTransform
+from ..models.limits_cde import check_within
 from ..whole_files import write_whole
 from .predictions import predict
 
@@ -96,10 +97,18 @@ def read_gallery(path: str | Path) -> datasets.Dataset:
         ValueError: If the file is not a gallery. It comes with a checkpoint, which may be a stranger's.
     """
     advice = "evaluate the checkpoint again to write it"
+    check_within(path, Path(path).parent)
     try:
         table = pyarrow.parquet.read_table(path)
         pairs = datasets.Dataset(table)  # in memory; from_parquet would leave a copy in the user's cache
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # Arrow's, and those of class names
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+    ) as error:  # Arrow's, and those of class names
         raise ValueError(f"{path} cannot be read as a gallery: {advice}.") from error
     if missing := sorted({"before", "after", "action", "object", "pair_id", "delta"} - set(table.column_names)):
         raise ValueError(f"{path} is not a gallery, the column {missing[0]} is missing: {advice}.")

@@ -41,7 +41,7 @@ class PairOutputs(nn.Module):
 
     def forward(self, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
         """Pairs (B, 2, C, H, W) in, a dict of the module's outputs out; see the top of this file."""
-        found = self.model(pixel_values=pixel_values)
+        found = self.model(pixel_values=pixel_values, return_dict=True)
         if not hasattr(found, "logits"):
             name = type(self.model).__name__
             raise ValueError(f"{name} returns no logits: export a classifier such as CDEForActionClassification.")

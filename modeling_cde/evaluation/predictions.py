@@ -89,11 +89,12 @@ def predict(
     model = model.to(accelerator.device)
     was_training = model.training
     model.eval()
+    by_name = {} if getattr(getattr(model, "config", None), "return_dict", True) else {"return_dict": True}
     chunks: list[dict[str, torch.Tensor]] = []
     for batch in tqdm(loader, desc=description, leave=False, disable=not accelerator.is_main_process):
         with computing_in(precision, model, accelerator.device.type):
             taken = {"pixel_values", "features", *extra_inputs}
-            outputs = model(**{name: value for name, value in batch.items() if name in taken})
+            outputs = model(**{name: value for name, value in batch.items() if name in taken}, **by_name)
         chunk = {
             "logits": outputs.logits.float(),  # (b, A)
             "delta": outputs.delta[:, 0].float(),  # (b, 1, D) -> (b, D)

@@ -3,20 +3,24 @@
 import dataclasses
 import os
 from copy import deepcopy
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import torch
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .field_rules_cde import WIDEST, Rule, check_fields, label_maps, number, one_of, or_none, whole
+from .field_rules_cde import Rule, check_fields, label_maps, number, one_of, or_none, whole
+from .limits_cde import MOST_CONFIG_BYTES, MOST_LAYERS, WIDEST, check_file_size
 from .remote_code_cde import AUTO_MAP, CUSTOM_PIPELINES
 from .vision_config_cde import OF_EVERY_CONFIG, check_attention, did_you_mean, vision_config
 
 _FLAG = Rule("true, false or null", lambda value: value in (None, True, False))
 _LAYERS = Rule(
     "a list of whole numbers, such as [6, 8, 10, 12], or null",
-    lambda value: isinstance(value, (list, tuple)) and len(value) > 0 and all(type(item) is int for item in value),
+    lambda value: (
+        isinstance(value, (list, tuple)) and 0 < len(value) <= MOST_LAYERS and all(type(item) is int for item in value)
+    ),
 )
 _COMMIT = Rule("a commit or null", lambda value: value is None or isinstance(value, str))
 _CAME_WITH_A_CHECKPOINT = __name__.startswith("transformers_modules.")
@@ -139,10 +143,14 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
         """Reads a saved configuration; see `transformers.PreTrainedConfig.get_config_dict`.
 
         Raises:
-            ValueError: It belongs to another model; Transformers would warn and go on with random weights.
+            ValueError: It belongs to another model; Transformers would warn and go on with random weights. Or the file
+                is too large.
             OSError: There is none; Transformers would go on with the default one.
         """
         path = pretrained_model_name_or_path
+        for file in (Path(path), Path(path, kwargs.get("subfolder") or "", "config.json")):
+            if file.exists() and not file.is_dir():
+                check_file_size(file, MOST_CONFIG_BYTES)
         try:
             found, unused = super().get_config_dict(path, **kwargs)
             model_type = str(found.get("model_type", cls.model_type))

@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-# No width or count is larger: a slip in a number must not ask for all memory.
-WIDEST = 100_000
+from .limits_cde import WIDEST
 
 
 class Rule(NamedTuple):

@@ -12,6 +12,7 @@ from transformers.image_processing_base import ImageProcessingMixin
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import is_vision_available
 
+from .limits_cde import check_config_files
 from .pictures_cde import load_picture as load_picture  # the pipeline imports it from here, so this file travels too
 from .preprocessing_cde import Preprocessing, plain_settings
 
@@ -88,6 +89,14 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
                 'in shape: add do_center_crop=True and crop_size, or give size a "height" and a "width".'
             )
         Preprocessing.of(self)  # what it refuses is refused now
+
+    @classmethod
+    def get_image_processor_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Reads saved settings; see `transformers.ImageProcessingMixin`. ValueError if the file is too large."""
+        check_config_files(pretrained_model_name_or_path)
+        return super().get_image_processor_dict(pretrained_model_name_or_path, **kwargs)  # type: ignore[no-any-return]
 
     @classmethod
     def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -288,6 +297,7 @@ def _as_list(images: Any) -> list[Any]:
 
 def _read_settings(backbone: str | os.PathLike[str], revision: str | None) -> dict[str, Any]:
     """Settings of the image processor in a folder or Hub repository."""
+    check_config_files(backbone)
     try:
         found = AutoImageProcessor.from_pretrained(backbone, revision=revision, trust_remote_code=False, backend="pil")
         return {**_class_defaults(found), **found.to_dict()}

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.utils.hub import cached_file, extract_commit_hash
+from transformers import PreTrainedModel
 
 from ..training.checkpoints.adapter_files import load_lora
 from ..training.lora import merged
 from .image_processing_cde import CDEImageProcessor
+from .limits_cde import check_config_files
+from .loading_cde import read_config_fields
 from .methods import by_model_type
 
 
@@ -16,7 +17,8 @@ def local_checkpoint(checkpoint: str) -> Path | None:
     """Returns the folder of a checkpoint, or None for the name of a repository.
 
     Raises:
-        ValueError: The folder does not exist and the name cannot be a repository's, or it contains no checkpoint.
+        ValueError: The folder does not exist and the name cannot be a repository's, or it contains no checkpoint, or
+            one whose files are too large to be read.
     """
     folder = Path(checkpoint)
     if not folder.is_dir():
@@ -25,6 +27,7 @@ def local_checkpoint(checkpoint: str) -> Path | None:
         return None
     if not (folder / "config.json").is_file():
         raise ValueError(f"{checkpoint} has no config.json, so it is not a checkpoint: give a run's --output_dir.")
+    check_config_files(folder)
     return folder
 
 
@@ -47,14 +50,8 @@ def load_action_model(checkpoint: str, revision: str | None = None) -> tuple[Pre
     folder = local_checkpoint(checkpoint)
     if folder and (folder / "adapter_config.json").is_file():  # a checkpoint of a training with LoRA
         return merged(load_lora(checkpoint)).eval(), CDEImageProcessor.from_pretrained(checkpoint)
-    try:
-        file = cached_file(checkpoint, "config.json", revision=revision)
-    except OSError as error:
-        raise OSError(str(error).splitlines()[0]) from error  # Transformers adds paragraphs of general advice
-    revision = extract_commit_hash(file, None) or revision
-    methods = by_model_type()
-    options = _read(PreTrainedConfig.get_config_dict, checkpoint, revision, "config.json")[0]
-    model_type = options.get("model_type") if isinstance(options, dict) else None
+    options, revision = _read(read_config_fields, checkpoint, revision, "config.json")
+    methods, model_type = by_model_type(), options.get("model_type")
     if not isinstance(model_type, str) or model_type not in methods:
         known = ", ".join(methods)
         raise ValueError(

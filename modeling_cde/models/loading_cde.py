@@ -14,7 +14,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 from transformers.utils.hub import extract_commit_hash, is_offline_mode
 
-from .vision_config_cde import check_attention
+from .limits_cde import MOST_CONFIG_BYTES, check_file_size
+from .vision_config_cde import check_attention, check_counts
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 HUGE = 1e15
@@ -29,18 +30,20 @@ def read_backbone_config(
         The configuration, and the commit that the revision points to now (`revision` itself for a folder).
 
     Raises:
-        ValueError: It is a CDE checkpoint, or needs code of its own.
+        ValueError: It is a CDE checkpoint, is quantized, or needs code of its own.
         OSError: The folder or repository does not exist.
     """
     try:
-        file = cached_file(backbone, "config.json", revision=revision)
+        options, revision = read_config_fields(backbone, revision)
     except OSError as error:
         raise explained(error, backbone, "") from error
-    if file is None:
-        raise OSError(f"{backbone} has no config.json: give the folder or repository of a vision model.")
-    revision = extract_commit_hash(file, None) or revision
-    options, _ = PreTrainedConfig.get_config_dict(backbone, revision=revision)
     check_attention(str(backbone), options)
+    check_counts(str(backbone), options)
+    if options.get("quantization_config") is not None:
+        raise ValueError(
+            f"{backbone} has quantized weights, which {kind} is not trained on: choose the repository or folder with "
+            "the weights from before the quantization."
+        )
     model_type = str(options.get("model_type", ""))
     if model_type.startswith("cde"):
         raise ValueError(f"{backbone} is a CDE checkpoint: load it by {kind}.from_pretrained.")
@@ -52,11 +55,33 @@ def read_backbone_config(
     return AutoConfig.from_pretrained(backbone, revision=revision, trust_remote_code=False), revision
 
 
+def read_config_fields(path: str | os.PathLike[str], revision: str | None) -> tuple[dict[str, Any], str | None]:
+    """Reads a model's config.json as it was saved, without making a configuration of it.
+
+    Returns:
+        The fields, and the commit that the revision points to now (`revision` itself for a folder).
+
+    Raises:
+        ValueError: The file is too large, or does not hold the fields of a model.
+        OSError: The folder or repository does not exist, or has no such file.
+    """
+    file = cached_file(path, "config.json", revision=revision)
+    if file is None:
+        raise OSError(f"{path} has no config.json: give the folder or repository of a model.")
+    check_file_size(file, MOST_CONFIG_BYTES)
+    revision = extract_commit_hash(file, None) or revision
+    options, _ = PreTrainedConfig.get_config_dict(path, revision=revision)
+    if not isinstance(options, dict):
+        raise ValueError(f"{path}: its config.json does not hold the fields of a model.")
+    return options, revision
+
+
 def check_index(file: str | os.PathLike[str], path: object) -> None:
     """Raises OSError if an index of weights, `file` in the checkpoint `path`, names others than the files beside it.
 
     Transformers would read those, wherever they are, and pickled ones, too.
     """
+    check_file_size(file, MOST_CONFIG_BYTES)
     try:
         index = json.loads(Path(file).read_text(encoding="utf-8"))
         names, _ = sorted(index["weight_map"].values()), {**index["metadata"]}  # Transformers reads both

@@ -28,9 +28,7 @@ try:  # this file travels with every model, also to where models are loaded with
 except ImportError:
     pass
 
-MOST_PIXELS = 64_000_000  # 192 MB as RGB
-MOST_BYTES = 2**29  # of an encoded picture; so many pixels of 16 bits, not compressed, are less
-MOST_STRETCH = 200  # a longer side of so many shorter ones; more is not a view of a scene
+from .limits_cde import MOST_PICTURE_BYTES, MOST_PIXELS, MOST_STRETCH
 
 _URL_SECONDS = 60.0  # that a download may take as a whole
 _MOST_FETCHED = 256 << 20  # bytes of one
@@ -219,8 +217,8 @@ def _content(path: str | os.PathLike[str], name: str) -> bytes:
         raise _because(name, "it is a device or a pipe and no file")
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        if size > MOST_BYTES:
-            raise _because(name, f"it has {size >> 20} MiB, and at most {MOST_BYTES >> 20} are read")
+        if size > MOST_PICTURE_BYTES:
+            raise _because(name, f"it has {size >> 20} MiB, and at most {MOST_PICTURE_BYTES >> 20} are read")
         return file.read()
 
 

@@ -143,7 +143,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
 
     def _forward(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         pixel_values = inputs["pixel_values"]  # (B, 2, C, H, W)
-        outputs = self.model(pixel_values=pixel_values)
+        outputs = self.model(pixel_values=pixel_values, return_dict=True)
         kept = {"logits": outputs.logits, "delta": outputs.delta[:, 0], "sizes": inputs["sizes"]}
         if outputs.patch_indices is not None:
             kept["patch_indices"] = outputs.patch_indices[:, 0]  # (B, k)

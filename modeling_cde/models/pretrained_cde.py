@@ -193,6 +193,9 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         """
         kwargs.setdefault("save_original_format", False)
         super().save_pretrained(save_directory, **kwargs)
+        if (config := Path(save_directory, "config.json")).is_file():
+            for file in Path(save_directory).glob("*.safetensors"):  # which safetensors makes private
+                file.chmod(config.stat().st_mode & 0o666)
 
     def freeze_backbone(self, num_blocks: int | None = None) -> None:
         """Freezes the backbone: no gradients, and evaluation mode (fixed batch norm, no dropout).

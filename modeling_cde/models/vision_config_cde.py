@@ -1,6 +1,7 @@
 """The configuration of the vision backbone: read from what a caller or a file gives, and checked."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from .field_rules_cde import WIDEST, check_fields, whole
+from .field_rules_cde import check_fields, whole
+from .limits_cde import MOST_LAYERS, WIDEST
 
 # Sizes of a backbone, one number or one for each stage; every family checks some of them, none checks all.
 _SIZES = (
@@ -85,6 +87,31 @@ def check_attention(owner: str, given: dict[str, Any]) -> None:
                 )
 
 
+def check_counts(owner: str, given: dict[str, Any]) -> None:
+    """Raises ValueError if saved fields count more layers, labels or the like than any model has.
+
+    To be called before a configuration is made of them: Transformers makes a name for each layer and each label.
+    """
+    waiting: list[tuple[str, Any]] = [(owner, given)]
+    while waiting:
+        place, fields = waiting.pop()
+        for name, value in fields.items():
+            name = f"{place}.{name}"
+            if isinstance(value, dict):
+                waiting.append((name, value))
+                continue
+            numbers = value if isinstance(value, (list, tuple)) else [value]
+            count = sum(number for number in numbers if isinstance(number, int))
+            if re.search(r"(layers?|depths?|blocks|stages)$", name) and not re.search(r"_(only|skip)_|rope", name):
+                most, what = MOST_LAYERS, "layers"
+            elif re.search(r"\.(num|n)_\w+$", name):
+                most, what = WIDEST, "of them"
+            else:
+                continue
+            if max(count, len(numbers)) > most:
+                raise ValueError(f"{name} asks for more than {most:,} {what}, which no model has: correct the number.")
+
+
 def _check_sizes(config: PreTrainedConfig) -> None:
     """Raises ValueError for sizes that no backbone has."""
     for name in _SIZES:
@@ -104,6 +131,12 @@ def _check_sizes(config: PreTrainedConfig) -> None:
 def _from_fields(options: dict[str, Any]) -> PreTrainedConfig:
     """Makes the configuration of one of Transformers' own models from its `model_type` and other fields."""
     check_attention("backbone_config", options)
+    check_counts("backbone_config", options)
+    if options.get("quantization_config") is not None:
+        raise ValueError(
+            "backbone_config has a quantization_config, and the backbone of a trained model is not quantized: remove "
+            "the field, or take the weights from before the quantization."
+        )
     model_type = options.pop("model_type", None)
     if model_type is None:
         raise ValueError('backbone_config has no "model_type": add one, for example {"model_type": "vit", ...}.')

@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
@@ -16,9 +17,13 @@ from typing import Any, NoReturn, get_type_hints
 import yaml
 from transformers import HfArgumentParser
 
+from ..models.limits_cde import MOST_YAML_BYTES
 from .gone_arguments import gone
 
-LARGEST_RECIPE = 2**20  # bytes
+# What only whoever types the command decides: where a run is sent, and where outside of this folder it writes.
+_SENT = re.compile(r"(hub|push_to_hub|trackio)(_\w+)?")
+_WRITTEN = ("output_dir", "rooms_folder", "feature_store")
+_REPORTERS = ("none", "tensorboard")  # which tell nobody else
 # Text fields that also accept true.
 _TEXT_OR_TRUE = ("resume_from_checkpoint", "include_num_input_tokens_seen")
 
@@ -32,12 +37,14 @@ class _Parser(HfArgumentParser):  # type: ignore[misc]
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values only: no Python tags, no aliases (ten lines of them can expand to gigabytes), no key twice."""
+    """Plain values only: no tags, no aliases (ten lines of them can expand to gigabytes), no key twice."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(problem="an alias such as *name", problem_mark=event.start_mark)
+        if getattr(event, "tag", None) is not None:  # also a standard one has values that PyYAML fails on
+            raise yaml.MarkedYAMLError(problem="a tag such as !!set", problem_mark=event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
@@ -80,7 +87,8 @@ def parse_recipe(
 
     Raises:
         ValueError: if the file is missing or not a mapping, or for an unknown key or flag; the message says what
-            took the place of one of Transformers 4, and else suggests the nearest known one.
+            took the place of one of Transformers 4, and else suggests the nearest known one. Or if the file, and not a
+            flag, has the run published or written elsewhere.
         SystemExit: if a value has the wrong type, after printing a sentence that names it.
     """
     parser = _Parser(list(dataclass_types), allow_abbrev=False)
@@ -121,6 +129,7 @@ def flags_of(path: Path, known: Mapping[str, tuple[Any, Any]]) -> list[str]:
                 raise ValueError(f"{path}: {key}{instead}")
             raise ValueError(f"{path}: unknown key {key!r}{_nearest(str(key), set(known))}")
         field, kind = known[key]
+        check_stays_here(path, key, value)
         if value is None:
             if field.default not in (None, dataclasses.MISSING):
                 raise ValueError(f"{path}: {key} has no value: give one, or remove the line to use {field.default!r}.")
@@ -145,6 +154,25 @@ def flags_of(path: Path, known: Mapping[str, tuple[Any, Any]]) -> list[str]:
     return flags
 
 
+def check_stays_here(path: Path | str, key: str, value: Any) -> None:
+    """Raise ValueError if an entry of a recipe, which may be a stranger's, sends or writes a run elsewhere."""
+    shown = f"--{key} {'...' if 'token' in key else ' '.join(map(str, value if isinstance(value, list) else [value]))}"
+    reporters = value if isinstance(value, list) else [value]
+    if key == "report_to" and not all(item is None or item in _REPORTERS for item in reporters):
+        raise ValueError(
+            f"{path}: report_to names a service, which a recipe may not choose: add {shown} to the command."
+        )
+    if _SENT.fullmatch(key) and value not in (None, False):
+        raise ValueError(f"{path}: {key} publishes the run, which a recipe may not choose: add {shown} to the command.")
+    if key in _WRITTEN and isinstance(value, str):
+        here = Path.cwd().resolve()
+        if value.startswith("~") or not Path(here, value).resolve().is_relative_to(here):
+            raise ValueError(
+                f"{path}: {key} is outside of the folder that the command runs in, where a recipe may not write: add "
+                f"{shown} to the command."
+            )
+
+
 def read_plain_yaml(path: Path) -> dict[Any, Any]:
     """Read a recipe: a mapping of plain values, without aliases, each key once.
 
@@ -153,9 +181,9 @@ def read_plain_yaml(path: Path) -> dict[Any, Any]:
     """
     if not path.is_file():
         raise ValueError(f"--config {path}: there is no such file. The recipes are in configs/.")
-    if path.stat().st_size > LARGEST_RECIPE:
+    if path.stat().st_size > MOST_YAML_BYTES:
         raise ValueError(
-            f"--config {path}: the file is larger than {LARGEST_RECIPE >> 20} MiB, the limit for a recipe."
+            f"--config {path}: the file is larger than {MOST_YAML_BYTES >> 10} KiB, the limit for a recipe."
         )
     try:
         recipe = _Loader(path.read_text(encoding="utf-8-sig")).get_single_data()

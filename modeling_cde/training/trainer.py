@@ -122,7 +122,8 @@ class CDETrainer(CheckpointingTrainer):
         labels = inputs.get("labels")
         if labels is None:
             raise ValueError("CDETrainer: a batch must hold `labels`, one action per delta.")
-        outputs = model(**inputs)
+        by_name = getattr(getattr(self.model, "config", None), "return_dict", True)
+        outputs = model(**inputs) if by_name else model(**inputs, return_dict=True)
         if isinstance(self.loss, nn.Module):
             self.loss.train(model.training)
         terms = named_terms(self.loss(outputs, labels))

@@ -155,7 +155,7 @@ def test_what_the_layout_cannot_hold_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="pair-0 has neither a box nor a mask"):
         write_houses([shard(tmp_path / "1.parquet", ["a"], masks=False, box=None)], tmp_path / "houses")
     table = parquet.read_table(shard(tmp_path / "2.parquet", ["a"])).to_pylist()
-    for wrong in ("a/b", "..\\b", "none", "a\nb"):
+    for wrong in ("a/b", "..\\b", "none", "a\nb", "=1+1", "@open"):
         write_shard(tmp_path / "3.parquet", table, pair_features([wrong, *VERBS], NOUNS))
         with pytest.raises(ValueError, match="cannot be part of a file name"):
             write_houses([tmp_path / "3.parquet"], tmp_path / "houses")

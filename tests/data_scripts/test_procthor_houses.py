@@ -99,7 +99,7 @@ def test_missing_pinned_and_endless_files(five: Path, tmp_path: Path, monkeypatc
     assert scan_houses(five, digest.upper()).sha256 == digest
     with pytest.raises(HousesError, match=f"has the SHA-256 {digest}, but --houses_sha256 pins abc"):
         scan_houses(five, "abc")
-    monkeypatch.setattr(houses, "MAX_HOUSE_BYTES", 100)
+    monkeypatch.setattr(houses, "MOST_HOUSE_BYTES", 100)
     with pytest.raises(HousesError, match="a line of more than"):
         scan_houses(five)
 

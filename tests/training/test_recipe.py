@@ -126,3 +126,42 @@ def test_a_value_of_the_wrong_type_stops_with_the_flag(tmp_path, capsys):
     with pytest.raises(SystemExit):
         parse(tmp_path, "backbone: org/a\nimage_size: large\n")
     assert "--image_size" in capsys.readouterr().err
+
+
+SENT = [
+    ("push_to_hub: true", "push_to_hub publishes the run, .*: add --push_to_hub True to the command"),
+    ("hub_model_id: org/name", "hub_model_id publishes the run"),
+    ("hub_token: hf_secret", r"hub_token publishes the run, .*: add --hub_token \.\.\. to the command"),
+    ("trackio_space_id: org/name", "trackio_space_id publishes the run"),
+    ("report_to: wandb", "report_to names a service, .*: add --report_to wandb to the command"),
+    ("report_to: all", "report_to names a service"),
+    ("report_to: [tensorboard, mlflow]", "add --report_to tensorboard mlflow to"),
+    ("output_dir: /elsewhere/run", "output_dir is outside of the folder that the command runs in"),
+    ("output_dir: runs/../../run", "output_dir is outside"),
+    ("output_dir: ~/run", "output_dir is outside"),
+    ("rooms_folder: /elsewhere/rooms", "rooms_folder is outside"),
+    ("feature_store: ../features", "feature_store is outside"),
+]
+
+
+@pytest.mark.parametrize(("line", "words"), SENT)
+def test_a_recipe_sends_and_writes_nothing_elsewhere(line, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"backbone: org/a\n{line}\n")
+    with pytest.raises(ValueError, match=words) as error:
+        parse_recipe((*KINDS, CDETrainingArguments), ["--config", str(path)])
+    assert "hf_secret" not in str(error.value)
+
+
+def test_what_stays_here_may_stand_in_a_recipe_and_the_rest_on_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(
+        f"backbone: org/a\nreport_to: [tensorboard]\npush_to_hub: false\noutput_dir: {tmp_path}/runs/a\nuse_cpu: true\n"
+    )
+    arguments = ["--config", "recipe.yaml"]
+    *_, args = parse_recipe((*KINDS, CDETrainingArguments), arguments)
+    assert args.report_to == ["tensorboard"] and not args.push_to_hub and args.output_dir == f"{tmp_path}/runs/a"
+    given = ["--push_to_hub=true", "--hub_model_id=org/name", "--output_dir=/elsewhere/run"]
+    *_, args = parse_recipe((*KINDS, CDETrainingArguments), [*arguments, *given])
+    assert args.push_to_hub and args.output_dir == "/elsewhere/run"

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...whole_files import as_they_were_written
+from ...whole_files import as_they_were_written, in_one_sentence
 from ..page import Picture, Section, as_data_uri, render_page
 from ..page import Table as PageTable
 from ..results import METRICS_FILE, RULES, Result, by_row, load_results, name_row, split_title
@@ -260,4 +260,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("modeling_cde.analysis.compare.comparison"):
+        main()

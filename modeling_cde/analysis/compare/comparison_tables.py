@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from ...whole_files import csv_cell
 from ..extra import analysis_extra
 from ..results import RULES, setting_value
 from .pairing import Cell, Column, Row, Table, interval_note
@@ -97,7 +98,9 @@ def to_csv(*tables: Table) -> str:
     ]
     names = sorted({name for table in tables for name in table.setting_names})
     fields = ["method", "title", *(f"setting.{name}" for name in names), *_FIELDS]
-    return str(pd.DataFrame(lines, columns=fields, dtype=object).to_csv(index=False, lineterminator="\n"))
+    written = [{name: csv_cell(value) for name, value in line.items()} for line in lines]
+    frame = pd.DataFrame(written, columns=fields, dtype=object)
+    return str(frame.to_csv(index=False, header=[csv_cell(name) for name in fields], lineterminator="\n"))
 
 
 def _line(table: Table, column: Column, cell: Cell) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ...whole_files import as_they_were_written, write_whole
+from ...whole_files import as_they_were_written, in_one_sentence, write_whole
 from ..delta_set import TRAIN_SPLIT, DeltaSet, deltas_path, load_delta_sets
 from .calibration import BINS, measure_calibration
 from .cosines import measure_cosines, measure_opposites
@@ -214,4 +214,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("modeling_cde.analysis.measures.geometry"):
+        main()

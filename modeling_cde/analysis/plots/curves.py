@@ -12,7 +12,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from ...whole_files import as_they_were_written, read_object
+from ...whole_files import as_they_were_written, in_one_sentence, read_object
 from ..loss_terms import logged_terms, title
 from .style import LINES, MARKERS, drawing, save, tidy
 
@@ -119,4 +119,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("modeling_cde.analysis.plots.curves"):
+        main()

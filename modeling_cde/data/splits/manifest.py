@@ -10,6 +10,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ...models.limits_cde import MOST_JSON_BYTES, check_file_size
 from ...whole_files import write_text_whole
 from .annotations import Annotations, Pair, annotations_sha256, count_pairs, read_pairs
 
@@ -84,6 +85,7 @@ class SplitManifest:
             ValueError: It is not JSON, lacks a field, or has a field or a value that a manifest cannot have.
         """
         try:
+            check_file_size(path, MOST_JSON_BYTES)
             values = json.loads(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise FileNotFoundError(f"There is no split manifest {path}; split the data set, or check the name.") from (

@@ -19,7 +19,7 @@ import datasets
 import pyarrow as pa
 
 from ..chosen_rows import evenly_spaced
-from ..loading import check_class_names, check_columns, find_files
+from ..loading import check_class_names, check_columns, features_of, find_files
 from .order import Piece
 from .parquet_rows import ParquetRows
 
@@ -77,6 +77,7 @@ class PairStream:
         chosen = [groups[i] for i in evenly_spaced(len(groups), math.ceil(number / largest))]
         table = pa.concat_tables([self.rows.read(group, list(self.features)) for group in chosen])
         table = table.take(evenly_spaced(len(table), number))
+        self._check_actions(table.select(["action", "pair_id"]).to_pylist(), chosen[0].path)
         return datasets.Dataset(table.cast(self.features.arrow_schema))
 
     @property
@@ -103,17 +104,21 @@ class PairStream:
             ValueError: An action is missing or out of range; see also `ParquetRows.read`.
         """
         rows: list[dict[str, Any]] = []
-        known = range(len(self.features["action"].names))
         for number, first, end in pieces:
             group = self.rows.groups[number]
             table = self.rows.read(group, self.columns, closing)
             rows += table.slice(first, end - first).to_pylist()
-            if wrong := [row for row in rows[first - end :] if row["action"] not in known]:
-                raise ValueError(
-                    f"{group.path}: the action of pair {wrong[0]['pair_id']} is {wrong[0]['action']}; it must be one "
-                    f"of the {len(known)} classes, 0 to {len(known) - 1}."
-                )
+            self._check_actions(rows[first - end :], group.path)
         return rows
+
+    def _check_actions(self, rows: Sequence[dict[str, Any]], path: str) -> None:
+        known = range(len(self.features["action"].names))
+        for row in rows:
+            if row["action"] not in known:
+                raise ValueError(
+                    f"{path}: the action of pair {row['pair_id']} is {row['action']}; it must be one of the "
+                    f"{len(known)} classes, 0 to {len(known) - 1}."
+                )
 
     def transformed(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Apply the transform to some rows."""
@@ -155,7 +160,7 @@ def stream_pairs(
         )
     rows = ParquetRows(paths, token)
     check_class_names(str(source), zip(paths, rows.schemas, strict=True))
-    features = datasets.Features.from_arrow_schema(rows.schemas[0])
+    features = features_of(rows.schemas[0], paths[0])
     check_columns(features, f"{source}, {config}, {split}")
     images = {name: datasets.Image(decode=False) for name, kind in features.items() if isinstance(kind, datasets.Image)}
     return PairStream(rows, datasets.Features({**features, **images}), buffer=buffer)

@@ -15,11 +15,33 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, PreTrainedModel
 from transformers.utils.hub import cached_file
 
-from ...models.loading_cde import check_finite
+from ...models.field_rules_cde import Rule, check_fields, number, whole
+from ...models.limits_cde import WIDEST, check_config_files
+from ...models.loading_cde import check_finite, read_config_fields
+from ...whole_files import read_object
 from ..lora import base_of, description, peft, wrap
 
 ADAPTER_FOLDER = "adapter"  # within a run, beside the merged model
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+_TEXT = Rule("text or null", lambda value: value is None or isinstance(value, str))
+_NAMES = Rule(
+    "a list of names, or the pattern that add_lora writes",
+    lambda value: (
+        isinstance(value, str)
+        and re.fullmatch(r"\(\.\*\\\.\)\?backbone\\\.\(\.\*\\\.\)\?\([\w|]+\)", value) is not None
+        or (isinstance(value, list) and all(isinstance(name, str) for name in value))
+    ),
+)
+_NOT_USED = Rule("empty", lambda value: not value)  # patterns, on which a search can take for ever
+_RULES = {
+    "r": whole(1, WIDEST),
+    "lora_alpha": number("a positive number", lambda value: value > 0),
+    "target_modules": _NAMES,
+    "base_model_name_or_path": _TEXT,
+    "revision": _TEXT,
+    **dict.fromkeys(("exclude_modules", "rank_pattern", "alpha_pattern", "layers_pattern"), _NOT_USED),
+}
 
 
 def save_adapter(model: Any, folder: str | Path) -> None:
@@ -121,7 +143,8 @@ def load_lora(
     folder = folder / ADAPTER_FOLDER if (folder / ADAPTER_FOLDER / _CONFIG).is_file() else folder
     if not (folder / _CONFIG).is_file():
         raise ValueError(f"{adapter} has no adapter ({_CONFIG}): give a folder of save_adapter, or a run with LoRA.")
-    config = peft().LoraConfig.from_pretrained(str(folder))
+    check_config_files(folder)
+    config = _adapter_config(folder)
     name, commit = config.base_model_name_or_path, config.revision
     model = _build_base(folder, name, commit) if base is None else base
     own = base_of(model)[0]
@@ -131,6 +154,18 @@ def load_lora(
     adapted = wrap(model, config, name, commit)
     load_adapter_weights(adapted, folder)
     return adapted.train(trainable)
+
+
+def _adapter_config(folder: Path) -> Any:
+    """What a folder's adapter_config.json says; PEFT checks neither types nor what a pattern costs."""
+    told = read_object(folder / _CONFIG)
+    if (kind := told.get("peft_type")) != "LORA":
+        raise ValueError(f"{folder / _CONFIG} describes adapters of the kind {kind!r}, and only LORA is read.")
+    check_fields(str(folder / _CONFIG), {name: told.get(name) for name in _RULES}, _RULES)
+    try:
+        return peft().LoraConfig.from_pretrained(str(folder))
+    except (TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{folder / _CONFIG} does not hold the settings of LoRA adapters ({error}).") from error
 
 
 def _build_base(folder: Path, name: str | None, revision: str | None) -> PreTrainedModel:
@@ -147,7 +182,7 @@ def _build_base(folder: Path, name: str | None, revision: str | None) -> PreTrai
             "base)."
         )
     options = {field: getattr(config, field) for field in config.option_names()}
-    if AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False).model_type.startswith("cde"):
+    if str(read_config_fields(name, revision)[0].get("model_type")).startswith("cde"):
         return kind.from_pretrained(name, revision=revision)
     with torch.random.fork_rng(devices=[]):  # the projector's initial values are replaced at once
         return kind.from_backbone(name, revision=revision, id2label=config.id2label, **options)

@@ -70,6 +70,16 @@ def test_settings_are_columns_and_what_is_missing_is_a_dash():
     assert "seed_like" in to_csv(table).splitlines()[0]
 
 
+def test_no_cell_of_the_csv_is_a_formula():
+    """A result file may be a stranger's."""
+    runs = [record("concatenation", 0, 0.5), record("cde", 0, 0.75, setting={"=1+1": "@now"})]
+    rows = list(csv.reader(io.StringIO(to_csv(compare([from_record(one, one["run"]) for one in runs])))))
+    assert "setting.=1+1" in rows[0] and "'@now" in rows[-1]
+    assert not [cell for row in rows for cell in row if cell[:1] in ("=", "@", "\t", "\r")]
+    for cell in (cell for row in rows for cell in row if cell[:1] in ("+", "-")):
+        float(cell)
+
+
 def test_one_seed_has_no_spread_and_one_pair_no_interval():
     runs = [record("concatenation", 0, 0.5), record("cde", 0, 0.75), record("cde", 1, 0.75)]
     rows = lines_of(to_markdown(compare([from_record(one, one["run"]) for one in runs])))

@@ -124,11 +124,11 @@ def test_no_more_than_the_limit_is_read(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_members_beyond_the_limit_refuse_the_archive(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "MAX_BYTES", 2999)
+    monkeypatch.setattr(archives, "MOST_MEMBER_BYTES", 2999)
     with pytest.raises(ArchiveError, match="00001_first.png' of 3000 bytes"):
         open_files(write_any(kind, tmp_path, CONTENT)).names()
-    monkeypatch.setattr(archives, "MAX_BYTES", 3000)
-    monkeypatch.setattr(archives, "MAX_MEMBERS", 4)
+    monkeypatch.setattr(archives, "MOST_MEMBER_BYTES", 3000)
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 4)
     with pytest.raises(ArchiveError, match="more than 4 members"):
         open_files(write_any(kind, tmp_path, CONTENT)).names()
 

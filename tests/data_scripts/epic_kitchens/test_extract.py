@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_scripts.archives.archive import MAX_BYTES
 from data_scripts.builds.work_units import StopBuildError
 from data_scripts.epic_kitchens import terms
 from data_scripts.epic_kitchens.__main__ import main
@@ -22,6 +21,7 @@ from data_scripts.epic_kitchens.frames import FramesError, Video, check_rate
 from data_scripts.epic_kitchens.index import build_index
 from data_scripts.epic_kitchens.listing import index_csv
 from data_scripts.epic_kitchens.source import EpicSource
+from modeling_cde.models.limits_cde import MOST_MEMBER_BYTES
 from tests.data_scripts.fake_source import sent
 from tests.data_scripts.tiny_epic import NOUNS, frame, row, write_frames, write_tables, write_tar
 
@@ -160,7 +160,11 @@ def faulty(tmp_path, five_seconds, change) -> EpicSource:
             lambda f: (f / "frame_0000000294.jpg").write_bytes(frame(294, (64, 64))),
             {"P01_01_2"},
         ),
-        ("frame unreadable", lambda f: (f / "frame_0000000294.jpg").write_bytes(bytes(MAX_BYTES)), {"P01_01_2"}),
+        (
+            "frame unreadable",
+            lambda f: (f / "frame_0000000294.jpg").write_bytes(bytes(MOST_MEMBER_BYTES)),
+            {"P01_01_2"},
+        ),
     ],
 )
 def test_defects_are_named_by_segment_and_the_rest_goes_on(tmp_path, five_seconds, reason, change, named):

@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import dataclasses
 import json
 import os
 import pickle
@@ -187,8 +188,11 @@ def test_overlap_is_the_share_of_frames_that_another_action_has_too(drawn):
 def test_an_index_is_read_as_it_was_written(tmp_path, tables):
     segments = build_index(**tables).segments
     path = tmp_path / "index.csv"
+    segments[0] = dataclasses.replace(segments[0], verb="=1+1")  # a class of a stranger's table
     path.write_text(index_csv(segments))
+    assert "'=1+1" in path.read_text()
     again = read_index(path)
+    assert again[0].verb == "=1+1"
     assert index_csv(again) == path.read_text()
     assert [(s.narration_id, s.before_frame, s.after_frame) for s in again] == [
         (s.narration_id, s.before_frame, s.after_frame) for s in segments

@@ -1,5 +1,6 @@
 """Instructions: what the rule reads, what it refuses to guess, and what holds for any text."""
 
+import csv
 import re
 import unicodedata
 
@@ -269,6 +270,15 @@ def test_marks_beside_an_instruction_are_passed_over():
     for other in ("open the cup", "yeet the cup", "invalid", "failed", "打开", "pick up the cup and open the box"):
         assert readings.answer(["pick up the cup", other]) == Unparsed("several tasks")
     assert Readings(known={"valid": Instruction("open", "box")}).answer(["valid"]) == Instruction("open", "box")
+
+
+def test_an_instruction_is_no_formula_in_the_file_and_is_read_back(tmp_path):
+    path = tmp_path / "instructions.csv"
+    Readings().write(path, ["=HYPERLINK(1) open the drawer", "@do a dance"])
+    rows = list(csv.reader(path.open(newline="")))
+    assert {row[0] for row in rows[1:]} == {"'=HYPERLINK(1) open the drawer", "'@do a dance"}
+    path.write_text(path.read_text().replace("'@do a dance,,,", "'@do a dance,dance,robot,"))
+    assert read_known(path) == {normalized("@do a dance"): Instruction("dance", "robot")}
 
 
 def test_a_half_filled_reading_is_an_error(tmp_path):

@@ -223,6 +223,25 @@ def test_pictures_beside_the_data_files_are_read_inside_the_folder_only(copy):
         assert rejected or numbers(built.rows[0]) == (0, 6)
 
 
+@pytest.mark.parametrize(("kind", "name"), [("image", "data/chunk-000/episode_000000.parquet"), ("video", None)])
+def test_links_to_files_elsewhere_are_not_read(kind, name, copy, tmp_path):
+    folder = copy("v2.0" if kind == "image" else "v2.1", kind)
+    path = folder / (name or f"videos/chunk-000/{CAMERA}/episode_000000.mp4")
+    path.rename(tmp_path / "mine")
+    path.symlink_to(tmp_path / "mine")
+    built = LeRobotSource(folder, CAMERA).build("episodes-000000-000006")
+    assert built.rejected["missing data file" if kind == "image" else "missing video"] == 1
+    said = f"{path.name} is a link to a file outside of the folder; put the file itself there"
+    assert any(said in text and str(folder) not in text for text in built.problems), built.problems
+
+
+def test_a_number_of_episodes_from_elsewhere_is_not_counted_up_to(copy):
+    folder = copy()
+    edit(folder, total_episodes=10**15)
+    with pytest.raises(ValueError, match="meta lists 7 of the 1000000000000000 episodes in info.json"):
+        LeRobotSource(folder, CAMERA)
+
+
 def test_instructions_that_nobody_understands_stop_the_build_and_are_listed(tmp_path, capsys):
     write_recording(
         tmp_path / "in", "v2.1", [(["do a dance"], 3), (["打开抽屉 A"], 3), (["do a dance"], 4)], kind="image"
