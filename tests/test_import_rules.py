@@ -62,6 +62,16 @@ MAY_IMPORT = {
         "modeling_cde.whole_files",
     ],
     "modeling_cde.evaluation.metrics": [],
+    "modeling_cde.fit": [
+        "modeling_cde.fit",
+        "modeling_cde.training",
+        "modeling_cde.features",
+        "modeling_cde.evaluation",
+        "modeling_cde.models",
+        "modeling_cde.data",
+        "modeling_cde.cards",
+        "modeling_cde.whole_files",
+    ],
     "modeling_cde.export": ["modeling_cde.evaluation.onnx_export"],
     "modeling_cde.analysis": [
         "modeling_cde.analysis",
@@ -125,7 +135,7 @@ def is_module(name: str) -> bool:
 
 
 def local(file: Path) -> set[str]:
-    return {name for name in imports(file) if name.split(".")[0] in (*FOLDERS, "train")}
+    return {name for name in imports(file) if name.split(".")[0] in (*FOLDERS, "train", "fit")}
 
 
 def sources(*folders: str) -> list[Path]:
