@@ -184,7 +184,9 @@ class CDEClassifier:
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
         """The most probable action of each pair, (n,)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        found: np.ndarray[Any, Any] = self.classes_[best]
+        return found
 
     def score(self, X: Any, y: Sequence[Any]) -> float:
         """The share of pairs whose action is named."""
@@ -318,4 +320,4 @@ class CDEClassifier:
 def _scores(model: Any, features: torch.Tensor) -> torch.Tensor:
     """(n, 2, D_b) -> the scores of the actions, (n, A)."""
     device = next(model.parameters()).device
-    return torch.cat([model(features=part.to(device)).logits.float().cpu() for part in features.split(1024)])
+    return torch.cat([model(features=part.to(device)).logits.float().cpu() for part in torch.split(features, 1024)])

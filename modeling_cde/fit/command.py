@@ -94,11 +94,11 @@ def run(options: argparse.Namespace, own: OwnPairs, backbone: str, command: str)
         seed=options.seed,
         feature_store=options.feature_store,
     )
+    print("\n".join(_about(own)), flush=True)
+    classifier.check(own.pairs, own.actions, objects=own.objects, groups=own.scenes)
     options.output.mkdir(parents=True, exist_ok=True)
     check_writable(options.output)
-    print("\n".join(_about(own)), flush=True)
     use_all_cores()
-    classifier.check(own.pairs, own.actions, objects=own.objects, groups=own.scenes)
     features = classifier.encode(own.pairs)
     encoded = time.time()
     targets = {"objects": own.objects, "groups": own.scenes, "folds": options.folds}
@@ -142,7 +142,7 @@ def _about(own: OwnPairs) -> list[str]:
     scenes = "scenes not given" if own.scenes is None else f"{len(set(own.scenes))} scenes"
     lines = [f"{own.name}: {len(own.pairs)} pairs ({counts}), {len(set(own.objects))} kinds of objects, {scenes}."]
     if own.refused:
-        lines.append(f"{len(own.refused)} pairs are left out:")
+        lines.append(f"Pairs that are left out, with the reason ({len(own.refused)}):")
         lines += [f"  {sentence}" for sentence in own.refused[:_SHOWN]]
         lines += [f"  and {len(own.refused) - _SHOWN} more"] * (len(own.refused) > _SHOWN)
     return lines

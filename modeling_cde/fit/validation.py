@@ -82,7 +82,7 @@ def cross_validate(
         raise ValueError(f"folds={folds} must be at least 2.")
     found, number = CrossValidation(), len(examples)
     first, groups = SCENES, scenes
-    if scenes is None or len(set(scenes)) < 2:
+    if groups is None or len(set(groups)) < 2:
         first, groups = PAIRS, range(number)
         why = "Scenes are not given" if scenes is None else "All pairs are of one scene"
         found.says.append(f"{why}, so single pairs are left out: the accuracy in a new scene may be lower.")
