@@ -30,7 +30,7 @@ from typing import Any
 
 FOUR = ("open", "close", "turnon", "turnoff")
 PAIRS = (12, 24, 48)
-CHOOSE_PAIRS = (24, 48, 96, 192, 384)
+CHOOSE_PAIRS = (48, 96, 192, 384)
 _PARTS = ("known kinds", "unseen kinds")
 _NAMES = {
     "classifier": "CDEClassifier",

@@ -26,7 +26,7 @@ HEADS: tuple[str, ...] = get_args(Head)
 #: From so many pairs on, the head is trained.
 FEW = 400
 SHRINKAGE = 0.5
-STEPS = 200
+STEPS = 100
 BATCH = 128
 
 

@@ -7,6 +7,7 @@ from PIL import Image
 from transformers import pipeline
 
 from modeling_cde import CDEClassifier, CDEForActionClassification
+from modeling_cde.cards import publishing
 from modeling_cde.features import keep as keep_module
 from modeling_cde.fit import heads
 from modeling_cde.fit.heads import Examples
@@ -148,6 +149,19 @@ def test_the_checkpoint_is_one_like_any_other(classifier, pairs, tmp_path):
     assert (
         "| new scenes | 24 |" in card and "fitted to 24 pairs of\n`photos`" in card and "python fit.py photos" in card
     )
+
+
+def test_it_is_published_with_its_card(classifier, pairs, monkeypatch):
+    sent = {}
+
+    def commit(repo_id, files, **options):
+        sent.update({name: path.read_bytes() for name, path in files.items()})
+        return f"the address of {repo_id}"
+
+    monkeypatch.setattr(publishing, "commit_files", commit)
+    assert classifier.fit(*pairs[:2]).push_to_hub("org/my-actions") == "the address of org/my-actions"
+    assert {"config.json", "model.safetensors", "preprocessor_config.json", "metrics.json"} <= set(sent)
+    assert b'CDEClassifier.from_pretrained("org/my-actions")' in sent["README.md"]
 
 
 def test_a_loaded_classifier_can_be_fitted_again(classifier, pairs, tmp_path):
