@@ -203,7 +203,9 @@ def find_table(path: Path) -> Path:
     if path.is_dir():
         tables = [path / name for name in TABLE_NAMES if (path / name).is_file()]
         if len(tables) > 1:
-            raise ListingError(f"{path} contains {' and '.join(table.name for table in tables)}; name the one to read.")
+            raise ListingError(
+                f"{path} contains {' and '.join(table.name for table in tables)}; choose one, and give its path."
+            )
         return tables[0] if tables else path
     return path
 
