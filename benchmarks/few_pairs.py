@@ -30,7 +30,7 @@ from typing import Any
 
 FOUR = ("open", "close", "turnon", "turnoff")
 PAIRS = (12, 24, 48)
-CHOOSE_PAIRS = (48, 96, 192, 384)
+CHOOSE_PAIRS = {"four": (48, 96, 192, 384), "ten": (48, 96, 192, 384, 768, 1440)}
 _PARTS = ("known kinds", "unseen kinds")
 _NAMES = {
     "classifier": "CDEClassifier",
@@ -116,9 +116,7 @@ def run(folder: str, path: Path, plan: Sequence[tuple[str, int, int]], heads: Se
 
     from benchmarks.study.pairs import open_pairs
 
-    torch.set_num_threads(
-        1
-    )  # heads of this size gain nothing by more, and on a busy machine threads wait for each other
+    torch.set_num_threads(1)  # more gain nothing for heads of this size, and on a busy machine wait for each other
     pairs = open_pairs(folder, readings=("change",))
     rows = pairs.rows["change"].select(range(len(pairs)))
     features = np.concatenate([torch.stack(rows[i : i + 512]["features"]).numpy() for i in range(0, len(rows), 512)])
@@ -173,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         heads = ("closed_form", "trained")
         seeds = range(100, 100 + (options.draws or 6))
-        plan = [(task, n, seed) for n in CHOOSE_PAIRS for task in ("four", "ten") for seed in seeds]
+        plan = [(task, n, seed) for task, numbers in CHOOSE_PAIRS.items() for n in numbers for seed in seeds]
     if not options.table:
         try:
             run(options.data, path, plan, heads)

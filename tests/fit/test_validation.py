@@ -95,6 +95,8 @@ def test_trained_heads_have_few_folds(noisy):
     objects = [f"kind {i // 3}" for i in range(36)]
     found = cross_validate(noisy[0], ACTIONS, None, objects, OPPOSITES, nearest_mean, "trained")
     assert found.parts["left-out objects"]["folds"] == 5
+    found = cross_validate(noisy[0], ACTIONS, None, objects, OPPOSITES, nearest_mean, "closed_form")
+    assert found.parts["left-out objects"]["folds"] == 12
 
 
 def test_one_fold_is_refused(noisy):
