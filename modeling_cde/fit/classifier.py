@@ -121,8 +121,8 @@ class CDEClassifier:
         Args:
             X: n pairs (before, after) of paths, PIL images or arrays; or what `encode` gave for them.
             y: Name of the action of each pair, (n,).
-            objects: The kind of object of each pair, (n,). The closed form takes how an action varies from object to
-                object for noise, which helps on objects that no pair shows.
+            objects: The kind of object of each pair, (n,). The closed form treats how an action varies from object to
+                object as noise.
 
         Raises:
             ValueError: There are no pairs, only one action, or columns of unequal length; the message says which.
