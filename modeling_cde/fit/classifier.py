@@ -222,9 +222,11 @@ class CDEClassifier:
 
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, report)
-            return publish_run(
-                folder, repo_id, private=private, token=token, commit_message="Upload a fitted classifier"
-            )
+            try:
+                message = "Upload a fitted classifier"
+                return publish_run(folder, repo_id, private=private, token=token, commit_message=message)
+            except (PermissionError, ConnectionError) as error:  # which advises on the folder
+                raise type(error)(str(error.__cause__ or error)) from error
 
     @classmethod
     def from_pretrained(cls, checkpoint: str | os.PathLike[str], *, revision: str | None = None) -> "CDEClassifier":

@@ -7,7 +7,7 @@ from typing import Any
 from ..cards.model_card import write_model_card
 from ..evaluation.evaluate import METRICS_FILE, environment
 from ..training.run_record import backbone_source
-from ..whole_files import write_text_whole
+from ..whole_files import command_without_places, without_places, write_text_whole
 from .validation import CrossValidation
 
 
@@ -39,7 +39,7 @@ def write_results(
         "head": getattr(classifier, "head_", None),
         "pairs": getattr(classifier, "n_pairs_", None),
         "data": data,
-        "command": command,
+        "command": command_without_places(command),
         "minutes": minutes,
         "says": [] if report is None else report.says,
     }
@@ -55,5 +55,5 @@ def write_results(
             "backbone_source": backbone_source(classifier.backbone, revision),
         },
     }
-    write_text_whole(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
+    write_text_whole(folder / METRICS_FILE, json.dumps(without_places(metrics), indent=2) + "\n")
     write_model_card(folder)

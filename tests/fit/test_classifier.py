@@ -155,13 +155,20 @@ def test_it_is_published_with_its_card(classifier, pairs, monkeypatch):
     sent = {}
 
     def commit(repo_id, files, **options):
-        sent.update({name: path.read_bytes() for name, path in files.items()})
+        sent.update({name: file if isinstance(file, bytes) else file.read_bytes() for name, file in files.items()})
         return f"the address of {repo_id}"
 
     monkeypatch.setattr(publishing, "commit_files", commit)
     assert classifier.fit(*pairs[:2]).push_to_hub("org/my-actions") == "the address of org/my-actions"
     assert {"config.json", "model.safetensors", "preprocessor_config.json", "metrics.json"} <= set(sent)
     assert b'CDEClassifier.from_pretrained("org/my-actions")' in sent["README.md"]
+
+    def refuse(*args, **options):
+        raise PermissionError("The Hub refuses this token.")
+
+    monkeypatch.setattr(publishing, "commit_files", refuse)
+    with pytest.raises(PermissionError, match="^The Hub refuses this token.$"):  # no advice on a folder that is gone
+        classifier.push_to_hub("org/my-actions")
 
 
 def test_a_loaded_classifier_can_be_fitted_again(classifier, pairs, tmp_path):

@@ -57,6 +57,7 @@ def test_a_folder_becomes_a_tested_checkpoint(photos, backbone, store, tmp_path,
     assert metrics["training"]["fitted"]["pairs"] == 24 and metrics["training"]["fitted"]["head"] == "closed_form"
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"`{photos.name}`" in card and "python fit.py" in card
+    assert str(photos.parent) not in card + json.dumps(metrics)  # a folder on this machine means nothing elsewhere
     pipe = pipeline("action-classification", model=str(tmp_path / "model"))
     new = tuple(map(Image.fromarray, draw("open", "box", 3)))
     assert pipe(*new, top_k=1)[0]["label"] == "open"
