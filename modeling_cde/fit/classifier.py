@@ -12,10 +12,11 @@ import torch
 
 from ..data.splits import OPPOSITES
 from ..features.store import FeatureStore
+from . import FOLDS, HEADS, Head
 from .backbone import Backbone, load_backbone
-from .heads import HEADS, Examples, Head, fit_head, head_for, new_model
+from .heads import Examples, fit_head, head_for, new_model
 from .pairs import are_features, checked_pairs, checked_targets, encode_pairs
-from .validation import FOLDS, CrossValidation, cross_validate
+from .validation import CrossValidation, cross_validate
 
 
 class CDEClassifier:

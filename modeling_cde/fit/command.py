@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..training.distributed import use_all_cores
+from ..cards.hub import check_name
 from ..whole_files import check_writable
-from .classifier import CDEClassifier
-from .heads import HEADS
-from .validation import FOLDS
+from . import FOLDS, HEADS
 
 _SHOWN = 5
 
@@ -40,7 +38,7 @@ class OwnPairs:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what the command takes."""
+    """Adds what the command takes; this file imports nothing slow, so that --help need not wait."""
     parser.add_argument(
         "pairs",
         type=Path,
@@ -84,7 +82,12 @@ def run(options: argparse.Namespace, own: OwnPairs, backbone: str, command: str)
     Raises:
         ValueError, OSError: Pairs, backbone or an option cannot be used; the message says which.
     """
+    from ..training.distributed import use_all_cores
+    from .classifier import CDEClassifier
+
     started = time.time()
+    if options.push:
+        check_name(options.push)
     classifier = CDEClassifier(
         backbone,
         revision=options.backbone_revision,

@@ -7,7 +7,7 @@ How `FEW` was chosen, on draws of rendered rooms that no reported figure is of: 
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import datasets
 import torch
@@ -19,9 +19,7 @@ from ..training.closed_form import fit_lda
 from ..training.lda_head import set_lda_head
 from ..training.trainer import CDETrainer
 from ..training.training_args import CDETrainingArguments
-
-Head = Literal["closed_form", "trained"]
-HEADS: tuple[str, ...] = get_args(Head)
+from . import Head
 
 #: From so many pairs on, the head is trained.
 FEW = 1000

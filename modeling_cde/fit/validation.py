@@ -17,14 +17,14 @@ from typing import Any
 import torch
 
 from ..evaluation.metrics import compute_action_metrics
+from . import FOLDS, Head
 from .folds import grouped_folds
-from .heads import Examples, Head
+from .heads import Examples
 
 # (examples, names of their actions) -> the scores (m, A) that the head fitted to them gives to features (m, 2, D_b).
 Fit = Callable[[Examples, Sequence[str]], Callable[[torch.Tensor], torch.Tensor]]
 
 SCENES, PAIRS, OBJECTS = "new scenes", "new pairs", "left-out objects"
-FOLDS = 5
 # A head in closed form takes milliseconds for up to so many pairs: there each kind of object is left out by itself, or
 # where there are more, in so many folds.
 _QUICK_PAIRS, _MOST_FOLDS = 400, 20

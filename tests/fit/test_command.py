@@ -86,6 +86,7 @@ def test_a_table_with_opposites_of_ones_own(table, backbone, store, tmp_path, ca
             ("--opposites", "open"),
             "--opposites open names no two actions",
         ),
+        ("open/box/1_before.png open/box/1_after.png", ("--push", "mine"), "mine"),
         ("open/b/1_before.png open/b/1_after.png Open/b/2_before.png Open/b/2_after.png", (), "use one spelling"),
     ],
 )
