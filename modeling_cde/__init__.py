@@ -13,6 +13,7 @@ from .models.registration import register_with_transformers
 
 if TYPE_CHECKING:
     # isort: off
+    from .fit.classifier import CDEClassifier as CDEClassifier
     from .models.configuration_cde import CDEConfig as CDEConfig
     from .models.image_processing_cde import CDEImageProcessor as CDEImageProcessor
     from .models.modeling_cde import (
@@ -67,6 +68,7 @@ __version__ = "0.1.0"
 
 #: Public names, by the module that is loaded when one of them is first used.
 _NAMES = {
+    "fit.classifier": ["CDEClassifier"],
     "models.configuration_cde": ["CDEConfig"],
     "models.image_processing_cde": ["CDEImageProcessor"],
     "models.modeling_baseline": ["BaselineOutput"],

@@ -27,7 +27,7 @@ from .models.limits_cde import MOST_JSON_BYTES, check_file_size
 TEMPORARY = "tmp-"
 # Beginnings of formulas; a plain number is none.
 _FORMULA = re.compile(r"(?![-+]?\d+(\.\d+)?([eE][-+]?\d+)?$)'?[=+@\t\r-]", flags=re.ASCII)
-_OURS = ("modeling_cde", "data_scripts", "benchmarks", "space", "train.py")
+_OURS = ("modeling_cde", "data_scripts", "benchmarks", "space", "train.py", "fit.py")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedConfig
 
-from modeling_cde.metrics import compute_action_metrics
+from modeling_cde.evaluation.metrics import compute_action_metrics
 from modeling_cde.whole_files import in_one_sentence
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +30,7 @@ def test_every_command_has_the_outermost_handler(name):
     withs = [item.context_expr for node in block.body if isinstance(node, ast.With) for item in node.items]
     said = [call.args[0].value for call in withs if isinstance(call, ast.Call) and call.func.id == "in_one_sentence"]
     module = name.removesuffix(".py").replace("/", ".").removesuffix(".__main__")
-    assert said == [name if name.startswith(("train", "space")) else module]
+    assert said == [name if name.startswith(("train", "fit", "space")) else module]
     assert isinstance(block.body[-1], ast.With)
 
 

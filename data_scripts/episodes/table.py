@@ -199,12 +199,12 @@ def find_table(path: Path) -> Path:
         ListingError: The folder has several, or the path does not exist.
     """
     if not path.exists():
-        raise ListingError(f"There is no file or folder {path}, given by --input.")
+        raise ListingError(f"There is no file or folder {path}.")
     if path.is_dir():
         tables = [path / name for name in TABLE_NAMES if (path / name).is_file()]
         if len(tables) > 1:
             raise ListingError(
-                f"{path} contains {' and '.join(table.name for table in tables)}; choose one by --input."
+                f"{path} contains {' and '.join(table.name for table in tables)}; choose one, and give its path."
             )
         return tables[0] if tables else path
     return path

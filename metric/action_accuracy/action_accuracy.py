@@ -1,4 +1,4 @@
-"""`compute_action_metrics` as an `evaluate.Metric`; publishing puts `modeling_cde/metrics.py` beside this file."""
+"""`compute_action_metrics` as an `evaluate.Metric`; `modeling_cde.evaluation.metrics` is published beside this file."""
 
 import datasets
 import evaluate

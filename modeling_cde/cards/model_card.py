@@ -18,6 +18,7 @@ from ..models.methods import by_model_type
 from ..whole_files import read_object, write_whole
 from .card_tables import by_action_table, by_object_table, code, geometry_table, one_line, plain, results_table, table
 from .energy import energy_estimate, is_processor
+from .fitted_card import fitted_values
 from .metadata import base_model, card_metadata, hub_dataset
 from .run_files import RunFiles, read_run
 
@@ -81,9 +82,11 @@ def render_model_card(
     `paper` is Markdown with the paper's numbers, which were not measured here. `command` trains this checkpoint today;
     default: the command of the run, which may name recipes that have changed since.
     """
+    if "fitted" in run.training:
+        return _render_fitted(run, name or _name(run, repo_id), repo_id, dataset)
     config, metrics, training = run.config, run.metrics, run.training
     arguments, environment, splits = training["arguments"], metrics["environment"], metrics["splits"]
-    name = name or (repo_id.rpartition("/")[2] if repo_id else run.folder.resolve().name)
+    name = name or _name(run, repo_id)
     method = by_model_type()[config["model_type"]]
     patches = config.get("delta_mode") == "patch"
     weights = config["model_type"] == "cde" and not patches and config.get("pooling") == "change"
@@ -128,6 +131,26 @@ def render_model_card(
         energy=energy,
         formula=formula,
     )
+
+
+def _render_fitted(run: RunFiles, name: str, repo_id: str | None, dataset: str | None) -> str:
+    """The card of a classifier that was fitted to a few pairs."""
+    return render(
+        "fitted_card.md",
+        card_metadata(run, name, dataset).to_yaml(),
+        run=run,
+        name=name,
+        checkpoint=json.dumps(repo_id or PLACEHOLDER, ensure_ascii=False),
+        pipeline=pipeline_snippet(repo_id or PLACEHOLDER),
+        backbone=_backbone(run),
+        base_model=base_model(run),
+        origin=_origin(run),
+        **fitted_values(run),
+    )
+
+
+def _name(run: RunFiles, repo_id: str | None) -> str:
+    return repo_id.rpartition("/")[2] if repo_id else run.folder.resolve().name
 
 
 def render(template: str, header: str, **values: Any) -> str:

@@ -156,7 +156,8 @@ def write_metric(folder: str | Path) -> Path:
 
 
 def _metric_files() -> dict[str, Path]:
-    return _tree(METRIC, f"{METRIC.name}.py", "app.py", "README.md") | {"metrics.py": PACKAGE / "metrics.py"}
+    files = _tree(METRIC, f"{METRIC.name}.py", "app.py", "README.md")
+    return files | {"metrics.py": PACKAGE / "evaluation" / "metrics.py"}
 
 
 def _renew_report(folder: Path) -> None:

@@ -20,11 +20,11 @@ from ..data.coverage import target_coverage
 from ..data.schema import OPPOSITES
 from ..data.transforms import PairTransform
 from ..features.keep import FeatureKeeper
-from ..metrics import accuracy_gap, compute_action_metrics
 from ..whole_files import without_places, write_text_whole, write_whole
 from .action_names import action_names, check_matched, match_actions, own_accuracy, unknown_lines
 from .examples import choose_examples
 from .gallery import GALLERY_FILE, write_gallery
+from .metrics import accuracy_gap, compute_action_metrics
 from .predictions import Precision, Predictions, patch_grid, predict
 
 logger = logging.getLogger(__name__)

@@ -70,7 +70,7 @@ class Method:
 OWN_LOSS_ONLY = {"contrastive_weight": 0.0, "sparsity_weight": 0.0}
 
 _CDE = Method(
-    "CDE, all three losses",
+    "CDE",
     "cde",
     "modeling_cde",
     "CDEForActionClassification",

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from .closed_form import BETWEEN, Discriminant, choose_shrinkage
+from .closed_form import BETWEEN, Discriminant, LinearHead, choose_shrinkage
 
 _ROWS_AT_ONCE = 512
 
@@ -42,20 +42,26 @@ def give_lda_head(model: Any, train: Any, validation: Mapping[str, Any]) -> dict
     }
     shrinkage, accuracies = choose_shrinkage(discriminant, parts)
     head = discriminant.head(shrinkage, model.config.delta_dim)
+    set_lda_head(model, head)
+    return {
+        "kind": "lda",
+        "shrinkage": shrinkage,
+        "between": BETWEEN,
+        "directions": len(head.directions),
+        "chosen_on": unseen,
+        "validation_accuracy": {str(tried): round(accuracy, 4) for tried, accuracy in accuracies.items()},
+    }
+
+
+@torch.no_grad()
+def set_lda_head(model: Any, head: LinearHead) -> None:
+    """Replaces the weights of projector and classifier by a head with at most `delta_dim` directions."""
     number = len(head.directions)
     projection = model.cde.projector[-1].weight
     projection.zero_()  # a direction too few leaves its dimension empty; the classifier's column there can be trained
     projection[:number] = head.directions
     model.classifier.weight[:, :number] = head.weight
     model.classifier.bias.copy_(head.bias)
-    return {
-        "kind": "lda",
-        "shrinkage": shrinkage,
-        "between": BETWEEN,
-        "directions": number,
-        "chosen_on": unseen,
-        "validation_accuracy": {str(tried): round(accuracy, 4) for tried, accuracy in accuracies.items()},
-    }
 
 
 def sentence(record: Mapping[str, Any]) -> str:

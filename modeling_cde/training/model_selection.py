@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import Trainer
 
-from ..metrics import compute_action_metrics
+from ..evaluation.metrics import compute_action_metrics
 
 
 def check_last_is_kept(args: Any) -> None:

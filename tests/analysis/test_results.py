@@ -62,7 +62,7 @@ def test_run_folders_of_train_are_results(tmp_path):
     (run / "geometry.json").write_text('{"splits": {"test": {"n": 200}}}')
     for results in (load_results(run), load_results(tmp_path)):
         (result,) = results
-        assert result.run == "one" and result.method == "cde" and result.title == "CDE, all three losses"
+        assert result.run == "one" and result.method == "cde" and result.title == "CDE"
         assert (result.selected.epoch, result.selected.step) == (2.0, 54)
         assert result.selected.criterion == "eval_validation_loss"
         assert result.value("test", "selected") == 0.5 and result.value("test", "last") == 0.25

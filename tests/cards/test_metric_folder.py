@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from modeling_cde.cards.publishing import METRIC, main
-from modeling_cde.metrics import compute_action_metrics
+from modeling_cde.evaluation.metrics import compute_action_metrics
 from tests.cards.hub_rules import problems
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +63,7 @@ def app(written, monkeypatch):
 
 
 def test_it_holds_the_packages_own_metrics_and_everything_of_the_folder(written):
-    assert (written / "metrics.py").read_bytes() == (ROOT / "modeling_cde" / "metrics.py").read_bytes()
+    assert (written / "metrics.py").read_bytes() == (ROOT / "modeling_cde" / "evaluation" / "metrics.py").read_bytes()
     kept = {path.name for path in METRIC.iterdir() if path.is_file()}
     assert {path.name for path in written.iterdir()} == kept | {"metrics.py"} and "metrics.py" not in kept
 

@@ -42,7 +42,10 @@ def stand_in(folder: str, small: Mapping[str, Sequence[str]]) -> None:
 
     sys.path[:0] = [folder]  # before any import of the package, of which the folder has a copy
     sys.path.append(str(ROOT))
+    from modeling_cde.fit import heads
     from tests.docs.reader_folder import draw_files, save_checkpoints
+
+    heads.STEPS = 2  # of a trained head
 
     # Threads that wait for each other cost models of this size more than they bring; train.py would take all cores.
     torch.set_num_threads(1)

@@ -21,7 +21,7 @@ from tests.docs.reader_folder import lay_out_checkout
 from tests.hub_client import HubClient
 from tests.hub_server import HubServer, Repository
 
-GUIDES = ["docs/use.md", "docs/train.md", "docs/publish.md", "docs/reproduce.md", "docs/extend.md"]
+GUIDES = ["docs/use.md", "docs/train.md", "docs/fit.md", "docs/publish.md", "docs/reproduce.md", "docs/extend.md"]
 OTHER_PAGES = ["README.md", "docs/analysis.md", "docs/benchmark.md", "docs/data.md", "docs/doctor.md"]
 
 BACKBONE = '{"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}'
@@ -34,6 +34,7 @@ SMALL = {
         *("--dataloader_num_workers=0", f"--backbone_config={BACKBONE}"),
     ],
     "python -m modeling_cde.analysis runs/*": ["--no_umap"],
+    "python fit.py *": ["--image_size=32"],
     "python -m data_scripts.* --output *": ["--workers=1"],
 }
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_cde.metrics import accuracy_gap, compute_action_metrics
+from modeling_cde.evaluation.metrics import accuracy_gap, compute_action_metrics
 
 ACTIONS = ["open", "close", "break"]
 OPPOSITES = {"open": "close", "close": "open"}
