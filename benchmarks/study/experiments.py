@@ -141,9 +141,9 @@ def kinds(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
 
 
 def numbers(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
-    """The number of training pairs, of the same kinds."""
+    """The number of training pairs, of the same kinds, in equally many steps."""
     return [
-        Fit(f"{title}, {n} pairs", seed, reading, method, {}, f"pairs {n}")
+        Fit(f"{title}, {n} pairs", seed, reading, method, _AS_MANY_STEPS, f"pairs {n}")
         for title, reading, method in (_BASES[0], _BASES[1], _BASES[3])
         for n in (100, 200, 400, 800, 1600)
         for seed in seeds
@@ -151,9 +151,9 @@ def numbers(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
 
 
 def labels(pairs: Pairs, seeds: Sequence[int]) -> list[Fit]:
-    """The share of the training pairs that is labelled."""
+    """The share of the training pairs that is labelled, in equally many steps."""
     return [
-        Fit(f"{title}, {p} %", seed, reading, method, {}, f"share {p}")
+        Fit(f"{title}, {p} %", seed, reading, method, _AS_MANY_STEPS, f"share {p}")
         for title, reading, method in _BASES
         for p in (1, 10, 100)
         for seed in seeds

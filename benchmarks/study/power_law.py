@@ -37,7 +37,7 @@ class PowerLaw:
     def sentence(self) -> str:
         """What twice as many do to the error."""
         less, least, most = (100 * (2**-exponent - 1) for exponent in (self.exponent, self.low, self.high))
-        return f"error {less:+.0f} % by doubling [{least:+.0f}, {most:+.0f}]"
+        return f"error {less:+.0f} % by doubling [{most:+.0f}, {least:+.0f}]"
 
 
 def errors_by_number(results: Results) -> dict[str, dict[int, dict[int, float]]]:
