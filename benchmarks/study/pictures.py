@@ -64,6 +64,7 @@ def draw_variety(kinds: Results, numbers: Results, output: Path) -> Path:
             tidy(axes)
             axes.legend(fontsize=8, loc="lower right")
         figure.axes[0].set_ylabel("accuracy on kinds never seen, %")
+        figure.axes[0].set_ylim(bottom=25)  # room for the legends
         return save(figure, output, "study_variety")
 
 
