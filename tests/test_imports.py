@@ -47,7 +47,7 @@ def loaded(modules):
 @pytest.mark.parametrize(
     ("modules", "expected"),
     [
-        (("", ".data.splits", ".metrics", ".whole_files"), []),
+        (("", ".data.splits", ".evaluation.metrics", ".whole_files"), []),
         ((".cards.hub", ".analysis.report", ".models.registration"), []),
         ((".training.losses", ".training.distributed"), ["torch"]),
     ],

@@ -67,7 +67,7 @@ def read_config_fields(path: str | os.PathLike[str], revision: str | None) -> tu
     """
     file = cached_file(path, "config.json", revision=revision)
     if file is None:
-        raise OSError(f"{path} has no config.json: give the folder or repository of a model.")
+        raise OSError(f"{path} has no config.json: give the folder or repository of a vision model.")
     check_file_size(file, MOST_CONFIG_BYTES)
     revision = extract_commit_hash(file, None) or revision
     options, _ = PreTrainedConfig.get_config_dict(path, revision=revision)
