@@ -5,6 +5,7 @@ import json
 import random
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from benchmarks.study.experiments import EXPERIMENTS, PAIRS_OF_KINDS, Fit, parts
 from benchmarks.study.pairs import READINGS, Pairs
 from benchmarks.study.power_law import power_law
 from benchmarks.study.results import Results, show_table
+from benchmarks.study.shrinkage import nearest_direction
 from modeling_cde.data.splits import OPPOSITES, CleanOptions
 
 DONE = {0: ["open", "close"], 1: ["turnon", "turnoff"], 2: ["dirty", "clean", "break"]}
@@ -268,3 +270,15 @@ def test_the_power_law_s_interval_comes_from_the_seeds():
     errors = {n: {seed: 80 * n ** -exponents[seed] for seed in range(3)} for n in (4, 8, 16, 32)}
     law = power_law(errors)
     assert 0.15 < law.low < 0.3 < law.exponent < 0.6 < law.high < 0.85
+
+
+def test_the_nearest_direction_does_not_depend_on_lengths():
+    generator = torch.Generator().manual_seed(0)
+    means = torch.nn.functional.normalize(torch.randn(4, 8, generator=generator), dim=1)
+    labels = torch.arange(4).repeat(5)
+    lengths = torch.rand(20, 1, generator=generator) + 0.01
+    train = means[labels] * lengths
+    assert nearest_direction(train, labels, means * 1e-6).tolist() == [0, 1, 2, 3]
+    turned = means + 0.1 * torch.randn(4, 8, generator=generator)
+    naive = [max(range(4), key=lambda k: float(means[k] @ one / one.norm())) for one in turned]
+    assert nearest_direction(train, labels, turned).tolist() == naive
