@@ -41,7 +41,10 @@ OF_SCHEDULE = {"lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"}
 LENGTH = {"num_train_epochs", "max_steps"}
 OF_SELECTION = {"metric_for_best_model", "greater_is_better"}
 # What `fitting_arguments` may set by the data, so that only the trainer knows it.
-_FITTED = {"class_aware_sampling", "per_device_train_batch_size", "gradient_accumulation_steps", *OF_SELECTION}
+_FITTED = {
+    "class_aware_sampling", "per_device_train_batch_size", "gradient_accumulation_steps", "dataloader_num_workers",
+    *OF_SELECTION,
+}  # fmt: skip
 _BATCH = {"per_device_train_batch_size", "gradient_accumulation_steps", "processes"}
 # Schedules that follow what they have seen, and keep their own settings in their state.
 _STATEFUL = {"reduce_lr_on_plateau", "greedy"}
