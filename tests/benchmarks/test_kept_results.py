@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "benchmarks" / "results"
 PAGES = {
     "dino": ROOT / "docs" / "results.md",
+    "dino_patches": ROOT / "docs" / "causes.md",
     "rooms": ROOT / "docs" / "benchmark.md",
 }
 DRAWN = ("kinds", "numbers", "layers")  # the page has a picture in place of a table
@@ -57,7 +58,7 @@ def test_the_study_s_tables_come_from_its_results(path):
 
 @pytest.mark.parametrize(
     ("name", "runs", "criterion"),
-    [("dino", 300, None), ("rooms", 9, "eval_validation_cross_entropy")],
+    [("dino", 300, None), ("dino_patches", 12, None), ("rooms", 9, "eval_validation_cross_entropy")],
 )
 def test_every_run_of_the_recipe_has_a_result_and_was_made_by_its_command(name, runs, criterion, monkeypatch):
     monkeypatch.chdir(ROOT)
