@@ -1,6 +1,6 @@
 """The study: why an action is recognised on things never seen. Each experiment trains heads on a frozen DINOv2.
 
-    python -m benchmarks.study methods [--data data/rooms] [--seeds 20] [--first_seed 0] [--table]
+    python -m benchmarks.study methods [--data data/rooms] [--seeds 20] [--first_seed 40] [--table]
 
 Features are kept: the first experiment on a data set encodes it, and each head then takes seconds. All heads are
 trained as train.py trains them. Every seed has a split of its own, by the data set's own protocol. What an experiment
