@@ -106,3 +106,15 @@ def one_thread():
     torch = sys.modules.get("torch")
     if torch is not None and os.environ["OMP_NUM_THREADS"] == "1" and torch.get_num_threads() > 1:
         torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A small checkpoint and its processor."""
+    from modeling_cde import CDEImageProcessor
+    from tests.tiny_models import tiny_cde
+
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tiny_cde("vit").save_pretrained(folder)
+    CDEImageProcessor(size=32).save_pretrained(folder)
+    return folder

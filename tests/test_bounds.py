@@ -16,7 +16,7 @@ from modeling_cde.data.loading import find_files
 from modeling_cde.models import limits_cde
 from modeling_cde.models.load_model import load_action_model
 from modeling_cde.whole_files import read_object
-from tests.tiny_models import backbone_config, tiny_cde
+from tests.tiny_models import backbone_config
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,14 +42,6 @@ def sparse(path, size=8 * 2**30):
     with path.open("wb") as file:
         file.truncate(size)
     return path
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoint")
-    tiny_cde("vit").save_pretrained(folder)
-    CDEImageProcessor(size=32).save_pretrained(folder)
-    return folder
 
 
 def copied(folder, target):

@@ -132,18 +132,6 @@ def bomb(tmp_path):
     assert not mark.exists(), "a hostile pickle was read"
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """A small checkpoint and its processor."""
-    from modeling_cde import CDEImageProcessor
-    from tests.tiny_models import tiny_cde
-
-    folder = tmp_path_factory.mktemp("checkpoint")
-    tiny_cde("vit").save_pretrained(folder)
-    CDEImageProcessor(size=32).save_pretrained(folder)
-    return folder
-
-
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "adapter_model.bin", "model.safetensors", "training_args.bin"])
 def test_a_pickle_among_a_checkpoints_files_is_never_read(checkpoint, tmp_path, bomb, name):
     from modeling_cde import CDEForActionClassification
