@@ -165,3 +165,17 @@ def test_what_stays_here_may_stand_in_a_recipe_and_the_rest_on_the_command_line(
     given = ["--push_to_hub=true", "--hub_model_id=org/name", "--output_dir=/elsewhere/run"]
     *_, args = parse_recipe((*KINDS, CDETrainingArguments), [*arguments, *given])
     assert args.push_to_hub and args.output_dir == "/elsewhere/run"
+
+
+def test_a_link_that_leads_elsewhere_is_the_users_own_choice(tmp_path, monkeypatch):
+    here, disk = tmp_path / "here", tmp_path / "disk"
+    here.mkdir(), disk.mkdir()
+    (here / "data").symlink_to(disk)
+    monkeypatch.chdir(here)
+    recipe = here / "recipe.yaml"
+    recipe.write_text("backbone: org/a\noutput_dir: data/run\n")
+    *_, args = parse_recipe((*KINDS, CDETrainingArguments), ["--config", "recipe.yaml"])
+    assert args.output_dir == "data/run"
+    recipe.write_text("backbone: org/a\noutput_dir: data/../run\n")  # which is beside the other disk's folder
+    with pytest.raises(ValueError, match="output_dir is outside"):
+        parse_recipe((*KINDS, CDETrainingArguments), ["--config", "recipe.yaml"])
