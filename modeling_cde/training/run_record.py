@@ -15,8 +15,9 @@ from .training_args import CDETrainingArguments
 # The training arguments that decide the result.
 RECORDED = (
     "seed", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate",
-    "backbone_learning_rate", "weight_decay", "contrastive_weight", "sparsity_weight", "sparsity_warmup_ratio",
-    "temperature", "class_aware_sampling", "min_samples_per_class", "bf16", "fp16", "metric_for_best_model",
+    "backbone_learning_rate", "head_first_ratio", "weight_decay", "contrastive_weight", "sparsity_weight",
+    "sparsity_warmup_ratio", "temperature", "class_aware_sampling", "min_samples_per_class", "bf16", "fp16",
+    "metric_for_best_model",
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from ..data.streaming.batches import StreamedBatches, stream_loader
 from ..data.streaming.pair_stream import PairStream
 from .checkpoints.checkpointing import CheckpointingTrainer
 from .distributed import share_buffers
+from .head_first import begin_later
 from .losses import CDELoss, Loss, TermMeans, named_terms, weighted_sum
 from .training_args import CDETrainingArguments
 
@@ -308,11 +309,19 @@ class CDETrainer(CheckpointingTrainer):
         return super().create_optimizer(model)  # type: ignore[no-any-return]
 
     def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
-        """See `transformers.Trainer.create_scheduler`; ValueError for `lr_scheduler_kwargs` that it does not take."""
+        """See `transformers.Trainer.create_scheduler`; the backbone's rate is 0 for `args.head_first_ratio`.
+
+        Raises:
+            ValueError: for `lr_scheduler_kwargs` that it does not take, or a schedule without a factor for each group.
+        """
         try:
-            return super().create_scheduler(*args, **kwargs)
+            scheduler = super().create_scheduler(*args, **kwargs)
         except TypeError as error:
             raise ValueError(f"lr_scheduler_kwargs={self.args.lr_scheduler_kwargs}: {error}.") from error
+        if self.args.head_first_ratio:
+            steps = args[0] if args else kwargs["num_training_steps"]
+            begin_later(scheduler, round(self.args.head_first_ratio * steps))
+        return scheduler
 
 
 class _ClearGradients(TrainerCallback):  # type: ignore[misc]

@@ -28,7 +28,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     for limits, names in {
         (0, _FINITE): "contrastive_weight sparsity_weight learning_rate backbone_learning_rate num_train_epochs "
         "warmup_steps weight_decay adam_epsilon eval_delay logging_steps save_steps eval_steps neftune_noise_alpha",
-        (0, 1): "sparsity_warmup_ratio adam_beta1 adam_beta2",
+        (0, 1): "sparsity_warmup_ratio head_first_ratio adam_beta1 adam_beta2",
         (0, _MOST): "max_grad_norm dataloader_num_workers",
         (0, 2**32 - 1): "seed data_seed",
         (1, _MOST): "min_samples_per_class per_device_train_batch_size per_device_eval_batch_size save_total_limit "
@@ -103,6 +103,10 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         default=None,
         help="Peak learning rate of the backbone. Default: a tenth of learning_rate, meant for a pretrained backbone "
         "(the factor is ours); set it to learning_rate for one trained from scratch.",
+    )
+    head_first_ratio: float = HfArg(
+        default=0.0,
+        help="Share of the steps in which the backbone's learning rate is 0, so that the head is trained first.",
     )
     weight_decay: float = HfArg(
         default=0.05, help="Weight decay of matrices and kernels; biases, norms, class tokens and positions have none."

@@ -144,6 +144,7 @@ def test_rooms_count_only_where_they_are_trained_on():
         ({"temperature": 0.5}, {"temperature": "asks"}),
         ({"sparsity_reduction": "mean"}, {"sparsity_reduction": "asks"}),
         ({"sparsity_warmup_ratio": 0.5}, {"sparsity_warmup_ratio": "asks"}),
+        ({"head_first_ratio": 0.5}, {"head_first_ratio": "asks"}),
         ({"learning_rate": 2e-3, "backbone_learning_rate": 1e-4}, {"learning_rate": "asks"}),
         ({"backbone_learning_rate": 1e-3}, {"backbone_learning_rate": "asks"}),
         ({"weight_decay": 0.5}, {"weight_decay": "asks"}),

@@ -17,6 +17,7 @@ RUN = {
     "num_train_epochs": 3,
     "max_steps": -1,
     "sparsity_warmup_ratio": 0.6,
+    "head_first_ratio": 0.3,
     "warmup_steps": 0.3,
     "save_strategy": "steps",
     "save_steps": 1,
