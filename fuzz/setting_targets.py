@@ -81,7 +81,9 @@ def _recipes() -> Mapping[str, bytes]:
     for path in sorted((ROOT / "configs").glob("*.yaml"))[:4]:
         lines = [line for line in path.read_text().splitlines() if line.partition(":")[0] in fields]
         seeds[path.stem] = "\n".join([*lines, ""]).encode()
-    return seeds | {"json": b'{"method": "cde", "image_size": 96, "backbone_config": {"model_type": "vit"}}'}
+    shared = b"a: &a {model_type: vit}\nb: &b [*a, *a, *a]\nmethod: cde\nbackbone_config: [*b, *b, *b, *b]\n"
+    json_too = b'{"method": "cde", "image_size": 96, "backbone_config": {"model_type": "vit"}}'
+    return seeds | {"references": shared, "json": json_too}
 
 
 def _configurations() -> Mapping[str, bytes]:

@@ -56,6 +56,32 @@ def houses(data: bytes, folder: Path) -> object:
         return [reader.read(number) for number in range(found.count) if number not in found.problems]
 
 
+def wide(data: bytes, folder: Path) -> object:
+    """A table whose header and rows repeat: a JSON object of names and how often each stands there, by bytes."""
+    try:
+        told = json.loads(data)
+        parts = [(str(name), int(times)) for name, times in dict(told["columns"]).items()]
+        rows, cell = min(int(told["rows"]), 50), str(told["cell"])
+    except (ValueError, RecursionError, KeyError, TypeError, OverflowError) as error:
+        raise ValueError("the case is not such a JSON object.") from error
+    names = [f"{name}{number or ''}" for name, times in parts for number in range(min(times, 30_000))]
+    lines = [",".join(names), *[",".join([cell] * min(len(names), 100_000))] * rows]
+    content = "\n".join(lines).encode("utf-8", "surrogatepass")
+    return listing(".csv")(content, folder)
+
+
+def header(data: bytes, folder: Path) -> object:
+    """The YAML header of a data set's README.md, with a Parquet file of pairs beside it."""
+    import datasets
+
+    from modeling_cde.data import load_pairs
+
+    written(_data_set()["pairs"], folder / "set" / "single" / "train-00000.parquet")
+    written(b"---\n" + data + b"\n---\n", folder / "set" / "README.md")
+    datasets.disable_progress_bars()
+    return load_pairs(folder / "set", "single_comp", "train", cache_dir=folder / "cache")
+
+
 def data_set(data: bytes, folder: Path) -> object:
     """A folder with a Parquet file of pairs."""
     import datasets
@@ -107,7 +133,30 @@ def _data_set() -> Mapping[str, bytes]:
     return {"pairs": encode_shard([row], pair_features(("open", "close"), ("box",)).arrow_schema)}
 
 
+def _wide() -> Mapping[str, bytes]:
+    usual = dict.fromkeys(_HEADER.split(","), 1)
+    return json_seeds(
+        usual={"columns": usual, "rows": 1, "cell": "a.png"},
+        many={"columns": usual | {"extra": 20_000}, "rows": 2, "cell": "x"},
+        alike={"columns": {"befor": 2_000, "afterr": 2_000}, "rows": 0, "cell": ""},
+        long={"columns": usual | {"n" * 5_000: 3}, "rows": 1, "cell": "y" * 5_000},
+    )
+
+
+def _headers() -> Mapping[str, bytes]:
+    plain = b"configs:\n- config_name: single_comp\n  data_files:\n  - split: train\n    path: single/train-*.parquet\n"
+    lines = [b"a: &a [x, x, x, x, x, x, x, x, x, x]"]
+    for last, name in zip(b"abcdef", b"bcdefg", strict=True):
+        lines.append(b"%c: &%c [%s]" % (name, name, b", ".join([b"*%c" % last] * 10)))
+    return {"plain": plain, "references": plain + b"\n".join(lines), "itself": plain + b"a: &a [*a]\n"}
+
+
+_YAML = tuple(
+    b"&a [*a]|*a|<<: *a|? |- |!!python/object/apply:os.system ['x']|single|path: ../../x|data_dir: /".split(b"|")
+)
 TARGETS = (
+    Target("wide_table", wide, (ValueError,), _wide, (), 0.3),
+    Target("header", header, (ValueError, OSError), _headers, tuple(_YAML), 0.2),
     Target("csv", listing(".csv"), (ValueError,), _csv, _TEXT, 2.0),
     Target("tsv", listing(".tsv"), (ValueError,), lambda: _csv("\t"), _TEXT, 1.0),
     Target("json_lines", listing(".jsonl"), (ValueError,), _json_lines, _TEXT, 2.0),

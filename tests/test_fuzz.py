@@ -14,7 +14,7 @@ from fuzz.edits import drawn
 from fuzz.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parents[1]
-SLOW = {"data_set", "recipe", "flag"}  # tens of milliseconds a case
+SLOW = {"data_set", "header", "recipe", "flag", "weights", "weights_index", "wide_table"}  # tens of milliseconds a case
 
 
 @pytest.fixture(autouse=True, scope="module")
