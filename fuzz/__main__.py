@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from modeling_cde.whole_files import in_one_sentence
+
 BATCH = 2000  # cases that Hypothesis draws in one go
 BY_HYPOTHESIS = 0.2  # of the cases; it makes small what fails, and is slow. The others are drawn plainly
 
@@ -172,4 +174,5 @@ def _add(path: Path, command: str, counts: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with in_one_sentence("fuzz"):
+        sys.exit(main())

@@ -12,8 +12,8 @@ from modeling_cde.evaluation.metrics import compute_action_metrics
 from modeling_cde.whole_files import in_one_sentence
 
 ROOT = Path(__file__).parents[1]
-#: A Space without this package, a script that runs others, and tools of this project's own development.
-OTHERS = ("metric/action_accuracy/app.py", "benchmarks/safety/kill_switch.py", "fuzz/__main__.py", "benchmarks/study/")
+#: A Space without this package, and a script that runs others.
+OTHERS = ("metric/action_accuracy/app.py", "benchmarks/safety/kill_switch.py")
 
 
 def commands():

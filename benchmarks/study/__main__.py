@@ -25,6 +25,7 @@ from pathlib import Path
 from benchmarks.study.experiments import EXPERIMENTS
 from benchmarks.study.results import Results, show_table
 from benchmarks.study.worker import measure, open_in_worker
+from modeling_cde.whole_files import in_one_sentence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -87,4 +88,5 @@ def run(experiment: str, folder: str, elsewhere: str | None, seeds: Sequence[int
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.study"):
+        main()

@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks.study.power_law import errors_by_number, power_law
 from benchmarks.study.results import Results, hits_of
+from modeling_cde.whole_files import in_one_sentence
 
 
 def draw_kinds(results: Results, output: Path) -> Path:
@@ -122,4 +123,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.study.pictures"):
+        main()

@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks.study.results import Results
+from modeling_cde.whole_files import in_one_sentence
 
 _DRAWS = 2000
 
@@ -89,4 +90,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.study.power_law"):
+        main()

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import Any
 
+from modeling_cde.whole_files import in_one_sentence
+
 FIRST_SEED = 100
 WEIGHTS = ((2.0, 0.0), (2.0, 0.01), (2.0, 0.1), (2.0, 0.3), (2.0, 1.0), (0.0, 0.1))
 
@@ -80,4 +82,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with in_one_sentence("benchmarks.study.shrinkage"):
+        main()
