@@ -77,8 +77,12 @@ def _csv(path: Path, delimiter: str) -> tuple[list[str], Cells]:
     else:
         text.seek(0)
     reader = csv.reader(text, delimiter=delimiter, strict=True)
+    lines = []
     try:
-        lines = list(reader)
+        for line in reader:
+            lines.append(line)
+            if len(lines[0]) > MOST_COLUMNS:
+                break  # the header alone is refused
     except csv.Error as error:
         raise ListingError(
             f"{path} is broken at line {reader.line_num + bool(separator)} ({error}); save it again."

@@ -97,6 +97,12 @@ def read_listing(path: Path) -> Listing:
     )
 
 
+def quoted(names: Sequence[str], most: int = 20) -> str:
+    """Names for a message: the first of them, each short."""
+    more = [f"{len(names) - most:,} more"] if len(names) > most else []
+    return ", ".join([*map(shortened, names[:most]), *more])
+
+
 def check_columns(header: Sequence[str], name: str) -> None:
     """Check a table's column names.
 
@@ -107,7 +113,7 @@ def check_columns(header: Sequence[str], name: str) -> None:
         raise ListingError(f"{name} has {len(header):,} columns, and at most {MOST_COLUMNS:,} are read; give its own.")
     repeated = sorted(column for column, times in Counter(header).items() if times > 1)
     if repeated:
-        raise ListingError(f"{name} has the column {', '.join(map(repr, repeated))} twice; keep one.")
+        raise ListingError(f"{name} has the column {quoted(repeated)} twice; keep one.")
     strange = [column for column in header if column not in (*REQUIRED, *OPTIONAL)]
     missing = [column for column in REQUIRED if column not in header]
     meant = {}
@@ -118,7 +124,7 @@ def check_columns(header: Sequence[str], name: str) -> None:
         if near:
             meant[column] = near[0]
     if missing:
-        hints = [f"{column!r} may mean {wanted!r}" for column, wanted in meant.items() if wanted in missing]
+        hints = [f"{shortened(column)} may mean {wanted!r}" for column, wanted in meant.items() if wanted in missing]
         hint = f" {'; '.join(hints)}: rename it." if hints else ""
         joined = next((mark for mark in (";", "\t") if len(header) == 1 and mark in header[0]), None)
         if joined:
@@ -126,12 +132,13 @@ def check_columns(header: Sequence[str], name: str) -> None:
                 "save it with commas." if joined == ";" else "call the file .tsv."
             )
         raise ListingError(
-            f"{name} has no column {', '.join(missing)}; it has {', '.join(map(repr, header)) or 'none'} in its "
-            f"first line.{hint}"
+            f"{name} has no column {', '.join(missing)}; it has {quoted(header) or 'none'} in its first line.{hint}"
         )
     if meant:
         column, wanted = next(iter(meant.items()))
-        raise ListingError(f"{name} has a column {column!r}, which is not used; did you mean {wanted!r}? Rename it.")
+        raise ListingError(
+            f"{name} has a column {shortened(column)}, which is not used; did you mean {wanted!r}? Rename it."
+        )
     bounds = [column for column in BOUNDS if column in header]
     if bounds and ("box" in header or len(bounds) < len(BOUNDS)):
         raise ListingError(

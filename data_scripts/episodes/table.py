@@ -26,7 +26,7 @@ from data_scripts.builds.work_units import (
 )
 from data_scripts.episodes.folder import list_folder
 from data_scripts.episodes.formats import FORMATS, ListingError
-from data_scripts.episodes.listing import Listed, Listing, Refused, class_names, read_listing
+from data_scripts.episodes.listing import Listed, Listing, Refused, class_names, quoted, read_listing
 from data_scripts.names import find_file
 from data_scripts.stored_views import BadPictureError, store_pair, whole_box
 
@@ -141,7 +141,7 @@ class TableSource(ClassSource):
         if not self.listing.has_groups:
             lines.append("No groups are given: each pair is its own, so one place may be on both sides of a split.")
         if self.listing.unused:
-            lines.append(f"Unused columns: {', '.join(map(repr, self.listing.unused))}.")
+            lines.append(f"Unused columns: {quoted(self.listing.unused)}.")
         return "\n".join(lines)
 
     def _ranges(self) -> dict[str, list[Listed | Refused]]:

@@ -170,7 +170,7 @@ def find_files(
     except (FileNotFoundError, ConnectionError) as error:
         raise FileNotFoundError(
             f"{source} is neither a folder nor a data set repository that can be reached; build it or "
-            f"check the name ({error})."
+            f"check the name ({_first_line(error)})."
         ) from error
     except ValueError as error:
         try:
@@ -251,7 +251,8 @@ def _check_files(source: str, data_files: Mapping[str, Sequence[str]]) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return line if len(line) <= 300 else f"{line[:300]}…"
 
 
 def features_of(schema: pa.Schema, path: str) -> datasets.Features:

@@ -91,7 +91,7 @@ def check_index(file: str | os.PathLike[str], path: object) -> None:
     check_shards(names, path)
     if elsewhere:
         raise OSError(
-            f"{path} names weights outside of its folder ({elsewhere[0]}): put them into it, or save it again."
+            f"{path} names weights outside of its folder ({elsewhere[0][:200]!r}): put them into it, or save it again."
         )
 
 
@@ -99,7 +99,9 @@ def check_shards(files: Iterable[str | os.PathLike[str]], path: object) -> None:
     """Raises OSError if files of weights are of another format than safetensors, which Transformers would read."""
     pickled = [Path(file).name for file in files if not str(file).endswith(".safetensors")]
     if pickled:
-        raise OSError(f"{path} has weights in {pickled[0]}, and only safetensors are read: other formats can run code.")
+        raise OSError(
+            f"{path} has weights in {pickled[0][:200]!r}, and only safetensors are read: other formats can run code."
+        )
 
 
 def check_indices(folder: object, subfolder: str = "") -> None:

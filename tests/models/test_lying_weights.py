@@ -68,7 +68,7 @@ def test_an_index_names_only_files_beside_it(copied, tmp_path):
     shutil.copy(tmp_path / "secret.safetensors", folder / "sub" / "a.safetensors")
     for target in ("../secret.safetensors", str(tmp_path / "secret.safetensors"), "sub/a.safetensors"):
         index.write_text(text.replace("moved.safetensors", target))
-        with pytest.raises(OSError, match=f"{folder.name} names weights outside of its folder \\({target}\\): put"):
+        with pytest.raises(OSError, match=f"{folder.name} names weights outside of its folder \\('{target}'\\): put"):
             load(folder)
     damaged = ("{", "[]", "{}", '{"weight_map": {"a": 3}, "metadata": {}}', '{"weight_map": {"a": "b.safetensors"}}')
     for content in damaged:

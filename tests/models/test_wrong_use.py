@@ -206,9 +206,9 @@ def test_an_index_that_names_pickled_shards_is_refused(folders, tmp_path):
         (tmp_path / name / "model.safetensors").unlink()
         index = {"metadata": {}, "weight_map": {"classifier.weight": "pytorch_model.bin"}}
         (tmp_path / name / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(OSError, match="cde has weights in pytorch_model.bin, and only safetensors are read"):
+    with pytest.raises(OSError, match="cde has weights in 'pytorch_model.bin', and only safetensors are read"):
         CDEModel.from_pretrained(tmp_path / "cde")
-    with pytest.raises(OSError, match="vit has weights in pytorch_model.bin, and only safetensors are read"):
+    with pytest.raises(OSError, match="vit has weights in 'pytorch_model.bin', and only safetensors are read"):
         CDEModel.from_backbone(tmp_path / "vit")
 
 
