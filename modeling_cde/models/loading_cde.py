@@ -86,7 +86,8 @@ def check_index(file: str | os.PathLike[str], path: object) -> None:
         index = json.loads(Path(file).read_text(encoding="utf-8"))
         names, _ = sorted(index["weight_map"].values()), {**index["metadata"]}  # Transformers reads both
         elsewhere = [name for name in names if Path(name).name != name]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        names[0]  # Transformers takes at least one for granted
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise OSError(f"{path} has a damaged {Path(file).name}: download or save the weights again.") from error
     check_shards(names, path)
     if elsewhere:
