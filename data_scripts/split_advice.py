@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modeling_cde.data.splits import SHIFTS, CausalTripletOptions, CleanOptions, SplitError, SplitManifest, divide
+from modeling_cde.data.splits import (
+    JOINT_SHIFTS,
+    SHIFTS,
+    CausalTripletOptions,
+    CleanOptions,
+    SplitError,
+    SplitManifest,
+    divide,
+)
 
 if TYPE_CHECKING:
     from modeling_cde.data.building.card import DatasetCard
@@ -54,7 +62,7 @@ class Asked:
         shifts: list[_Change] = [
             (f"--shift {shift}", "shift", shift)
             for shift in SHIFTS
-            if shift != self.shift and (self.protocol == "clean" or shift != "none")
+            if shift != self.shift and (self.protocol == "clean" or shift in JOINT_SHIFTS)
         ]
         if not isinstance(self.options, CleanOptions):
             yield from ((change,) for change in shifts)

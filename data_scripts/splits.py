@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_scripts.builds.build_commands import SHIFTS, plain_errors
-from modeling_cde.data.schema import OOD_SHIFTS, VIEWS
+from modeling_cde.data.schema import JOINT_SHIFTS, VIEWS
 from modeling_cde.data.splits import PROTOCOLS
 from modeling_cde.whole_files import in_one_sentence
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 _OPTIONS = {
     "validation": ("clean", float, "share of the pairs for validation; 0 for none with --shift none"),
     "test": ("clean", float, "share of the pairs for test; 0 for none with --shift none"),
-    "ood": ("clean", float, "share of the objects or combinations to hold out"),
+    "ood": ("clean", float, "share of the objects, combinations or mechanisms to hold out"),
     "min_train_objects": ("clean", int, "how many objects of each action stay in training at least"),
-    "min_ood_pairs": ("clean", int, "objects or combinations with fewer pairs stay in training"),
+    "min_ood_pairs": ("clean", int, "objects, combinations or mechanisms with fewer pairs stay in training"),
     "cap": ("clean", float, "maximum of pairs of one action, as a multiple of the mean; 0 for no limit"),
     "group_by": ("clean", str, "scene, or none to divide pair by pair"),
     "train_size": ("causal_triplet", int, "maximum of pairs in train; the original has 1000 for EPIC-KITCHENS"),
@@ -100,7 +100,7 @@ def check(data: Path, view: str, shift: str | None = None) -> None:
     from modeling_cde.data.splits import SplitManifest
 
     shards = data / "shards" / view
-    shifts = {None: SHIFTS[1:], "joint": OOD_SHIFTS}.get(shift) or (str(shift),)
+    shifts = {None: SHIFTS[1:], "joint": JOINT_SHIFTS}.get(shift) or (str(shift),)
     paths = [path for name in shifts if (path := data / "manifests" / f"{view}_{name}.json").exists()]
     if not paths:
         raise FileNotFoundError(f"{data} has no manifest for {view}_{' or _'.join(shifts)}: split it first.")

@@ -6,12 +6,13 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.paper.plan import Run
 from benchmarks.paper.recipe import NOISE, Recipe, Rooms
+from modeling_cde.data.schema import JOINT_SHIFTS, data_folder
 
 
 def missing_data(recipe: Recipe) -> str | None:
@@ -27,7 +28,7 @@ def missing_data(recipe: Recipe) -> str | None:
 
 
 def _parts(shift: str) -> tuple[str, ...]:
-    return ("comp", "syst") if shift == "both" else (shift,)
+    return JOINT_SHIFTS if shift == "both" else (shift,)
 
 
 def prepare_data(plan: Iterable[Run]) -> None:
@@ -74,32 +75,32 @@ def split_again(base: Path, folder: Path, view: str, shift: str, seed: int) -> N
         base: a built data set with its shards.
         folder: the data set to make; left alone if its splits are of this seed.
         view: "single" or "multi".
-        shift: of the runs: "both", "comp" or "syst".
+        shift: of the runs: "both", "comp", "syst" or "mech".
         seed: of the split.
 
     Raises:
-        ValueError: if `base` has no shards or no manifest of the shift.
+        ValueError: if `base` has no shards or no manifest of the shift; for the shift mech any of the view will do.
     """
     from data_scripts.builds.ledger import locked
     from modeling_cde.data.building.build import assemble
     from modeling_cde.data.splits import CausalTripletOptions, CleanOptions
 
     shifts = _parts(shift)
-    manifest = _manifest(base, view, shifts[0])
+    manifest = _example(base, view, shifts[0])
     shards = base / "shards" / view
     if manifest is None or not shards.is_dir():
         raise ValueError(
             f"{base} has no shards of view {view} or no manifest of shift {shifts[0]}, which a split of "
             "another seed is made from: build the data set there, or set split_seeds: fixed."
         )
-    if all(_is_that_split(_manifest(base, view, name), _manifest(folder, view, name), seed) for name in shifts):
+    if all(_is_that_split(base, folder, view, name, seed) for name in shifts):
         return
     kind: Any = CleanOptions if manifest["protocol"] == "clean" else CausalTripletOptions
     names = {item.name for item in dataclasses.fields(kind)}
     given = {key: value for key, value in manifest["options"].items() if key in names}
     if "left_out" in given:
         given["left_out"] = tuple(given["left_out"])
-    joint = len(manifest["options"].get("shifts", ())) > 1
+    joint = len(shifts) > 1 and len(manifest["options"].get("shifts", ())) > 1
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / ".lock"):
         for source in sorted([*shards.iterdir(), base / "shards" / "card.json"]):
@@ -108,12 +109,29 @@ def split_again(base: Path, folder: Path, view: str, shift: str, seed: int) -> N
             assemble(folder, view, seed, protocol=manifest["protocol"], shift=name, options=kind(**given))
 
 
-def _is_that_split(base: dict[str, Any] | None, other: dict[str, Any] | None, seed: int) -> bool:
-    """Whether a manifest is of the same pairs and options as the base's, with this seed."""
-    if base is None or other is None:
+def _is_that_split(base: Path, folder: Path, view: str, shift: str, seed: int) -> bool:
+    """Whether a folder's manifest is of the same pairs and options as the base's, with this seed."""
+    example, made = _example(base, view, shift), _manifest(folder, view, shift)
+    if example is None or made is None or made["seed"] != seed or made["protocol"] != example["protocol"]:
         return False
-    same = all(base[key] == other[key] for key in ("protocol", "options", "annotations_sha256"))
-    return bool(same and other["seed"] == seed)
+    if example["shift"] == shift:
+        return all(example[key] == made[key] for key in ("options", "annotations_sha256"))
+    # Another shift hashes other columns; the same shards are the same pairs.
+    options = [{**one["options"], "shifts": None} for one in (example, made)]
+    return options[0] == options[1] and _made_from(base, view, example) == _made_from(folder, view, made)
+
+
+def _example(base: Path, view: str, shift: str) -> dict[str, Any] | None:
+    """The manifest whose protocol and options a split takes; rooms are built without one of mechanisms."""
+    names = (shift, *JOINT_SHIFTS) if shift == "mech" else (shift,)
+    return next((found for name in names if (found := _manifest(base, view, name)) is not None), None)
+
+
+def _made_from(folder: Path, view: str, manifest: Mapping[str, Any]) -> Any:
+    """The hashes of the shards that a split was made from."""
+    joint = len(manifest["options"].get("shifts", ())) > 1
+    name = data_folder(f"{view}_{manifest['shift']}", joint)
+    return json.loads((folder / "shards" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def _manifest(folder: Path, view: str, shift: str) -> dict[str, Any] | None:

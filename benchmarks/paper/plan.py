@@ -26,7 +26,7 @@ class Run:
         title: how tables call the method.
         setting: axis -> value of the grid, {} outside of one.
         view: "single" or "multi".
-        shift: "both", "comp" or "syst".
+        shift: "both", "comp", "syst" or "mech".
         seed: of the training.
         split_seed: of the split that it trains on; None for the split that the data set has.
         source: folder or repository of the pairs.

@@ -10,7 +10,7 @@
     grid: {temperature: [0.05, 0.1]}   # one run for each value; of several keys, for each combination
     variants:                          # as grid, where one value stands for several flags
       camera: {0: {rooms.camera_cm: 0}, 5: {rooms.camera_cm: 5, rooms.camera_deg: 2}}
-    shifts: [both]                     # --shift of train.py: both from one training, or comp and syst, one each
+    shifts: [both]                     # --shift of train.py: both from one training, or comp, syst and mech, one each
     view: single
     seeds: [0, 1, 2]
     split_seeds: fixed                 # or by_seed: every seed trains on a split of its own
@@ -38,7 +38,7 @@ from typing import Any
 
 from modeling_cde.models.methods import METHODS
 
-SHIFTS, VIEWS = ("both", "comp", "syst"), ("single", "multi")
+SHIFTS, VIEWS = ("both", "comp", "syst", "mech"), ("single", "multi")
 KINDS = ("all", "classic")  # of things in rooms
 NOISE = ("camera_cm", "camera_deg", "object_cm", "light_percent")
 # What the runner itself decides; a recipe that set it, too, would say two things.

@@ -59,7 +59,12 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
 
     add = parser.add_argument_group("splits").add_argument
     add("--protocol", choices=PROTOCOLS, default="clean", help="how pairs are divided into splits")
-    add("--shift", choices=SHIFTS, default="joint", help="what is held out; none: nothing, to train on all objects")
+    add(
+        "--shift",
+        choices=SHIFTS,
+        default="joint",
+        help="what is held out; mech: ways to do an action; none: nothing, to train on all objects",
+    )
     add("--group_by", choices=("scene", "none"), default="scene", help="what must not be on both sides of a split")
     add(
         "--share_evaluation_groups",
@@ -171,7 +176,7 @@ def is_split(options: argparse.Namespace, rows: int) -> bool:
     Reads no pairs and imports nothing slow: every training that renders its own rooms asks.
     """
     home = options.output / (options.view if options.shift == "joint" else f"{options.view}_{options.shift}")
-    for shift in schema.OOD_SHIFTS if options.shift == "joint" else (options.shift,):
+    for shift in schema.JOINT_SHIFTS if options.shift == "joint" else (options.shift,):
         try:
             files = [line.partition("  ")[2] for line in (home / "SHA256SUMS").read_text().splitlines()]
             manifest = json.loads((options.output / "manifests" / f"{options.view}_{shift}.json").read_text())
@@ -225,8 +230,11 @@ def check_options(options: argparse.Namespace, publishable: str | None = None) -
             "--protocol causal_triplet has no joint split: give --shift comp or --shift syst, and make the other one "
             "afterwards with `python -m data_scripts.splits`, which builds nothing again."
         )
-    if options.protocol == "causal_triplet" and options.shift == "none" and not options.no_split:
-        raise ValueError("--protocol causal_triplet always holds something out: give --shift none the protocol clean.")
+    if options.protocol == "causal_triplet" and options.shift in ("none", "mech") and not options.no_split:
+        raise ValueError(
+            f"--protocol causal_triplet holds out combinations or objects: give --shift {options.shift} the protocol "
+            "clean."
+        )
     if options.protocol != "clean" and options.share_evaluation_groups:
         raise ValueError("--share_evaluation_groups needs --protocol clean: other protocols have no groups.")
     if options.protocol != "clean" and options.group_by == "none":

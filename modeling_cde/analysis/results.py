@@ -30,8 +30,10 @@ SPLIT_TITLES = {
     "test": "IID",
     "test_comp": "OOD compositional",
     "test_syst": "OOD systematic",
+    "test_mech": "OOD mechanisms",
     "validation_comp": "validation compositional",
     "validation_syst": "validation systematic",
+    "validation_mech": "validation mechanisms",
 }
 
 # Arguments that may differ between runs of one row: seeds, folders and the split.
@@ -65,7 +67,7 @@ class Result:
         title: the name of the method in tables.
         setting: what a grid varied besides method and seed, by flag; empty in a main table.
         view: "single" or "multi".
-        shift: "comp", "syst", "both" or "none": what the run was trained for and tested on.
+        shift: "comp", "syst", "mech", "both" or "none": what the run was trained for and tested on.
         seed: seed of the training; runs are paired by it.
         split_seed: seed of the split; runs are paired by it, too.
         selected: the checkpoint that the validation split chose.

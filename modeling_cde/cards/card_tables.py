@@ -11,6 +11,7 @@ SPLIT_TEXT = {
     "test": "in distribution",
     "test_comp": "unseen action-object combinations",
     "test_syst": "unseen objects",
+    "test_mech": "unseen mechanisms of actions",
 }
 
 #: Control characters and halves of surrogate pairs.

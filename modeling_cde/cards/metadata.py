@@ -18,7 +18,7 @@ LIBRARY = "transformers"
 TASK = "image-classification"
 
 _REPOSITORY = re.compile(r"(?:[\w-][\w.-]*/)?[\w-][\w.-]{0,95}", flags=re.ASCII)
-_SHIFTS = ("comp", "syst")
+_SHIFTS = ("comp", "syst", "mech")
 
 
 def card_metadata(run: RunFiles, name: str, dataset: str | None = None) -> ModelCardData:

@@ -8,10 +8,10 @@ import datasets
 
 from .loading import UnknownConfigError, find_files, load_pairs
 from .row_checks import check_splits
-from .schema import CONFIGS, OOD_SHIFTS, SHIFTS, SPLITS
+from .schema import CONFIGS, JOINT_SHIFTS, SHIFTS, SPLITS
 from .streaming.pair_stream import PairStream, stream_pairs
 
-Shift = Literal["comp", "syst", "both", "none"]
+Shift = Literal["comp", "syst", "mech", "both", "none"]
 _NOT_TRAIN = [name for name in SPLITS if name != "train"]
 
 
@@ -23,7 +23,7 @@ def load_shifts(
     Args:
         source: Folder or repository of a data set of pairs.
         view: "single" or "multi", the first half of a configuration's name.
-        shift: "comp", "syst" or "none" for one configuration, "both" where "comp" and "syst" share their training part.
+        shift: "comp", "syst", "mech" or "none" for one configuration, "both" where "comp" and "syst" share their training part.
         stream_buffer: Make the training part a `PairStream` with this buffer, without copying its files; None loads it
             like the others.
 
@@ -39,7 +39,7 @@ def load_shifts(
             test. Or rows cannot be used, see `check_splits`.
         UnknownConfigError: The data set lacks the view or a shift.
     """
-    shifts = OOD_SHIFTS if shift == "both" else (shift,)
+    shifts = JOINT_SHIFTS if shift == "both" else (shift,)
     splits: dict[str, Any] = {}
     for name in shifts:
         try:
@@ -86,8 +86,8 @@ def load_tested(
     Args:
         source: Folder or repository of a data set of pairs.
         view: "single" or "multi"; a single view needs boxes.
-        shift: "comp", "syst", "both" or "none", which the data set must have then; None for those of "comp" and "syst"
-            that it has, or "none" if it has neither. A data set that has no configuration of the known names, but one
+        shift: "comp", "syst", "mech", "both" or "none", which the data set must have then; None for those of "comp" and
+            "syst" that it has, or else "mech" or "none". A data set that has no configuration of the known names, but one
             other, is loaded from that.
         config: Name of the one configuration to load, instead of those of view and shift.
         names: Of the splits to load, as they are returned; empty for all.
@@ -124,11 +124,11 @@ def load_tested(
 def _tested_configs(source: str, view: str, shift: Shift | None) -> list[str]:
     """The configurations of a view and shift, or of the shifts that the data set has, or its only other one."""
     if shift is not None:
-        return [f"{view}_{name}" for name in (OOD_SHIFTS if shift == "both" else (shift,))]
+        return [f"{view}_{name}" for name in (JOINT_SHIFTS if shift == "both" else (shift,))]
     present: list[str] = []
     known: list[str] = []
     for name in SHIFTS:
-        if name == "none" and present:
+        if present and name not in JOINT_SHIFTS:
             continue
         try:
             find_files(source, f"{view}_{name}")

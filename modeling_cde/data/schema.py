@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .splits import JOINT_SHIFTS as JOINT_SHIFTS
 from .splits import OOD_SHIFTS as OOD_SHIFTS
 from .splits import OPPOSITES as OPPOSITES
 from .splits import PARTS
@@ -24,7 +25,7 @@ SPLITS: tuple[str, ...] = PARTS
 #: `single`: the target fills most of the picture. `multi`: a whole view with at least two possible targets.
 VIEWS: tuple[str, ...] = ("single", "multi")
 
-#: `<view>_<shift>`: single_comp, single_syst, single_none, multi_comp, multi_syst, multi_none.
+#: `<view>_<shift>`: single_comp, single_syst, single_mech, single_none, multi_comp, multi_syst, ...
 CONFIGS: tuple[str, ...] = tuple(f"{view}_{shift}" for view in VIEWS for shift in SHIFTS)
 
 #: What a source must have; box and masks may be left out, and are null then.

@@ -182,8 +182,8 @@ class DataArguments:
     view: str = HfArg(default="single", help="single: crops around the target; multi: whole views")
     shift: str = HfArg(
         default="both",
-        help="comp: unseen action-object combinations; syst: unseen objects; both, of one training part; none: a data "
-        "set that holds nothing out",
+        help="comp: unseen action-object combinations; syst: unseen objects; both, of one training part; mech: unseen "
+        "mechanisms of actions; none: a data set that holds nothing out",
     )
     image_size: int = HfArg(default=96, help="side of the pictures that the model sees, in pixels")
     augment: bool = HfArg(default=True, help="the same random crop, flip and colour change on both images")
@@ -211,7 +211,7 @@ class DataArguments:
     def __post_init__(self) -> None:
         for name, choices in (
             ("view", ("single", "multi")),
-            ("shift", ("comp", "syst", "both", "none")),
+            ("shift", ("comp", "syst", "mech", "both", "none")),
             ("rooms_kinds", ("all", "classic")),
         ):
             if getattr(self, name) not in choices:

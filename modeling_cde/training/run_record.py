@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.load_splits import pairs_used_twice, reported_splits
-from ..data.splits import OOD_SHIFTS
+from ..data.splits import JOINT_SHIFTS
 from ..whole_files import command_without_places, read_object
 from .arguments import DataArguments, ModelArguments
 from .lora import description, is_adapted
@@ -38,7 +38,7 @@ def run_record(
         adds `smaller_batch`, a sentence, and the size in `arguments` if there are fewer training pairs than a batch.
     """
     model_args, data_args, train_args = arguments
-    shifts = ("none",) if data_args.shift == "none" else OOD_SHIFTS
+    shifts = (data_args.shift,) if data_args.shift in ("none", "mech") else JOINT_SHIFTS
     paths = [Path(data_args.source, "manifests", f"{data_args.view}_{shift}.json") for shift in shifts]
     record: dict[str, Any] = {
         "command": command_line(command),

@@ -31,8 +31,18 @@ import pyarrow.parquet as parquet
 from datasets import ClassLabel, Features
 
 from ...whole_files import file_sha256, write_folder_whole, write_text_whole, write_whole
-from ..schema import COLUMNS, CONFIGS, OOD_SHIFTS, SHIFTS, VIEWS, config_name, data_folder, pair_features, parse_config
-from ..splits import CausalTripletOptions, CleanOptions, SplitManifest, divide
+from ..schema import (
+    COLUMNS,
+    CONFIGS,
+    JOINT_SHIFTS,
+    SHIFTS,
+    VIEWS,
+    config_name,
+    data_folder,
+    pair_features,
+    parse_config,
+)
+from ..splits import MECHANISM, CausalTripletOptions, CleanOptions, SplitManifest, divide
 from .card import DatasetCard, render_readme
 from .card_header import CHECKSUMS
 from .part_files import file_checksums, unreadable, write_parts
@@ -66,7 +76,7 @@ def assemble(
     """Split the pairs of the shards and write them as a data set.
 
     The folder's files of the other view stay. So do those of another shift if each shift was split alone; splits of
-    both shifts at once (`"joint"`) are replaced as a whole, but not by those of the shift `"none"`.
+    comp and syst at once (`"joint"`) are replaced as a whole, but not by those of another shift.
 
     Args:
         folder: Of the data set; its shards are in `shards/<view>`. The row order, on which the protocol
@@ -74,8 +84,8 @@ def assemble(
         view: `"single"` or `"multi"`.
         seed: Of the split.
         protocol: `"clean"` or `"causal_triplet"`; see `modeling_cde.data.splits`.
-        shift: `"joint"` for both shifts around one training part, or `"comp"`, `"syst"` or `"none"` alone. The
-            protocol causal_triplet has neither a joint split nor `"none"`.
+        shift: `"joint"` for comp and syst around one training part, or `"comp"`, `"syst"`, `"mech"` or `"none"` alone.
+            The protocol causal_triplet has only comp and syst, each alone.
         options: Of the protocol: `CleanOptions` or `CausalTripletOptions`.
         rows_per_file: Pairs in one output file.
         card: What README.md says about the pairs: what they are, where they come from, their licence. None reuses
@@ -93,7 +103,7 @@ def assemble(
     _check_request(view, protocol, shift, options, rows_per_file)
     folder = Path(folder)
     shards = sorted((folder / "shards" / view).glob("*.parquet"))
-    shifts = OOD_SHIFTS if shift == "joint" else (shift,)
+    shifts = JOINT_SHIFTS if shift == "joint" else (shift,)
     home = folder / data_folder(config_name(view, shifts[0]), joint=shift == "joint")
     if home.exists() and not _is_ours(home):
         raise ValueError(
@@ -167,7 +177,7 @@ def _other_manifests(folder: Path, view: str, shifts: Sequence[str]) -> tuple[di
             continue
         manifest = SplitManifest.load(path)
         both = manifest.joint or len(shifts) > 1
-        if both and parse_config(path.stem)[0] == view and "none" not in (manifest.shift, *shifts):
+        if both and parse_config(path.stem)[0] == view and {manifest.shift, *shifts} <= set(JOINT_SHIFTS):
             replaced.append(path)
         else:
             kept[path.stem] = manifest
@@ -188,7 +198,7 @@ def _stored_card(folder: Path) -> DatasetCard:
 
 
 def read_annotations(shards: Sequence[Path], where: Path) -> tuple[Features, dict[str, list[str]]]:
-    """The shards' features, and the columns that a split depends on, with class names.
+    """The shards' features, and the columns that a split depends on, with class names; mechanisms if they have them.
 
     Raises:
         FileNotFoundError: If there are no shards.
@@ -197,17 +207,18 @@ def read_annotations(shards: Sequence[Path], where: Path) -> tuple[Features, dic
     if not shards:
         raise FileNotFoundError(f"{where} contains no *.parquet shards; run the source that writes them first.")
     features: Features | None = None
-    annotations: dict[str, list[str]] = {name: [] for name in ("pair_id", "action", "object", "scene")}
+    annotations: dict[str, list[str]] = {}
     for shard in shards:
         try:
             found = Features.from_arrow_schema(parquet.read_schema(shard))
-            table = parquet.read_table(shard, columns=list(annotations), page_checksum_verification=True)
+            columns = ["pair_id", "action", "object", "scene", *([MECHANISM] if MECHANISM in found else [])]
+            table = parquet.read_table(shard, columns=columns, page_checksum_verification=True)
         except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
             raise unreadable(shard, error) from error
         if features is None:
             features = found
             named = all(isinstance(found.get(name), ClassLabel) for name in ("action", "object"))
-            if not named or pair_features(found["action"].names, found["object"].names, "mechanism" in found) != found:
+            if not named or pair_features(found["action"].names, found["object"].names, MECHANISM in found) != found:
                 raise ValueError(
                     f"{shard} has the columns {', '.join(found)}; it needs {', '.join(COLUMNS)}, as in pair_features."
                 )
@@ -216,7 +227,8 @@ def read_annotations(shards: Sequence[Path], where: Path) -> tuple[Features, dic
                 f"{shard} has other columns or class names than {shards[0].name}; write all shards with the "
                 "same pair_features, or delete those of an older run."
             )
-        for name, values in annotations.items():
+        for name in columns:
+            values = annotations.setdefault(name, [])
             column = table.column(name).to_pylist()
             values += [features[name].names[i] for i in column] if name in ("action", "object") else column
     assert features is not None
@@ -231,7 +243,7 @@ def used_classes(features: Features, annotations: Mapping[str, Sequence[str]]) -
     """
     used = {column: set(annotations[column]) for column in ("action", "object")}
     actions, objects = ([name for name in features[column].names if name in used[column]] for column in used)
-    return pair_features(actions, objects, "mechanism" in features)
+    return pair_features(actions, objects, MECHANISM in features)
 
 
 def check_files(folder: str | os.PathLike[str], config: str, manifest: SplitManifest) -> None:

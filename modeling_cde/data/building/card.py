@@ -56,6 +56,7 @@ _PROTOCOLS = {
 _SHIFTS = {
     "comp": "`comp`: the out-of-distribution parts have combinations of action and object that training lacks.",
     "syst": "`syst`: the out-of-distribution parts have objects that training lacks.",
+    "mech": "`mech`: the out-of-distribution parts have ways to do an action that training lacks.",
     "none": "`none`: nothing is held out, so every kind of object is trained on, and there are no "
     "out-of-distribution parts.",
 }

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from ...cards.hub import check_name, commit_files
 from ...whole_files import file_sha256
-from ..schema import CONFIGS, OOD_SHIFTS, VIEWS, data_folder, parse_config
+from ..schema import CONFIGS, JOINT_SHIFTS, VIEWS, data_folder, parse_config
 from ..splits import SplitManifest
 from .card import PLACEHOLDER
 from .card_header import CHECKSUMS
@@ -148,9 +148,9 @@ def _stale(theirs: list[str], files: Mapping[str, object], repo_id: str) -> list
 def _replaced(home: str, built: list[str]) -> bool:
     """Whether a build has these splits or replaces them: one shift by both at once, or the reverse."""
     if home in VIEWS:
-        return home in built or any(f"{home}_{shift}" in built for shift in OOD_SHIFTS)
+        return home in built or any(f"{home}_{shift}" in built for shift in JOINT_SHIFTS)
     view, shift = parse_config(home)
-    return home in built or (shift in OOD_SHIFTS and view in built)
+    return home in built or (shift in JOINT_SHIFTS and view in built)
 
 
 def _in_folder(names: list[str], *folders: str) -> list[str]:

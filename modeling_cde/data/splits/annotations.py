@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 #: The columns that every split needs.
 COLUMNS: tuple[str, ...] = ("pair_id", "action", "object", "scene")
 
+#: The column that the shift `mech` needs beside them: how an action is done to its object.
+MECHANISM = "mechanism"
+
 #: Column name -> its values; all columns of equal length, all values non-empty strings.
 Annotations = Mapping[str, Sequence[str]]
 
@@ -35,10 +38,13 @@ class Pair(NamedTuple):
     action: str
     object: str
     group: str
+    mechanism: str = ""  # only read for the shift `mech`
 
     def key(self, shift: str) -> tuple[str, ...]:
-        """What the shift holds out: the object (`syst`), or the action with it (all others)."""
-        return (self.object,) if shift == "syst" else (self.action, self.object)
+        """What the shift holds out: the object (`syst`), the action with its mechanism (`mech`) or with the object."""
+        if shift == "syst":
+            return (self.object,)
+        return (self.action, self.mechanism if shift == "mech" else self.object)
 
 
 def check_columns(annotations: Annotations, names: Sequence[str]) -> None:
@@ -65,15 +71,23 @@ def check_opposites(opposites: Mapping[str, str]) -> None:
             raise ValueError(f"The opposite of {action!r} is not given both ways; give each both ways.")
 
 
-def read_pairs(annotations: Annotations, group_by: str | None) -> list[Pair]:
-    """The checked rows, in order; without `group_by` every pair is its own group.
+def read_pairs(annotations: Annotations, group_by: str | None, mechanisms: bool = False) -> list[Pair]:
+    """The checked rows, in order; without `group_by` every pair is its own group. `mechanisms` reads these, too.
 
     Raises:
         ValueError: See `check_columns`; or a pair_id occurs twice.
+        SplitError: There is no column of mechanisms.
     """
-    group_column = group_by or "pair_id"
-    check_columns(annotations, [*COLUMNS, group_column])
-    columns = (annotations[name] for name in ("pair_id", "action", "object", group_column))
+    if mechanisms and MECHANISM not in annotations:
+        raise SplitError(
+            f"The mech split holds out mechanisms, and these pairs have no column {MECHANISM}, which says how an "
+            "action is done to its object",
+            "add it, or choose the shift comp or syst",
+            f"the column {MECHANISM}",
+        )
+    names = ["pair_id", "action", "object", group_by or "pair_id", *([MECHANISM] if mechanisms else [])]
+    check_columns(annotations, [*COLUMNS, *names])
+    columns = (annotations[name] for name in names)
     pairs = [Pair(*row) for row in zip(*columns, strict=True)]
     repeated = [pair_id for pair_id, number in Counter(pair.pair_id for pair in pairs).items() if number > 1]
     if repeated:
@@ -81,12 +95,14 @@ def read_pairs(annotations: Annotations, group_by: str | None) -> list[Pair]:
     return pairs
 
 
-def annotations_sha256(annotations: Annotations, group_by: str | None = "scene", ordered: bool = False) -> str:
-    """Hash of the annotation rows over the four columns and `group_by`, one more that the split depends on.
+def annotations_sha256(
+    annotations: Annotations, group_by: str | None = "scene", ordered: bool = False, mechanisms: bool = False
+) -> str:
+    """Hash of the annotation rows over the columns that the split depends on: four, `group_by`, and `mechanisms`.
 
     The rows are sorted, or `ordered` as they are, for a protocol that depends on that.
     """
-    names = [*COLUMNS, *([group_by] if group_by and group_by not in COLUMNS else [])]
+    names = list(dict.fromkeys([*COLUMNS, *([group_by] if group_by else []), *([MECHANISM] if mechanisms else [])]))
     check_columns(annotations, names)
     digest = hashlib.sha256(json.dumps([*names, "in this order"] if ordered else names).encode())
     rows: Iterable[tuple[str, ...]] = zip(*(annotations[name] for name in names), strict=True)

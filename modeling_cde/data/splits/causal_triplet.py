@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .annotations import Annotations, Pair, SplitError, annotations_sha256, check_opposites, count_pairs, read_pairs
-from .manifest import OOD_SHIFTS, OPPOSITES, PARTS, SplitManifest
+from .manifest import JOINT_SHIFTS, OPPOSITES, PARTS, SplitManifest
 
 #: The opposites in the original, where fill and empty are not opposites.
 ORIGINAL_OPPOSITES = {a: b for a, b in OPPOSITES.items() if a not in ("fill", "empty")}
@@ -79,8 +79,8 @@ def causal_triplet_split(
     import numpy as np  # here, because whoever reads manifests does without
 
     shift = "syst" if shift == "noun" else shift
-    if shift not in OOD_SHIFTS:
-        raise ValueError(f"The causal_triplet protocol has no shift {shift!r}; choose {' or '.join(OOD_SHIFTS)}.")
+    if shift not in JOINT_SHIFTS:
+        raise ValueError(f"The causal_triplet protocol has no shift {shift!r}; choose {' or '.join(JOINT_SHIFTS)}.")
     if not 0 <= seed < 2**32:
         raise ValueError(f"The seed is {seed}; the causal_triplet protocol takes 0 to 2**32 - 1.")
     options = options or CausalTripletOptions()

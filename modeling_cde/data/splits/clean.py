@@ -10,7 +10,7 @@ from typing import Any
 
 from .annotations import Annotations, Pair, SplitError, annotations_sha256, check_opposites, count_pairs, read_pairs
 from .groups import GroupDivision
-from .held_out import check_objects, hold_out_combinations, hold_out_objects
+from .held_out import check_objects, hold_out_combinations, hold_out_mechanisms, hold_out_objects
 from .manifest import OOD_PARTS, OOD_SHIFTS, OPPOSITES, PARTS, SHIFTS, SplitManifest, key_of
 
 
@@ -21,12 +21,12 @@ class CleanOptions:
     Attributes:
         validation: Share of the pairs that are not held out, in (0, 1); for the shift `none` also 0, for no such part.
         test: The same for test.
-        ood: Share of the objects (`syst`), or of the combinations whose opposite exists (`comp`), that
-            is held out, in (0, 1): half for each OOD part, at least one each, and fewer if
+        ood: Share of the objects (`syst`), of the combinations whose opposite exists (`comp`), or of the mechanisms
+            (`mech`) that is held out, in (0, 1): half for each OOD part, at least one each, and fewer if
             `min_train_objects` requires it.
         min_train_objects: Number of objects of each action that stay in training (if it has them), >= 1.
-        min_ood_pairs: Objects (`syst`) or combinations (`comp`) with fewer pairs stay in training, unless no two
-            others can be held out, >= 1. An OOD part with fewer pairs takes in more groups.
+        min_ood_pairs: Objects, combinations or mechanisms with fewer pairs stay in training, unless no two others can
+            be held out, >= 1. An OOD part with fewer pairs takes in more groups.
         cap: The most pairs of one action, as a multiple of the mean number of pairs per action, or None.
         group_by: Column whose values (houses, kitchens, participants) are on one side only: train, or the parts that
             select the model (validation, validation_ood), or those that report on it (test, test_ood). Held-out
@@ -86,8 +86,9 @@ def clean_split(
     that no training group has are unused. The shift `none` leaves out steps 3 and 5.
 
     Args:
-        annotations: Columns of equal length: pair_id, action, object, scene, and the `group_by` column.
-        shift: `"comp"`, `"syst"` or `"none"`.
+        annotations: Columns of equal length: pair_id, action, object, scene, the `group_by` column, and for the shift
+            `mech` the column mechanism.
+        shift: `"comp"`, `"syst"`, `"mech"` or `"none"`.
         seed: The split depends only on annotations, shift, seed and options.
         options: None for `CleanOptions()`.
 
@@ -99,7 +100,7 @@ def clean_split(
         raise ValueError(f"There is no shift {shift!r}; choose one of {', '.join(SHIFTS)}.")
     options = options or CleanOptions()
     if shift != "syst" and options.ood_objects is not None:
-        what = "combinations" if shift == "comp" else "nothing"
+        what = {"comp": "combinations", "mech": "mechanisms"}.get(shift, "nothing")
         raise ValueError(
             f"ood_objects holds out objects, but the {shift} split holds out {what}; use syst, or leave it out."
         )
@@ -127,7 +128,7 @@ def _split(
         raise ValueError(
             f"The share {lacking[0]} is {getattr(options, lacking[0])}; give one between 0 and 1, or the shift none."
         )
-    rows = sorted(read_pairs(annotations, options.group_by))
+    rows = sorted(read_pairs(annotations, options.group_by, "mech" in shifts))
     pairs, over_cap = _cap(rows, options.cap, _generator(seed, "cap"))
     held, place = _hold_out(pairs, shifts, seed, options)
     division = GroupDivision(
@@ -141,7 +142,7 @@ def _split(
         share_evaluation_groups=options.share_evaluation_groups,
     )
     known = division.combinations_in_train()
-    digest = annotations_sha256(annotations, options.group_by)
+    digest = annotations_sha256(annotations, options.group_by, mechanisms="mech" in shifts)
     manifests = {}
     for shift in shifts:
         parts: dict[str, list[Pair]] = {part: [] for part in PARTS}
@@ -202,6 +203,8 @@ def _hold_out(
         generator = _generator(seed, shift)
         if shift == "comp":
             held[shift] = hold_out_combinations(rest, *limits, options.opposites, generator, pairs)
+        elif shift == "mech":
+            held[shift] = hold_out_mechanisms(rest, *limits, options.opposites, generator)
         elif options.ood_objects:
             held[shift] = {part: sorted(options.ood_objects[part]) for part in OOD_PARTS}
             check_objects(rest, held[shift])

@@ -1,4 +1,4 @@
-"""Chooses the held-out objects, or held-out combinations of action and object, of the clean protocol's OOD parts."""
+"""Chooses what the clean protocol holds out for its OOD parts: objects, combinations with an action, or mechanisms."""
 
 from __future__ import annotations
 
@@ -145,6 +145,78 @@ def hold_out_combinations(
             "pairs of opposite actions (such as open and close) on the same objects",
         )
     return {part: sorted(combinations) for part, combinations in held.items()}
+
+
+def hold_out_mechanisms(
+    pairs: Sequence[Pair],
+    share: float,
+    keep: int,
+    enough: int,
+    opposites: Mapping[str, str],
+    generator: random.Random,
+) -> dict[str, list[Any]]:
+    """Choose mechanisms of actions for the two OOD parts: an action and its opposite lose a mechanism together.
+
+    The opposite undoes the action in the same way, so with it in training the way would have been seen. The parts take
+    turns; the next mechanism is of the actions that its part has fewest of. Arguments as in `hold_out_combinations`;
+    each action keeps another mechanism in training.
+
+    Raises:
+        SplitError: No two mechanisms can be held out.
+    """
+    ways: dict[tuple[str, str], set[str]] = defaultdict(set)  # (first of the opposites, mechanism) -> actions
+    objects: dict[tuple[str, str], set[str]] = defaultdict(set)  # (action, mechanism) in training -> its objects
+    number: Counter[tuple[str, str]] = Counter()
+    for pair in pairs:
+        way = (min(pair.action, opposites.get(pair.action, pair.action)), pair.mechanism)
+        ways[way].add(pair.action)
+        objects[pair.action, pair.mechanism].add(pair.object)
+        number[way] += 1
+    mechanisms = _mechanisms_by_action(objects)
+    free = sorted(way for way in ways if number[way] >= enough)
+    # The share is of those that could be held out: an action of one mechanism has none.
+    wanted = max(2, round(share * sum(all(len(mechanisms[a]) > 1 for a in ways[way]) for way in free)))
+    generator.shuffle(free)
+    held: dict[str, list[Any]] = {part: [] for part in OOD_PARTS}
+    times: Counter[tuple[str, str]] = Counter()  # (part, first of the opposites) -> mechanisms held out
+
+    def may_leave(way: tuple[str, str]) -> bool:
+        for action in ways[way]:
+            others = [names for (name, how), names in objects.items() if name == action and how != way[1]]
+            if not others or len(set().union(*others)) < keep:
+                return False
+        return True
+
+    for turn in range(wanted):
+        part = OOD_PARTS[turn % 2]
+        free = [way for way in free if may_leave(way)]  # training only loses mechanisms
+        if not free:
+            break
+        way = min(free, key=lambda way: times[part, way[0]])  # the first in the order that was drawn
+        free.remove(way)
+        times[part, way[0]] += 1
+        for action in ways[way]:
+            held[part].append([action, way[1]])
+            del objects[action, way[1]]
+    if not all(held.values()):
+        if enough > 1:
+            return hold_out_mechanisms(pairs, share, keep, 1, opposites, generator)
+        counts = [f"{action}: {len(found)}" for action, found in sorted(mechanisms.items())]
+        listed = ", ".join(counts[:_LISTED]) + (f" and {len(counts) - _LISTED} more" if len(counts) > _LISTED else "")
+        raise SplitError(
+            "Too few mechanisms for a mech split: at least two must be held out while each action keeps another one "
+            f"and {_number(keep, 'object')} in training (mechanisms by action: {listed})",
+            "add mechanisms, lower min_train_objects, or choose the shift comp or syst",
+            "pairs of more mechanisms",
+        )
+    return {part: sorted(items) for part, items in held.items()}
+
+
+def _mechanisms_by_action(keys: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for action, mechanism in keys:
+        found[action].add(mechanism)
+    return found
 
 
 def objects_by_action(pairs: Iterable[Pair]) -> dict[str, set[str]]:

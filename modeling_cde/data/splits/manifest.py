@@ -27,8 +27,11 @@ PARTS: tuple[str, ...] = ("train", "validation", "test", "validation_ood", "test
 #: The out-of-distribution parts, in the order in which they receive what is held out.
 OOD_PARTS: tuple[str, ...] = ("test_ood", "validation_ood")
 
-#: `comp`: (action, object) combinations never seen together. `syst`: objects never seen at all.
-OOD_SHIFTS: tuple[str, ...] = ("comp", "syst")
+#: `comp`: (action, object) combinations never seen together. `syst`: objects never seen at all. A joint split has both.
+JOINT_SHIFTS: tuple[str, ...] = ("comp", "syst")
+
+#: `mech`: ways to do an action (a drawer comes out, a door turns) never seen at all; the clean protocol alone has it.
+OOD_SHIFTS: tuple[str, ...] = (*JOINT_SHIFTS, "mech")
 
 #: `none` holds nothing out: its out-of-distribution parts are empty, and the clean protocol alone has it.
 SHIFTS: tuple[str, ...] = (*OOD_SHIFTS, "none")
@@ -43,14 +46,14 @@ class SplitManifest:
 
     Attributes:
         protocol: Name of the procedure, see `PROTOCOLS`.
-        shift: `"comp"`, `"syst"` or `"none"`.
+        shift: `"comp"`, `"syst"`, `"mech"` or `"none"`.
         seed: Seed of the local random generators.
         options: The other arguments of the procedure.
         annotations_sha256: Hash of the annotations; of their order too if the protocol depends on it.
         parts: Pair ids of each of the five parts: `clean` sorts them, `causal_triplet` keeps its own order
             (shuffled train and test, the rows' order elsewhere) and leaves validation empty.
-        held_out: The objects (`syst`) or `[action, object]` combinations (`comp`) of `validation_ood` and `test_ood`,
-            which do not occur in train, validation and test; empty for the shift `none`.
+        held_out: The objects (`syst`), `[action, object]` combinations (`comp`) or `[action, mechanism]` (`mech`) of
+            `validation_ood` and `test_ood`, which do not occur in train, validation and test; empty for `none`.
         unused: Pair ids that are in no part, by reason.
         counts: Of each part: pairs by action and by object, groups, and groups that are also in train; for the report.
         overlap: Pair ids in both OOD parts; empty except in `causal_triplet`.
@@ -121,11 +124,13 @@ class SplitManifest:
         """
         ordered = self.protocol == "causal_triplet"
         group_by = "scene" if ordered else self.options.get("group_by")
-        found = annotations_sha256(annotations, group_by, ordered)
+        mechanisms = self.shift == "mech"
+        rows = read_pairs(annotations, group_by, mechanisms)
+        found = annotations_sha256(annotations, group_by, ordered, mechanisms)
         if found != self.annotations_sha256:
             other = "other annotations, or from the same ones in another order" if ordered else "other annotations"
             self._refuse(f"was made from {other}: their hash was {self.annotations_sha256[:12]} and is {found[:12]}")
-        pairs = {pair.pair_id: pair for pair in read_pairs(annotations, group_by)}
+        pairs = {pair.pair_id: pair for pair in rows}
         self._check_cover(set(pairs))
         members = {part: [pairs[pair_id] for pair_id in ids] for part, ids in self.parts.items()}
         self._check_held_out(members)
