@@ -39,6 +39,12 @@ if TYPE_CHECKING:
         JointEncoderConfig as JointEncoderConfig,
         JointEncoderForActionClassification as JointEncoderForActionClassification,
     )
+    from .models.modeling_mechanisms import (
+        LowRankConfig as LowRankConfig,
+        LowRankForActionClassification as LowRankForActionClassification,
+        PrototypesConfig as PrototypesConfig,
+        PrototypesForActionClassification as PrototypesForActionClassification,
+    )
     from .models.modeling_neighbours import (
         NeighboursConfig as NeighboursConfig,
         NeighboursForActionClassification as NeighboursForActionClassification,

@@ -63,7 +63,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
         "--shift",
         choices=SHIFTS,
         default="joint",
-        help="what is held out; mech: ways to do an action; none: nothing, to train on all objects",
+        help="what is held out; mech: ways to do an action; none: nothing",
     )
     add("--group_by", choices=("scene", "none"), default="scene", help="what must not be on both sides of a split")
     add(

@@ -23,7 +23,8 @@ def load_shifts(
     Args:
         source: Folder or repository of a data set of pairs.
         view: "single" or "multi", the first half of a configuration's name.
-        shift: "comp", "syst", "mech" or "none" for one configuration, "both" where "comp" and "syst" share their training part.
+        shift: "comp", "syst", "mech" or "none" for one configuration, "both" where "comp" and "syst" share their
+            training part.
         stream_buffer: Make the training part a `PairStream` with this buffer, without copying its files; None loads it
             like the others.
 
@@ -87,8 +88,8 @@ def load_tested(
         source: Folder or repository of a data set of pairs.
         view: "single" or "multi"; a single view needs boxes.
         shift: "comp", "syst", "mech", "both" or "none", which the data set must have then; None for those of "comp" and
-            "syst" that it has, or else "mech" or "none". A data set that has no configuration of the known names, but one
-            other, is loaded from that.
+            "syst" that it has, or else "mech" or "none". A data set that has no configuration of the known names, but
+            one other, is loaded from that.
         config: Name of the one configuration to load, instead of those of view and shift.
         names: Of the splits to load, as they are returned; empty for all.
         with_train: Whether to load "train" beside them, if there is one.

@@ -31,9 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--view", default="single", choices=("single", "multi"), help="single: crops; multi: whole views"
     )
     shifts = ("comp", "syst", "mech", "both", "none")
-    parser.add_argument(
-        "--shift", choices=shifts, help="shifts to test; default: comp and syst, or those that there are"
-    )
+    parser.add_argument("--shift", choices=shifts, help="shifts to test; default: comp and syst, or what there is")
     parser.add_argument("--split", nargs="+", default=(), metavar="NAME", help="splits to test; default: all but train")
     parser.add_argument("--config", help="configuration of a data set that names it otherwise than by view and shift")
     parser.add_argument("--strict", action="store_true", help="an action that the model does not know is an error")

@@ -148,6 +148,22 @@ METHODS: dict[str, Method] = {
         # One epoch fills the bank; in a second one the copy of each pair would vote for it.
         {**OWN_LOSS_ONLY, "num_train_epochs": 1},
     ),
+    "prototypes": Method(
+        "CDE, several prototypes per action",
+        "cde-prototypes",
+        "modeling_mechanisms",
+        "PrototypesForActionClassification",
+        "A variant of causal delta embeddings: an action has several prototypes, for the ways in which it is done.",
+        "The delta is compared with every prototype of an action, and the nearest ones decide.",
+    ),
+    "low_rank": Method(
+        "CDE, deltas that depend on the object",
+        "cde-low-rank",
+        "modeling_mechanisms",
+        "LowRankForActionClassification",
+        "A variant of causal delta embeddings: the mean delta of an action depends on the state before it.",
+        "The mean delta of an action moves with the state before it, in few dimensions and under a penalty.",
+    ),
     "difference": replace(_CDE, title="difference, cross-entropy", flags=OWN_LOSS_ONLY),
     "cde": _CDE,
 }

@@ -1,4 +1,4 @@
-"""The shift `mech`: a mechanism that is held out is seen in training neither under its action nor under the opposite."""
+"""The shift `mech`: training sees a held-out mechanism neither under its action nor under the opposite."""
 
 from __future__ import annotations
 
@@ -98,16 +98,8 @@ def test_the_split_depends_on_annotations_and_seed_only(table, seed, shuffler):
 def test_actions_take_turns_and_keep_a_mechanism():
     # Four ways to open, two to fill, and one to soil: a mechanism that is alone is never held out.
     number = {"open": 4, "close": 4, "fill": 2, "empty": 2, "dirty": 1, "clean": 1}
-    rows = [
-        (f"p{i}", action, f"thing{way}{j}", f"s{i}", f"way{way}")
-        for i, (action, way, j, _) in enumerate(
-            (action, way, j, r)
-            for action, ways in number.items()
-            for way in range(ways)
-            for j in range(3)
-            for r in "xyz"
-        )
-    ]
+    things = [(a, way, f"thing{way}{i}") for a, ways in number.items() for way in range(ways) for i in range(3)]
+    rows = [(f"p{i}", a, name, f"s{i}", f"way{way}") for i, (a, way, name) in enumerate(3 * things)]
     names = ("pair_id", "action", "object", "scene", "mechanism")
     table = {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
     for seed in range(5):
