@@ -49,6 +49,7 @@ class DeltaSet:
         opposites: action name -> name of its opposite; actions without one are absent.
         pair_ids: n ids of the pairs in the data set.
         scenes: n scenes (rooms, houses, episodes).
+        mechanisms: n names of how the action is done, or None where the data set does not say.
         patch_delta: (n, k, D) float32, the deltas of the kept patches, or None in global mode.
         patch_indices: (n, k) int64 places of the kept patches in the row-major grid of N patches, or None.
         box_coverage: (n, N) float32 in [0, 1], share of each patch inside the target's box, or None.
@@ -67,6 +68,7 @@ class DeltaSet:
     opposites: dict[str, str]
     pair_ids: list[str]
     scenes: list[str]
+    mechanisms: list[str] | None = None
     patch_delta: FloatArray | None = None
     patch_indices: IntArray | None = None
     box_coverage: FloatArray | None = None
@@ -92,9 +94,9 @@ class DeltaSet:
             array = getattr(self, name)
             if array is not None and array.shape != shape:
                 raise ValueError(f"split {self.split!r}: {name} has shape {array.shape}, expected {shape}.")
-        for name in ("pair_ids", "scenes"):
-            if len(getattr(self, name)) != n:
-                raise ValueError(f"split {self.split!r}: {len(getattr(self, name))} {name} for {n} pairs.")
+        for name in ("pair_ids", "scenes", "mechanisms"):
+            if (found := getattr(self, name)) is not None and len(found) != n:
+                raise ValueError(f"split {self.split!r}: {len(found)} {name} for {n} pairs.")
         known = ("labels", self.labels, self.actions, 0), ("objects", self.objects, self.object_names, -1)
         for name, ids, names, lowest in known:
             if n and not (lowest <= ids.min() and ids.max() < len(names)):
@@ -204,6 +206,7 @@ def _delta_sets(path: Path, tensors: dict[str, npt.NDArray[Any]], header: dict[s
                 opposites=opposites,
                 pair_ids=[str(name) for name in columns["pair_id"]],
                 scenes=[str(name) for name in columns["scene"]],
+                mechanisms=[str(name) for name in columns["mechanism"]] if "mechanism" in columns else None,
                 patch_grid=grid,
                 **arrays,
             )

@@ -9,6 +9,10 @@ from .page import Cell, Section, Table
 from .plots.run_plots import Pictures, tests_first
 
 Splits = Mapping[str, Mapping[str, Any]]
+_BY_MECHANISM = (
+    "The same by how the action is done. The interaction is what an action does otherwise in one mechanism than in "
+    "another, beyond what its opposite undoes"
+)
 
 
 def geometry_sections(geometry: Mapping[str, Any], pictures: Pictures) -> list[Section]:
@@ -47,7 +51,10 @@ def geometry_sections(geometry: Mapping[str, Any], pictures: Pictures) -> list[S
             "How much of the variance of the deltas does the action explain, and how much the object? A delta that is "
             "the same on every object varies by action alone. Even pure noise has a share by chance, which is larger "
             "for fewer pairs: compare each share with it.",
-            _figures(splits, "variance", "Shares of the variance; action, object, interaction and left over sum to 1"),
+            [
+                *_figures(splits, "variance", "Shares of the variance; action, object, interaction and rest sum to 1"),
+                *_figures(splits, "mechanism_variance", _BY_MECHANISM),
+            ],
         ),
         pictures.section(
             "Generalisation to an object held out",

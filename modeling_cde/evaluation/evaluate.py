@@ -18,13 +18,14 @@ from torch.nn.functional import cross_entropy
 from ..data.chosen_rows import evenly_spaced
 from ..data.coverage import target_coverage
 from ..data.schema import OPPOSITES
+from ..data.splits import MECHANISM
 from ..data.transforms import PairTransform
 from ..features.keep import FeatureKeeper
 from ..whole_files import without_places, write_text_whole, write_whole
 from .action_names import action_names, check_matched, match_actions, own_accuracy, unknown_lines
 from .examples import choose_examples
 from .gallery import GALLERY_FILE, write_gallery
-from .metrics import accuracy_gap, compute_action_metrics
+from .metrics import accuracy_by, accuracy_gap, compute_action_metrics
 from .predictions import Precision, Predictions, patch_grid, predict
 
 logger = logging.getLogger(__name__)
@@ -34,11 +35,26 @@ DELTAS_FILE = "deltas.safetensors"
 
 
 def split_metrics(predictions: Predictions, dataset: datasets.Dataset) -> dict[str, Any]:
-    """The result of `compute_action_metrics` for one split, and the mean `cross_entropy` in nats."""
+    """The result of `compute_action_metrics` for one split, and the mean `cross_entropy` in nats.
+
+    Where the data have the column mechanism, also `accuracy_by_mechanism`, by names such as "open, drawer".
+    """
     objects = dataset.features["object"].int2str(dataset.with_format(None)["object"][:])
     predicted, labels = predictions.logits.argmax(dim=-1).tolist(), predictions.labels.tolist()
-    result = compute_action_metrics(predicted, labels, dataset.features["action"].names, objects, OPPOSITES)
+    actions = dataset.features["action"].names
+    result = compute_action_metrics(predicted, labels, actions, objects, OPPOSITES)
+    if (mechanisms := _mechanisms(dataset)) is not None:
+        groups = [f"{actions[label]}, {name}" for label, name in zip(labels, mechanisms, strict=True)]
+        correct = [one == other for one, other in zip(predicted, labels, strict=True)]
+        result["accuracy_by_mechanism"] = accuracy_by(groups, correct)
     return result | {"cross_entropy": cross_entropy(predictions.logits, predictions.labels).item()}
+
+
+def _mechanisms(dataset: datasets.Dataset) -> list[str] | None:
+    """How the action of each pair is done, "unknown" where the row does not say; None for data without the column."""
+    if MECHANISM not in dataset.column_names:
+        return None
+    return [name or "unknown" for name in dataset.with_format(None)[MECHANISM][:]]
 
 
 def environment() -> dict[str, Any]:
@@ -78,8 +94,9 @@ def evaluate_splits(
     has `examples/pictures` (m, 2, H, W, 3) uint8: pictures of test splits as the model sees them; for a model with
     `pooling="change"` also `examples/patch_weights` (m, N) float32, and the result of `target_coverage` for the
     examples. Its header has JSON strings: `actions` and `objects` (names by class id), `opposites` (action ->
-    opposite), `rows` (split -> `pair_id` and `scene` of each row), `examples` (split, row, pair_id, action and object
-    of each example), and for a model that selects or weighs patches `patch_grid` (rows and columns).
+    opposite), `rows` (split -> `pair_id`, `scene` and, where there is one, `mechanism` of each row), `examples` (split,
+    row, pair_id, action and object of each example), and for a model that selects or weighs patches `patch_grid` (rows
+    and columns).
 
     Args:
         model, transform: see `predict`.
@@ -181,6 +198,8 @@ def _write_deltas(
             found |= {key: torch.from_numpy(value) for key, value in shares.items()}
         tensors |= {f"{name}/{key}": value.contiguous() for key, value in found.items()}
         row_names[name] = {"pair_id": columns["pair_id"][:], "scene": columns["scene"][:]}
+        if (mechanisms := _mechanisms(rows)) is not None:
+            row_names[name] |= {MECHANISM: mechanisms}
     features = next(iter(parts.values())).features
     actions, objects = features["action"].names, features["object"].names
     header: dict[str, Any] = {

@@ -51,7 +51,11 @@ def save_sets(folder: Path, *sets: DeltaSet, header: dict[str, Any] | None = Non
         "actions": sets[0].actions,
         "objects": sets[0].object_names,
         "opposites": sets[0].opposites,
-        "rows": {part.split: {"pair_id": part.pair_ids, "scene": part.scenes} for part in sets},
+        "rows": {
+            part.split: {"pair_id": part.pair_ids, "scene": part.scenes}
+            | ({} if part.mechanisms is None else {"mechanism": part.mechanisms})
+            for part in sets
+        },
         "patch_grid": sets[0].patch_grid,
     } | (header or {})
     metadata = {name: json.dumps(value) for name, value in entries.items() if value is not None}

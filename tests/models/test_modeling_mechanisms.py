@@ -1,4 +1,4 @@
-"""Several prototypes per action and object-dependent deltas: CDE's inputs and outputs, each against a naive reference."""
+"""Several prototypes per action and object-dependent deltas, each against a naive reference."""
 
 import math
 
@@ -34,7 +34,7 @@ def test_an_action_scores_by_its_prototypes(score, k):
     model = tiny(PrototypesForActionClassification, prototypes_per_action=k, prototype_score=score)
     with torch.no_grad():
         output = model(clips(3), labels=LABELS)
-    weight, bias = model.prototypes.weight, model.prototypes.bias
+    weight, bias = model.prototypes.weight.detach(), model.prototypes.bias.detach()
     for pair in range(3):
         for action in range(3):
             rows = range(k * action, k * action + k)

@@ -28,7 +28,7 @@ from .permutation_test import PERMUTATIONS
 from .probes import FOLDS, SHRINKAGE, measure_probes
 from .sparsity import NEAR_ZERO, measure_sparsity
 from .transfer import measure_transfer
-from .variance import shares_by_chance, variance_shares
+from .variance import mechanism_shares, shares_by_chance, variance_shares
 
 GEOMETRY_FILE = "geometry.json"
 SEED = 0
@@ -90,12 +90,14 @@ def measure_split(part: DeltaSet, train: DeltaSet | None = None) -> dict[str, An
 
     Returns:
         "n" and "dimensions"; "cosines", "opposites", "variance" and "variance_by_chance" (the shares of pure noise),
-        "transfer", "sparsity", "probes", "neighbours", "calibration" and "patches", as described in the modules of
+        the same as "mechanism_variance" and "mechanism_variance_by_chance" (None without mechanisms), "transfer",
+        "sparsity", "probes", "neighbours", "calibration" and "patches", as described in the modules of
         these names; "notes": sentences on what could not be measured.
     """
     known = part.objects >= 0
     actions, objects = part.labels[known], part.objects[known]
     variance = variance_shares(part.delta[known], actions, objects)
+    by_mechanism, by_mechanism_by_chance = mechanism_shares(part.delta, part.labels, part.mechanisms)
     result: dict[str, Any] = {
         "n": len(part),
         "dimensions": part.delta.shape[1],
@@ -103,6 +105,8 @@ def measure_split(part: DeltaSet, train: DeltaSet | None = None) -> dict[str, An
         "opposites": measure_opposites(part, seed=SEED),
         "variance": variance,
         "variance_by_chance": variance and shares_by_chance(actions, objects),
+        "mechanism_variance": by_mechanism,
+        "mechanism_variance_by_chance": by_mechanism_by_chance,
         "transfer": measure_transfer(part, seed=SEED),
         "sparsity": measure_sparsity(part),
         "probes": measure_probes(part, seed=SEED),

@@ -17,8 +17,12 @@ Lindeman, Merenda and Gold, 1980, which is the Shapley value):
 All four are divided by SS(total): they sum to 1 and each is in [0, 1], except the two above, which can fall below 0
 where one factor hides the other. Where each action has an object of its own (as in a small compositional split), the
 two factors cannot be distinguished and get equal shares.
+
+The same with the mechanism in place of the object: where opening moves a door in one direction and a drawer in another,
+and closing moves each back, the mean of a mechanism is near zero, and what the two differ in is the interaction.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +31,30 @@ import numpy.typing as npt
 from .groups import Ids, group_means
 
 SHARES = ("action", "object", "interaction", "residual")
+
+
+def mechanism_shares(
+    rows: npt.NDArray[Any], actions: Ids, mechanisms: Sequence[str] | None
+) -> tuple[dict[str, float] | None, dict[str, float] | None]:
+    """Shares of variance by action and mechanism, with those of noise.
+
+    Args:
+        rows: (n, D) deltas.
+        actions: (n,) action ids.
+        mechanisms: n names of how the action is done.
+
+    Returns:
+        The results of `variance_shares` and `shares_by_chance` with "mechanism" in place of "object"; None and None
+        where there are no mechanisms or the rows do not vary.
+    """
+    if mechanisms is None:
+        return None, None
+    ids = np.unique(np.asarray(mechanisms), return_inverse=True)[1].reshape(-1).astype(np.int64)
+    if (shares := variance_shares(rows, actions, ids)) is None:
+        return None, None
+    both = (shares, shares_by_chance(actions, ids) or {})
+    named, chance = ({"mechanism" if name == "object" else name: value for name, value in x.items()} for x in both)
+    return named, chance
 
 
 def variance_shares(rows: npt.NDArray[Any], actions: Ids, objects: Ids) -> dict[str, float] | None:

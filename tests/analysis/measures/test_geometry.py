@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from modeling_cde.analysis.geometry_sections import geometry_sections
 from modeling_cde.analysis.measures.geometry import main, measure, summary_table
+from modeling_cde.analysis.plots.run_plots import Pictures
 from tests.analysis.synthetic_deltas import make_set, save_sets
 
 
@@ -130,3 +132,20 @@ def test_the_command_prints_the_table_and_says_what_is_wrong(tmp_path, capsys):
     assert "- The file has no training pairs: k-NN and prototypes compare" in printed
     with pytest.raises(SystemExit, match="deltas.safetensors is missing: give the output folder"):
         main([str(tmp_path / "absent")])
+
+
+def test_mechanisms_are_measured_where_the_data_name_them(tmp_path):
+    ways = ["door" if i // 4 % 3 else "drawer" for i in range(96)]
+    named, other = synthetic(mechanisms=ways), synthetic(split="test_syst")
+    found = measure(save_sets(tmp_path, named, other))["splits"]
+    shares = found["test"]["mechanism_variance"]
+    assert shares["action"] > 0.9 and sum(shares.values()) == pytest.approx(1, abs=1e-5)
+    assert set(found["test"]["mechanism_variance_by_chance"]) == set(shares)
+    assert found["test_syst"]["mechanism_variance"] is None
+    (table,) = [
+        table
+        for section in geometry_sections({"splits": found, "bank": None}, Pictures())
+        for table in section.tables
+        if "how the action is done" in table.caption
+    ]
+    assert [row[2] for row in table.rows] == [None] * 6 and table.rows[0][1] == shares["action"]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_cde.analysis.measures.variance import SHARES, shares_by_chance, variance_shares
+from modeling_cde.analysis.measures.variance import SHARES, mechanism_shares, shares_by_chance, variance_shares
 
 # 3 actions x 4 objects x 5 pairs
 ACTION, OBJECT, _ = (grid.reshape(-1) for grid in np.meshgrid(range(3), range(4), range(5), indexing="ij"))
@@ -95,3 +95,23 @@ def test_rows_that_do_not_vary_have_no_shares():
     assert variance_shares(np.full((3, 4), 0.1, dtype=np.float32), ids, ids) is None
     assert variance_shares(np.zeros((0, 4)), ids[:0], ids[:0]) is None
     assert shares_by_chance(ids[:1], ids[:1]) is None
+
+
+def test_mechanisms_take_the_place_of_objects():
+    rng = np.random.default_rng(3)
+    actions, mechanisms = rng.integers(0, 4, 60), rng.integers(0, 3, 60)
+    rows = rng.normal(size=(60, 5)) + mechanisms[:, None]
+    names = [("door", "drawer", "lid")[i] for i in mechanisms]
+    found, chance = mechanism_shares(rows, actions, names)
+    assert list(found.values()) == pytest.approx(list(naive(rows, actions, mechanisms).values()), abs=1e-8)
+    assert list(chance.values()) == pytest.approx(list(shares_by_chance(actions, mechanisms).values()))
+    assert list(found) == list(chance) == ["action", "mechanism", "interaction", "residual"]
+    assert mechanism_shares(rows, actions, None) == mechanism_shares(0 * rows, actions, names) == (None, None)
+
+
+def test_opposites_that_move_each_mechanism_its_own_way_are_an_interaction():
+    """A door moves along one axis and a drawer along another; closing moves each back by the same."""
+    actions, doors = (grid.reshape(-1) for grid in np.meshgrid([0, 1], [True, False, True, False], indexing="ij"))
+    rows = np.where(actions[:, None] == 0, 1.0, -1.0) * np.where(doors[:, None], [1.0, 0.0], [0.0, 1.0])
+    found, _ = mechanism_shares(rows, actions, ["door" if door else "drawer" for door in doors])
+    assert found == pytest.approx({"action": 0.5, "mechanism": 0, "interaction": 0.5, "residual": 0})
