@@ -14,13 +14,16 @@ OBJECTS = ["bed", "box", "cabinet", "drawer", "fridge", "microwave", "mirror", "
 OPENED = ["box", "cabinet", "drawer", "fridge", "microwave", "safe"]
 
 
-def draw_data_set(folder: Path, pairs_of_each: int = 10, side: int = 32, seed: int = 0) -> Path:
+def draw_data_set(
+    folder: Path, pairs_of_each: int = 10, side: int = 32, seed: int = 0, mechanisms: bool = False
+) -> Path:
     """Draw pairs of every object and action and assemble them into `folder`, view "single".
 
-    An opened object gets a dark gap, a dirty one brown spots; colour and place vary.
+    An opened object gets a dark gap, a dirty one brown spots; colour and place vary. Objects take turns in three
+    `mechanisms`, which nothing in the pictures shows.
     """
     generator = random.Random(seed)
-    features = pair_features(ACTIONS, OBJECTS)
+    features = pair_features(ACTIONS, OBJECTS, mechanisms)
     rows = []
     for name in OBJECTS:
         for action, opposite in (("open", "close"), ("dirty", "clean")):
@@ -42,6 +45,7 @@ def draw_data_set(folder: Path, pairs_of_each: int = 10, side: int = 32, seed: i
                         "mask_before": None,
                         "mask_after": None,
                     }
+                    | ({"mechanism": f"way {OBJECTS.index(name) % 3}"} if mechanisms else {})
                 )
     generator.shuffle(rows)
     write_shard(folder / "shards" / "single" / "unit-00000.parquet", rows, features)

@@ -13,6 +13,7 @@ from modeling_cde.data.loading import load_pairs
 from modeling_cde.data.splits import CleanOptions
 from tests.benchmarks.test_paper_recipe import write
 from tests.data.tiny_pairs import write_shards
+from tests.drawn_pairs import draw_data_set
 
 
 def manifest(folder: Path, shift: str = "comp") -> dict[str, object]:
@@ -66,6 +67,23 @@ def test_shifts_that_were_split_alone_stay_alone(tmp_path):
         split_again(base, folder, "single", shift, 5)
     assert [manifest(folder, shift)["options"]["shifts"] for shift in ("comp", "syst")] == [["comp"], ["syst"]]
     assert (folder / "single_comp").is_dir() and not (folder / "single").exists()
+
+
+def test_mechanisms_are_split_as_the_base_is_which_need_not_hold_them_out(tmp_path):
+    base = draw_data_set(tmp_path / "pairs", mechanisms=True)
+    folder = tmp_path / "pairs-split5"
+    split_again(base, folder, "single", "both", 5)
+    split_again(base, folder, "single", "mech", 5)
+    made = manifest(folder, "mech")
+    assert (made["shift"], made["seed"]) == ("mech", 5)
+    assert {**made["options"], "shifts": None} == {**manifest(base)["options"], "shifts": None}
+    assert manifest(folder)["seed"] == 5 and (folder / "single").is_dir()  # beside the splits of both other shifts
+    written = (folder / "manifests" / "single_mech.json").stat().st_mtime_ns
+    split_again(base, folder, "single", "mech", 5)
+    assert (folder / "manifests" / "single_mech.json").stat().st_mtime_ns == written
+    (base / "shards" / "single.json").write_text('{"unit-00000": "another build"}')
+    split_again(base, folder, "single", "mech", 5)
+    assert (folder / "manifests" / "single_mech.json").stat().st_mtime_ns != written
 
 
 def test_a_base_without_shards_or_manifest_is_named(tmp_path):
