@@ -29,7 +29,7 @@ def render_rooms(data: Any) -> None:
         image_size=data.rooms_image_size,
         seed=data.rooms_seed,
         workers=data.rooms_workers,
-        shift="none" if data.shift == "none" else "joint",
+        shift=data.shift if data.shift in ("mech", "none") else "joint",
         kinds=data.rooms_kinds,
     )
 

@@ -230,11 +230,10 @@ def check_options(options: argparse.Namespace, publishable: str | None = None) -
             "--protocol causal_triplet has no joint split: give --shift comp or --shift syst, and make the other one "
             "afterwards with `python -m data_scripts.splits`, which builds nothing again."
         )
-    if options.protocol == "causal_triplet" and options.shift in ("none", "mech") and not options.no_split:
-        raise ValueError(
-            f"--protocol causal_triplet holds out combinations or objects: give --shift {options.shift} the protocol "
-            "clean."
-        )
+    if options.protocol == "causal_triplet" and options.shift == "none" and not options.no_split:
+        raise ValueError("--protocol causal_triplet always holds something out: give --shift none the protocol clean.")
+    if options.protocol == "causal_triplet" and options.shift == "mech" and not options.no_split:
+        raise ValueError("--protocol causal_triplet holds out no mechanisms: give --shift mech the protocol clean.")
     if options.protocol != "clean" and options.share_evaluation_groups:
         raise ValueError("--share_evaluation_groups needs --protocol clean: other protocols have no groups.")
     if options.protocol != "clean" and options.group_by == "none":

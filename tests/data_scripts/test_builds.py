@@ -144,6 +144,7 @@ def test_no_split_writes_shards_only(tmp_path: Path, source: FakeSource, assembl
         ({"protocol": "causal_triplet"}, None, "has no joint split: give --shift comp"),
         ({"protocol": "causal_triplet", "shift": "syst", "group_by": "none"}, None, "--group_by needs"),
         ({"protocol": "causal_triplet", "shift": "none"}, None, "always holds something out"),
+        ({"protocol": "causal_triplet", "shift": "mech"}, None, "holds out no mechanisms: give --shift mech the prot"),
         ({"workers": 0}, None, "number of workers is 0"),
     ],
 )

@@ -143,3 +143,11 @@ def test_the_rooms_are_split_as_the_training_needs_them(monkeypatch, shift, aske
     monkeypatch.setattr("data_scripts.rooms.build.build_rooms", lambda *_, **options: calls.append(options))
     training_inputs.render_rooms(DataArguments(shift=shift))
     assert [options["shift"] for options in calls] == [asked]
+
+
+@pytest.mark.parametrize(("asked", "split"), [("both", "joint"), ("syst", "joint"), ("mech", "mech"), ("none", "none")])
+def test_rooms_are_split_for_the_shift_that_is_asked_for(monkeypatch, asked, split):
+    built = []
+    monkeypatch.setattr("data_scripts.rooms.build.build_rooms", lambda folder, **given: built.append(given["shift"]))
+    training_inputs.render_rooms(DataArguments(shift=asked))
+    assert built == [split]
