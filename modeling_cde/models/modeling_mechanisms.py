@@ -57,7 +57,7 @@ class PrototypesForActionClassification(BaselinePreTrainedModel):
     ) -> BaselineOutput:
         encoded = self.cde(pixel_values, features=features, return_dict=True, **kwargs)
         scores = full_precision(self.prototypes, encoded.delta)  # (B, T-1, A*k)
-        scores = scores.unflatten(-1, (self.num_labels, self.config.prototypes_per_action))  # (B, T-1, A, k)
+        scores = scores.reshape(*scores.shape[:2], self.num_labels, -1)  # (B, T-1, A, k)
         logits = scores.logsumexp(dim=-1) if self.config.prototype_score == "logsumexp" else scores.amax(dim=-1)
         return self._output(logits, encoded.states, labels, delta=encoded.delta, encoder=encoded)
 
@@ -90,7 +90,8 @@ class ConditionedMeans(nn.Module):
 
     def forward(self, before: torch.Tensor) -> torch.Tensor:
         context = self.read(F.layer_norm(before, before.shape[-1:]))  # (..., r)
-        result: torch.Tensor = self.moves(context).unflatten(-1, self.means.weight.shape) + self.means.weight
+        means = self.means.weight  # (A, D)
+        result: torch.Tensor = self.moves(context).reshape(*context.shape[:-1], *means.shape) + means
         return result
 
 
