@@ -98,7 +98,7 @@ REFUSED = {
     ),
     "check and seed": (("--check", "--seed", "0"), "leave out --seed"),
     "no view": (("--view", "multi"), "multi does not exist: build the data set first"),
-    "nothing to check": (("--view", "multi", "--check"), "has no manifest for multi_comp or _syst or _none"),
+    "nothing to check": (("--view", "multi", "--check"), "has no manifest for multi_comp or _syst or _mech or _none"),
     "nothing to check of one": (("--view", "multi", "--check", "--shift", "none"), "has no manifest for multi_none:"),
     "nothing held out by the original": (("--protocol", "causal_triplet", "--shift", "none"), "has no shift 'none'"),
     "share of nothing": (("--shift", "none", "--ood", "0.2"), "--ood is about held-out pairs, which --shift none"),
