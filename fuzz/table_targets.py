@@ -61,12 +61,12 @@ def wide(data: bytes, folder: Path) -> object:
     try:
         told = json.loads(data)
         parts = [(str(name), int(times)) for name, times in dict(told["columns"]).items()]
-        rows, cell = max(0, min(int(told["rows"]), 50)), str(told["cell"])
+        rows, cell = max(0, min(int(told["rows"]), 20)), str(told["cell"])
     except (ValueError, RecursionError, KeyError, TypeError, OverflowError) as error:
         raise ValueError("the case is not such a JSON object.") from error
     names = [f"{name}{number or ''}" for name, times in parts for number in range(max(0, min(times, 30_000)))]
-    lines = [",".join(names), *[",".join([cell] * min(len(names), 100_000))] * rows]
-    content = "\n".join(lines).encode("utf-8", "surrogatepass")
+    lines = [",".join(names), *[",".join([cell] * len(names))[:1_000_000]] * rows]
+    content = "\n".join(lines)[:20_000_000].encode("utf-8", "surrogatepass")
     return listing(".csv")(content, folder)
 
 

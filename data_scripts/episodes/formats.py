@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from data_scripts.separators import declared_separator
-from modeling_cde.models.limits_cde import MOST_COLUMNS, MOST_TABLE_BYTES, check_file_size
+from modeling_cde.models.limits_cde import LONGEST_NAME, MOST_COLUMNS, MOST_TABLE_BYTES, check_file_size
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 
@@ -72,7 +72,10 @@ def _text(path: Path) -> str:
 
 def _csv(path: Path, delimiter: str) -> tuple[list[str], Cells]:
     text = io.StringIO(_text(path), newline="")
-    if separator := declared_separator(text.readline()):
+    first = text.readline()
+    if len(first) > MOST_COLUMNS * LONGEST_NAME:
+        raise ListingError(f"{path} has {len(first):,} characters in its first line, which must name the columns.")
+    if separator := declared_separator(first):
         delimiter = separator
     else:
         text.seek(0)

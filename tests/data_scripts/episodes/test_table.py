@@ -366,3 +366,10 @@ def test_wrong_commands_get_one_sentence(tmp_path, arguments, message):
         main(["table", "--input", str(path), "--output", str(tmp_path / "out"), *arguments])
     assert message in str(stopped.value.code) and "\n" not in str(stopped.value.code)
     assert not Path(tmp_path / "out" / "shards").exists()
+
+
+def test_a_first_line_without_end_is_refused(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("before,after,action,object," + "n" * 300_000 + "\n")
+    with pytest.raises(ValueError, match=r"pairs.csv has 300,028 characters in its first line, which must name"):
+        read_listing(path)
