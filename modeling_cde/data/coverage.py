@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .crops import open_picture
 from .masks import read_masks
-from .regions import Region, checked_box
+from ..models.regions_cde import Region, checked_box
 from .transforms import PairTransform
 
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from .crops import open_picture
-from .regions import Region, checked_box
+from ..models.regions_cde import Region, checked_box
 
 #: What `PairTransform` can return besides pixel values and labels.
 EXTRAS: tuple[str, ...] = ("objects", "masks")

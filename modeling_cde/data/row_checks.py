@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from .chosen_rows import evenly_spaced
 from .crops import head_size, open_picture
-from .regions import checked_box
+from ..models.regions_cde import checked_box
 
 #: Pairs of each split whose pictures' heads are checked, evenly spaced; 20,000 take seconds.
 MOST_HEADS = 20_000

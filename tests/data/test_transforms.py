@@ -17,7 +17,7 @@ from PIL import Image
 
 from modeling_cde.data.augmentation import Augmentation, jitter, random_region
 from modeling_cde.data.collator import PairCollator
-from modeling_cde.data.regions import Region, box_region
+from modeling_cde.models.regions_cde import Region, box_region
 from modeling_cde.data.schema import pair_features
 from modeling_cde.data.transforms import PairTransform
 from tests.data.tiny_pairs import picture, rows

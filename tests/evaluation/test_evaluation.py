@@ -10,7 +10,7 @@ from transformers import ViTConfig
 
 from modeling_cde import CDEForActionClassification, CDEImageProcessor
 from modeling_cde.data.coverage import box_coverage
-from modeling_cde.data.regions import box_region
+from modeling_cde.models.regions_cde import box_region
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation.__main__ import main
 from modeling_cde.evaluation.evaluate import evaluate_splits, results_table
