@@ -246,7 +246,7 @@ def too_short(cross_entropies: Sequence[float], steps: int, settings: Settings) 
     if not steps or chance is None:
         return None
     now = cross_entropies[-1] if cross_entropies else None
-    before = cross_entropies[2 * len(cross_entropies) // 3 - 1] if len(cross_entropies) >= 3 else None
+    before = cross_entropies[-1 - len(cross_entropies) // 3] if len(cross_entropies) >= 3 else None
     fall = 0.0 if now is None or before is None else (before - now) / chance
     short = steps < findings.FEWEST_STEPS and not settings.is_learned(now)
     if not short and fall < findings.FALLING:
@@ -272,7 +272,7 @@ def too_small(tested: Mapping[str, tuple[float, int]]) -> Finding | None:
         return None
     shown = ", ".join(f"{name} ({tested[name][1]} pairs: ± {100 * half:.0f} points)" for name, half in wide.items())
     sentence = f"The 95 % interval of the accuracy is wider than ± {100 * findings.WIDE:.0f} points in {shown}."
-    advice = "more pairs, a larger --test share where the data set is split, or cross-validation by fit.py."
+    advice = "more pairs, a larger test part of the split, or fit.py, whose cross-validation tests every pair."
     return Finding(findings.TOO_SMALL, "warning", sentence, max(wide.values()), findings.WIDE, advice)
 
 
