@@ -192,7 +192,9 @@ def test_kept_features_are_told_apart_by_all_that_decides_the_picture():
     assert len(found) == len(transforms)
 
 
-@pytest.mark.parametrize("steps", [{"size": 32}, {"size": {"shortest_edge": 40}, "do_center_crop": True, "crop_size": 32}])
+@pytest.mark.parametrize(
+    "steps", [{"size": 32}, {"size": {"shortest_edge": 40}, "do_center_crop": True, "crop_size": 32}]
+)
 @pytest.mark.parametrize("encoding", ["PNG", "JPEG"])
 def test_a_box_is_seen_as_in_training(encoding, steps, tmp_path):
     """Also of a large JPEG, of which training decodes no more than it needs."""

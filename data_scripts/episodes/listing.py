@@ -214,7 +214,7 @@ def _row(where: str, number: int, cells: Mapping[str, Any], header: Sequence[str
             return Refused(where, "broken row", f"{column} is too long or has control characters: {shortened(value)}")
     for column in PATHS:
         if os.name != "nt" and re.match(r"[A-Za-z]:[\\/]|\\\\", texts[column]):
-            said = f"{column} is {shortened(texts[column])}, a place on a Windows machine; write it relative to the table"
+            said = f"{column} is {shortened(texts[column])}, of a Windows machine; write it relative to the table"
             return Refused(where, "Windows path", said)
     for column in (*REQUIRED, *(name for name in ("group", "pair_id") if name in header)):
         if not texts[column]:

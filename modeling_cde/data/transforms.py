@@ -24,10 +24,10 @@ import PIL.Image
 import torch
 
 from ..models.preprocessing_cde import Preprocessing
+from ..models.regions_cde import CROP_MARGIN, Region
 from .augmentation import Augmentation, jitter, random_region
 from .crops import cut_region, open_picture, whole_picture
 from .masks import EXTRAS, cut_masks
-from ..models.regions_cde import CROP_MARGIN, Region
 from .schema import SWAPPED
 
 

@@ -75,7 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--feature_store", help="folder for what the backbone reads of pictures (default: the cache)")
     parser.add_argument("--object", metavar="NAME", help="a table without objects: the object of all pairs")
     parser.add_argument("--whole", action="store_true", help="read pictures whole, also where the pairs have boxes")
-    parser.add_argument("--license", default="", help="licence of the checkpoint, such as cc-by-4.0 (default: none stated)")
+    parser.add_argument(
+        "--license", default="", help="licence of the checkpoint, such as cc-by-4.0 (default: none stated)"
+    )
     parser.add_argument("--push", metavar="ORG/NAME", help="publish the checkpoint with its card")
     parser.add_argument("--private", action="store_true", help="only its owners see a new repository")
 
@@ -160,11 +162,17 @@ def _about(own: OwnPairs, whole: bool = False) -> list[str]:
     scenes = "scenes not given" if own.scenes is None else f"{len(set(own.scenes))} scenes"
     lines = [f"{own.name}: {len(own.pairs)} pairs ({counts}), {len(set(own.objects))} kinds of objects, {scenes}."]
     if own.cut_out():
-        said = "The boxes are not used, as --whole says." if whole else "Boxes are cut out; --whole reads whole pictures."
+        said = (
+            "The boxes are not used, as --whole says."
+            if whole
+            else "Boxes are cut out; --whole reads all of each picture."
+        )
         lines.append(said)
     elif without := sum(box is None for box in own.boxes):
         if without < len(own.boxes):
-            lines.append(f"{without} pairs have no box, so pictures are read whole: give each pair one to cut them out.")
+            lines.append(
+                f"{without} pairs have no box, so pictures are read whole: give each pair one to cut them out."
+            )
     if own.refused:
         lines.append(f"Pairs that are left out, with the reason ({len(own.refused)}):")
         lines += [f"  {sentence}" for sentence in own.refused[:_SHOWN]]

@@ -65,8 +65,8 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
     ) -> tuple[dict[str, Any], ...]:
         if kwargs:
             raise TypeError(
-                f"The pipeline has no argument {sorted(kwargs)[0]!r}: call {_CALL}, optionally with box=[...], top_k=n, "
-                "return_delta=True, return_patches=True, open_paths=True, batch_size=n."
+                f"The pipeline has no argument {sorted(kwargs)[0]!r}: call {_CALL}, optionally with box=[...], "
+                "top_k=n, return_delta=True, return_patches=True, open_paths=True, batch_size=n."
             )
         if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
             raise ValueError(f"top_k must be a whole number of at least 1, not {top_k!r}.")
@@ -278,7 +278,9 @@ def _boxed(pairs: Any, box: Any) -> Any:
     """One pair or a list of pairs, each with its box."""
     if not isinstance(pairs, list):
         if isinstance(pairs, (GeneratorType, torch.utils.data.Dataset)):
-            raise TypeError("The pipeline takes boxes with a pair or a list of pairs, not with a generator or data set.")
+            raise TypeError(
+                "The pipeline takes boxes with a pair or a list of pairs, not with a generator or data set."
+            )
         return _Boxed(pairs, _checked_bounds(box))
     boxes = list(box)
     if len(boxes) != len(pairs):

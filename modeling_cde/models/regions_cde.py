@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-
 #: Room around a box on each side, as a share of its longer side, unless a transform says otherwise.
 CROP_MARGIN = 0.1
 

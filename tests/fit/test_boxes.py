@@ -63,7 +63,7 @@ def table(boxed, tmp_path_factory):
 def test_the_command_cuts_boxes_out(table, backbone, store, tmp_path, capsys):
     options = ["--image_size", str(SIDE), "--backbone", backbone, "--feature_store", store]
     fit.main([str(table), "--output", str(tmp_path / "crops"), "--license", "cc-by-4.0", *options])
-    assert "Boxes are cut out; --whole reads whole pictures." in capsys.readouterr().out
+    assert "Boxes are cut out; --whole reads all of each picture." in capsys.readouterr().out
     fit.main([str(table), "--output", str(tmp_path / "whole"), "--whole", *options])
     assert "The boxes are not used, as --whole says." in capsys.readouterr().out
     found = {name: json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("crops", "whole")}

@@ -354,5 +354,8 @@ def test_a_checkpoint_of_crops_reads_the_crop_of_both_pictures(folder, tmp_path)
 def test_only_a_page_of_a_checkpoint_of_crops_has_the_crop_tool(folder):
     checkpoint = Checkpoint.load(str(folder / "global"))
     of_crops = dataclasses.replace(checkpoint, metrics={"training": {"arguments": {"view": "single"}}})
-    labels = [[block.label for block in build(one).blocks.values() if hasattr(block, "label")] for one in (checkpoint, of_crops)]
+    labels = [
+        [block.label for block in build(one).blocks.values() if hasattr(block, "label")]
+        for one in (checkpoint, of_crops)
+    ]
     assert "Left, %" not in labels[0] and {"Left, %", "Top, %", "Right, %", "Bottom, %"} <= set(labels[1])

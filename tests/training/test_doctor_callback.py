@@ -52,7 +52,7 @@ def train(folder, data=None, family="resnet", evaluated=None, **options):
 
 
 def said(doctor):
-    """What was said while it trained; all trainings here are shorter than they should be, which is said at their end."""
+    """What was said while it trained; that all trainings here are too short is said at their end."""
     return [(f.sign, f.subject) for f in doctor.findings if f.sign != findings.TOO_SHORT]
 
 

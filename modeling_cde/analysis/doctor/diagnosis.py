@@ -166,7 +166,9 @@ def shifted_pairs(splits: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _counted(splits: Mapping[str, Any]) -> dict[str, tuple[float, int]]:
     """Split -> accuracy and number of pairs, where both are known."""
-    return {name: (values["accuracy"], values["n"]) for name, values in splits.items() if {"accuracy", "n"} <= set(values)}
+    return {
+        name: (values["accuracy"], values["n"]) for name, values in splits.items() if {"accuracy", "n"} <= set(values)
+    }
 
 
 def _of_sizes(

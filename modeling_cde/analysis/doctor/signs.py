@@ -232,7 +232,9 @@ def at_chance(accuracy: float, pairs: int, guessing: float, split: str) -> Findi
         f"Accuracy is {accuracy:.2f} on {pairs} pairs of {split} (95 % interval {low:.2f} to {high:.2f}), which is not "
         f"above the {guessing:.2f} of guessing."
     )
-    advice = "a frozen pretrained backbone (configs/small.yaml), more steps, more pairs; look at the pictures and labels."
+    advice = (
+        "a frozen pretrained backbone (configs/small.yaml), more steps, more pairs; look at the pictures and labels."
+    )
     severity: findings.Severity = "error" if accuracy <= guessing and "_" not in split else "warning"
     return Finding(findings.AT_CHANCE, severity, sentence, low, guessing, advice, subject=split)
 

@@ -156,7 +156,9 @@ def test_a_run_of_few_pairs_and_few_steps_is_told_so(run):
     small = found[findings.TOO_SMALL].sentence
     assert "test (13 pairs: ± 23 points)" in small and "test_syst" not in small
     assert "8 pairs" not in small  # validation is there to look at, and not to report
-    assert found[findings.TOO_SHORT].sentence.startswith("The training had 10 steps, and its cross-entropy is still 1.37")
+    assert found[findings.TOO_SHORT].sentence.startswith(
+        "The training had 10 steps, and its cross-entropy is still 1.37"
+    )
 
 
 def test_one_answer_to_all_pairs_is_no_better_than_guessing(run):
@@ -165,7 +167,9 @@ def test_one_answer_to_all_pairs_is_no_better_than_guessing(run):
     part["labels"] = np.where(np.arange(40) < 36, 0, 1)
     part["logits"] = 6 * np.tile(np.eye(4, dtype=np.float32)[0], (40, 1))
     metrics = metrics_of({"validation": 0.9, "test": 0.9})
-    finding = next(f for f in examine(run(splits={"validation": part}, metrics=metrics)) if f.sign == findings.AT_CHANCE)
+    finding = next(
+        f for f in examine(run(splits={"validation": part}, metrics=metrics)) if f.sign == findings.AT_CHANCE
+    )
     assert finding.severity == "error" and "not above the 0.90 of guessing" in finding.sentence
 
 

@@ -384,5 +384,5 @@ def test_one_name_stands_for_all_objects_of_a_table_without_them(tmp_path):
 @pytest.mark.parametrize("written", ["C:\\photos\\a.png", "d:/photos/a.png", "\\\\server\\photos\\a.png"])
 def test_a_place_on_a_windows_machine_is_explained(tmp_path, written):
     row = {"before": written, "after": "b.png", "action": "open", "object": "box"}
-    with pytest.raises(ValueError, match="a place on a Windows machine; write it relative to the table"):
+    with pytest.raises(ValueError, match="of a Windows machine; write it relative to the table"):
         TableSource(write_table(tmp_path / "pairs.csv", [row]), view="multi")
