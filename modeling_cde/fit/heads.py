@@ -1,6 +1,6 @@
 """The two heads of a classifier of one's own pairs: in closed form for few pairs, by CDE's losses for many.
 
-How `FEW` was chosen, on draws of rendered rooms that no reported figure is of: docs/fit.md, and
+How they compare, on draws of rendered rooms that no reported figure is of: docs/fit.md, and
 `python -m benchmarks.few_pairs choose`.
 """
 
