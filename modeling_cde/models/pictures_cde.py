@@ -150,9 +150,10 @@ def cut(
     return np.asarray(image.resize(size, resample, box=box))
 
 
-def _formats(source: io.BytesIO, name: str) -> tuple[str, ...]:
-    """The formats to try: HEIC for its own files alone, by a library that is loaded only then."""
-    head = source.getvalue()[:12]
+def _formats(source: Any, name: str) -> tuple[str, ...]:
+    """The formats to try on an open file: HEIC for its own files alone, by a library that is loaded only then."""
+    head = source.read(12)
+    source.seek(0)
     if head[4:8] != b"ftyp" or head[8:] not in _HEIC:
         return _FORMATS
     try:  # not by an import statement, which Transformers would take for a requirement of every checkpoint
