@@ -46,7 +46,7 @@ def checked_pairs(X: Any) -> list[Pair]:
     for i in range(len(X)):
         item, box = X[i], None
         if isinstance(item, Mapping) and {"before", "after"} <= set(item):
-            item, box = (item["before"], item["after"]), item.get("box")
+            box, item = item.get("box"), (item["before"], item["after"])
         if isinstance(item, (str, bytes, Mapping)) or not hasattr(item, "__len__") or len(item) != 2:
             raise ValueError(f"X[{i}] is no pair: give (before, after), with one picture each.")
         pairs.append((item[0], item[1], box))

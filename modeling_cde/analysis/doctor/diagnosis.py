@@ -178,7 +178,7 @@ def _of_sizes(
     import numpy as np
 
     counted = _counted(splits)
-    judged = [name for name in ("validation", "test") if name in counted]  # the first that is large enough
+    judged: list[str] = [name for name in ("validation", "test") if name in counted]  # the first that is large enough
     judged = [name for name in judged if name in large][:1] or judged[-1:]
     judged += [shifted for _, shifted in shifted_pairs(splits) if shifted in counted and shifted in large]
     found: list[Finding | None] = []
