@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 
-def list_pairs(path: Path) -> Any:
-    """The pairs of a folder or table, as `modeling_cde.fit.command.OwnPairs`."""
+def list_pairs(path: Path, object_name: str | None = None) -> Any:
+    """The pairs of a folder or table, as `modeling_cde.fit.command.OwnPairs`; for the name see `read_listing`."""
     from data_scripts.episodes.folder import list_folder
     from data_scripts.episodes.listing import class_names, read_listing
     from data_scripts.episodes.table import find_table
+    from data_scripts.names import find_file
     from modeling_cde.fit.command import OwnPairs
 
     table = find_table(path)
-    listing = list_folder(table) if table.is_dir() else read_listing(table)
+    listing = list_folder(table) if table.is_dir() else read_listing(table, object_name)
     root, listed = table if table.is_dir() else table.parent, listing.listed()
     refused = [f"{row.where}: {row.sentence}" for row in listing.rows if row not in listed]
     if not listed:
@@ -28,12 +29,12 @@ def list_pairs(path: Path) -> Any:
     class_names(listed, listing.name)
     return OwnPairs(
         name=listing.name,
-        pairs=[(str(root / row.before), str(root / row.after)) for row in listed],
+        pairs=[(str(find_file(root, row.before)), str(find_file(root, row.after))) for row in listed],
         actions=[row.action for row in listed],
         objects=[row.object for row in listed],
         scenes=[row.scene for row in listed] if listing.has_groups else None,
         refused=refused,
-        boxes=any(row.box is not None for row in listed),
+        boxes=[row.box for row in listed],
     )
 
 
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     from data_scripts.training_inputs import reachable_backbone
 
-    own = list_pairs(options.pairs)
+    own = list_pairs(options.pairs, options.object)
     backbone = reachable_backbone(options.backbone, options.backbone_revision)
     run(options, own, str(backbone), f"python fit.py {shlex.join(arguments)}")
 

@@ -9,7 +9,7 @@ Tested are all other pairs of the 12 kinds, and all pairs of the three. Heads: `
 same features a logistic regression on the difference (its C was chosen on seeds from 100 on), and the paper's baseline,
 which reads both embeddings side by side.
 
-The second command is what `FEW` in modeling_cde/fit/heads.py was chosen by: both heads of `CDEClassifier` by the number
+The second command is what `FEW` in modeling_cde/fit/heads.py rests on: both heads of `CDEClassifier` by the number
 of pairs, on the four actions and on all ten (24 kinds, six others). Its draws have seeds from 100 on; those that are
 reported are below. Results are kept as JSON, and what is there is not measured again. The features are those of
 `benchmarks.study`: the first command on a data set encodes it.
@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("what", nargs="?", choices=("report", "choose"), default="report", help="default: report")
     parser.add_argument("--data", default="data/rooms", help="folder of a built data set (%(default)s)")
-    parser.add_argument("--draws", type=int, help="how many for each number of pairs (report: 20, choose: 6)")
+    parser.add_argument("--draws", type=int, help="how many for each number of pairs (report: 20, choose: 3)")
     parser.add_argument("--results", default="benchmarks/results/few_pairs", help="kept there (%(default)s)")
     parser.add_argument("--table", action="store_true", help="only print the table of what is there")
     options = parser.parse_args(arguments)
@@ -172,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         plan = [("four", n, seed) for n in PAIRS for seed in range(options.draws or 20)]
     else:
         heads = ("closed_form", "trained")
-        seeds = range(100, 100 + (options.draws or 6))
+        seeds = range(100, 100 + (options.draws or 3))
         plan = [(task, n, seed) for task, numbers in CHOOSE_PAIRS.items() for n in numbers for seed in seeds]
     if not options.table:
         try:

@@ -1,8 +1,9 @@
 """Turns two pictures, masks and a box into what a data set stores: both pictures cropped and scaled down alike.
 
 - The single view keeps the square of the box and a margin, moved inside the picture. With a margin of at least that of
-  `modeling_cde.data.regions.box_region`, the crop that a model sees of the stored picture equals that of the original,
-  up to resampling (for a target of up to 3 pixels, a filter that scales up may miss a neighbour that was cut away).
+  `modeling_cde.models.regions_cde.box_region`, the crop that a model sees of the stored picture equals that of the
+  original, up to resampling (for a target of up to 3 pixels, a filter that scales up may miss a neighbour that was cut
+  away).
 - Both pictures go through the same steps with the same numbers and one encoding, so identical pictures stay identical,
   bit for bit.
 - Pictures are never scaled up, and bytes are kept if nothing has to change.

@@ -18,29 +18,34 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 import drawing
 import gradio as gr
 from checkpoint import Checkpoint
-from given_pictures import WrongPicture, open_pair, uploaded
+from given_pictures import WrongPicture, box_of, open_pair, uploaded
 
 from modeling_cde.whole_files import in_one_sentence
 
 EXAMPLES = Path(__file__).parent / "examples"
 NEIGHBOURS = 6
+EDGES = {"Left": 0, "Top": 0, "Right": 100, "Bottom": 100}  # of a crop, in percent of the pictures
 
 
-def run(checkpoint: Checkpoint, before: str | None, after: str | None) -> list[Any]:
+def run(checkpoint: Checkpoint, before: str | None, after: str | None, *edges: float) -> list[Any]:
     """What the page shows of a pair.
 
     Args:
         checkpoint: What reads the pair.
         before, after: Paths of the two pictures, or None.
+        *edges: Left, top, right and bottom of the crop, in percent; none for whole pictures.
 
     Returns:
         Message, probabilities, patches or their weights, bars and nearest pairs; for wrong pictures the message alone.
     """
     try:
         first, second, note = open_pair(before, after)
+        box = box_of(first, edges) if edges else None
     except WrongPicture as error:
         return cleared(str(error))
-    reading = checkpoint.read(first, second)
+    if box is not None and second.size != first.size:  # a box is in pixels of both
+        second = second.resize(first.size)
+    reading = checkpoint.read(first, second, box)
     if reading.weights is not None and reading.weights_boxes is not None:
         looked = drawing.heat_maps(first, second, reading.weights, reading.weights_boxes)
     else:
@@ -58,6 +63,16 @@ def cleared(text: str | None = None) -> list[Any]:
     return [drawing.message(text), None, "", "", ""]
 
 
+def crop_shown(before: str | None, *edges: float) -> str:
+    """The picture before with the crop framed; nothing without a picture, which Run asks for."""
+    try:
+        first, _, _ = open_pair(before, before)
+        box = box_of(first, edges)
+    except WrongPicture as error:
+        return "" if before is None else drawing.message(str(error))
+    return drawing.cropped(first, box or [0, 0, first.width - 1, first.height - 1])
+
+
 def build(checkpoint: Checkpoint) -> gr.Blocks:
     """The page of a checkpoint."""
     before, after = picture_input("Before"), picture_input("After")
@@ -71,13 +86,16 @@ def build(checkpoint: Checkpoint) -> gr.Blocks:
             ("nearest", "Nearest training pairs"),
         )
     ]
-    inputs, results = [before, after], [message, action, *panels]
+    pictures, results = [before, after], [message, action, *panels]
+    sliders = [gr.Slider(0, 100, value, step=1, label=f"{name}, %", render=False) for name, value in EDGES.items()]
+    sliders = sliders if checkpoint.reads_crops else []
+    inputs = [*pictures, *sliders]
 
-    def run_pair(first: str | None, second: str | None) -> list[Any]:
-        return run(checkpoint, first, second)
+    def run_pair(first: str | None, second: str | None, *edges: float) -> list[Any]:
+        return run(checkpoint, first, second, *edges)
 
-    def run_swapped(first: str | None, second: str | None) -> list[Any]:
-        return cleared() if first is None or second is None else run_pair(first, second)
+    def run_swapped(first: str | None, second: str | None, *edges: float) -> list[Any]:
+        return cleared() if first is None or second is None else run_pair(first, second, *edges)
 
     with gr.Blocks(title="Causal Delta Embeddings", analytics_enabled=False) as page:
         gr.Markdown("# What happened between two pictures?")
@@ -86,13 +104,15 @@ def build(checkpoint: Checkpoint) -> gr.Blocks:
             for name, picture in (("before", before), ("after", after)):
                 with gr.Column(elem_id=f"picture-{name}", min_width=150):
                     picture.render()
+        if sliders:
+            crop_tool(before, sliders)
         with gr.Row():
             run_button = gr.Button("Run", variant="primary", elem_id="run")
             swap_button = gr.Button("Swap before and after", elem_id="swap")
         message.render()
         shown = gr.Examples(
             [[str(path), str(path).replace("_before", "_after")] for path in examples()],
-            inputs,
+            pictures,
             cache_examples=False,
             api_visibility="private",
             label="Examples: test pairs of rendered rooms",
@@ -109,7 +129,7 @@ def build(checkpoint: Checkpoint) -> gr.Blocks:
         running = [
             run_button.click(run_pair, inputs, results, api_name="run", concurrency_id="model"),
             swap_button.click(
-                None, inputs, inputs, js="(before, after) => [after, before]", api_visibility="private"
+                None, pictures, pictures, js="(before, after) => [after, before]", api_visibility="private"
             ).then(run_swapped, inputs, results, **private),
             shown.load_input_event.then(run_pair, inputs, results, **private),
         ]
@@ -117,11 +137,24 @@ def build(checkpoint: Checkpoint) -> gr.Blocks:
         # since the server's answer could come later than that to a quick Run, and clear it. What is still computed goes
         # with a picture, too; after another example or a swap the newer answer comes later, since the model reads one
         # pair after the other. The page's own word for no probabilities is {}.
-        changes = [change for picture in inputs for change in (picture.input, picture.clear)]
+        changes = [change for picture in pictures for change in (picture.input, picture.clear)]
+        changes += [slider.input for slider in sliders]
         empty: dict[str, Any] = {"js": "() => ['', {}, '', '', '']", "api_visibility": "private"}
         gr.on(changes, None, None, results, cancels=running, **empty)
         gr.on([swap_button.click, shown.dataset.click], None, None, results, **empty)
     return page
+
+
+def crop_tool(before: gr.Image, sliders: list[gr.Slider]) -> None:
+    """Sliders for the edges of one crop of both pictures, and the picture before under it."""
+    with gr.Accordion("Crop both pictures to the object", open=False, elem_id="crop"):
+        for pair in (sliders[:2], sliders[2:]):
+            with gr.Row():
+                for slider in pair:
+                    slider.render()
+        shown = gr.HTML(elem_id="crop-shown", padding=False)
+    events = [before.change, *(slider.change for slider in sliders)]
+    gr.on(events, crop_shown, [before, *sliders], shown, api_visibility="private", show_progress="hidden")
 
 
 def launch(page: gr.Blocks, port: int | None = None, **options: Any) -> tuple[Any, str, str]:

@@ -117,9 +117,15 @@ class Checkpoint:
         """Whether it pools patches by how much each changed; a baseline can."""
         return bool(self.pipeline.model.base_model.reader.feature == "change")
 
-    def read(self, before: Image.Image, after: Image.Image) -> Reading:
-        """Runs the model on one pair of RGB pictures."""
-        options = {"return_patches": True} if self.patchwise or self.weighs_patches else {}
+    @property
+    def reads_crops(self) -> bool:
+        """Whether it was trained on crops filled by the object."""
+        return ((self.metrics or {}).get("training") or {}).get("arguments", {}).get("view") == "single"
+
+    def read(self, before: Image.Image, after: Image.Image, box: list[int] | None = None) -> Reading:
+        """Runs the model on one pair of RGB pictures, or on a box (inclusive pixels) of two pictures of one size."""
+        options: dict[str, Any] = {"return_patches": True} if self.patchwise or self.weighs_patches else {}
+        options |= {} if box is None else {"box": box}
         found = self.pipeline(before, after, top_k=len(self.actions), return_delta=True, **options)
         box = found.get("weights_box")
         return Reading(
@@ -151,9 +157,8 @@ class Checkpoint:
         if splits:
             measured = ", ".join(f"{plain(name)} {values['accuracy']:.3f}" for name, values in splits.items())
             lines.append(f"**Accuracy in its metrics.json** {measured}")
-        training = (self.metrics or {}).get("training", {})
-        if training.get("arguments", {}).get("view") == "single":
-            lines.append("It was trained on crops filled by the object: crop your pictures to the object.")
+        if self.reads_crops:
+            lines.append("It was trained on crops filled by the object: crop your pictures to the object, below them.")
         return "  \n".join(lines)
 
 

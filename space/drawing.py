@@ -103,6 +103,18 @@ def _framed(picture: Image.Image, name: str, kept: Sequence[Mapping[str, Any]]) 
     )
 
 
+def cropped(picture: Image.Image, box: Sequence[int]) -> str:
+    """A picture whose box (inclusive) is framed and the rest dimmed."""
+    width, height = picture.size
+    x0, y0, x1, y1 = box
+    hole = f"M{x0} {y0}h{x1 + 1 - x0}v{y1 + 1 - y0}h{x0 - x1 - 1}z"
+    return (
+        f'<div class="cde"><svg viewBox="0 0 {width} {height}" role="img" aria-label="The crop of the picture before">'
+        f'<image href="{_data_uri(picture)}" width="{width}" height="{height}" preserveAspectRatio="none"/>'
+        f'<path class="cde-veil" d="M0 0h{width}v{height}h{-width}z{hole}"/></svg></div>'
+    )
+
+
 def heat_maps(
     before: Image.Image, after: Image.Image, weights: Sequence[Sequence[float]], boxes: Sequence[Sequence[int]]
 ) -> str:

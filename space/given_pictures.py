@@ -1,5 +1,7 @@
 """The two pictures that a person gives: opened, checked, and refused in one sentence where they do not do."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -53,6 +55,23 @@ def open_pair(before: str | None, after: str | None) -> tuple[Image.Image, Image
         raise WrongPicture(f"The pictures differ in shape: {sizes}. Take both from one place with one camera.")
     note = f"The pictures differ in size: {sizes}. Both were scaled to what the model sees."
     return first, second, note if first.size != second.size else None
+
+
+def box_of(picture: Image.Image, edges: Sequence[float]) -> list[int] | None:
+    """Left, top, right and bottom in percent of a picture as a box of inclusive pixels; None for the whole picture.
+
+    Raises:
+        WrongPicture: The box is empty.
+    """
+    left, top, right, bottom = edges
+    if not (left < right and top < bottom):
+        raise WrongPicture("The crop is empty: move left below right, and top below bottom.")
+    if (left, top, right, bottom) == (0, 0, 100, 100):
+        return None
+    width, height = picture.size
+    x0, y0 = int(width * left / 100), int(height * top / 100)
+    x1, y1 = math.ceil(width * right / 100) - 1, math.ceil(height * bottom / 100) - 1
+    return [x0, y0, max(x0, x1), max(y0, y1)]
 
 
 def _open(path: str, name: str) -> Image.Image:

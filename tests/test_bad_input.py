@@ -19,11 +19,11 @@ from modeling_cde import CDEForActionClassification, CDEImageProcessor, CDEModel
 from modeling_cde.data.crops import cut_region
 from modeling_cde.data.crops import open_picture as open_stored
 from modeling_cde.data.load_splits import load_shifts
-from modeling_cde.data.regions import Region
 from modeling_cde.data.row_checks import check_splits
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation.evaluate import evaluate_splits
 from modeling_cde.models.pictures_cde import BadPictureError, load_picture
+from modeling_cde.models.regions_cde import Region
 from tests import bad_pictures
 from tests.tiny_models import tiny_cde
 

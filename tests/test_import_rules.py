@@ -22,6 +22,7 @@ MAY_IMPORT = {
         "modeling_cde.models.limits_cde",
         "modeling_cde.models.pictures_cde",
         "modeling_cde.models.preprocessing_cde",
+        "modeling_cde.models.regions_cde",
         "modeling_cde.cards.hub",
         "modeling_cde.whole_files",
     ],
@@ -82,6 +83,7 @@ MAY_IMPORT = {
         "modeling_cde.analysis",
         "modeling_cde.models.methods",
         "modeling_cde.data.splits",
+        "modeling_cde.evaluation.metrics",
         "modeling_cde.whole_files",
     ],
     "modeling_cde.cards": [

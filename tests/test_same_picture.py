@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import pipeline
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 
-from modeling_cde import CDEForActionClassification, CDEImageProcessor
+from modeling_cde import ActionClassificationPipeline, CDEForActionClassification, CDEImageProcessor
 from modeling_cde.data import load_splits
 from modeling_cde.data.schema import pair_features
 from modeling_cde.data.transforms import PairTransform
@@ -190,3 +190,26 @@ def test_kept_features_are_told_apart_by_all_that_decides_the_picture():
     transforms += [PairTransform.from_processor(CDEImageProcessor(**steps), crop_margin=0.2)]
     found = {json.dumps(description(model, transform, "float32", "cpu"), sort_keys=True) for transform in transforms}
     assert len(found) == len(transforms)
+
+
+@pytest.mark.parametrize(
+    "steps", [{"size": 32}, {"size": {"shortest_edge": 40}, "do_center_crop": True, "crop_size": 32}]
+)
+@pytest.mark.parametrize("encoding", ["PNG", "JPEG"])
+def test_a_box_is_seen_as_in_training(encoding, steps, tmp_path):
+    """Also of a large JPEG, of which training decodes no more than it needs."""
+    processor, box = CDEImageProcessor(**steps), [50, 40, 289, 219]
+    content = [encoded(noise(400, 300, seed), encoding) for seed in range(2)]
+    files = [tmp_path / "before", tmp_path / "after"]
+    for file, one in zip(files, content, strict=True):
+        file.write_bytes(one)
+    seen = PairTransform.from_processor(processor, crop="box").pixel_values(*content, box)
+    assert torch.equal(seen, processor(*files, box=box)["pixel_values"][0])
+    assert torch.equal(seen, processor([files[0]], [files[1]], box=[box])["pixel_values"][0])
+    pipe = ActionClassificationPipeline(model=tiny_cde("vit"), image_processor=processor)
+    rows = {name: {"bytes": one, "path": None} for name, one in zip(("before", "after"), content, strict=True)}
+    shown = []
+    pipe.model.register_forward_pre_hook(lambda _, given, named: shown.append(named["pixel_values"]), with_kwargs=True)
+    pipe(*map(str, files), box=box)
+    pipe([rows], box=[box])
+    assert all(torch.equal(seen, one[0]) for one in shown) and len(shown) == 2

@@ -19,10 +19,8 @@ from data_scripts.episodes.listing import Listed, Listing, Refused, refuse_repea
 from data_scripts.names import class_name, normalized
 from modeling_cde.models.limits_cde import LONGEST_NAME
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif")
 OTHER_PICTURES = (
-    ".heic",
-    ".heif",
     ".avif",
     ".jxl",
     ".jp2",
@@ -56,7 +54,7 @@ def list_folder(folder: Path) -> Listing:
             said = f"pictures in {path.suffix.lower()} are not read; save it as PNG or JPEG"
             rows.append(Refused(name, "other picture format", said))
         elif len(path.parts) not in (3, 4):
-            said = "it is not in <action>/<object>/ or <action>/<object>/<group>/"
+            said = "it is not in <action>/<object>/ or <action>/<object>/<group>/; one word for all objects will do"
             rows.append(Refused(name, "misplaced picture", said))
         elif role is None or not stem:
             said = "its name does not end in _before, _after, _before_mask or _after_mask"

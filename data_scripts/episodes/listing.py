@@ -14,6 +14,7 @@ whole table is an error.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -74,20 +75,23 @@ class Listing:
         return [row for row in self.rows if isinstance(row, Listed)]
 
 
-def read_listing(path: Path) -> Listing:
-    """Read a table.
+def read_listing(path: Path, object_name: str | None = None) -> Listing:
+    """Read a table; `object_name` is the object of all pairs where it has no column for it.
 
     Raises:
         ListingError: It is missing, in a format that is not supported, or broken; or columns are missing or misspelt.
     """
     header, cells = read_cells(path, (*REQUIRED, *OPTIONAL))
-    check_columns(header, path.name)
+    if object_name is not None and "object" in header:
+        raise ListingError(f"{path.name} has a column object, so leave out --object {object_name}.")
+    check_columns(header if object_name is None else [*header, "object"], path.name)
     rows: list[Listed | Refused] = []
     for number, cell in cells:
         where = f"row {number}"
         if isinstance(cell, str):
             rows.append(Refused(where, "broken row", cell))
         else:
+            cell = cell if object_name is None else {**cell, "object": object_name}
             rows.append(_row(where, number, cell, header))
     return Listing(
         path.name,
@@ -130,6 +134,11 @@ def check_columns(header: Sequence[str], name: str) -> None:
         if joined:
             hint = f" Its cells seem to be separated by {'semicolons' if joined == ';' else 'tabs'}: " + (
                 "save it with commas." if joined == ";" else "call the file .tsv."
+            )
+        if missing == ["object"] and not hint:
+            hint = (
+                " If it does not matter which thing a pair shows, add --object thing, and --shift none where a test "
+                "would hold objects out."
             )
         raise ListingError(
             f"{name} has no column {', '.join(missing)}; it has {quoted(header) or 'none'} in its first line.{hint}"
@@ -203,6 +212,10 @@ def _row(where: str, number: int, cells: Mapping[str, Any], header: Sequence[str
         longest = LONGEST_CELL if column[0] in "bam" else LONGEST_NAME
         if not texts[column].isprintable() or len(texts[column]) > longest:
             return Refused(where, "broken row", f"{column} is too long or has control characters: {shortened(value)}")
+    for column in PATHS:
+        if os.name != "nt" and re.match(r"[A-Za-z]:[\\/]|\\\\", texts[column]):
+            said = f"{column} is {shortened(texts[column])}, of a Windows machine; write it relative to the table"
+            return Refused(where, "Windows path", said)
     for column in (*REQUIRED, *(name for name in ("group", "pair_id") if name in header)):
         if not texts[column]:
             return Refused(where, "empty cell", f"{column} is empty")

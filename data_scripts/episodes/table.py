@@ -45,6 +45,7 @@ class TableSource(ClassSource):
         image_size: Shorter side of what is stored; None keeps the originals.
         whole_picture_is_target: Give rows without a box the whole picture as their box in the single view.
         strict: Stop at the first faulty row.
+        object_name: The object of all pairs of a table without that column.
 
     Raises:
         ListingError: The input cannot be used at all.
@@ -60,6 +61,7 @@ class TableSource(ClassSource):
         image_size: int | None = None,
         whole_picture_is_target: bool = False,
         strict: bool = False,
+        object_name: str | None = None,
     ) -> None:
         if root is not None and not root.is_dir():
             raise ListingError(f"There is no folder {root}, given by --root.")
@@ -67,7 +69,8 @@ class TableSource(ClassSource):
         self.root = (root or (self.path if self.path.is_dir() else self.path.parent)).absolute()
         self.view, self.image_size = view, image_size
         self.whole_picture_is_target, self.strict = whole_picture_is_target, strict
-        self._listing: Listing | None = _read(self.path)
+        self.object_name = object_name
+        self._listing: Listing | None = _read(self.path, object_name)
         for row in self._listing.rows:
             if strict and isinstance(row, Refused):
                 raise StopBuildError(f"{self._listing.name}, {row.where}: {row.sentence}.")
@@ -90,7 +93,7 @@ class TableSource(ClassSource):
     def listing(self) -> Listing:
         """All rows."""
         if self._listing is None:
-            self._listing = _read(self.path)
+            self._listing = _read(self.path, self.object_name)
         return self._listing
 
     def settings(self) -> dict[str, Any]:
@@ -210,8 +213,10 @@ def find_table(path: Path) -> Path:
     return path
 
 
-def _read(path: Path) -> Listing:
-    return list_folder(path) if path.is_dir() else read_listing(path)
+def _read(path: Path, object_name: str | None) -> Listing:
+    if path.is_dir() and object_name is not None:
+        raise ListingError("--object is for a table; in folders, name the one below each action.")
+    return list_folder(path) if path.is_dir() else read_listing(path, object_name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -230,6 +235,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--root", type=Path, help="folder of the pictures; by default the table's")
     parser.add_argument(
         "--whole_picture_is_target", action="store_true", help="single view: take the whole picture as the missing box"
+    )
+    parser.add_argument(
+        "--object", metavar="NAME", help="a table without objects: the object of all pairs; needs --shift none"
     )
     parser.add_argument("--strict", action="store_true", help="stop at the first faulty row")
     add_licence_arguments(parser)
@@ -255,6 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             image_size=stored_size(options),
             whole_picture_is_target=options.whole_picture_is_target,
             strict=options.strict,
+            object_name=options.object,
         )
         print(source.summary(), flush=True)
         build_licensed(source, options, card)

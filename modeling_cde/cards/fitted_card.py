@@ -7,7 +7,7 @@ from .run_files import RunFiles
 
 _HEADS = {
     "closed_form": "a linear discriminant analysis of the differences, in closed form",
-    "trained": "CDE's projector and classifier, trained by cross-entropy, a supervised contrastive and a sparsity term",
+    "trained": "CDE's projector and classifier, trained by cross-entropy and a supervised contrastive term",
 }
 
 

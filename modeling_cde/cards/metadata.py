@@ -38,10 +38,14 @@ def card_metadata(run: RunFiles, name: str, dataset: str | None = None) -> Model
     )
 
 
-def _license(run: RunFiles) -> dict[str, str]:
-    """The licence of a run's weights: the backbone's if that must be kept, otherwise this project's."""
+def _license(run: RunFiles) -> dict[str, str | None]:
+    """The licence of a run's weights: the backbone's if that must be kept, otherwise this project's.
+
+    Of a classifier that was fitted to somebody's own pairs, it is the one that they chose, or none.
+    """
     family = run.config["backbone_config"]["model_type"] if base_model(run) else ""
-    return next((kept for start, kept in _PASSED_ON.items() if family.startswith(start)), {"license": LICENSE})
+    own = run.training["fitted"].get("license") if "fitted" in run.training else LICENSE
+    return next((kept for start, kept in _PASSED_ON.items() if family.startswith(start)), {"license": own or None})
 
 
 def base_metadata(*, tags: Sequence[str] = (), **options: Any) -> ModelCardData:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .regions import Region
+from ..models.regions_cde import Region
 
 # Whole words, or run together with a verb; not the "right" of "upright" or "bright".
 _SIDED = re.compile(

@@ -9,9 +9,9 @@ import datasets
 import numpy as np
 from numpy.typing import NDArray
 
+from ..models.regions_cde import Region, checked_box
 from .crops import open_picture
 from .masks import read_masks
-from .regions import Region, checked_box
 from .transforms import PairTransform
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..models import pictures_cde
 from ..models.pictures_cde import BadPictureError
 from ..models.preprocessing_cde import Preprocessing
-from .regions import Region
+from ..models.regions_cde import Region
 
 __all__ = ["BadPictureError", "cut_region", "head_size", "open_picture", "whole_picture"]
 
@@ -31,9 +31,7 @@ def open_picture(value: Any, column: str, pair_id: str | None) -> Any:
     name = _name(column, pair_id)
     image = _opened(value, name)
     # The caller's own picture is decoded completely: a reduced decoding would change it for the caller.
-    if image.format == "JPEG" and image is not value and pictures_cde.orientation(image) in (1, None):
-        return image
-    return pictures_cde.upright_rgb(image, name)
+    return pictures_cde.upright_rgb(image, name) if image is value else pictures_cde.opened_to_cut(image, name)
 
 
 def head_size(value: Any, column: str, pair_id: str | None) -> tuple[int, int]:
@@ -50,25 +48,9 @@ def cut_region(
 ) -> NDArray[np.uint8]:
     """A region of a picture from `open_picture`, scaled to a size (width, height): (height, width, 3) uint8.
 
-    `resample` is PIL's filter; shrinking is antialiased, except by the nearest neighbour.
-
-    Raises:
-        BadPictureError: The picture is damaged.
+    See `pictures_cde.cut`; the error names pair and column.
     """
-    full = image.size
-    if image.format == "JPEG":  # decode at 1/2, 1/4 or 1/8 if the region still has `size` pixels
-        spans = region.right - region.left, region.bottom - region.top
-        wanted = [int(whole * side / span) + 1 for whole, side, span in zip(full, size, spans, strict=True)]
-        image.draft("RGB", tuple(wanted))
-        image = pictures_cde.upright_rgb(image, _name(column, pair_id))
-    x, y = image.size[0] / full[0], image.size[1] / full[1]
-    box = (
-        region.left * x,
-        region.top * y,
-        min(region.right * x, image.size[0]),
-        min(region.bottom * y, image.size[1]),
-    )
-    return np.asarray(image.resize(size, resample, box=box))
+    return pictures_cde.cut(image, region, size, resample, _name(column, pair_id))
 
 
 def whole_picture(image: Any, preprocessing: Preprocessing, column: str, pair_id: str | None) -> NDArray[np.uint8]:

@@ -13,8 +13,8 @@ import PIL.Image
 import torch
 from numpy.typing import NDArray
 
+from ..models.regions_cde import Region, checked_box
 from .crops import open_picture
-from .regions import Region, checked_box
 
 #: What `PairTransform` can return besides pixel values and labels.
 EXTRAS: tuple[str, ...] = ("objects", "masks")

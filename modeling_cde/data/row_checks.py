@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..models.regions_cde import checked_box
 from .chosen_rows import evenly_spaced
 from .crops import head_size, open_picture
-from .regions import checked_box
 
 #: Pairs of each split whose pictures' heads are checked, evenly spaced; 20,000 take seconds.
 MOST_HEADS = 20_000

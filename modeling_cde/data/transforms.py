@@ -24,10 +24,10 @@ import PIL.Image
 import torch
 
 from ..models.preprocessing_cde import Preprocessing
+from ..models.regions_cde import CROP_MARGIN, Region
 from .augmentation import Augmentation, jitter, random_region
 from .crops import cut_region, open_picture, whole_picture
 from .masks import EXTRAS, cut_masks
-from .regions import Region, box_region
 from .schema import SWAPPED
 
 
@@ -72,7 +72,7 @@ class PairTransform:
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         std: Sequence[float] = (0.5, 0.5, 0.5),
         crop: str = "box",
-        crop_margin: float = 0.1,
+        crop_margin: float = CROP_MARGIN,
         augment: Augmentation | bool | None = None,
         seed: int = 0,
         resample: int = PIL.Image.Resampling.BILINEAR,
@@ -180,11 +180,7 @@ class PairTransform:
             return Region(*self.preprocessing.seen(picture[1], picture[0]))
         if box is None:
             raise ValueError(f"Pair {pair_id} has no box to crop to; use crop='none' or store boxes.")
-        region = box_region(box, picture, self.size, self.crop_margin, pair_id)
-        if self.preprocessing.crop is None:
-            return region
-        left, top, right, bottom = self.preprocessing.seen(region.bottom - region.top, region.right - region.left)
-        return Region(region.left + left, region.top + top, region.left + right, region.top + bottom)
+        return self.preprocessing.box_region(box, picture, self.crop_margin, pair_id)
 
     def pictures(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Turn pixel values (..., 3, H, W) back into colours that can be looked at: (..., H, W, 3) uint8, rounded."""

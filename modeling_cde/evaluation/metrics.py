@@ -4,6 +4,7 @@ Every figure is a ratio of two counts over the whole split, not a mean of batch 
 batch size. `metric/action_accuracy` offers the same figures to `evaluate.load`.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -68,3 +69,12 @@ def compute_action_metrics(
 def accuracy_gap(in_distribution: float, out_of_distribution: float) -> float:
     """The accuracy, in [-1, 1], that a shift costs: that of the in-distribution test minus that of the shifted one."""
     return in_distribution - out_of_distribution
+
+
+def wilson_interval(right: int, number: int) -> tuple[float, float]:
+    """The 95 % interval of a share, after E. B. Wilson (1927); pairs count as independent."""
+    z = 1.959964
+    share, spread = right / number, z * z / number
+    middle = share + spread / 2
+    half = z * math.sqrt((share * (1 - share) + spread / 4) / number)
+    return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))

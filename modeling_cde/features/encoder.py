@@ -17,7 +17,7 @@ Precision = Literal["float32", "bf16"]
 # The code that makes features.
 _FILES = (
     *("models/modeling_cde", "models/backbones_cde", "models/layers_cde", "models/change_pooling_cde"),
-    *("models/pictures_cde", "models/preprocessing_cde", "data/crops", "data/regions", "data/transforms"),
+    *("models/pictures_cde", "models/preprocessing_cde", "models/regions_cde", "data/crops", "data/transforms"),
     "features/encoder",
 )
 # On a CPU in bf16, attention of so few patches is twice as fast by two plain products.

@@ -15,7 +15,7 @@ from ..features.store import FeatureStore
 from . import FOLDS, HEADS, Head
 from .backbone import Backbone, load_backbone
 from .heads import Examples, fit_head, head_for, new_model
-from .pairs import are_features, checked_pairs, checked_targets, encode_pairs
+from .pairs import are_features, checked_pairs, checked_targets, encode_pairs, have_boxes
 from .validation import CrossValidation, cross_validate
 
 
@@ -47,6 +47,7 @@ class CDEClassifier:
         image_processor_: Its `CDEImageProcessor`.
         head_: The kind of head that was fitted.
         n_pairs_: Number of pairs that it was fitted to.
+        crops_: Whether their boxes were cut out; then pairs to predict need a box, too.
 
     Example:
         >>> classifier = CDEClassifier().fit([("1a.jpg", "1b.jpg"), ("2a.jpg", "2b.jpg")], ["open", "lift"])
@@ -120,7 +121,8 @@ class CDEClassifier:
         """Fits the head to all pairs.
 
         Args:
-            X: n pairs (before, after) of paths, PIL images or arrays; or what `encode` gave for them.
+            X: n pairs (before, after) of paths, PIL images or arrays; or {"before": ..., "after": ..., "box": ...}, of
+                which the box (xmin, ymin, xmax, ymax in pixels, inclusive) is cut out; or what `encode` gave for them.
             y: Name of the action of each pair, (n,).
             objects: The kind of object of each pair, (n,). The closed form treats how an action varies from object to
                 object as noise.
@@ -131,6 +133,7 @@ class CDEClassifier:
         """
         targets, classes = self.check(X, y, objects=objects)
         examples = self._examples(X, targets, classes)
+        self.crops_ = not are_features(X) and have_boxes(checked_pairs(X))
         return self._fit(examples, classes)
 
     def cross_validate(
@@ -216,13 +219,22 @@ class CDEClassifier:
         write_results(Path(folder), self, report, **about)
 
     def push_to_hub(
-        self, repo_id: str, report: CrossValidation | None = None, *, private: bool = False, token: str | None = None
+        self,
+        repo_id: str,
+        report: CrossValidation | None = None,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        **about: Any,
     ) -> str:
-        """Publishes the checkpoint with its card as ORG/NAME, in one commit, and returns its address."""
+        """Publishes the checkpoint with its card as ORG/NAME, in one commit, and returns its address.
+
+        `about` is for the card, such as `license="cc-by-4.0"`: see `saving.write_results`.
+        """
         from ..cards.publishing import publish_run
 
         with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder, report)
+            self.save_pretrained(folder, report, **about)
             try:
                 message = "Upload a fitted classifier"
                 return publish_run(folder, repo_id, private=private, token=token, commit_message=message)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..cards.hub import check_name
 from ..whole_files import check_writable
@@ -27,7 +28,7 @@ class OwnPairs:
         actions, objects: Of each pair.
         scenes: Of each pair; None where they are not given.
         refused: A sentence for each pair that cannot be used.
-        boxes: Whether some pairs have a box, which is not used: pictures are read whole.
+        boxes: Of each pair; where all have one, the object is cut out as in training on the single view.
     """
 
     name: str
@@ -36,7 +37,11 @@ class OwnPairs:
     objects: Sequence[str]
     scenes: Sequence[str] | None
     refused: Sequence[str] = field(default=())
-    boxes: bool = False
+    boxes: Sequence[Sequence[int] | None] = field(default=())
+
+    def cut_out(self) -> bool:
+        """Whether each pair has a box."""
+        return bool(self.boxes) and all(box is not None for box in self.boxes)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folds", type=int, default=FOLDS, help="folds of cross-validation (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the folds, and of a trained head (%(default)s)")
     parser.add_argument("--feature_store", help="folder for what the backbone reads of pictures (default: the cache)")
+    parser.add_argument("--object", metavar="NAME", help="a table without objects: the object of all pairs")
+    parser.add_argument("--whole", action="store_true", help="read pictures whole, also where the pairs have boxes")
+    parser.add_argument(
+        "--license", default="", help="licence of the checkpoint, such as cc-by-4.0 (default: none stated)"
+    )
     parser.add_argument("--push", metavar="ORG/NAME", help="publish the checkpoint with its card")
     parser.add_argument("--private", action="store_true", help="only its owners see a new repository")
 
@@ -99,18 +109,23 @@ def run(options: argparse.Namespace, own: OwnPairs, backbone: str, command: str)
         seed=options.seed,
         feature_store=options.feature_store,
     )
-    print("\n".join(_about(own)), flush=True)
-    classifier.check(own.pairs, own.actions, objects=own.objects, groups=own.scenes)
+    print("\n".join(_about(own, options.whole)), flush=True)
+    X: list[Any] = list(own.pairs)
+    if own.cut_out() and not options.whole:
+        X = [{"before": a, "after": b, "box": box} for (a, b), box in zip(own.pairs, own.boxes, strict=True)]
+    classifier.check(X, own.actions, objects=own.objects, groups=own.scenes)
     options.output.mkdir(parents=True, exist_ok=True)
     check_writable(options.output)
     use_all_cores()
-    features = classifier.encode(own.pairs)
+    features = classifier.encode(X)
     encoded = time.time()
     targets = {"objects": own.objects, "groups": own.scenes, "folds": options.folds}
     report = classifier.cross_validate(features, own.actions, **targets)
     classifier.fit(features, own.actions, own.objects)
     minutes = round((time.time() - started) / 60, 1)
-    classifier.save_pretrained(options.output, report, data=own.name, command=command, minutes=minutes)
+    classifier.crops_ = own.cut_out() and not options.whole  # features do not say
+    about = {"data": own.name, "command": command, "minutes": minutes, "license": options.license}
+    classifier.save_pretrained(options.output, report, **about)
     head = {"closed_form": "in closed form", "trained": "trained by CDE's losses"}[classifier.head_]
     print(f"\nCross-validated accuracy of a head {head}:\n\n{report.table()}\n")
     print("".join(f"{sentence}\n" for sentence in report.says), end="")
@@ -141,13 +156,23 @@ def parse_opposites(given: Sequence[str] | None) -> dict[str, str] | None:
     return found
 
 
-def _about(own: OwnPairs) -> list[str]:
+def _about(own: OwnPairs, whole: bool = False) -> list[str]:
     """Lines about the pairs."""
     counts = ", ".join(f"{action} {number}" for action, number in sorted(Counter(own.actions).items()))
     scenes = "scenes not given" if own.scenes is None else f"{len(set(own.scenes))} scenes"
     lines = [f"{own.name}: {len(own.pairs)} pairs ({counts}), {len(set(own.objects))} kinds of objects, {scenes}."]
-    if own.boxes:
-        lines.append("The boxes are not used: pictures are read whole. Cut them out first where the object is small.")
+    if own.cut_out():
+        said = (
+            "The boxes are not used, as --whole says."
+            if whole
+            else "Boxes are cut out; --whole reads all of each picture."
+        )
+        lines.append(said)
+    elif without := sum(box is None for box in own.boxes):
+        if without < len(own.boxes):
+            lines.append(
+                f"{without} pairs have no box, so pictures are read whole: give each pair one to cut them out."
+            )
     if own.refused:
         lines.append(f"Pairs that are left out, with the reason ({len(own.refused)}):")
         lines += [f"  {sentence}" for sentence in own.refused[:_SHOWN]]

@@ -16,6 +16,9 @@ from ..features.keep import keep_features
 from ..features.store import FeatureStore
 from ..models.pictures_cde import load_picture
 
+# (before, after, box); without a box the pictures are read whole.
+Pair = tuple[Any, Any, Sequence[int] | None]
+
 # Pictures are read and encoded so many bytes at a time: photographs of many pairs would not fit into memory.
 _BYTES_AT_ONCE = 256 << 20
 
@@ -25,28 +28,32 @@ def are_features(X: Any) -> bool:
     return isinstance(X, (np.ndarray, torch.Tensor)) and X.ndim == 3
 
 
-def checked_pairs(X: Any) -> list[tuple[Any, Any]]:
-    """The pairs (before, after), whose files exist.
+def checked_pairs(X: Any) -> list[Pair]:
+    """The pairs, whose files exist.
 
     Args:
-        X: A sequence of pairs, each a tuple, list or array of two pictures or a mapping with `before` and `after`. A
-            picture is a path, a URL, a PIL image or an array.
+        X: A sequence of pairs, each a tuple, list or array of two pictures or a mapping with `before`, `after` and, if
+            it is to be cut out, `box`: xmin, ymin, xmax, ymax in pixels, bounds inclusive. A picture is a path, a URL,
+            a PIL image or an array.
 
     Raises:
-        ValueError: There are no pairs, or an entry is no pair; the message says which.
+        ValueError: There are no pairs, an entry is no pair, or only some have a box; the message says which.
         FileNotFoundError: Files are missing; the message names the first.
     """
     if isinstance(X, (str, bytes, os.PathLike)) or not hasattr(X, "__len__"):
         raise ValueError(f"X is {type(X).__name__}: give a list of pairs (before, after).")
     pairs = []
     for i in range(len(X)):
-        item = X[i]
+        item, box = X[i], None
         if isinstance(item, Mapping) and {"before", "after"} <= set(item):
-            item = item["before"], item["after"]
+            box, item = item.get("box"), (item["before"], item["after"])
         if isinstance(item, (str, bytes, Mapping)) or not hasattr(item, "__len__") or len(item) != 2:
             raise ValueError(f"X[{i}] is no pair: give (before, after), with one picture each.")
-        pairs.append((item[0], item[1]))
-    files = [(i, file) for i, pair in enumerate(pairs) for file in pair if _is_file(file)]
+        pairs.append((item[0], item[1], box))
+    without = [i for i, pair in enumerate(pairs) if pair[2] is None]
+    if without and len(without) < len(pairs):
+        raise ValueError(f"X[{without[0]}] has no box, though others have one: give each pair a box, or none.")
+    files = [(i, file) for i, pair in enumerate(pairs) for file in pair[:2] if _is_file(file)]
     missing = [(i, file) for i, file in files if not os.path.isfile(file)]
     if missing:
         place, file = missing[0]
@@ -84,7 +91,7 @@ def encode_pairs(X: Any, model: Any, processor: Any, store: FeatureStore) -> tor
         ValueError, OSError: See `checked_pairs` and `keep_features`.
     """
     pairs = checked_pairs(X)
-    transform = PairTransform.from_processor(processor, crop="none")
+    transform = PairTransform.from_processor(processor, crop="box" if have_boxes(pairs) else "none")
     found = []
     for numbers in _chunks(pairs):
         rows = _rows([pairs[i] for i in numbers], [_name(pairs[i], i) for i in numbers])
@@ -95,10 +102,18 @@ def encode_pairs(X: Any, model: Any, processor: Any, store: FeatureStore) -> tor
     return torch.cat(found)
 
 
-def _rows(pairs: Sequence[tuple[Any, Any]], names: Sequence[str]) -> datasets.Dataset:
+def have_boxes(pairs: Sequence[Pair]) -> bool:
+    """Whether the boxes of these pairs from `checked_pairs` are cut out."""
+    return bool(pairs) and pairs[0][2] is not None
+
+
+def _rows(pairs: Sequence[Pair], names: Sequence[str]) -> datasets.Dataset:
     features: dict[str, Any] = {"action": datasets.Value("int64"), "pair_id": datasets.Value("string")}
     features |= dict.fromkeys(("before", "after"), datasets.Image(decode=False))
     columns: dict[str, list[Any]] = {"action": [0] * len(pairs), "pair_id": list(names)}
+    if have_boxes(pairs):
+        features["box"] = datasets.List(datasets.Value("int32"), length=4)
+        columns["box"] = [list(pair[2] or ()) for pair in pairs]
     for place, name in enumerate(("before", "after")):
         columns[name] = [{"bytes": _content(pair[place]), "path": None} for pair in pairs]
     return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
@@ -119,17 +134,17 @@ def _is_file(picture: Any) -> bool:
     )
 
 
-def _name(pair: tuple[Any, Any], number: int) -> str:
+def _name(pair: Pair, number: int) -> str:
     """What messages call a pair."""
     return f"{number} ({pair[0]})" if _is_file(pair[0]) else str(number)
 
 
-def _chunks(pairs: Sequence[tuple[Any, Any]]) -> Iterator[list[int]]:
+def _chunks(pairs: Sequence[Pair]) -> Iterator[list[int]]:
     """The numbers of the pairs, in parts of at most `_BYTES_AT_ONCE`."""
     part: list[int] = []
     size = 0
     for number, pair in enumerate(pairs):
-        own = sum(_size(picture) for picture in pair)
+        own = sum(_size(picture) for picture in pair[:2])
         if part and size + own > _BYTES_AT_ONCE:
             yield part
             part, size = [], 0

@@ -19,6 +19,7 @@ def write_results(
     data: str = "",
     command: str = "",
     minutes: float | None = None,
+    license: str = "",
 ) -> None:
     """Writes `metrics.json` and the card into the folder of a saved checkpoint.
 
@@ -29,6 +30,7 @@ def write_results(
         data: Where the pairs come from.
         command: That fitted it.
         minutes: That it took.
+        license: Under which the owner of the pictures shares the checkpoint, such as cc-by-4.0; "": none is stated.
     """
     arguments = classifier.get_params()
     for name in ("feature_store", "revision"):  # where numbers are kept does not change them; the source has the commit
@@ -41,6 +43,7 @@ def write_results(
         "data": data,
         "command": command_without_places(command),
         "minutes": minutes,
+        "license": license,
         "says": [] if report is None else report.says,
     }
     revision = classifier.model_.config.backbone_revision
@@ -51,9 +54,14 @@ def write_results(
         "training": {
             "fitted": fitted,
             "data": data,
-            "arguments": {**arguments, "data": Path(data).name or "pairs"},
+            "arguments": {**arguments, "data": Path(data).name or "pairs", "view": _view(classifier)},
             "backbone_source": backbone_source(classifier.backbone, revision),
         },
     }
     write_text_whole(folder / METRICS_FILE, json.dumps(without_places(metrics), indent=2) + "\n")
     write_model_card(folder)
+
+
+def _view(classifier: Any) -> str:
+    """What the classifier was fitted to, as `--view` of train.py has it: the demo asks for a box of "single" ones."""
+    return "single" if getattr(classifier, "crops_", False) else "multi"

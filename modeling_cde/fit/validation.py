@@ -8,7 +8,6 @@ Every head is fitted anew on the pairs of the other folds, as the final one is o
 is chosen. A pair whose action the other folds do not show is not tested, and a sentence says so.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 
 import torch
 
-from ..evaluation.metrics import compute_action_metrics
+from ..evaluation.metrics import compute_action_metrics, wilson_interval
 from . import FOLDS, Head
 from .folds import grouped_folds
 from .heads import Examples
@@ -119,15 +118,6 @@ def cross_validate(
             interval = wilson_interval(round(metrics["accuracy"] * metrics["n"]), metrics["n"])
             found.parts[part] = metrics | {"interval": list(interval), "folds": len(divided)}
     return found
-
-
-def wilson_interval(right: int, number: int) -> tuple[float, float]:
-    """The 95 % interval of a share, after E. B. Wilson (1927); pairs count as independent."""
-    z = 1.959964
-    share, spread = right / number, z * z / number
-    middle = share + spread / 2
-    half = z * math.sqrt((share * (1 - share) + spread / 4) / number)
-    return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))
 
 
 def _answers(

@@ -144,7 +144,7 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
         return cls(**{**options, **overrides})
 
     def __call__(
-        self, before: Any, after: Any = None, return_tensors: str | None = "pt", **kwargs: Any
+        self, before: Any, after: Any = None, return_tensors: str | None = "pt", box: Any = None, **kwargs: Any
     ) -> BatchFeature:
         """Processes pairs.
 
@@ -153,6 +153,9 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
                 or (C, H, W), as bytes or as floats in [0, 1].
             after: The second image, or a list of B.
             return_tensors: `"pt"` or `"np"`.
+            box: For a model that was trained on crops: xmin, ymin, xmax, ymax of the object in pixels of both pictures,
+                bounds inclusive, or a list of B of them. What is seen is then what training saw, the box with a margin
+                in the shape of the result.
             **kwargs: Settings that override those of the processor for this call.
 
         Returns:
@@ -160,7 +163,7 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
 
         Raises:
             TypeError: `after` is missing, or an input is not an image.
-            ValueError: The two lists differ in length, or an array is not an image.
+            ValueError: The lists differ in length, an array is not an image, or a box is not inside its pictures.
             BadPictureError: A file or URL does not exist or is not a picture that is accepted, see `pictures_cde`; it
                 is an OSError and a ValueError.
         """
@@ -172,9 +175,19 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
             raise ValueError(
                 f"CDEImageProcessor got {len(before_list)} before and {len(after_list)} after images: call {_CALL}."
             )
-        pairs = zip(before_list, after_list, strict=True)
+        boxes = [None] * len(before_list) if box is None else [box] if _is_box(box) else list(box)
+        if len(boxes) != len(before_list) or not all(one is None or _is_box(one) for one in boxes):
+            raise ValueError(
+                f"CDEImageProcessor got {box!r} as the box of {len(before_list)} pairs: give four whole numbers xmin, "
+                "ymin, xmax, ymax for each."
+            )
         steps = settings.preprocessing
-        images = [_values(steps, image) for pair in pairs for image in _load_pair(*pair)]  # 2B of (C, H, W)
+        images = []  # 2B of (C, H, W)
+        for first, second, place in zip(before_list, after_list, boxes, strict=True):
+            if place is None:
+                images += [_values(steps, image) for image in _load_pair(first, second)]
+            else:
+                images += settings.boxed_pair(load_picture(first, True), load_picture(second, True), place)
         if len(shapes := {image.shape for image in images}) > 1:
             raise ValueError(f"The processed images differ in shape, {sorted(shapes)}: use do_resize=True.")
         pixel_values = torch.from_numpy(np.stack(images)).view(-1, 2, *images[0].shape)  # (B, 2, C, H, W)
@@ -188,6 +201,21 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
     def process(self, image: Any) -> torch.Tensor:
         """Returns one image as a float32 tensor (C, H, W)."""
         return torch.from_numpy(_values(self.preprocessing, image))
+
+    def boxed_pair(self, before: Any, after: Any, box: Sequence[int]) -> list["np.ndarray[Any, Any]"]:
+        """What is seen of a box (inclusive) in two pictures from `load_picture(..., to_cut=True)`: (C, H, W) each.
+
+        Raises:
+            ValueError: The pictures differ in size, or the box is not inside them.
+        """
+        if before.size != after.size:
+            sizes = " and ".join(f"{width}x{height}" for width, height in (before.size, after.size))
+            raise ValueError(
+                f"A box is in pixels of both pictures, but these have {sizes}: scale one to the size of the other."
+            )
+        steps = self.preprocessing
+        region = steps.box_region(box, before.size)
+        return [_channels_first(steps, steps.region(image, region, "The picture")) for image in (before, after)]
 
     def original_box(
         self, box: tuple[int, int, int, int], processed: tuple[int, int], original: tuple[int, int]
@@ -212,7 +240,11 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
 
 def _values(steps: Preprocessing, image: Any) -> "np.ndarray[Any, Any]":
     """What a model sees of one image: (C, H, W) float32."""
-    pixels = steps.picture(load_picture(image))  # (H, W, C), bytes
+    return _channels_first(steps, steps.picture(load_picture(image)))
+
+
+def _channels_first(steps: Preprocessing, pixels: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    """Values (C, H, W), float32, of bytes (H, W, C)."""
     return steps.values(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
@@ -272,6 +304,15 @@ def _channels(value: float | Sequence[float], name: str) -> list[float]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def _is_box(value: Any) -> bool:
+    """Whether this is one box, and not a list of them."""
+    return (
+        isinstance(value, (list, tuple, np.ndarray))
+        and len(value) == 4
+        and all(_is_number(bound) and bound == int(bound) for bound in value)
+    )
 
 
 def _load_pair(before: Any, after: Any) -> tuple["Image.Image", "Image.Image"]:

@@ -1,6 +1,7 @@
 """Reads pictures of many kinds as upright RGB, in one way for training, builds, processor, pipeline and demo.
 
-PNG, JPEG, WebP, BMP, GIF and TIFF are read, recognised by their content and not by their name:
+PNG, JPEG, WebP, BMP, GIF and TIFF are read, and HEIC where pillow-heif is installed, recognised by their content and
+not by their name:
 
 - the Exif orientation is applied, also of PNG and WebP;
 - grey, one bit, palette, CMYK and 16 bits per channel become 8-bit RGB; of 16 bits the upper eight are kept;
@@ -12,6 +13,7 @@ the head of the file, before anything is decoded), sides in a ratio over `MOST_S
 range (floats, 32 bits).
 """
 
+import importlib
 import io
 import os
 import queue
@@ -33,7 +35,8 @@ from .limits_cde import MOST_PICTURE_BYTES, MOST_PIXELS, MOST_STRETCH
 _URL_SECONDS = 60.0  # that a download may take as a whole
 _MOST_FETCHED = 256 << 20  # bytes of one
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # no format that needs an outside program
-_UNKNOWN = "it is damaged, or in no picture format that is read (PNG, JPEG, WebP, BMP, GIF, TIFF)"
+_UNKNOWN = "it is damaged, or in no picture format that is read (PNG, JPEG, WebP, BMP, GIF, TIFF, HEIC)"
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands in the head of a file
 _ORIENTATION = 0x0112  # Exif tag: 1 is upright
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # Exif orientation -> number of PIL's transposition
 
@@ -50,8 +53,10 @@ class BadPictureError(OSError, ValueError):
         self.reason = reason
 
 
-def load_picture(image: Any) -> "Image.Image":
+def load_picture(image: Any, to_cut: bool = False) -> "Image.Image":
     """Makes an upright RGB picture of a path, a URL, a PIL image, an array or a tensor.
+
+    With `to_cut` that of a file or URL is as `opened_to_cut` gives it.
 
     Raises:
         TypeError: It is none of these.
@@ -61,10 +66,9 @@ def load_picture(image: Any) -> "Image.Image":
     """
     if isinstance(image, (str, os.PathLike)):
         name = str(image)
-        if name.startswith(("http://", "https://")):
-            return upright_rgb(open_picture(_fetched(name), name), name)
-        with open_picture(image, name) as opened:
-            return upright_rgb(opened, name)
+        source = _fetched(name) if name.startswith(("http://", "https://")) else image
+        opened = open_picture(source, name)
+        return opened_to_cut(opened, name) if to_cut else upright_rgb(opened, name)
     if isinstance(image, Image.Image):
         name = str(getattr(image, "filename", "")) or f"A PIL image of mode {image.mode}"
         return upright_rgb(open_picture(image, name), name)
@@ -105,13 +109,59 @@ def open_picture(source: Any, name: str) -> "Image.Image":
                 source = _content(source, name)
             if isinstance(source, (bytes, bytearray, memoryview)):
                 source = io.BytesIO(source)
-            image = Image.open(source, formats=_FORMATS)
+            image = Image.open(source, formats=_formats(source, name))
         _check_head(image, name)
     except (BadPictureError, MemoryError):
         raise
     except Exception as error:  # decoders meet hostile bytes with errors of every class
         raise refused(name, error, source) from error
     return image
+
+
+def opened_to_cut(image: "Image.Image", name: str) -> "Image.Image":
+    """A picture from `open_picture` as `cut` takes it: an upright JPEG stays undecoded, as `cut` may need less of it.
+
+    Raises:
+        BadPictureError: As of `upright_rgb`.
+    """
+    return image if image.format == "JPEG" and orientation(image) in (1, None) else upright_rgb(image, name)
+
+
+def cut(
+    image: "Image.Image", region: tuple[float, float, float, float], size: tuple[int, int], resample: int, name: str
+) -> "np.ndarray[Any, Any]":
+    """A region of a picture from `opened_to_cut`, scaled to a size (width, height): (height, width, 3) uint8.
+
+    `region` is left, top, right, bottom, right and bottom exclusive; `resample` is PIL's filter. Shrinking is
+    antialiased, except by the nearest neighbour.
+
+    Raises:
+        BadPictureError: The picture is damaged.
+    """
+    full = image.size
+    left, top, right, bottom = region
+    if image.format == "JPEG":  # decode at 1/2, 1/4 or 1/8 if the region still has `size` pixels
+        spans = right - left, bottom - top
+        wanted = [int(whole * side / span) + 1 for whole, side, span in zip(full, size, spans, strict=True)]
+        image.draft("RGB", (wanted[0], wanted[1]))
+        image = upright_rgb(image, name)
+    x, y = image.size[0] / full[0], image.size[1] / full[1]
+    box = left * x, top * y, min(right * x, image.size[0]), min(bottom * y, image.size[1])
+    return np.asarray(image.resize(size, resample, box=box))
+
+
+def _formats(source: Any, name: str) -> tuple[str, ...]:
+    """The formats to try on an open file: HEIC for its own files alone, by a library that is loaded only then."""
+    head = source.read(12)
+    source.seek(0)
+    if head[4:8] != b"ftyp" or head[8:] not in _HEIC:
+        return _FORMATS
+    try:  # not by an import statement, which Transformers would take for a requirement of every checkpoint
+        importlib.import_module("pillow_heif").register_heif_opener(thumbnails=False)
+    except ImportError:
+        said = "it is a HEIC picture, as iPhones take them: pip install pillow-heif, or save it as JPEG"
+        raise _because(name, said, "other picture format") from None
+    return ("HEIF",)
 
 
 def upright_rgb(image: "Image.Image", name: str) -> "Image.Image":
@@ -232,7 +282,7 @@ def _check_head(image: "Image.Image", name: str) -> None:
     width, height = image.size
     check_size(width, height, name)
     # One that PIL opened is decoded here, perhaps by an outside program.
-    if image.format not in (None, *_FORMATS, "MPO") and getattr(image, "tile", None):
+    if image.format not in (None, *_FORMATS, "MPO", "HEIF") and getattr(image, "tile", None):
         raise _because(name, _UNKNOWN)
     # A JPEG of several (MPO) is one picture with previews of itself.
     if image.format not in ("JPEG", "MPO") and getattr(image, "is_animated", False):

@@ -1,21 +1,30 @@
 """The "action-classification" pipeline: two images in, actions with their probabilities out."""
 
+import math
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import GeneratorType
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from transformers import Pipeline, PreTrainedModel
 
 from .checks_cde import check_outputs
 from .image_processing_cde import load_picture
-from .pictures_cde import BadPictureError, open_picture, upright_rgb
+from .pictures_cde import BadPictureError, open_picture, opened_to_cut, upright_rgb
 
 TASK = "action-classification"
 _CALL = "pipe(before, after), or pipe([(before, after), ...])"
+
+
+class _Boxed(NamedTuple):
+    """A pair whose box is looked at; `pair` is (before, after) or a row."""
+
+    pair: Any
+    box: Sequence[int]
 
 
 class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
@@ -56,8 +65,8 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
     ) -> tuple[dict[str, Any], ...]:
         if kwargs:
             raise TypeError(
-                f"The pipeline has no argument {sorted(kwargs)[0]!r}: call {_CALL}, optionally with top_k=n, "
-                "return_delta=True, return_patches=True, open_paths=True, batch_size=n."
+                f"The pipeline has no argument {sorted(kwargs)[0]!r}: call {_CALL}, optionally with box=[...], "
+                "top_k=n, return_delta=True, return_patches=True, open_paths=True, batch_size=n."
             )
         if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
             raise ValueError(f"top_k must be a whole number of at least 1, not {top_k!r}.")
@@ -72,7 +81,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         preparing = {} if open_paths is None else {"open_paths": open_paths}
         return preparing, {}, {name: value for name, value in given.items() if value is not None}
 
-    def __call__(self, before: Any, after: Any = None, **kwargs: Any) -> Any:
+    def __call__(self, before: Any, after: Any = None, box: Any = None, **kwargs: Any) -> Any:
         """Classifies pairs.
 
         Args:
@@ -80,6 +89,9 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
                 dimension more), a pair `(before, after)`, a row `{"before": ..., "after": ...}`, or a list, generator
                 or data set of pairs or rows.
             after: Second image, or several, unless `before` contains pairs.
+            box: For a model that was trained on crops: xmin, ymin, xmax, ymax of the object in pixels of both images,
+                bounds inclusive, or a list with the box of each pair. The model then sees the box with a margin, as in
+                training. Boxes that rows contain are not used unless they are given here.
             **kwargs: `top_k`: number of actions to return (default 5); `return_delta`: return the delta too;
                 `return_patches`: return where the model looked too; `open_paths`: also open files and fetch URLs that
                 a row or a data set names, which its author chose and not the caller (default: only what the call's own
@@ -102,7 +114,8 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
 
         Raises:
             TypeError: The images do not form pairs, or an argument is unknown.
-            ValueError: Patches are asked of a model that looks at the whole image, or scores are NaN or infinite.
+            ValueError: There are not as many boxes as pairs, or one is not inside its images, which then must have one
+                size. Patches are asked of a model that looks at the whole image, or scores are NaN or infinite.
             OSError: A file or URL does not exist or is not an image, or a row or a data set names one.
         """
         before, after = _several(before), _several(after)
@@ -113,6 +126,8 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
             before = list(zip(before, after, strict=True)) if several else (before, after)
         if isinstance(before, list) and not before:
             return []
+        if box is not None:
+            before = _boxed(before, box)
         if isinstance(before, torch.utils.data.Dataset):
             if not kwargs.get("open_paths", self._preprocess_params.get("open_paths")):
                 kwargs["open_paths"] = False
@@ -134,17 +149,24 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         return answers
 
     def preprocess(self, item: Any, open_paths: bool | None = None) -> dict[str, torch.Tensor]:
+        item, box = item if isinstance(item, _Boxed) else (item, None)
         if open_paths is None:  # a pair names files by the caller's own word, a row by its author's
             open_paths = not isinstance(item, dict)
-        pictures = [_picture(image, open_paths) for image in _pair(item)]
-        inputs = self.image_processor(*pictures, return_tensors="pt")
+        pictures = [_picture(image, open_paths, box is not None) for image in _pair(item)]
         sizes = torch.tensor([[*pictures[0].size, *pictures[1].size]])  # (1, 4): width and height of both
-        return {"pixel_values": inputs["pixel_values"].to(self.model.dtype), "sizes": sizes}
+        region = torch.zeros(1, 4)  # left, top, right and bottom of what is seen; zeros: see `original_box`
+        if box is None:
+            pixel_values = self.image_processor(*pictures, return_tensors="pt")["pixel_values"]
+        else:
+            region[0] = torch.tensor(self.image_processor.preprocessing.box_region(box, pictures[0].size))
+            pixel_values = torch.from_numpy(np.stack(self.image_processor.boxed_pair(*pictures, box)))[None]
+        return {"pixel_values": pixel_values.to(self.model.dtype), "sizes": sizes, "region": region}
 
     def _forward(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         pixel_values = inputs["pixel_values"]  # (B, 2, C, H, W)
         outputs = self.model(pixel_values=pixel_values, return_dict=True)
-        kept = {"logits": outputs.logits, "delta": outputs.delta[:, 0], "sizes": inputs["sizes"]}
+        kept = {"logits": outputs.logits, "delta": outputs.delta[:, 0]}
+        kept |= {name: inputs[name] for name in ("sizes", "region")}
         if outputs.patch_indices is not None:
             kept["patch_indices"] = outputs.patch_indices[:, 0]  # (B, k)
             kept["patch_norms"] = outputs.patch_delta[:, 0].float().norm(dim=-1)  # (B, k)
@@ -201,6 +223,8 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         """The `box` of a processed image in the given image after, and its `before_box` if the sizes differ."""
         first, second = outputs["sizes"][0].reshape(2, 2).flip(1).tolist()  # height and width each
         processed = tuple(outputs["processed"][0].tolist())
+        if outputs["region"][0].any():  # of pictures of one size
+            return {"box": _in_region(box, processed, outputs["region"][0].tolist(), first)}
         places = {"box": list(self.image_processor.original_box(box, processed, tuple(second)))}
         if first != second:
             places["before_box"] = list(self.image_processor.original_box(box, processed, tuple(first)))
@@ -250,22 +274,57 @@ def _several(images: Any) -> Any:
     return list(images) if getattr(images, "ndim", 0) == 4 else images
 
 
-def _picture(image: Any, open_paths: bool) -> Any:
-    """Reads a picture of any kind, also as rows store it: bytes, or a dict of bytes and path."""
+def _boxed(pairs: Any, box: Any) -> Any:
+    """One pair or a list of pairs, each with its box."""
+    if not isinstance(pairs, list):
+        if isinstance(pairs, (GeneratorType, torch.utils.data.Dataset)):
+            raise TypeError(
+                "The pipeline takes boxes with a pair or a list of pairs, not with a generator or data set."
+            )
+        return _Boxed(pairs, _checked_bounds(box))
+    boxes = list(box)
+    if len(boxes) != len(pairs):
+        raise ValueError(f"The pipeline got {len(boxes)} boxes for {len(pairs)} pairs: give a list with one for each.")
+    return [_Boxed(pair, _checked_bounds(one)) for pair, one in zip(pairs, boxes, strict=True)]
+
+
+def _checked_bounds(box: Any) -> Sequence[int]:
+    values = np.asarray(box).tolist() if isinstance(box, (list, tuple, np.ndarray)) else box
+    if not isinstance(values, list) or len(values) != 4 or not all(isinstance(one, int) for one in values):
+        raise ValueError(f"The box is {box!r}: give xmin, ymin, xmax and ymax as whole numbers, bounds inclusive.")
+    return values
+
+
+def _in_region(
+    box: tuple[int, int, int, int], processed: tuple[int, int], region: Sequence[float], picture: Sequence[int]
+) -> list[int]:
+    """Every pixel of a picture (height, width) that a box of what is seen of its region covers, bounds inclusive."""
+    found = [0, 0, 0, 0]
+    for axis, (length, limit) in enumerate(zip(processed[::-1], picture[::-1], strict=True)):
+        scale = (region[axis + 2] - region[axis]) / length
+        found[axis] = max(0, math.floor(region[axis] + box[axis] * scale))
+        found[axis + 2] = min(limit, math.ceil(region[axis] + (box[axis + 2] + 1) * scale)) - 1
+    return found
+
+
+def _picture(image: Any, open_paths: bool, to_cut: bool = False) -> Any:
+    """Reads a picture of any kind, also as rows store it: bytes, or a dict of bytes and path; see `load_picture`."""
     if isinstance(image, dict) and "bytes" in image:
         image = image.get("path") if image["bytes"] is None else image["bytes"]
     if isinstance(image, bytes):
-        return upright_rgb(open_picture(image, "The picture of a row"), "The picture of a row")
+        opened = open_picture(image, name := "The picture of a row")
+        return opened_to_cut(opened, name) if to_cut else upright_rgb(opened, name)
     if isinstance(image, (str, os.PathLike)) and not open_paths:
         raise BadPictureError(
             f"A row names {str(image)[:100]!r} instead of containing the picture: pass open_paths=True if you trust "
             "whoever wrote it to choose which files are read and which addresses are asked."
         )
-    return load_picture(image)
+    return load_picture(image, to_cut)
 
 
 def _pair(item: Any) -> tuple[Any, Any]:
     """Returns (before, after) of a pair or a row."""
+    item = item.pair if isinstance(item, _Boxed) else item
     if isinstance(item, dict) and {"before", "after"} <= set(item):
         return item["before"], item["after"]
     if isinstance(item, (list, tuple)) and len(item) == 2:

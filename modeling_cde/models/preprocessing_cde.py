@@ -4,7 +4,7 @@ A picture is resized, its centre cut out, its bytes rescaled and normalised: the
 that the values of a whole picture are equal bit for bit, whoever computes them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,9 @@ try:  # this file travels with every model, also to where models are loaded with
     from PIL import Image
 except ImportError:
     pass
+
+from .pictures_cde import cut
+from .regions_cde import CROP_MARGIN, Region, box_region
 
 #: Of an image processor. `crop_pct` is ConvNeXt's and ResNet's own, see `plain_settings`.
 SETTINGS = (
@@ -106,6 +109,29 @@ class Preprocessing:
         top, left = ((whole - kept) // 2 for whole, kept in zip(resized, self.crop, strict=True))
         down, right = height / resized[0], width / resized[1]  # pixels of the picture per resized one
         return left * right, top * down, (left + self.crop[1]) * right, (top + self.crop[0]) * down
+
+    def box_region(
+        self,
+        box: Sequence[int],
+        picture: tuple[int, int],
+        margin: float = CROP_MARGIN,
+        pair_id: str | None = None,
+    ) -> Region:
+        """The part of a picture (width, height) that is seen of a box (inclusive): as a picture of its own would be.
+
+        Raises:
+            ValueError: The box is not inside the picture, see `checked_box`; or see `output`.
+        """
+        region = box_region(box, picture, self.output, margin, pair_id)
+        if self.crop is None:
+            return region
+        left, top, right, bottom = self.seen(region.bottom - region.top, region.right - region.left)
+        return Region(region.left + left, region.top + top, region.left + right, region.top + bottom)
+
+    def region(self, image: "Image.Image", region: Region, name: str) -> "np.ndarray[Any, Any]":
+        """What is seen of a region of a picture from `opened_to_cut`: (H, W, 3) uint8."""
+        height, width = self.output
+        return cut(image, region, (width, height), self.resample, name)
 
     def picture(self, image: "Image.Image") -> "np.ndarray[Any, Any]":
         """What is seen of an RGB picture: (H, W, 3) uint8."""

@@ -12,8 +12,8 @@ from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
 from ..analysis.doctor.findings import NOT_FINITE, Finding, Settings
-from ..analysis.doctor.signs import not_finite
-from ..analysis.doctor.training_log import examine_log
+from ..analysis.doctor.signs import not_finite, too_short
+from ..analysis.doctor.training_log import TrainingLog, examine_log
 
 
 class DoctorCallback(TrainerCallback):  # type: ignore[misc]
@@ -58,6 +58,12 @@ class DoctorCallback(TrainerCallback):  # type: ignore[misc]
             self._stop(self.stopped, state, control)  # the end of the epoch asks for another checkpoint
 
     on_epoch_end = on_step_end
+
+    def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Look at whether it was long enough; see `transformers.TrainerCallback.on_train_end`."""
+        values = TrainingLog(state.log_history).values("cross_entropy")
+        if self.stopped is None and (finding := too_short(values, state.global_step, settings_of(args, state, model))):
+            self._say(finding, state)
 
     def _say(self, finding: Finding, state: Any) -> None:
         """Write it, unless it was reported and has not got much worse."""

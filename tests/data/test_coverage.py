@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_cde.data.coverage import box_coverage, mask_coverage, target_coverage
-from modeling_cde.data.regions import Region
 from modeling_cde.data.schema import pair_features
 from modeling_cde.data.transforms import PairTransform
+from modeling_cde.models.regions_cde import Region
 from tests.data.test_masks import stored
 from tests.data.tiny_pairs import picture
 

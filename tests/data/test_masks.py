@@ -15,9 +15,9 @@ from PIL import Image
 from modeling_cde.data.augmentation import Augmentation
 from modeling_cde.data.collator import PairCollator
 from modeling_cde.data.masks import cut_masks, read_masks
-from modeling_cde.data.regions import Region
 from modeling_cde.data.schema import pair_features
 from modeling_cde.data.transforms import PairTransform
+from modeling_cde.models.regions_cde import Region
 from tests.data.tiny_pairs import picture, rows
 
 WIDTH, HEIGHT = 60, 50

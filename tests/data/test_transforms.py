@@ -17,9 +17,9 @@ from PIL import Image
 
 from modeling_cde.data.augmentation import Augmentation, jitter, random_region
 from modeling_cde.data.collator import PairCollator
-from modeling_cde.data.regions import Region, box_region
 from modeling_cde.data.schema import pair_features
 from modeling_cde.data.transforms import PairTransform
+from modeling_cde.models.regions_cde import Region, box_region
 from tests.data.tiny_pairs import picture, rows
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -135,21 +135,21 @@ def test_pictures_in_other_formats_are_named_and_counted(tmp_path):
     (tmp_path / "open" / "box").mkdir(parents=True)
     for k, when in enumerate(("before", "after")):
         (tmp_path / "open" / "box" / f"1_{when}.gif").write_bytes(picture(k, format="GIF"))
-        (tmp_path / "open" / "box" / f"2_{when}.HEIC").write_bytes(b"heic")
+        (tmp_path / "open" / "box" / f"2_{when}.AVIF").write_bytes(b"avif")
         (tmp_path / "open" / "box" / f"3_{when}.xyz").write_bytes(b"xyz")
-    (tmp_path / "open" / "box" / "cover.heif").write_bytes(b"heif")
+    (tmp_path / "open" / "box" / "cover.jxl").write_bytes(b"jxl")
     (tmp_path / "open" / "box" / "notes.txt").write_text("no picture")
     rows, rejected, problems = build(TableSource(tmp_path, view="multi"))
     assert [row["pair_id"] for row in rows] == ["open/box/1"]
     assert rejected == {"other picture format": 5}
-    assert any("open/box/2_before.HEIC: pictures in .heic are not read; save it as PNG or JPEG" in p for p in problems)
+    assert any("open/box/2_before.AVIF: pictures in .avif are not read; save it as PNG or JPEG" in p for p in problems)
 
 
 def test_a_folder_of_nothing_but_other_formats_says_so(tmp_path):
     (tmp_path / "open" / "box").mkdir(parents=True)
-    (tmp_path / "open" / "box" / "2_before.heic").write_bytes(b"heic")
+    (tmp_path / "open" / "box" / "2_before.avif").write_bytes(b"avif")
     with pytest.raises(
-        ValueError, match="The first fault is in open/box/2_before.heic: pictures in .heic are not read"
+        ValueError, match="The first fault is in open/box/2_before.avif: pictures in .avif are not read"
     ):
         TableSource(tmp_path, view="multi")
 

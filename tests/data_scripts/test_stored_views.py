@@ -10,8 +10,9 @@ from PIL import Image
 
 from data_scripts.picture_files import open_picture
 from data_scripts.stored_views import BadPictureError, Region, scale_box, single_region, store_pair, stored_size
-from modeling_cde.data.transforms import PairTransform, box_region
+from modeling_cde.data.transforms import PairTransform
 from modeling_cde.models.pictures_cde import MOST_PIXELS
+from modeling_cde.models.regions_cde import box_region
 
 
 def encoded(image: Image.Image, format: str = "PNG", **options) -> bytes:

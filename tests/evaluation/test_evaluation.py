@@ -10,7 +10,6 @@ from transformers import ViTConfig
 
 from modeling_cde import CDEForActionClassification, CDEImageProcessor
 from modeling_cde.data.coverage import box_coverage
-from modeling_cde.data.regions import box_region
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation.__main__ import main
 from modeling_cde.evaluation.evaluate import evaluate_splits, results_table
@@ -19,6 +18,7 @@ from modeling_cde.features.keep import FeatureKeeper
 from modeling_cde.features.store import FeatureStore
 from modeling_cde.models.modeling_concatenation import ConcatenationForActionClassification
 from modeling_cde.models.modeling_token_matching import TokenMatchingForActionClassification
+from modeling_cde.models.regions_cde import box_region
 from modeling_cde.training.trainer import CDETrainer
 from tests.drawn_pairs import ACTIONS, OBJECTS
 from tests.models.auxiliary_model import tiny_auxiliary

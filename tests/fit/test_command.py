@@ -8,7 +8,7 @@ from PIL import Image
 from transformers import pipeline
 
 import fit
-from modeling_cde.fit.command import _about, parse_opposites
+from modeling_cde.fit.command import parse_opposites
 from tests.fit.conftest import SIDE, draw
 
 FIT = ["--image_size", str(SIDE)]
@@ -40,18 +40,6 @@ def table(photos, tmp_path_factory):
             rows.writerow([*names, {"turnon": "shine", "turnoff": "dim"}.get(action, action), kind])
         rows.writerow(["a.png", "b.png", "", "box"])
     return path
-
-
-def test_boxes_are_not_passed_over_in_silence(table):
-    assert not fit.list_pairs(table).boxes
-    with table.open(newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file)
-    boxed = table.with_name("boxed.csv")
-    with boxed.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([[*header, "box"], [*rows[0], "0 0 5 5"], *([*row, ""] for row in rows[1:])])
-    own = fit.list_pairs(boxed)
-    boxed.unlink()
-    assert own.boxes and "The boxes are not used: pictures are read whole." in "\n".join(_about(own))
 
 
 def run(*arguments, backbone, store):

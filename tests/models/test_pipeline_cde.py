@@ -253,3 +253,30 @@ def test_the_baseline_has_a_pipeline_too(tmp_path):
     )
     pipe = ActionClassificationPipeline(model=model, image_processor=CDEImageProcessor(size=32), device="cpu")
     assert np.array(pipe(X, Y, return_patches=True)["weights"]).shape == (4, 4)
+
+
+def test_what_a_box_shows_is_placed_in_the_whole_picture(pipe):
+    """The box is the right upper quarter of a square picture, without room for its margin on two sides."""
+    square = Image.new("RGB", (64, 64))
+    region = [28, 0, 63, 35]  # 36 pixels: 30, and a margin of a tenth of them on each side, moved inside
+    found = pipe(square, square, box=[34, 0, 63, 29], return_patches=True)["patches"]
+    for patch in found:
+        box = patch["box"]
+        assert region[0] <= box[0] <= box[2] <= region[2] and region[1] <= box[1] <= box[3] <= region[3]
+    whole = pipe([(square, square)] * 2, box=[[0, 0, 63, 63]] * 2, return_patches=True, batch_size=2)
+    assert whole[0] == pipe(square, square, return_patches=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "box", "said"),
+    [
+        ((X, Y), [0, 0, 50, 39], "not inside its picture of 50x40"),
+        ((X, Y), [1, 2, 3], "xmin, ymin, xmax and ymax"),
+        ((X, Y), [0.5, 0, 3, 4], "whole numbers"),
+        (([(X, Y)],), [1, 2, 3, 4], "4 boxes for 1 pairs"),
+        ((X, Image.new("RGB", (25, 20))), [1, 2, 3, 4], "50x40 and 25x20"),
+    ],
+)
+def test_a_wrong_box_is_explained(pipe, given, box, said):
+    with pytest.raises(ValueError, match=said):
+        pipe(*given, box=box)

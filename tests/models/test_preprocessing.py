@@ -12,10 +12,10 @@ from PIL import Image
 
 from modeling_cde import CDEImageProcessor
 from modeling_cde.data.augmentation import Augmentation
-from modeling_cde.data.regions import box_region
 from modeling_cde.data.schema import pair_features
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation import gallery
+from modeling_cde.models.regions_cde import box_region
 
 
 def noise(height, width, seed):

@@ -15,7 +15,7 @@ import drawing
 import numpy as np
 import pytest
 import torch
-from app import build, configured, launch, main, run
+from app import build, configured, crop_shown, launch, main, run
 from checkpoint import Checkpoint
 from given_pictures import WrongPicture, open_pair
 from PIL import Image
@@ -330,3 +330,32 @@ def test_the_checkpoint_is_taken_from_the_surroundings(monkeypatch):
     assert configured() == ("org/name", None)
     monkeypatch.delenv("CDE_MODEL")
     assert configured() == (None, None)
+
+
+def test_a_checkpoint_of_crops_reads_the_crop_of_both_pictures(folder, tmp_path):
+    """The object in the right lower quarter of a large picture, cropped by sliders, reads as by its box."""
+    checkpoint = Checkpoint.load(str(folder / "global"))
+    assert not checkpoint.reads_crops
+    pictures = []
+    for name in ("closed", "opened"):
+        large = Image.new("RGB", (160, 120), (10, 90, 30))
+        large.paste(Image.new("RGB", (80, 60), (240, 240, 240) if name == "closed" else (20, 20, 20)), (80, 60))
+        large.save(tmp_path / f"{name}.png")
+        pictures.append(large)
+    files = [str(tmp_path / f"{name}.png") for name in ("closed", "opened")]
+    found = run(checkpoint, *files, 50, 50, 100, 100)[1]
+    assert found == checkpoint.read(*pictures, [80, 60, 159, 119]).probabilities
+    assert found != run(checkpoint, *files)[1] == run(checkpoint, *files, 0, 0, 100, 100)[1]
+    assert "The crop is empty" in run(checkpoint, *files, 60, 0, 60, 100)[0]
+    assert 'd="M0 0h160v120h-160zM80 60h80v60h-80z"' in crop_shown(files[0], 50, 50, 100, 100)
+    assert crop_shown(None, 0, 0, 100, 100) == ""
+
+
+def test_only_a_page_of_a_checkpoint_of_crops_has_the_crop_tool(folder):
+    checkpoint = Checkpoint.load(str(folder / "global"))
+    of_crops = dataclasses.replace(checkpoint, metrics={"training": {"arguments": {"view": "single"}}})
+    labels = [
+        [block.label for block in build(one).blocks.values() if hasattr(block, "label")]
+        for one in (checkpoint, of_crops)
+    ]
+    assert "Left, %" not in labels[0] and {"Left, %", "Top, %", "Right, %", "Bottom, %"} <= set(labels[1])

@@ -103,10 +103,18 @@ def _examined(
     reason = reason or f"no shifted split beside its own in {METRICS_FILE}"
     _note(result, findings.DIVERGENCE, "" if gaps else reason)
 
+    found += _of_sizes(splits, sets, settings, large)
+    _note(result, findings.AT_CHANCE, "" if _counted(splits) else f"no accuracy of a split in {METRICS_FILE}")
+    _note(result, findings.TOO_SMALL, "" if _counted(splits) else f"no accuracy of a split in {METRICS_FILE}")
+
     # The way there.
     history = (state or {}).get("log_history", [])
     log = TrainingLog(history)
     found += examine_log(history, settings, evaluations=not splits)
+    steps = int((state or {}).get("global_step") or log.step)
+    if steps and not log.broken():
+        found.append(signs.too_short(log.values("cross_entropy"), steps, settings))
+    _note(result, findings.TOO_SHORT, "" if steps else f"no steps in {STATE_FILE}")
     reason = "" if log.is_long_enough else f"fewer than {FEWEST_LOGS} logs of training"
     reason = f"no {STATE_FILE}" if state is None else reason
     if not reason:
@@ -154,6 +162,33 @@ def shifted_pairs(splits: Mapping[str, Any]) -> list[tuple[str, str]]:
         if iid and shift and (part == "validation" or (part == "test" and f"validation_{shift}" not in splits)):
             pairs.append((part if part in splits else iid, name))
     return pairs
+
+
+def _counted(splits: Mapping[str, Any]) -> dict[str, tuple[float, int]]:
+    """Split -> accuracy and number of pairs, where both are known."""
+    return {
+        name: (values["accuracy"], values["n"]) for name, values in splits.items() if {"accuracy", "n"} <= set(values)
+    }
+
+
+def _of_sizes(
+    splits: Mapping[str, Any], sets: Mapping[str, DeltaSet], settings: Settings, large: set[str]
+) -> list[Finding | None]:
+    """Signs in accuracies and the numbers of pairs that they are of."""
+    import numpy as np
+
+    counted = _counted(splits)
+    judged: list[str] = [name for name in ("validation", "test") if name in counted]  # the first that is large enough
+    judged = [name for name in judged if name in large][:1] or judged[-1:]
+    judged += [shifted for _, shifted in shifted_pairs(splits) if shifted in counted and shifted in large]
+    found: list[Finding | None] = []
+    for name in judged:
+        guessing = 1 / settings.num_actions if settings.num_actions else 1.0
+        if name in sets and len(sets[name]):
+            guessing = max(guessing, float(np.bincount(sets[name].labels).max() / len(sets[name])))
+        found += [signs.at_chance(*counted[name], guessing, name)] if guessing < 1 else []
+    tests = {name: one for name, one in counted.items() if name.startswith("test")} or counted
+    return [*found, signs.too_small(tests)]
 
 
 def _not_finite(splits: Mapping[str, Any], sets: Mapping[str, DeltaSet]) -> list[Finding | None]:

@@ -13,6 +13,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from ...evaluation.metrics import wilson_interval
 from ..loss_terms import title
 from . import findings
 from .findings import Finding, Settings
@@ -220,6 +221,61 @@ def not_learning(
     severity: findings.Severity = "error" if finished else "warning"
     limit = findings.UNLEARNED * chance
     return Finding(findings.NOT_LEARNING, severity, sentence, cross_entropy, limit, advice, step)
+
+
+def at_chance(accuracy: float, pairs: int, guessing: float, split: str) -> Finding | None:
+    """An accuracy that may be that of guessing; `guessing` is the share that one answer to all pairs has right."""
+    low, high = wilson_interval(round(accuracy * pairs), pairs)
+    if low > guessing:
+        return None
+    sentence = (
+        f"Accuracy is {accuracy:.2f} on {pairs} pairs of {split} (95 % interval {low:.2f} to {high:.2f}), which is not "
+        f"above the {guessing:.2f} of guessing."
+    )
+    advice = (
+        "a frozen pretrained backbone (configs/small.yaml), more steps, more pairs; look at the pictures and labels."
+    )
+    severity: findings.Severity = "error" if accuracy <= guessing and "_" not in split else "warning"
+    return Finding(findings.AT_CHANCE, severity, sentence, low, guessing, advice, subject=split)
+
+
+def too_short(cross_entropies: Sequence[float], steps: int, settings: Settings) -> Finding | None:
+    """A finished training of few steps that has not learned its pairs, or one whose loss still falls steeply.
+
+    `cross_entropies` are those of the training that were logged, `steps` all that it had.
+    """
+    chance = settings.chance()
+    if not steps or chance is None:
+        return None
+    now = cross_entropies[-1] if cross_entropies else None
+    before = cross_entropies[-1 - len(cross_entropies) // 3] if len(cross_entropies) >= 3 else None
+    fall = 0.0 if now is None or before is None else (before - now) / chance
+    short = steps < findings.FEWEST_STEPS and not settings.is_learned(now)
+    if not short and fall < findings.FALLING:
+        return None
+    if now is None:
+        seen = f"The training had {steps} steps and logged no cross-entropy."
+    elif fall >= findings.FALLING:
+        seen = f"The training cross-entropy fell from {before:.2f} to {now:.2f} in the last third of {steps} steps."
+    else:
+        seen = f"The training had {steps} steps, and its cross-entropy is still {now:.2f}; guessing gives {chance:.2f}."
+    advice = f"--max_steps {max(findings.FEWEST_STEPS, 2 * steps)}, with at least three logs (--logging_steps)."
+    return Finding(findings.TOO_SHORT, "warning", seen, float(steps), float(findings.FEWEST_STEPS), advice)
+
+
+def too_small(tested: Mapping[str, tuple[float, int]]) -> Finding | None:
+    """Test parts so small that their accuracy says little: name -> accuracy and number of pairs."""
+    halves = {}
+    for name, (accuracy, pairs) in tested.items():
+        low, high = wilson_interval(round(accuracy * pairs), pairs)
+        halves[name] = (high - low) / 2
+    wide = {name: half for name, half in halves.items() if half > findings.WIDE}
+    if not wide:
+        return None
+    shown = ", ".join(f"{name} ({tested[name][1]} pairs: ± {100 * half:.0f} points)" for name, half in wide.items())
+    sentence = f"The 95 % interval of the accuracy is wider than ± {100 * findings.WIDE:.0f} points in {shown}."
+    advice = "more pairs, a larger test part of the split, or fit.py, whose cross-validation tests every pair."
+    return Finding(findings.TOO_SMALL, "warning", sentence, max(wide.values()), findings.WIDE, advice)
 
 
 def seed_variance(accuracies: Mapping[str, Sequence[float]], run: str, note: str = "") -> Finding | None:

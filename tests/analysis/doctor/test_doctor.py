@@ -18,6 +18,7 @@ ARGUMENTS = {
 EVERYTHING = {
     findings.NOT_FINITE, findings.COLLAPSED, findings.VANISHED, findings.DEAD_CLASSES, findings.DIVERGENCE,
     findings.NO_POSITIVES, findings.DOMINANT, findings.IDLE_CONTRASTIVE, findings.NOT_LEARNING,
+    findings.AT_CHANCE, findings.TOO_SHORT, findings.TOO_SMALL,
 }  # fmt: skip
 
 
@@ -143,6 +144,33 @@ def test_divergence_is_read_from_validation_and_from_test_only_where_there_is_no
     assert "splits of fewer than 20 pairs" in examine_run(run(metrics=few)).skipped[findings.DIVERGENCE]
     only_test = {"test": 0.94, "test_syst": 0.3}
     assert "in test but 0.30 in test_syst" in examine(run(metrics=metrics_of(only_test)))[0].sentence
+
+
+def test_a_run_of_few_pairs_and_few_steps_is_told_so(run):
+    """What a run of 24 steps on 63 pairs of one's own looked like."""
+    metrics = metrics_of({"validation": 0.5, "test": 0.385, "test_syst": 0.148}, n=8)
+    metrics["splits"]["test"]["n"], metrics["splits"]["test_syst"]["n"] = 13, 27
+    state = history(cross_entropies=(1.37,), contrastive=(4.0,))
+    found = {finding.sign: finding for finding in examine(run(metrics=metrics, log=state, without=("deltas",)))}
+    assert {findings.AT_CHANCE, findings.TOO_SHORT, findings.TOO_SMALL} <= set(found)
+    small = found[findings.TOO_SMALL].sentence
+    assert "test (13 pairs: ± 23 points)" in small and "test_syst" not in small
+    assert "8 pairs" not in small  # validation is there to look at, and not to report
+    assert found[findings.TOO_SHORT].sentence.startswith(
+        "The training had 10 steps, and its cross-entropy is still 1.37"
+    )
+
+
+def test_one_answer_to_all_pairs_is_no_better_than_guessing(run):
+    """Nine of ten pairs show one action: an accuracy of .9 is nothing."""
+    part = split(40)
+    part["labels"] = np.where(np.arange(40) < 36, 0, 1)
+    part["logits"] = 6 * np.tile(np.eye(4, dtype=np.float32)[0], (40, 1))
+    metrics = metrics_of({"validation": 0.9, "test": 0.9})
+    finding = next(
+        f for f in examine(run(splits={"validation": part}, metrics=metrics)) if f.sign == findings.AT_CHANCE
+    )
+    assert finding.severity == "error" and "not above the 0.90 of guessing" in finding.sentence
 
 
 def test_pairs_of_splits():

@@ -204,6 +204,37 @@ def test_nothing_learned_is_the_cross_entropy_of_guessing():
     assert signs.not_learning(2.30, Settings()) is None
 
 
+@pytest.mark.parametrize(("right", "pairs", "seen"), [(5, 20, True), (9, 20, True), (10, 20, False), (45, 100, False)])
+def test_chance_is_what_the_interval_includes(right, pairs, seen):
+    """Of 20 pairs and four actions, 9 right ones may be luck by Wilson's interval (.258 is its end for .45)."""
+    finding = signs.at_chance(right / pairs, pairs, 0.26, "test")
+    assert (finding is not None) is seen
+    assert not seen or finding.severity == ("error" if right / pairs <= 0.26 else "warning")
+    assert signs.at_chance(0.1, 40, 0.26, "test_syst").severity == "warning"  # the shift may be why
+
+
+@pytest.mark.parametrize(
+    ("cross_entropies", "steps", "seen"),
+    [
+        ([2.0], 24, "24 steps, and its cross-entropy is still 2.00"),
+        ([], 24, "24 steps and logged no cross-entropy"),
+        ([2.0, 1.6, 1.2], 500, "fell from 1.60 to 1.20 in the last third of 500 steps"),
+        ([2.0, 0.5, 0.4], 24, None),  # learned
+        ([2.0, 1.5, 1.5], 300, None),  # has stopped falling: more of the same is not the cure
+        ([2.0, 0.1], 0, None),  # a head in closed form
+    ],
+)
+def test_a_training_is_short_that_has_not_learned_or_is_still_learning(cross_entropies, steps, seen):
+    finding = signs.too_short(cross_entropies, steps, TEN)
+    assert (finding.sentence if finding else "").find(seen or "") >= 0 and (finding is None) == (seen is None)
+
+
+def test_a_test_is_too_small_by_its_interval():
+    assert signs.too_small({"test": (0.5, 40), "test_syst": (0.95, 20)}) is None
+    finding = signs.too_small({"test": (0.5, 36), "test_comp": (1.0, 3), "test_syst": (0.5, 400)})
+    assert "test (36 pairs: ± 16 points), test_comp (3 pairs: ± 28 points)." in finding.sentence
+
+
 def test_seed_variance_is_the_sample_standard_deviation_of_three_seeds_or_more():
     steady, wild = [0.90, 0.92, 0.91], [0.5, 0.7, 0.6]
     finding = signs.seed_variance({"test": steady, "test_comp": wild, "test_syst": [0.1, 0.2, 0.29]}, "CDE")

@@ -188,6 +188,7 @@ def test_root_widens_what_may_be_read_and_no_further(tmp_path):
     [
         ("a.csv", b"", "a.csv is empty"),
         ("a.csv", b"before,after,action\n", "no column object; it has"),
+        ("a.csv", b"before,after,action\n", "add --object thing, and --shift none"),
         ("a.csv", b"before,after,action,obejct\n", "'obejct' may mean 'object'"),
         ("a.csv", b"before,after,verb,noun\n", "'verb' may mean 'action'; 'noun' may mean 'object'"),
         ("a.csv", b"Before,after,action,object\n", "'Before' may mean 'before'"),
@@ -373,3 +374,22 @@ def test_a_first_line_without_end_is_refused(tmp_path):
     path.write_text("before,after,action,object," + "n" * 300_000 + "\n")
     with pytest.raises(ValueError, match=r"pairs.csv has 300,028 characters in its first line, which must name"):
         read_listing(path)
+
+
+def test_one_name_stands_for_all_objects_of_a_table_without_them(tmp_path):
+    path = write_table(tmp_path / "pairs.csv", [{"before": "a.png", "after": "b.png", "action": "open"}])
+    for name, seed in (("a.png", 0), ("b.png", 1)):
+        (tmp_path / name).write_bytes(picture(seed))
+    source = TableSource(path, view="multi", object_name="thing")
+    assert source.objects == ["thing"] and len(build(source)[0]) == 1
+    other = write_table(tmp_path / "other.csv", [{"before": "a", "after": "b", "action": "open", "object": "box"}])
+    with pytest.raises(ValueError, match="has a column object, so leave out --object thing"):
+        TableSource(other, view="multi", object_name="thing")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="where such places exist")
+@pytest.mark.parametrize("written", ["C:\\photos\\a.png", "d:/photos/a.png", "\\\\server\\photos\\a.png"])
+def test_a_place_on_a_windows_machine_is_explained(tmp_path, written):
+    row = {"before": written, "after": "b.png", "action": "open", "object": "box"}
+    with pytest.raises(ValueError, match="of a Windows machine; write it relative to the table"):
+        TableSource(write_table(tmp_path / "pairs.csv", [row]), view="multi")

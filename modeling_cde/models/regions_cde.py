@@ -1,9 +1,12 @@
-"""Rectangles of a picture: the part that is shown."""
+"""Rectangles of a picture: the part that is shown of a target, in training, fit, pipeline and demo."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
+
+#: Room around a box on each side, as a share of its longer side, unless a transform says otherwise.
+CROP_MARGIN = 0.1
 
 
 class Region(NamedTuple):
@@ -19,12 +22,13 @@ def checked_box(box: Sequence[int], picture: tuple[int, int], pair_id: str | Non
     """The bounds xmin, ymin, xmax, ymax (inclusive) of a box; `picture` is (width, height).
 
     Raises:
-        ValueError: The box is empty or reaches outside the picture; the message names `pair_id`.
+        ValueError: The box is empty or reaches outside the picture; the message names `pair_id`, if there is one.
     """
     left, top, right, bottom = box
     if not (0 <= left <= right < picture[0] and 0 <= top <= bottom < picture[1]):
+        whose = "" if pair_id is None else f" of pair {pair_id}"
         raise ValueError(
-            f"The box {list(box)} of pair {pair_id} is not inside its picture of {picture[0]}x{picture[1]} "
+            f"The box {list(box)}{whose} is not inside its picture of {picture[0]}x{picture[1]} "
             "pixels; boxes are xmin, ymin, xmax, ymax with inclusive bounds."
         )
     return left, top, right, bottom
