@@ -21,11 +21,12 @@ from ..data.schema import OPPOSITES
 from ..data.transforms import PairTransform
 from ..features.keep import FeatureKeeper
 from ..whole_files import without_places, write_text_whole, write_whole
-from .action_names import action_names, check_matched, match_actions, own_accuracy, unknown_lines
+from .action_names import action_names, check_matched, match_actions, own_accuracy, unknown_lines, unknown_rows
 from .examples import choose_examples
 from .gallery import GALLERY_FILE, write_gallery
 from .metrics import accuracy_gap, compute_action_metrics
 from .predictions import Precision, Predictions, patch_grid, predict
+from .rejections import calibrate_model, can_reject, has_thresholds, measure_rejections, pairs_of_one_picture
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ def evaluate_splits(
     precision: Precision = "float32",
     keep: FeatureKeeper | None = None,
     strict: bool = False,
+    calibrate: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a model on named splits; write `metrics.json`, `deltas.safetensors`, and with a bank `gallery.parquet`.
 
@@ -96,11 +98,14 @@ def evaluate_splits(
         precision: of the scores; see `predict`. A model with half-precision weights keeps them.
         keep: gives splits the kept features of their pictures; None: the model reads pictures.
         strict: whether a pair whose action the model does not know is an error.
+        calibrate: whether a CDE model gets the thresholds of `rejection_cde.py`, from the bank and the splits
+            "validation...". The caller saves the model.
 
     Returns:
         The content of `metrics.json`: `splits` (name -> metrics), `gap` (name -> accuracy lost against "test"),
         `precision` of the scores, `environment`, with a bank `train` (its metrics), with `keep` also `features` (see
-        `FeatureKeeper.record`), and the entries of `extra`. The
+        `FeatureKeeper.record`), for a model with thresholds `rejections`
+        (`measure_rejections`, and `calibrate_model` if that was asked for), and the entries of `extra`. The
         metrics of a split are those of `split_metrics`, and where its list of actions differs from the model's also
         `accuracy_own_actions`, for which only the scores of actions in the split's list compete, and `left_out`
         (action -> number of pairs). Splits of which no pair is left are under `splits_left_out` (name -> `left_out`).
@@ -148,6 +153,20 @@ def evaluate_splits(
     if "test" in accuracies:
         shifted = [name for name in accuracies if name.startswith("test_")]
         metrics["gap"] = {name: accuracy_gap(accuracies["test"], accuracies[name]) for name in shifted}
+    if calibrate and can_reject(model) and "train" in predictions:
+        if held_out := {name: found for name, found in predictions.items() if name.startswith("validation")}:
+            metrics["rejections"] = calibrate_model(model, predictions["train"], held_out)
+    if has_thresholds(model):
+        unknown = {}
+        for name, rows in unknown_rows(known, splits).items():
+            found = predict(model, rows if keep is None else keep({name: rows})[name], transform, batch_size,
+                            f"evaluating {name}", accelerator, precision)  # fmt: skip
+            names = rows.features["action"].names
+            unknown[name] = {names[i]: found.delta[found.labels == i] for i in found.labels.unique().tolist()}
+        tested = {name: predictions[name] for name in metrics["splits"]}
+        still = pairs_of_one_picture(next(iter(parts.values())), transform)
+        measured = measure_rejections(model, tested, unknown, still, precision if keep is None else keep.precision)
+        metrics["rejections"] = metrics.get("rejections", {}) | measured
     if accelerator.is_main_process:
         folder = Path(output)
         grid = patch_grid(model, transform.size)

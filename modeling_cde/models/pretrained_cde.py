@@ -26,6 +26,7 @@ from .loading_cde import (
     read_backbone_config,
     unreadable,
 )
+from .rejection_cde import reserve_directions
 from .vision_config_cde import check_backbone_fields, vision_config
 
 Model = TypeVar("Model", bound="CDEPreTrainedModel")
@@ -48,6 +49,11 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     loaded_from: Path | None = None  # the folder with the weights; for a Hub repository, of its commit in the cache
     # The loss is a mean over the batch that forward sees, so Trainer has to divide it by the accumulation steps.
     accepts_loss_kwargs = False
+
+    def post_init(self) -> None:
+        """Finishes the making of a model; see `transformers.PreTrainedModel.post_init`."""
+        reserve_directions(self)
+        super().post_init()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
