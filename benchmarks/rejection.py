@@ -32,7 +32,7 @@ NOISES: dict[str, dict[str, float]] = {
     "light 15 %": {"light_percent": 15},
     "another object 10 cm": {"object_cm": 10},
 }
-STILL_PAIRS = 120  # for each noise
+STILL_PAIRS = 60  # for each noise
 KNOWN = ("test", "test_comp", "test_syst")
 CHOSEN = "cosine"
 NEIGHBOURS = 10
@@ -164,8 +164,8 @@ def still_features(seed: int) -> dict[str, Any]:
     return {name: torch.stack(rows[:]["features"]) for name, rows in kept.items()}
 
 
-def run(folder: str, path: Path, seeds: Sequence[int]) -> None:
-    """Measure the heads that have no result."""
+def run(folder: str, path: Path, seeds: Sequence[int], with_still: bool) -> None:
+    """Measure the heads that have no result, also on pairs in which nothing happens."""
     found = _load(path)
     done = {(one["seed"], one["left_out"]) for one in found}
     from data_scripts.rooms.objects import ACTIONS
@@ -182,7 +182,7 @@ def run(folder: str, path: Path, seeds: Sequence[int]) -> None:
     from benchmarks.study.pairs import open_pairs
 
     torch.set_num_threads(1)
-    still = still_features(seeds[0]) if any(left_out is None for _, left_out in plan) else {}
+    still = still_features(seeds[0]) if with_still and any(left_out is None for _, left_out in plan) else {}
     pairs = open_pairs(folder, readings=(READING,))
     for seed, left_out in tqdm(plan, unit="head"):
         found.append(measure(pairs, still, seed, left_out))
@@ -259,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     first = 60 if options.what == "report" else 100
     if not options.table:
         try:
-            run(options.data, path, range(first, first + options.seeds))
+            run(options.data, path, range(first, first + options.seeds), options.what == "report")
         except KeyboardInterrupt:
             sys.exit("\nStopped. The same command goes on where it stopped.")
     print((table if options.what == "report" else choose_table)(_load(path)))

@@ -66,7 +66,7 @@ def match_actions(known: Sequence[str], splits: Mapping[str, datasets.Dataset]) 
 
 
 def unknown_rows(known: Sequence[str], splits: Mapping[str, datasets.Dataset]) -> dict[str, datasets.Dataset]:
-    """Name -> the pairs that `match_actions` leaves out of a split, with their own ids; a split without any is absent."""
+    """Split -> its pairs that `match_actions` leaves out, with their own ids; splits without any are absent."""
     found = {}
     for name, rows in splits.items():
         listed = rows.features["action"].names

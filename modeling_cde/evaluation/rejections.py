@@ -93,8 +93,13 @@ def measure_rejections(
             name: {action: answer_shares(model, delta) for action, delta in found.items()}
             for name, found in unknown.items()
         },
-        "still": answer_shares(model, _deltas(model, still, precision)),
+        "still": answer_still(model, still, precision),
     }
+
+
+def answer_still(model: Any, pairs: torch.Tensor, precision: Precision = "float32") -> dict[str, Any]:
+    """`answer_shares` of pairs of pictures (n, 2, 3, H, W) in which nothing happened."""
+    return answer_shares(model, _deltas(model, pairs, precision))
 
 
 def pairs_of_one_picture(rows: datasets.Dataset, transform: PairTransform, number: int = _STILL_PAIRS) -> torch.Tensor:

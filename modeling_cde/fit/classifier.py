@@ -49,7 +49,7 @@ class CDEClassifier:
         head_: The kind of head that was fitted.
         n_pairs_: Number of pairs that it was fitted to.
         rejections_: The thresholds with which the saved checkpoint answers "nothing changed" and "something else" in
-            the pipeline, as `metrics.json` has them; None if there were too few pairs. `predict` always names an action.
+            the pipeline, as `metrics.json` has them; None if there are too few pairs. `predict` names an action only.
 
     Example:
         >>> classifier = CDEClassifier().fit([("1a.jpg", "1b.jpg"), ("2a.jpg", "2b.jpg")], ["open", "lift"])

@@ -5,7 +5,9 @@ from typing import Any
 
 import torch
 
-from ..evaluation.rejections import answer_shares, set_thresholds
+from ..data.chosen_rows import evenly_spaced
+from ..evaluation.rejections import answer_shares, answer_still, set_thresholds, still_pairs
+from ..models.image_processing_cde import load_picture
 from ..models.rejection_cde import action_directions, delta_length, familiarity
 from ..models.rejection_cde import set_thresholds as give_thresholds
 from . import FOLDS, Head
@@ -13,6 +15,7 @@ from .folds import grouped_folds
 from .heads import Examples
 
 _FEWEST_OBJECTS = 3
+_STILL_PAIRS = 50
 
 # (examples, names of their actions) -> a model with a head that is fitted to them.
 FitModel = Callable[[Examples, Sequence[str]], Any]
@@ -63,6 +66,21 @@ def calibrate_head(
     return found
 
 
+def measure_still(classifier: Any, X: Sequence[tuple[Any, Any]]) -> None:
+    """Adds to the `rejections_` of a fitted classifier, and so to its card, what it says where nothing happened.
+
+    At most `_STILL_PAIRS` pictures before of the pairs X are paired with what a camera that moved a little would see.
+    `still` has the `answer_shares`.
+    """
+    if not classifier.rejections_:
+        return
+    processor = classifier.image_processor_
+    firsts = [load_picture(X[i][0]) for i in evenly_spaced(len(X), _STILL_PAIRS)]
+    pictures = torch.cat([processor(one, one, return_tensors="pt")["pixel_values"][:, 0] for one in firsts])
+    pairs = still_pairs(pictures, processor.image_mean, processor.image_std)
+    classifier.rejections_["still"] = answer_still(classifier.model_, pairs)
+
+
 def _unknown_actions(
     model: Any, examples: Examples, actions: Sequence[str], opposites: Mapping[int, int], fit: FitModel
 ) -> dict[str, Any]:
@@ -82,7 +100,7 @@ def _unknown_actions(
 def _parts(
     examples: Examples, rows: Sequence[int], actions: Sequence[str], opposites: Mapping[int, int], fit: FitModel
 ) -> tuple[Any, torch.Tensor, list[int]] | None:
-    """A head that is fitted to some pairs, the directions of its actions and their labels; None if it knows only one."""
+    """A head that is fitted to some pairs, the directions of its actions, their labels; None if there is only one."""
     train = examples.rows(rows).with_swapped(opposites)
     known = sorted(set(train.labels.tolist()))
     if len(known) < 2:
