@@ -51,13 +51,13 @@ def familiarities(outputs: Mapping[str, Any], train: Mapping[str, Any]) -> dict[
     from modeling_cde.models.rejection_cde import action_directions, familiarity
 
     delta, logits = outputs["delta"], outputs["logits"]
-    members = one_hot(train["labels"]).float()  # (m, A)
-    members = members / members.sum(dim=0)
-    means = members.T @ train["delta"]  # (A, D)
+    members = one_hot(train["labels"], logits.shape[1]).float()  # (m, A)
+    pairs = members.sum(dim=0)  # 0 of an action that was left out
+    means = members.T @ train["delta"] / pairs.clamp(min=1)[:, None]  # (A, D)
     spread = train["delta"] - means[train["labels"]]
     covariance = spread.T @ spread / len(spread)
     covariance += 1e-3 * covariance.diagonal().mean() * torch.eye(len(covariance))
-    offsets = delta[:, None] - means  # (n, A, D)
+    offsets = delta[:, None] - means[pairs > 0]  # (n, A, D)
     squared = torch.einsum("nad,de,nae->na", offsets, torch.linalg.inv(covariance), offsets)
     near = (normalize(delta, dim=1) @ normalize(train["delta"], dim=1).T).topk(NEIGHBOURS, dim=1).values
     return {
