@@ -249,7 +249,19 @@ def results_table(metrics: Mapping[str, Any]) -> str:
             own = values.get("accuracy_own_actions", values["accuracy"])
             cells += [f"{own:.3f}", str(sum(values.get("left_out", {}).values()))]
         lines.append(f"| {' | '.join(cells)} |")
+    if rejections := metrics.get("rejections"):
+        lines += ["", rejection_sentence(rejections)]
     return "\n".join(lines)
+
+
+def rejection_sentence(rejections: Mapping[str, Any]) -> str:
+    """How often a model with thresholds names no action where one happened, and an action where none did."""
+    missed = ", ".join(f"{100 * (1 - shares['action']):.1f} % on {n}" for n, shares in rejections["splits"].items())
+    still = rejections["still"]
+    return (
+        f'"nothing changed" or "something else" although the action is known: {missed}. An action although nothing '
+        f"happened: {100 * still['action']:.1f} % of {still['pairs']} pairs of one picture, shifted a little."
+    )
 
 
 def comparison_table(found: Mapping[str, Mapping[str, Any]]) -> str:

@@ -5,7 +5,7 @@ import torch
 
 from modeling_cde import CDEForActionClassification
 from modeling_cde.data.transforms import PairTransform
-from modeling_cde.evaluation.evaluate import evaluate_splits
+from modeling_cde.evaluation.evaluate import evaluate_splits, results_table
 from modeling_cde.evaluation.predictions import predict
 from modeling_cde.evaluation.rejections import answer_shares, pairs_of_one_picture, still_pairs
 from modeling_cde.models.modeling_concatenation import ConcatenationForActionClassification
@@ -45,6 +45,8 @@ def test_thresholds_are_those_of_unseen_validation_pairs(splits, model, tmp_path
         assert shares["pairs"] == len(parts[name])
         assert shares["action"] + shares["nothing"] + shares["else"] == pytest.approx(1)
     assert found["still"]["pairs"] == min(100, len(next(iter(parts.values()))))
+    missed = 100 * (1 - found["splits"]["test"]["action"])
+    assert f"{missed:.1f} % on test" in results_table(metrics)
     again = evaluate_splits(model, {"test": splits["test"]}, TRANSFORM, tmp_path / "again", examples=0)["rejections"]
     assert again["splits"]["test"] == found["splits"]["test"] and "calibrated_on" not in again
     drop_thresholds(model)
