@@ -67,6 +67,8 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
             init.trunc_normal_(module.weight, std=module.in_features**-0.5)
             if module.bias is not None:
                 init.zeros_(module.bias)
+            if "directions" in module._buffers:  # of other actions, they could not be loaded
+                init.zeros_(module.directions)
         else:
             super()._init_weights(module)
 

@@ -158,6 +158,13 @@ def test_a_checkpoint_keeps_its_thresholds(tmp_path):
     assert loaded.config.else_below is None and "classifier.directions" not in loaded.state_dict()
 
 
+def test_new_actions_have_no_directions_yet(tmp_path):
+    with_thresholds(tiny_cde("vit"), 0.25, 0.5).save_pretrained(tmp_path)
+    new = {"id2label": {0: "lift", 1: "lower"}, "ignore_mismatched_sizes": True}
+    loaded = CDEForActionClassification.from_pretrained(tmp_path, **new)
+    assert torch.equal(loaded.classifier.directions, torch.zeros(2, 16))
+
+
 def test_a_checkpoint_from_before_there_were_thresholds_rejects_equal_pictures_alone(tmp_path):
     tiny_cde("vit").save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "config.json").read_text())
