@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,7 +17,7 @@ class SceneTask:
 
     number: int
     combinations: tuple[tuple[str, str], ...]
-    still: tuple[bool, ...]
+    still: tuple[bool, ...] = field(repr=False)
 
 
 def combination(index: int, offset: int = 0, kinds: str = "all") -> tuple[str, str]:

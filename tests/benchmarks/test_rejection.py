@@ -32,9 +32,19 @@ def heads():
     known = dict.fromkeys(("test", "test_comp", "test_syst"), shares)
     still = {"light 15 %": strange | {"nothing": 0.8}}
     return [
-        {"seed": 1, "left_out": None, "cosine": {"known": known, "strange": still}},
-        {"seed": 1, "left_out": "open", "cosine": {"known": known, "strange": {"an unknown action": strange}}},
-        {"seed": 1, "left_out": "fill", "cosine": {"known": known, "strange": {"an unknown action": strange}}},
+        {"seed": 1, "left_out": None, "head": "trained", "cosine": {"known": known, "strange": still}},
+        {
+            "seed": 1,
+            "left_out": "open",
+            "head": "trained",
+            "cosine": {"known": known, "strange": {"an unknown action": strange}},
+        },
+        {
+            "seed": 1,
+            "left_out": "fill",
+            "head": "trained",
+            "cosine": {"known": known, "strange": {"an unknown action": strange}},
+        },
     ]
 
 
@@ -46,7 +56,9 @@ def test_the_tables_have_means_over_heads():
         "| nothing; light 15 % | 1 | 0.0 | 80.0 | 20.0 | 0.750 |",
         "| an unknown action | 2 | 70.0 | 10.0 | 20.0 | 0.750 |",
     ]
-    assert rejection.choose_table(heads()).splitlines()[2:] == ["| cosine | 0.750 | 0.750 | 30.0 | 70.0 | 70.0 |"]
+    assert rejection.choose_table(heads()).splitlines()[2:] == [
+        "| trained | cosine | 0.750 | 0.750 | 30.0 | 70.0 | 70.0 |"
+    ]
     assert rejection.table([]) == rejection.choose_table([]) == "There are no results yet."
 
 
