@@ -156,7 +156,7 @@ def closed_form(pairs: Any, features: Any, train: Sequence[int], actions: Sequen
 
 
 def _share(chosen: Any) -> float:
-    return round(chosen.double().mean().item(), 4)
+    return round(float(chosen.double().mean()), 4)
 
 
 def still_features(seed: int) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def evaluate_splits(
             found = predict(model, rows if keep is None else keep({name: rows})[name], transform, batch_size,
                             f"evaluating {name}", accelerator, precision)  # fmt: skip
             names = rows.features["action"].names
-            unknown[name] = {names[i]: found.delta[found.labels == i] for i in found.labels.unique().tolist()}
+            unknown[name] = {names[i]: found.delta[found.labels == i] for i in sorted(set(found.labels.tolist()))}
         tested = {name: predictions[name] for name in metrics["splits"]}
         still = pairs_of_one_picture(next(iter(parts.values())), transform)
         measured = measure_rejections(model, tested, unknown, still, precision if keep is None else keep.precision)

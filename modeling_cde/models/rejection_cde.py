@@ -34,7 +34,8 @@ class Rejection(NamedTuple):
 
 def delta_length(delta: torch.Tensor) -> torch.Tensor:
     """How much changed: the Euclidean length of deltas (..., D), float32 (...)."""
-    return delta.float().norm(dim=-1)
+    length: torch.Tensor = delta.float().norm(dim=-1)
+    return length
 
 
 def action_directions(delta: torch.Tensor, labels: torch.Tensor, num_actions: int) -> torch.Tensor:
