@@ -95,6 +95,8 @@ def train(run: Any, started: float, callbacks: Any) -> dict[str, Any]:
     from modeling_cde.cards.model_card import write_model_card
     from modeling_cde.data.load_splits import reported_splits
     from modeling_cde.evaluation.evaluate import evaluate_splits
+    from modeling_cde.evaluation.rejections import has_thresholds
+    from modeling_cde.training.checkpoints.model_files import write_again
     from modeling_cde.training.doctor_callback import DoctorCallback
     from modeling_cde.training.model_selection import restore_last, selected_epoch
     from modeling_cde.whole_files import write_whole
@@ -115,7 +117,10 @@ def train(run: Any, started: float, callbacks: Any) -> dict[str, Any]:
     record |= {"changed_settings": trainer.changed_settings} if trainer.changed_settings else {}
     parts, batch_size = (reported_splits(run.splits), run.transform), trainer.args.per_device_eval_batch_size
     about: dict[str, Any] = {"extra": {"training": record}, "bank": run.bank(), "keep": run.keep}
-    metrics = evaluate_splits(trainer.whole_model(), *parts, output, batch_size, **about)
+    model = trainer.whole_model()
+    metrics = evaluate_splits(model, *parts, output, batch_size, **about, calibrate=True)
+    if has_thresholds(model) and trainer.is_world_process_zero():
+        write_again(model, output)  # with its thresholds, which the evaluation has set
     if trainer.args.evaluate_last_checkpoint and record["selected"]["step"] != trainer.state.global_step:
         record["selected"] = restore_last(trainer)
         evaluate_splits(trainer.whole_model(), *parts, output / "last", batch_size, **about)

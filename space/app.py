@@ -50,7 +50,8 @@ def run(checkpoint: Checkpoint, before: str | None, after: str | None, *edges: f
         looked = drawing.heat_maps(first, second, reading.weights, reading.weights_boxes)
     else:
         looked = drawing.patches(first, second, reading.patches)
-    found = [drawing.message(note), reading.probabilities, looked]
+    said = " ".join(filter(None, (reading.rejection, note)))
+    found = [drawing.message(said), reading.probabilities, looked]
     if checkpoint.comparison is None:
         return [*found, drawing.no_gallery(), drawing.no_gallery()]
     cosines = checkpoint.comparison.action_cosines(reading.delta)

@@ -13,7 +13,13 @@ from modeling_cde.cards.card_tables import code, plain
 from modeling_cde.evaluation.gallery import GALLERY_FILE, read_gallery
 from modeling_cde.models.load_model import load_action_model
 from modeling_cde.models.pipeline_cde import ActionClassificationPipeline
+from modeling_cde.models.rejection_cde import ELSE, NOTHING
 from modeling_cde.whole_files import as_they_were_written, read_object
+
+_REJECTIONS = {
+    NOTHING: "Nothing changed between the two pictures, as far as the model sees.",
+    ELSE: "Something changed, but it is not like any action that the model knows.",
+}
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,8 @@ class Reading:
     """What a checkpoint says of a pair.
 
     Attributes:
-        probabilities: Action -> probability, most probable first.
+        probabilities: Answer -> probability, most probable first. Beside the actions, "nothing changed" or "something
+            else" can be the first answer.
         delta: D numbers.
         patches: Of a patch-wise model: `box` (x0, y0, x1, y1, inclusive pixels of the pictures) and `norm` of each
             patch that it kept, largest norm first; otherwise None. `before_box` is the box in the picture before where
@@ -35,6 +42,11 @@ class Reading:
     patches: list[dict[str, Any]] | None
     weights: list[list[float]] | None = None
     weights_boxes: tuple[list[int], list[int]] | None = None
+
+    @property
+    def rejection(self) -> str | None:
+        """A sentence where no action of the model seems to have happened."""
+        return _REJECTIONS.get(next(iter(self.probabilities)))
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,7 @@ class Checkpoint:
         """Runs the model on one pair of RGB pictures, or on a box (inclusive pixels) of two pictures of one size."""
         options: dict[str, Any] = {"return_patches": True} if self.patchwise or self.weighs_patches else {}
         options |= {} if box is None else {"box": box}
-        found = self.pipeline(before, after, top_k=len(self.actions), return_delta=True, **options)
+        found = self.pipeline(before, after, top_k=len(self.actions) + 1, return_delta=True, **options)
         box = found.get("weights_box")
         return Reading(
             probabilities={item["label"]: item["score"] for item in found["actions"]},

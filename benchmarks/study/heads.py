@@ -109,7 +109,7 @@ def _new_model(model_args: Any, rows: Any, seed: int) -> Any:
     from modeling_cde.training.new_model import model_options
 
     kind: Any = METHODS[model_args.method].model_class
-    backbone = _backbone(rows[0]["features"].shape[-1] // len(model_args.feature_layers or [None]))
+    backbone = study_backbone(rows[0]["features"].shape[-1] // len(model_args.feature_layers or [None]))
     set_seed(seed)  # only now: train.py loads its backbone, and draws nothing but the head
     options = model_options(model_args, rows.features)
     model = kind(kind.config_class(backbone_config=backbone.config, **options), backbone)
@@ -118,7 +118,7 @@ def _new_model(model_args: Any, rows: Any, seed: int) -> Any:
 
 
 @cache
-def _backbone(width: int) -> Any:
+def study_backbone(width: int) -> Any:
     """What all models of a process share: none runs or trains it."""
     from transformers import AutoModel, Dinov2Config
 

@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--kinds", choices=CHOICES, default="all", help=told)
     for name, unit in NOISE.items():
         parser.add_argument(f"--{name}", type=float, default=0.0, help=f"noise in the after picture, {unit}")
+    told = "share of pairs in which nothing happens, under the action nothing; needs noise (default: 0)"
+    parser.add_argument("--nothing_share", type=float, default=0.0, help=told)
     add_build_arguments(parser)
     options = parser.parse_args(arguments)
     with plain_errors():
@@ -38,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             options.pairs_per_unit,
             noise,
             options.kinds,
+            options.nothing_share,
         )
         if not build_from(RoomsSource(settings), options, options.layout):
             print(f"{options.output} already has all rooms and their splits.")

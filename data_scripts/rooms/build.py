@@ -36,6 +36,7 @@ def build_rooms(
     pairs_per_unit: int = 60,
     shift: str = "joint",
     kinds: str = "all",
+    nothing_share: float = 0.0,
 ) -> Path:
     """Render pairs of rooms and, in the layout "datasets", divide them into splits.
 
@@ -53,6 +54,8 @@ def build_rooms(
         pairs_per_unit: pairs in a work unit, the most that an interrupted worker loses.
         shift: what the splits hold out; see `assemble`.
         kinds: "all", or "classic": the 34 kinds of things of the first rooms, in the same pictures as then.
+        nothing_share: share of pairs in which nothing happens and only the noise is to be seen, under the further
+            action "nothing".
 
     Returns:
         `output`.
@@ -62,7 +65,7 @@ def build_rooms(
         ValueError: the folder has units of other settings, or a setting is out of range.
         FailedUnitsError: units failed; the printed report says why.
     """
-    settings = Settings(view, num_pairs, image_size, seed, pairs_per_unit, noise or Noise(), kinds)
+    settings = Settings(view, num_pairs, image_size, seed, pairs_per_unit, noise or Noise(), kinds, nothing_share)
     options = default_options(output, view=view, seed=seed, workers=workers, shift=shift)
     build_from(RoomsSource(settings), options, layout)
     return Path(output)
@@ -105,6 +108,7 @@ def rooms_card(settings: Settings) -> DatasetCard:
     flags = {key: getattr(settings, key) for key in ("view", "num_pairs", "image_size", "seed")}
     flags |= {key: value for key, value in asdict(settings.noise).items() if value}
     flags |= {"kinds": settings.kinds} if settings.kinds != "all" else {}
+    flags |= {"nothing_share": settings.nothing_share} if settings.nothing_share else {}
     asked = " ".join(f"--{key} {value}" for key, value in flags.items())
     return DatasetCard(
         TITLE,
@@ -119,6 +123,11 @@ def rooms_card(settings: Settings) -> DatasetCard:
         limits=(
             "Simple solids: a model that knows these rooms has seen no photograph.",
             "Only the target changes between the two pictures, unless the settings above name noise.",
+            *(
+                ["In pairs of the action nothing the object stays as it is: only the noise is to be seen."]
+                if settings.nothing_share
+                else []
+            ),
         ),
     )
 

@@ -25,6 +25,7 @@ CHANGED_OUTSIDE_DEFAULT = 40
 OUTSIDE_SHARE = 0.03
 MIN_VISIBLE = {"single": 0.7, "multi": 0.55}  # area of the target's box, as a share of that of the unhidden one
 MIN_SOLID = 2.0  # pixels across, below which a solid of a bystander is not drawn
+NOTHING = "nothing"  # the action of a pair in which none happens
 REASONS = ("hidden", "small", "margin", "candidates", "unchanged", "outside", "no room")
 
 Box = tuple[int, int, int, int]  # xmin, ymin, xmax, ymax in pixels, bounds inclusive
@@ -80,15 +81,18 @@ class Pair:
 
 
 def make_pair(renderer: RoomRenderer, scene: Scene, target: int, action: str, view: str,
-              rng: np.random.Generator, noise: Noise | None = None) -> Pair:  # fmt: skip
+              rng: np.random.Generator, noise: Noise | None = None, still: bool = False) -> Pair:  # fmt: skip
     """Render an action that `scene.items[target]` knows, at the renderer's picture size; the scene is not changed.
 
-    `rng` draws the amount of change, the camera and the noise.
+    `rng` draws the amount of change, the camera and the noise. With `still`, the target stays as it was before the
+    action, and only the noise tells the pictures apart.
 
     Raises:
         RejectedError: the pair breaks a rule of `check_view` or `check_change`; try again.
     """
     noise = noise or Noise()
+    if still and noise.none:
+        raise ValueError("A pair in which nothing happens would be two equal pictures: give some noise.")
     item = scene.items[target]
     change, ends_changed = ACTION_EFFECTS[action]
     plain = side_state(rng, item.kind, change)
@@ -98,6 +102,8 @@ def make_pair(renderer: RoomRenderer, scene: Scene, target: int, action: str, vi
     parts = [item.part(plain), item.part(changed)]
     if not ends_changed:
         parts.reverse()
+    if still:
+        parts[1] = parts[0]
     extent = np.concatenate([part.corners for part in parts])
     others = [other.resting for other in scene.items]
     camera, expected = _place_camera(scene, item, target, others, extent, view, rng)
@@ -117,7 +123,10 @@ def make_pair(renderer: RoomRenderer, scene: Scene, target: int, action: str, vi
     masks = [segment == number for segment in segments]
     boxes = [bounding_box(mask) for mask in masks]
     pair = Pair(before, renderer.image(camera), masks[0], masks[1], boxes[0], boxes[1], action, item.kind.name)
-    check_change(pair, view)
+    if still:
+        pair.action = NOTHING
+    else:
+        check_change(pair, view)
     if not noise.none:
         pair = _disturb(renderer, pair, segments[0], scene, others, target, parts[1], camera, extent, noise, rng)
         if np.array_equal(pair.before, pair.after):

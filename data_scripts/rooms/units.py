@@ -13,7 +13,7 @@ from PIL import Image
 
 from data_scripts.builds.work_units import ClassSource, UnitRows
 from data_scripts.rooms.objects import ACTION_EFFECTS, ACTIONS, CHOICES, OBJECT_TYPES
-from data_scripts.rooms.pairs import Noise, Pair, RejectedError, make_pair
+from data_scripts.rooms.pairs import NOTHING, Noise, Pair, RejectedError, make_pair
 from data_scripts.rooms.renderer import RoomRenderer
 from data_scripts.rooms.scene import NoRoomError, Scene, furnish
 from data_scripts.rooms.schedule import SceneTask, unit_tasks
@@ -40,6 +40,7 @@ class Settings:
     pairs_per_unit: int
     noise: Noise = Noise()
     kinds: str = "all"  # of things: a key of `CHOICES`
+    nothing_share: float = 0.0  # of the pairs: those in which nothing happens, and only the noise is to be seen
 
     def __post_init__(self) -> None:
         if self.view not in VIEWS:
@@ -49,6 +50,13 @@ class Settings:
         for name, least in (("num_pairs", 1), ("image_size", 32), ("seed", 0), ("pairs_per_unit", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; give at least {least}.")
+        if not 0 <= self.nothing_share <= 1:
+            raise ValueError(f"nothing_share is {self.nothing_share}; give a share from 0 to 1.")
+        if self.nothing_share and self.noise.none:
+            raise ValueError(
+                "Pairs in which nothing happens would be equal pictures: give noise beside nothing_share, such as "
+                "--camera_cm 1 --light_percent 10."
+            )
 
     @property
     def num_units(self) -> int:
@@ -61,6 +69,8 @@ class RoomsSource(ClassSource):
 
     def __init__(self, choice: Settings) -> None:
         self.actions, self.objects = list(ACTIONS), sorted(CHOICES[choice.kinds])
+        if choice.nothing_share:
+            self.actions.append(NOTHING)
         self.choice = choice
         self._renderer: RoomRenderer | None = None
 
@@ -79,8 +89,9 @@ class RoomsSource(ClassSource):
         return pair_features(self.actions, self.objects, mechanism=True)
 
     def settings(self) -> dict[str, Any]:
-        """The settings as JSON."""
-        return {"source": "rooms", **asdict(self.choice)}
+        """The settings as JSON; a share of 0 is left out, as folders from before there was a share lack it."""
+        chosen = asdict(self.choice)
+        return {"source": "rooms", **{key: value for key, value in chosen.items() if key != "nothing_share" or value}}
 
     def units(self) -> list[str]:
         """Names of the units."""
@@ -92,10 +103,12 @@ class RoomsSource(ClassSource):
         rows: list[dict[str, Any]] = []
         rejected: Counter[str] = Counter()
         number = int(unit.removeprefix("unit-"))
-        for task in unit_tasks(choice.seed, number, choice.num_pairs, choice.pairs_per_unit, choice.kinds):
+        plan = (choice.seed, number, choice.num_pairs, choice.pairs_per_unit, choice.kinds, choice.nothing_share)
+        for task in unit_tasks(*plan):
             pairs, reasons = render_scene(self.renderer, task, choice)
             for p in pairs:
-                columns = pair_columns(p) | {"mechanism": OBJECT_TYPES[p.object].mechanism(p.action)}
+                mechanism = NOTHING if p.action == NOTHING else OBJECT_TYPES[p.object].mechanism(p.action)
+                columns = pair_columns(p) | {"mechanism": mechanism}
                 rows.append(self.row(columns, p.action, p.object, p.scene, p.pair_id))
             rejected += reasons
         return UnitRows(rows, dict(rejected))
@@ -136,8 +149,8 @@ def render_scene(renderer: RoomRenderer, task: SceneTask, settings: Settings) ->
             targets = [(name, ACTION_EFFECTS[action][0]) for action, name in task.combinations]
             scene = furnish(rng, targets, settings.kinds)
             pairs = []
-            for target, (action, _) in enumerate(task.combinations):
-                pair = _try_pair(renderer, scene, target, action, settings, rng, rejected)
+            for target, ((action, _), still) in enumerate(zip(task.combinations, task.still, strict=True)):
+                pair = _try_pair(renderer, scene, target, action, settings, rng, rejected, still)
                 pair.scene = f"room-{task.number:05d}"
                 pair.pair_id = f"rooms-{settings.view}-{task.number:05d}-{target:02d}"
                 pairs.append(pair)
@@ -161,11 +174,12 @@ def _try_pair(
     settings: Settings,
     rng: np.random.Generator,
     rejected: Counter[str],
+    still: bool,
 ) -> Pair:
     """A pair from one of several cameras; counts rejections and raises the last one."""
     for attempt in range(CAMERA_ATTEMPTS):
         try:
-            return make_pair(renderer, scene, target, action, settings.view, rng, settings.noise)
+            return make_pair(renderer, scene, target, action, settings.view, rng, settings.noise, still)
         except RejectedError as error:
             rejected[error.reason] += 1
             if attempt == CAMERA_ATTEMPTS - 1:

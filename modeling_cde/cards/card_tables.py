@@ -94,6 +94,24 @@ def geometry_table(geometry: Mapping[str, Any]) -> str:
     return table(["measure", *splits], rows, 1) if rows else ""
 
 
+def rejection_table(rejections: Mapping[str, Any] | None) -> str:
+    """What a model with thresholds answered, by what happened, from `metrics.json`; "" if not measured."""
+    found = rejections or {}
+    told = [(f"a known action ({name})", shares) for name, shares in found.get("splits", {}).items()]
+    told += [
+        (f"{action}, which it does not know ({name})", shares)
+        for name, actions in found.get("unknown", {}).items()
+        for action, shares in actions.items()
+    ]
+    told += [(f"{action}, by a head without it", shares) for action, shares in found.get("unknown_actions", {}).items()]
+    if found.get("still"):
+        told.append(("nothing", found["still"]))
+    keys = ("action", "nothing", "else")
+    rows = [[name, str(shares["pairs"]), *(f"{100 * shares[key]:.1f} %" for key in keys)] for name, shares in told]
+    headers = ["what happened", "pairs", "an action", "nothing changed", "something else"]
+    return table(headers, rows, 1) if rows else ""
+
+
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], left: int, *, escaped: bool = False) -> str:
     """A Markdown table: `left` leading columns have text, the others numbers; `escaped` cells are Markdown already."""
     rule = "|" + "---|" * left + "---:|" * (len(headers) - left)

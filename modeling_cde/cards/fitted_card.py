@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .card_tables import code, one_line, plain, table
+from .card_tables import code, one_line, plain, rejection_table, table
 from .run_files import RunFiles
 
 _HEADS = {
@@ -19,6 +19,7 @@ def fitted_values(run: RunFiles) -> dict[str, Any]:
         low, high = values["interval"]
         spread = f"{100 * low:.0f} to {100 * high:.0f} %"
         rows.append([name, str(values["n"]), str(values["folds"]), f"{100 * values['accuracy']:.1f} %", spread])
+    rejections = run.metrics.get("rejections") or {}
     opposites = run.training["arguments"].get("opposites")
     return {
         "fitted": fitted,
@@ -27,6 +28,8 @@ def fitted_values(run: RunFiles) -> dict[str, Any]:
         "command": one_line(fitted["command"]),
         "results": table(["tested on", "pairs", "folds", "accuracy", "95 % interval"], rows, 1) if rows else "",
         "by_action": table(["action", *splits], [_by_action(run, name) for name in run.actions], 1) if rows else "",
+        "rejections": rejection_table(rejections),
+        "thresholds": rejections,
         "says": [plain(sentence) for sentence in fitted["says"]],
         "opposites": ", ".join(f"{plain(a)} and {plain(b)}" for a, b in (opposites or {}).items()),
     }

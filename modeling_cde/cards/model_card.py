@@ -16,7 +16,17 @@ import jinja2
 from ..analysis.loss_terms import logged_terms, loss_weights, title
 from ..models.methods import by_model_type
 from ..whole_files import read_object, write_whole
-from .card_tables import by_action_table, by_object_table, code, geometry_table, one_line, plain, results_table, table
+from .card_tables import (
+    by_action_table,
+    by_object_table,
+    code,
+    geometry_table,
+    one_line,
+    plain,
+    rejection_table,
+    results_table,
+    table,
+)
 from .energy import energy_estimate, is_processor
 from .fitted_card import fitted_values
 from .metadata import base_model, card_metadata, hub_dataset
@@ -105,6 +115,7 @@ def render_model_card(
         weights=weights,
         arguments=arguments,
         results=results_table(splits),
+        rejections=rejection_table(metrics.get("rejections")),
         gap=", ".join(f"{value:.3f} on {plain(split)}" for split, value in metrics["gap"].items()),
         used_twice=[
             f"{count:d} of the {splits[split]['n']:d} pairs of {plain(split)}"

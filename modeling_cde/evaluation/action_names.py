@@ -65,6 +65,18 @@ def match_actions(known: Sequence[str], splits: Mapping[str, datasets.Dataset]) 
     return matched
 
 
+def unknown_rows(known: Sequence[str], splits: Mapping[str, datasets.Dataset]) -> dict[str, datasets.Dataset]:
+    """Split -> its pairs that `match_actions` leaves out, with their own ids; splits without any are absent."""
+    found = {}
+    for name, rows in splits.items():
+        listed = rows.features["action"].names
+        ids = rows.with_format(None)["action"][:]
+        chosen = [row for row, i in enumerate(ids) if known and 0 <= i and listed[i] not in known]
+        if chosen:
+            found[name] = rows.select(chosen)
+    return found
+
+
 def check_matched(
     matched: MatchedActions, known: Sequence[str], splits: Mapping[str, datasets.Dataset], strict: bool
 ) -> None:

@@ -22,11 +22,12 @@ from ..data.splits import MECHANISM
 from ..data.transforms import PairTransform
 from ..features.keep import FeatureKeeper
 from ..whole_files import without_places, write_text_whole, write_whole
-from .action_names import action_names, check_matched, match_actions, own_accuracy, unknown_lines
+from .action_names import action_names, check_matched, match_actions, own_accuracy, unknown_lines, unknown_rows
 from .examples import choose_examples
 from .gallery import GALLERY_FILE, write_gallery
 from .metrics import accuracy_by, accuracy_gap, compute_action_metrics
 from .predictions import Precision, Predictions, patch_grid, predict
+from .rejections import calibrate_model, can_reject, has_thresholds, measure_rejections, pairs_of_one_picture
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ def evaluate_splits(
     precision: Precision = "float32",
     keep: FeatureKeeper | None = None,
     strict: bool = False,
+    calibrate: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a model on named splits; write `metrics.json`, `deltas.safetensors`, and with a bank `gallery.parquet`.
 
@@ -113,11 +115,14 @@ def evaluate_splits(
         precision: of the scores; see `predict`. A model with half-precision weights keeps them.
         keep: gives splits the kept features of their pictures; None: the model reads pictures.
         strict: whether a pair whose action the model does not know is an error.
+        calibrate: whether a CDE model gets the thresholds of `rejection_cde.py`, from the bank and the splits
+            "validation...". The caller saves the model.
 
     Returns:
         The content of `metrics.json`: `splits` (name -> metrics), `gap` (name -> accuracy lost against "test"),
         `precision` of the scores, `environment`, with a bank `train` (its metrics), with `keep` also `features` (see
-        `FeatureKeeper.record`), and the entries of `extra`. The
+        `FeatureKeeper.record`), for a model with thresholds `rejections`
+        (`measure_rejections`, and `calibrate_model` if that was asked for), and the entries of `extra`. The
         metrics of a split are those of `split_metrics`, and where its list of actions differs from the model's also
         `accuracy_own_actions`, for which only the scores of actions in the split's list compete, and `left_out`
         (action -> number of pairs). Splits of which no pair is left are under `splits_left_out` (name -> `left_out`).
@@ -165,6 +170,20 @@ def evaluate_splits(
     if "test" in accuracies:
         shifted = [name for name in accuracies if name.startswith("test_")]
         metrics["gap"] = {name: accuracy_gap(accuracies["test"], accuracies[name]) for name in shifted}
+    if calibrate and can_reject(model) and "train" in predictions:
+        if held_out := {name: found for name, found in predictions.items() if name.startswith("validation")}:
+            metrics["rejections"] = calibrate_model(model, predictions["train"], held_out)
+    if has_thresholds(model):
+        unknown = {}
+        for name, rows in unknown_rows(known, splits).items():
+            found = predict(model, rows if keep is None else keep({name: rows})[name], transform, batch_size,
+                            f"evaluating {name}", accelerator, precision)  # fmt: skip
+            names = rows.features["action"].names
+            unknown[name] = {names[i]: found.delta[found.labels == i] for i in sorted(set(found.labels.tolist()))}
+        tested = {name: predictions[name] for name in metrics["splits"]}
+        still = pairs_of_one_picture(next(iter(parts.values())), transform)
+        measured = measure_rejections(model, tested, unknown, still, precision if keep is None else keep.precision)
+        metrics["rejections"] = metrics.get("rejections", {}) | measured
     if accelerator.is_main_process:
         folder = Path(output)
         grid = patch_grid(model, transform.size)
@@ -249,7 +268,19 @@ def results_table(metrics: Mapping[str, Any]) -> str:
             own = values.get("accuracy_own_actions", values["accuracy"])
             cells += [f"{own:.3f}", str(sum(values.get("left_out", {}).values()))]
         lines.append(f"| {' | '.join(cells)} |")
+    if rejections := metrics.get("rejections"):
+        lines += ["", rejection_sentence(rejections)]
     return "\n".join(lines)
+
+
+def rejection_sentence(rejections: Mapping[str, Any]) -> str:
+    """How often a model with thresholds names no action where one happened, and an action where none did."""
+    missed = ", ".join(f"{100 * (1 - shares['action']):.1f} % on {n}" for n, shares in rejections["splits"].items())
+    still = rejections["still"]
+    return (
+        f'"nothing changed" or "something else" although the action is known: {missed}. An action although nothing '
+        f"happened: {100 * still['action']:.1f} % of {still['pairs']} pairs of one picture, shifted a little."
+    )
 
 
 def comparison_table(found: Mapping[str, Mapping[str, Any]]) -> str:

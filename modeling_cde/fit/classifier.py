@@ -16,6 +16,7 @@ from . import FOLDS, HEADS, Head
 from .backbone import Backbone, load_backbone
 from .heads import Examples, fit_head, head_for, new_model
 from .pairs import are_features, checked_pairs, checked_targets, encode_pairs, have_boxes
+from .thresholds import calibrate_head
 from .validation import CrossValidation, cross_validate
 
 
@@ -48,6 +49,8 @@ class CDEClassifier:
         head_: The kind of head that was fitted.
         n_pairs_: Number of pairs that it was fitted to.
         crops_: Whether their boxes were cut out; then pairs to predict need a box, too.
+        rejections_: The thresholds with which the saved checkpoint answers "nothing changed" and "something else" in
+            the pipeline, as `metrics.json` has them; None if there are too few pairs. `predict` names an action only.
 
     Example:
         >>> classifier = CDEClassifier().fit([("1a.jpg", "1b.jpg"), ("2a.jpg", "2b.jpg")], ["open", "lift"])
@@ -153,11 +156,10 @@ class CDEClassifier:
         """
         targets, classes = self.check(X, y, objects=objects, groups=groups)
         examples = self._examples(X, targets, classes)
-        head, loaded = self._kind(len(examples)), self._loaded()
+        head = self._kind(len(examples))
 
         def fit(part: Examples, actions: Sequence[str]) -> Any:
-            model = new_model(loaded.model.backbone, loaded.reading, actions, head, self.seed)
-            fit_head(model, part, head, self.seed)
+            model = self._new_model(part, actions, head)
             return lambda features: _scores(model, features)
 
         actions, kinds = list(map(str, classes)), targets.get("objects")
@@ -286,14 +288,25 @@ class CDEClassifier:
 
     def _fit(self, examples: Examples, classes: np.ndarray[Any, Any]) -> "CDEClassifier":
         loaded, head = self._loaded(), self._kind(len(examples))
+
+        def fit(part: Examples, actions: Sequence[str]) -> Any:
+            return self._new_model(part, actions, head)
+
         ids = {str(name): i for i, name in enumerate(classes)}
         opposites = {ids[a]: ids[b] for a, b in self._opposites().items() if a in ids and b in ids}
-        model = new_model(loaded.model.backbone, loaded.reading, list(ids), head, self.seed)
+        model = fit(examples.with_swapped(opposites), list(ids))
         model.config.backbone_revision = loaded.model.config.backbone_revision
-        fit_head(model, examples.with_swapped(opposites), head, self.seed)
+        self.rejections_ = calibrate_head(model, examples, list(ids), opposites, fit, head)
         self.model_, self.image_processor_ = model, loaded.processor
         self.classes_, self.head_, self.n_pairs_ = classes, head, len(examples)
         return self
+
+    def _new_model(self, examples: Examples, actions: Sequence[str], head: Head) -> Any:
+        """A model with a head that is fitted to these examples."""
+        loaded = self._loaded()
+        model = new_model(loaded.model.backbone, loaded.reading, actions, head, self.seed)
+        fit_head(model, examples, head, self.seed)
+        return model
 
     def _examples(self, X: Any, targets: Mapping[str, list[Any]], classes: np.ndarray[Any, Any]) -> Examples:
         loaded = self._loaded()

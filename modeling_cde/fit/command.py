@@ -96,6 +96,7 @@ def run(options: argparse.Namespace, own: OwnPairs, backbone: str, command: str)
     """
     from ..training.distributed import use_all_cores
     from .classifier import CDEClassifier
+    from .thresholds import measure_still
 
     started = time.time()
     if options.push:
@@ -122,6 +123,7 @@ def run(options: argparse.Namespace, own: OwnPairs, backbone: str, command: str)
     targets = {"objects": own.objects, "groups": own.scenes, "folds": options.folds}
     report = classifier.cross_validate(features, own.actions, **targets)
     classifier.fit(features, own.actions, own.objects)
+    measure_still(classifier, own.pairs)
     minutes = round((time.time() - started) / 60, 1)
     classifier.crops_ = own.cut_out() and not options.whole  # features do not say
     about = {"data": own.name, "command": command, "minutes": minutes, "license": options.license}
@@ -129,6 +131,10 @@ def run(options: argparse.Namespace, own: OwnPairs, backbone: str, command: str)
     head = {"closed_form": "in closed form", "trained": "trained by CDE's losses"}[classifier.head_]
     print(f"\nCross-validated accuracy of a head {head}:\n\n{report.table()}\n")
     print("".join(f"{sentence}\n" for sentence in report.says), end="")
+    if classifier.rejections_ and (still := classifier.rejections_.get("still")):
+        share = f"{100 * still['action']:.0f} % of {still['pairs']} pairs of one picture, seen by a camera that moved"
+        print(f'The pipeline also answers "nothing changed" and "something else": {share} a little,')
+        print("got an action (its card has more).")
     seconds = f"{time.time() - encoded:.1f} s after the features, which took {encoded - started:.1f} s"
     print(f"{options.output}/ holds the checkpoint, fitted to all {len(own.pairs)} pairs, its card (README.md) and")
     print(f"metrics.json. It took {seconds}.")

@@ -51,6 +51,7 @@ def write_results(
         "splits": {} if report is None else report.parts,
         "gap": {},
         "environment": environment(),
+        "rejections": getattr(classifier, "rejections_", None),
         "training": {
             "fitted": fitted,
             "data": data,

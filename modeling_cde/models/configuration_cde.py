@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .field_rules_cde import Rule, check_fields, label_maps, number, one_of, or_none, whole
+from .field_rules_cde import NOT_NEGATIVE, Rule, check_fields, label_maps, number, one_of, or_none, whole
 from .limits_cde import MOST_CONFIG_BYTES, MOST_LAYERS, WIDEST, check_file_size
 from .remote_code_cde import AUTO_MAP, CUSTOM_PIPELINES
 from .vision_config_cde import OF_EVERY_CONFIG, check_attention, did_you_mean, vision_config
@@ -22,6 +22,7 @@ _LAYERS = Rule(
         isinstance(value, (list, tuple)) and 0 < len(value) <= MOST_LAYERS and all(type(item) is int for item in value)
     ),
 )
+_SCORE = number("a finite number or null", lambda value: True)
 _COMMIT = Rule("a commit or null", lambda value: value is None or isinstance(value, str))
 _CAME_WITH_A_CHECKPOINT = __name__.startswith("transformers_modules.")
 
@@ -59,6 +60,9 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
             a family that is not in the table.
         backbone_revision: Commit of the Hub repository that the backbone's weights were taken from; `from_backbone`
             fills it in. `None`: they did not come from the Hub.
+        nothing_below: A pair whose delta is shorter is answered "nothing changed"; see `rejection_cde.py`. `None`: only
+            a pair of equal pictures is.
+        else_below: Another pair whose familiarity is lower is answered "something else". `None`: none is.
         **kwargs: Fields of every Transformers configuration (`id2label`, `label2id`, `num_labels`, ...).
 
     Raises:
@@ -89,6 +93,8 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
     feature_layers: Annotated[list[int] | None, or_none(_LAYERS)] = None
     num_prefix_tokens: Annotated[int | None, or_none(whole(0, WIDEST))] = None
     backbone_revision: Annotated[str | None, _COMMIT] = None
+    nothing_below: Annotated[float | None, or_none(NOT_NEGATIVE)] = None
+    else_below: Annotated[float | None, or_none(_SCORE)] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # Transformers would generate an `__init__` that takes keywords only.

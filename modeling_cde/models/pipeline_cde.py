@@ -15,6 +15,7 @@ from transformers import Pipeline, PreTrainedModel
 from .checks_cde import check_outputs
 from .image_processing_cde import load_picture
 from .pictures_cde import BadPictureError, open_picture, opened_to_cut, upright_rgb
+from .rejection_cde import rejection
 
 TASK = "action-classification"
 _CALL = "pipe(before, after), or pipe([(before, after), ...])"
@@ -41,6 +42,8 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         >>> pipe = pipeline("action-classification", model="folder")
         >>> pipe("before.png", "after.png", top_k=2)
         [{'label': 'open', 'score': 0.93}, {'label': 'close', 'score': 0.04}]
+        >>> pipe("before.png", "before.png", top_k=1)
+        [{'label': 'nothing changed', 'score': 1.0}]
     """
 
     _load_processor = False
@@ -61,12 +64,13 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         return_delta: bool | None = None,
         return_patches: bool | None = None,
         open_paths: bool | None = None,
+        reject: bool | None = None,
         **kwargs: Any,
     ) -> tuple[dict[str, Any], ...]:
         if kwargs:
             raise TypeError(
                 f"The pipeline has no argument {sorted(kwargs)[0]!r}: call {_CALL}, optionally with box=[...], "
-                "top_k=n, return_delta=True, return_patches=True, open_paths=True, batch_size=n."
+                "top_k=n, return_delta=True, return_patches=True, open_paths=True, reject=False, batch_size=n."
             )
         if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
             raise ValueError(f"top_k must be a whole number of at least 1, not {top_k!r}.")
@@ -77,7 +81,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
                 'does neither: leave it out, or load a model that was trained with delta_mode="patch" or '
                 'pooling="change".'
             )
-        given = {"top_k": top_k, "return_delta": return_delta, "return_patches": return_patches}
+        given = {"top_k": top_k, "return_delta": return_delta, "return_patches": return_patches, "reject": reject}
         preparing = {} if open_paths is None else {"open_paths": open_paths}
         return preparing, {}, {name: value for name, value in given.items() if value is not None}
 
@@ -92,7 +96,8 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
             box: For a model that was trained on crops: xmin, ymin, xmax, ymax of the object in pixels of both images,
                 bounds inclusive, or a list with the box of each pair. The model then sees the box with a margin, as in
                 training. Boxes that rows contain are not used unless they are given here.
-            **kwargs: `top_k`: number of actions to return (default 5); `return_delta`: return the delta too;
+            **kwargs: `top_k`: number of answers to return (default 5); `reject`: whether "nothing changed" and
+                "something else" are answers beside the actions (default True); `return_delta`: return the delta too;
                 `return_patches`: return where the model looked too; `open_paths`: also open files and fetch URLs that
                 a row or a data set names, which its author chose and not the caller (default: only what the call's own
                 pairs name); `batch_size`: pairs that go through the model at once (default 1); `num_workers`:
@@ -101,8 +106,13 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
 
         Returns:
             For one pair a list of `{"label", "score"}`, most probable first; for a list of pairs a list of those, for
-            a generator or data set an iterator. With `return_delta` or `return_patches` a dict replaces the list:
-            `"actions"`, that list; `"delta"`, D floats; and where the model looked:
+            a generator or data set an iterator. Scores are a softmax over the actions. A pair beyond a threshold of the
+            checkpoint has "nothing changed" or "something else" first: its score is 0.5 at the threshold and rises
+            towards 1, and the actions share the rest. Equal pictures have "nothing changed" with the score 1, also
+            where a checkpoint has no thresholds and rejects nothing else.
+
+            With `return_delta` or `return_patches` a dict replaces the list: `"actions"`, that list; `"delta"`, D
+            floats; and where the model looked:
 
             - Patch-wise (`delta_mode="patch"`): `"patches"`, for each kept patch, the one that moved most first,
               `"norm"`, the length of its delta, and `"box"`, its left, top, right and bottom pixel (inclusive) in the
@@ -167,6 +177,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         outputs = self.model(pixel_values=pixel_values, return_dict=True)
         kept = {"logits": outputs.logits, "delta": outputs.delta[:, 0]}
         kept |= {name: inputs[name] for name in ("sizes", "region")}
+        kept["equal"] = (pixel_values[:, 0] == pixel_values[:, 1]).flatten(1).all(dim=1)  # (B,)
         if outputs.patch_indices is not None:
             kept["patch_indices"] = outputs.patch_indices[:, 0]  # (B, k)
             kept["patch_norms"] = outputs.patch_delta[:, 0].float().norm(dim=-1)  # (B, k)
@@ -177,11 +188,19 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         return kept
 
     def postprocess(
-        self, outputs: dict[str, torch.Tensor], top_k: int = 5, return_delta: bool = False, return_patches: bool = False
+        self,
+        outputs: dict[str, torch.Tensor],
+        top_k: int = 5,
+        return_delta: bool = False,
+        return_patches: bool = False,
+        reject: bool = True,
     ) -> list[dict[str, Any]] | dict[str, Any]:
         check_outputs(self.model, {name: outputs[name] for name in ("logits", "delta")}, "for this pair of pictures")
-        names = self.model.config.id2label
+        names = dict(self.model.config.id2label)
         scores = outputs["logits"][0].float().softmax(dim=-1)  # (A,)
+        if reject and (answer := rejection(self.model, outputs["delta"][0], bool(outputs["equal"][0]))) is not None:
+            names[len(scores)] = answer.label
+            scores = torch.cat([scores * (1 - answer.score), torch.tensor([answer.score])])
         best = scores.topk(min(top_k, len(scores)))
         actions = [
             {"label": names[index], "score": score}

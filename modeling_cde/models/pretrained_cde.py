@@ -26,6 +26,7 @@ from .loading_cde import (
     read_backbone_config,
     unreadable,
 )
+from .rejection_cde import reserve_directions
 from .vision_config_cde import check_backbone_fields, vision_config
 
 Model = TypeVar("Model", bound="CDEPreTrainedModel")
@@ -49,6 +50,11 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     # The loss is a mean over the batch that forward sees, so Trainer has to divide it by the accumulation steps.
     accepts_loss_kwargs = False
 
+    def post_init(self) -> None:
+        """Finishes the making of a model; see `transformers.PreTrainedModel.post_init`."""
+        reserve_directions(self)
+        super().post_init()
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Initialises the projector and the heads; a backbone is initialised by its own class.
@@ -61,6 +67,8 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
             init.trunc_normal_(module.weight, std=module.in_features**-0.5)
             if module.bias is not None:
                 init.zeros_(module.bias)
+            if "directions" in module._buffers:  # of other actions, they could not be loaded
+                init.zeros_(module.directions)
         else:
             super()._init_weights(module)
 

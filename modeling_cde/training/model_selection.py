@@ -11,6 +11,7 @@ from typing import Any
 from transformers import Trainer
 
 from ..evaluation.metrics import compute_action_metrics
+from ..models.rejection_cde import drop_thresholds
 
 
 def check_last_is_kept(args: Any) -> None:
@@ -49,6 +50,7 @@ def restore_last(trainer: Any) -> dict[str, Any]:
     """
     state = trainer.state
     if selected_epoch(trainer)["step"] != state.global_step:
+        drop_thresholds(trainer.model)  # which were those of the best weights
         trainer.restore(str(Path(trainer.args.output_dir) / f"checkpoint-{state.global_step}"))
     return {"step": state.global_step, "epoch": round(state.epoch, 2), "criterion": None}
 

@@ -107,6 +107,40 @@ def test_measured_numbers_and_metadata(tmp_path, capsys):
     assert str(tmp_path) not in card.content and "\n\n\n" not in card.content
 
 
+def shares(pairs, action):
+    return {"pairs": pairs, "nothing": 0.0, "else": 1 - action, "action": action}
+
+
+def test_false_alarms_and_misses_are_on_the_card(tmp_path):
+    text = write_model_card(run_folder(tmp_path)).read_text()
+    assert (
+        "even if nothing or something else happened" in text and "cannot say that an action is not among them" in text
+    )
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    metrics["rejections"] = {
+        "nothing_below": 0.5,
+        "else_below": 0.25,
+        "kept": 0.95,
+        "pairs": 40,
+        "calibrated_on": ["validation_comp", "validation_syst"],
+        "splits": {"test": shares(7, 0.9), "test_syst": shares(8, 0.75)},
+        "unknown": {"test": {"nothing": shares(5, 0.2)}},
+        "still": shares(9, 0.111),
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    text = write_model_card(tmp_path).read_text()
+    for told in (
+        "| a known action (test) | 7 | 90.0 % | 0.0 % | 10.0 % |",
+        "| a known action (test_syst) | 8 | 75.0 % | 0.0 % | 25.0 % |",
+        "| nothing, which it does not know (test) | 5 | 20.0 % | 0.0 % | 80.0 % |",
+        "| nothing | 9 | 11.1 % | 0.0 % | 88.9 % |",
+        "at least\n95 % of the pairs of validation_comp and validation_syst.",
+        "Where nothing or something else happened, the pipeline should say so, and can be wrong: see Results.",
+    ):
+        assert told in text, told
+    assert "cannot say that an action is not" not in text and "\n\n\n" not in text
+
+
 def test_the_examples_load_the_repository_and_every_code_block_is_python(tmp_path):
     path = write_model_card(run_folder(tmp_path), repo_id="org/cde-test")
     text = path.read_text()

@@ -1,6 +1,7 @@
 """Whole builds: equal bytes whatever the workers, resumed where they stopped, balanced, readable in both layouts."""
 
 import csv
+import io
 import json
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ import modeling_cde.data.building.build
 from data_scripts.rooms import units
 from data_scripts.rooms.build import build_rooms
 from data_scripts.rooms.objects import ACTIONS, OBJECT_TYPES, OBJECTS, objects_of
-from data_scripts.rooms.pairs import REASONS, RejectedError, bounding_box
+from data_scripts.rooms.pairs import REASONS, Noise, RejectedError, bounding_box
 from data_scripts.rooms.schedule import combination, unit_tasks
 from modeling_cde.data.building.shards import encode_shard
 from modeling_cde.data.schema import pair_features
@@ -225,3 +226,54 @@ def test_units_share_out_all_pairs_once() -> None:
     assert len({task.number for task in tasks}) == len(tasks)
     got = Counter(pair for task in tasks for pair in task.combinations)
     assert got == Counter(combination(index, offset=4) for index in range(130))
+
+
+STILL = SMALL | {"num_pairs": 10, "nothing_share": 0.4}
+
+
+def test_a_share_of_pairs_shows_nothing_but_noise(opengl: None, tmp_path: Path) -> None:
+    noise = Noise(light_percent=20)
+    build_rooms(tmp_path, workers=1, noise=noise, **STILL)
+    shards = sorted((tmp_path / "shards" / "single").glob("*.parquet"))
+    rows = [row for shard in shards for row in pq.read_table(shard).to_pylist()]
+    features = Features.from_arrow_schema(pq.read_schema(shards[0]))
+    assert features["action"].names == [*ACTIONS, "nothing"]
+    still = [row for row in rows if features["action"].names[row["action"]] == "nothing"]
+    assert len(rows) == 10 and len(still) == 4
+    for row in still:
+        before, after = (np.array(Image.open(io.BytesIO(row[name]["bytes"]))) for name in ("before", "after"))
+        masks = [row[name]["bytes"] for name in ("mask_before", "mask_after")]
+        assert masks[0] == masks[1] and row["mechanism"] == "nothing"  # the object and the camera stay where they are
+        assert (before != after).any()
+    # Two workers, and an interruption, give the same bytes.
+    again = tmp_path / "again"
+    build_rooms(again, workers=2, noise=noise, **STILL)
+    assert files(again / "shards") == files(tmp_path / "shards")
+    (again / "shards" / "single" / "unit-00001.json").unlink()
+    build_rooms(again, workers=1, noise=noise, **STILL)
+    assert files(again / "shards") == files(tmp_path / "shards")
+
+
+def test_the_share_leaves_the_other_pairs_balanced() -> None:
+    tasks = [task for unit in range(5) for task in unit_tasks(4, unit, 100, 20, nothing_share=0.25)]
+    planned = [pair for task in tasks for pair in zip(task.combinations, task.still, strict=True)]
+    assert Counter(c for c, still in planned if not still) == Counter(combination(i, 4) for i in range(75))
+    assert Counter(c for c, still in planned if still) == Counter(combination(i, 4) for i in range(25))
+    assert [task.combinations for task in unit_tasks(4, 0, 100, 20)] == [
+        task.combinations for task in unit_tasks(4, 0, 100, 20, nothing_share=0)
+    ]
+    assert all(all(task.still) for task in unit_tasks(4, 0, 100, 20, nothing_share=1))
+
+
+def test_a_data_set_without_the_share_has_the_settings_and_classes_it_always_had() -> None:
+    source = units.RoomsSource(units.Settings("single", 20, 64, 0, 8, Noise(camera_cm=1)))
+    assert "nothing_share" not in source.settings() and source.actions == list(ACTIONS)
+
+
+@pytest.mark.parametrize(
+    ("noise", "share", "message"),
+    [(Noise(), 0.5, "give noise beside nothing_share"), (Noise(camera_cm=1), 1.5, "give a share from 0 to 1")],
+)
+def test_a_share_that_cannot_be_is_refused(noise: Noise, share: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        units.Settings("single", 20, 64, 0, 8, noise, nothing_share=share)

@@ -19,6 +19,7 @@ import modeling_cde
 from modeling_cde import CDEImageProcessor
 from modeling_cde.models.load_model import load_action_model
 from modeling_cde.models.methods import by_model_type
+from modeling_cde.models.rejection_cde import set_thresholds
 from modeling_cde.training.new_model import options_from_data
 from tests.hub_server import HubServer, Repository
 from tests.tiny_models import FAMILY_NAMES, backbone_config, clips, tiny_cde
@@ -180,6 +181,7 @@ def test_a_fresh_process_without_the_package(tmp_path):
         f"{family}-patch": tiny_cde(family, delta_mode="patch") for family in ("vit_mae", "dinov3_vit", "siglip")
     }
     models |= baselines()
+    set_thresholds(models["siglip-patch"], torch.zeros(3, 16), 0.0, 0.5)  # says "something else" of every pair
     trained = trainer(tmp_path / "trained" / "model", 4, 1, tiny_cde("vit", delta_mode="patch"))
     trained.train()
     trained.save_model()
@@ -207,6 +209,7 @@ def test_a_fresh_process_without_the_package(tmp_path):
         pipe = pipeline("action-classification", model=model, image_processor=processor, device="cpu")
         answers = pipe(before, after, return_delta=True, **({"return_patches": True} if name == "whole" else {}))
         (tmp_path / f"{name}.json").write_text(json.dumps(answers))
+        assert (answers["actions"][0]["label"] == "something else") == (name == "whole")
     torch.manual_seed(0)
     AutoModel.from_config(backbone_config("vit")).save_pretrained(tmp_path / "vit")
     link_installed(tmp_path / "installed", "torch", "transformers", "pillow")

@@ -24,6 +24,7 @@ from modeling_cde import CDEImageProcessor
 from modeling_cde.evaluation.gallery import GALLERY_FILE, read_gallery
 from modeling_cde.models.methods import METHODS
 from modeling_cde.models.pictures_cde import MOST_PIXELS
+from modeling_cde.models.rejection_cde import set_thresholds
 from modeling_cde.training.new_model import options_from_data
 from tests.drawn_pairs import ACTIONS, OBJECTS
 from tests.space.tiny_checkpoints import draw_pair, save_sure_model, train_rows
@@ -96,6 +97,19 @@ def test_every_method_loads_but_the_one_that_needs_masks(tmp_path, pair):
         kind = model.config.model_type
         told = "CDE, global" if kind == "cde" else f"baseline `{kind.removeprefix('cde-')}`"
         assert told in checkpoint.description()
+
+
+@pytest.mark.parametrize("mode", ["global", "patch", "change"])
+def test_the_page_says_in_words_that_no_action_happened(folder, pair, mode):
+    checkpoint = Checkpoint.load(str(folder / mode))
+    message, probabilities, *_ = run(checkpoint, str(pair[0]), str(pair[0]))
+    assert "Nothing changed between the two pictures" in message
+    assert next(iter(probabilities.items())) == ("nothing changed", 1.0) and probabilities["open"] == 0
+    model = checkpoint.pipeline.model
+    set_thresholds(model, torch.zeros(len(ACTIONS), 16), 0.0, 0.5)
+    message, probabilities, *_ = run(checkpoint, *map(str, pair))
+    assert "Something changed, but it is not like any action" in message
+    assert next(iter(probabilities)) == "something else" and len(probabilities) == len(ACTIONS) + 1
 
 
 def test_the_description_says_what_was_loaded(folder):

@@ -77,7 +77,8 @@ def test_a_method_brings_values_that_what_is_said_beside_it_overrides(tmp_path):
 def test_every_option_of_the_model_reaches_its_configuration():
     model = ModelArguments(backbone="org/a", delta_mode="patch", num_prefix_tokens=1)
     assert set(model.cde_options()) <= CDEConfig.option_names()
-    filled_in = {"projector_input_norm", "backbone_revision"}  # by the backbone's family, and by the commit it is of
+    # By the backbone's family, by the commit it is of, and by what validation pairs are given.
+    filled_in = {"projector_input_norm", "backbone_revision", "nothing_below", "else_below"}
     assert CDEConfig.option_names() - set(model.cde_options()) == filled_in
     assert model.cde_options()["num_prefix_tokens"] == 1
 

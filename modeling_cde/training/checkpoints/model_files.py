@@ -51,6 +51,12 @@ def write_model(trainer: Any, folder: Path, in_checkpoint: bool = False) -> None
             add_description(adapted, temporary)
 
 
+def write_again(model: Any, folder: Path) -> None:
+    """Write a whole model in place of the one that a folder has."""
+    with write_files_whole(folder, last=WEIGHTS) as temporary:
+        model.save_pretrained(temporary)
+
+
 def read_model(model: Any, checkpoint: str) -> None:
     """Fill a model, whole, adapted or sharded, from a checkpoint.
 
