@@ -9,13 +9,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from modeling_cde.cli.verbs import command
 from modeling_cde.whole_files import in_one_sentence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: see the module's docstring."""
     parser = argparse.ArgumentParser(
-        prog="python -m data_scripts.publish",
+        prog=command("data_scripts.publish"),
         description="Publish a finished build of pairs as a data set repository of the Hub, in one commit.",
         epilog="Log in first with `hf auth login`, or set HF_TOKEN to a token with write access.",
     )

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .cli.verbs import program as name_of
 from .models.limits_cde import MOST_JSON_BYTES, check_file_size
 
 TEMPORARY = "tmp-"
@@ -228,6 +229,7 @@ def in_one_sentence(program: str) -> Iterator[None]:
     ValueError of this project's own code. Anything else is a fault, of the program or of a library: its traceback goes
     to a file in the folder for temporary files, and the sentence names the file.
     """
+    program = name_of(program)
     try:
         yield
     except KeyboardInterrupt:

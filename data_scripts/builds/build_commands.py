@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from data_scripts.builds.ledger import Ledger, locked, read_json
 from data_scripts.builds.run_units import ENGINES, check_numbers, run_units
 from data_scripts.builds.work_units import BuildReport, Source, checked_names
+from modeling_cde.cli import verbs
 from modeling_cde.data import schema
 from modeling_cde.data.schema import VIEWS
 from modeling_cde.data.splits import PROTOCOLS, CleanOptions
@@ -92,7 +93,7 @@ def build_parser(command: str, description: str | None, view: str = "single") ->
 
     `command` is what follows `python -m data_scripts.`, `view` the default of --view.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m data_scripts.{command}", description=description)
+    parser = argparse.ArgumentParser(prog=verbs.command(f"data_scripts.{command}"), description=description)
     add_build_arguments(parser)
     add_picture_arguments(parser)
     parser.set_defaults(view=view)

@@ -18,6 +18,7 @@ from data_scripts.epic_kitchens.index_card import index_card
 from data_scripts.epic_kitchens.listing import index_csv
 from data_scripts.epic_kitchens.scores import FrameScore, ScoreFile
 from data_scripts.epic_kitchens.verbs import CAUSAL_TRIPLET_VERBS, choose_verbs
+from modeling_cde.cli.verbs import command
 from modeling_cde.whole_files import file_sha256, write_text_whole
 
 FAULTS_SHOWN = 20
@@ -105,7 +106,7 @@ def build_index(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make an index, and publish it if asked."""
-    parser = argparse.ArgumentParser(prog="python -m data_scripts.epic_kitchens index", description=DESCRIPTION)
+    parser = argparse.ArgumentParser(prog=command("data_scripts.epic_kitchens index"), description=DESCRIPTION)
     add = parser.add_argument
     add("--annotations", type=Path, nargs="+", required=True, metavar="CSV", help="EPIC_100_train.csv and similar")
     add("--verb_classes", type=Path, required=True, metavar="CSV", help="EPIC_100_verb_classes.csv")

@@ -4,10 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from ..cli.verbs import command
 from ..whole_files import in_one_sentence
-
-DESCRIPTION = """Write the model card of a finished run into its folder, and publish the run if asked.
-For the cards in model_cards/ see `python -m modeling_cde.cards catalogue --help`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -21,11 +19,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             _card(given)
     except (ValueError, OSError, ModuleNotFoundError) as error:
-        sys.exit(f"python -m modeling_cde.cards: {error}")
+        sys.exit(f"{command('modeling_cde.cards')}: {error}")
 
 
 def _card(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m modeling_cde.cards", description=DESCRIPTION)
+    about = "Write the model card of a finished run into its folder, and publish the run if asked. For the cards in "
+    about += f"model_cards/ see `{command('modeling_cde.cards catalogue')} --help`."
+    parser = argparse.ArgumentParser(prog=command("modeling_cde.cards"), description=about)
     parser.add_argument("run", metavar="RUN", help="output folder of a finished run")
     parser.add_argument("--name", help="the model's name (default: the repository's or the folder's)")
     parser.add_argument("--push", metavar="ORG/NAME", help="publish the run with its card as this repository")

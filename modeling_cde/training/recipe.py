@@ -17,6 +17,7 @@ from typing import Any, NoReturn, get_type_hints
 import yaml
 from transformers import HfArgumentParser
 
+from ..cli.project import find, find_recipe
 from ..models.limits_cde import MOST_YAML_BYTES
 from .gone_arguments import gone
 
@@ -105,7 +106,7 @@ def parse_recipe(
         at = arguments.index("--config")
         if at + 1 >= len(arguments):
             raise ValueError("--config needs a file, for example --config configs/quickstart.yaml.")
-        from_file += _with_brought(flags_of(Path(arguments[at + 1]), known), brought)
+        from_file += _with_brought(flags_of(find_recipe(arguments[at + 1]), known), brought)
         del arguments[at : at + 2]
     arguments = _with_brought(arguments, brought)
     *parsed, unknown = parser.parse_args_into_dataclasses(from_file + arguments, return_remaining_strings=True)
@@ -182,7 +183,7 @@ def read_plain_yaml(path: Path) -> dict[Any, Any]:
         ValueError: the file is missing, too large, in another encoding, or not such a mapping.
     """
     if not path.is_file():
-        raise ValueError(f"--config {path}: there is no such file. The recipes are in configs/.")
+        raise ValueError(f"--config {path}: there is no such file. The recipes are in {find('configs')}/.")
     if path.stat().st_size > MOST_YAML_BYTES:
         raise ValueError(
             f"--config {path}: the file is larger than {MOST_YAML_BYTES >> 10} KiB, the limit for a recipe."

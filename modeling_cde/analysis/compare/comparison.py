@@ -11,12 +11,12 @@ reference by seed, and writes into DIR (by default the folder `comparison` besid
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...cli import verbs
 from ...whole_files import as_they_were_written, in_one_sentence
 from ..page import Picture, Section, as_data_uri, render_page
 from ..page import Table as PageTable
@@ -223,7 +223,7 @@ def default_output(source: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: see the module's docstring."""
     parser = argparse.ArgumentParser(
-        prog="python -m modeling_cde.analysis compare",
+        prog=verbs.command("modeling_cde.analysis compare"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -247,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parts = [*map(str, options.results), "--reference", options.reference]
             parts += ["--methods", *options.methods] if options.methods else []
             parts += ["--splits", *options.splits] if options.splits else []
-            command = f"python -m modeling_cde.analysis compare {shlex.join(parts)}"
+            command = verbs.command("modeling_cde.analysis compare", *parts)
             chosen = (options.reference, options.methods, title, command, options.splits)
             report = write_comparison(results, output, *chosen)
             text = to_markdown(compare(results, options.reference, order=options.methods, splits=options.splits))

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...cli.verbs import command
 from ...whole_files import as_they_were_written, read_object
 from ..delta_set import DELTAS_FILE, DeltaSet, load_delta_sets
 from . import findings, signs
@@ -276,7 +277,7 @@ def _report(name: str, examination: Examination) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Command line: see the module's docstring."""
     about = "Signs of trouble in finished runs: what was seen, the number behind it, what to try."
-    parser = argparse.ArgumentParser(prog="python -m modeling_cde.analysis.doctor", description=about)
+    parser = argparse.ArgumentParser(prog=command("modeling_cde.analysis.doctor"), description=about)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="output folder of a run, or a folder of result files")
     options = parser.parse_args(arguments)
     errors, compared, results = False, len(options.runs) > 1, []
