@@ -10,7 +10,7 @@ from typing import Any
 from setuptools import find_namespace_packages, setup
 from setuptools.command.build_py import build_py
 
-FOLDERS = ("benchmarks", "configs", "data_scripts", "metric", "model_cards", "space")
+FOLDERS = ("benchmarks", "configs", "data_scripts", "metric", "space")
 
 
 def folders(*roots: str) -> list[str]:

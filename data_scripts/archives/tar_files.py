@@ -82,7 +82,7 @@ class CompressedTarFiles(TarFiles):
         self._magic = next(magic for magic in COMPRESSED if head.startswith(magic))
         if self._magic == GZIP and importlib.util.find_spec("indexed_gzip") is None:
             raise ArchiveError(
-                f"{path} is a gzip tar, and reading one needs indexed_gzip: unpack the archive, or {install('archives')}"
+                f"{path} is a gzip tar, which only indexed_gzip can seek in: unpack it, or {install('archives')}"
             )
         again = "" if self._magic == GZIP else ", and again for every house that precedes the one before"
         self.cost = (

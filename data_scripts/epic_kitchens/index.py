@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--scores", type=Path, metavar="CSV", help="narration_id,start_score,stop_score; none by default")
     add("--min_score", type=float, help="with --scores: both must be above it (0.5)")
     add("--strict", action="store_true", help="stop at the first row that fails a check instead of reporting it")
-    add("--push_to_hub", metavar="ORG/NAME", help="upload index, card and report to this data set repository")
+    add("--push", metavar="ORG/NAME", help="upload index, card and report to this data set repository")
     add("--private", action="store_true", help="make that repository private")
     options = parser.parse_args(arguments)
     with plain_errors():
@@ -184,10 +184,10 @@ def write_index(options: argparse.Namespace) -> None:
         f"Index: {output / 'index.csv'}; card and report are next to it. Extract its frames with: python -m "
         f"data_scripts.epic_kitchens extract --index {output / 'index.csv'} --frames FOLDER --output FOLDER"
     )
-    if options.push_to_hub:
+    if options.push:
         from data_scripts.epic_kitchens.index_card import push_index
 
-        print(f"Published: {push_index(files, options.push_to_hub, private=options.private)}", flush=True)
+        print(f"Published: {push_index(files, options.push, private=options.private)}", flush=True)
 
 
 def report_text(index: Index) -> str:

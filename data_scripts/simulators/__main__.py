@@ -55,7 +55,7 @@ def build(source: SimulatorSource, options: argparse.Namespace) -> bool:
         check_opengl()
         source.files()  # downloaded here, once, and not by every worker
         source.close()
-    elif not options.push_to_hub and is_split(options, source.choice.num_pairs):
+    elif not options.push and is_split(options, source.choice.num_pairs):
         return False
     build_steps(source, options, make_card(source))
     return True

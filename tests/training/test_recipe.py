@@ -86,7 +86,7 @@ def test_every_option_of_the_model_reaches_its_configuration():
     ("text", "flags", "message"),
     [
         ("imagesize: 48\n", [], "unknown key 'imagesize'; did you mean 'image_size'"),
-        ("zzz: 1\n", [], "unknown key 'zzz'; see python train.py --help"),
+        ("zzz: 1\n", [], "unknown key 'zzz'; see accelerate launch train.py --help"),
         ("- 1\n", [], "expected `key: value` lines, found list"),
         ("", [], "found nothing"),
         ("image_size: [\n", [], "not plain YAML"),
