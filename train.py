@@ -42,9 +42,12 @@ def prepare(arguments: list[str], compared: bool = False) -> Any:
 
     from data_scripts.training_inputs import reachable_backbone, render_rooms
     from modeling_cde.training.distributed import use_all_cores
+    from modeling_cde.training.progress import hide_bars
     from modeling_cde.training.run import check_resumed, make_run
 
     model_args, data_args, train_args = parse(arguments)
+    if train_args.disable_tqdm:
+        hide_bars()
     check_resumed(model_args, data_args, train_args)
     model_args.backbone = reachable_backbone(model_args.backbone, model_args.backbone_revision)
     state = PartialState()

@@ -28,6 +28,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from modeling_cde.cli.project import find
 from modeling_cde.cli.verbs import command
 from modeling_cde.whole_files import in_one_sentence
 
@@ -180,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             run(options.data, path, plan, heads)
         except KeyboardInterrupt:
             sys.exit("\nStopped. The same command goes on where it stopped.")
-    print(table(_load(path)))
+    print(table(_load(find(path))))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from modeling_cde.evaluation.metrics import compute_action_metrics
 from modeling_cde.whole_files import in_one_sentence
 
 ROOT = Path(__file__).parents[1]
-#: A Space without this package, and a script that runs others.
-OTHERS = ("metric/action_accuracy/app.py", "benchmarks/safety/kill_switch.py")
+#: A Space without this package, and two that run others, which have a handler of their own.
+OTHERS = ("metric/action_accuracy/app.py", "benchmarks/safety/kill_switch.py", "modeling_cde/cli/__main__.py")
 
 
 def commands():

@@ -30,6 +30,6 @@ def find(path: str | Path) -> Path:
 def find_recipe(path: str | Path) -> Path:
     """As `find`; `quickstart` and `quickstart.yaml` also find `configs/quickstart.yaml`."""
     path = Path(path)
-    names = [path, path.with_name(f"{path.name}.yaml")]
+    names = [path, Path(f"{path}.yaml")]
     names += [Path("configs", name) for name in names if len(path.parts) == 1]
     return next((found for name in names if (found := find(name)).is_file()), path)

@@ -93,7 +93,7 @@ def called_by_cde() -> bool:
 
 def program(target: str) -> str:
     """The name of a command for its messages: `cde evaluate`, or the target itself."""
-    return _as_verb(target) or target
+    return called(target) or target
 
 
 def command(target: str, *arguments: str) -> str:
@@ -107,11 +107,11 @@ def command(target: str, *arguments: str) -> str:
     plain = {"train.py": f"accelerate launch {target}"}.get(
         name, f"python {target}" if name.endswith(".py") else f"python -m {target}"
     )
-    return " ".join([_as_verb(target) or plain, *([shlex.join(arguments)] if arguments else [])])
+    return " ".join([called(target) or plain, *([shlex.join(arguments)] if arguments else [])])
 
 
-def _as_verb(target: str) -> str | None:
-    """The call of `cde` that runs a target or begins with it; None if `cde` was not called, or has no verb for it."""
+def called(target: str) -> str | None:
+    """The call of `cde` that runs a target, or its first words; None if `cde` was not called or has no verb for it."""
     if not called_by_cde():
         return None
     words = target.split()

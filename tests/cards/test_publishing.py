@@ -220,11 +220,7 @@ def test_what_is_asked_wrongly_is_said(hub, tmp_path):
     with pytest.raises(SystemExit, match="publishing space: The Hub has no model org/nowhere that"):
         main(["space", "--push", "org/demo", "--model", "org/nowhere"])
     hub.repositories["model", "org/there"] = Repository()
-    with pytest.raises(
-        SystemExit, match="publishing space: The Hub has no model org/there at abc that"
-    ):
+    with pytest.raises(SystemExit, match="publishing space: The Hub has no model org/there at abc that"):
         main(["space", "--push", "org/demo", "--model", "org/there", "--revision", "abc"])
-    with pytest.raises(
-        SystemExit, match="publishing space: 'runs/a/b' is not a valid repository name"
-    ):
+    with pytest.raises(SystemExit, match="publishing space: 'runs/a/b' is not a valid repository name"):
         main(["space", "--push", "org/demo", "--model", "runs/a/b"])
