@@ -20,7 +20,7 @@ VERBS: Mapping[str, str | Mapping[str, str]] = {
     "export": "modeling_cde.evaluation.export",
     "card": "modeling_cde.cards",
     "push": {
-        "run": "modeling_cde.cards",
+        "run": "modeling_cde.cards push",
         "data": "data_scripts.publish",
         "space": "modeling_cde.cards.publishing space",
         "metric": "modeling_cde.cards.publishing metric",

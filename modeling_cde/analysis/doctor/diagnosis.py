@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...cli.verbs import command
+from ...cli.verbs import called, command
 from ...whole_files import as_they_were_written, read_object
 from ..delta_set import DELTAS_FILE, DeltaSet, load_delta_sets
 from . import findings, signs
@@ -299,6 +299,6 @@ def main(arguments: list[str] | None = None) -> None:
             _note(together, findings.SEED_VARIANCE, reason)
             _report(f"{len(results)} runs together", together)
     except (ValueError, OSError) as error:
-        print(f"doctor: {error}", file=sys.stderr)
+        print(f"{called('modeling_cde.analysis.doctor') or 'doctor'}: {error}", file=sys.stderr)
         sys.exit(2)
     sys.exit(1 if errors else 0)
