@@ -113,7 +113,7 @@ def _is_there(folder: Path) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     raise ValueError(
-        f"{folder} is not what `python -m data_scripts.dinov2_weights` writes: remove it, or copy it anew."
+        f"{folder} is not what `{command('data_scripts.dinov2_weights')}` writes: remove it, or copy it anew."
     )
 
 

@@ -181,8 +181,8 @@ def write_index(options: argparse.Namespace) -> None:
     for name, text in files.items():
         write_text_whole(output / name, text)
     print(
-        f"Index: {output / 'index.csv'}; card and report are next to it. Extract its frames with: python -m "
-        f"data_scripts.epic_kitchens extract --index {output / 'index.csv'} --frames FOLDER --output FOLDER"
+        f"Index: {output / 'index.csv'}; card and report are next to it. Extract its frames with: "
+        f"{command('data_scripts.epic_kitchens extract')} --index {output / 'index.csv'} --frames FOLDER --output FOLDER"
     )
     if options.push:
         from data_scripts.epic_kitchens.index_card import push_index

@@ -202,7 +202,7 @@ def test_a_generator_without_end_is_answered_pair_by_pair(pipe):
             yield (X, Y) if asked % 2 else (Y, X)
 
     forth, back = pipe([(X, Y), (Y, X)])
-    answers = pipe(endless(), batch_size=4)
+    answers = iter(pipe(endless(), batch_size=4))
     for number in range(1, 11):
         assert close([next(answers)], [forth if number % 2 else back])
         assert number <= asked <= number + 3
