@@ -180,9 +180,10 @@ def write_index(options: argparse.Namespace) -> None:
     }
     for name, text in files.items():
         write_text_whole(output / name, text)
+    extract = f"{command('data_scripts.epic_kitchens extract')} --index {output / 'index.csv'}"
     print(
-        f"Index: {output / 'index.csv'}; card and report are next to it. Extract its frames with: "
-        f"{command('data_scripts.epic_kitchens extract')} --index {output / 'index.csv'} --frames FOLDER --output FOLDER"
+        f"Index: {output / 'index.csv'}; card and report are next to it. Extract its frames with: {extract} --frames "
+        "FOLDER --output FOLDER"
     )
     if options.push:
         from data_scripts.epic_kitchens.index_card import push_index

@@ -44,11 +44,12 @@ class RecipeParser(HfArgumentParser):  # type: ignore[misc]
             own = [name for name in vars(kind)["__annotations__"] if not name.startswith("_")]
             self._section(formatter, kind.__name__.removeprefix("CDE").removesuffix("Arguments").lower(), own)
             told += own
-        often = [name for name in _OFTEN if name not in told]
+        known = {action.dest for action in self._actions}
+        often = [name for name in _OFTEN if name in known and name not in told]
         self._section(formatter, "of Transformers' Trainer, often used", often)
         told += often
         if everything:
-            rest = sorted({action.dest for action in self._actions} - {*told, "help_all"})
+            rest = sorted(known - set(told))
             self._section(formatter, "of Transformers' Trainer, all others", rest)
         return formatter.format_help()
 
