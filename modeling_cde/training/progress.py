@@ -56,5 +56,5 @@ def hide_bars() -> None:
     import transformers.utils.logging
 
     datasets.disable_progress_bars()  # ours are of its class
-    huggingface_hub.utils.disable_progress_bars()
+    huggingface_hub.utils.disable_progress_bars()  # type: ignore[attr-defined]
     transformers.utils.logging.disable_progress_bar()
