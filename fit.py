@@ -6,7 +6,6 @@ The pairs are a folder or a table, as docs/fit.md shows them.
 """
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,10 +39,11 @@ def list_pairs(path: Path, object_name: str | None = None) -> Any:
 
 def main(arguments: list[str]) -> None:
     """Command line: see the module's docstring."""
+    from modeling_cde.cli.verbs import command
     from modeling_cde.fit.command import add_arguments, run
 
     parser = argparse.ArgumentParser(
-        prog="fit.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=command("fit.py"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_arguments(parser)
     options = parser.parse_args(arguments)
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> None:
 
     own = list_pairs(options.pairs, options.object)
     backbone = reachable_backbone(options.backbone, options.backbone_revision)
-    run(options, own, str(backbone), f"python fit.py {shlex.join(arguments)}")
+    run(options, own, str(backbone), command("fit.py", *arguments))
 
 
 if __name__ == "__main__":

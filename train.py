@@ -10,6 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from modeling_cde.cli.extras import install
+from modeling_cde.cli.verbs import command, program
+
 
 def parse(arguments: list[str]) -> tuple[Any, Any, Any]:
     """The arguments of model, data and training; everything about them that can be wrong is found here."""
@@ -26,7 +29,7 @@ def parse(arguments: list[str]) -> tuple[Any, Any, Any]:
     check_is_new(train_args)
     feature_store(model_args, data_args)
     if missing := [name for name in ("matplotlib", "sklearn", "jinja2") if not find_spec(name)]:  # used at the end
-        raise ValueError(f"{missing[0]} is not installed: pip install 'modeling-cde[analysis]'.")
+        raise ValueError(f"{missing[0]} is not installed: {install('analysis')}")
     return model_args, data_args, train_args
 
 
@@ -39,9 +42,12 @@ def prepare(arguments: list[str], compared: bool = False) -> Any:
 
     from data_scripts.training_inputs import reachable_backbone, render_rooms
     from modeling_cde.training.distributed import use_all_cores
+    from modeling_cde.training.progress import hide_bars
     from modeling_cde.training.run import check_resumed, make_run
 
     model_args, data_args, train_args = parse(arguments)
+    if train_args.disable_tqdm:
+        hide_bars()
     check_resumed(model_args, data_args, train_args)
     model_args.backbone = reachable_backbone(model_args.backbone, model_args.backbone_revision)
     state = PartialState()
@@ -70,7 +76,7 @@ def main(arguments: list[str], *callbacks: Any) -> None:
         if run.trainer.is_world_process_zero():
             say(run, found, started)
     except (ValueError, OSError, ImportError) as error:
-        sys.exit(f"train.py: {sentence_of(error)}")
+        sys.exit(f"{program('train.py')}: {sentence_of(error)}")
 
 
 def compared(arguments: list[str]) -> list[list[str]]:
@@ -109,7 +115,8 @@ def train(run: Any, started: float, callbacks: Any) -> dict[str, Any]:
     output = Path(trainer.args.output_dir)
     trainer.train(resume_from_checkpoint=trainer.args.resume_from_checkpoint)
     if doctor.stopped:
-        sys.exit(f"train.py: stopped ({doctor.stopped.sentence}) and not evaluated; {output} keeps its checkpoints.")
+        said = f"stopped ({doctor.stopped.sentence}) and not evaluated; {output} keeps its checkpoints."
+        sys.exit(f"{program('train.py')}: {said}")
     trainer.save_model(str(output))
     trainer.save_state()
     record["minutes"] = round((trainer.seconds_before + time.time() - started) / 60, 1)
@@ -144,7 +151,7 @@ def say(run: Any, found: dict[str, dict[str, Any]], started: float) -> None:
     files = "(README.md), metrics.json, deltas.safetensors, training_curve.png and the splits (split_*.json)"
     print(f"{files}. All of it took {(time.time() - started) / 60:.1f} minutes.")
     if found[run.title]["splits"]:
-        print(f"For the geometry of the deltas, pictures and a report: python -m modeling_cde.analysis {output}")
+        print(f"For the geometry of the deltas, pictures and a report: {command('modeling_cde.analysis')} {output}")
     if (args := run.trainer.args).push_to_hub:
         how = {"private": bool(args.hub_private_repo), "token": args.hub_token, "revision": args.hub_revision}
         print(f"Published at {publish_run(output, run.trainer.hub_model_id, **how)}")

@@ -25,6 +25,8 @@ from benchmarks.paper.plan import Run, make_plan
 from benchmarks.paper.recipe import Recipe, load_recipe, redirect
 from benchmarks.paper.run import TRAIN, Outcome, read_result
 from benchmarks.paper.run_engines import ENGINES, LocalEngine, RayEngine, open_engine
+from modeling_cde.cli.project import find
+from modeling_cde.cli.verbs import command
 from modeling_cde.whole_files import in_one_sentence
 
 
@@ -124,7 +126,7 @@ def show_table(recipe: Recipe, folder: Path) -> None:
     """Print the table of the results and write it with its pictures and report."""
     from modeling_cde.analysis.compare import comparison
 
-    if not any(folder.glob("*.json")):
+    if not any(find(folder).glob("*.json")):
         print(f"{folder} holds no results yet.")
         return
     comparison.main([str(folder), "--reference", recipe.reference])
@@ -133,7 +135,7 @@ def show_table(recipe: Recipe, folder: Path) -> None:
 def main(arguments: Sequence[str] | None = None, train: Sequence[str] = TRAIN) -> None:
     """Command line: see the module's docstring."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.causal_triplet",
+        prog=command("benchmarks.causal_triplet"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -28,6 +28,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from modeling_cde.cli.project import find
+from modeling_cde.cli.verbs import command
 from modeling_cde.whole_files import in_one_sentence
 
 FOUR = ("open", "close", "turnon", "turnoff")
@@ -158,7 +160,7 @@ def _load(path: Path) -> list[dict[str, Any]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: see the module's docstring."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.few_pairs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=command("benchmarks.few_pairs"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", nargs="?", choices=("report", "choose"), default="report", help="default: report")
     parser.add_argument("--data", default="data/rooms", help="folder of a built data set (%(default)s)")
@@ -179,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             run(options.data, path, plan, heads)
         except KeyboardInterrupt:
             sys.exit("\nStopped. The same command goes on where it stopped.")
-    print(table(_load(path)))
+    print(table(_load(find(path))))
 
 
 if __name__ == "__main__":

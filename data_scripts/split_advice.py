@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modeling_cde.cli.verbs import command
 from modeling_cde.data.splits import (
     JOINT_SHIFTS,
     SHIFTS,
@@ -144,7 +145,7 @@ def _hint(manifest: SplitManifest, annotations: Annotations, asked: Asked, folde
 
 def _all(folder: Path, view: str) -> str:
     place = f"--data {shlex.quote(str(folder))} --view {view}"
-    return f"train on all: `python -m data_scripts.splits {place} --shift none --validation 0 --test 0 --cap 0`"
+    return f"train on all: `{command('data_scripts.splits')} {place} --shift none --validation 0 --test 0 --cap 0`"
 
 
 def _working(annotations: Annotations, asked: Asked, failed: bool) -> dict[str, int]:

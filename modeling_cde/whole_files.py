@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .cli.verbs import program as name_of
 from .models.limits_cde import MOST_JSON_BYTES, check_file_size
 
 TEMPORARY = "tmp-"
@@ -139,11 +140,8 @@ def _share(file: Path) -> None:
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()  # hashlib.file_digest needs Python 3.11
     with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
@@ -228,6 +226,7 @@ def in_one_sentence(program: str) -> Iterator[None]:
     ValueError of this project's own code. Anything else is a fault, of the program or of a library: its traceback goes
     to a file in the folder for temporary files, and the sentence names the file.
     """
+    program = name_of(program)
     try:
         yield
     except KeyboardInterrupt:

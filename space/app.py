@@ -16,11 +16,17 @@ from typing import Any
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 
 import drawing
-import gradio as gr
 from checkpoint import Checkpoint
 from given_pictures import WrongPicture, box_of, open_pair, uploaded
 
+from modeling_cde.cli.extras import install
+from modeling_cde.cli.verbs import command, program
 from modeling_cde.whole_files import in_one_sentence
+
+try:
+    import gradio as gr
+except ModuleNotFoundError as error:
+    sys.exit(f"{program('space/app.py')}: the demo needs {error.name}, which is not installed: {install('demo')}")
 
 EXAMPLES = Path(__file__).parent / "examples"
 NEIGHBOURS = 6
@@ -220,23 +226,25 @@ def configured() -> tuple[str | None, str | None]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line: see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="python space/app.py", description=__doc__)
+    parser = argparse.ArgumentParser(prog=command("space/app.py"), description=__doc__)
     parser.add_argument("--model", help="folder or repository of a checkpoint")
     parser.add_argument("--revision", help="branch, tag or commit of the repository")
     parser.add_argument("--port", type=int, help="of the local address; default: the first free one from 7860")
     options = parser.parse_args(arguments)
     model, revision = (options.model, options.revision) if options.model else configured()
     if not model:
-        sys.exit("space/app.py: give --model FOLDER or ORG/NAME, or set CDE_MODEL.")
+        sys.exit(f"{program('space/app.py')}: give --model FOLDER or ORG/NAME, or set CDE_MODEL.")
     try:
         checkpoint = Checkpoint.load(model, revision)
     except (ValueError, OSError) as error:
-        sys.exit(f"space/app.py: {str(error).splitlines()[0]}")  # Transformers adds paragraphs of general advice
+        sys.exit(
+            f"{program('space/app.py')}: {str(error).splitlines()[0]}"
+        )  # Transformers adds paragraphs of general advice
     try:
         launch(build(checkpoint), options.port)
     except (OSError, OverflowError):  # of the socket, under many words of advice
         what = f"port {options.port}" if options.port is not None else "every port from 7860 on"
-        sys.exit(f"space/app.py: {what} is in use or not available: choose a free one with --port.")
+        sys.exit(f"{program('space/app.py')}: {what} is in use or not available: choose a free one with --port.")
 
 
 if __name__ == "__main__":

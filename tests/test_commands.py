@@ -12,8 +12,8 @@ from modeling_cde.evaluation.metrics import compute_action_metrics
 from modeling_cde.whole_files import in_one_sentence
 
 ROOT = Path(__file__).parents[1]
-#: A Space without this package, and a script that runs others.
-OTHERS = ("metric/action_accuracy/app.py", "benchmarks/safety/kill_switch.py")
+#: A Space without this package, and two that run others, which have a handler of their own.
+OTHERS = ("metric/action_accuracy/app.py", "benchmarks/safety/kill_switch.py", "modeling_cde/cli/__main__.py")
 
 
 def commands():
@@ -79,7 +79,7 @@ def test_at_the_command_line(tmp_path):
     """Of a command whose own code is made to fail."""
     code = "import runpy, sys, modeling_cde.data.building.publishing as p; p.push_to_hub = None; "
     code += "runpy.run_module('data_scripts.publish', run_name='__main__')"
-    command = [sys.executable, "-c", code, "--data", str(tmp_path), "--repo", "org/name"]
+    command = [sys.executable, "-c", code, "--data", str(tmp_path), "--push", "org/name"]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     )

@@ -121,7 +121,7 @@ def test_a_star_import_gives_the_public_names():
         "modeling_cde.cards",
         "modeling_cde.cards catalogue",
         "modeling_cde.cards.publishing",
-        "modeling_cde.export",
+        "modeling_cde.evaluation.export",
         "data_scripts.rooms",
         "data_scripts.simulators",
         "data_scripts.simulators.sheet",

@@ -145,7 +145,7 @@ def command(module, *arguments):
 run = here / "run"
 training = ["--config", "configs/from_scratch.yaml", *settings, "--data", data, "--output_dir", run]
 command("train.py", *training, "--max_steps", 2)
-command("modeling_cde.export", run, "--int8")  # first, since ONNX Runtime takes its time to call its maker
+command("modeling_cde.evaluation.export", run, "--int8")  # first, since ONNX Runtime takes its time to call its maker
 if much == "whole":
     command("train.py", *training, "--max_steps", 4, "--resume_from_checkpoint", "true")
 tested = here / "evaluated"

@@ -67,8 +67,7 @@ def _train(arguments: list[str], log: str, cores: list[int]) -> None:
 
     torch.set_num_threads(1)  # then train.py takes all cores that the process may use
     sys.argv = ["train.py", *arguments]
-    os.chdir(_ROOT)
-    runpy.run_path("train.py", run_name="__main__")
+    runpy.run_path(str(_ROOT / "train.py"), run_name="__main__")
 
 
 def _end_with(parent: Any) -> None:

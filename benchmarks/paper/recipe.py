@@ -36,6 +36,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from modeling_cde.cli.project import find_recipe
 from modeling_cde.models.methods import METHODS
 
 SHIFTS, VIEWS = ("both", "comp", "syst", "mech"), ("single", "multi")
@@ -131,6 +132,7 @@ def load_recipe(path: Path) -> Recipe:
         ValueError: if the file is missing or no YAML, or a key or value is not known; one sentence that names the file,
             the key and, for an unknown one, the nearest that is known.
     """
+    path = find_recipe(path)
     if not path.is_file():
         raise ValueError(f"--config {path}: the file does not exist; the benchmarks are configs/benchmark_*.yaml.")
     # Here, because what it imports takes seconds that --help should not cost.
@@ -198,7 +200,7 @@ def _check(recipe: Recipe) -> None:
         raise ValueError(f"{recipe.path}: minutes_per_run={recipe.minutes_per_run:g} must be over 0.")
     if min(recipe.seeds) < 0:
         raise ValueError(f"{recipe.path}: seeds must be 0 or more.")
-    if not Path(recipe.train).is_file():
+    if not find_recipe(recipe.train).is_file():
         raise ValueError(f"{recipe.path}: train={recipe.train!r} does not exist; name a recipe in configs/.")
     changed = {flag for values in recipe.axes.values() for flags in values.values() for flag in flags}
     if recipe.data.rooms is None and any(flag.startswith("rooms.") for flag in changed):

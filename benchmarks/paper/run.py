@@ -23,10 +23,11 @@ from typing import Any
 
 from benchmarks.paper.forked_training import ForkedTraining
 from benchmarks.paper.plan import Run
+from modeling_cde.cli.project import find_recipe
 from modeling_cde.whole_files import write_text_whole
 
 ROOT = Path(__file__).resolve().parents[2]
-TRAIN = (sys.executable, "-m", "accelerate.commands.launch", "train.py")
+TRAIN = (sys.executable, "-m", "accelerate.commands.launch", str(ROOT / "train.py"))
 END_SECONDS = 20.0  # that a run has to end by itself when it is told to
 # Where things are, or what --data overrides: two runs that differ in these only are the same run.
 PLACES = "output_dir rooms_folder rooms_pairs rooms_image_size rooms_seed rooms_workers rooms.workers".split()
@@ -136,7 +137,6 @@ def _train(
         else:  # the command holds the lock, too, as long as it lives
             process = subprocess.Popen(
                 [*train, *arguments],
-                cwd=ROOT,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -173,7 +173,7 @@ def settings(run: Run) -> dict[str, Any]:
     """
     from modeling_cde.training.recipe import read_plain_yaml
 
-    recipe = read_plain_yaml(Path(ROOT, run.train))
+    recipe = read_plain_yaml(find_recipe(run.train))
     parts = {"recipe": recipe, "flags": run.flags, "rooms": asdict(run.rooms) if run.rooms else {}}
     made = {name: {key: value for key, value in part.items() if key not in PLACES} for name, part in parts.items()}
     made["recipe"] = {key: value for key, value in made["recipe"].items() if key not in run.flags}

@@ -115,7 +115,7 @@ class RayEngine:
             resources=others,
             max_retries=2,
         )
-        running = {task.remote(str(ROOT), run_text(run, train)): run for run in runs}
+        running = {task.remote(str(ROOT), os.getcwd(), run_text(run, train)): run for run in runs}
         try:
             while running:
                 ended, _ = ray.wait(list(running), timeout=1.0)
@@ -153,12 +153,12 @@ def open_engine(engine: str, resources: Mapping[str, float], address: str | None
     return LocalEngine(resources)
 
 
-def _make_task() -> Callable[[str, str], tuple[float, str]]:
-    def task(root: str, text: str) -> tuple[float, str]:
+def _make_task() -> Callable[[str, str, str], tuple[float, str]]:
+    def task(root: str, here: str, text: str) -> tuple[float, str]:
         # A function of no module, so that it arrives also where the checkout does not; there it can say so.
         if not Path(root, "benchmarks").is_dir():
             return 0.0, f"{root} is not on this machine: put checkout, data, runs and results on shared storage."
-        os.chdir(root)
+        os.chdir(here)
         sys.path.insert(0, root)
         from benchmarks.paper.run import execute
         from benchmarks.paper.run_engines import read_run

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data_scripts.archives.archive import Archive, ArchiveError, is_junk, read_at, safe_name
+from modeling_cde.cli.extras import install
 
 HELD_BYTES = 2**30  # what a compressed tar may hold in memory
 PADDING_BYTES = 2**24  # more than tar writes
@@ -81,8 +82,7 @@ class CompressedTarFiles(TarFiles):
         self._magic = next(magic for magic in COMPRESSED if head.startswith(magic))
         if self._magic == GZIP and importlib.util.find_spec("indexed_gzip") is None:
             raise ArchiveError(
-                f"{path} is a gzip tar, and reading one needs indexed_gzip: pip install 'modeling-cde[archives]', or "
-                "unpack the archive."
+                f"{path} is a gzip tar, which only indexed_gzip can seek in: unpack it, or {install('archives')}"
             )
         again = "" if self._magic == GZIP else ", and again for every house that precedes the one before"
         self.cost = (

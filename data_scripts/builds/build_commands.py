@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from data_scripts.builds.ledger import Ledger, locked, read_json
 from data_scripts.builds.run_units import ENGINES, check_numbers, run_units
 from data_scripts.builds.work_units import BuildReport, Source, checked_names
+from modeling_cde.cli import verbs
 from modeling_cde.data import schema
 from modeling_cde.data.schema import VIEWS
 from modeling_cde.data.splits import PROTOCOLS, CleanOptions
@@ -75,7 +76,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(rendered=False)  # True where the source can render more pairs if a split lacks some
 
     add = parser.add_argument_group("publishing").add_argument
-    add("--push_to_hub", metavar="ORG/NAME", help="upload the data set and its card to this repository")
+    add("--push", metavar="ORG/NAME", help="upload the data set and its card to this repository")
     add("--private", action="store_true", help="make that repository private")
 
 
@@ -92,7 +93,7 @@ def build_parser(command: str, description: str | None, view: str = "single") ->
 
     `command` is what follows `python -m data_scripts.`, `view` the default of --view.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m data_scripts.{command}", description=description)
+    parser = argparse.ArgumentParser(prog=verbs.command(f"data_scripts.{command}"), description=description)
     add_build_arguments(parser)
     add_picture_arguments(parser)
     parser.set_defaults(view=view)
@@ -136,10 +137,10 @@ def build_steps(
         )
     if not options.no_split:
         split(options, card, report.rows)
-    if options.push_to_hub:
+    if options.push:
         from modeling_cde.data.building.publishing import push_to_hub
 
-        print(f"Published: {push_to_hub(options.output, options.push_to_hub, private=options.private)}", flush=True)
+        print(f"Published: {push_to_hub(options.output, options.push, private=options.private)}", flush=True)
     return report
 
 
@@ -213,13 +214,13 @@ def has_card(folder: Path, card: DatasetCard) -> bool:
 def check_options(options: argparse.Namespace, publishable: str | None = None) -> None:
     """Refuse options that cannot work with a ValueError, before long work starts."""
     check_numbers(options.workers, options.retries, options.unit_timeout)
-    if options.push_to_hub:
+    if options.push:
         if publishable is not None:
             raise ValueError(publishable)
         if options.no_split:
-            raise ValueError("--push_to_hub uploads the splits, but --no_split makes none: give only one of them.")
-        if len([part for part in options.push_to_hub.split("/") if part]) != 2:
-            raise ValueError(f"--push_to_hub is {options.push_to_hub!r}; give ORG/NAME.")
+            raise ValueError("--push uploads the splits, but --no_split makes none: give only one of them.")
+        if len([part for part in options.push.split("/") if part]) != 2:
+            raise ValueError(f"--push is {options.push!r}; give ORG/NAME.")
         from modeling_cde.data.building.publishing import check_publishable
 
         check_publishable(options.output)
@@ -228,7 +229,7 @@ def check_options(options: argparse.Namespace, publishable: str | None = None) -
     if options.protocol == "causal_triplet" and options.shift == "joint" and not options.no_split:
         raise ValueError(
             "--protocol causal_triplet has no joint split: give --shift comp or --shift syst, and make the other one "
-            "afterwards with `python -m data_scripts.splits`, which builds nothing again."
+            f"afterwards with `{verbs.command('data_scripts.splits')}`, which builds nothing again."
         )
     if options.protocol == "causal_triplet" and options.shift == "none" and not options.no_split:
         raise ValueError("--protocol causal_triplet always holds something out: give --shift none the protocol clean.")

@@ -11,6 +11,7 @@ from typing import Any
 
 from data_scripts.builds.work_units import Outcome
 from data_scripts.builds.worker import Worker
+from modeling_cde.cli.extras import install
 
 #: A task starts one process, and so one renderer or simulator, for all of its units: more units cost fewer starts.
 UNITS_PER_TASK = 16
@@ -164,7 +165,6 @@ def _import_ray(address: str | None) -> Any:
         import ray
     except ModuleNotFoundError as error:
         raise EngineUnavailableError(
-            "The engine ray needs Ray, which is not installed: install it with `pip install ray`, or choose the "
-            "engine local."
+            f"The engine ray needs Ray, which is not installed: choose the engine local, or {install('ray')}"
         ) from error
     return ray

@@ -19,8 +19,6 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from tqdm import tqdm
-
 from data_scripts.builds.ledger import Ledger
 from data_scripts.builds.local_pool import build_locally
 from data_scripts.builds.ray_tasks import build_on_ray, check_ray
@@ -81,6 +79,8 @@ def run_units(
             return ledger.report()
         work = (pack_source(source, source.features.arrow_schema), todo, min(workers, len(todo)), retries, unit_timeout)
         outcomes = build_locally(*work) if engine == "local" else build_on_ray(*work, ray_address)
+        from datasets.utils import tqdm  # of the class that --disable_tqdm of train.py turns off
+
         bar = tqdm(total=len(ledger.units), initial=len(ledger.units) - len(todo), unit="unit", disable=not progress)
         with bar, closing(outcomes):
             for outcome in outcomes:

@@ -11,6 +11,7 @@ from data_scripts.builds.build_commands import build_parser, build_steps, check_
 from data_scripts.epic_kitchens import terms
 from data_scripts.epic_kitchens.frames import FRAMES, VIDEOS
 from data_scripts.epic_kitchens.source import SCENES, EpicSource
+from modeling_cde.cli.extras import install
 
 DESCRIPTION = """\
 Extract the frames before and after each segment of an index, out of EPIC-KITCHENS-100's tars or folders of frames
@@ -146,6 +147,4 @@ def check_decoder() -> None:
     try:
         import av  # noqa: F401
     except ImportError as error:
-        raise ValueError(
-            "Reading videos needs PyAV: pip install 'modeling-cde[video]', or extract from frames instead."
-        ) from error
+        raise ValueError(f"Reading videos needs PyAV: extract from frames instead, or {install('video')}") from error

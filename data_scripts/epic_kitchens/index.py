@@ -18,6 +18,7 @@ from data_scripts.epic_kitchens.index_card import index_card
 from data_scripts.epic_kitchens.listing import index_csv
 from data_scripts.epic_kitchens.scores import FrameScore, ScoreFile
 from data_scripts.epic_kitchens.verbs import CAUSAL_TRIPLET_VERBS, choose_verbs
+from modeling_cde.cli.verbs import command
 from modeling_cde.whole_files import file_sha256, write_text_whole
 
 FAULTS_SHOWN = 20
@@ -105,7 +106,7 @@ def build_index(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make an index, and publish it if asked."""
-    parser = argparse.ArgumentParser(prog="python -m data_scripts.epic_kitchens index", description=DESCRIPTION)
+    parser = argparse.ArgumentParser(prog=command("data_scripts.epic_kitchens index"), description=DESCRIPTION)
     add = parser.add_argument
     add("--annotations", type=Path, nargs="+", required=True, metavar="CSV", help="EPIC_100_train.csv and similar")
     add("--verb_classes", type=Path, required=True, metavar="CSV", help="EPIC_100_verb_classes.csv")
@@ -130,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--scores", type=Path, metavar="CSV", help="narration_id,start_score,stop_score; none by default")
     add("--min_score", type=float, help="with --scores: both must be above it (0.5)")
     add("--strict", action="store_true", help="stop at the first row that fails a check instead of reporting it")
-    add("--push_to_hub", metavar="ORG/NAME", help="upload index, card and report to this data set repository")
+    add("--push", metavar="ORG/NAME", help="upload index, card and report to this data set repository")
     add("--private", action="store_true", help="make that repository private")
     options = parser.parse_args(arguments)
     with plain_errors():
@@ -179,14 +180,15 @@ def write_index(options: argparse.Namespace) -> None:
     }
     for name, text in files.items():
         write_text_whole(output / name, text)
+    extract = f"{command('data_scripts.epic_kitchens extract')} --index {output / 'index.csv'}"
     print(
-        f"Index: {output / 'index.csv'}; card and report are next to it. Extract its frames with: python -m "
-        f"data_scripts.epic_kitchens extract --index {output / 'index.csv'} --frames FOLDER --output FOLDER"
+        f"Index: {output / 'index.csv'}; card and report are next to it. Extract its frames with: {extract} --frames "
+        "FOLDER --output FOLDER"
     )
-    if options.push_to_hub:
+    if options.push:
         from data_scripts.epic_kitchens.index_card import push_index
 
-        print(f"Published: {push_index(files, options.push_to_hub, private=options.private)}", flush=True)
+        print(f"Published: {push_index(files, options.push, private=options.private)}", flush=True)
 
 
 def report_text(index: Index) -> str:

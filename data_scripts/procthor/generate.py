@@ -31,13 +31,13 @@ from data_scripts.procthor.houses import KNOWN_FILES, REVISION, HouseFile, House
 from data_scripts.procthor.simulator import Camera, HouseError, Machine, Refusal, Simulator, SimulatorError
 from data_scripts.procthor.source import GeneratedHouses, start_ai2thor
 from data_scripts.procthor.thor import installed_build
+from modeling_cde.cli.extras import install
 
 if TYPE_CHECKING:
     from modeling_cde.data.building.card import DatasetCard
 
 #: Seconds after which a house counts as hung, including the first start with the download of the Unity build.
 UNIT_TIMEOUT = 1800.0
-MISSING = 'Generating pairs needs AI2-THOR, which is not installed: pip install -e ".[procthor]".'
 _CITATION = """\
 Causal Triplet: Y. Liu et al., "Causal Triplet: An Open Challenge for Intervention-centric Causal Representation \
 Learning", CLeaR 2023. ProcTHOR: M. Deitke et al., "ProcTHOR: Large-Scale Embodied AI Using Procedural Generation", \
@@ -127,9 +127,9 @@ def check_installed(commit_id: str | None = None) -> dict[str, str]:
     try:
         version = importlib.metadata.version("ai2thor")
     except importlib.metadata.PackageNotFoundError:
-        raise ValueError(MISSING) from None
+        raise ValueError(f"Generating pairs needs AI2-THOR, which is not installed: {install('procthor')}") from None
     if version.partition(".")[0] != "5":
-        raise ValueError(f'ai2thor {version} is installed, but version 5 is needed: pip install -e ".[procthor]".')
+        raise ValueError(f"ai2thor {version} is installed, but version 5 is needed: {install('procthor')}")
     return {"ai2thor": version, "unity_build": commit_id or installed_build()}
 
 

@@ -10,6 +10,7 @@ from data_scripts.rooms.build import LAYOUTS, build_from
 from data_scripts.rooms.objects import CHOICES
 from data_scripts.rooms.pairs import Noise
 from data_scripts.rooms.units import RoomsSource, Settings
+from modeling_cde.cli.verbs import command
 from modeling_cde.whole_files import in_one_sentence
 
 NOISE = {"camera_cm": "cm", "camera_deg": "degrees", "object_cm": "cm", "light_percent": "per cent"}
@@ -17,7 +18,7 @@ NOISE = {"camera_cm": "cm", "camera_deg": "degrees", "object_cm": "cm", "light_p
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Render before/after pairs of furnished rooms and divide them into splits."""
-    parser = argparse.ArgumentParser(prog="python -m data_scripts.rooms", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog=command("data_scripts.rooms"), description=main.__doc__)
     parser.add_argument("--num_pairs", type=int, default=3000)
     parser.add_argument("--image_size", type=int, default=128, help="side of the pictures in pixels")
     parser.add_argument("--pairs_per_unit", type=int, default=60)

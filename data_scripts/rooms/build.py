@@ -86,7 +86,7 @@ def build_from(source: RoomsSource, options: argparse.Namespace, layout: str) ->
     if todo:
         check_opengl()
         _announce(source.choice, options, len(todo))
-    elif layout == "datasets" and not options.push_to_hub and is_split(options, source.choice.num_pairs):
+    elif layout == "datasets" and not options.push and is_split(options, source.choice.num_pairs):
         return False  # before anything slow is imported: every training asks
     card = rooms_card(source.choice)
     if layout == "datasets":
@@ -135,8 +135,8 @@ def rooms_card(settings: Settings) -> DatasetCard:
 def _check_layout(layout: str, options: argparse.Namespace) -> None:
     if layout not in LAYOUTS:
         raise ValueError(f"The layout is {layout!r}; choose {' or '.join(LAYOUTS)}.")
-    if layout != "datasets" and options.push_to_hub:
-        raise ValueError("--push_to_hub needs the layout datasets: leave out --layout causal_triplet.")
+    if layout != "datasets" and options.push:
+        raise ValueError("--push needs the layout datasets: leave out --layout causal_triplet.")
     root = options.output / options.view
     other = root.glob("proc_*" if layout == "datasets" else "*.parquet")
     if next(other, None) is not None:

@@ -6,6 +6,8 @@ import os
 import sys
 from types import ModuleType
 
+from modeling_cde.cli.extras import install
+
 INSTALL_HINT = (
     "install it with `apt-get install libegl1 libgl1-mesa-dri` on Debian or Ubuntu, on a GPU server use the EGL "
     "library of the NVIDIA driver with `apt-get install libegl1` and MUJOCO_GL=egl, or render in software with "
@@ -31,8 +33,7 @@ def load_mujoco() -> ModuleType:
         import mujoco
     except ModuleNotFoundError as error:
         raise RenderingUnavailableError(
-            f"These pictures are rendered by MuJoCo, which cannot be imported ({_one_line(error)}): "
-            'install it with `pip install "modeling-cde[rooms]"`.'
+            f"These pictures are rendered by MuJoCo, which cannot be imported ({_one_line(error)}): {install('rooms')}"
         ) from error
     except Exception as error:
         # PyOpenGL fails in many ways, depending on which library is missing.

@@ -17,6 +17,7 @@ from data_scripts.builds.build_commands import (
 )
 from data_scripts.rooms.opengl import check_opengl
 from data_scripts.simulators.source import Settings, SimulatorSource
+from modeling_cde.cli.verbs import command
 from modeling_cde.whole_files import cache_folder, in_one_sentence
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Render before/after pairs of things out of robotics simulators and divide them into splits."""
-    parser = argparse.ArgumentParser(prog="python -m data_scripts.simulators", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog=command("data_scripts.simulators"), description=main.__doc__)
     add = parser.add_argument
     add("--num_pairs", type=int, default=600)
     add("--image_size", type=int, default=128, help="side of the pictures in pixels")
@@ -54,7 +55,7 @@ def build(source: SimulatorSource, options: argparse.Namespace) -> bool:
         check_opengl()
         source.files()  # downloaded here, once, and not by every worker
         source.close()
-    elif not options.push_to_hub and is_split(options, source.choice.num_pairs):
+    elif not options.push and is_split(options, source.choice.num_pairs):
         return False
     build_steps(source, options, make_card(source))
     return True

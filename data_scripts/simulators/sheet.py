@@ -18,12 +18,13 @@ from data_scripts.rooms.sheet import contact_sheet
 from data_scripts.simulators.pairs import draw_stage
 from data_scripts.simulators.source import Settings, SimulatorSource, accepted_pair
 from data_scripts.simulators.things import THINGS
+from modeling_cde.cli.verbs import command
 from modeling_cde.whole_files import in_one_sentence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Render a sheet of all things, opened or turned on: a row for each."""
-    parser = argparse.ArgumentParser(prog="python -m data_scripts.simulators.sheet", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog=command("data_scripts.simulators.sheet"), description=main.__doc__)
     parser.add_argument("--output", type=Path, required=True, help="PNG or JPEG file to write")
     parser.add_argument("--image_size", type=int, default=128, help="side of a picture in pixels")
     parser.add_argument("--things", nargs="+", choices=[thing.name for thing in THINGS], help="only these")

@@ -10,9 +10,8 @@ pictures in `pictures/` as PNG and SVG, and `report.html`, one page that needs n
 import argparse
 import sys
 
+from ..cli.verbs import command
 from ..whole_files import in_one_sentence
-
-_PROGRAM = "python -m modeling_cde.analysis"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -24,9 +23,9 @@ def main(arguments: list[str] | None = None) -> None:
         compare(arguments[1:])
         return
     parser = argparse.ArgumentParser(
-        prog=_PROGRAM,
+        prog=command("modeling_cde.analysis"),
         description="Measure and draw the deltas of finished runs and write their reports.",
-        epilog=f"To compare runs with each other: {_PROGRAM} compare --help",
+        epilog=f"To compare runs with each other: {command('modeling_cde.analysis compare')} --help",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="output folder of train.py or modeling_cde.evaluation")
     parser.add_argument("--no_umap", action="store_true", help="skip the UMAP maps, which take longest")
@@ -46,7 +45,7 @@ def _analyse(run: str, with_umap: bool) -> bool:
     try:
         written = analyse(run, with_umap)
     except (OSError, ValueError, ModuleNotFoundError) as error:
-        print(f"{_PROGRAM}: {error}", file=sys.stderr)
+        print(f"{command('modeling_cde.analysis')}: {error}", file=sys.stderr)
         return False
     print(f"\n{run}\n")
     if written.geometry is None:

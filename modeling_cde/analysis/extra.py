@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..cli.extras import install
+
 
 @contextmanager
 def analysis_extra() -> Iterator[None]:
@@ -16,5 +18,5 @@ def analysis_extra() -> Iterator[None]:
     except ModuleNotFoundError as error:
         name = str(error.name).partition(".")[0]
         raise ModuleNotFoundError(
-            f"The analysis needs {name}, which is not installed: pip install 'modeling-cde[analysis]'.", name=name
+            f"The analysis needs {name}, which is not installed: {install('analysis')}", name=name
         ) from error

@@ -4,10 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from ..cli.verbs import command
 from ..whole_files import in_one_sentence
-
-DESCRIPTION = """Write the model card of a finished run into its folder, and publish the run if asked.
-For the cards in model_cards/ see `python -m modeling_cde.cards catalogue --help`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -18,17 +16,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
             from .catalogue import main as catalogue
 
             catalogue(given[1:])
+        elif given[:1] == ["push"]:
+            _card(given[1:], "modeling_cde.cards push")
         else:
-            _card(given)
+            _card(given, "modeling_cde.cards")
     except (ValueError, OSError, ModuleNotFoundError) as error:
-        sys.exit(f"python -m modeling_cde.cards: {error}")
+        sys.exit(f"{command('modeling_cde.cards')}: {error}")
 
 
-def _card(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m modeling_cde.cards", description=DESCRIPTION)
+def _card(arguments: list[str], called: str) -> None:
+    about = "Write the model card of a finished run into its folder, and publish the run if asked. For the cards in "
+    about += f"model_cards/ see `{command('modeling_cde.cards catalogue')} --help`."
+    parser = argparse.ArgumentParser(prog=command(called), description=about)
     parser.add_argument("run", metavar="RUN", help="output folder of a finished run")
     parser.add_argument("--name", help="the model's name (default: the repository's or the folder's)")
-    parser.add_argument("--push", metavar="ORG/NAME", help="publish the run with its card as this repository")
+    parser.add_argument(
+        "--push",
+        required=called.endswith("push"),
+        metavar="ORG/NAME",
+        help="publish the run with its card as this repository",
+    )
     parser.add_argument("--private", action="store_true", help="with --push: make a new repository private")
     parser.add_argument("--revision", metavar="BRANCH", help="with --push: an existing branch (default: the main one)")
     parser.add_argument(

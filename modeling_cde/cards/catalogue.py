@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from ..cli.verbs import command
 from .card_tables import plain, table
 from .metadata import base_metadata, base_model
 from .model_card import pipeline_snippet, render, render_model_card
@@ -206,7 +207,7 @@ def _paper(entry: Entry) -> str:
 def main(arguments: Sequence[str]) -> None:
     """Command line: see the module's docstring."""
     parser = argparse.ArgumentParser(
-        prog="python -m modeling_cde.cards catalogue", description="Render the cards of model_cards/ from their files."
+        prog=command("modeling_cde.cards catalogue"), description="Render the cards of model_cards/ from their files."
     )
     parser.add_argument("--folder", type=Path, default=Path(CATALOGUE), help="the catalogue (model_cards)")
     parser.add_argument("--add", nargs=2, metavar=("NAME", "RUN"), help="first add a finished run to the catalogue")

@@ -1,7 +1,7 @@
 """Publishes a finished run, the demo or the metric on the Hub, each in one commit.
 
-    python -m modeling_cde.cards.publishing space ORG/NAME --model ORG/MODEL [--revision COMMIT] [--private]
-    python -m modeling_cde.cards.publishing metric ORG/action_accuracy [--private]
+    python -m modeling_cde.cards.publishing space --push ORG/NAME --model ORG/MODEL [--revision COMMIT] [--private]
+    python -m modeling_cde.cards.publishing metric --push ORG/action_accuracy [--private]
     python -m modeling_cde.cards.publishing metric --output FOLDER
 
 `python -m modeling_cde.cards RUN --push ORG/NAME` publishes a run. The run's folder is checked before anything is sent,
@@ -13,19 +13,19 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..cli.project import PACKAGE, SHIPPED, project_root
+from ..cli.verbs import command, program
 from ..whole_files import in_one_sentence
 from .checkpoint_files import REPORT, model_files, of_an_earlier_upload
 from .hub import check_name, check_readable, commit_files
 from .run_files import read_run
 
-PACKAGE = Path(__file__).resolve().parents[1]
-METRIC = PACKAGE.parent / "metric" / "action_accuracy"
+METRIC = project_root() / "metric" / "action_accuracy"
 
 _TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{30,}\b")
 
@@ -67,7 +67,7 @@ def publish_run(
     if not (folder / "metrics.json").is_file():
         raise FileNotFoundError(
             f"{folder}/metrics.json is missing, so the card has no numbers: evaluate the run first "
-            "(python -m modeling_cde.evaluation)."
+            f"({command('modeling_cde.evaluation')})."
         )
     _renew_report(folder)
     write_model_card(folder, name, repo_id, dataset)
@@ -75,7 +75,7 @@ def publish_run(
         files |= {str(path.relative_to(folder)): path for path in folder.glob(pattern) if path.is_file()}
     files["metrics.json"] = (json.dumps(read_run(folder).metrics, indent=2) + "\n").encode()  # without places
     _refuse_tokens(files)
-    later = ["python", "-m", "modeling_cde.cards", str(run), "--push", repo_id]
+    later = [str(run), "--push", repo_id]
     for flag, value in (("--revision", revision), ("--name", name), ("--dataset", dataset)):
         later += [flag, value] if value else []
     later += ["--private"] * private
@@ -91,7 +91,9 @@ def publish_run(
             delete=of_an_earlier_upload,
         )
     except (PermissionError, ConnectionError) as error:
-        raise type(error)(f"{error} The run in {run} is complete; publish it with: {shlex.join(later)}") from error
+        raise type(error)(
+            f"{error} The run in {run} is complete; publish it with: {command('modeling_cde.cards', *later)}"
+        ) from error
 
 
 def publish_space(
@@ -101,7 +103,7 @@ def publish_space(
     revision: str | None = None,
     private: bool = False,
     token: str | None = None,
-    folder: str | Path = PACKAGE.parent / "space",
+    folder: str | Path | None = None,
 ) -> str:
     """Publish the demo as a Space that shows one model.
 
@@ -113,7 +115,7 @@ def publish_space(
         model: Repository of the checkpoint to show.
         revision: Commit of that repository; None for the newest.
         private, token: See `commit_files`.
-        folder: The app, which lies beside the package in a clone of the project.
+        folder: The app; None for the one that comes with the project.
 
     Returns:
         The Space's address.
@@ -125,9 +127,10 @@ def publish_space(
     from huggingface_hub import SpaceCard
 
     check_readable(model, revision=revision, token=token)
-    folder = Path(folder)
+    folder = project_root() / "space" if folder is None else Path(folder)
     files: dict[str, Path | bytes] = {**_tree(folder, "app.py", "README.md", "requirements.txt")}
-    files |= {f"{PACKAGE.name}/{name}": path for name, path in _tree(PACKAGE).items()}
+    source = {name: path for name, path in _tree(PACKAGE).items() if SHIPPED not in path.parents}
+    files |= {f"{PACKAGE.name}/{name}": path for name, path in source.items()}
     card = SpaceCard.load(folder / "README.md")
     card.data.models = [model]  # links the Space to the model's page
     files["README.md"] = str(card).encode()
@@ -210,28 +213,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         epilog="Log in first with `hf auth login`, or set HF_TOKEN to a token with write access.",
     )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="space|metric")
-    space = kinds.add_parser("space", help="the demo, showing one model")
+    called = {name: command(f"modeling_cde.cards.publishing {name}") for name in ("space", "metric")}
+    space = kinds.add_parser("space", prog=called["space"], help="the demo, showing one model")
     space.add_argument("--model", required=True, metavar="ORG/MODEL", help="the checkpoint to show")
     space.add_argument("--revision", help="commit of that repository (default: the newest)")
-    space.add_argument("repo", metavar="ORG/NAME", help="created if it does not exist")
-    metric = kinds.add_parser("metric", help="the metric, for evaluate.load")
-    metric.add_argument("repo", nargs="?", metavar="ORG/action_accuracy", help="created if it does not exist")
+    space.add_argument("--push", required=True, metavar="ORG/NAME", help="the Space; created if it does not exist")
+    metric = kinds.add_parser("metric", prog=called["metric"], help="the metric, for evaluate.load")
+    metric.add_argument("--push", metavar="ORG/action_accuracy", help="the Space; created if it does not exist")
     metric.add_argument("--output", metavar="FOLDER", help="write FOLDER/action_accuracy here and publish nothing")
     for kind in (space, metric):
         kind.add_argument("--private", action="store_true", help="only its owners see a new repository")
     options = parser.parse_args(arguments)
-    if options.kind == "metric" and bool(options.repo) == bool(options.output):
-        metric.error("give either ORG/action_accuracy or --output FOLDER")
+    if options.kind == "metric" and bool(options.push) == bool(options.output):
+        metric.error("give either --push ORG/action_accuracy or --output FOLDER")
     try:
         if options.kind == "space":
-            url = publish_space(options.repo, options.model, revision=options.revision, private=options.private)
+            url = publish_space(options.push, options.model, revision=options.revision, private=options.private)
         elif options.output:
             print(write_metric(options.output))
             return
         else:
-            url = publish_metric(options.repo, private=options.private)
+            url = publish_metric(options.push, private=options.private)
     except (ValueError, OSError) as error:
-        sys.exit(f"publishing: {error}")
+        sys.exit(f"{program(f'modeling_cde.cards.publishing {options.kind}')}: {error}")
     print(f"Published the {options.kind} at {url}")
 
 

@@ -132,12 +132,16 @@ class _Shuffled:
 def read_labels(dataset: Any, column: str) -> list[Hashable] | None:
     """One action per sample of a data set, read without decoding any image; None without columns (as in torch).
 
+    Where the data set has no column "action", the one called "labels", as Transformers names it, is taken for it.
+
     Raises:
         ValueError: The data set has columns, but not this one.
     """
     columns = getattr(dataset, "column_names", None)
     if columns is None:
         return None
+    if column == "action" and "action" not in columns and "labels" in columns:
+        column = "labels"
     if column not in columns:
         raise ValueError(
             f"label_column={column!r} is not a column of the training data ({', '.join(columns)}); name the "

@@ -19,12 +19,13 @@ import argparse
 import sys
 from typing import Any
 
+from ..cli.verbs import command, program
 from ..whole_files import in_one_sentence
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="python -m modeling_cde.evaluation", description=__doc__)
+    parser = argparse.ArgumentParser(prog=command("modeling_cde.evaluation"), description=__doc__)
     parser.add_argument("--model", required=True, help="folder or repository of a trained checkpoint")
     parser.add_argument("--data", required=True, help="folder or repository of a data set of pairs")
     parser.add_argument(
@@ -58,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise ValueError("--feature_store_gb must be at least 0.")
         _evaluate(options)
     except (ValueError, OSError) as error:
-        sys.exit(f"modeling_cde.evaluation: {error}")
+        sys.exit(f"{program('modeling_cde.evaluation')}: {error}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ import transformers
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 
+from ..cli.verbs import command
 from ..data.chosen_rows import evenly_spaced
 from ..data.coverage import target_coverage
 from ..data.schema import OPPOSITES
@@ -255,7 +256,8 @@ def results_table(metrics: Mapping[str, Any]) -> str:
     of pairs left out, too. Without splits it is a sentence.
     """
     if not metrics["splits"]:
-        return "All pairs were trained on, so nothing was tested; to test the model: python -m modeling_cde.evaluation"
+        again = command("modeling_cde.evaluation")
+        return f"All pairs were trained on, so nothing was tested; to test the model: {again}"
     headers = ["split", "pairs", "accuracy", "macro", "errors that are the opposite"]
     matched = any("accuracy_own_actions" in values for values in metrics["splits"].values())
     headers += ["accuracy among its own actions", "left out"] if matched else []

@@ -25,6 +25,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
+from ..cli.extras import install
 from ..models.checks_cde import check_outputs
 
 INPUT = "pixel_values"
@@ -210,7 +211,7 @@ def differences(
 def require(*modules: str) -> None:
     """Raises ModuleNotFoundError with what to install, if one of the extra's modules is absent."""
     if missing := [name for name in modules if importlib.util.find_spec(name) is None]:
-        raise ModuleNotFoundError(f"Export needs {', '.join(missing)}: pip install 'modeling-cde[export]'.")
+        raise ModuleNotFoundError(f"Export needs {', '.join(missing)}: {install('export')}")
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from ..cli.verbs import program as name_of
+
 
 def join_processes(use_cpu: bool = False, timeout: float = 600, deepspeed: bool = False) -> None:
     """Join the processes that a launcher has started on a machine without GPUs; with a GPU, do nothing.
@@ -55,7 +57,7 @@ def tells_of_lost_processes(program: str | None = None) -> Iterator[None]:
             "--resume_from_checkpoint true."
         )
         if program is not None:
-            sys.exit(f"{program}: {sentence}")
+            sys.exit(f"{name_of(program)}: {sentence}")
         raise ConnectionError(sentence) from error
 
 

@@ -22,6 +22,8 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.utils.hub import extract_commit_hash
 
+from ..cli.extras import install
+
 # Query and value, as in the LoRA paper: their names in today's backbones, and in older code.
 _QUERY_AND_VALUE = (("q_proj", "v_proj"), ("query", "value"), ("q", "v"))
 
@@ -31,7 +33,7 @@ def peft() -> Any:
     try:
         return importlib.import_module("peft")
     except ImportError as error:
-        raise ValueError("LoRA needs PEFT, which is not installed: run pip install 'modeling-cde[lora]'.") from error
+        raise ValueError(f"LoRA needs PEFT, which is not installed: {install('lora')}") from error
 
 
 def add_lora(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from transformers import ProgressCallback, Trainer
+from transformers import ProgressCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from ..analysis.loss_terms import MEASURES, logged_terms, title
@@ -17,6 +17,15 @@ class CDEProgressCallback(ProgressCallback):  # type: ignore[misc]
             return
         if line := format_log(logs):
             self.training_bar.write(f"epoch {state.epoch:5.2f}  step {state.global_step:5d}  {line}")
+
+
+class CDELinesCallback(TrainerCallback):  # type: ignore[misc]
+    """The lines of `CDEProgressCallback`, without a bar: for `--disable_tqdm true`."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Print what was logged; see `transformers.TrainerCallback.on_log`."""
+        if state.is_world_process_zero and logs and (line := format_log(logs)):
+            print(f"epoch {state.epoch:5.2f}  step {state.global_step:5d}  {line}", flush=True)
 
 
 def format_log(logs: dict[str, Any]) -> str:
@@ -34,7 +43,18 @@ def format_log(logs: dict[str, Any]) -> str:
 
 
 def show_progress(trainer: Trainer) -> None:
-    """Replace a trainer's own progress display by `CDEProgressCallback`."""
+    """Replace a trainer's own progress display by `CDEProgressCallback`, or by its lines alone."""
     for kind in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(kind)
-    trainer.add_callback(CDEProgressCallback)
+    trainer.add_callback(CDELinesCallback if trainer.args.disable_tqdm else CDEProgressCallback)
+
+
+def hide_bars() -> None:
+    """Show no bar of this project or of the libraries under it, for the rest of the process."""
+    import datasets
+    import huggingface_hub.utils
+    import transformers.utils.logging
+
+    datasets.disable_progress_bars()  # ours are of its class
+    huggingface_hub.utils.disable_progress_bars()  # type: ignore[attr-defined]
+    transformers.utils.logging.disable_progress_bar()

@@ -12,13 +12,15 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, get_type_hints
+from typing import Any, get_type_hints
 
 import yaml
-from transformers import HfArgumentParser
 
+from ..cli.project import find, find_recipe
+from ..cli.verbs import command
 from ..models.limits_cde import MOST_YAML_BYTES
 from .gone_arguments import gone
+from .recipe_parser import RecipeParser
 
 # What only whoever types the command decides: where a run is sent, and where outside of this folder it writes.
 _SENT = re.compile(r"(hub|push_to_hub|trackio)(_\w+)?")
@@ -26,14 +28,6 @@ _WRITTEN = ("output_dir", "rooms_folder", "feature_store")
 _REPORTERS = ("none", "tensorboard")  # which tell nobody else
 # Text fields that also accept true.
 _TEXT_OR_TRUE = ("resume_from_checkpoint", "include_num_input_tokens_seen")
-
-
-class _Parser(HfArgumentParser):  # type: ignore[misc]
-    """A parser that reports an error in one sentence, without the list of all flags."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message.rstrip('.')}.\n")
-        raise AssertionError  # exit does not return
 
 
 class _Loader(yaml.SafeLoader):
@@ -70,7 +64,7 @@ def parse_recipe(
     arguments: Sequence[str],
     brought: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
 ) -> tuple[Any, ...]:
-    """Read `--config FILE` and flags into dataclasses.
+    """Read `--config FILE`, `--push ORG/NAME` and flags into dataclasses.
 
     A method, and any other choice in `brought`, can have defaults of its own. They override a recipe that chooses
     otherwise, but never the values that are given together with the choice: the other keys of the recipe that names it,
@@ -91,7 +85,7 @@ def parse_recipe(
             flag, has the run published or written elsewhere.
         SystemExit: if a value has the wrong type, after printing a sentence that names it.
     """
-    parser = _Parser(list(dataclass_types), allow_abbrev=False)
+    parser = RecipeParser(list(dataclass_types))
     known = {
         field.name: (field, hints[field.name])
         for kind, hints in ((kind, get_type_hints(kind)) for kind in dataclass_types)
@@ -105,9 +99,9 @@ def parse_recipe(
         at = arguments.index("--config")
         if at + 1 >= len(arguments):
             raise ValueError("--config needs a file, for example --config configs/quickstart.yaml.")
-        from_file += _with_brought(flags_of(Path(arguments[at + 1]), known), brought)
+        from_file += _with_brought(flags_of(find_recipe(arguments[at + 1]), known), brought)
         del arguments[at : at + 2]
-    arguments = _with_brought(arguments, brought)
+    arguments = _with_brought(_pushed(arguments), brought)
     *parsed, unknown = parser.parse_args_into_dataclasses(from_file + arguments, return_remaining_strings=True)
     if unknown:
         flag = unknown[0].split("=")[0]
@@ -115,6 +109,22 @@ def parse_recipe(
             raise ValueError(f"{flag}{instead}")
         raise ValueError(f"unknown argument {flag!r}{_nearest(flag.lstrip('-'), set(known), '--')}")
     return tuple(parsed)
+
+
+def _pushed(arguments: Sequence[str]) -> list[str]:
+    """The arguments with `--push ORG/NAME` in the words of Transformers' Trainer."""
+    flags: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name != "--push":
+            flags.append(word)
+            continue
+        value = value if equals else next(words, "")
+        if not value or value.startswith("-"):
+            raise ValueError("--push needs the name of a repository, ORG/NAME.")
+        flags += ["--push_to_hub=true", f"--hub_model_id={value}"]
+    return flags
 
 
 def flags_of(path: Path, known: Mapping[str, tuple[Any, Any]]) -> list[str]:
@@ -182,7 +192,7 @@ def read_plain_yaml(path: Path) -> dict[Any, Any]:
         ValueError: the file is missing, too large, in another encoding, or not such a mapping.
     """
     if not path.is_file():
-        raise ValueError(f"--config {path}: there is no such file. The recipes are in configs/.")
+        raise ValueError(f"--config {path}: there is no such file. The recipes are in {find('configs')}/.")
     if path.stat().st_size > MOST_YAML_BYTES:
         raise ValueError(
             f"--config {path}: the file is larger than {MOST_YAML_BYTES >> 10} KiB, the limit for a recipe."
@@ -221,4 +231,4 @@ def _with_brought(flags: list[str], brought: Mapping[str, Mapping[str, Mapping[s
 
 def _nearest(key: str, known: set[str], prefix: str = "") -> str:
     matches = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
-    return f"; did you mean {prefix + matches[0]!r}?" if matches else "; see python train.py --help"
+    return f"; did you mean {prefix + matches[0]!r}?" if matches else f"; see {command('train.py')} --help"

@@ -1,10 +1,10 @@
 """The record of a training in `metrics.json` and on the card: its command, data and settings."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..cli.verbs import command
 from ..data.load_splits import pairs_used_twice, reported_splits
 from ..data.splits import JOINT_SHIFTS
 from ..whole_files import command_without_places, read_object
@@ -83,12 +83,12 @@ def backbone_source(backbone: str, revision: str | None) -> dict[str, Any]:
     return {"source": folder.name} | {name: text for name, text in told.items() if isinstance(text, str)}
 
 
-def command_line(command: Sequence[str]) -> str:
+def command_line(arguments: Sequence[str]) -> str:
     """The command, quoted for a shell, without tokens and places: metrics.json and the card are published."""
     kept: list[str] = []
-    for argument in command:
+    for argument in arguments:
         if kept and kept[-1] == "--hub_token":
             kept[-1] = "--hub_token=..."
         else:
             kept.append("--hub_token=..." if argument.startswith("--hub_token=") else argument)
-    return command_without_places(f"accelerate launch train.py {shlex.join(kept)}".rstrip())
+    return command_without_places(command("train.py", *kept))

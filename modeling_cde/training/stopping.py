@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from transformers import TrainerCallback
 
+from ..cli.verbs import program as name_of
 from ..whole_files import NotWritten
 
 GO_ON = "resume with the same command and --resume_from_checkpoint true"
@@ -25,7 +26,7 @@ class StopCallback(TrainerCallback):  # type: ignore[misc]
     """Ends a training with a checkpoint after the step in which a signal arrived; see `stoppable`."""
 
     def __init__(self, program: str) -> None:
-        self.program = program
+        self.program = name_of(program)
         self._process = os.getpid()
         self._signal: signal.Signals | None = None
         self._stops_between_steps = False
@@ -94,7 +95,7 @@ def stoppable(program: str) -> Iterator[StopCallback]:
     try:
         yield stop
     except NotWritten as error:
-        sys.exit(f"{program}: {error}")
+        sys.exit(f"{name_of(program)}: {error}")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -134,7 +134,9 @@ class CDETrainingArguments(TrainingArguments):  # type: ignore[misc]
         default=2, help="Least number of samples of each action in a batch; at most the batch size."
     )
     label_column: str = HfArg(
-        default="action", help="Column of the training data that holds the action, for the batch sampler."
+        default="action",
+        help="Column of the training data that holds the action, for the batch sampler; if there is no column action, "
+        "labels.",
     )
     dataloader_drop_last: bool = HfArg(
         default=True,

@@ -11,6 +11,7 @@ from modeling_cde.analysis.delta_set import load_delta_sets, load_examples
 from modeling_cde.analysis.measures.geometry import measure_split
 from modeling_cde.analysis.plots import run_plots as pictures
 from modeling_cde.analysis.plots.run_plots import shown_splits, title_of
+from modeling_cde.cli.extras import install
 from tests.analysis.drawn_run import drawn_run, drawn_set
 from tests.analysis.synthetic_deltas import save_sets
 from tests.analysis.test_page import Reader
@@ -141,7 +142,7 @@ def test_pictures_that_cannot_be_drawn_are_said_and_cost_no_other(tmp_path, monk
     monkeypatch.setattr(pictures, "plot_delta_map", fails)
     part = drawn_set("test")
     found = pictures.draw_pictures(tmp_path, {"test": part}, None, {"splits": {"test": measure_split(part)}})
-    assert found.missing["map"] == ["it has 1 pairs", "UMAP maps need umap-learn: pip install 'modeling-cde[umap]'."]
+    assert found.missing["map"] == ["it has 1 pairs", f"UMAP maps need umap-learn: {install('umap')}"]
     assert found.missing["training"] == ["The run has no trainer_state.json, so there is no training curve."]
     assert drawn == ["plot_confusion", "plot_cosines", "plot_sparsity", "plot_reliability"]
 

@@ -120,7 +120,7 @@ def test_wrong_arguments_are_refused_in_one_sentence(app, arguments, told):
 
 
 def test_the_command_publishes_or_writes(capsys):
-    for wrong in (["metric"], ["metric", "org/action_accuracy", "--output", "somewhere"]):
+    for wrong in (["metric"], ["metric", "--push", "org/action_accuracy", "--output", "somewhere"]):
         with pytest.raises(SystemExit):
             main(wrong)
         assert "give either ORG/action_accuracy or --output FOLDER" in capsys.readouterr().err

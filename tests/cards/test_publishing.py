@@ -189,7 +189,7 @@ def test_the_demo_is_published_with_the_packages_source(hub, capsys):
     for name in ("org/all", "org/another"):
         hub.repositories["model", name] = Repository()
         hub.repositories["model", name].commits["abc"] = {}
-    main(["space", "org/demo", "--model", "org/all", "--revision", "abc"])
+    main(["space", "--push", "org/demo", "--model", "org/all", "--revision", "abc"])
     assert capsys.readouterr().out == f"Published the space at {hub.url}/spaces/org/demo\n"
     repository = hub.repositories["space", "org/demo"]
     files = repository.files()
@@ -205,22 +205,22 @@ def test_the_demo_is_published_with_the_packages_source(hub, capsys):
     card = SpaceCard(files["README.md"].decode())
     assert card.data.sdk == "gradio" and card.data.models == ["org/all"]
     assert not problems(card.data.to_dict(), "space")
-    main(["space", "org/demo", "--model", "org/another"])
+    main(["space", "--push", "org/demo", "--model", "org/another"])
     assert json.loads(repository.files()["model.json"]) == {"model": "org/another", "revision": None}
 
 
 def test_the_metric_is_published_under_the_name_that_evaluate_looks_for(hub, capsys):
-    main(["metric", "org/action_accuracy"])
+    main(["metric", "--push", "org/action_accuracy"])
     assert "action_accuracy.py" in hub.repositories["space", "org/action_accuracy"].files()
     with pytest.raises(SystemExit, match="name the Space org/action_accuracy"):
-        main(["metric", "org/other"])
+        main(["metric", "--push", "org/other"])
 
 
 def test_what_is_asked_wrongly_is_said(hub, tmp_path):
-    with pytest.raises(SystemExit, match="^publishing: The Hub has no model org/nowhere that"):
-        main(["space", "org/demo", "--model", "org/nowhere"])
+    with pytest.raises(SystemExit, match="publishing space: The Hub has no model org/nowhere that"):
+        main(["space", "--push", "org/demo", "--model", "org/nowhere"])
     hub.repositories["model", "org/there"] = Repository()
-    with pytest.raises(SystemExit, match="^publishing: The Hub has no model org/there at abc that"):
-        main(["space", "org/demo", "--model", "org/there", "--revision", "abc"])
-    with pytest.raises(SystemExit, match="^publishing: 'runs/a/b' is not a valid repository name"):
-        main(["space", "org/demo", "--model", "runs/a/b"])
+    with pytest.raises(SystemExit, match="publishing space: The Hub has no model org/there at abc that"):
+        main(["space", "--push", "org/demo", "--model", "org/there", "--revision", "abc"])
+    with pytest.raises(SystemExit, match="publishing space: 'runs/a/b' is not a valid repository name"):
+        main(["space", "--push", "org/demo", "--model", "runs/a/b"])

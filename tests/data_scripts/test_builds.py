@@ -137,9 +137,9 @@ def test_no_split_writes_shards_only(tmp_path: Path, source: FakeSource, assembl
 @pytest.mark.parametrize(
     ("changes", "publishable", "message"),
     [
-        ({"push_to_hub": "org/name"}, "Frames of videos may not be shared.", "^Frames of videos may not be shared.$"),
-        ({"push_to_hub": "org/name", "no_split": True}, None, "--no_split makes none"),
-        ({"push_to_hub": "name"}, None, "--push_to_hub is 'name'; give ORG/NAME"),
+        ({"push": "org/name"}, "Frames of videos may not be shared.", "^Frames of videos may not be shared.$"),
+        ({"push": "org/name", "no_split": True}, None, "--no_split makes none"),
+        ({"push": "name"}, None, "--push is 'name'; give ORG/NAME"),
         ({"ray_address": "auto"}, None, "--ray_address needs --engine ray"),
         ({"protocol": "causal_triplet"}, None, "has no joint split: give --shift comp"),
         ({"protocol": "causal_triplet", "shift": "syst", "group_by": "none"}, None, "--group_by needs"),
@@ -167,7 +167,7 @@ def test_a_finished_build_is_pushed_with_its_card(
 
     pushed: list[Any] = []
     monkeypatch.setattr(publishing, "push_to_hub", lambda *args, **how: pushed.append((*args, how)) or "https://hub/x")
-    build_steps(source, options(tmp_path, push_to_hub="org/name", private=True), CARD)
+    build_steps(source, options(tmp_path, push="org/name", private=True), CARD)
     assert pushed == [(tmp_path / "out", "org/name", {"private": True})]
     assert "https://hub/x" in capsys.readouterr().out
 

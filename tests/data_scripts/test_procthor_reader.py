@@ -450,7 +450,7 @@ def test_the_card_says_what_the_user_states_and_else_unknown(tmp_path, capsys):
     assert "apache" not in text.lower() and "ProcTHOR-10K" not in text and "procthor" not in header["tags"]
     assert "--license" in (tmp_path / "out" / "NOT_FOR_PUBLISHING.txt").read_text()
     with pytest.raises(SystemExit, match="Say with --license under which licence"):
-        main([*arguments, "--push_to_hub", "me/mine"])
+        main([*arguments, "--push", "me/mine"])
 
     stated = ["--license", "other", "--license_terms", "For my class.", "--credit", "By Ada.", "--title", "Cups"]
     capsys.readouterr()

@@ -40,4 +40,4 @@ def test_missing_mujoco_names_the_extra(tmp_path: Path) -> None:
     )
     result = run(["-c", code])
     assert result.returncode == 1
-    assert "modeling-cde[rooms]" in result.stderr and "\n" not in result.stderr.strip()
+    assert "[rooms]" in result.stderr and "\n" not in result.stderr.strip()

@@ -191,6 +191,23 @@ def test_neither_a_list_on_the_cpu_nor_a_generator_is_read_ahead(pipe, monkeypat
     assert len(expected) == 5 and seen == [2, 4, 5, 7, 9, 10]
 
 
+def test_a_generator_without_end_is_answered_pair_by_pair(pipe):
+    """In batches, and no further than to the end of the batch that the next answer is in."""
+    asked = 0
+
+    def endless():
+        nonlocal asked
+        while True:
+            asked += 1
+            yield (X, Y) if asked % 2 else (Y, X)
+
+    forth, back = pipe([(X, Y), (Y, X)])
+    answers = iter(pipe(endless(), batch_size=4))
+    for number in range(1, 11):
+        assert close([next(answers)], [forth if number % 2 else back])
+        assert number <= asked <= number + 3
+
+
 def test_an_error_while_preparing_ends_the_call(pipe, tmp_path):
     threads = threading.active_count()
     with pytest.raises(OSError, match="gone.png cannot be read as an image: there is no such file"):

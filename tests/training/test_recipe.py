@@ -87,7 +87,7 @@ def test_every_option_of_the_model_reaches_its_configuration():
     ("text", "flags", "message"),
     [
         ("imagesize: 48\n", [], "unknown key 'imagesize'; did you mean 'image_size'"),
-        ("zzz: 1\n", [], "unknown key 'zzz'; see python train.py --help"),
+        ("zzz: 1\n", [], "unknown key 'zzz'; see accelerate launch train.py --help"),
         ("- 1\n", [], "expected `key: value` lines, found list"),
         ("", [], "found nothing"),
         ("image_size: [\n", [], "not plain YAML"),
@@ -180,3 +180,40 @@ def test_a_link_that_leads_elsewhere_is_the_users_own_choice(tmp_path, monkeypat
     recipe.write_text("backbone: org/a\noutput_dir: data/../run\n")  # which is beside the other disk's folder
     with pytest.raises(ValueError, match="output_dir is outside"):
         parse_recipe((*KINDS, CDETrainingArguments), ["--config", "recipe.yaml"])
+
+
+@pytest.mark.parametrize("given", [["--push", "org/name"], ["--push=org/name"]])
+def test_push_names_the_repository_and_a_later_word_wins(given, tmp_path):
+    words = ["--backbone=org/a", f"--output_dir={tmp_path}", "--use_cpu=true"]
+    *_, args = parse_recipe((*KINDS, CDETrainingArguments), [*words, *given])
+    assert args.push_to_hub and args.hub_model_id == "org/name"
+    quiet = "--push_to_hub=False"  # as the runs of --compare_with get it
+    *_, args = parse_recipe((*KINDS, CDETrainingArguments), [*words, *given, quiet])
+    assert not args.push_to_hub
+
+
+@pytest.mark.parametrize("given", [["--push"], ["--push="], ["--push", "--seed=1"]])
+def test_push_without_a_name_is_an_error(given):
+    with pytest.raises(ValueError, match="--push needs the name of a repository, ORG/NAME"):
+        parse_recipe(KINDS, ["--backbone=org/a", *given])
+
+
+def helped(capsys, flag):
+    with pytest.raises(SystemExit) as stopped:
+        parse_recipe((*KINDS, CDETrainingArguments), [flag])
+    assert not stopped.value.code
+    text = capsys.readouterr().out
+    return text, re.findall(r"^  --([\w-]+)(?: (\S+))?", text, flags=re.MULTILINE)
+
+
+def test_help_is_about_our_flags_and_all_of_them_are_there_if_asked(capsys):
+    text, flags = helped(capsys, "--help")
+    names = [name for name, _ in flags]
+    own = [name for kind in (*KINDS, CDETrainingArguments) for name in vars(kind)["__annotations__"]]
+    assert set(own) <= set(names) and len(names) == len(set(names))
+    assert {"config", "push", "output_dir", "max_steps"} <= set(names) and "adam_beta1" not in names
+    assert text.startswith("usage: accelerate launch train.py --config RECIPE [--FLAG VALUE ...]")
+    assert ("delta_dim", "256") in flags and ("contrastive_weight", "2.0") in flags
+    everything, all_flags = helped(capsys, "--help-all")
+    fields = {field.name for field in dataclasses.fields(CDETrainingArguments) if field.init}
+    assert fields <= {name for name, _ in all_flags} and len(everything) > 1.5 * len(text)

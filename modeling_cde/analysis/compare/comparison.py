@@ -11,12 +11,13 @@ reference by seed, and writes into DIR (by default the folder `comparison` besid
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...cli import verbs
+from ...cli.project import find
 from ...whole_files import as_they_were_written, in_one_sentence
 from ..page import Picture, Section, as_data_uri, render_page
 from ..page import Table as PageTable
@@ -223,7 +224,7 @@ def default_output(source: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: see the module's docstring."""
     parser = argparse.ArgumentParser(
-        prog="python -m modeling_cde.analysis compare",
+        prog=verbs.command("modeling_cde.analysis compare"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -234,9 +235,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, help="folder for the files (comparison/ beside the results)")
     parser.add_argument("--title", help="heading of the table and the report")
     options = parser.parse_args(arguments)
+    name = verbs.called("modeling_cde.analysis compare") or "compare"
     try:
         with as_they_were_written(", ".join(map(str, options.results))):
-            results = load_results(*options.results)
+            results = load_results(*map(find, options.results))
             known = list(dict.fromkeys(result.method for result in results))
             unknown = [method for method in options.methods or () if method not in known]
             if unknown:
@@ -247,14 +249,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parts = [*map(str, options.results), "--reference", options.reference]
             parts += ["--methods", *options.methods] if options.methods else []
             parts += ["--splits", *options.splits] if options.splits else []
-            command = f"python -m modeling_cde.analysis compare {shlex.join(parts)}"
+            command = verbs.command("modeling_cde.analysis compare", *parts)
             chosen = (options.reference, options.methods, title, command, options.splits)
             report = write_comparison(results, output, *chosen)
             text = to_markdown(compare(results, options.reference, order=options.methods, splits=options.splits))
     except OSError as error:  # with a file's name where the system raised it
-        sys.exit(f"compare: {error}" if error.filename is None else f"compare: {error.filename}: {error.strerror}.")
+        sys.exit(f"{name}: {error}" if error.filename is None else f"{name}: {error.filename}: {error.strerror}.")
     except (ValueError, ModuleNotFoundError) as error:
-        sys.exit(f"compare: {error}")
+        sys.exit(f"{name}: {error}")
     print(text)
     print(f"{report}\n{report.parent}/table.md, table.csv, table.tex and pictures/")
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...cli.verbs import called, command
 from ...whole_files import as_they_were_written, read_object
 from ..delta_set import DELTAS_FILE, DeltaSet, load_delta_sets
 from . import findings, signs
@@ -276,7 +277,7 @@ def _report(name: str, examination: Examination) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Command line: see the module's docstring."""
     about = "Signs of trouble in finished runs: what was seen, the number behind it, what to try."
-    parser = argparse.ArgumentParser(prog="python -m modeling_cde.analysis.doctor", description=about)
+    parser = argparse.ArgumentParser(prog=command("modeling_cde.analysis.doctor"), description=about)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="output folder of a run, or a folder of result files")
     options = parser.parse_args(arguments)
     errors, compared, results = False, len(options.runs) > 1, []
@@ -298,6 +299,6 @@ def main(arguments: list[str] | None = None) -> None:
             _note(together, findings.SEED_VARIANCE, reason)
             _report(f"{len(results)} runs together", together)
     except (ValueError, OSError) as error:
-        print(f"doctor: {error}", file=sys.stderr)
+        print(f"{called('modeling_cde.analysis.doctor') or 'doctor'}: {error}", file=sys.stderr)
         sys.exit(2)
     sys.exit(1 if errors else 0)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ...cli.extras import install
 from ..delta_set import DeltaSet, Examples
 from ..measures.patches import measure_weights
 from ..page import Picture, Section, Table, as_data_uri
@@ -135,7 +136,7 @@ def draw_pictures(
     if not with_umap:
         pictures.leave_out("map", "The UMAP maps were switched off.")
     elif not has_umap():
-        pictures.leave_out("map", "UMAP maps need umap-learn: pip install 'modeling-cde[umap]'.")
+        pictures.leave_out("map", f"UMAP maps need umap-learn: {install('umap')}")
     shown = {name: measured[name] for name in shown_splits(measured)}
     if shown:
         alternative = f"Sparsity profiles and effective dimensions by action of {', '.join(shown)}."

@@ -178,5 +178,5 @@ def test_rows_that_cannot_be_tested_are_left_out():
 
 def test_without_scikit_learn_there_is_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.model_selection", None)
-    with pytest.raises(ModuleNotFoundError, match="needs sklearn, which is not installed: pip install 'modeling-cde"):
+    with pytest.raises(ModuleNotFoundError, match=r"needs sklearn, which is not installed: pip install .*\[analysis\]"):
         stratified_folds(np.array([0, 0, 1, 1]))

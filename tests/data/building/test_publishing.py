@@ -297,8 +297,8 @@ def test_a_name_that_the_hub_does_not_take_is_refused(built, name):
 
 
 def test_the_command_answers_with_a_sentence(tmp_path):
-    with pytest.raises(SystemExit, match=r"^publish: .*nowhere does not contain a finished data set"):
-        publish.main(["--data", str(tmp_path / "nowhere"), "--repo", "org/pairs"])
+    with pytest.raises(SystemExit, match=r"^data_scripts.publish: .*nowhere does not contain a finished data set"):
+        publish.main(["--data", str(tmp_path / "nowhere"), "--push", "org/pairs"])
 
 
 def test_a_reason_not_to_publish_stays_until_it_is_deleted(copy):

@@ -108,5 +108,5 @@ def test_damage_after_the_listing_is_no_other_error_than_ours(tmp_path):
 def test_without_indexed_gzip_the_sentence_says_what_to_do(tmp_path, monkeypatch):
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(tar_of({"a.png": b"x"})))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ArchiveError, match=r"indexed_gzip: pip install 'modeling-cde\[archives\]', or unpack"):
+    with pytest.raises(ArchiveError, match=r"indexed_gzip can seek in: unpack it, or pip install .*\[archives\]"):
         open_files(tmp_path / "a.tar.gz")

@@ -380,7 +380,7 @@ def test_command_line(tmp_path, kitchens, capsys, monkeypatch):
     monkeypatch.setattr(
         "modeling_cde.data.building.publishing.push_to_hub", lambda folder, name, **_: published.append(name)
     )
-    main(command(index, output, "--frames", str(root), "--licence_allows_frames", "--push_to_hub", "a/b"))
+    main(command(index, output, "--frames", str(root), "--licence_allows_frames", "--push", "a/b"))
     check_publishable(output)
     assert published == ["a/b"]
 
@@ -397,7 +397,7 @@ def test_splits_keep_kitchens_apart(tmp_path, kitchens):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--frames", "ROOT", "--push_to_hub", "a/b"], "licence_allows_frames"),
+        (["--frames", "ROOT", "--push", "a/b"], "licence_allows_frames"),
         (["--frames", "ROOT", "--view", "single"], "--view multi"),
         (["--frames", "nowhere"], "no folder nowhere"),
         (["--frames", "ROOT", "--image_size", "0"], "image_size"),

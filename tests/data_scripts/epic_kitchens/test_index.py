@@ -377,7 +377,7 @@ def test_an_index_does_not_replace_the_card_of_a_build(tmp_path, tables):
 def test_push(tmp_path, tables):
     """What is sent is index, card and report, in one commit; a repository of pairs is left alone."""
     output = tmp_path / "index"
-    push = ["index", *flags(tables), "--output", str(output), "--push_to_hub"]
+    push = ["index", *flags(tables), "--output", str(output), "--push"]
     run = "from data_scripts.epic_kitchens.__main__ import main; main({!r})".format
     with HubServer() as hub, HubClient(hub, tmp_path / "home") as client:
         assert client.run(run([*push, "someone/epic-index", "--private"])) == {"result": None}

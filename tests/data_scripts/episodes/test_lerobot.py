@@ -305,7 +305,7 @@ def test_the_command_builds_a_data_set(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["lerobot", "--camera", CAMERA, "--view", "single"], "no boxes"),
-        (["lerobot", "--camera", CAMERA, "--push_to_hub", "me/mine"], "--license"),
+        (["lerobot", "--camera", CAMERA, "--push", "me/mine"], "--license"),
         (["lerobot", "--camera", CAMERA, "--verbs", "no.csv"], "no.csv cannot be read"),
         (["lerobot", "--camera", CAMERA, "--image_size", "-3"], "--image_size is -3"),
         (["lerobot"], "choose with --camera"),

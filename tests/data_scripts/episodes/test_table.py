@@ -352,7 +352,7 @@ def test_drawn_pairs_as_a_table_come_out_as_they_were(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--strict"], "pairs.csv, row 3: before is empty."),
-        (["--push_to_hub", "me/mine"], "--license"),
+        (["--push", "me/mine"], "--license"),
         (["--license", "cc-by"], "not a licence identifier"),
         (["--image_size", "-1"], "--image_size is -1"),
         (["--root", "nowhere"], "given by --root"),
