@@ -133,7 +133,7 @@ def test_an_answer_is_not_shown_beside_other_pictures_than_its_own(page, picture
 
     read, asked, may_go = Checkpoint.read, threading.Semaphore(0), threading.Semaphore(0)
 
-    def slow(self, before, after):
+    def slow(self, before, after, box=None):
         asked.release()
         assert may_go.acquire(timeout=20)
         return read(self, before, after)
