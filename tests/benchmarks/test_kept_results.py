@@ -17,6 +17,7 @@ KEPT = ROOT / "benchmarks" / "results"
 PAGES = {
     "dino": ROOT / "docs" / "results.md",
     "dino_patches": ROOT / "docs" / "causes.md",
+    "dino_multi": ROOT / "docs" / "causes.md",
     "rooms": ROOT / "docs" / "benchmark.md",
 }
 DRAWN = ("kinds", "numbers", "layers")  # the page has a picture in place of a table
@@ -58,7 +59,7 @@ def test_the_study_s_tables_come_from_its_results(path):
 
 @pytest.mark.parametrize(
     ("name", "runs", "criterion"),
-    [("dino", 300, None), ("dino_patches", 12, None), ("rooms", 9, "eval_validation_cross_entropy")],
+    [("dino", 300, None), ("dino_patches", 12, None), ("dino_multi", 15, None), ("rooms", 9, "eval_validation_cross_entropy")],
 )
 def test_every_run_of_the_recipe_has_a_result_and_was_made_by_its_command(name, runs, criterion, monkeypatch):
     monkeypatch.chdir(ROOT)
