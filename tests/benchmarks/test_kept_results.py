@@ -59,7 +59,12 @@ def test_the_study_s_tables_come_from_its_results(path):
 
 @pytest.mark.parametrize(
     ("name", "runs", "criterion"),
-    [("dino", 300, None), ("dino_patches", 12, None), ("dino_multi", 15, None), ("rooms", 9, "eval_validation_cross_entropy")],
+    [
+        ("dino", 300, None),
+        ("dino_patches", 12, None),
+        ("dino_multi", 15, None),
+        ("rooms", 9, "eval_validation_cross_entropy"),
+    ],
 )
 def test_every_run_of_the_recipe_has_a_result_and_was_made_by_its_command(name, runs, criterion, monkeypatch):
     monkeypatch.chdir(ROOT)

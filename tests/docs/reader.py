@@ -116,7 +116,20 @@ def commands(text: str) -> list[list[str]]:
             found.append(words[: words.index("&&")])
             words = words[words.index("&&") + 1 :]
         found.append(words)
-    return [words for words in found if words]
+    return [_written_out(words) for words in found if words]
+
+
+def _written_out(words: list[str]) -> list[str]:
+    """A command of `cde` as the one that it stands for."""
+    from modeling_cde.cli.verbs import calls
+
+    for call, runs in sorted(calls().items(), key=lambda item: -len(item[0])):
+        verbs, target = call.split(), runs.split()
+        if words[: 1 + len(verbs)] == ["cde", *verbs]:
+            script = target[0].endswith(".py")
+            start = ["accelerate", "launch"] if target[0] == "train.py" else ["python"] if script else ["python", "-m"]
+            return [*start, *target, *words[1 + len(verbs) :]]
+    return words
 
 
 def program(words: Sequence[str]) -> str:
