@@ -19,6 +19,35 @@ def test_every_figure_is_in_what_is_measured(tmp_path):
     assert len(MEASURES | DETAILS) == len(MEASURES) + len(DETAILS)
 
 
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        (("k-NN on deltas", "k-NN on states"), ("knn", "knn_states")),
+        (("from state",), ("states",)),
+        (("from delta",), ("delta",)),
+        (("and action", "action alone"), ("within_action", "object_probe", "object_chance")),
+        (("best guess from the action",), ("from_action",)),
+        (("scene",), ("scene",)),
+        (
+            ("by object", "the object", "object read", "object by"),
+            ("object", "variance_object", "object_probe", "object_chance"),
+        ),
+        (("by action", "action by"), ("action", "variance_action", "chance")),
+        (("by chance",), ("variance_by_chance", "p_value", "in_box_by_chance", "in_mask_by_chance")),
+        (("box",), ("in_box", "in_box_by_chance", "box")),
+        (("mask",), ("in_mask", "in_mask_by_chance", "mask")),
+        (("patch",), ("patches",)),
+    ],
+)
+def test_a_title_and_its_place_say_the_same(words, keys):
+    """A title that shows another figure is as wrong as a wrong figure."""
+    titles = MEASURES | DETAILS
+    for title, place in titles.items():
+        if any(word in title for word in words):
+            assert set(place.split(".")) & set(keys), (title, place)
+    assert len(set(titles.values())) == len(titles)
+
+
 def test_what_was_not_measured_is_none():
     assert measured({"opposites": None}, "opposites.mean") is None and measured(None, "opposites.mean") is None
 
