@@ -49,7 +49,7 @@ def features_of(model, seed=0):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_parts_that_run_in_lower_precision_are_those_of_many_tokens(method):
-    """Projector, norm and heads run in that of their weights; the joint layers and the patches' hidden layers do not."""
+    """Projector, norm and heads run as their weights do; the joint layers and the patches' hidden layers do not."""
     model = tiny(method)
     lower, ran = set(), set()
     for name, module in model.named_modules():
