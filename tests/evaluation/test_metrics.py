@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_cde.evaluation.metrics import accuracy_gap, compute_action_metrics
+from modeling_cde.evaluation.metrics import accuracy_by, accuracy_gap, compute_action_metrics
 
 ACTIONS = ["open", "close", "break"]
 OPPOSITES = {"open": "close", "close": "open"}
@@ -61,6 +61,12 @@ def test_equals_a_naive_reference(rows, opposites):
 
 def test_without_objects_there_is_no_accuracy_by_object():
     assert compute_action_metrics([1], [1], ACTIONS)["accuracy_by_object"] == {}
+
+
+def test_groups_and_predictions_are_equally_many():
+    for groups, correct in ((["a"], [True, False]), (["a", "b"], [True])):
+        with pytest.raises(ValueError):
+            accuracy_by(groups, correct)
 
 
 def test_gap_is_what_is_lost():
