@@ -76,3 +76,9 @@ def test_confidences_are_computed_in_float64():
     weights = np.exp(part.logits[0].astype(np.float64))
     [used] = [entry for entry in measure_calibration(part)["bins"] if entry["n"]]
     assert used["confidence"] == pytest.approx(weights[0] / weights.sum(), rel=1e-13)
+
+
+def test_the_lowest_bin_takes_guesses_among_many_actions():
+    many = make_set(np.ones((2, 2)), [0, 1], actions=[f"a{i}" for i in range(30)], logits=np.zeros((2, 30), np.float32))
+    found = measure_calibration(many)
+    assert found["bins"][0]["n"] == 2 and found["ece"] == pytest.approx(0.5 - 1 / 30)

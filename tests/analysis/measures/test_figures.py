@@ -53,7 +53,16 @@ def test_what_was_not_measured_is_none():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(None, "–"), (0.12345, "0.123"), (0.0001, "0.0001"), (0.0, "0.000"), (5, "5")]
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0.12345, "0.123"),
+        (0.0001, "0.0001"),
+        (-0.0004, "-0.0004"),
+        (0.0005, "0.001"),
+        (0.0, "0.000"),
+        (5, "5"),
+    ],
 )
 def test_figures_as_text(value, text):
     assert shown(value) == text

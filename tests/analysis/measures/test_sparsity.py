@@ -51,3 +51,4 @@ def test_zeros_have_no_sparsity():
     assert np.isnan(hoyer(np.zeros((1, 4)))[0]) and np.isnan(near_zero_share(np.zeros((1, 4)))[0])
     assert measure_sparsity(make_set(np.zeros((3, 4)), [0, 1, 2])) is None
     assert measure_sparsity(make_set(np.ones((3, 1)), [0, 1, 2])) is None
+    assert measure_sparsity(make_set([[1, 0], [0, 0]], [0, 1]))["hoyer"] == 1
