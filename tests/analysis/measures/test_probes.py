@@ -195,6 +195,27 @@ def test_combinations_are_dealt_into_folds_each_by_itself():
         assert found["delta"] == 1 and found["n"] == 44 and found["chance"] == 40 / 44
 
 
+@pytest.mark.parametrize("seed", [0, 3])
+def test_each_accuracy_is_that_of_its_rows_and_its_probe(seed):
+    """Noise with a little of the object in it: no two of the four accuracies are alike."""
+    rng = np.random.default_rng(4)
+    actions, objects = rng.integers(0, 3, 90), rng.integers(0, 3, 90)
+    delta = rng.normal(size=(90, 5)) + np.eye(5)[objects] * (actions - 1)[:, None]
+    before = rng.normal(size=(90, 5)) + 0.7 * np.eye(5)[objects] + 0.7 * np.eye(5)[actions + 2]
+    part = make_set(delta, actions, objects, states=np.stack([before, before + delta], axis=1).astype(np.float32))
+    found = measure_probe(part, objects, seed)
+    plain, within = stratified_folds(objects, seed=seed), stratified_folds(actions * 3 + objects, seed=seed)
+    expected = [
+        probe_accuracy(part.delta, objects, plain),
+        probe_accuracy(part.states[:, 0], objects, plain),
+        probe_accuracy(part.delta, objects, within, actions),
+        probe_accuracy(part.states[:, 0], objects, within, actions),
+    ]
+    assert len(set(expected)) == 4
+    assert [found["delta"], found["states"], *map(found["within_action"].get, ("delta", "states"))] == expected
+    assert measure_probes(part, seed)["object"] == found and measure_probes(part) == measure_probes(part, 0)
+
+
 def test_every_row_that_can_be_tested_is_counted():
     """Against loops: for the plain probe targets with a row for each fold, within actions combinations of two rows."""
     rng = np.random.default_rng(1)
