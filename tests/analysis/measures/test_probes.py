@@ -63,6 +63,8 @@ def test_one_row_a_class_is_the_nearest_centroid_and_equal_rows_the_most_frequen
     assert twice.argmax(axis=1).tolist() == [2, 1, 0]
     constant = probe_scores(np.ones((5, 2)), np.array([3, 3, 1, 3, 2]), np.array([[1.0, 1], [9, 9]]), 4)
     assert constant.argmax(axis=1).tolist() == [3, 3]
+    uneven = probe_scores(np.repeat([[0.0], [1.0]], [9, 1], axis=0), np.repeat([0, 1], [9, 1]), np.array([[0.55]]), 2)
+    assert uneven.argmax() == 1  # however many rows a class has
     single = probe_scores(fresh, np.array([1, 1, 1]), rows, 2)
     assert single.argmax(axis=1).tolist() == [1, 1, 1]
 
