@@ -14,6 +14,7 @@ from tests.analysis.synthetic_deltas import save_sets
 def test_every_figure_is_in_what_is_measured(tmp_path):
     """A number that moves within geometry.json would leave every table in silence."""
     mixed = dataclasses.replace(drawn_set("test", n=160), objects=np.arange(160) // 8 % 3)  # actions on several objects
+    mixed = dataclasses.replace(mixed, mechanisms=[f"way {i // 24 % 2}" for i in range(160)])
     found = measure(save_sets(tmp_path / "run", mixed))["splits"]["test"]
     assert [title for title, place in (MEASURES | DETAILS).items() if measured(found, place) is None] == []
     assert len(MEASURES | DETAILS) == len(MEASURES) + len(DETAILS)
@@ -33,7 +34,10 @@ def test_every_figure_is_in_what_is_measured(tmp_path):
             ("object", "variance_object", "object_probe", "object_chance"),
         ),
         (("by action", "action by"), ("action", "variance_action", "chance")),
-        (("by chance",), ("variance_by_chance", "p_value", "in_box_by_chance", "in_mask_by_chance")),
+        (
+            ("by chance",),
+            ("variance_by_chance", "mechanism_variance_by_chance", "p_value", "in_box_by_chance", "in_mask_by_chance"),
+        ),
         (("box",), ("in_box", "in_box_by_chance", "box")),
         (("mask",), ("in_mask", "in_mask_by_chance", "mask")),
         (("patch",), ("patches",)),
