@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
+import hypothesis
 import pytest
 
 from tests.blocked_network import sitecustomize as blocked_network
@@ -38,6 +39,9 @@ if BLOCKED not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
 OWN = Path(tempfile.mkdtemp(prefix="tests-"))
 TRIES = OWN / "network"
 os.environ[blocked_network.LOG] = str(TRIES)
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 # What the tests keep of features and weights goes to no user's cache.
 os.environ["XDG_CACHE_HOME"] = str(OWN / "cache")
 

@@ -36,7 +36,7 @@ def load_backbone(name: str, revision: str | None, image_size: int) -> Backbone:
     if _is_cde(name, revision):
         from ..models.load_model import load_action_model
 
-        whole, processor = load_action_model(name, revision)
+        whole, processor = load_action_model(name, revision, encoder_will_do=True)
         config = whole.config
         reading = {key: getattr(config, key) for key in ("pooling", "feature_layers", "num_prefix_tokens")}
         reading["projector_input_norm"] = config.projector_input_norm

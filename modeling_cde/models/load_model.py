@@ -31,20 +31,23 @@ def local_checkpoint(checkpoint: str) -> Path | None:
     return folder
 
 
-def load_action_model(checkpoint: str, revision: str | None = None) -> tuple[PreTrainedModel, CDEImageProcessor]:
+def load_action_model(
+    checkpoint: str, revision: str | None = None, encoder_will_do: bool = False
+) -> tuple[PreTrainedModel, CDEImageProcessor]:
     """Load a trained checkpoint of any method with its image processor.
 
     Args:
         checkpoint: Folder or repository id.
         revision: Branch, tag or commit of the repository; all files are taken from the commit that it points to at
             the start.
+        encoder_will_do: Whether a checkpoint without a classifier loads too, with one of random weights.
 
     Returns:
         The model in evaluation mode, and the processor that it was trained with.
 
     Raises:
         ValueError: The folder does not exist, or contains no checkpoint of one of the methods but, for example, a bare
-            backbone.
+            backbone or an encoder.
         OSError: The repository does not exist or cannot be read.
     """
     folder = local_checkpoint(checkpoint)
@@ -57,6 +60,11 @@ def load_action_model(checkpoint: str, revision: str | None = None) -> tuple[Pre
         raise ValueError(
             f"{checkpoint} is a {model_type!r} checkpoint, not a trained action model ({known}); to train "
             f"one on top of it run train.py --backbone {checkpoint}."
+        )
+    if methods[model_type].auto_model in (options.get("architectures") or ()) and not encoder_will_do:
+        raise ValueError(
+            f"{checkpoint} is an encoder without an action classifier, so its scores would be random: give the "
+            f"checkpoint of a {methods[model_type].model}."
         )
     model = _read(methods[model_type].model_class.from_pretrained, checkpoint, revision, "config.json").eval()
     return model, _read(CDEImageProcessor.from_pretrained, checkpoint, revision, "preprocessor_config.json")

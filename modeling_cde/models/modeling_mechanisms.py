@@ -129,7 +129,8 @@ class LowRankForActionClassification(BaselinePreTrainedModel):
         encoded = self.cde(pixel_values, features=features, return_dict=True, **kwargs)
         means = full_precision(self.conditioned, encoded.states[:, :-1])  # (B, T-1, A, D)
         delta = encoded.delta.unsqueeze(-2)  # (B, T-1, 1, D)
-        moved = (means - self.conditioned.means.weight).square().sum(dim=-1)  # (B, T-1, A)
+        moved = means - self.conditioned.means.weight  # (B, T-1, A, D)
+        moved = moved.to(torch.promote_types(moved.dtype, torch.float32)).square().sum(dim=-1)  # (B, T-1, A)
         return self._output(
             (means * (delta - means / 2)).sum(dim=-1),
             encoded.states,

@@ -10,10 +10,12 @@ from transformers import ViTConfig
 
 from modeling_cde import CDEForActionClassification, CDEImageProcessor
 from modeling_cde.data.coverage import box_coverage
+from modeling_cde.data.schema import OPPOSITES
 from modeling_cde.data.transforms import PairTransform
 from modeling_cde.evaluation.__main__ import main
-from modeling_cde.evaluation.evaluate import evaluate_splits, results_table
-from modeling_cde.evaluation.predictions import computing_in, patch_grid, predict
+from modeling_cde.evaluation.evaluate import environment, evaluate_splits, results_table, split_metrics
+from modeling_cde.evaluation.metrics import compute_action_metrics
+from modeling_cde.evaluation.predictions import Predictions, computing_in, patch_grid, predict
 from modeling_cde.features.keep import FeatureKeeper
 from modeling_cde.features.store import FeatureStore
 from modeling_cde.models.modeling_concatenation import ConcatenationForActionClassification
@@ -248,6 +250,28 @@ def test_the_command_computes_in_float32_also_weights_saved_in_half_precision(da
     computed = (found["float32"], whole, found["bf16"], halved)
     scores = [metrics["splits"]["test"]["cross_entropy"] for metrics in computed]
     assert scores[0] == pytest.approx(scores[1], rel=1e-6) and len(set(scores[1:])) == 3
+
+
+def test_the_metrics_of_a_split_are_those_of_its_rows(splits):
+    """Scores that know nothing of the pairs: which rows are right, and by how much, is computed here once more."""
+    rows = splits["test"]
+    labels = torch.tensor(rows.with_format(None)["action"][:])
+    logits = torch.randn(len(rows), len(ACTIONS), generator=torch.Generator().manual_seed(0))
+    found = split_metrics(Predictions(logits, torch.zeros(0), torch.zeros(0), labels), rows)
+    likelihood = [float(score.softmax(0)[label].log()) for score, label in zip(logits.double(), labels, strict=True)]
+    assert found["cross_entropy"] == pytest.approx(-sum(likelihood) / len(rows), rel=1e-5)
+    guessed = [score.index(max(score)) for score in logits.tolist()]
+    objects = [OBJECTS[i] for i in rows.with_format(None)["object"][:]]
+    metrics = compute_action_metrics(guessed, labels.tolist(), ACTIONS, objects, OPPOSITES)
+    assert {name: found[name] for name in metrics} == metrics and set(found) == {*metrics, "cross_entropy"}
+    assert 0 < metrics["opposite_error_share"] < 0.5
+
+
+def test_threads_are_those_of_the_process_and_cores_those_of_the_machine(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    found = environment()
+    assert (found["threads"], found["cores"], found["torch"]) == (3, 64, torch.__version__)
 
 
 def test_training_mode_is_given_back(splits, model, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_cde.evaluation.metrics import accuracy_gap, compute_action_metrics
+from modeling_cde.evaluation.metrics import accuracy_by, accuracy_gap, compute_action_metrics
 
 ACTIONS = ["open", "close", "break"]
 OPPOSITES = {"open": "close", "close": "open"}
@@ -31,21 +31,42 @@ def test_without_errors_there_is_no_share_of_opposites():
     assert compute_action_metrics([1], [1], ACTIONS, ["box"], OPPOSITES)["opposite_error_share"] is None
 
 
+ROWS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.sampled_from(["a", "b"])), min_size=1, max_size=40)
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.sampled_from(["a", "b"])), min_size=1, max_size=40))
-def test_equals_a_naive_reference(rows):
+@given(ROWS, st.sampled_from([OPPOSITES, {"open": "close"}, {"close": "break", "break": "open"}, {}, None]))
+def test_equals_a_naive_reference(rows, opposites):
+    """Also where an opposite is given one way only: what counts is the opposite of the true action."""
     predictions, references, objects = (list(column) for column in zip(*rows, strict=True))
-    metrics = compute_action_metrics(predictions, references, ACTIONS, objects, OPPOSITES)
-    assert metrics["accuracy"] == pytest.approx(sum(p == r for p, r, _ in rows) / len(rows))
-    for action, value in metrics["accuracy_by_action"].items():
-        of_action = [p == r for p, r, _ in rows if ACTIONS[r] == action]
-        assert value == pytest.approx(sum(of_action) / len(of_action))
-    for name, value in metrics["accuracy_by_object"].items():
-        of_object = [p == r for p, r, o in rows if o == name]
-        assert value == pytest.approx(sum(of_object) / len(of_object))
-    wrong = [(p, r) for p, r, _ in rows if p != r]
-    if wrong:
-        assert metrics["opposite_error_share"] == pytest.approx(sum({p, r} == {0, 1} for p, r in wrong) / len(wrong))
+    metrics = compute_action_metrics(predictions, references, ACTIONS, objects, opposites)
+
+    def share(hits):
+        return pytest.approx(sum(hits) / len(hits))
+
+    by_action = {ACTIONS[a]: share([p == r for p, r, _ in rows if r == a]) for a in set(references)}
+    wrong = [(ACTIONS[p], ACTIONS[r]) for p, r, _ in rows if p != r]
+    assert metrics == {
+        "n": len(rows),
+        "accuracy": share([p == r for p, r, _ in rows]),
+        "macro_accuracy": pytest.approx(sum(value.expected for value in by_action.values()) / len(by_action)),
+        "accuracy_by_action": by_action,
+        "accuracy_by_object": {name: share([p == r for p, r, o in rows if o == name]) for name in set(objects)},
+        "opposite_error_share": share([(opposites or {}).get(r) == p for p, r in wrong]) if wrong else None,
+        "never_predicted": [ACTIONS[a] for a in range(3) if a in references and a not in predictions],
+    }
+    for kind in ("action", "object"):
+        assert list(metrics[f"accuracy_by_{kind}"]) == sorted(metrics[f"accuracy_by_{kind}"])
+
+
+def test_without_objects_there_is_no_accuracy_by_object():
+    assert compute_action_metrics([1], [1], ACTIONS)["accuracy_by_object"] == {}
+
+
+def test_groups_and_predictions_are_equally_many():
+    for groups, correct in ((["a"], [True, False]), (["a", "b"], [True])):
+        with pytest.raises(ValueError):
+            accuracy_by(groups, correct)
 
 
 def test_gap_is_what_is_lost():
@@ -59,6 +80,10 @@ def test_gap_is_what_is_lost():
         (([0], [0, 1], ACTIONS), "1 predictions, 2 references"),
         (([3], [0], ACTIONS), r"must lie in \[0, 3\)"),
         (([-1], [0], ACTIONS), r"must lie in \[0, 3\)"),
+        (([0], [3], ACTIONS), r"must lie in \[0, 3\)"),
+        (([0], [-1], ACTIONS), r"must lie in \[0, 3\)"),
+        (([0, 1], [0, 1], ACTIONS, ["box"]), "2 predictions, 2 references, 1 objects"),
+        (([0], [0, 1], ACTIONS, ["box", "box"]), "1 predictions, 2 references, 2 objects"),
     ],
 )
 def test_bad_input_is_named(arguments, message):

@@ -125,6 +125,19 @@ def test_values_that_make_every_score_nan_are_refused(copied, value, words):
         load(folder)
 
 
+@pytest.mark.parametrize("name", ["running_mean", "running_var"])
+def test_statistics_that_are_not_finite_are_refused(name, tmp_path):
+    """They are no parameters, and every output of a ResNet depends on them. Large ones may be right."""
+    tiny_cde("resnet").save_pretrained(tmp_path / "cde")
+    for value, words in ((torch.nan, "holds NaN"), (torch.inf, "holds NaN or infinity"), (1e20, None)):
+        rewrite(tmp_path / "cde", lambda tensor, value=value: torch.full_like(tensor, value), name)
+        if words is None:
+            CDEForActionClassification.from_pretrained(tmp_path / "cde")
+            continue
+        with pytest.raises(ValueError, match=f"cde: the weight .*{name} {words}"):
+            CDEForActionClassification.from_pretrained(tmp_path / "cde")
+
+
 def test_scores_that_are_not_finite_are_an_error_wherever_they_come_from(saved, data, tmp_path):
     """Weights that overflow only together load: what they give is looked at."""
     folder = tmp_path / "cde"

@@ -5,12 +5,13 @@ import shutil
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForImageClassification
 
 from modeling_cde import CDEConfig, CDEForActionClassification, CDEImageProcessor, CDEModel
 from modeling_cde import ConcatenationForActionClassification as Concatenation
+from modeling_cde.models.load_model import load_action_model
 from tests.tiny_models import backbone_config, clips, tiny_cde
 
 
@@ -232,3 +233,35 @@ def test_options_that_no_configuration_has():
     with pytest.raises(TypeError, match="CDEConfig has no field 'delta_size'; its own fields are .*delta_dim"):
         CDEModel.from_backbone(backbone_config("vit"), delta_size=3)
     assert isinstance(CDEModel.from_backbone(backbone_config("vit"), delta_dim=3), nn.Module)
+
+
+def test_an_encoder_is_no_trained_action_model(folders, tmp_path):
+    """Its classifier would be random numbers, and so would every score."""
+    whole = CDEForActionClassification.from_pretrained(folders / "cde")
+    for name, saved in (("encoder", whole.cde), ("headless", whole)):
+        saved.save_pretrained(tmp_path / name)
+        CDEImageProcessor(size=32).save_pretrained(tmp_path / name)
+    file = tmp_path / "headless" / "model.safetensors"
+    weights = load_file(file)
+    save_file({name: weights[name] for name in weights if "classifier" not in name}, file, {"format": "pt"})
+    with pytest.raises(ValueError, match="headless lacks the weight classifier.bias and 1 more: config.json and"):
+        load_action_model(str(tmp_path / "headless"))
+    with pytest.raises(ValueError, match="encoder is an encoder without an action classifier, so its scores would be"):
+        load_action_model(str(tmp_path / "encoder"))
+    again, _ = load_action_model(str(tmp_path / "encoder"), encoder_will_do=True)
+    with torch.no_grad():
+        assert torch.equal(again(clips()).delta, whole.eval()(clips()).delta)
+
+
+def test_weights_that_the_configuration_has_no_place_for(folders, tmp_path):
+    """Of a deeper backbone: the first layers alone would give other features."""
+    shutil.copytree(folders / "cde", tmp_path / "cde")
+    file = tmp_path / "cde" / "config.json"
+    config = json.loads(file.read_text())
+    config["backbone_config"]["num_hidden_layers"] = 1
+    file.write_text(json.dumps(config))
+    for kind in (CDEForActionClassification, CDEModel):
+        with pytest.raises(
+            ValueError, match="has no place in its configuration for the weight .*layers?.1.* and 15 more"
+        ):
+            kind.from_pretrained(tmp_path / "cde")

@@ -253,3 +253,57 @@ def test_seed_variance_agrees_with_the_standard_library(values):
     spread = statistics.stdev(values)
     assert (finding is not None) == (spread > findings.SEED_SPREAD) or spread == pytest.approx(findings.SEED_SPREAD)
     assert finding is None or finding.value == pytest.approx(spread)
+
+
+def short(share=0.01, accuracy=0.2, pairs=20):
+    """Four actions, of which one is short, not recognised and rare by so much."""
+    lengths = {"open": 5.0, "close": 6.0, "dirty": 5.0 * share, "clean": 4.0}
+    rights = {"open": 1.0, "close": 1.0, "dirty": accuracy, "clean": 1.0}
+    return signs.vanished(lengths, rights, dict.fromkeys(lengths, 20) | {"dirty": pairs}, "validation", TEN)
+
+
+NAMES = ("validation", "validation_syst")
+
+
+@pytest.mark.parametrize(
+    ("sign", "worse", "better"),
+    [
+        (lambda x: signs.collapsed(5 * x, 5.0, "start", GUESSING, TEN), 0.0999, 0.1),
+        (lambda x: signs.collapsed(5 * x, 5.0, "states", GUESSING, TEN), 0.0499, 0.05),
+        (lambda x: signs.collapsed(0.01, 5.0, "states", x * GUESSING, TEN), 0.501, 0.499),
+        (lambda x: short(share=x), 0.0999, 0.1001),
+        (lambda x: short(accuracy=x), 0.499, 0.5),
+        (lambda x: short(pairs=x), 5, 4),
+        (lambda x: signs.divergence(0.9, 0.9 - x, NAMES, TEN), 0.3501, 0.3499),
+        (lambda x: signs.divergence(x, 0.1, NAMES, TEN), 0.7, 0.699),
+        (lambda x: signs.no_positives(x, TEN), 0.2501, 0.25),
+        (lambda x: signs.dominant({"cross_entropy": 1 - x, "sparsity": x}, GUESSING, TEN), 0.901, 0.899),
+        (lambda x: signs.dominant({"cross_entropy": x, "sparsity": 1 - x}, 0.1, TEN), 0.901, 0.899),
+        (lambda x: signs.idle_contrastive(x * math.log(63), 0.1, TEN), 0.9001, 0.8999),
+        (lambda x: signs.idle_contrastive(4.0, x * GUESSING, TEN), 0.499, 0.501),
+        (lambda x: signs.not_learning(x * GUESSING, TEN), 0.9501, 0.9499),
+        (lambda x: signs.seed_variance({"test": [0.5 - x, 0.5, 0.5 + x]}, "CDE"), 0.0501, 0.0499),
+        (lambda x: signs.seed_variance({"test": [0.1, 0.9, 0.5][:x]}, "CDE"), 3, 2),
+    ],
+)
+def test_each_threshold_is_that_of_the_page(sign, worse, better):
+    """docs/doctor.md names these numbers; a sign is one on one side of them alone."""
+    assert sign(worse) is not None and sign(better) is None
+
+
+def test_the_page_names_the_thresholds():
+    page = (Path(__file__).parents[3] / "docs" / "doctor.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")] for line in page.splitlines() if line.startswith("|")]
+    named = {cells[1].removesuffix(" (late)"): cells[3] for cells in rows if len(cells) == 7}
+    assert {sign: named[sign] for sign in named.keys() - {"sign", "---"}} == {
+        findings.NOT_FINITE: "any",
+        findings.COLLAPSED: f"{findings.SHRUNKEN:.2f}; {findings.TINY:.2f}",
+        findings.VANISHED: f"{findings.VANISHED_LENGTH:.2f}",
+        findings.DIVERGENCE: f"{findings.GAP:.2f}",
+        findings.NO_POSITIVES: f"{findings.LONELY:.2f}",
+        findings.DEAD_CLASSES: "1",
+        findings.DOMINANT: f"{findings.DOMINANT_SHARE:.2f}",
+        findings.IDLE_CONTRASTIVE: f"{findings.IDLE:.2f}",
+        findings.NOT_LEARNING: f"{findings.UNLEARNED:.2f}",
+        findings.SEED_VARIANCE: f"{findings.SEED_SPREAD:.2f}",
+    }

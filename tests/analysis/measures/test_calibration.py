@@ -59,3 +59,26 @@ def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
     third = make_set(np.ones((2, 2)), [0, 1], actions=["open", "close", "dirty"], logits=np.zeros((2, 3), np.float32))
     [used] = [entry for entry in measure_calibration(third)["bins"] if entry["n"]]
     assert used["high"] == used["confidence"] == 1 / 3 and used["accuracy"] == 0.5
+
+
+def test_no_score_is_lost_beside_an_impossible_action():
+    """Scores less their mean would be NaN, and so would every figure."""
+    part = part_of([[2.0, 0, -np.inf, -np.inf], [1.0, 1.0, -np.inf, 0]], [0, 1])
+    found = measure_calibration(part)
+    both = np.array([np.exp(2) / (np.exp(2) + 1), np.e / (2 * np.e + 1)])
+    assert found["ece"] == pytest.approx((abs(1 - both[0]) + both[1]) / 2)
+    shifted = part_of(part.logits + 1000, [0, 1])  # no score depends on what is added to all
+    assert measure_calibration(shifted)["ece"] == pytest.approx(found["ece"])
+
+
+def test_confidences_are_computed_in_float64():
+    part = part_of([[0.7, 0.1, -0.4, 0.0]], [0])
+    weights = np.exp(part.logits[0].astype(np.float64))
+    [used] = [entry for entry in measure_calibration(part)["bins"] if entry["n"]]
+    assert used["confidence"] == pytest.approx(weights[0] / weights.sum(), rel=1e-13)
+
+
+def test_the_lowest_bin_takes_guesses_among_many_actions():
+    many = make_set(np.ones((2, 2)), [0, 1], actions=[f"a{i}" for i in range(30)], logits=np.zeros((2, 30), np.float32))
+    found = measure_calibration(many)
+    assert found["bins"][0]["n"] == 2 and found["ece"] == pytest.approx(0.5 - 1 / 30)

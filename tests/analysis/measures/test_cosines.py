@@ -39,7 +39,7 @@ def test_opposites_on_one_axis_each():
     assert others["values"] == 15 - 2 and others["max"] == 1 and others["min"] == 0
     assert others["mean"] == pytest.approx(1 / 13)
     assert others["std"] == pytest.approx(np.std([1] + [0] * 12))
-    assert others["lowest"][0]["cosine"] == 0 and len(others["lowest"]) == 5
+    assert others["lowest"][0] == {"action": "clean", "other": "break", "cosine": 0} and len(others["lowest"]) == 5
     # 45 ways to choose two disjoint pairs of six; this one alone has the mean -1.
     assert found["exact"] and found["permutations"] == 45
     assert found["p_value"] == found["smallest_p"] == pytest.approx(1 / 45)

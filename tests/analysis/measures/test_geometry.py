@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from modeling_cde.analysis.geometry_sections import geometry_sections
+from modeling_cde.analysis.measures.figures import MEASURES
 from modeling_cde.analysis.measures.geometry import main, measure, summary_table
 from modeling_cde.analysis.plots.run_plots import Pictures
 from tests.analysis.synthetic_deltas import make_set, save_sets
@@ -77,6 +78,17 @@ def test_patch_mode_is_in_file_and_table(tmp_path):
     assert table.splitlines()[0] == "|  | test | test_syst |"
 
 
+def test_the_table_has_a_column_for_each_split_and_a_row_for_each_figure():
+    test = {"n": 96, "neighbours": {"knn": 0.5}, "probes": {"object": {"states": 0.25}}, "patches": None}
+    lines = summary_table({"splits": {"test": test, "test_syst": {"n": 4}}}).splitlines()
+    assert lines[:3] == ["|  | test | test_syst |", "| --- | ---: | ---: |", "| pairs | 96 | 4 |"]
+    assert "| k-NN on deltas | 0.500 | – |" in lines and "| object read from state | 0.250 | – |" in lines
+    assert [line.split(" | ")[0][2:] for line in lines[3:]] == [name for name in MEASURES if "patch" not in name]
+    with_patches = summary_table({"splits": {"test": test, "test_syst": {"n": 4, "patches": {"in_box": 0.75}}}})
+    assert "| selected patches in the box | – | 0.750 |" in with_patches
+    assert len(with_patches.splitlines()) == 3 + len(MEASURES)
+
+
 @pytest.mark.parametrize(
     "part",
     [
@@ -130,6 +142,8 @@ def test_the_command_prints_the_table_and_says_what_is_wrong(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "| cosine of opposite actions | -0.9" in printed and f"{folder / 'geometry.json'} holds" in printed
     assert "- The file has no training pairs: k-NN and prototypes compare" in printed
+    main([str(save_sets(tmp_path / "two", synthetic(), synthetic(1, split="test_syst")))])
+    assert "of its split. (test, test_syst)\n" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="deltas.safetensors is missing: give the output folder"):
         main([str(tmp_path / "absent")])
 

@@ -74,6 +74,32 @@ def test_directions_by_action_are_found_and_states_are_compared_side_by_side():
     assert found["knn_states"] == np.mean(np.array(expected) == labels)
 
 
+@pytest.mark.parametrize("with_bank", [False, True])
+def test_each_figure_is_that_of_its_name(with_bank):
+    """Noise: the three accuracies differ, so that none can stand in for another."""
+    rng = np.random.default_rng(7)
+    before, delta = rng.normal(size=(2, 100, 6))
+    states = np.stack([before, before + delta], axis=1).astype(np.float32)
+    labels = rng.integers(0, 3, 100)
+    split, bank = (
+        make_set(
+            delta[rows], labels[rows], states=states[rows], split=name, pair_ids=[f"{name} {i}" for i in range(50)]
+        )
+        for name, rows in (("test", slice(50)), ("train", slice(50, 100)))
+    )
+    kept = bank if with_bank else split
+    found = measure_neighbours(split, bank if with_bank else None, k=3)
+    sides = [part.states.reshape(50, 12) for part in (split, kept)]
+    expected = {
+        "knn": naive_neighbours(split.delta, kept.delta, kept.labels, 3, not with_bank),
+        "prototype": prototype_labels(split.delta, kept.delta, kept.labels, not with_bank),
+        "knn_states": naive_neighbours(*sides, kept.labels, 3, not with_bank),
+    }
+    figures = {name: np.mean(np.array(labels) == split.labels) for name, labels in expected.items()}
+    assert len(set(figures.values())) == 3
+    assert {name: found[name] for name in figures} == pytest.approx(figures) and found["k"] == 3
+
+
 def test_pairs_of_the_split_are_taken_out_of_the_bank():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, 30)

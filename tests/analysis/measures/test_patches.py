@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
 from modeling_cde.analysis.measures.patches import measure_patches, measure_place, measure_weights, pairwise_cosines
+from modeling_cde.analysis.measures.probes import probe_accuracy, stratified_folds
 from modeling_cde.analysis.measures.sparsity import hoyer
 from modeling_cde.analysis.measures.variance import variance_shares
 from tests.analysis.synthetic_deltas import make_set
@@ -33,6 +34,8 @@ def test_the_share_of_weight_in_a_region():
     equal = measure_weights(np.full((3, 2, 3), 1 / 6), coverage)
     assert equal["share"] == pytest.approx(equal["by_chance"])
     assert measure_weights(weights[1:], coverage[1:]) is None
+    two = measure_weights(weights[:2], np.array([coverage[0], [[0, 1, 1], [1, 1, 1]]]))
+    assert two == {"share": pytest.approx((0.65 + 0.5) / 2), "by_chance": pytest.approx((1.5 + 5) / 12), "n": 2}
 
 
 @settings(max_examples=40, deadline=None)
@@ -113,6 +116,33 @@ def test_every_patch_of_an_invariant_sparse_model_has_the_properties():
     leaking = patch_set(patches + 0.1 * np.eye(8)[[5, 6, 7]][objects][:, None], labels, objects)
     assert measure_patches(leaking)["object_probe"] == 1
     assert measure_patches(leaking)["hoyer"] == pytest.approx(hoyer(leaking.patch_delta.reshape(180, 8)).mean())
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_object_is_read_by_a_probe_that_is_told_the_action(seed):
+    """Noise: every other probe, and every other way to deal the pairs into folds, reads another number."""
+    rng = np.random.default_rng(5)
+    labels, objects = rng.integers(0, 3, 60), rng.integers(0, 3, 60)
+    patches = rng.normal(size=(60, 2, 4)) + 0.5 * np.eye(4)[objects][:, None] * (labels - 1)[:, None, None]
+    part = patch_set(patches, labels, objects)
+    fold = stratified_folds(labels * 3 + objects, seed=seed)
+    rows = part.patch_delta.reshape(120, 4)
+    expected = probe_accuracy(rows, np.repeat(objects, 2), np.repeat(fold, 2), np.repeat(labels, 2))
+    assert measure_patches(part, seed)["object_probe"] == expected
+    assert expected != probe_accuracy(rows, np.repeat(objects, 2), np.repeat(fold, 2))
+    assert measure_patches(part)["object_probe"] == (
+        expected if seed == 0 else measure_patches(part, 0)["object_probe"]
+    )
+
+
+@pytest.mark.parametrize("dimensions", [1, 2])
+def test_sparsity_of_patches_needs_two_dimensions(dimensions):
+    rows = np.random.default_rng(0).normal(size=(4, 3, dimensions)).astype(np.float32)
+    rows[1, 2] = 0
+    with np.errstate(all="raise"):
+        found = measure_patches(patch_set(rows, range(4)))["hoyer"]
+    moved = np.delete(rows.reshape(12, dimensions), 5, axis=0)
+    assert found == (None if dimensions == 1 else pytest.approx(hoyer(moved).mean()))
 
 
 def test_box_and_mask_are_measured_each_by_itself():

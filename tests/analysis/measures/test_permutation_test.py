@@ -35,6 +35,15 @@ def test_the_estimated_p_value_is_near_the_exact_one():
     assert many == pytest.approx((1 + 40 * exact["p_value"]) / 41, abs=0.02)
 
 
+def test_the_estimate_counts_the_observed_arrangement_and_depends_on_the_seed_alone():
+    part = make_set(np.random.default_rng(5).normal(size=(6, 3)), range(6), actions=SIX)
+    found = [measure_opposites(part, permutations=40, seed=seed) for seed in range(12)]
+    for seed, one in enumerate(found):
+        assert one["smallest_p"] == 1 / 41 and one["p_value"] * 41 == pytest.approx(round(one["p_value"] * 41))
+        assert one == measure_opposites(part, permutations=40, seed=seed)
+    assert len({one["p_value"] for one in found}) > 3 and measure_opposites(part, permutations=40) == found[0]
+
+
 def test_an_action_with_two_opposites_is_tested_by_random_exchanges():
     opposites = {"open": "close", "dirty": "close"}
     delta = np.array([[1, 0], [-1, 0], [1, 0.1], [0, 1], [0.1, 1], [0, -1]])

@@ -1,6 +1,7 @@
 """The linear probe follows its formula, is tested on rows it has not seen, and tells leaks from the action."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,6 +63,8 @@ def test_one_row_a_class_is_the_nearest_centroid_and_equal_rows_the_most_frequen
     assert twice.argmax(axis=1).tolist() == [2, 1, 0]
     constant = probe_scores(np.ones((5, 2)), np.array([3, 3, 1, 3, 2]), np.array([[1.0, 1], [9, 9]]), 4)
     assert constant.argmax(axis=1).tolist() == [3, 3]
+    uneven = probe_scores(np.repeat([[0.0], [1.0]], [9, 1], axis=0), np.repeat([0, 1], [9, 1]), np.array([[0.55]]), 2)
+    assert uneven.argmax() == 1  # however many rows a class has
     single = probe_scores(fresh, np.array([1, 1, 1]), rows, 2)
     assert single.argmax(axis=1).tolist() == [1, 1, 1]
 
@@ -136,6 +139,20 @@ def test_independent_deltas_are_told_from_states():
         assert values["chance"] == pytest.approx(1 / classes, abs=0.06)
 
 
+def test_states_are_those_before_the_action():
+    """The object shows before the action and no more after it."""
+    rng = np.random.default_rng(0)
+    objects = np.arange(60) % 3
+    before, after = rng.normal(size=(2, 60, 4))
+    before += 20 * np.eye(4)[objects]
+    part = make_set(after - before, np.arange(60) // 3 % 4, objects, states=np.stack([before, after], axis=1))
+    found = measure_probe(part, objects)
+    assert found["states"] == found["within_action"]["states"] == 1
+    swapped = measure_probe(replace(part, states=part.states[:, ::-1]), objects)
+    assert swapped["states"] < 0.6 and swapped["within_action"]["states"] < 0.6
+    assert {**found, "states": 0, "within_action": 0} == {**swapped, "states": 0, "within_action": 0}
+
+
 def test_a_leak_that_changes_its_sign_with_the_action_is_seen_within_actions_alone():
     found = measure_probes(synthetic(np.random.default_rng(0), leak=1))["object"]
     assert found["delta"] < 0.6
@@ -167,6 +184,63 @@ def test_within_actions_is_the_choice_among_the_actions_own_objects():
             own = [c for c in theirs.classes_ if c // 3 == action]
             hits += max(own, key=lambda c: scores[list(theirs.classes_).index(c)]) % 3 == obj
     assert probe_accuracy(rows, objects, fold, actions) == hits / 60
+
+
+def test_combinations_are_dealt_into_folds_each_by_itself():
+    """Rare combinations of frequent objects: dealt by object alone, some would be missing wherever they are tested."""
+    rng = np.random.default_rng(0)
+    actions = np.repeat([0, 0, 1, 1], [20, 2, 2, 20])
+    objects = np.repeat([0, 1, 0, 1], [20, 2, 2, 20])
+    rows = 50 * np.eye(4)[actions * 2 + objects] + rng.normal(size=(44, 4))
+    for seed in range(6):
+        found = measure_probe(make_set(rows, actions, objects), objects, seed)["within_action"]
+        assert found["delta"] == 1 and found["n"] == 44 and found["chance"] == 40 / 44
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_each_accuracy_is_that_of_its_rows_and_its_probe(seed):
+    """Noise with a little of the object in it: no two of the four accuracies are alike."""
+    rng = np.random.default_rng(4)
+    actions, objects = rng.integers(0, 3, 90), rng.integers(0, 3, 90)
+    delta = rng.normal(size=(90, 5)) + np.eye(5)[objects] * (actions - 1)[:, None]
+    before = rng.normal(size=(90, 5)) + 0.7 * np.eye(5)[objects] + 0.7 * np.eye(5)[actions + 2]
+    part = make_set(delta, actions, objects, states=np.stack([before, before + delta], axis=1).astype(np.float32))
+    found = measure_probe(part, objects, seed)
+    plain, within = stratified_folds(objects, seed=seed), stratified_folds(actions * 3 + objects, seed=seed)
+    expected = [
+        probe_accuracy(part.delta, objects, plain),
+        probe_accuracy(part.states[:, 0], objects, plain),
+        probe_accuracy(part.delta, objects, within, actions),
+        probe_accuracy(part.states[:, 0], objects, within, actions),
+    ]
+    assert len(set(expected)) == 4
+    assert [found["delta"], found["states"], *map(found["within_action"].get, ("delta", "states"))] == expected
+    assert measure_probes(part, seed)["object"] == found and measure_probes(part) == measure_probes(part, 0)
+
+
+def test_every_row_that_can_be_tested_is_counted():
+    """Against loops: for the plain probe targets with a row for each fold, within actions combinations of two rows."""
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        actions, targets = (
+            rng.integers(0, 3, 40),
+            rng.choice([-1, 0, 1, 2, 3, 4], 40, p=[0.1, 0.3, 0.3, 0.2, 0.05, 0.05]),
+        )
+        found = measure_probe(make_set(rng.normal(size=(40, 3)), actions, targets), targets)
+        counts = {t: int((targets == t).sum()) for t in set(targets.tolist()) - {-1}}
+        used = [i for i in range(40) if counts.get(targets[i], 0) >= 5]
+        assert found["n"] == len(used) and found["classes"] == len(set(targets[used].tolist()))
+        most = sum(max(np.bincount(targets[[i for i in used if actions[i] == a]])) for a in set(actions[used].tolist()))
+        assert found["from_action"] == pytest.approx(most / len(used))
+        assert found["chance"] == pytest.approx(max(counts.values()) / len(used))
+        cells = {(a, t): int(((actions == a) & (targets == t)).sum()) for a in range(3) for t in counts}
+        kept = {
+            cell for cell, number in cells.items()
+            if number >= 2 and sum(other >= 2 for (a, _), other in cells.items() if a == cell[0]) >= 2
+        }  # fmt: skip
+        inside = [(actions[i], targets[i]) in kept for i in range(40)]
+        assert rows_within_actions(actions, targets).tolist() == inside
+        assert found["within_action"]["n"] == sum(inside)
 
 
 def test_rows_that_cannot_be_tested_are_left_out():

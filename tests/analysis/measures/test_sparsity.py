@@ -28,6 +28,11 @@ def test_range_and_freedom_of_scale(dimensions, scale, seed):
     np.testing.assert_allclose(near_zero_share(rows), naive)
 
 
+def test_what_is_as_large_as_the_threshold_is_not_near_zero():
+    assert near_zero_share(np.array([[1.0, 0.1, -0.1, 0.0999], [8.0, 4.0, 2.0, 0.0]])).tolist() == [0.25, 0.25]
+    assert near_zero_share(np.array([[8.0, 4.0, 2.0, 0.0]]), threshold=0.5).tolist() == [0.5]
+
+
 def test_dense_noise_gives_the_documented_figures():
     rows = np.random.default_rng(0).normal(size=(2000, 256))
     assert hoyer(rows).mean() == pytest.approx(0.22, abs=0.01)
@@ -51,3 +56,4 @@ def test_zeros_have_no_sparsity():
     assert np.isnan(hoyer(np.zeros((1, 4)))[0]) and np.isnan(near_zero_share(np.zeros((1, 4)))[0])
     assert measure_sparsity(make_set(np.zeros((3, 4)), [0, 1, 2])) is None
     assert measure_sparsity(make_set(np.ones((3, 1)), [0, 1, 2])) is None
+    assert measure_sparsity(make_set([[1, 0], [0, 0]], [0, 1]))["hoyer"] == 1

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
+from modeling_cde.analysis.measures.probes import probe_accuracy, stratified_folds
 from modeling_cde.analysis.measures.transfer import measure_transfer
 from tests.analysis.synthetic_deltas import make_set
 
@@ -60,3 +61,33 @@ def test_what_no_probe_could_know_is_left_out():
     assert found["left_out"] == 2 and sum(values["n"] for values in found["by_object"].values()) == 6
     assert measure_transfer(make_set(delta[:3], [0, 1, 0], [0, 0, 0])) is None
     assert measure_transfer(make_set(delta[:2], [0, 1], [0, 1])) is None
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_within_is_the_same_probe_on_pairs_held_out_at_random(seed):
+    """Of the pairs that were tested, those whose action another one has too."""
+    rng = np.random.default_rng(2)
+    actions, objects = rng.integers(0, 2, 60), rng.integers(0, 4, 60)
+    actions[:2], objects[:2] = 2, [0, 1]  # two pairs of an action, on two objects
+    actions[2:4], objects[2:4] = 3, 0  # which no other object has
+    rows = rng.normal(size=(4, 6))[actions] + rng.normal(size=(60, 6))
+    part = make_set(rows, actions, objects)
+    tested = actions < 3
+    fold = stratified_folds(actions[tested], seed=seed)
+    expected = probe_accuracy(part.delta[tested], actions[tested], fold)
+    found = measure_transfer(part, seed)
+    assert found["within"] == expected and found["left_out"] == 2
+    others = {
+        probe_accuracy(part.delta[tested], actions[tested], stratified_folds(actions[tested], seed=s)) for s in (1, 7)
+    }
+    assert others != {expected}
+    assert measure_transfer(part) == measure_transfer(part, 0)
+
+
+def test_an_action_of_a_single_tested_pair_is_not_held_out_at_random():
+    """Two objects share one action once each: nothing could be learned of it without its pair."""
+    delta = np.random.default_rng(0).normal(size=(6, 3))
+    part = make_set(delta, [0, 0, 1, 1, 1, 1], [0, 1, 0, 1, 0, 1])
+    assert measure_transfer(part)["within"] is not None
+    alone = make_set(delta, [0, 0, 0, 0, 1, 1], [0, 1, 0, 1, 0, 0])  # the second action occurs on one object only
+    assert measure_transfer(alone)["within"] is None

@@ -93,6 +93,7 @@ def test_noise_shows_the_shares_by_chance():
 def test_rows_that_do_not_vary_have_no_shares():
     ids = np.array([0, 1, 0])
     assert variance_shares(np.full((3, 4), 0.1, dtype=np.float32), ids, ids) is None
+    assert variance_shares(np.full((3, 4), -0.1, dtype=np.float32), ids, ids) is None
     assert variance_shares(np.zeros((0, 4)), ids[:0], ids[:0]) is None
     assert shares_by_chance(ids[:1], ids[:1]) is None
 

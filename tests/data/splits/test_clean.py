@@ -302,6 +302,8 @@ IMPOSSIBLE = {
         "'p7' occurs twice",
     ),
     "few objects": (small(object=["o1", "o2"] * 20), "syst", {}, "Too few objects.*open: 1"),
+    "one object": (small(object=["o1"] * 40), "syst", {}, "of 1 object at least two"),
+    "two objects": (small(object=["o1", "o2"] * 20), "syst", {}, "of 2 objects at least two"),
     "no opposites": (small(action=["break", "slice"] * 20), "comp", {}, "Too few combinations"),
     "one scene": (small(scene=["s"] * 40), "syst", {}, "leaves .* empty: 40 pairs in 1 groups"),
     "vanishing action": (
