@@ -12,7 +12,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from modeling_cde.training import contrastive
 from modeling_cde.training.losses import (
     CDELoss,
-    TermMeans,
     flatten_deltas,
     named_terms,
     sparsity_loss,
@@ -294,39 +293,6 @@ def test_sparsity_equals_the_formula():
     assert sparsity_loss(torch.zeros(0, 7)).item() == 0.0
 
 
-def test_all_terms_by_name_and_their_sum():
-    delta, labels = draw(8, 4, 3, 4, torch.float32)
-    loss = CDELoss(2.0, 0.5, 0.2)
-    terms = terms_of(torch.tensor(0.7), delta, labels, loss=loss)
-    assert list(terms) == ["cross_entropy", "contrastive", "sparsity", "anchors_without_positive", "delta_norm"]
-    assert loss.weights == {"cross_entropy": 1.0, "auxiliary": 1.0, "contrastive": 2.0, "sparsity": 0.5}
-    assert terms["sparsity"] == sparsity_loss(delta)
-    assert terms["contrastive"] == supervised_contrastive_loss(delta, labels, 0.2)
-    expected = 0.7 + 2.0 * terms["contrastive"] + 0.5 * terms["sparsity"]
-    torch.testing.assert_close(weighted_sum(terms, loss.weights), expected)
-    norms = [math.sqrt(sum(float(x) ** 2 for x in row)) for row in delta]
-    assert terms["delta_norm"].item() == pytest.approx(sum(norms) / 8, rel=1e-6)
-
-
-def test_the_norm_of_deltas_tells_of_collapse_and_has_no_gradient():
-    delta = torch.zeros(4, 3, requires_grad=True)
-    assert terms_of(delta.sum(), delta, torch.zeros(4, dtype=torch.long))["delta_norm"].item() == 0.0
-    rows = torch.tensor([[3.0, 4.0], [0.0, 1.0]], dtype=torch.bfloat16, requires_grad=True)
-    norm = terms_of(rows.float().sum(), rows, torch.tensor([0, 1]))["delta_norm"]
-    assert norm.item() == 3.0 and norm.dtype == torch.float32 and not norm.requires_grad
-
-
-def test_a_term_of_weight_zero_is_measured_without_gradient():
-    delta, labels = draw(8, 4, 3, 5, torch.float32)
-    delta.requires_grad_()
-    cross_entropy = (delta**2).mean()
-    loss = CDELoss(contrastive_weight=0.0, sparsity_weight=0.0)
-    terms = terms_of(cross_entropy, delta, labels, loss=loss)
-    assert weighted_sum(terms, loss.weights) is terms["cross_entropy"]
-    assert terms["contrastive"] > 0 and not terms["contrastive"].requires_grad
-    assert terms["sparsity"] > 0 and not terms["sparsity"].requires_grad
-
-
 @pytest.mark.parametrize("clip", [False, True])
 def test_per_patch_is_the_loss_of_every_patch_with_its_samples_label(clip):
     batch, k, dimensions = 4, 3, 5
@@ -376,20 +342,6 @@ def test_every_delta_of_a_sequence_counts():
 def test_wrong_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
-
-
-def test_term_means_are_weighted_and_start_anew():
-    means = TermMeans()
-    assert means.pop() == {}
-    means.add({"a": torch.tensor(1.0), "b": torch.tensor(5.0)}, 1.0)
-    means.add({"a": torch.tensor(4.0), "b": torch.tensor(9.0)}, {"a": 2.0, "b": torch.tensor(0.0)})
-    assert means.pop() == {"a": 3.0, "b": 5.0}
-    assert means.pop() == {}
-    means.add({"a": torch.tensor(4.0)}, 0.0)
-    assert means.pop() == {"a": 0.0}
-    for _ in range(300):  # more ones than bfloat16 can count
-        means.add({"a": torch.tensor(1.0, dtype=torch.bfloat16)}, 1.0)
-    assert means.sums()["a"].tolist() == [300.0, 300.0]
 
 
 def test_lower_loss_the_better_the_classes_are_separated():
