@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from transformers import TrainerCallback
@@ -30,7 +29,6 @@ from modeling_cde.training.checkpoints.checkpoint_folder import (
 from modeling_cde.training.checkpoints.resuming import find_checkpoint
 from modeling_cde.training.checkpoints.run_lock import alone_in
 from modeling_cde.training.checkpoints.sharded_checkpoints import is_sharded
-from modeling_cde.training.checkpoints.state_file import read_state, write_state
 from modeling_cde.training.model_selection import selected_epoch
 from modeling_cde.training.stopping import stoppable
 from modeling_cde.training.trainer import CDETrainer
@@ -455,36 +453,6 @@ def test_no_pickle_is_written_or_read(tmp_path, monkeypatch):
     train(tmp_path, max_steps=2)
     endings = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
     assert endings == {".safetensors", ".json", ".py"}
-
-
-def test_a_state_comes_back_bit_for_bit(tmp_path):
-    shared = torch.randn(3)
-    state = {
-        "state": {0: {"step": torch.tensor(3.0), "exp_avg": shared, "same": shared}, 1: {"half": shared.bfloat16()}},
-        "param_groups": [{"lr": 0.1 + 0.2, "betas": (0.9, 0.999), "foreach": None, "big": 2**70, "name": "ä"}],
-        "numpy": np.random.get_state(),
-        "empty": {"<tensor>": torch.zeros(0), "not": [float("inf")]},
-        "a.b": torch.ones(1),
-        "a": {"b": torch.zeros(1)},
-        "scalar": np.float64(0.1),
-    }
-    write_state(tmp_path / "x.safetensors", state)
-    back = read_state(tmp_path / "x.safetensors")
-    assert back["param_groups"] == state["param_groups"] and back["scalar"] == 0.1
-    assert back["state"].keys() == {0, 1} and torch.equal(back["state"][0]["same"], shared)
-    assert torch.equal(back["state"][1]["half"], shared.bfloat16())
-    assert np.array_equal(back["numpy"][1], state["numpy"][1]) and isinstance(back["numpy"], tuple)
-    assert back["empty"]["<tensor>"].shape == (0,) and back["empty"]["not"] == [float("inf")]
-    assert (back["a.b"], back["a"]["b"]) == (1, 0)
-
-
-def test_a_state_that_only_a_pickle_could_hold_is_refused(tmp_path):
-    with pytest.raises(TypeError, match="groups.0.lr is a function, which cannot be saved without pickle"):
-        write_state(tmp_path / "x.safetensors", {"groups": [{"lr": lambda: 1}]})
-    (tmp_path / "y.safetensors").write_bytes(pickle.dumps({"state": {}}))
-    for name in ("y.safetensors", "none.safetensors"):
-        with pytest.raises(ValueError, match=f"{name} has no readable state of a training"):
-            read_state(tmp_path / name)
 
 
 def test_a_file_is_whole_or_as_before(tmp_path):

@@ -44,6 +44,7 @@ def test_the_norm_of_deltas_tells_of_collapse_and_has_no_gradient():
     assert terms_of(delta.sum(), delta, torch.zeros(4, dtype=torch.long))["delta_norm"].item() == 0.0
     rows = torch.tensor([[3.0, 4.0], [0.0, 1.0]], dtype=torch.bfloat16, requires_grad=True)
     norm = terms_of(rows.float().sum(), rows, torch.tensor([0, 1]))["delta_norm"]
+    assert terms_of(torch.tensor(0.0), rows[:1], torch.tensor([0]))["delta_norm"] == 5.0
     assert norm.item() == 3.0 and norm.dtype == torch.float32 and not norm.requires_grad
 
 
@@ -85,6 +86,12 @@ def test_arguments_and_configuration_reach_the_loss(patch_loss):
     terms = terms_of(torch.tensor(0.0), delta, labels, loss=loss)
     assert terms["contrastive"] == supervised_contrastive_loss(delta, labels, 0.7)
     assert terms["sparsity"] == sparsity_loss(delta, "mean")
+
+
+def test_the_published_weights_are_the_default():
+    loss = CDELoss()
+    assert loss.weights == {"cross_entropy": 1.0, "auxiliary": 1.0, "contrastive": 2.0, "sparsity": 1.0}
+    assert (loss.sparsity_reduction, loss.patch_loss) == ("sum", "per_patch")
 
 
 def test_only_a_training_compares_the_samples_of_all_processes():

@@ -175,6 +175,25 @@ def test_the_shares_of_processes_add_up_to_the_whole(chunk):
     torch.testing.assert_close(total.grad, gradient)
 
 
+@pytest.mark.parametrize("chunk", [1, 4])
+@pytest.mark.parametrize("own", [True, False])
+def test_chunks_give_the_gradient_of_either_side_alone(chunk, own):
+    """Of this process's deltas, or of those of all the others."""
+    delta, labels = draw(6, 4, 2, 9)
+    found = []
+    for size in (chunk, 6):
+        x = delta.clone().requires_grad_()
+        local, others = (x, x.detach()) if own else (x.detach(), x)
+
+        def gather(rows, others=others):
+            return (torch.nn.functional.normalize(others) if rows.is_floating_point() else labels), 0, 1
+
+        supervised_contrastive_loss(local, labels, 0.4, gather=gather, chunk=size).backward()
+        found.append(x.grad)
+    assert found[1].abs().max() > 0
+    torch.testing.assert_close(*found)
+
+
 class Largest(TorchDispatchMode):
     """Keeps the number of elements of the largest tensor that any operation makes."""
 
@@ -291,6 +310,7 @@ def test_sparsity_equals_the_formula():
     assert sparsity_loss(delta).item() == pytest.approx(expected, abs=1e-12)
     assert sparsity_loss(delta, "mean").item() == pytest.approx(expected / 7, abs=1e-12)
     assert sparsity_loss(torch.zeros(0, 7)).item() == 0.0
+    assert sparsity_loss(torch.tensor([[1.0, -2.0]])).item() == 3.0
 
 
 @pytest.mark.parametrize("clip", [False, True])
@@ -328,10 +348,10 @@ def test_every_delta_of_a_sequence_counts():
         (lambda: supervised_contrastive_loss(torch.zeros(3, 2), torch.zeros(3), chunk=0), "chunk"),
         (lambda: sparsity_loss(torch.zeros(3)), r"shape \(n, D\)"),
         (lambda: sparsity_loss(torch.zeros(3, 2), "max"), "reduction"),
-        (lambda: terms_of(torch.tensor(0.0), torch.zeros(3, 4, 2), torch.zeros(3)), "one label per delta"),
+        (lambda: terms_of(torch.tensor(0.0), torch.zeros(3, 4, 2), torch.zeros(3)), r"for delta \(3, 4, 2\)"),
         (
             lambda: terms_of(torch.tensor(0.0), torch.zeros(3, 2), torch.zeros(3), torch.zeros(2, 4, 2)),
-            "one label per delta",
+            r"labels \(3,\) for patch_delta \(2, 4, 2\)",
         ),
         (lambda: terms_of(None, torch.zeros(3, 2), torch.zeros(3)), "no `loss`"),
         (lambda: terms_of(torch.tensor(0.0), None, torch.zeros(3)), "no `delta`"),
