@@ -25,6 +25,15 @@ def terms_of(cross_entropy, delta, labels, loss=None, **outputs):
     return (loss or CDELoss())({"loss": cross_entropy, "delta": delta, **outputs}, labels)
 
 
+def test_sparsity_equals_the_formula():
+    delta = draw(5, 7, 2, 3)[0].double()
+    expected = sum(sum(abs(float(x)) for x in row) for row in delta) / 5
+    assert sparsity_loss(delta).item() == pytest.approx(expected, abs=1e-12)
+    assert sparsity_loss(delta, "mean").item() == pytest.approx(expected / 7, abs=1e-12)
+    assert sparsity_loss(torch.zeros(0, 7)).item() == 0.0
+    assert sparsity_loss(torch.tensor([[1.0, -2.0]])).item() == 3.0
+
+
 def test_all_terms_by_name_and_their_sum():
     delta, labels = draw(8, 4, 3, 4)
     loss = CDELoss(2.0, 0.5, 0.2)
