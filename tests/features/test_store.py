@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 import pickle
+import time
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -255,3 +257,89 @@ def test_two_descriptions_written_at_the_same_time_do_not_disturb_each_other(tmp
     monkeypatch.setattr(store_module, "write_whole", interrupted)
     filled(tmp_path, (1,))
     assert found(tmp_path, 1, 2) == [1, 2]
+
+
+def test_a_store_lies_in_the_cache_and_holds_20_gb_where_nothing_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "cache_folder", lambda: tmp_path)
+    store = FeatureStore()
+    assert (store.folder, store.limit, store.encoded, store.found) == (tmp_path / "features", 20_000_000_000, 0, 0)
+    assert FeatureStore(str(tmp_path), 0.5).folder == tmp_path and FeatureStore(tmp_path, 0.5).limit == 500_000_000
+
+
+def test_a_description_is_what_it_says_and_not_how_it_is_written(tmp_path):
+    store = FeatureStore(tmp_path)
+    one = store.reading({"a": 1, "b": {"d": 2, "c": Path("x")}})
+    assert store.reading({"b": {"c": "x", "d": 2}, "a": 1}) is one is not store.reading({"a": 2})
+    assert one.folder.parent == tmp_path and len(one.folder.name) == 20
+    assert FeatureStore(tmp_path).reading({"a": 1, "b": {"d": 2, "c": "x"}}).folder == one.folder
+
+
+def test_a_pair_counts_once_however_often_a_run_asks_for_it(tmp_path):
+    store = FeatureStore(tmp_path)
+    store.count(keys(1, 2, 3), keys(1))
+    assert (store.encoded, store.found) == (1, 2)
+    store.count(keys(1, 2, 3), [])  # found again: the first time it was encoded
+    store.count(keys(3, 4, 5), keys(5))
+    assert (store.encoded, store.found) == (2, 3)
+
+
+def test_the_limit_may_be_reached_and_not_exceeded(tmp_path):
+    files = filled(tmp_path, (1,), (2,))
+    aged(*files)
+    size = files[0].stat().st_size
+    (files[0].parent / "notes.txt").write_text("of someone")  # counts for nothing, and stays
+    store = FeatureStore(tmp_path)
+    store.reading(DESCRIPTION).refresh(keys(1))
+    store.limit = 3 * size
+    store.make_room(size)
+    assert all(path.exists() for path in files)
+    store.make_room(size + 1)
+    assert [path.exists() for path in files] == [True, False]
+    store.make_room(2 * size)
+    said = rf"take {(3 * size + 1) / 1e9:.2g} GB, and the store .* may take {3 * size / 1e9:g} GB: raise --feature_st"
+    with pytest.raises(ValueError, match=said):
+        store.make_room(2 * size + 1)
+    assert files[0].exists() and (files[0].parent / "notes.txt").exists()
+
+
+def test_the_disk_may_be_filled(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(store_module.shutil, "disk_usage", lambda path: asked.append(path) or SimpleNamespace(free=10))
+    FeatureStore(tmp_path / "not" / "yet").make_room(10)
+    FeatureStore(tmp_path).make_room(10)
+    assert asked == [tmp_path, tmp_path]
+
+
+@pytest.mark.parametrize(("hours", "stays"), [(23.9, True), (24.1, False)])
+def test_a_temporary_file_is_left_alone_for_a_day(tmp_path, hours, stays):
+    (part,) = filled(tmp_path, (1,))
+    path = part.with_name("tmp-1.safetensors")
+    path.touch()
+    for file in (path, part):
+        os.utime(file, (time.time() - hours * 3600,) * 2)
+    FeatureStore(tmp_path).make_room(1)
+    assert path.exists() == stays and part.exists()
+
+
+def test_what_is_wanted_is_opened_and_nothing_else(tmp_path):
+    filled(tmp_path, (1, 2), (3,), (2, 4))
+    reading = FeatureStore(tmp_path).reading(DESCRIPTION)
+    reading.refresh([])
+    assert set(reading.places) == set(keys(1, 2, 3, 4)) and not reading.used and not reading.parts._open
+    before = dict(reading.places)
+    reading.refresh(keys(3, 9))
+    files = [str(path) for path in reading.used]
+    assert files == [reading.parts.files[number] for number in reading.parts._open] and len(files) == 1
+    assert reading.places == before and len(reading.parts.files) == 3  # known parts are not read again
+    reading.refresh(keys(2))
+    assert len(reading.used) == 2 and rows_at(reading.parts, [reading.places[keys(2)[0]]])[0, 0, 0] == 2
+
+
+def test_a_store_that_may_only_be_read_is_read(tmp_path, monkeypatch):
+    filled(tmp_path, (1,))
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(store_module.os, "utime", refuse)
+    assert found(tmp_path, 1) == [1]
