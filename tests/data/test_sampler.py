@@ -242,5 +242,10 @@ def test_wrong_arguments_are_named(arguments, message):
         ClassAwareBatchSampler(*arguments)
 
 
+def test_two_of_an_action_of_seed_0_in_epoch_0_without_the_rest_are_the_default():
+    labels = [i % 3 for i in range(41)]
+    assert list(ClassAwareBatchSampler(labels, 6)) == _epoch(ClassAwareBatchSampler(labels, 6, 2, 0, True), 0)
+
+
 def test_seeded_dataset_has_the_length_of_the_data():
     assert len(SeededDataset(_Numbers([1, 2, 3]), 0)) == 3

@@ -39,7 +39,9 @@ def test_the_step_and_the_epoch_that_a_training_ends_with(trainer, expected):
 
 def test_the_last_weights_are_read_where_the_best_ones_were():
     best = trainer_at(60, 2.999, "run/checkpoint-40")
-    assert restore_last(best) == {"step": 60, "epoch": 3.0, "criterion": None} and best.restored == ["run/checkpoint-60"]
+    assert restore_last(best) == {"step": 60, "epoch": 3.0, "criterion": None} and best.restored == [
+        "run/checkpoint-60"
+    ]
     last = trainer_at(60, 3.0, "run/checkpoint-60")
     assert restore_last(last) == {"step": 60, "epoch": 3.0, "criterion": None} and last.restored == []
 
