@@ -145,6 +145,51 @@ def test_optimizer_and_schedule_go_on(tmp_path):
     assert kept.keys() == loaded.keys() and all(torch.equal(kept[n]["exp_avg"], loaded[n]["exp_avg"]) for n in kept)
 
 
+@pytest.mark.parametrize(
+    ("changed", "lr", "decay"),
+    [([], 0.009, 0.1), (["seed"], 0.009, 0.1), (["learning_rate"], 0.018, 0.3), (["lr_scheduler_type"], 0.018, 0.3)]
+    + [(["max_steps", "seed"], 0.018, 0.3)],
+)
+def test_what_was_changed_takes_effect_and_else_the_checkpoint_s_values_do(tmp_path, changed, lr, decay):
+    linear = {"lr_scheduler_type": "linear", "warmup_steps": 0}
+    trainer = made(tmp_path, **linear, learning_rate=0.01, backbone_learning_rate=0.1, weight_decay=0.1)
+    trainer.optimizer.step()
+    trainer.lr_scheduler.step()
+    save_resume_state(trainer, tmp_path)
+    again = made(tmp_path, **linear, learning_rate=0.02, backbone_learning_rate=0.2, weight_decay=0.3)
+    again.changes = [SimpleNamespace(name=name) for name in changed]
+    load_optimizer(again, tmp_path)
+    groups = {group["name"]: group for group in again.optimizer.param_groups}
+    rates = [group["lr"] for group in again.optimizer.param_groups]
+    assert groups["head"]["lr"] == pytest.approx(lr) and groups["backbone"]["lr"] == pytest.approx(10 * lr)
+    assert (groups["head"]["weight_decay"], groups["head, no decay"]["weight_decay"]) == (decay, 0.0)
+    assert again.lr_scheduler.get_last_lr() == rates
+    again.optimizer.step()
+    again.lr_scheduler.step()
+    assert groups["backbone"]["lr"] == pytest.approx(10 * lr * 0.8 / 0.9)
+
+
+@pytest.mark.parametrize(("number", "devices"), [(1, [torch.device("cuda")]), (3, [0, 1, 2])])
+def test_each_gpu_goes_on_where_it_was(tmp_path, monkeypatch, number, devices):
+    args = {"should_save": False, "device": torch.device("cuda"), "n_gpu": number, "process_index": 0, "world_size": 1}
+    trainer = SimpleNamespace(
+        is_fsdp_enabled=False,
+        args=SimpleNamespace(**args),
+        _since_log=lambda: {"processes": 2},
+    )
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: torch.tensor(devices.index(device) + 7))
+    save_resume_state(trainer, tmp_path)
+    got = []
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: got.append((state.item(), device)))
+    load_random_state(trainer, tmp_path)
+    assert got == [(place + 7, device) for place, device in enumerate(devices)]
+    trainer.args.device = torch.device("cpu")  # a checkpoint of a CPU has none
+    save_resume_state(trainer, tmp_path)
+    trainer.args.device = torch.device("cuda")
+    load_random_state(trainer, tmp_path)
+    assert len(got) == number
+
+
 def test_the_duration_is_that_of_all_parts_of_a_training(tmp_path, monkeypatch):
     clock = itertools.count(0, 10)
     monkeypatch.setattr(checkpointing, "time", SimpleNamespace(monotonic=lambda: next(clock)))
