@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 
 from modeling_cde.features import store as store_module
 from modeling_cde.features.store import FeatureStore, Parts
-from tests.features.stored_parts import DESCRIPTION, filled, found, keys, rows_at
+from tests.features.stored_parts import DESCRIPTION, features, filled, found, keys, rows_at
 
 
 def test_what_is_added_is_found_by_a_new_process_under_the_same_description_only(tmp_path):
@@ -162,21 +162,22 @@ def test_a_part_that_another_program_wrote_is_read_if_it_has_a_finite_feature_fo
         assert (found(tmp_path, 1) != [None]) == kept
 
 
-def test_two_descriptions_written_at_the_same_time_do_not_disturb_each_other(tmp_path, monkeypatch):
-    """The second process begins, and ends, before the first one has given its description the name."""
+@pytest.mark.parametrize(("written", "other"), [("description.json", 2), ("safetensors", 1)])
+def test_two_processes_that_write_the_same_file_do_not_disturb_each_other(tmp_path, monkeypatch, written, other):
+    """The second process begins, and ends, before the first one has given its file the name."""
     write, nested = store_module.write_whole, []
 
     @contextmanager
     def interrupted(path, **options):
         with write(path, **options) as temporary:
             yield temporary
-            if not nested:
+            if not nested and path.name.endswith(written):
                 nested.append(True)
-                filled(tmp_path, (2,))
+                filled(tmp_path, (other,))
 
     monkeypatch.setattr(store_module, "write_whole", interrupted)
     filled(tmp_path, (1,))
-    assert found(tmp_path, 1, 2) == [1, 2]
+    assert found(tmp_path, 1, other) == [1, other] and nested
 
 
 def test_a_store_lies_in_the_cache_and_holds_20_gb_where_nothing_is_said(tmp_path, monkeypatch):
@@ -192,6 +193,15 @@ def test_a_description_is_what_it_says_and_not_how_it_is_written(tmp_path):
     assert store.reading({"b": {"c": "x", "d": 2}, "a": 1}) is one is not store.reading({"a": 2})
     assert one.folder.parent == tmp_path and len(one.folder.name) == 20
     assert FeatureStore(tmp_path).reading({"a": 1, "b": {"d": 2, "c": "x"}}).folder == one.folder
+
+
+def test_a_store_that_another_version_has_filled_is_found(tmp_path):
+    """Else what took hours would be encoded again: the names of folders and the form of parts stay."""
+    (path,) = filled(tmp_path, (1, 2))
+    assert path.parent.name == "dd307c87f57a63344c18"
+    parts = load_file(path)
+    assert parts["keys"].dtype == torch.uint8 and parts["keys"].shape == (2, 32)
+    assert torch.equal(parts["features"], features(1, 2))
 
 
 def test_a_pair_counts_once_however_often_a_run_asks_for_it(tmp_path):
