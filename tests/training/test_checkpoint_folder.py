@@ -259,5 +259,9 @@ def test_a_checkpoint_that_is_removed_loses_its_name_first(some, monkeypatch):
         patched.setattr(checkpoint_folder.shutil, "rmtree", lambda path, ignore_errors: None)
         remove(some / "checkpoint-5")
     assert list(checkpoints(some)) == [15, 10] and (some / "tmp-old-checkpoint-5").is_dir()
+    (some / "checkpoint-5").mkdir()  # written again, with the half of the other one still there
+    remove(some / "checkpoint-5")
+    assert not (some / "tmp-old-checkpoint-5").exists()
+    (some / "tmp-old-checkpoint-5").mkdir()
     remove(some / "checkpoint-10")
     assert tidy(some) == [some / "tmp-old-checkpoint-5"] and os.listdir(some) == ["checkpoint-15"]

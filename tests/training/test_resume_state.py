@@ -29,7 +29,7 @@ def draws():
 
 def made(folder, scale=None, **options):
     """A trainer as within a training, whose last log was after step 4."""
-    trainer = CDETrainer(tiny_cde(), quick(folder, **options))
+    trainer = CDETrainer(tiny_cde(), quick(folder, **options), eval_dataset=pairs(6))
     trainer.create_optimizer_and_scheduler(10)
     trainer._tr_loss, trainer._globalstep_last_logged = torch.tensor(1.5), 4
     trainer._trained.add({"sparsity": torch.tensor(2.0)}, 3.0)
@@ -169,7 +169,20 @@ def test_what_was_changed_takes_effect_and_else_the_checkpoint_s_values_do(tmp_p
     assert groups["backbone"]["lr"] == pytest.approx(10 * lr * 0.8 / 0.9)
 
 
-@pytest.mark.parametrize(("number", "devices"), [(1, [torch.device("cuda")]), (3, [0, 1, 2])])
+def test_a_schedule_that_follows_the_validation_keeps_the_rate_that_it_has_reached(tmp_path):
+    plateau = {"lr_scheduler_type": "reduce_lr_on_plateau", "eval_strategy": "steps"}
+    trainer = made(tmp_path, **plateau, weight_decay=0.1)
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = 0.001
+    save_resume_state(trainer, tmp_path)
+    again = made(tmp_path, **plateau, weight_decay=0.3)
+    again.changes = [SimpleNamespace(name="weight_decay")]
+    load_optimizer(again, tmp_path)
+    assert {group["lr"] for group in again.optimizer.param_groups} == {0.001}
+    assert {group["weight_decay"] for group in again.optimizer.param_groups} == {0.3, 0.0}
+
+
+@pytest.mark.parametrize(("number", "devices"), [(1, [torch.device("cuda")]), (2, [0, 1])])
 def test_each_gpu_goes_on_where_it_was(tmp_path, monkeypatch, number, devices):
     args = {"should_save": False, "device": torch.device("cuda"), "n_gpu": number, "process_index": 0, "world_size": 1}
     trainer = SimpleNamespace(
