@@ -1,6 +1,7 @@
 """The terms of the loss by name: their values, weights and gradients, and their means over batches."""
 
 import math
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -191,3 +192,40 @@ def test_sums_are_where_the_terms_are_and_in_float32_at_least():
         means = TermMeans()
         means.add({"a": torch.tensor(1.0, dtype=dtype)}, torch.tensor(2.0).item())
         assert means.sums()["a"].dtype == kept
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: supervised_contrastive_loss(torch.zeros(3, 2, 2), torch.zeros(3)), r"shape \(n, D\)"),
+        (lambda: supervised_contrastive_loss(torch.zeros(3, 2), torch.zeros(2)), r"labels \(n,\)"),
+        (lambda: supervised_contrastive_loss(torch.zeros(3, 2), torch.zeros(3), 0.0), "temperature"),
+        (lambda: supervised_contrastive_loss(torch.zeros(3, 2), torch.zeros(3), math.nan), "temperature"),
+        (lambda: supervised_contrastive_loss(torch.zeros(3, 2), torch.zeros(3), chunk=0), "chunk"),
+        (lambda: sparsity_loss(torch.zeros(3)), r"shape \(n, D\)"),
+        (lambda: sparsity_loss(torch.zeros(3, 2), "max"), "reduction"),
+        (lambda: terms_of(torch.tensor(0.0), torch.zeros(3, 4, 2), torch.zeros(3)), r"for delta \(3, 4, 2\)"),
+        (
+            lambda: terms_of(torch.tensor(0.0), torch.zeros(3, 2), torch.zeros(3), patch_delta=torch.zeros(2, 4, 2)),
+            r"labels \(3,\) for patch_delta \(2, 4, 2\)",
+        ),
+        (lambda: terms_of(None, torch.zeros(3, 2), torch.zeros(3)), "no `loss`"),
+        (lambda: terms_of(torch.tensor(0.0), None, torch.zeros(3)), "no `delta`"),
+        (lambda: weighted_sum({"a": torch.tensor(0.0)}, {}), "no term of the loss has a weight over 0: a"),
+        (lambda: named_terms({"loss": torch.tensor(0.0)}), "the weighted sum"),
+    ],
+)
+def test_wrong_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_lower_loss_the_better_the_classes_are_separated():
+    labels = torch.tensor([0, 0, 1, 1])
+    angles = torch.tensor([0.0, 0.2, 0.0, 0.2])
+    losses = []
+    for apart in (0.0, 1.0, 2.0, 3.0):
+        turned = angles + apart * labels
+        delta = torch.stack([turned.cos(), turned.sin()], 1)
+        losses.append(supervised_contrastive_loss(delta, labels, 0.5).item())
+    assert all(a > b for a, b in pairwise(losses))

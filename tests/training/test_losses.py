@@ -13,7 +13,6 @@ from modeling_cde.training import contrastive
 from modeling_cde.training.losses import (
     CDELoss,
     flatten_deltas,
-    named_terms,
     sparsity_loss,
     supervised_contrastive_loss,
     weighted_sum,
@@ -342,40 +341,3 @@ def test_every_delta_of_a_sequence_counts():
     expected, lonely = naive_contrastive(delta.reshape(12, 6), labels.reshape(12), 0.5)
     assert terms["contrastive"].item() == pytest.approx(expected, abs=1e-5)
     assert terms["anchors_without_positive"].item() == pytest.approx(lonely, abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: supervised_contrastive_loss(torch.zeros(3, 2, 2), torch.zeros(3)), r"shape \(n, D\)"),
-        (lambda: supervised_contrastive_loss(torch.zeros(3, 2), torch.zeros(2)), r"labels \(n,\)"),
-        (lambda: supervised_contrastive_loss(torch.zeros(3, 2), torch.zeros(3), 0.0), "temperature"),
-        (lambda: supervised_contrastive_loss(torch.zeros(3, 2), torch.zeros(3), math.nan), "temperature"),
-        (lambda: supervised_contrastive_loss(torch.zeros(3, 2), torch.zeros(3), chunk=0), "chunk"),
-        (lambda: sparsity_loss(torch.zeros(3)), r"shape \(n, D\)"),
-        (lambda: sparsity_loss(torch.zeros(3, 2), "max"), "reduction"),
-        (lambda: terms_of(torch.tensor(0.0), torch.zeros(3, 4, 2), torch.zeros(3)), r"for delta \(3, 4, 2\)"),
-        (
-            lambda: terms_of(torch.tensor(0.0), torch.zeros(3, 2), torch.zeros(3), torch.zeros(2, 4, 2)),
-            r"labels \(3,\) for patch_delta \(2, 4, 2\)",
-        ),
-        (lambda: terms_of(None, torch.zeros(3, 2), torch.zeros(3)), "no `loss`"),
-        (lambda: terms_of(torch.tensor(0.0), None, torch.zeros(3)), "no `delta`"),
-        (lambda: weighted_sum({"a": torch.tensor(0.0)}, {}), "no term of the loss has a weight over 0: a"),
-        (lambda: named_terms({"loss": torch.tensor(0.0)}), "the weighted sum"),
-    ],
-)
-def test_wrong_input_is_named(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
-
-
-def test_lower_loss_the_better_the_classes_are_separated():
-    labels = torch.tensor([0, 0, 1, 1])
-    angles = torch.tensor([0.0, 0.2, 0.0, 0.2])
-    losses = []
-    for apart in (0.0, 1.0, 2.0, 3.0):
-        turned = angles + apart * labels
-        delta = torch.stack([turned.cos(), turned.sin()], 1)
-        losses.append(supervised_contrastive_loss(delta, labels, 0.5).item())
-    assert all(a > b for a, b in pairwise(losses))

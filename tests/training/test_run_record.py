@@ -84,13 +84,14 @@ def test_the_record_says_in_which_precision_the_training_was(tmp_path, splits, p
         ("both", "single", ["single_comp", "single_syst"]),
         ("comp", "multi", ["multi_comp", "multi_syst"]),
         ("none", "multi", ["multi_none"]),
+        ("mech", "single", ["single_mech"]),
     ],
 )
 def test_the_record_names_the_manifests_that_there_are(tmp_path, splits, shift, view, names):
     folder = tmp_path / "pairs" / "manifests"
     folder.mkdir(parents=True)
     for of_view in ("single", "multi"):
-        for of_shift in ("comp", "syst", "none"):
+        for of_shift in ("comp", "syst", "mech", "none"):
             (folder / f"{of_view}_{of_shift}.json").touch()
     record, _ = recorded(tmp_path, splits, data={"shift": shift, "view": view})
     assert record["manifests"] == [str(folder / f"{name}.json") for name in names]
