@@ -18,7 +18,8 @@ def trainer_at(step, epoch, best=None, selects=True, output="run"):
     restored = []
     state = SimpleNamespace(global_step=step, epoch=epoch, best_model_checkpoint=best)
     args = SimpleNamespace(load_best_model_at_end=selects, metric_for_best_model="eval_x", output_dir=output)
-    return SimpleNamespace(state=state, args=args, restore=restored.append, restored=restored)
+    model = SimpleNamespace(config=SimpleNamespace())
+    return SimpleNamespace(state=state, args=args, model=model, restore=restored.append, restored=restored)
 
 
 @pytest.mark.parametrize(
