@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from transformers import PrinterCallback, ProgressCallback, TrainerState
 
-from modeling_cde.training.progress import CDEProgressCallback, format_log, show_progress
+from modeling_cde.training.progress import CDELinesCallback, CDEProgressCallback, format_log, show_progress
 
 LOG = {"loss": 3.25, "grad_norm": 1.0, "learning_rate": 0.1, "epoch": 1.5, "step": 30}
 LOG |= {"cross_entropy": 1.0, "contrastive": 0.6251, "sparsity": 1.0, "delta_norm": 7.0}
@@ -45,7 +45,9 @@ def test_the_first_process_writes_above_its_bar(first):
     assert written == ([line] if first else [])
 
 
-def test_it_takes_the_place_of_the_trainer_s_own():
-    removed, added = [], []
-    show_progress(SimpleNamespace(remove_callback=removed.append, add_callback=added.append))
-    assert set(removed) == {ProgressCallback, PrinterCallback} and added == [CDEProgressCallback]
+@pytest.mark.parametrize("hidden", [True, False])
+def test_it_takes_the_place_of_the_trainer_s_own_unless_bars_are_hidden(hidden):
+    removed, added, args = [], [], SimpleNamespace(disable_tqdm=hidden)
+    show_progress(SimpleNamespace(remove_callback=removed.append, add_callback=added.append, args=args))
+    assert set(removed) == {ProgressCallback, PrinterCallback}
+    assert added == [CDELinesCallback if hidden else CDEProgressCallback]
