@@ -45,7 +45,10 @@ def _license(run: RunFiles) -> dict[str, str | None]:
     """
     family = run.config["backbone_config"]["model_type"] if base_model(run) else ""
     own = run.training["fitted"].get("license") if "fitted" in run.training else LICENSE
-    return next((kept for start, kept in _PASSED_ON.items() if family.startswith(start)), {"license": own or None})
+    for start, kept in _PASSED_ON.items():
+        if family.startswith(start):
+            return {**kept}
+    return {"license": own or None}
 
 
 def base_metadata(*, tags: Sequence[str] = (), **options: Any) -> ModelCardData:

@@ -83,6 +83,18 @@ def test_an_action_with_fewer_samples_than_m_is_filled():
     assert with_rare and all(batch.count(0) >= 2 for batch in with_rare)
 
 
+def test_samples_too_few_for_a_later_batch_come_along_with_the_others():
+    labels = ["b"] * 3 + ["a"] * 22  # m = 2: one b alone would have to come with a repeated one
+    sampler = ClassAwareBatchSampler(labels, 5, 2, seed=0)
+    batches = [batch for epoch in range(20) for batch in _epoch(sampler, epoch)]
+    assert {sum(index < 3 for index in batch) for batch in batches} == {0, 3}
+    # Four of an action are enough for two batches, and batches of one action alone would not be mixed.
+    labels = [i % 3 for i in range(12)]
+    sampler = ClassAwareBatchSampler(labels, 4, 2, seed=0)
+    batches = [batch for epoch in range(20) for batch in _epoch(sampler, epoch)]
+    assert sum(len({labels[index] for index in batch}) == 2 for batch in batches) > len(batches) / 3
+
+
 def _epoch(sampler, epoch):
     sampler.set_epoch(epoch)
     return list(sampler)
@@ -228,6 +240,11 @@ def test_labels_are_read_without_the_images():
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         ClassAwareBatchSampler(*arguments)
+
+
+def test_two_of_an_action_of_seed_0_in_epoch_0_without_the_rest_are_the_default():
+    labels = [i % 3 for i in range(41)]
+    assert list(ClassAwareBatchSampler(labels, 6)) == _epoch(ClassAwareBatchSampler(labels, 6, 2, 0, True), 0)
 
 
 def test_seeded_dataset_has_the_length_of_the_data():

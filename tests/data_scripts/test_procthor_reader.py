@@ -1,3 +1,4 @@
+import hashlib
 import io
 import shutil
 import tarfile
@@ -48,6 +49,20 @@ def table_of(house: Path) -> Path:
 
 
 # What good data give
+
+
+def test_the_digest_of_the_tables_is_of_every_byte_and_of_the_houses_names(tmp_path):
+    def told(folder):
+        return source_of(folder).tables_sha256
+
+    known = told(draw_houses(tmp_path / "one", houses=2))
+    assert known == told(draw_houses(tmp_path / "same", houses=2)) != hashlib.sha256().hexdigest()
+    assert known != told(draw_houses(tmp_path / "more", houses=3))
+    table = table_of(tmp_path / "same")
+    table.write_bytes(table.read_bytes() + b"\n")
+    changed = told(tmp_path / "same")
+    (tmp_path / "one" / "proc_00001").rename(tmp_path / "one" / "proc_00002")
+    assert len({known, changed, told(tmp_path / "one")}) == 3
 
 
 def test_real_pairs_come_out_right():

@@ -4,6 +4,7 @@ import inspect
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -160,3 +161,95 @@ def test_the_code_that_makes_features_is_told(monkeypatch):
     assert all((Path(encoder_module.__file__).parents[1] / f"{name}.py").is_file() for name in encoder_module._FILES)
     monkeypatch.setattr(encoder_module, "_FILES", encoder_module._FILES[1:])  # as if one had another content
     assert told(frozen()) != before
+
+
+def of_tensors(feature="last_hidden_state", layers=(1,), prefix=1, attention="sdpa", config=None, **tensors):
+    """The description of a backbone of these tensors."""
+    settings = SimpleNamespace(to_dict=lambda: {"model_type": "x", **(config or {})}, _attn_implementation=attention)
+    reader = SimpleNamespace(feature=feature, layers=layers, num_prefix_tokens=prefix)
+    backbone = SimpleNamespace(state_dict=lambda: tensors, config=settings)
+    return description(SimpleNamespace(backbone=backbone, reader=reader), WHOLE, "float32", "cpu")
+
+
+def test_names_types_shapes_and_bytes_of_all_tensors_are_told_and_not_their_order():
+    a, b = torch.zeros(2, 3), torch.arange(2.0)
+    known = of_tensors(a=a, b=b)
+    assert known == of_tensors(b=b, a=a) == of_tensors(a=torch.zeros(3, 2).T, b=b.clone().requires_grad_())
+    others = [{"a": a, "c": b}, {"a": a.view(torch.int32), "b": b}, {"a": a.T, "b": b}, {"a": a, "b": b + 1}, {"a": a}]
+    assert all(of_tensors(**other)["weights"] != known["weights"] for other in others)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"feature": "pooler_output"},
+        {"layers": (1, 2)},
+        {"layers": ()},
+        {"prefix": 5},
+        {"attention": "eager"},
+        {"config": {"patch_size": 8}},
+    ],
+    ids=str,
+)
+def test_each_fact_about_the_reading_is_told(change):
+    x = torch.ones(2)
+    then, now = of_tensors(x=x), of_tensors(x=x, **change)
+    assert sum(then[name] != now[name] for name in then) == 1 and then.keys() == now.keys()
+    where = {"config": {"_name_or_path": "/elsewhere", "architectures": ["Other"]}}
+    assert of_tensors(x=x, **where) == then
+
+
+@pytest.mark.parametrize("library", ["torch", "transformers", "PIL"])
+def test_the_versions_of_what_makes_features_are_told(library, monkeypatch):
+    before = of_tensors(x=torch.ones(1))["versions"]
+    monkeypatch.setattr(f"{library}.__version__", "0.0.1")
+    assert of_tensors(x=torch.ones(1))["versions"] == before | {library: "0.0.1"}
+
+
+@pytest.mark.parametrize(("answer", "native"), [("0", False), ("1", True), ("false", False), ("true", True)])
+def test_the_environment_answers_in_place_of_the_hardware(monkeypatch, answer, native):
+    monkeypatch.setenv("CDE_NATIVE_BF16", answer)
+    assert encoder_module.native_bf16() is native is encoder_module.native_bf16(use_cpu=True)
+
+
+@pytest.mark.parametrize(("avx512", "amx"), [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize("gpu", [None, False, True])
+def test_the_device_that_is_used_is_asked(monkeypatch, gpu, avx512, amx):
+    """`gpu`: None without one, else whether it has bf16. A CPU is asked where it is asked for, by either word."""
+    monkeypatch.delenv("CDE_NATIVE_BF16")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu is not None)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: not including_emulation and gpu)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: gpu is not None)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert encoder_module.native_bf16() is (avx512 or amx if gpu is None else gpu)
+    assert encoder_module.native_bf16(use_cpu=True) is (avx512 or amx)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    assert encoder_module.native_bf16() is (avx512 or amx)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "false")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # another accelerator
+    assert encoder_module.native_bf16() is (False if gpu is not None else avx512 or amx)
+
+
+def test_only_the_encoder_s_own_copy_attends_otherwise_and_only_to_few_patches():
+    def attention(model, precision, size):
+        encoder = Encoder([model], precision, CPU)
+        encoder._choose_attention(size, size)
+        return encoder.backbone.config._attn_implementation
+
+    model = frozen().cde
+    model.backbone.set_attn_implementation("sdpa")
+    patch = model.reader.patch_size()[0]
+    assert attention(model, "float32", 32) == "sdpa" and attention(model, "bf16", 32) == "eager"
+    assert attention(model, "bf16", 16 * patch) == "eager" and attention(model, "bf16", 17 * patch) == "sdpa"
+    assert model.backbone.config._attn_implementation == "sdpa"
+    model.backbone.set_attn_implementation("eager")
+    assert attention(model, "bf16", 17 * patch) == "eager"
+
+
+def test_the_backbone_is_in_evaluation_mode_and_keeps_no_gradient():
+    model = frozen().cde.train()
+    encoder = Encoder([model], "float32", CPU)
+    assert not encoder.backbone.training
+    (found,) = encoder(clips(2))
+    assert not found.requires_grad and torch.equal(found, encoder(clips(2))[0])

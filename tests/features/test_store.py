@@ -5,7 +5,7 @@ import json
 import os
 import pickle
 from contextlib import contextmanager, nullcontext
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,38 +15,7 @@ from safetensors.torch import load_file, save
 
 from modeling_cde.features import store as store_module
 from modeling_cde.features.store import FeatureStore, Parts
-
-DESCRIPTION = {"weights": "1", "layers": [1, 2]}
-
-
-def keys(*numbers):
-    return [hashlib.sha256(str(number).encode()).digest() for number in numbers]
-
-
-def features(*numbers):
-    """What is kept of the clip with a number: (2, 3) of it."""
-    return torch.tensor(numbers, dtype=torch.float32)[:, None, None].expand(-1, 2, 3).contiguous()
-
-
-def rows_at(parts, places):
-    """The features at places of a part's number and a row each."""
-    return parts.rows(*torch.tensor(places).unbind(1))
-
-
-def filled(folder, *parts, description=DESCRIPTION):
-    """A store with parts of these numbers."""
-    reading = FeatureStore(folder).reading(description)
-    for numbers in parts:
-        reading.add(keys(*numbers), features(*numbers))
-    return sorted(folder.glob("*/*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
-
-
-def found(folder, *numbers, description=DESCRIPTION):
-    """The features of clips that a new process finds, in this order; None for what is absent."""
-    reading = FeatureStore(folder).reading(description)
-    reading.refresh(keys(*numbers))
-    places = [reading.places.get(key) for key in keys(*numbers)]
-    return [place and rows_at(reading.parts, [place])[0, 0, 0].item() for place in places]
+from tests.features.stored_parts import DESCRIPTION, features, filled, found, keys, rows_at
 
 
 def test_what_is_added_is_found_by_a_new_process_under_the_same_description_only(tmp_path):
@@ -151,53 +120,6 @@ def test_worker_processes_get_names_of_files_and_no_numbers(tmp_path):
     assert rows_at(pickle.loads(message), [(0, 7)])[0, 0, 0] == 7
 
 
-def aged(*paths):
-    """The first was read longest ago."""
-    for age, path in enumerate(reversed(paths)):
-        os.utime(path, (1e9 - age, 1e9 - age))
-
-
-def test_what_was_read_longest_ago_is_removed_first_and_never_what_is_used(tmp_path):
-    files = filled(tmp_path, (1,), (2,), (3,), (4,))
-    aged(*files)
-    size = files[0].stat().st_size
-    store = FeatureStore(tmp_path, limit_gb=4.5 * size / 1e9)
-    store.reading(DESCRIPTION).refresh(keys(1))  # used now
-    aged(*files)  # as by a clock that is late
-    store.make_room(size)
-    assert [path.exists() for path in files] == [True, False, True, True]
-    store.make_room(3 * size)
-    assert [path.exists() for path in files] == [True, False, False, False]
-    with pytest.raises(ValueError, match="raise --feature_store_gb, or set it to 0") as error:
-        store.make_room(4 * size)
-    assert "\n" not in str(error.value) and files[0].exists()
-
-
-def test_reading_is_what_keeps_a_part_from_being_removed_and_not_looking_at_it(tmp_path):
-    files = filled(tmp_path, (1,), (2,))
-    aged(*files)
-    found(tmp_path, 1)
-    size = files[0].stat().st_size
-    FeatureStore(tmp_path, limit_gb=2 * size / 1e9).make_room(size)
-    assert [path.exists() for path in files] == [True, False]
-
-
-def test_files_of_killed_processes_go_after_a_day_and_those_of_running_ones_stay(tmp_path):
-    (part,) = filled(tmp_path, (1,))
-    old, young = part.with_name("tmp-1.tmp"), part.with_name("tmp-2.tmp")
-    for path in (old, young):
-        path.write_bytes(b"half")
-    os.utime(old, (1e9, 1e9))
-    FeatureStore(tmp_path).make_room(1)
-    assert part.exists() and young.exists() and not old.exists()
-
-
-def test_a_disk_without_room_is_found_before(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
-    with pytest.raises(ValueError, match=f"{tmp_path} has 1e-08 GB left: give another folder by --feature_store"):
-        FeatureStore(tmp_path / "not" / "yet").make_room(11)
-
-
 def test_a_disk_that_is_full_gets_one_sentence_and_leaves_what_was_there(tmp_path, monkeypatch):
     filled(tmp_path, (1,))
 
@@ -240,18 +162,76 @@ def test_a_part_that_another_program_wrote_is_read_if_it_has_a_finite_feature_fo
         assert (found(tmp_path, 1) != [None]) == kept
 
 
-def test_two_descriptions_written_at_the_same_time_do_not_disturb_each_other(tmp_path, monkeypatch):
-    """The second process begins, and ends, before the first one has given its description the name."""
+@pytest.mark.parametrize(("written", "other"), [("description.json", 2), ("safetensors", 1)])
+def test_two_processes_that_write_the_same_file_do_not_disturb_each_other(tmp_path, monkeypatch, written, other):
+    """The second process begins, and ends, before the first one has given its file the name."""
     write, nested = store_module.write_whole, []
 
     @contextmanager
     def interrupted(path, **options):
         with write(path, **options) as temporary:
             yield temporary
-            if not nested:
+            if not nested and path.name.endswith(written):
                 nested.append(True)
-                filled(tmp_path, (2,))
+                filled(tmp_path, (other,))
 
     monkeypatch.setattr(store_module, "write_whole", interrupted)
     filled(tmp_path, (1,))
-    assert found(tmp_path, 1, 2) == [1, 2]
+    assert found(tmp_path, 1, other) == [1, other] and nested
+
+
+def test_a_store_lies_in_the_cache_and_holds_20_gb_where_nothing_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "cache_folder", lambda: tmp_path)
+    store = FeatureStore()
+    assert (store.folder, store.limit, store.encoded, store.found) == (tmp_path / "features", 20_000_000_000, 0, 0)
+    assert FeatureStore(str(tmp_path), 0.5).folder == tmp_path and FeatureStore(tmp_path, 0.5).limit == 500_000_000
+
+
+def test_a_description_is_what_it_says_and_not_how_it_is_written(tmp_path):
+    store = FeatureStore(tmp_path)
+    one = store.reading({"a": 1, "b": {"d": 2, "c": Path("x")}})
+    assert store.reading({"b": {"c": "x", "d": 2}, "a": 1}) is one is not store.reading({"a": 2})
+    assert one.folder.parent == tmp_path and len(one.folder.name) == 20
+    assert FeatureStore(tmp_path).reading({"a": 1, "b": {"d": 2, "c": "x"}}).folder == one.folder
+
+
+def test_a_store_that_another_version_has_filled_is_found(tmp_path):
+    """Else what took hours would be encoded again: the names of folders and the form of parts stay."""
+    (path,) = filled(tmp_path, (1, 2))
+    assert path.parent.name == "dd307c87f57a63344c18"
+    parts = load_file(path)
+    assert parts["keys"].dtype == torch.uint8 and parts["keys"].shape == (2, 32)
+    assert torch.equal(parts["features"], features(1, 2))
+
+
+def test_a_pair_counts_once_however_often_a_run_asks_for_it(tmp_path):
+    store = FeatureStore(tmp_path)
+    store.count(keys(1, 2, 3), keys(1))
+    assert (store.encoded, store.found) == (1, 2)
+    store.count(keys(1, 2, 3), [])  # found again: the first time it was encoded
+    store.count(keys(3, 4, 5), keys(5))
+    assert (store.encoded, store.found) == (2, 3)
+
+
+def test_what_is_wanted_is_opened_and_nothing_else(tmp_path):
+    filled(tmp_path, (1, 2), (3,), (2, 4))
+    reading = FeatureStore(tmp_path).reading(DESCRIPTION)
+    reading.refresh([])
+    assert set(reading.places) == set(keys(1, 2, 3, 4)) and not reading.used and not reading.parts._open
+    before = dict(reading.places)
+    reading.refresh(keys(3, 9))
+    files = [str(path) for path in reading.used]
+    assert files == [reading.parts.files[number] for number in reading.parts._open] and len(files) == 1
+    assert reading.places == before and len(reading.parts.files) == 3  # known parts are not read again
+    reading.refresh(keys(2))
+    assert len(reading.used) == 2 and rows_at(reading.parts, [reading.places[keys(2)[0]]])[0, 0, 0] == 2
+
+
+def test_a_store_that_may_only_be_read_is_read(tmp_path, monkeypatch):
+    filled(tmp_path, (1,))
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(store_module.os, "utime", refuse)
+    assert found(tmp_path, 1) == [1]

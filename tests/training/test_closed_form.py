@@ -85,6 +85,24 @@ def test_directions_are_white_and_the_first_tells_most():
     torch.testing.assert_close(one.directions, head.directions[:1])
 
 
+@pytest.mark.parametrize("scale", [1e-7, 1e7])
+@pytest.mark.parametrize("number", [90, 8])
+def test_the_unit_of_the_features_does_not_matter(number, scale):
+    delta, labels, objects = drawn(number)
+    delta, asked = delta.double(), torch.randn(5, 12, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    found, scaled = (fit_lda(delta * unit, labels, objects, 0.3).scores(asked * unit) for unit in (1.0, scale))
+    torch.testing.assert_close(scaled, found)
+
+
+@pytest.mark.parametrize("number", [4, 5, 8, 14, 15, 16, 40])
+def test_there_are_as_many_values_as_dimensions_in_which_an_action_varies(number):
+    delta, labels, objects = drawn(number)
+    analysis = Discriminant(delta, labels, objects, 3)
+    assert analysis.values.shape == (min(number - 3, 12),) and (analysis.values > 0).all()
+    unit = torch.eye(len(analysis.values), dtype=torch.float64)
+    torch.testing.assert_close(analysis.vectors @ analysis.vectors.T, unit)
+
+
 def test_with_swapped_pairs_opposite_actions_exchange_their_scores():
     delta, labels, objects = drawn(actions=4)
     opposite = torch.tensor([1, 0, 3, 2])
@@ -134,6 +152,9 @@ def test_the_best_shrinkage_is_chosen_and_of_equal_ones_the_largest():
         ({"shrinkage": 1.5}, r"shrinkage=1.5 must be in \[0, 1\]"),
         ({"shrinkage": 0.0}, "shrinkage=0.0 is too little for deltas that vary in . of their 12 dimensions"),
         ({"between": -1.0}, "between=-1.0 must be"),
+        ({"between": float("inf")}, "between=inf must be a finite number"),
+        ({"delta": torch.zeros(8, 3, 4)}, r"delta must be \(n, D_b\), .*, not \(8, 3, 4\)"),
+        ({"labels": torch.zeros(7, dtype=torch.long)}, r"not \(8, 12\), \(7,\) and \(8,\)"),
         ({"num_actions": 4}, "each of the 4 actions, and action 3 has none"),
         ({"num_actions": 2}, "each of the 2 actions, and there are labels up to 2"),
         ({"objects": torch.zeros(3)}, r"labels and objects \(n,\), not \(8, 12\), \(8,\) and \(3,\)"),

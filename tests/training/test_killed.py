@@ -13,30 +13,24 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from transformers import TrainerCallback
 
 from benchmarks.safety import kill_switch
-from modeling_cde.training.checkpoints import checkpoint_folder
 from modeling_cde.training.checkpoints.checkpoint_folder import (
-    check_is_new,
     checkpoints,
     find_damage,
-    newest_complete,
-    rotate,
 )
 from modeling_cde.training.checkpoints.resuming import find_checkpoint
 from modeling_cde.training.checkpoints.run_lock import alone_in
-from modeling_cde.training.checkpoints.sharded_checkpoints import is_sharded
-from modeling_cde.training.checkpoints.state_file import read_state, write_state
 from modeling_cde.training.model_selection import selected_epoch
 from modeling_cde.training.stopping import stoppable
 from modeling_cde.training.trainer import CDETrainer
 from modeling_cde.whole_files import NotWritten, write_files_whole, write_whole
 from tests.tiny_models import tiny_cde
 from tests.tiny_pairs import pairs, quick
+from tests.training.damage import cut, flip
 
 # Seven steps, three to an epoch: a checkpoint and an evaluation at each, of which the best and the last stay.
 RUN = {
@@ -280,81 +274,6 @@ def test_a_file_that_cannot_be_written_ends_it_in_a_sentence(tmp_path):
     assert [path.name for path in folder.iterdir()] == ["checkpoint-1"] and find_damage(folder / "checkpoint-1") is None
 
 
-@pytest.fixture
-def some(tmp_path):
-    """A folder of three small checkpoints."""
-    for step in (5, 10, 15):
-        folder = tmp_path / f"checkpoint-{step}"
-        checkpoint_folder.begin(folder)
-        for name in ("model.safetensors", "optimizer.safetensors", "trainer_state.json"):
-            (checkpoint_folder.temporary_of(folder) / name).write_bytes(bytes(range(step)) * 9)
-        checkpoint_folder.complete(folder, step=step, save_only_model=False)
-    return tmp_path
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-1])
-
-
-def flip(path):
-    content = bytearray(path.read_bytes())
-    content[7] ^= 1
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (lambda c: cut(c / "model.safetensors"), "model.safetensors has 134 bytes instead of 135"),
-        (lambda c: flip(c / "model.safetensors"), "model.safetensors was changed after it was written"),
-        (lambda c: (c / "optimizer.safetensors").unlink(), "optimizer.safetensors is missing"),
-        (lambda c: (c / "manifest.json").unlink(), "it has no manifest.json: it is incomplete, or of an older version"),
-        (lambda c: cut(c / "manifest.json") or cut(c / "manifest.json"), "its manifest.json cannot be read"),
-        (lambda c: (c / "manifest.json").write_text('{"files": [1]}'), "its manifest.json cannot be read"),
-        (lambda c: (c / "manifest.json").write_text('{"files": {}}'), "its manifest.json does not name trainer_state."),
-        (lambda c: [path.unlink() for path in c.iterdir()], "it has no manifest.json"),
-    ],
-)
-def test_a_damaged_checkpoint_is_passed_over_by_name(some, damage, words):
-    damage(some / "checkpoint-15")
-    step, passed_over = newest_complete(some)
-    assert step == 10 and len(passed_over) == 1
-    assert passed_over[0].startswith(f"{some / 'checkpoint-15'} is passed over: {words}")
-
-
-@pytest.mark.parametrize("place", ["../beside", "ideographic\u3000space"])
-def test_a_run_may_lie_anywhere(some, monkeypatch, place):
-    (some / "here").mkdir()
-    monkeypatch.chdir(some / "here")
-    Path(place).mkdir()
-    os.rename(some / "checkpoint-15", Path(place) / "checkpoint-15")
-    (Path(place) / "checkpoint-015").mkdir()  # nobody's
-    assert newest_complete(Path(place)) == (15, [])
-
-
-def test_a_checkpoint_whose_best_one_is_lost_is_passed_over_if_there_is_another(tmp_path):
-    for step, best in ((5, 5), (10, 10), (15, 10), (20, 10)):
-        folder = tmp_path / f"checkpoint-{step}"
-        checkpoint_folder.begin(folder)
-        state = {"best_model_checkpoint": f"elsewhere/checkpoint-{best}"}
-        (checkpoint_folder.temporary_of(folder) / "trainer_state.json").write_text(json.dumps(state))
-        checkpoint_folder.complete(folder, step=step)
-    assert newest_complete(tmp_path, with_best=True) == (20, [])
-    flip(tmp_path / "checkpoint-10" / "trainer_state.json")
-    step, passed_over = newest_complete(tmp_path, with_best=True)
-    assert step == 5 and len(passed_over) == 3
-    assert "checkpoint-20 is passed over: the best one by then, " in passed_over[0]
-    assert "checkpoint-10, cannot be loaded: trainer_state.json was changed" in passed_over[0]
-    assert newest_complete(tmp_path) == (20, [])
-    cut(tmp_path / "checkpoint-5" / "trainer_state.json")
-    assert newest_complete(tmp_path, with_best=True) == (20, [])
-
-
-def test_an_empty_folder_in_a_checkpoint_is_not_taken_for_its_shards(tmp_path):
-    (tmp_path / "weights").mkdir()
-    assert not is_sharded(tmp_path)
-
-
 def test_a_training_does_not_end_with_a_best_checkpoint_that_is_damaged(tmp_path, caplog):
     options = {"save_total_limit": 1, "learning_rate": 2.0}  # so high that the first step is the best
     assert selected_epoch(train(tmp_path, max_steps=3, **options))["step"] == 1
@@ -379,54 +298,6 @@ def test_a_training_passes_damaged_checkpoints_over_and_refuses_a_named_one(whol
     train(tmp_path)
     assert end(tmp_path)[0] == whole.end[0]
     assert all(find_damage(path) is None for path in checkpoints(tmp_path).values())
-
-
-def test_rotation_keeps_the_newest_the_best_and_no_other_future(some):
-    rotate(some / "checkpoint-10", 2, str(some / "checkpoint-5"))
-    assert list(checkpoints(some)) == [10, 5]  # 15 was passed over by the training that now writes 10
-    rotate(some / "checkpoint-10", None, None)
-    rotate(some / "checkpoint-10", 1, str(some / "checkpoint-5"))
-    assert list(checkpoints(some)) == [10, 5]
-    rotate(some / "checkpoint-10", 1, None)
-    assert list(checkpoints(some)) == [10]
-
-
-def test_only_what_a_killed_training_has_left_is_removed(some):
-    left = ["tmp-checkpoint-20", "tmp-old-checkpoint-4", "tmp-replaced-checkpoint-5", "tmp-files", "_push_abc_12de"]
-    others = ["tmp-mine", "tmp-checkpoint-notes", "_push_"]
-    for name in left + others:
-        (some / name).mkdir()
-    (some / "tmp-notes.txt").touch()
-    assert {path.name for path in checkpoint_folder.tidy(some)} == set(left)
-    kept = {path.name for path in some.iterdir()}
-    assert kept == {*others, "tmp-notes.txt", "checkpoint-5", "checkpoint-10", "checkpoint-15"}
-
-
-def test_a_kill_between_the_two_renames_of_a_checkpoint_that_is_written_again_loses_none(some, monkeypatch):
-    checkpoint_folder.begin(some / "checkpoint-15")
-    rename, done = os.rename, []
-
-    def once(*paths):
-        if done:
-            raise KeyboardInterrupt
-        done.append(rename(*paths))
-
-    monkeypatch.setattr(os, "rename", once)
-    with pytest.raises(KeyboardInterrupt):
-        checkpoint_folder.complete(some / "checkpoint-15")
-    monkeypatch.undo()
-    assert list(checkpoints(some)) == [10, 5]
-    checkpoint_folder.tidy(some)
-    assert newest_complete(some) == (15, [])
-    assert {path.name for path in some.iterdir()} == {"checkpoint-5", "checkpoint-10", "checkpoint-15"}
-
-
-def test_a_new_training_does_not_mix_its_checkpoints_with_those_of_another(some):
-    args = SimpleNamespace(output_dir=str(some), resume_from_checkpoint=None)
-    with pytest.raises(ValueError, match="has checkpoints of an earlier training .checkpoint-15.: resume it with"):
-        check_is_new(args)
-    args.resume_from_checkpoint = "true"
-    check_is_new(args)
 
 
 def test_a_folder_that_nothing_can_be_written_to_is_said_before_the_first_step(tmp_path, monkeypatch):
@@ -455,36 +326,6 @@ def test_no_pickle_is_written_or_read(tmp_path, monkeypatch):
     train(tmp_path, max_steps=2)
     endings = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
     assert endings == {".safetensors", ".json", ".py"}
-
-
-def test_a_state_comes_back_bit_for_bit(tmp_path):
-    shared = torch.randn(3)
-    state = {
-        "state": {0: {"step": torch.tensor(3.0), "exp_avg": shared, "same": shared}, 1: {"half": shared.bfloat16()}},
-        "param_groups": [{"lr": 0.1 + 0.2, "betas": (0.9, 0.999), "foreach": None, "big": 2**70, "name": "ä"}],
-        "numpy": np.random.get_state(),
-        "empty": {"<tensor>": torch.zeros(0), "not": [float("inf")]},
-        "a.b": torch.ones(1),
-        "a": {"b": torch.zeros(1)},
-        "scalar": np.float64(0.1),
-    }
-    write_state(tmp_path / "x.safetensors", state)
-    back = read_state(tmp_path / "x.safetensors")
-    assert back["param_groups"] == state["param_groups"] and back["scalar"] == 0.1
-    assert back["state"].keys() == {0, 1} and torch.equal(back["state"][0]["same"], shared)
-    assert torch.equal(back["state"][1]["half"], shared.bfloat16())
-    assert np.array_equal(back["numpy"][1], state["numpy"][1]) and isinstance(back["numpy"], tuple)
-    assert back["empty"]["<tensor>"].shape == (0,) and back["empty"]["not"] == [float("inf")]
-    assert (back["a.b"], back["a"]["b"]) == (1, 0)
-
-
-def test_a_state_that_only_a_pickle_could_hold_is_refused(tmp_path):
-    with pytest.raises(TypeError, match="groups.0.lr is a function, which cannot be saved without pickle"):
-        write_state(tmp_path / "x.safetensors", {"groups": [{"lr": lambda: 1}]})
-    (tmp_path / "y.safetensors").write_bytes(pickle.dumps({"state": {}}))
-    for name in ("y.safetensors", "none.safetensors"):
-        with pytest.raises(ValueError, match=f"{name} has no readable state of a training"):
-            read_state(tmp_path / name)
 
 
 def test_a_file_is_whole_or_as_before(tmp_path):

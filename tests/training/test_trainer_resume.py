@@ -3,7 +3,7 @@
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import TrainerCallback
+from transformers import TrainerCallback, ViTConfig, ViTForImageClassification
 
 from modeling_cde.training.lora import add_lora
 from modeling_cde.training.trainer import CDETrainer
@@ -164,6 +164,26 @@ def test_a_checkpoint_with_other_keys_is_refused(tmp_path, change):
     save_file(tensors, file, metadata={"format": "pt"})
     with pytest.raises((ValueError, OSError), match=f"(lacks the weight|no place .* for the weight) {name}"):
         CDETrainer(tiny_cde("vit"), quick(tmp_path))._load_from_checkpoint(str(tmp_path))
+
+
+@pytest.mark.parametrize("change", ["missing", "unexpected"])
+def test_a_model_of_transformers_itself_takes_its_own_weights_alone(tmp_path, change):
+    """Which only warns where a weight is absent, and goes on with a random one."""
+    config = ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=32)
+    original, model = ViTForImageClassification(config), ViTForImageClassification(config)
+    original.save_pretrained(tmp_path)
+    trainer = CDETrainer(model, quick(tmp_path, contrastive_weight=0.0, sparsity_weight=0.0))
+    trainer.restore(str(tmp_path))
+    assert_same(state(model), state(original))
+    tensors = load_file(tmp_path / "model.safetensors")
+    if change == "missing":
+        del tensors["classifier.bias"]
+    else:
+        tensors["more"] = torch.zeros(1)
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=f"not hold exactly the weights of this model: .'{change}_keys': "):
+        trainer.restore(str(tmp_path))
+    assert_same(state(model), state(original))
 
 
 @pytest.mark.parametrize("family", ["vit", "vit_mae"])
