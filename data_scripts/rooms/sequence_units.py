@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from data_scripts.builds.sequence_build import MOST_FRAMES
 from data_scripts.builds.work_units import ClassSource, UnitRows
 from data_scripts.rooms.objects import ACTIONS, CHOICES, OBJECT_TYPES
 from data_scripts.rooms.pairs import RejectedError
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from datasets import Features
 
 ROOMS, CAMERAS = 40, 6  # that are tried for one sequence: rooms, and cameras in each
-MOST_FRAMES = 256
 
 
 @dataclass(frozen=True)

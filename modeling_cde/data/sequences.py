@@ -63,7 +63,7 @@ def load_sequences(
         split="train",
         cache_dir=None if cache_dir is None else str(cache_dir),
     )
-    return loaded.cast_column("frames", datasets.List(datasets.Image(decode=decode)))  # type: ignore[no-any-return]
+    return loaded.cast_column("frames", datasets.List(datasets.Image(decode=decode)))
 
 
 class SequenceTransform:
