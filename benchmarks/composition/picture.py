@@ -1,4 +1,4 @@
-"""Parallelograms as a picture: four states of a few squares in the plane of their two steps, beside one that adds up."""
+"""Parallelograms as a picture: the states of squares in the plane of their two steps, beside where these add up."""
 
 from __future__ import annotations
 

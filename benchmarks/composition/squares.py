@@ -64,8 +64,9 @@ class Squares:
 
     @cached_property
     def diagonals(self) -> list[Move]:
-        """All pairs of actions, in each direction in which both can be done."""
-        return [move for k in range(len(self)) for pair in DIAGONALS for move in self._both_ways(k, *pair)]
+        """All pairs of different actions, in each direction in which both can be done."""
+        moves = [move for k in range(len(self)) for pair in DIAGONALS for move in self._both_ways(k, *pair)]
+        return [move for move in moves if len(move.actions) == 2]  # else one action is done to two objects
 
     def _both_ways(self, square: int, start: int, end: int) -> list[Move]:
         a, b, back = self.acts[square]

@@ -27,7 +27,9 @@ def tables(found: Sequence[Mapping[str, Any]]) -> str:
         by_object(found),
         "(b) Exact set of two actions from the end points, in percent:",
         decoding_table(found),
-        f"Pursuit minus the two largest logits, in points: {differences(found)}",
+        f"Pursuit minus the two largest logits, in points, where it is known that there are two: {differences(found)}",
+        f"Where there may be one or two, of two: {differences(found, 'two, counted')}",
+        f"And of one: {differences(found, 'one, counted')}",
         "(c) Pairs of actions that the upper bound was not trained on, one object, in percent:",
         held_out_table(found),
         "(d) Retrieval of the picture after, R@1 in percent among the three other states:",
@@ -89,14 +91,14 @@ def decoding_table(found: Sequence[Mapping[str, Any]]) -> str:
     return _table([*heads, "one hides the other: two"], rows)
 
 
-def differences(found: Sequence[Mapping[str, Any]]) -> str:
+def differences(found: Sequence[Mapping[str, Any]], what: str = "two") -> str:
     """What pursuit gains over the two largest logits, by reading, with its interval; paired by squares."""
     told = []
     for sort in _SORTS:
         for reading in found[0]["defects"]:
             values, groups = [], []
             for one in found:
-                pursuit, logits = (one["decoding"][reading][sort][way]["two"] for way in ("pursuit", "logits"))
+                pursuit, logits = (one["decoding"][reading][sort][way][what] for way in ("pursuit", "logits"))
                 for (square, a), (_, b) in zip(pursuit, logits, strict=True):
                     if not one["squares"][sort][square]["hard"]:
                         values.append(float(a - b))

@@ -141,6 +141,14 @@ def test_moves_name_what_leads_from_one_frame_to_another(squares):
             assert found.get((i, j)) == (None if None in wanted else frozenset(wanted)), (acts, i, j)
 
 
+def test_one_action_on_two_objects_is_no_pair_of_actions():
+    made = Squares([("open", "open", "close")], [("Oven", "Bin", "Oven")], {}, {})
+    assert {(m.start, m.end): set(m.actions) for m in made.diagonals} == {
+        (1, 3): {"open", "close"},
+        (3, 1): {"open", "close"},
+    }
+
+
 def test_features_of_a_move_are_those_of_its_frames(squares):
     moves = [*squares.edges, *squares.diagonals]
     plain, paired = squares.pairs_of("cls", moves), squares.pairs_of("change", moves)
@@ -150,3 +158,67 @@ def test_features_of_a_move_are_those_of_its_frames(squares):
         stored = squares.paired["change"][(move.start, move.end) if forth else (move.end, move.start)][move.square]
         assert torch.equal(paired[k], stored if forth else stored.flip(0))
     assert set(EDGES) | set(DIAGONALS) == set(PAIRS)
+
+
+def small_result(seed):
+    """A result of two squares for each sort, the second of which is hard, with one reading and all decoders."""
+    plain = {"objects": ["Oven"], "acts": ["open", "turnon", "close"], "hard": False}
+    hard = {"objects": ["Cup"], "acts": ["fill", "break", "empty"], "hard": True}
+    answered = {
+        "above": 0.1,
+        "two": [[0, 1], [0, 0], [1, 0]],
+        "two, counted": [[0, 0], [0, 0], [1, 0]],
+        "one, counted": [[0, 1], [1, 1]],
+    }
+    logits = answered | {"two": [[0, 0], [0, 0], [1, 1]]}
+    values = {"states": [0.5, 1.5], "states, unrelated": [1.4, 1.4], "backbone": [0.75, 1.5]}
+    ways = {"composed": [[0, 1]], "copy before": [[0, 0]], "nearest object": [[0, 1]]}
+    return {
+        "seed": seed,
+        "squares": {"one": [plain, hard], "two": [plain, plain]},
+        "truth": [["open", "turnon"], ["close", "turnoff"], ["break", "fill"]],
+        "defects": {"change": {sort: values | {"backbone, unrelated": [1.25, 1.5]} for sort in ("one", "two")}},
+        "decoding": {
+            "change": {sort: {"pursuit": answered, "logits": logits} for sort in ("one", "two")},
+            "concatenation": {sort: {"logits": logits} for sort in ("one", "two")},
+        },
+        "retrieval": {"change": {"one": ways, "two": ways}},
+        "upper": {"held out": [["open", "turnon"]], "C": 0.1, "all pairs": answered, "70 % of pairs": logits},
+        "order": {"end points": [[0, 1], [0, 0]], "middle frame": [[0, 1], [0, 1]]},
+    }
+
+
+def test_tables_are_the_means_of_the_squares():
+    from benchmarks.composition.tables import decoding_table, defect_table, differences, held_out_table, tables
+
+    found = [small_result(40), small_result(41)]
+    assert "| one object | change-weighted patches | 0.50 ± 0.00 | 1.40 ± 0.00 | 0.75 ± 0.00 | 1.25 ± 0.00 |" in (
+        defect_table(found)
+    )
+    assert "| one object, one hides the other | change-weighted patches | 1.50 ± 0.00 |" in defect_table(found)
+    lines = decoding_table(found).splitlines()
+    cells = [cell.strip() for cell in lines[2].split("|")[1:-1]]
+    assert cells[0] == "pursuit on action means, change-weighted patches"
+    assert [cell.split(" ")[0] for cell in cells[1:4]] == ["50.0", "0.0", "100.0"]  # of squares that are not hard
+    assert cells[-1] == "0.0 ± 0.0"  # the hard one
+    assert any(line.startswith("| trained on two actions, all pairs") for line in lines)
+    assert "one object, change-weighted patches +50.0 ± 0.0" in differences(found)
+    assert "| pursuit on action means, change-weighted patches | 100.0 ± 0.0 | 0.0 ± 0.0 |" in held_out_table(found)
+    assert tables(found).count("\n\n") == 16 and tables([]) == "There are no results yet."
+
+
+def test_a_square_lies_in_the_plane_of_its_steps(tmp_path):
+    from PIL import Image
+
+    from benchmarks.composition.picture import draw_parallelograms, in_plane
+
+    z0, a, b = drawn(3, 3, 9)
+    states = torch.stack([z0, z0 + a, z0 + a + b, z0 + b])
+    points = in_plane(states)
+    assert points[0].tolist() == [0, 0] and float(points[1, 1]) == pytest.approx(0, abs=1e-6)
+    assert points[2].tolist() == pytest.approx((points[1] + points[3]).tolist(), rel=1e-5)
+    unit = (float(a.norm()) + float(b.norm())) / 2
+    assert float(points[3].norm()) == pytest.approx(float(b.norm()) / unit, rel=1e-5)
+    pictures = [Image.new("RGB", (20, 20), shade) for shade in ("red", "green", "blue", "white")]
+    draw_parallelograms([(states, "Oven", pictures, ("open", "turnon"), 0.0)], tmp_path / "some" / "one.png")
+    assert Image.open(tmp_path / "some" / "one.png").width > 500
