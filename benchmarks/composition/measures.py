@@ -25,7 +25,8 @@ def defects(states: torch.Tensor) -> torch.Tensor:
     """
     z = states.double().flatten(2)  # (n, 4, D)
     steps = torch.stack([z[:, j] - z[:, i] for i, j in _STEPS]).norm(dim=-1).mean(dim=0)  # (n,)
-    return (z[:, 0] - z[:, 1] + z[:, 2] - z[:, 3]).norm(dim=-1) / steps
+    found: torch.Tensor = (z[:, 0] - z[:, 1] + z[:, 2] - z[:, 3]).norm(dim=-1) / steps
+    return found
 
 
 def unrelated_defects(states: torch.Tensor, partner: Sequence[int]) -> torch.Tensor:
@@ -41,7 +42,8 @@ def unrelated_defects(states: torch.Tensor, partner: Sequence[int]) -> torch.Ten
     z = states.double().flatten(2)
     one = z[:, 1] - z[:, 0]
     other = (z[:, 2] - z[:, 3])[list(partner)]
-    return (one - other).norm(dim=-1) / ((one.norm(dim=-1) + other.norm(dim=-1)) / 2)
+    found: torch.Tensor = (one - other).norm(dim=-1) / ((one.norm(dim=-1) + other.norm(dim=-1)) / 2)
+    return found
 
 
 def exact(answers: Sequence[frozenset[str]], truth: Sequence[frozenset[str]]) -> torch.Tensor:
@@ -63,7 +65,8 @@ def first_hits(wanted: torch.Tensor, states: torch.Tensor, before: Sequence[int]
     rows = torch.arange(len(wanted))
     distance = (states - wanted[:, None]).norm(dim=-1)  # (n, 4)
     distance[rows, list(before)] = torch.inf
-    return (distance.argmin(dim=1) == torch.tensor(list(after))).double()
+    hits: torch.Tensor = distance.argmin(dim=1) == torch.tensor(list(after))
+    return hits.double()
 
 
 def interval(values: torch.Tensor, groups: Sequence[object]) -> tuple[float, float]:

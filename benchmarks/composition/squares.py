@@ -103,7 +103,7 @@ def open_squares(folder: str | Path) -> Squares:
     kept = Path(folder, "features.pt")
     if kept.exists():
         told = torch.load(kept, weights_only=True)
-        return Squares(acts, objects, told["features"], told["paired"])  # type: ignore[arg-type]
+        return Squares(acts, objects, told["features"], told["paired"])
     backbone = str(reachable_backbone(HUB_MODEL))
     transform = SequenceTransform(PairTransform.from_processor(CDEImageProcessor.from_backbone(backbone, size=126)))
     wanted = {"cls": READINGS["cls"], "cls4": READINGS["cls4"], "patch": READINGS["patch"]}
@@ -126,7 +126,7 @@ def open_squares(folder: str | Path) -> Squares:
     whole = {name: torch.cat(parts) for name, parts in features.items()}
     both = {"change": {pair: torch.cat(parts) for pair, parts in paired.items()}}
     torch.save({"features": whole, "paired": both}, kept)
-    return Squares(acts, objects, whole, both)  # type: ignore[arg-type]
+    return Squares(acts, objects, whole, both)
 
 
 def open_training(folder: str | Path, number: int, readings: Sequence[str]) -> Pairs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -47,9 +48,7 @@ def defect_table(found: Sequence[Mapping[str, Any]]) -> str:
     for sort in _SORTS:
         for reading in found[0]["defects"]:
             for hard in (False, True) if sort == "one" else (False,):
-                cells = [
-                    _cell(_squares(found, sort, lambda s, h=hard: s["hard"] == h, reading, way), 1, 2) for way in ways
-                ]
+                cells = [_cell(_squares(found, sort, _where("hard", hard), reading, way), 1, 2) for way in ways]
                 rows.append([_SORTS[sort] + (", one hides the other" * hard), READING[reading], *cells])
     return _table(["squares", "reading", "δ", "δ, unrelated steps", "backbone", "backbone, unrelated steps"], rows)
 
@@ -69,7 +68,7 @@ def _grouped(found: Sequence[Mapping[str, Any]], key: Callable[[Mapping[str, Any
     reading = "change" if "change" in found[0]["defects"] else next(iter(found[0]["defects"]))
     rows = []
     for name in names:
-        values = [_squares(found, "one", lambda s, n=name: key(s) == n, reading, way) for way in ("states", "backbone")]
+        values = [_squares(found, "one", _where(key, name), reading, way) for way in ("states", "backbone")]
         hard = [s["hard"] for one in found for s in one["squares"]["one"] if key(s) == name]
         note = "yes" if all(hard) else "no" if not any(hard) else "some"
         rows.append([name, str(len(values[0][0])), note, *(_cell(value, 1, 2) for value in values)])
@@ -83,9 +82,9 @@ def decoding_table(found: Sequence[Mapping[str, Any]]) -> str:
         cells = []
         for sort in _SORTS:
             for what in ("two", "two, counted", "one, counted"):
-                hits = _hits(found, sort, lambda one, s=sort, w=what, g=who: g(one, s)[w], lambda s: not s["hard"])
+                hits = _hits(found, sort, _at(*who(sort), what), lambda s: not s["hard"])
                 cells.append(_cell(hits, 100, 1))
-        hits = _hits(found, "one", lambda one, g=who: g(one, "one")["two"], lambda s: s["hard"])
+        hits = _hits(found, "one", _at(*who("one"), "two"), lambda s: s["hard"])
         rows.append([named, *cells, _cell(hits, 100, 1)])
     heads = ["", *(f"{sort}: {what}" for sort in _SORTS.values() for what in ("two", "two of 1–2", "one of 1–2"))]
     return _table([*heads, "one hides the other: two"], rows)
@@ -117,7 +116,7 @@ def held_out_table(found: Sequence[Mapping[str, Any]]) -> str:
             for one in found:
                 sets = {frozenset(pair) for pair in one["upper"]["held out"]}
                 truth = one["truth"]
-                for (square, hit), done in zip(who(one, "one").get("two", []), truth, strict=False):
+                for (square, hit), done in zip(_at(*who("one"), "two")(one), truth, strict=False):
                     if (frozenset(done) in sets) == held and not one["squares"]["one"][square]["hard"]:
                         values[0].append(float(hit))
                         values[1].append((one["seed"], square))
@@ -133,7 +132,7 @@ def retrieval_table(found: Sequence[Mapping[str, Any]]) -> str:
         for number in ("one", "two"):
             cells = [
                 _cell(
-                    _hits(found, "one", lambda one, r=reading, n=number, w=way: one["retrieval"][r][n][w], _seen),
+                    _hits(found, "one", _at("retrieval", reading, number, way), _seen),
                     100,
                     1,
                 )
@@ -146,8 +145,7 @@ def retrieval_table(found: Sequence[Mapping[str, Any]]) -> str:
 def order_table(found: Sequence[Mapping[str, Any]]) -> str:
     """Order from the end points and from the frame between."""
     rows = [
-        [name, _cell(_hits(found, "one", lambda one, n=name: one["order"][n], _seen), 100, 1)]
-        for name in ("end points", "middle frame")
+        [name, _cell(_hits(found, "one", _at("order", name), _seen), 100, 1)] for name in ("end points", "middle frame")
     ]
     return _table(["read from", "right"], rows)
 
@@ -156,22 +154,35 @@ def _seen(square: Mapping[str, Any]) -> bool:
     return not square["hard"]
 
 
-def _decoders(found: Sequence[Mapping[str, Any]]) -> Iterable[tuple[Callable[[Any, str], Any], str]]:
+def _decoders(found: Sequence[Mapping[str, Any]]) -> Iterable[tuple[Callable[[str], tuple[str, ...]], str]]:
+    """For each decoder the keys of its answers on squares of a sort, and its name."""
     for reading in found[0]["defects"]:
         for way, name in (("pursuit", "pursuit on action means"), ("logits", "two largest logits")):
-            yield (lambda one, sort, r=reading, w=way: one["decoding"][r][sort][w]), f"{name}, {READING[reading]}"
-    for method, name in (
-        ("concatenation", "concatenation, two largest logits"),
-        ("joint", "joint encoder, two largest logits"),
-    ):
+            yield partial(_decoded, reading, way), f"{name}, {READING[reading]}"
+    for method in ("concatenation", "joint"):
         if method in found[0]["decoding"]:
-            yield (lambda one, sort, m=method: one["decoding"][m][sort]["logits"]), name
-    if "upper" in found[0]:
-        for part in ("all pairs", "70 % of pairs"):
-            yield (
-                (lambda one, sort, p=part: one["upper"][p] if sort == "one" else {}),
-                f"trained on two actions, {part}",
-            )
+            named = {"concatenation": "concatenation", "joint": "joint encoder"}[method]
+            yield partial(_decoded, method, "logits"), f"{named}, two largest logits"
+    for part in ("all pairs", "70 % of pairs") if "upper" in found[0] else ():
+        yield partial(_bounded, part), f"trained on two actions, {part}"
+
+
+def _decoded(reading: str, way: str, sort: str) -> tuple[str, ...]:
+    return ("decoding", reading, sort, way)
+
+
+def _bounded(part: str, sort: str) -> tuple[str, ...]:
+    return ("upper", part) if sort == "one" else ("upper", "two objects")  # which it has no answers to
+
+
+def _at(*keys: str) -> Callable[[Any], Any]:
+    """Gives what lies under these keys of a result."""
+    return lambda one: reduce(lambda value, key: value[key], keys, one)
+
+
+def _where(name: str | Callable[[Mapping[str, Any]], str], value: object) -> Keep:
+    """Keeps the squares with a value under a name, or by a function."""
+    return lambda square: (square[name] if isinstance(name, str) else name(square)) == value
 
 
 def _squares(found: Sequence[Mapping[str, Any]], sort: str, keep: Keep, reading: str, way: str) -> Any:

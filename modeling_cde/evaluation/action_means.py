@@ -26,7 +26,7 @@ def choose_stop(delta: torch.Tensor, labels: torch.Tensor, means: torch.Tensor, 
     Raises:
         ValueError: There are no two actions.
     """
-    if len(labels.unique()) < 2:
+    if len(set(labels.tolist())) < 2:
         raise ValueError("The stopping rule needs pairs of at least two actions.")
     generator = torch.Generator().manual_seed(seed)
     first, second = torch.randint(len(delta), (2, 8 * len(delta)), generator=generator)
@@ -41,7 +41,7 @@ def threshold_between(low: torch.Tensor, high: torch.Tensor) -> float:
 
     It lies in the middle between two neighbouring values; of several the lowest is given.
     """
-    values = torch.cat([low, high]).unique()  # sorted
+    values = torch.tensor(sorted({*low.tolist(), *high.tolist()}), dtype=low.dtype)
     bounds = torch.cat([values[:1], (values[1:] + values[:-1]) / 2])
     below = torch.searchsorted(low.sort().values, bounds) / len(low)
     above = 1 - torch.searchsorted(high.sort().values, bounds) / len(high)

@@ -222,3 +222,16 @@ def test_a_square_lies_in_the_plane_of_its_steps(tmp_path):
     pictures = [Image.new("RGB", (20, 20), shade) for shade in ("red", "green", "blue", "white")]
     draw_parallelograms([(states, "Oven", pictures, ("open", "turnon"), 0.0)], tmp_path / "some" / "one.png")
     assert Image.open(tmp_path / "some" / "one.png").width > 500
+
+
+def test_the_page_has_the_tables_of_the_kept_results():
+    import json
+    from pathlib import Path
+
+    from benchmarks.composition.tables import tables
+
+    root = Path(__file__).parents[2]
+    kept = sorted((root / "benchmarks" / "results" / "composition").glob("seed*.json"))
+    assert len(kept) == 3
+    page = (root / "docs" / "open_questions.md").read_text(encoding="utf-8")
+    assert tables([json.loads(path.read_text()) for path in kept]) in page
