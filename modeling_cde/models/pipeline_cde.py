@@ -2,9 +2,7 @@
 
 import math
 import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from types import GeneratorType
 from typing import Any, NamedTuple
 
@@ -16,6 +14,7 @@ from .checks_cde import check_outputs
 from .image_processing_cde import load_picture
 from .pictures_cde import BadPictureError, open_picture, opened_to_cut, upright_rgb
 from .rejection_cde import NOTHING, rejection
+from .threads_cde import InThreads
 
 TASK = "action-classification"
 _CALL = "pipe(before, after), or pipe([(before, after), ...])"
@@ -163,7 +162,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         # to the last pair.
         if num_workers == 0 and hasattr(inputs, "__len__"):
             # On a CPU the model has all cores: a thread beside it would make each of its operations wait for one.
-            answers.loader.loader = _InThreads(answers.loader.loader, ahead=0 if self.device.type == "cpu" else 1)
+            answers.loader.loader = InThreads(answers.loader.loader, ahead=0 if self.device.type == "cpu" else 1)
         return answers
 
     def preprocess(self, item: Any, open_paths: bool | None = None) -> dict[str, torch.Tensor]:
@@ -274,32 +273,6 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
                 f"The patches of an image of {height}x{width} pixels do not form a grid: use a square image size."
             )
         return grid
-
-
-class _InThreads:
-    """The batches of a loader without processes, with items that threads prepare in parallel.
-
-    The data set has a known length; `ahead` batches are prepared while one is in use.
-    """
-
-    def __init__(self, loader: Any, ahead: int) -> None:
-        self.loader, self.ahead = loader, ahead
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[Any]:
-        coming: deque[list[Future[Any]]] = deque()
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            for indices in self.loader.batch_sampler:
-                coming.append([threads.submit(self.loader.dataset.__getitem__, index) for index in indices])
-                if len(coming) > self.ahead:
-                    yield self._collated(coming.popleft())
-            while coming:
-                yield self._collated(coming.popleft())
-
-    def _collated(self, items: list[Future[Any]]) -> Any:
-        return self.loader.collate_fn([item.result() for item in items])
 
 
 def _several(images: Any) -> Any:
