@@ -87,7 +87,7 @@ def run_units(
                 if outcome.stop:
                     raise StopBuildError(outcome.error)
                 ledger.record(outcome)
-                bar.set_postfix({"pairs": ledger.rows, "failed": len(ledger.failed)}, refresh=False)
+                bar.set_postfix({"rows": ledger.rows, "failed": len(ledger.failed)}, refresh=False)
                 bar.update()
         return ledger.report()
 

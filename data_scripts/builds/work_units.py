@@ -146,7 +146,7 @@ class BuildReport:
 
     units: int = 0  # of the source
     done: int = 0
-    rows: int = 0  # pairs in the shards of the finished units
+    rows: int = 0  # in the shards of the finished units
     failed: dict[str, str] = field(default_factory=dict)  # why, by unit
     rejected: Counter[str] = field(default_factory=Counter)  # candidates that sources left out, by reason
     problems: list[str] = field(default_factory=list)  # faults of the data, in the order of the units
@@ -154,10 +154,13 @@ class BuildReport:
     changed: dict[str, list[str]] = field(default_factory=dict)  # units built again -> the inputs that had changed
     gone: dict[str, list[str]] = field(default_factory=dict)  # units kept as they were -> inputs that no longer exist
     removed: list[str] = field(default_factory=list)  # units that an earlier run built and the source no longer has
+    what: str = "pairs"  # what the rows are
 
     def text(self, problems: int = PROBLEMS_SHOWN) -> str:
         """The report in lines: sizes, rejected by reason, the first `problems` problems, every failed unit."""
-        lines = [f"{self.done} of {self.units} units are done, with {self.rows} pairs; this run built {self.built}."]
+        lines = [
+            f"{self.done} of {self.units} units are done, with {self.rows} {self.what}; this run built {self.built}."
+        ]
         if self.changed:
             lines.append(f"Built again, because what they are made from has changed: {_units_named(self.changed)}.")
         if self.removed:

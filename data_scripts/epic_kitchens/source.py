@@ -93,7 +93,7 @@ class EpicSource(ClassSource):
     def inputs(self, unit: str) -> Inputs:
         """Its segments, and the frames that they name, or the whole tar or video."""
         segments = self.segments[unit]
-        numbers = {number for segment in segments for number in (segment.before_frame, segment.after_frame)}
+        numbers = {number for segment in segments for number in self._numbers(segment)}
         return (stamps(self.paths[unit], numbers) if unit in self.paths else {}) | {
             "its segments": json_sha256([repr(segment) for segment in segments]),
             "the class names": json_sha256([self.actions, self.objects]),
@@ -111,20 +111,25 @@ class EpicSource(ClassSource):
         video = Video(unit, first.rate, first.video_seconds, first.video_fps)
         rows: dict[str, dict[str, Any]] = {}
         faults: dict[str, tuple[str, str]] = {}
-        # Frames come in numerical order; only before frames that wait for their after frame are kept.
-        waiting: dict[str, bytes | Image.Image | BadPairError] = {}
-        starting, ending = _grouped(segments, "before_frame"), _grouped(segments, "after_frame")
+        # Frames come in numerical order; only those of segments that wait for a later frame are kept.
+        waiting: dict[str, list[bytes | Image.Image | BadPairError]] = {}
+        wanted: dict[int, list[Segment]] = {}
+        for segment in segments:
+            for number in self._numbers(segment):
+                wanted.setdefault(number, []).append(segment)
         try:
-            for number, picture in pictures(self.paths[unit], self.kind, video, [*starting, *ending]):
-                for segment in ending.get(number, ()):
+            for number, picture in pictures(self.paths[unit], self.kind, video, wanted):
+                for segment in wanted[number]:
+                    seen = waiting.setdefault(segment.narration_id, [])
+                    seen.append(picture)
+                    if len(seen) < len(self._numbers(segment)):
+                        continue
                     try:
-                        rows[segment.narration_id] = self._row(segment, waiting.pop(segment.narration_id), picture)
+                        rows[segment.narration_id] = self._row(segment, waiting.pop(segment.narration_id))
                     except (BadPairError, BadPictureError) as error:
                         faults[segment.narration_id] = (error.reason, self._sentence(segment, error))
                         if self.strict:
                             raise StopBuildError(self._sentence(segment, error)) from error
-                for segment in starting.get(number, ()):
-                    waiting[segment.narration_id] = picture
         except FramesError as error:
             told = self._without_root(error).rstrip(".")
             raise FramesError(f"{told}. It has {_named(s.narration_id for s in segments)}.") from error
@@ -136,16 +141,17 @@ class EpicSource(ClassSource):
             [faults[name][1] for name in in_order if name in faults],
         )
 
-    def _row(
-        self, segment: Segment, before: bytes | Image.Image | BadPairError, after: bytes | Image.Image | BadPairError
-    ) -> dict[str, Any]:
-        for picture in (before, after):
-            if isinstance(picture, BadPairError):
-                raise picture
-        assert not isinstance(before, BadPairError) and not isinstance(after, BadPairError)
+    def _numbers(self, segment: Segment) -> tuple[int, ...]:
+        """The frames that are read of a segment, in ascending order."""
+        return segment.before_frame, segment.after_frame
+
+    def _row(self, segment: Segment, pictures: list[bytes | Image.Image | BadPairError]) -> dict[str, Any]:
+        before, after = whole(pictures)
         stored = store_pair(before, after, None, view="multi", image_size=self.image_size, encoding="jpeg")
-        scene = segment.participant_id if self.scene == "participant" else segment.video_id
-        return self.row(stored, segment.verb, segment.noun, scene, segment.narration_id)
+        return self.row(stored, segment.verb, segment.noun, self._scene(segment), segment.narration_id)
+
+    def _scene(self, segment: Segment) -> str:
+        return segment.participant_id if self.scene == "participant" else segment.video_id
 
     def _sentence(self, segment: Segment, error: Exception) -> str:
         what = f"{segment.verb} {segment.noun}"
@@ -154,6 +160,16 @@ class EpicSource(ClassSource):
     def _without_root(self, error: Exception) -> str:
         """An error's message without the folder, as it is stored with the pairs."""
         return str(error).replace(f"{self.root}{os.sep}", "")
+
+
+def whole(pictures: Iterable[bytes | Image.Image | BadPairError]) -> list[bytes | Image.Image]:
+    """The pictures; raises the first error among them."""
+    found = []
+    for picture in pictures:
+        if isinstance(picture, BadPairError):
+            raise picture
+        found.append(picture)
+    return found
 
 
 def _grouped(segments: Iterable[Segment], column: str) -> dict[Any, list[Segment]]:

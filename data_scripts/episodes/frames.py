@@ -22,12 +22,12 @@ Found = dict[tuple[int, int], list[bytes]]  # encoded pictures by episode and fr
 
 
 def episode_pictures(
-    recording: Recording, frames: Mapping[Episode, tuple[int, int]], notes: list[str]
+    recording: Recording, frames: Mapping[Episode, tuple[int, ...]], notes: list[str]
 ) -> Iterator[tuple[Episode, list[Image.Image] | list[bytes] | BadPairError]]:
-    """Each episode, in the order given, with its two pictures (PIL or encoded) or a `BadPairError`.
+    """Each episode, in the order given, with its pictures (PIL or encoded) or a `BadPairError`.
 
-    `frames` gives the numbers of each episode's two frames, ascending, from 0. Sentences on files whose time stamps
-    or numbers of frames are not as listed are added to `notes`.
+    `frames` gives the numbers of the frames that are wanted of each episode, ascending, from 0. Sentences on files
+    whose time stamps or numbers of frames are not as listed are added to `notes`.
     """
     videos: dict[str | None, list[Episode]] = {episode.video: [] for episode in frames}
     for episode in recording.episodes:
@@ -69,7 +69,7 @@ def _places(recording: Recording, video: str, episodes: list[Episode]) -> VideoP
 
 
 def _from_video(
-    recording: Recording, video: str, places: VideoPlaces | BadPairError, episode: Episode, frames: tuple[int, int]
+    recording: Recording, video: str, places: VideoPlaces | BadPairError, episode: Episode, frames: tuple[int, ...]
 ) -> list[Image.Image] | BadPairError:
     from data_scripts.video import VideoError, read_frames
 
@@ -87,7 +87,7 @@ def _broken(recording: Recording, video: str, error: Exception) -> BadPairError:
     return BadPairError("broken video", str(error).replace(str(recording.folder / video), video).rstrip("."))
 
 
-def _chosen(found: Found | BadPairError, episode: Episode, frames: tuple[int, int]) -> list[bytes] | BadPairError:
+def _chosen(found: Found | BadPairError, episode: Episode, frames: tuple[int, ...]) -> list[bytes] | BadPairError:
     if isinstance(found, BadPairError):
         return found
     pictures = []
@@ -101,7 +101,7 @@ def _chosen(found: Found | BadPairError, episode: Episode, frames: tuple[int, in
 
 
 def _from_data(
-    recording: Recording, name: str, frames: Mapping[Episode, tuple[int, int]], notes: list[str]
+    recording: Recording, name: str, frames: Mapping[Episode, tuple[int, ...]], notes: list[str]
 ) -> Found | BadPairError:
     """Encoded pictures of a data file, without missing ones; reads only the row groups that have some of `frames`."""
     import pyarrow as pa

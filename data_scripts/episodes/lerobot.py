@@ -132,7 +132,7 @@ class LeRobotSource(ClassSource):
     def build(self, unit: str) -> UnitRows:
         """The pairs of a range of episodes."""
         result = UnitRows([])
-        frames: dict[Episode, tuple[int, int]] = {}
+        frames: dict[Episode, tuple[int, ...]] = {}
         for episode in self._ranges()[unit]:
             if isinstance(episode, Fault):
                 _reject(result, episode.reason, episode, episode.sentence)
@@ -148,7 +148,7 @@ class LeRobotSource(ClassSource):
                 sentence += f", the {self.last} last ones skipped" if self.last else ""
                 _reject(result, "too short", episode, sentence)
             else:
-                frames[episode] = (start, stop)
+                frames[episode] = self._numbers(start, stop)
         notes: list[str] = []
         for episode, pictures in episode_pictures(self.recording, frames, notes):
             if isinstance(pictures, BadPairError):
@@ -198,17 +198,28 @@ class LeRobotSource(ClassSource):
         parts = [episodes[start : start + EPISODES_PER_UNIT] for start in starts]
         return {f"episodes-{part[0].number:06d}-{part[-1].number:06d}": part for part in parts}
 
-    def _row(self, episode: Episode, before: Any, after: Any) -> dict[str, Any]:
-        answer = self.readings.answer(episode.tasks)
-        assert isinstance(answer, Instruction)
+    def _numbers(self, first: int, last: int) -> tuple[int, ...]:
+        """The frames that are read of an episode, from its first to its last that may be."""
+        return first, last
+
+    def _row(self, episode: Episode, *pictures: Any) -> dict[str, Any]:
+        (before, after), answer = pictures, self._answer(episode)
         box = whole_box(before) if self.view == "single" else None
         stored = store_pair(before, after, box, view=self.view, image_size=self.image_size, encoding=self.encoding)
+        return self.row(stored, answer.action, answer.object, self._scene(episode), f"episode-{episode.number:06d}")
+
+    def _answer(self, episode: Episode) -> Instruction:
+        answer = self.readings.answer(episode.tasks)
+        assert isinstance(answer, Instruction)
+        return answer
+
+    def _scene(self, episode: Episode) -> str:
         scenes = {
             "episode": f"episode-{episode.number:06d}",
             "task": " / ".join(sorted({normalized(task) for task in self.readings.acts(episode.tasks)})),
             "file": episode.data,
         }
-        return self.row(stored, answer.action, answer.object, scenes[self.scene], f"episode-{episode.number:06d}")
+        return scenes[self.scene]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

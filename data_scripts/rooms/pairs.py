@@ -106,8 +106,8 @@ def make_pair(renderer: RoomRenderer, scene: Scene, target: int, action: str, vi
         parts[1] = parts[0]
     extent = np.concatenate([part.corners for part in parts])
     others = [other.resting for other in scene.items]
-    camera, expected = _place_camera(scene, item, target, others, extent, view, rng)
-    stage = _stage(scene, others, target, parts[0], camera, extent, renderer.image_size)
+    camera, expected = place_camera(scene, item, target, others, extent, view, rng)
+    stage = stage_of(scene, others, target, parts[0], camera, extent, renderer.image_size)
     after = replace(stage, groups=[*stage.groups], lights=[*parts[1].lights, *stage.lights[len(parts[0].lights) :]])
     after.groups[target + 1] = parts[1].shapes
 
@@ -134,7 +134,7 @@ def make_pair(renderer: RoomRenderer, scene: Scene, target: int, action: str, vi
     return pair
 
 
-def _place_camera(scene: Scene, item: Item, target: int, others: list[Part], extent: FloatArray, view: str,
+def place_camera(scene: Scene, item: Item, target: int, others: list[Part], extent: FloatArray, view: str,
                   rng: np.random.Generator) -> tuple[Camera, FloatArray]:  # fmt: skip
     """The camera, and the box `(2, 2)` that the target would have in its picture if nothing stood before it."""
     points = extent
@@ -161,7 +161,7 @@ def _place_camera(scene: Scene, item: Item, target: int, others: list[Part], ext
     return camera, np.stack([seen.min(axis=0), seen.max(axis=0)])
 
 
-def _stage(
+def stage_of(
     scene: Scene, others: list[Part], target: int, part: Part, camera: Camera, extent: FloatArray, size: int
 ) -> Stage:
     """Everything that the camera can see, the target as `part`. What is hidden from it costs time and is left out."""
@@ -280,7 +280,7 @@ def _disturb(
         others = [other.placed(step) if k == moved else other for k, other in enumerate(others)]
     sun = scene.sun.scaled(1 + float(rng.choice([-1, 1])) * noise.light_percent / 100)
     shaken = camera.jittered(rng, noise.camera_cm, noise.camera_deg)
-    renderer.load(_stage(replace(scene, sun=sun), others, target, part, shaken, extent, renderer.image_size))
+    renderer.load(stage_of(replace(scene, sun=sun), others, target, part, shaken, extent, renderer.image_size))
     after, mask = renderer.image(shaken), renderer.segments(shaken) == target + 1
     if not mask.any():
         raise RejectedError("hidden")

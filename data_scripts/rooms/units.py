@@ -123,11 +123,11 @@ class RoomsSource(ClassSource):
 def pair_columns(pair: Pair) -> dict[str, Any]:
     """The picture columns of a row: pictures and masks as PNG, and the box."""
     pictures = ("before", "after", "mask_before", "mask_after")
-    stored: dict[str, Any] = {name: {"bytes": _png(getattr(pair, name)), "path": None} for name in pictures}
+    stored: dict[str, Any] = {name: {"bytes": png(getattr(pair, name)), "path": None} for name in pictures}
     return stored | {"box": list(pair.box)}
 
 
-def _png(pixels: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
+def png(pixels: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
     """PNG bytes of `(H, W, 3)` colours or of an `(H, W)` mask as 0 and 255."""
     image = Image.fromarray(pixels.astype(np.uint8) * 255 if pixels.dtype == bool else pixels)
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Pairs of pictures before and after an action: schema, splits, building, loading, transforms, batches."""
+"""Pairs and sequences of pictures of actions: schema, splits, building, loading, transforms, batches."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from .collator import PairCollator as PairCollator
     from .loading import load_pairs as load_pairs, transform_pairs as transform_pairs
     from .schema import CONFIGS as CONFIGS, OPPOSITES as OPPOSITES, SPLITS as SPLITS, pair_features as pair_features
+    from .sequence_schema import sequence_features as sequence_features
+    from .sequences import (
+        SequenceCollator as SequenceCollator,
+        SequenceTransform as SequenceTransform,
+        load_sequences as load_sequences,
+    )
     from .splits import (
         CausalTripletOptions as CausalTripletOptions,
         CleanOptions as CleanOptions,
@@ -31,6 +37,8 @@ _NAMES = {
     "collator": ["PairCollator"],
     "loading": ["load_pairs", "transform_pairs"],
     "schema": ["CONFIGS", "OPPOSITES", "SPLITS", "pair_features"],
+    "sequence_schema": ["sequence_features"],
+    "sequences": ["SequenceCollator", "SequenceTransform", "load_sequences"],
     "splits": [
         "CausalTripletOptions",
         "CleanOptions",

@@ -36,7 +36,7 @@ class UnknownConfigError(ValueError):
 
 
 @contextmanager
-def _uncounted() -> Iterator[None]:
+def uncounted() -> Iterator[None]:
     """Without this, datasets asks s3.amazonaws.com to count each load, also of a folder, and does not say so.
 
     The setting holds for the whole process, so the last of several threads puts it back.
@@ -56,7 +56,7 @@ def _uncounted() -> Iterator[None]:
                 datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = _counts
 
 
-@_uncounted()
+@uncounted()
 def load_pairs(
     source: str | os.PathLike[str],
     config: str,
@@ -140,7 +140,7 @@ def load_pairs(
     return loaded
 
 
-@_uncounted()
+@uncounted()
 def find_files(
     source: str | os.PathLike[str],
     config: str,

@@ -63,6 +63,8 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
         nothing_below: A pair whose delta is shorter is answered "nothing changed"; see `rejection_cde.py`. `None`: only
             a pair of equal pictures is.
         else_below: Another pair whose familiarity is lower is answered "something else". `None`: none is.
+        next_action_above: A further action of `decode_actions` must explain this share of the squared length of a
+            delta; see `composition_cde.py`. `None`: the checkpoint has no action means.
         **kwargs: Fields of every Transformers configuration (`id2label`, `label2id`, `num_labels`, ...).
 
     Raises:
@@ -95,6 +97,7 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
     backbone_revision: Annotated[str | None, _COMMIT] = None
     nothing_below: Annotated[float | None, or_none(NOT_NEGATIVE)] = None
     else_below: Annotated[float | None, or_none(_SCORE)] = None
+    next_action_above: Annotated[float | None, or_none(number("in [0, 1]", lambda value: 0 <= value <= 1))] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # Transformers would generate an `__init__` that takes keywords only.

@@ -2,9 +2,7 @@
 
 import math
 import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from types import GeneratorType
 from typing import Any, NamedTuple
 
@@ -15,7 +13,8 @@ from transformers import Pipeline, PreTrainedModel
 from .checks_cde import check_outputs
 from .image_processing_cde import load_picture
 from .pictures_cde import BadPictureError, open_picture, opened_to_cut, upright_rgb
-from .rejection_cde import rejection
+from .rejection_cde import NOTHING, rejection
+from .threads_cde import InThreads
 
 TASK = "action-classification"
 _CALL = "pipe(before, after), or pipe([(before, after), ...])"
@@ -65,12 +64,14 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         return_patches: bool | None = None,
         open_paths: bool | None = None,
         reject: bool | None = None,
+        max_actions: int | None = None,
         **kwargs: Any,
     ) -> tuple[dict[str, Any], ...]:
         if kwargs:
             raise TypeError(
                 f"The pipeline has no argument {sorted(kwargs)[0]!r}: call {_CALL}, optionally with box=[...], "
-                "top_k=n, return_delta=True, return_patches=True, open_paths=True, reject=False, batch_size=n."
+                "top_k=n, max_actions=2, return_delta=True, return_patches=True, open_paths=True, reject=False, "
+                "batch_size=n."
             )
         if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
             raise ValueError(f"top_k must be a whole number of at least 1, not {top_k!r}.")
@@ -81,7 +82,12 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
                 'does neither: leave it out, or load a model that was trained with delta_mode="patch" or '
                 'pooling="change".'
             )
+        if max_actions is not None:
+            if not isinstance(max_actions, int) or isinstance(max_actions, bool) or max_actions < 1:
+                raise ValueError(f"max_actions must be a whole number of at least 1, not {max_actions!r}.")
+            self.model.compose([])  # says so if the checkpoint has no action means
         given = {"top_k": top_k, "return_delta": return_delta, "return_patches": return_patches, "reject": reject}
+        given["max_actions"] = max_actions
         preparing = {} if open_paths is None else {"open_paths": open_paths}
         return preparing, {}, {name: value for name, value in given.items() if value is not None}
 
@@ -98,6 +104,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
                 training. Boxes that rows contain are not used unless they are given here.
             **kwargs: `top_k`: number of answers to return (default 5); `reject`: whether "nothing changed" and
                 "something else" are answers beside the actions (default True); `return_delta`: return the delta too;
+                `max_actions`: answer which actions happened together, at most so many (see `decode_actions`);
                 `return_patches`: return where the model looked too; `open_paths`: also open files and fetch URLs that
                 a row or a data set names, which its author chose and not the caller (default: only what the call's own
                 pairs name); `batch_size`: pairs that go through the model at once (default 1); `num_workers`:
@@ -155,7 +162,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         # to the last pair.
         if num_workers == 0 and hasattr(inputs, "__len__"):
             # On a CPU the model has all cores: a thread beside it would make each of its operations wait for one.
-            answers.loader.loader = _InThreads(answers.loader.loader, ahead=0 if self.device.type == "cpu" else 1)
+            answers.loader.loader = InThreads(answers.loader.loader, ahead=0 if self.device.type == "cpu" else 1)
         return answers
 
     def preprocess(self, item: Any, open_paths: bool | None = None) -> dict[str, torch.Tensor]:
@@ -194,11 +201,13 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         return_delta: bool = False,
         return_patches: bool = False,
         reject: bool = True,
+        max_actions: int | None = None,
     ) -> list[dict[str, Any]] | dict[str, Any]:
         check_outputs(self.model, {name: outputs[name] for name in ("logits", "delta")}, "for this pair of pictures")
         names = dict(self.model.config.id2label)
         scores = outputs["logits"][0].float().softmax(dim=-1)  # (A,)
-        if reject and (answer := rejection(self.model, outputs["delta"][0], bool(outputs["equal"][0]))) is not None:
+        answer = rejection(self.model, outputs["delta"][0], bool(outputs["equal"][0])) if reject else None
+        if answer is not None:
             names[len(scores)] = answer.label
             scores = torch.cat([scores * (1 - answer.score), torch.tensor([answer.score])])
         best = scores.topk(min(top_k, len(scores)))
@@ -206,6 +215,10 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
             {"label": names[index], "score": score}
             for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
+        # The direction of several actions is far from that of each, so "something else" is no answer here.
+        if max_actions is not None and (answer is None or answer.label != NOTHING):
+            (decoded,) = self.model.decode_actions(outputs["delta"][:1], max_actions)
+            actions = [{"label": label, "score": share} for label, share in decoded]
         if not return_delta and not return_patches:
             return actions
         result: dict[str, Any] = {"actions": actions}
@@ -260,32 +273,6 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
                 f"The patches of an image of {height}x{width} pixels do not form a grid: use a square image size."
             )
         return grid
-
-
-class _InThreads:
-    """The batches of a loader without processes, with items that threads prepare in parallel.
-
-    The data set has a known length; `ahead` batches are prepared while one is in use.
-    """
-
-    def __init__(self, loader: Any, ahead: int) -> None:
-        self.loader, self.ahead = loader, ahead
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[Any]:
-        coming: deque[list[Future[Any]]] = deque()
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            for indices in self.loader.batch_sampler:
-                coming.append([threads.submit(self.loader.dataset.__getitem__, index) for index in indices])
-                if len(coming) > self.ahead:
-                    yield self._collated(coming.popleft())
-            while coming:
-                yield self._collated(coming.popleft())
-
-    def _collated(self, items: list[Future[Any]]) -> Any:
-        return self.loader.collate_fn([item.result() for item in items])
 
 
 def _several(images: Any) -> Any:

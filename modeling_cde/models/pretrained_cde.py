@@ -12,6 +12,7 @@ from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 
 from .backbones_cde import BackboneReader
+from .composition_cde import ComposesActions, reserve_means
 from .configuration_cde import CDEConfig
 from .loading_cde import (
     check_backbone,
@@ -32,7 +33,7 @@ from .vision_config_cde import check_backbone_fields, vision_config
 Model = TypeVar("Model", bound="CDEPreTrainedModel")
 
 
-class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
+class CDEPreTrainedModel(ComposesActions, PreTrainedModel):  # type: ignore[misc]
     """What all models with a CDE configuration share: initialisation, freezing, saving."""
 
     config: CDEConfig
@@ -53,6 +54,7 @@ class CDEPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     def post_init(self) -> None:
         """Finishes the making of a model; see `transformers.PreTrainedModel.post_init`."""
         reserve_directions(self)
+        reserve_means(self)
         super().post_init()
 
     @torch.no_grad()

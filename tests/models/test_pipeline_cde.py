@@ -17,7 +17,7 @@ from modeling_cde import (
     CDEImageProcessor,
     ConcatenationForActionClassification,
 )
-from modeling_cde.models.pipeline_cde import _InThreads
+from modeling_cde.models.threads_cde import InThreads
 from tests.tiny_models import backbone_config, tiny_cde
 
 
@@ -173,7 +173,7 @@ def test_a_batch_is_prepared_side_by_side_and_the_next_one_ahead_if_asked(monkey
             return index
 
     loader = SimpleNamespace(batch_sampler=[[0, 1], [2, 3], [4, 5]], dataset=Numbers(), collate_fn=list)
-    for number, batch in enumerate(_InThreads(loader, ahead)):
+    for number, batch in enumerate(InThreads(loader, ahead)):
         assert batch == [2 * number, 2 * number + 1]
         expected, began = min(6, 2 * (number + 1 + ahead)), time.monotonic()
         while len(asked) < expected and time.monotonic() < began + 10:  # comes without asking for another batch
