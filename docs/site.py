@@ -1,8 +1,8 @@
 """Hooks of the documentation's site: what a link from a page leads to in the repository is a page of the site, too.
 
 README is the site's first page. Other files of the repository that a page links to are shown below `repository/`:
-Markdown as it reads, code as code, a folder as a list of its files. Notebooks become pages. So the pages in `docs/` read
-the same on GitHub and on the site, which needs no address of the repository.
+Markdown as it reads, code as code, a folder as a list of its files. Notebooks become pages. So the pages in `docs/`
+read the same on GitHub and on the site, which needs no address of the repository.
 """
 
 from __future__ import annotations

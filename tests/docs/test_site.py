@@ -1,4 +1,4 @@
-"""The documentation builds as a site without a warning, leads nowhere that is not there, and loads nothing from elsewhere."""
+"""The documentation builds as a site without a warning, without dead links, and loads nothing from elsewhere."""
 
 from __future__ import annotations
 
