@@ -129,14 +129,17 @@ def notebook_page(path: Path) -> str:
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         source = "".join(cell["source"])
         parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        said, pictures = "", []
         for output in cell.get("outputs", ()):
             data = output.get("data", {"text/plain": output.get("text", "")})
             kind = next((kind for kind in data if kind.startswith("image/")), None)
             if kind:
-                picture = "".join(data[kind]).replace("\n", "")
-                parts.append(f'<img alt="What the code above shows" src="data:{kind};base64,{picture}">')
+                source = f"data:{kind};base64," + "".join(data[kind]).replace("\n", "")
+                pictures.append(f'<img alt="What the code above shows" src="{source}">')
             else:
-                parts.append(f"```text\n{''.join(data['text/plain']).rstrip()}\n```")
+                said += "".join(data["text/plain"])
+        parts += [f"```text\n{said.rstrip()}\n```"] if said else []
+        parts += pictures
     parts.insert(1, f"In a checkout: `jupyter lab {path.relative_to(ROOT)}`")
     return "\n\n".join(parts) + "\n"
 

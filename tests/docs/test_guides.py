@@ -56,7 +56,7 @@ NOT_RUN = {
     "pip install *": "that its extras and files exist is checked, and nothing is installed",
     "pytest *": "these are the tests themselves",
     "python space/app.py *": "it serves until it is stopped; tests/space runs it",
-    "python -m benchmarks.causal_triplet --config configs/benchmark_rooms.yaml --results mine": "nine trainings; its plan is made",
+    "python -m benchmarks.causal_triplet * --results mine": "nine trainings; its plan is made",
 }
 
 # Repository on the small Hub -> the reader's folder whose files it has.
