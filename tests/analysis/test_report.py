@@ -10,8 +10,8 @@ from modeling_cde.analysis.__main__ import main
 from modeling_cde.analysis.delta_set import load_delta_sets, load_examples
 from modeling_cde.analysis.measures.geometry import measure_split
 from modeling_cde.analysis.plots import run_plots as pictures
-from modeling_cde.cli.extras import install
 from modeling_cde.analysis.plots.run_plots import shown_splits
+from modeling_cde.cli.extras import install
 from modeling_cde.data.splits.titles import split_title
 from tests.analysis.drawn_run import drawn_run, drawn_set
 from tests.analysis.synthetic_deltas import save_sets
