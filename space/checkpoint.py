@@ -10,6 +10,7 @@ from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
 from modeling_cde.cards.card_tables import code, plain
+from modeling_cde.data.splits.titles import split_title
 from modeling_cde.evaluation.gallery import GALLERY_FILE, read_gallery
 from modeling_cde.models.load_model import load_action_model
 from modeling_cde.models.pipeline_cde import ActionClassificationPipeline
@@ -165,9 +166,10 @@ class Checkpoint:
             f"**Method** {kind}; backbone `{config.backbone_config.model_type}`; delta of {config.delta_dim} numbers",
             f"**{len(self.actions)} actions** {', '.join(map(plain, self.actions))}",
         ]
-        splits = {name: values for name, values in (self.metrics or {}).get("splits", {}).items() if "test" in name}
-        if splits:
-            measured = ", ".join(f"{plain(name)} {values['accuracy']:.3f}" for name, values in splits.items())
+        splits = (self.metrics or {}).get("splits", {})
+        tests = {split_title(name): values for name, values in splits.items() if "test" in name}
+        if tests:
+            measured = ", ".join(f"{plain(title)} {values['accuracy']:.3f}" for title, values in tests.items())
             lines.append(f"**Accuracy in its metrics.json** {measured}")
         if self.reads_crops:
             lines.append("It was trained on crops filled by the object: crop your pictures to the object, below them.")

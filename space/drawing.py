@@ -33,8 +33,9 @@ STYLE = """
 .cde-pair svg { width: 100%; height: auto; display: block; border-radius: 4px; }
 .cde-pair rect { fill: none; stroke: #ffd400; stroke-width: 2; vector-effect: non-scaling-stroke; }
 .cde-pair img { width: 100%; margin: 0; display: block; border-radius: 4px; }
-.cde-scale { display: flex; align-items: center; gap: 0.6rem; font-size: 0.9rem; margin-top: 0.5rem; }
-.cde-scale i { flex: 1; height: 0.8rem; border-radius: 3px; }
+.cde-scale { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0.2rem 0.6rem; font-size: 0.9rem;
+  margin-top: 0.5rem; }
+.cde-scale i { order: -1; flex: 1 0 100%; height: 0.8rem; border-radius: 3px; }
 .cde-veil { fill: #000; fill-opacity: 0.5; fill-rule: evenodd; }
 #bars table { border: 0; border-collapse: collapse; width: 100%; margin: 0; font-size: 0.9rem; }
 #bars tr { border: 0; padding: 0; }

@@ -93,6 +93,7 @@ MAY_IMPORT = {
     ],
     "modeling_cde.cards": [
         "modeling_cde.cards",
+        "modeling_cde.data.splits.titles",
         "modeling_cde.models.methods",
         "modeling_cde.analysis",
         "modeling_cde.whole_files",

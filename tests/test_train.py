@@ -71,7 +71,7 @@ def test_the_run_leaves_what_it_names(run, data):
         manifest = (output / f"split_single_{shift}.json").read_text()
         assert manifest == (data / "manifests" / f"single_{shift}.json").read_text()
     assert (output / "training_curve.png").stat().st_size > 5_000
-    assert f"| test_syst | {metrics['splits']['test_syst']['n']} |" in printed
+    assert f"| OOD systematic | {metrics['splits']['test_syst']['n']} |" in printed
     for file in ("metrics.json", "deltas.safetensors", "training_curve.png", "README.md", "model.safetensors"):
         assert file in printed and (output / file).is_file()
 

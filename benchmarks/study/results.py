@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.study.experiments import Fit
+from modeling_cde.data.splits.titles import split_title
 from modeling_cde.whole_files import write_text_whole
 
 _GOOD = 0.9  # a kind that was left out counts as recognised from here on
@@ -89,7 +90,7 @@ def show_table(results: Results, seeds: Sequence[int], on: str) -> str:
         if interval is not None and found is not first:
             gain += f" [{interval.low:+.1f}, {interval.high:+.1f}], {sum(g > 0 for g in gains)} of {len(gains)} above 0"
         lines.append([row, str(len(found)), *cells, gain])
-    return markdown_table(["", "seeds", *parts, f"{on}, to the first row"], lines)
+    return markdown_table(["", "seeds", *map(split_title, parts), f"{split_title(on)}, to the first row"], lines)
 
 
 def _table_of_kinds(heads: Sequence[Mapping[str, Any]]) -> str:

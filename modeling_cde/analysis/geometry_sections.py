@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..data.splits.titles import split_title
 from .measures.figures import DETAILS, MEASURES, measured
 from .measures.geometry import notes_by_text
 from .page import Cell, Section, Table
@@ -27,8 +28,8 @@ def geometry_sections(geometry: Mapping[str, Any], pictures: Pictures) -> list[S
         section say why.
     """
     splits: Splits = {name: geometry["splits"][name] for name in tests_first(geometry["splits"])}
-    notes = [f"{', '.join(names)}: {note}" for note, names in notes_by_text(geometry).items()]
-    sizes = ", ".join(f"{name} {values['n']}" for name, values in splits.items())
+    notes = [f"{', '.join(map(split_title, names))}: {note}" for note, names in notes_by_text(geometry).items()]
+    sizes = ", ".join(f"{split_title(name)} {values['n']}" for name, values in splits.items())
     dimensions = next(iter(splits.values()))["dimensions"]
     opening = (
         f"A delta has {dimensions} dimensions. Each number describes all pairs of a split ({sizes}); geometry.json "
@@ -116,7 +117,7 @@ def _figures(splits: Splits, topic: str, caption: str) -> list[Table]:
 
 def _table(splits: Splits, rows: Sequence[Sequence[Cell]], caption: str, folded: bool = False) -> list[Table]:
     rows = [row for row in rows if any(cell is not None for cell in row[1:])]
-    return [Table(["", *splits], rows, caption, folded)] if rows else []
+    return [Table(["", *map(split_title, splits)], rows, caption, folded)] if rows else []
 
 
 def _opposite_pairs(splits: Splits) -> list[Table]:

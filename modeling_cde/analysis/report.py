@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..data.splits.titles import SPLIT_TITLES, split_title
 from ..whole_files import as_they_were_written, command_without_places, read_object, without_places, write_whole
 from .delta_set import DELTAS_FILE, load_delta_sets, load_examples
 from .doctor.diagnosis import METRICS_FILE, Examination, examine_run
 from .geometry_sections import geometry_sections
 from .measures.geometry import GEOMETRY_FILE, measure
 from .page import Cell, Section, Table, render_page
-from .plots.run_plots import Pictures, draw_pictures, tests_first, title_of
+from .plots.run_plots import Pictures, draw_pictures, tests_first
 from .results import METHOD_TITLES
 
 REPORT_FILE = "report.html"
@@ -127,7 +128,7 @@ def _load_metrics(folder: Path) -> dict[str, Any]:
 
 def _summary(metrics: Mapping[str, Any]) -> str:
     tests = {name: values for name, values in metrics["splits"].items() if name.startswith("test")} or metrics["splits"]
-    scores = ", ".join(f"{100 * values['accuracy']:.1f} % on {title_of(name)}" for name, values in tests.items())
+    scores = ", ".join(f"{100 * values['accuracy']:.1f} % on {split_title(name)}" for name, values in tests.items())
     arguments = metrics.get("training", {}).get("arguments", {})
     method = arguments.get("method")
     made = f"{METHOD_TITLES.get(method, method)}, seed {arguments.get('seed')}. " if method else ""
@@ -136,7 +137,7 @@ def _summary(metrics: Mapping[str, Any]) -> str:
 
 def _results(metrics: Mapping[str, Any], geometry: Mapping[str, Any] | None) -> Section:
     measured = {} if geometry is None else geometry["splits"]
-    headers = ["split", "pairs", "accuracy", "macro accuracy", "gap to test", "cross-entropy", "calibration error"]
+    headers = ["split", "pairs", "accuracy", "macro accuracy", "gap to IID", "cross-entropy", "calibration error"]
     headers.append("errors: opposite")
     matched = any("accuracy_own_actions" in values for values in metrics["splits"].values())
     headers += ["accuracy among its own actions"] if matched else []
@@ -146,20 +147,22 @@ def _results(metrics: Mapping[str, Any], geometry: Mapping[str, Any] | None) -> 
         error = measured.get(name, {}).get("calibration", {}).get("ece")
         figures = (values["accuracy"], values.get("macro_accuracy"), metrics.get("gap", {}).get(name))
         share = values.get("opposite_error_share")
-        rows.append([title_of(name), values.get("n"), *figures, values.get("cross_entropy"), error, share])
+        rows.append([split_title(name), values.get("n"), *figures, values.get("cross_entropy"), error, share])
         rows[-1] += [values.get("accuracy_own_actions")] if matched else []
     text = (
-        "Macro accuracy is the mean over the actions. The gap is the cost of the shift: accuracy on test minus "
-        "accuracy on the split. The share of errors that name the opposite action has a column of its own."
+        "Macro accuracy is the mean over the actions. The gap is the cost of the shift: accuracy on IID minus accuracy "
+        "on the split. The share of errors that name the opposite action has a column of its own."
     )
+    keys = [f"{title} is {name}" for name, title in SPLIT_TITLES.items() if name in metrics["splits"]]
+    text += f" In {METRICS_FILE}, {', '.join(keys)}." if keys else ""
     notes = [
-        f"{name}: pairs left out because the model does not know their action: "
+        f"{split_title(name)}: pairs left out because the model does not know their action: "
         f"{', '.join(f'{action} {number}' for action, number in values['left_out'].items())}."
         for name, values in metrics["splits"].items()
         if values.get("left_out")
     ]
     notes += [
-        f"{name}: actions that occur but were never predicted: {', '.join(values['never_predicted'])}."
+        f"{split_title(name)}: actions that occur but were never predicted: {', '.join(values['never_predicted'])}."
         for name, values in metrics["splits"].items()
         if values.get("never_predicted")
     ]
@@ -181,7 +184,7 @@ def _error_tables(metrics: Mapping[str, Any]) -> list[Table]:
         splits = {name: metrics["splits"][name].get(f"accuracy_by_{what}") or {} for name in order}
         names = sorted({name for values in splits.values() for name in values})
         rows: list[list[Cell]] = [[name, *(values.get(name) for values in splits.values())] for name in names]
-        tables += [Table([what, *splits], rows, f"Accuracy by {what}", folded=True)] if rows else []
+        tables += [Table([what, *map(split_title, splits)], rows, f"Accuracy by {what}", folded=True)] if rows else []
     return tables
 
 

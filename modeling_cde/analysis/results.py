@@ -26,16 +26,6 @@ RULES = {"selected": "validation-selected", "last": "last epoch"}
 # In the order of the rows of a table; methods that begin with none of these names follow in alphabetical order.
 METHOD_TITLES = {name: method.title for name, method in METHODS.items()}
 
-SPLIT_TITLES = {
-    "test": "IID",
-    "test_comp": "OOD compositional",
-    "test_syst": "OOD systematic",
-    "test_mech": "OOD mechanisms",
-    "validation_comp": "validation compositional",
-    "validation_syst": "validation systematic",
-    "validation_mech": "validation mechanisms",
-}
-
 # Arguments that may differ between runs of one row: seeds, folders and the split.
 REPEATED = frozenset({"seed", "output_dir", "data", "rooms_folder", "rooms_workers", "shift", "view", "method"})
 
@@ -306,11 +296,6 @@ def by_row(results: Sequence[Result]) -> list[list[Result]]:
 def name_row(title: str, setting: Mapping[str, Any]) -> str:
     """The title of a method with its setting."""
     return f"{title} ({describe_setting(setting)})" if setting else title
-
-
-def split_title(split: str) -> str:
-    """A split as readers know it."""
-    return SPLIT_TITLES.get(split, split)
 
 
 def _order(result: Result) -> tuple[Any, ...]:

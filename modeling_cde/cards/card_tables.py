@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..analysis.measures.figures import MEASURES, measured
+from ..data.splits.titles import split_title
 
 #: What is in the evaluated splits; `validation_comp` is like `test_comp`.
 SPLIT_TEXT = {
-    "test": "in distribution",
+    "test": "known objects and combinations",
     "test_comp": "unseen action-object combinations",
     "test_syst": "unseen objects",
     "test_mech": "unseen mechanisms of actions",
@@ -52,7 +53,7 @@ def results_table(splits: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
     for name, values in splits.items():
         figures = ["–" if (x := values.get(key)) is None else f"{x:.3f}" for key in keys]
-        rows.append([name, split_text(name), str(values["n"]), *figures])
+        rows.append([split_title(name), split_text(name), str(values["n"]), *figures])
     return table(headers, rows, 2)
 
 
@@ -68,7 +69,7 @@ def by_action_table(splits: Mapping[str, Mapping[str, Any]], actions: Sequence[s
         for name in actions
         if any(name in found for found in tests.values())
     ]
-    return table(["action", *tests], rows, 1) if rows else ""
+    return table(["action", *map(split_title, tests)], rows, 1) if rows else ""
 
 
 def by_object_table(splits: Mapping[str, Mapping[str, Any]], shown: int = 5) -> str:
@@ -79,7 +80,7 @@ def by_object_table(splits: Mapping[str, Mapping[str, Any]], shown: int = 5) -> 
         if split.startswith("test") and found:
             worst = sorted(found.items(), key=lambda item: (item[1], item[0]))[:shown]
             told = ", ".join(f"{plain(name)} {value:.2f}" for name, value in worst)
-            rows.append([plain(split), told, str(len(found))])
+            rows.append([plain(split_title(split)), told, str(len(found))])
     return table(["split", "objects with the lowest accuracy", "of"], rows, 2, escaped=True) if rows else ""
 
 
@@ -91,7 +92,7 @@ def geometry_table(geometry: Mapping[str, Any]) -> str:
         values = [measured(geometry["splits"][name], MEASURES[title]) for name in splits]
         if any(value is not None for value in values):
             rows.append([title, *("–" if value is None else _number(value) for value in values)])
-    return table(["measure", *splits], rows, 1) if rows else ""
+    return table(["measure", *map(split_title, splits)], rows, 1) if rows else ""
 
 
 def rejection_table(rejections: Mapping[str, Any] | None) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from ..cli.verbs import command
+from ..data.splits.titles import split_title
 from .card_tables import plain, table
 from .metadata import base_metadata, base_model
 from .model_card import pipeline_snippet, render, render_model_card
@@ -157,7 +158,8 @@ def render_list(folders: Sequence[Path]) -> str:
         entry = read_entry(folder)
         if (folder / "metrics.json").is_file():
             splits = read_run(folder).metrics["splits"]
-            told = ", ".join(f"{v['accuracy']:.3f} {name}" for name, v in splits.items() if name.startswith("test"))
+            tests = {split_title(name): values for name, values in splits.items() if name.startswith("test")}
+            told = ", ".join(f"{values['accuracy']:.3f} {title}" for title, values in tests.items())
         else:
             told = "not trained yet"
         rows.append([f"[{folder.name}]({folder.name}/README.md)", plain(entry.about), told])

@@ -7,7 +7,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from .card_tables import split_text
+from ..data.splits.titles import split_title
 from .run_files import RunFiles
 
 LICENSE = "apache-2.0"
@@ -112,7 +112,7 @@ def _eval_results(run: RunFiles, dataset: str | None) -> list[EvalResult]:
                 dataset_config=f"{view}_{shift if shift in _SHIFTS else shifts[0]}",
                 dataset_split="test_ood" if shift in _SHIFTS else split,
                 metric_type="accuracy",
-                metric_name=f"accuracy, {split_text(split) or split}",
+                metric_name=f"accuracy, {split_title(split)}",
                 metric_value=round(values["accuracy"], 4),
             )
         )

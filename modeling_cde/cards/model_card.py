@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 
 from ..analysis.loss_terms import logged_terms, loss_weights, title
+from ..data.splits.titles import split_title
 from ..models.methods import by_model_type
 from ..whole_files import read_object, write_whole
 from .card_tables import (
@@ -116,9 +117,9 @@ def render_model_card(
         arguments=arguments,
         results=results_table(splits),
         rejections=rejection_table(metrics.get("rejections")),
-        gap=", ".join(f"{value:.3f} on {plain(split)}" for split, value in metrics["gap"].items()),
+        gap=", ".join(f"{value:.3f} on {plain(split_title(split))}" for split, value in metrics["gap"].items()),
         used_twice=[
-            f"{count:d} of the {splits[split]['n']:d} pairs of {plain(split)}"
+            f"{count:d} of the {splits[split]['n']:d} pairs of {plain(split_title(split))}"
             for split, count in training.get("pairs_used_twice", {}).items()
         ],
         by_action=by_action_table(splits, run.actions),
@@ -130,7 +131,7 @@ def render_model_card(
         origin=_origin(run),
         rooms=rooms_command(arguments) if run.rendered else "",
         data=code(dataset or hub_dataset(run) or Path(training["data"]).name),
-        pairs=", ".join(f"{count:d} {plain(split)}" for split, count in training["pairs"].items()),
+        pairs=", ".join(f"{count:d} {plain(split_title(split))}" for split, count in training["pairs"].items()),
         command=command or one_line(training["command"]),
         loss=_loss(run),
         changed=_changed(run),
@@ -173,6 +174,7 @@ def render(template: str, header: str, **values: Any) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["plain"] = plain
+    environment.filters["split_title"] = split_title
     text = environment.get_template(template).render(**values)
     return f"---\n{header}\n---\n\n{text.strip()}\n"
 

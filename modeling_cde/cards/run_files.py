@@ -10,10 +10,10 @@ from ..whole_files import command_without_places, read_object, without_places
 #: Pictures that a card shows if the run has them -> caption.
 PICTURES = {
     "training_curve.png": "Loss terms and validation accuracy over the steps of training",
-    "pictures/confusion_test.png": "Predicted and true actions, in distribution",
-    "pictures/confusion_test_comp.png": "Predicted and true actions, on unseen combinations",
-    "pictures/confusion_test_syst.png": "Predicted and true actions, on unseen objects",
-    "pictures/cosines_test.png": "Cosines between the mean deltas of the actions, in distribution",
+    "pictures/confusion_test.png": "Predicted and true actions, IID",
+    "pictures/confusion_test_comp.png": "Predicted and true actions, OOD compositional",
+    "pictures/confusion_test_syst.png": "Predicted and true actions, OOD systematic",
+    "pictures/cosines_test.png": "Cosines between the mean deltas of the actions, IID",
     "pictures/map_pca_test.png": "The deltas in two dimensions (PCA), coloured by action",
 }
 

@@ -20,6 +20,7 @@ from ..data.chosen_rows import evenly_spaced
 from ..data.coverage import target_coverage
 from ..data.schema import OPPOSITES
 from ..data.splits import MECHANISM
+from ..data.splits.titles import split_title
 from ..data.transforms import PairTransform
 from ..features.keep import FeatureKeeper
 from ..whole_files import without_places, write_text_whole, write_whole
@@ -252,8 +253,8 @@ def _sort_metadata(path: Path) -> None:
 def results_table(metrics: Mapping[str, Any]) -> str:
     """A small Markdown table of `metrics.json`: a row per split.
 
-    Where the actions of a data set are not the model's, it has the accuracy among the data set's actions and the number
-    of pairs left out, too. Without splits it is a sentence.
+    Where the actions of a data set are not the model's, its splits keep their own names, and the table has the accuracy
+    among the data set's actions and the number of pairs left out, too. Without splits it is a sentence.
     """
     if not metrics["splits"]:
         again = command("modeling_cde.evaluation")
@@ -264,7 +265,12 @@ def results_table(metrics: Mapping[str, Any]) -> str:
     lines = [f"| {' | '.join(headers)} |", "|---|" + "---:|" * (len(headers) - 1)]
     for name, values in metrics["splits"].items():
         share = values["opposite_error_share"]
-        cells = [name, str(values["n"]), f"{values['accuracy']:.3f}", f"{values['macro_accuracy']:.3f}"]
+        cells = [
+            name if matched else split_title(name),
+            str(values["n"]),
+            f"{values['accuracy']:.3f}",
+            f"{values['macro_accuracy']:.3f}",
+        ]
         cells.append("–" if share is None else f"{share:.2f}")
         if matched:
             own = values.get("accuracy_own_actions", values["accuracy"])
@@ -295,5 +301,5 @@ def comparison_table(found: Mapping[str, Mapping[str, Any]]) -> str:
     for name, values in found[titles[-1]]["splits"].items():
         if name.startswith("test"):
             accuracies = [f"{found[title]['splits'][name]['accuracy']:.3f}" for title in titles]
-            lines.append(f"| {name} | {values['n']} | {' | '.join(accuracies)} |")
+            lines.append(f"| {split_title(name)} | {values['n']} | {' | '.join(accuracies)} |")
     return "\n".join(lines)

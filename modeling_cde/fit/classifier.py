@@ -52,7 +52,7 @@ class CDEClassifier:
         rejections_: The thresholds with which the saved checkpoint answers "nothing changed" and "something else" in
             the pipeline, as `metrics.json` has them; None if there are too few pairs. `predict` names an action only.
 
-    Example:
+    Examples:
         >>> classifier = CDEClassifier().fit([("1a.jpg", "1b.jpg"), ("2a.jpg", "2b.jpg")], ["open", "lift"])
         >>> classifier.predict([("3a.jpg", "3b.jpg")])
         array(['open'], dtype='<U4')

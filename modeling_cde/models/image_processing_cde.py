@@ -39,7 +39,7 @@ class CDEImageProcessor(BaseImageProcessor):  # type: ignore[misc]
         rescale_factor: Maps bytes to [0, 1].
         **kwargs: Kept, as in every Transformers image processor.
 
-    Example:
+    Examples:
         >>> processor = CDEImageProcessor(size=96)
         >>> processor(Image.new("RGB", (64, 48)), Image.new("RGB", (64, 48)))["pixel_values"].shape
         torch.Size([1, 2, 3, 96, 96])

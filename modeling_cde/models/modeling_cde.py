@@ -41,7 +41,7 @@ class CDEModel(CDEPreTrainedModel):
         config: The CDE configuration.
         backbone: A backbone that already has its weights; default: a new one from `config.backbone_config`.
 
-    Example:
+    Examples:
         >>> model = CDEModel.from_backbone("facebook/dino-vits16")
         >>> model(torch.rand(8, 2, 3, 224, 224)).delta.shape
         torch.Size([8, 1, 256])

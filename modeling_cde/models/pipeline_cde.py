@@ -37,7 +37,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
     Raises:
         ValueError: The model has no action classifier.
 
-    Example:
+    Examples:
         >>> pipe = pipeline("action-classification", model="folder")
         >>> pipe("before.png", "after.png", top_k=2)
         [{'label': 'open', 'score': 0.93}, {'label': 'close', 'score': 0.04}]

@@ -1,6 +1,7 @@
 """A page holds all that it shows, takes no text for markup, and can be read without eyes or mouse."""
 
 import base64
+import os
 from html.parser import HTMLParser
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_cde.analysis.page import Picture, Section, Table, anchor, as_data_uri, render_page, written
+from tests.space.browser import CHROMIUM, browser
 
 DOT = "data:image/png;base64,iVBORw0KGgo="
 
@@ -146,3 +148,21 @@ def test_files_become_data_uris(tmp_path):
 def test_a_broken_page_is_refused(sections, message):
     with pytest.raises(ValueError, match=message):
         render_page("A run", sections)
+
+
+@pytest.mark.skipif(not os.path.exists(CHROMIUM), reason=f"There is no Chromium at {CHROMIUM}.")
+def test_nothing_that_is_read_is_cut_on_a_phone(tmp_path):
+    """A table may be moved sideways in its frame; its caption, and all other text, keeps to the screen."""
+    words = "Accuracy in percent, mean and standard deviation over seeds, of the checkpoint of the last epoch. " * 2
+    wide = Table([f"a long name of column {i}" for i in range(12)], [[f"cell-{i}" for i in range(12)]], words)
+    picture = Picture(DOT, "points", words)
+    (tmp_path / "page.html").write_text(render_page("A run", [Section("Accuracy", [words], [wide], [picture])], words))
+    with browser() as chromium:
+        page = chromium.new_page(viewport={"width": 400, "height": 800})
+        page.goto((tmp_path / "page.html").as_uri())
+        assert page.evaluate("document.querySelector('table').getBoundingClientRect().right") > 400
+        for _ in range(2):
+            for name in ("caption", "figcaption", "section p", ".summary", "h1"):
+                box = page.locator(name).first.bounding_box()
+                assert box["x"] >= 0 and box["x"] + box["width"] <= 400, name
+            page.evaluate("document.querySelector('.wide').scrollLeft = 300")

@@ -10,8 +10,9 @@ from modeling_cde.analysis.__main__ import main
 from modeling_cde.analysis.delta_set import load_delta_sets, load_examples
 from modeling_cde.analysis.measures.geometry import measure_split
 from modeling_cde.analysis.plots import run_plots as pictures
-from modeling_cde.analysis.plots.run_plots import shown_splits, title_of
+from modeling_cde.analysis.plots.run_plots import shown_splits
 from modeling_cde.cli.extras import install
+from modeling_cde.data.splits.titles import split_title
 from tests.analysis.drawn_run import drawn_run, drawn_set
 from tests.analysis.synthetic_deltas import save_sets
 from tests.analysis.test_page import Reader
@@ -62,13 +63,13 @@ def test_the_report_shows_what_the_files_hold(written):
     geometry = json.loads((written / "geometry.json").read_text())["splits"]["test"]
     tables = cells(reader)
     results = dict(zip(*tables[0], strict=True))
-    assert results["split"] == "IID (test)" and results["pairs"] == "60"
+    assert results["split"] == "IID" and results["pairs"] == "60"
     assert results["accuracy"] == f"{metrics['accuracy']:.3f}"
     assert results["calibration error"] == f"{geometry['calibration']['ece']:.3f}"
     rows = {row[0]: row[1] for table in tables for row in table if len(row) == 2}
     assert rows["cosine of opposite actions"] == f"{geometry['opposites']['mean']:.3f}".replace("-", "−")
     assert rows["sparsity (Hoyer)"] == f"{geometry['sparsity']['hoyer']:.3f}"
-    by_object = dict(next(table for table in tables if table[0] == ["object", "test"])[1:])
+    by_object = dict(next(table for table in tables if table[0] == ["object", "IID"])[1:])
     assert by_object == {name: f"{value:.3f}" for name, value in metrics["accuracy_by_object"].items()}
     assert rows["contrastive_weight"] == "2.0"
     assert any("accelerate launch train.py" in text for text in reader.texts("code"))
@@ -160,7 +161,7 @@ def test_alternative_texts_carry_the_numbers():
 def test_splits_with_pictures_are_the_tests():
     assert shown_splits({"validation": 0, "test": 1, "train": 2, "test_syst": 3}) == ["test", "test_syst"]
     assert shown_splits({"validation": 0, "train": 2}) == ["validation"]
-    assert title_of("test_comp") == "OOD compositional (test_comp)" and title_of("kitchens") == "kitchens"
+    assert split_title("test_comp") == "OOD compositional" and split_title("kitchens") == "kitchens"
 
 
 @pytest.mark.parametrize(

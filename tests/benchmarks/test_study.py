@@ -185,7 +185,7 @@ def test_the_table_has_the_numbers_of_a_naive_computation(tmp_path):
     first, second = [0.5, 0.52, 0.61, 0.71], [0.58, 0.5, 0.7, 0.76]
     table = show_table(some_results(tmp_path / "r.json", {"one": first, "other": second}), range(4), "test_syst")
     header, _, one, other = cells(table)
-    assert header == ["", "seeds", "test", "test_comp", "test_syst", "test_syst, to the first row"]
+    assert header == ["", "seeds", "IID", "OOD compositional", "OOD systematic", "OOD systematic, to the first row"]
 
     def shown(values):
         mean = sum(values) / len(values)
@@ -210,7 +210,7 @@ def test_the_table_pairs_seeds_and_leaves_others_out(tmp_path):
     assert table[3][1] == "3" and table[3][5].startswith("+25.0 ")  # of the two seeds that both have
     assert table[4][5] == "no seed in common"
     assert [row[0] for row in cells(show_table(results, range(2), "test"))[2:]] == ["one", "other"]
-    assert cells(show_table(results, range(2), "test"))[0].count("test") == 1
+    assert cells(show_table(results, range(2), "test"))[0].count("IID") == 1
     assert show_table(results, range(50, 60), "test_syst") == "There are no results yet."
     assert "'one' were not tested on validation_syst" in show_table(results, range(2), "validation_syst")
 

@@ -146,9 +146,9 @@ def test_a_run_turns_a_checkpoint_that_is_not_trained_into_a_measured_one(tmp_pa
     assert capsys.readouterr().out.split() == ["model_cards/cde-test/README.md", "model_cards/README.md"]
     assert sorted(path.name for path in home.iterdir()) == sorted(["README.md", "card.yaml", *OF_A_RUN])
     text = (home / "README.md").read_text()
-    assert "| test | in distribution | 7 | 0.750 |" in text and 'model="org/cde-test"' in text
+    assert "| IID | known objects and combinations | 7 | 0.750 |" in text and 'model="org/cde-test"' in text
     assert "| iid | 0.50 |" in text and "value: 0.5\n" not in text  # the paper's, and not in model-index
-    assert "0.750 test, 0.123 test_syst" in (tmp_path / "model_cards" / "README.md").read_text()
+    assert "0.750 IID, 0.123 OOD systematic" in (tmp_path / "model_cards" / "README.md").read_text()
 
 
 def test_a_run_of_another_model_is_refused(tmp_path, monkeypatch):

@@ -85,17 +85,17 @@ def test_measured_numbers_and_metadata(tmp_path, capsys):
     for text in (
         "# cde-test",
         "2 actions (open, close)",
-        "| test_syst | unseen objects | 7 | 0.123 | 0.500 | – |",
-        "0.627 on test_syst",
+        "| OOD systematic | unseen objects | 7 | 0.123 | 0.500 | – |",
+        "0.627 on OOD systematic",
         "accelerate launch train.py --seed 3",
         "python -m data_scripts.rooms --output data/rooms --view multi --num_pairs 12 --kinds classic\n",
         "rendered rooms",
         "swapping the two flips the sign",
         "vit, trained from scratch",
         "cross-entropy + 0.25 · supervised contrastive (temperature 0.3). The checkpoint is from epoch 4 (step 40)",
-        "| action | test_syst |\n|---|---:|\n| open | 0.125 |",  # `test` has no such figures, so it has no column
+        "| action | OOD systematic |\n|---|---:|\n| open | 0.125 |",  # `test` has no such figures, so it has no column
         "safe\\|box 0.38",
-        "On test_syst it never predicted: close.",
+        "On OOD systematic it never predicted: close.",
         "1.5 minutes on CPU (2 cores)",
         "about 0.0005 kWh = 1.5 minutes / 60 × 20 W",
     ):
@@ -155,12 +155,15 @@ def test_the_examples_load_the_repository_and_every_code_block_is_python(tmp_pat
 
 def test_a_test_that_chose_the_checkpoint_is_not_said_to_be_looked_at_once(tmp_path):
     run_folder(tmp_path)
-    assert "was evaluated once" in write_model_card(tmp_path).read_text()
+    assert "were evaluated once" in write_model_card(tmp_path).read_text()
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     metrics["training"]["pairs_used_twice"] = {"test_syst": 6}
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     text = write_model_card(tmp_path).read_text()
-    assert "was evaluated once" not in text and "6 of the 7 pairs of test_syst are also in `validation*`" in text
+    assert (
+        "were evaluated once" not in text
+        and "6 of the 7 pairs of OOD systematic are also in a validation split" in text
+    )
 
 
 @pytest.mark.parametrize("model_type", by_model_type())

@@ -1,7 +1,8 @@
-"""The code blocks of a Markdown page, in order, each with the output that the page shows for it."""
+"""The code blocks of a Markdown page or a notebook, in order, each with the output that the page shows for it."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,9 @@ class Block:
 
 
 def blocks_of(page: str) -> list[Block]:
-    """The blocks of a page but for the outputs, which stand with what gives them."""
+    """The blocks of a page but for the outputs, which stand with what gives them; of a notebook, its code cells."""
+    if page.endswith(".ipynb"):
+        return _cells_of(page)
     found: list[Block] = []
     lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
     fence, start, language = False, 0, ""
@@ -52,3 +55,13 @@ def blocks_of(page: str) -> list[Block]:
     if fence:
         raise ValueError(f"{page}:{start}: the block is not closed")
     return found
+
+
+def _cells_of(page: str) -> list[Block]:
+    """The code cells of a notebook, numbered by their places; the outputs that it keeps are of another checkpoint."""
+    cells = json.loads((ROOT / page).read_text(encoding="utf-8"))["cells"]
+    return [
+        Block(page, place, "python", "".join(cell["source"]))
+        for place, cell in enumerate(cells, start=1)
+        if cell["cell_type"] == "code"
+    ]

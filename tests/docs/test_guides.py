@@ -22,7 +22,16 @@ from tests.hub_client import HubClient
 from tests.hub_server import HubServer, Repository
 
 GUIDES = ["docs/use.md", "docs/train.md", "docs/fit.md", "docs/publish.md", "docs/reproduce.md", "docs/extend.md"]
-OTHER_PAGES = ["README.md", "docs/analysis.md", "docs/benchmark.md", "docs/data.md", "docs/doctor.md"]
+NOTEBOOKS = ["docs/notebooks/a_pair_from_nothing.ipynb", "docs/notebooks/own_photos.ipynb"]
+OTHER_PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/analysis.md",
+    "docs/benchmark.md",
+    "docs/data.md",
+    "docs/doctor.md",
+]
+OTHER_PAGES += ["docs/gallery.md"]
 
 BACKBONE = '{"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}'
 
@@ -47,7 +56,7 @@ NOT_RUN = {
     "pip install *": "that its extras and files exist is checked, and nothing is installed",
     "pytest *": "these are the tests themselves",
     "python space/app.py *": "it serves until it is stopped; tests/space runs it",
-    "python -m benchmarks.causal_triplet --config configs/benchmark_rooms.yaml": "nine trainings; its plan is made",
+    "python -m benchmarks.causal_triplet * --results mine": "nine trainings; its plan is made",
 }
 
 # Repository on the small Hub -> the reader's folder whose files it has.
@@ -96,7 +105,7 @@ def check(block: Block, reader: HubClient) -> None:
         assert same(block.output, printed, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE), printed
 
 
-@pytest.mark.parametrize("page", GUIDES)
+@pytest.mark.parametrize("page", [*GUIDES, *NOTEBOOKS])
 def test_a_guide_does_what_it_says(page: str, reader: HubClient) -> None:
     blocks = [block for block in blocks_of(page) if block.language in ("python", "bash")]
     assert len(blocks) > 3

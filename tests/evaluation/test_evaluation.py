@@ -80,7 +80,7 @@ def test_files_agree_with_a_naive_pass(splits, model, tmp_path):
         assert header["rows"][name]["pair_id"] == rows.with_format(None)["pair_id"][:]
     lost = metrics["splits"]["test"]["accuracy"] - metrics["splits"]["test_syst"]["accuracy"]
     assert metrics["gap"] == pytest.approx({"test_syst": lost})
-    assert f"| test_syst | {len(chosen['test_syst'])} |" in results_table(metrics)
+    assert f"| OOD systematic | {len(chosen['test_syst'])} |" in results_table(metrics)
 
 
 def test_examples_are_what_the_model_saw(splits, model, tmp_path):
@@ -284,7 +284,7 @@ def test_command_line_on_a_saved_checkpoint(data, splits, model, tmp_path, capsy
     model.save_pretrained(tmp_path / "model")
     CDEImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "model")
     main(["--model", str(tmp_path / "model"), "--data", str(data), "--output", str(tmp_path / "out")])
-    assert "| test_comp |" in capsys.readouterr().out
+    assert "| OOD compositional |" in capsys.readouterr().out
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert set(metrics["gap"]) == {"test_comp", "test_syst"}
     stored, _ = read(tmp_path / "out" / "deltas.safetensors")

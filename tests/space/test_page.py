@@ -77,6 +77,19 @@ def test_a_model_that_weighs_patches_shows_a_heat_map(chromium, tmp_path, pictur
     served.close()
 
 
+def test_the_scale_of_a_heat_map_keeps_its_colours_on_a_phone(chromium, pictures):
+    from drawing import STYLE, heat_maps
+    from PIL import Image
+
+    before, after = (Image.open(file) for file in pictures)
+    box = (0, 0, before.width - 1, before.height - 1)
+    window = chromium.new_page(viewport={"width": 400, "height": 900})
+    window.set_content(f"<style>{STYLE}</style>{heat_maps(before, after, [[0.5, 0.5]], (box, box))}")
+    scale, labels = window.locator(".cde-scale i").bounding_box(), window.locator(".cde-scale span")
+    assert scale["width"] > 300 and labels.first.bounding_box()["y"] >= scale["y"] + scale["height"]
+    window.close()
+
+
 def test_upload_run_and_swap_shows_the_opposite(page, pictures):
     from playwright.sync_api import expect
 

@@ -18,10 +18,11 @@ from typing import Any
 
 from ...cli import verbs
 from ...cli.project import find
+from ...data.splits.titles import split_title
 from ...whole_files import as_they_were_written, in_one_sentence
 from ..page import Picture, Section, as_data_uri, render_page
 from ..page import Table as PageTable
-from ..results import METRICS_FILE, RULES, Result, by_row, load_results, name_row, split_title
+from ..results import METRICS_FILE, RULES, Result, by_row, load_results, name_row
 from .agreement import disagreements, provenance, varying_arguments
 from .comparison_tables import (
     captions,

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..results import RULES, Result, by_row, name_row, split_title
+from ...data.splits.titles import split_title
+from ..results import RULES, Result, by_row, name_row
 from .statistics import Interval, expected_coverage, mean, paired_bootstrap, sample_std
 
 Seed = tuple[int, int]  # seed of the training, seed of the split

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cli.verbs import called, command
+from ...data.splits.titles import split_title
 from ...whole_files import as_they_were_written, read_object
 from ..delta_set import DELTAS_FILE, DeltaSet, load_delta_sets
 from . import findings, signs
@@ -201,7 +202,7 @@ def _not_finite(splits: Mapping[str, Any], sets: Mapping[str, DeltaSet]) -> list
             broken.append("cross_entropy")
         if broken:
             where.setdefault(tuple(broken), []).append(name)
-    return [signs.not_finite(broken, f"in {', '.join(names)}") for broken, names in where.items()]
+    return [signs.not_finite(broken, f"in {', '.join(map(split_title, names))}") for broken, names in where.items()]
 
 
 def _broken_arrays(values: DeltaSet) -> list[str]:

@@ -13,6 +13,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from ...data.splits.titles import split_title
 from ...evaluation.metrics import wilson_interval
 from ..loss_terms import title
 from . import findings
@@ -51,7 +52,7 @@ def collapsed(
     if ratio >= limit or settings.is_learned(cross_entropy):
         return None
     against = "of the longest they were in this training" if kind == "start" else "of the states' length"
-    sentence = f"{f'In {split} the' if split else 'The'} deltas are only {_percent(ratio)} {against}"
+    sentence = f"{f'In {split_title(split)} the' if split else 'The'} deltas are only {_percent(ratio)} {against}"
     if cross_entropy is not None and settings.chance() is not None:
         sentence += f", and the cross-entropy is {cross_entropy:.2f} (guessing: {settings.chance():.2f})"
     rate = f"a higher --learning_rate{_now(settings.learning_rate)}"
@@ -88,8 +89,8 @@ def vanished(
     worst = min(small, key=lambda action: small[action])
     others = f" (and {', '.join(sorted(set(small) - {worst}))})" if len(small) > 1 else ""
     sentence = (
-        f"In {split} the deltas of {worst}{others} are {_percent(small[worst])} as long as the median action's, and "
-        f"{_percent(accuracy[worst])} of its pairs are recognised."
+        f"In {split_title(split)} the deltas of {worst}{others} are {_percent(small[worst])} as long as the median "
+        f"action's, and {_percent(accuracy[worst])} of its pairs are recognised."
     )
     advice = "a lower --sparsity_weight, which takes small changes first; larger pictures (--image_size)."
     if settings.weight("sparsity") == 0:
@@ -112,9 +113,10 @@ def divergence(
     gap = iid - ood
     if iid < findings.HIGH_ACCURACY or gap < findings.GAP:
         return None
-    sentence = f"Accuracy is {iid:.2f} in {names[0]} but {ood:.2f} in {names[1]}, a gap of {gap:.2f}"
+    titles = [split_title(name) for name in names]
+    sentence = f"Accuracy is {iid:.2f} in {titles[0]} but {ood:.2f} in {titles[1]}, a gap of {gap:.2f}"
     if best_before is not None and best_before >= ood + 0.05:
-        sentence += f"; {names[1]} was at {best_before:.2f} before"
+        sentence += f"; {titles[1]} was at {best_before:.2f} before"
     advice = "larger batches, more objects in training, a pretrained --backbone."
     if settings.has("contrastive"):
         advice = f"a higher --contrastive_weight or {advice}"
@@ -146,7 +148,8 @@ def dead_classes(
     shown = f": {', '.join(names)}" if names else ""
     of_all = f" of {total}" if total else ""
     noun = "action" if number == 1 and not total else "actions"
-    sentence = f"In {split} {number}{of_all} {noun} {'is' if number == 1 else 'are'} never predicted{shown}."
+    verb = "is" if number == 1 else "are"
+    sentence = f"In {split_title(split)} {number}{of_all} {noun} {verb} never predicted{shown}."
     advice = (
         "more pairs of these actions, --class_aware_sampling true with a higher --min_samples_per_class, more epochs."
     )
@@ -290,10 +293,10 @@ def seed_variance(accuracies: Mapping[str, Sequence[float]], run: str, note: str
         return None
     worst = max(wide, key=lambda split: wide[split])
     values = accuracies[worst]
-    others = f"; also in {', '.join(sorted(set(wide) - {worst}))}" if len(wide) > 1 else ""
+    others = f"; also in {', '.join(map(split_title, sorted(set(wide) - {worst})))}" if len(wide) > 1 else ""
     sentence = (
-        f"{run}: over {len(values)} seeds the accuracy in {worst} runs from {min(values):.2f} to {max(values):.2f}, a "
-        f"standard deviation of {wide[worst]:.3f}{others}{note}."
+        f"{run}: over {len(values)} seeds the accuracy in {split_title(worst)} runs from {min(values):.2f} to "
+        f"{max(values):.2f}, a standard deviation of {wide[worst]:.3f}{others}{note}."
     )
     advice = "more positives per action (--min_samples_per_class 4, larger batches), a longer warm-up, more seeds."
     return Finding(findings.SEED_VARIANCE, "warning", sentence, wide[worst], findings.SEED_SPREAD, advice, subject=run)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ...data.splits.titles import split_title
 from ...whole_files import as_they_were_written, in_one_sentence, write_whole
 from ..delta_set import TRAIN_SPLIT, DeltaSet, deltas_path, load_delta_sets
 from .calibration import BINS, measure_calibration
@@ -126,7 +127,8 @@ def summary_table(geometry: Mapping[str, Any]) -> str:
     """
     splits: Mapping[str, Any] = geometry["splits"]
     with_patches = any(values.get("patches") for values in splits.values())
-    lines = [["", *splits], ["---", *("---:" for _ in splits)], ["pairs", *(str(one["n"]) for one in splits.values())]]
+    lines = [["", *map(split_title, splits)], ["---", *("---:" for _ in splits)]]
+    lines.append(["pairs", *(str(one["n"]) for one in splits.values())])
     lines += [
         [title, *(shown(measured(values, place)) for values in splits.values())]
         for title, place in MEASURES.items()
@@ -213,7 +215,7 @@ def main(arguments: list[str] | None = None) -> None:
             sys.exit(f"{parser.prog}: {error}")
         print(f"{summary_table(geometry)}\n")
         for note, splits in notes_by_text(geometry).items():
-            print(f"- {note} ({', '.join(splits)})")
+            print(f"- {note} ({', '.join(map(split_title, splits))})")
         print(f"\n{deltas_path(run).parent / GEOMETRY_FILE} holds all figures.")
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ...data.splits.titles import split_title
 from ..delta_set import DeltaSet, FloatArray
-from ..results import split_title
 from .style import ERRORS, SEQUENTIAL, drawing, paired_order, save
 
 #: The largest number of rows in a picture; where there are more, it shows only the objects with the most errors.

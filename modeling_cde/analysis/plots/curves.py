@@ -12,6 +12,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from ...data.splits.titles import split_title
 from ...whole_files import as_they_were_written, in_one_sentence, read_object
 from ..loss_terms import logged_terms, title
 from .style import LINES, MARKERS, drawing, save, tidy
@@ -81,7 +82,7 @@ def plot_training_curve(run: str | Path, path: str | Path | None = None) -> Path
         for colour, marker, key in zip(LINES, MARKERS, keys, strict=False):
             steps, values = series(history, key)
             name = key.removeprefix("eval_").removesuffix("_accuracy").replace("accuracy", "") or "validation"
-            others[0].plot(steps, values, color=colour, marker=marker, markersize=4, label=name)
+            others[0].plot(steps, values, color=colour, marker=marker, markersize=4, label=split_title(name))
             others[0].set(xlabel="step", ylabel="accuracy", ylim=(0, 1.02), title="validation")
         for axes in (left, *others):
             if axes.lines:  # below the axes, where no curve can run

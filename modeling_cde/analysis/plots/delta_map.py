@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...data.splits.titles import split_title
 from ..delta_set import DeltaSet
 from ..extra import analysis_extra
-from ..results import split_title
 from .style import HUES, MARKERS, OTHER, action_colours, drawing, paired_order, save
 
 METHODS = ("pca", "umap")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..results import split_title
+from ...data.splits.titles import split_title
 from .style import LINES, MARKERS, drawing, save, tidy
 
 #: A bin with fewer pairs than this is drawn hollow, because its accuracy is mostly chance.

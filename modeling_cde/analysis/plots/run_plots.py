@@ -14,10 +14,10 @@ import numpy as np
 from tqdm import tqdm
 
 from ...cli.extras import install
+from ...data.splits.titles import split_title
 from ..delta_set import DeltaSet, Examples
 from ..measures.patches import measure_weights
 from ..page import Picture, Section, Table, as_data_uri
-from ..results import SPLIT_TITLES
 from .confusion import plot_confusion
 from .cosine_matrix import plot_cosines
 from .curves import STATE_FILE, plot_training_curve
@@ -129,8 +129,8 @@ def draw_pictures(
     for split in shown_splits(sets):
         if examples is not None and examples_of(examples, split):
             path = folder / f"examples_{split}.png"
-            alternative = f"{title_of(split)}: {_describe_examples(examples, sets[split])}"
-            caption = f"{title_of(split)}. {_OF_EXAMPLES}{_describe_weights(examples, split)}"
+            alternative = f"{split_title(split)}: {_describe_examples(examples, sets[split])}"
+            caption = f"{split_title(split)}. {_OF_EXAMPLES}{_describe_weights(examples, split)}"
             pictures.draw("examples", alternative, caption, plot_examples, examples, sets, split, path)
         _draw_split(pictures, folder, sets[split], measured.get(split), methods)
     if not with_umap:
@@ -151,7 +151,7 @@ def draw_pictures(
 def _draw_split(
     pictures: Pictures, folder: Path, part: DeltaSet, measured: Mapping[str, Any] | None, methods: Sequence[str]
 ) -> None:
-    split, title = part.split, title_of(part.split)
+    split, title = part.split, split_title(part.split)
     alternative, caption = f"{title}: {_describe_errors(part)}", f"{title}. {_OF_CONFUSION}"
     pictures.draw("confusion", alternative, caption, plot_confusion, part, folder / f"confusion_{split}.png")
     if measured is not None:
@@ -163,11 +163,6 @@ def _draw_split(
         caption = f"{title}, {method.upper()}. {_OF_MAPS[method]}"
         path = folder / f"map_{method}_{split}.png"
         pictures.draw("map", alternative, caption, plot_delta_map, part, path, method)
-
-
-def title_of(split: str) -> str:
-    """A split as readers know it, with its name: "OOD systematic (test_syst)"."""
-    return f"{SPLIT_TITLES[split]} ({split})" if split in SPLIT_TITLES else split
 
 
 def _embedded(path: Path) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..results import split_title
+from ...data.splits.titles import split_title
 from .style import LINES, MARKERS, drawing, paired_order, save, tidy
 
 

@@ -8,6 +8,7 @@ from safetensors.numpy import save_file
 
 from modeling_cde.analysis.doctor import findings
 from modeling_cde.analysis.doctor.diagnosis import examine, examine_run, main, shifted_pairs
+from modeling_cde.data.splits.titles import split_title
 
 ACTIONS = ["open", "close", "dirty", "clean"]
 ARGUMENTS = {
@@ -102,7 +103,7 @@ def test_deltas_near_zero_are_seen_without_a_log(run, part):
     assert (finding.sign, finding.severity) == (findings.COLLAPSED, "error")
     lengths = np.linalg.norm(flat["delta"], axis=1).mean() / np.linalg.norm(flat["states"], axis=-1).mean()
     assert finding.value == pytest.approx(lengths, rel=1e-5)
-    assert f"In {part} the deltas" in finding.sentence and "is 1.39 (guessing: 1.39)" in finding.sentence
+    assert f"In {split_title(part)} the deltas" in finding.sentence and "is 1.39 (guessing: 1.39)" in finding.sentence
     flat["logits"] = split()["logits"]  # small, but read well
     assert findings.COLLAPSED not in signs_of(run(splits={part: flat}, without=("state", "metrics")))
 
@@ -143,7 +144,7 @@ def test_divergence_is_read_from_validation_and_from_test_only_where_there_is_no
     few = metrics_of(HEALTHY | {"validation_syst": 0.3}, n=19)
     assert "splits of fewer than 20 pairs" in examine_run(run(metrics=few)).skipped[findings.DIVERGENCE]
     only_test = {"test": 0.94, "test_syst": 0.3}
-    assert "in test but 0.30 in test_syst" in examine(run(metrics=metrics_of(only_test)))[0].sentence
+    assert "in IID but 0.30 in OOD systematic" in examine(run(metrics=metrics_of(only_test)))[0].sentence
 
 
 def test_a_run_of_few_pairs_and_few_steps_is_told_so(run):
@@ -205,9 +206,9 @@ def test_numbers_that_are_not_finite_are_found_in_every_file(run):
     found = examine(run(splits={"validation": broken, "test": split()}, metrics=metrics, log=log))
     assert [finding.sign for finding in found] == [findings.NOT_FINITE] * 3
     several = examine(run("b", splits={"validation": broken, "test": broken}, log=history()))
-    assert [f.sentence for f in several] == ["NaN or infinity in validation, test: delta, logits."]
+    assert [f.sentence for f in several] == ["NaN or infinity in validation, IID: delta, logits."]
     sentences = " ".join(finding.sentence for finding in found)
-    assert "in validation: delta, logits." in sentences and "in test: cross_entropy." in sentences
+    assert "in validation: delta, logits." in sentences and "in IID: cross_entropy." in sentences
     assert "in the log: loss." in sentences and found[-1].step == 50
 
 

@@ -24,7 +24,7 @@ def test_a_wide_spread_is_found_and_a_narrow_one_is_not():
     steady = [result(seed, accuracy, "icm") for seed, accuracy in enumerate([0.90, 0.91, 0.92])]
     (finding,) = examine_runs(wild + steady)
     assert finding.sign == findings.SEED_VARIANCE and finding.value == pytest.approx(statistics.stdev([0.9, 0.6, 0.75]))
-    assert finding.sentence.startswith("CDE: over 3 seeds the accuracy in test runs from 0.60 to 0.90")
+    assert finding.sentence.startswith("CDE: over 3 seeds the accuracy in IID runs from 0.60 to 0.90")
     assert examine_runs([]) == examine_runs(steady) == examine_runs(wild[:2]) == []
 
 
@@ -52,7 +52,7 @@ def test_a_seed_counts_once_and_a_split_only_where_all_have_it():
     assert examine_runs(runs) == []
     for run, accuracy in zip(runs, [0.1, 0.5, 0.9, 0.5], strict=True):
         run["selected"]["splits"]["test_comp"] = {"accuracy": accuracy}
-    assert "test_comp" in examine_runs(runs)[0].sentence
+    assert "OOD compositional" in examine_runs(runs)[0].sentence
     del runs[2]["selected"]["splits"]["test_comp"]
     assert examine_runs(runs) == []
 

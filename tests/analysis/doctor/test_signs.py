@@ -108,7 +108,8 @@ def test_divergence_is_a_large_gap_under_a_high_accuracy():
     finding = signs.divergence(0.95, 0.40, names, TEN, best_before=0.55, step=9)
     assert finding.value == pytest.approx(0.55) and finding.subject == "validation_syst"
     assert finding.sentence == (
-        "Accuracy is 0.95 in validation but 0.40 in validation_syst, a gap of 0.55; validation_syst was at 0.55 before."
+        "Accuracy is 0.95 in validation but 0.40 in validation systematic, a gap of 0.55; "
+        "validation systematic was at 0.55 before."
     )
     assert signs.divergence(0.95, 0.74, names, TEN) is None  # the gap that the paper reports for its method
     assert signs.divergence(0.5, 0.1, names, TEN) is None  # the training has trouble of another kind
@@ -142,9 +143,9 @@ def test_samples_without_positives_count_where_there_is_a_contrastive_term():
 
 def test_dead_classes_are_counted_and_named():
     assert signs.dead_classes(0, 10, "validation") is None
-    assert signs.dead_classes(1, None, "test").sentence == "In test 1 action is never predicted."
+    assert signs.dead_classes(1, None, "test").sentence == "In IID 1 action is never predicted."
     finding = signs.dead_classes(2, 10, "test", ["fill (20 pairs)", "open (9 pairs)"])
-    assert finding.sentence == "In test 2 of 10 actions are never predicted: fill (20 pairs), open (9 pairs)."
+    assert finding.sentence == "In IID 2 of 10 actions are never predicted: fill (20 pairs), open (9 pairs)."
 
 
 def test_a_dominating_term_leaves_the_cross_entropy_unlearned():
@@ -240,8 +241,8 @@ def test_seed_variance_is_the_sample_standard_deviation_of_three_seeds_or_more()
     finding = signs.seed_variance({"test": steady, "test_comp": wild, "test_syst": [0.1, 0.2, 0.29]}, "CDE")
     assert finding.value == pytest.approx(statistics.stdev(wild)) and finding.subject == "CDE"
     assert finding.sentence == (
-        "CDE: over 3 seeds the accuracy in test_comp runs from 0.50 to 0.70, a standard deviation of 0.100; also in "
-        "test_syst."
+        "CDE: over 3 seeds the accuracy in OOD compositional runs from 0.50 to 0.70, a standard deviation of "
+        "0.100; also in OOD systematic."
     )
     assert signs.seed_variance({"test": steady}, "CDE") is None
     assert signs.seed_variance({"test": [0.1, 0.9]}, "CDE") is None

@@ -107,7 +107,7 @@ def test_divergence_is_between_splits_of_one_step_and_remembers_the_best():
     assert signs_of(history) == []  # the shifted split was not evaluated at step 100 yet
     finding = examine_log(history + [evaluation(100, "validation_syst", 0.3)], SETTINGS)[0]
     assert finding.sign == findings.DIVERGENCE and finding.value == pytest.approx(0.65) and finding.step == 100
-    assert "validation_syst was at 0.60 before" in finding.sentence
+    assert "validation systematic was at 0.60 before" in finding.sentence
     single = healthy() + [{"step": 100, "eval_accuracy": 0.9}, {"step": 100, "eval_loss": 0.2}]
     assert signs_of(single) == []
 

@@ -75,7 +75,7 @@ def test_patch_mode_is_in_file_and_table(tmp_path):
     assert patches["k"] == 2 and patches["in_box"] == pytest.approx(0.5, abs=0.1) and patches["in_mask"] is None
     table = summary_table(result)
     assert "| selected patches in the box | 0." in table and "| selected patches in the mask | – | – |" in table
-    assert table.splitlines()[0] == "|  | test | test_syst |"
+    assert table.splitlines()[0] == "|  | IID | OOD systematic |"
 
 
 def test_the_table_has_a_column_for_each_split_and_a_row_for_each_figure():
