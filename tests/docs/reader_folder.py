@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.docs.blocks import ROOT
 
 # What the guides name of the checkout: linked, or copied where they write into it.
-_LINKED = ("train.py", "fit.py", "configs", "constraints.txt", "metric", "space")
+_LINKED = ("pyproject.toml", "train.py", "fit.py", "configs", "constraints.txt", "metric", "space")
 _COPIED = ("modeling_cde", "model_cards", "benchmarks/results")
 
 
