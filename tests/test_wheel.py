@@ -51,12 +51,12 @@ def cde(wheel, tmp_path_factory):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
     python, folder = home / "bin" / "python", tmp_path_factory.mktemp("empty")
     paths = sysconfig.get_paths(vars={"base": str(home), "platbase": str(home)})
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", "--quiet"]
-    subprocess.run([*pip, "--no-compile", "--disable-pip-version-check", str(wheel)], check=True)
-    # Only now: pip would find this project installed there.
-    Path(paths["purelib"], "libraries.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     kept_off = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path.endswith("blocked_network")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(kept_off)}
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", "--quiet"]
+    subprocess.run([*pip, "--no-compile", "--disable-pip-version-check", str(wheel)], env=environment, check=True)
+    # Only now: pip would find this project installed there.
+    Path(paths["purelib"], "libraries.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
 
     def run(*words, status=0, program="cde"):
         command = [str(home / "bin" / program), *map(str, words)]
@@ -102,7 +102,7 @@ def test_from_a_table_of_pictures_to_a_tested_model(cde):
     assert "cde analyze run" in said
     recorded = json.loads((cde.folder / "run" / "metrics.json").read_text())["training"]["command"]
     assert recorded.startswith("cde train --config from_scratch --data mine")
-    assert "| test | " in cde("evaluate", "--model", "run", *data, "--output", "tested")
+    assert "| IID | " in cde("evaluate", "--model", "run", *data, "--output", "tested")
 
 
 def test_what_is_missing_or_wrong_is_said_in_one_sentence(cde):
