@@ -28,7 +28,7 @@ from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, and so its child, ignores it
 from data_scripts.builds.run_units import run_units
 from tests.data_scripts.fake_source import FakeSource
-run_units(FakeSource(Path({log!r}), **{options!r}), {folder!r}, workers=2, engine={engine!r}, progress=False)
+run_units(FakeSource(Path({log!r}), **{options!r}), {folder!r}, workers=2, engine={engine!r}, ray_address={ray_address!r}, progress=False)
 """
 ACTIONS, OBJECTS = ("open", "close", "break"), ("Box", "Door", "Fridge", "Egg")
 
@@ -163,9 +163,10 @@ def png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def start(log: Path, folder: Path, engine: str = "local", **options: Any) -> subprocess.Popen[bytes]:
-    """Build in a process of its own, with `options` of FakeSource."""
-    code = BUILD.format(log=str(log), folder=str(folder), engine=engine, options=options)
+def start(log: Path, folder: Path, ray_address: str | None = None, **options: Any) -> subprocess.Popen[bytes]:
+    """Build in a process of its own, locally or on a running Ray, with `options` of FakeSource."""
+    engine = "ray" if ray_address else "local"
+    code = BUILD.format(log=str(log), folder=str(folder), engine=engine, ray_address=ray_address, options=options)
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE)
 
 
