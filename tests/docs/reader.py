@@ -42,6 +42,7 @@ def stand_in(folder: str, small: Mapping[str, Sequence[str]]) -> None:
 
     sys.path[:0] = [folder]  # before any import of the package, of which the folder has a copy
     sys.path.append(str(ROOT))
+    from modeling_cde.analysis.plots import overlays
     from modeling_cde.fit import heads
     from tests.docs.reader_folder import draw_files, save_checkpoints
 
@@ -51,6 +52,7 @@ def stand_in(folder: str, small: Mapping[str, Sequence[str]]) -> None:
     torch.set_num_threads(1)
     torch.set_num_threads = lambda number: None
     # Pictures are made up to where they would be drawn, which takes longer than all else; tests/analysis draws them.
+    overlays.MOST_EXAMPLES = 2
     Figure.savefig = lambda self, path, **options: Path(path).write_text("<svg/>")
     os.chdir(folder)
     draw_files(Path(folder))

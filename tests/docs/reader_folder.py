@@ -64,7 +64,6 @@ def save_checkpoints() -> None:
         part.save_pretrained("runs/patch")
     settings = {"image_processor_type": "ViTImageProcessor", "size": {"height": 32, "width": 32}, "resample": 2}
     settings |= {"image_mean": processor.image_mean, "image_std": processor.image_std}
-    layers = {"num_hidden_layers": 12, "hidden_size": 16}  # as many as the recipe reads
-    for family, options in (("vit", {}), ("dinov2", layers)):
+    for family, options in (("vit", {}), ("dinov2", {"hidden_size": 16})):
         AutoModel.from_config(backbone_config(family, **options)).save_pretrained(f"hub/{family}")
         Path(f"hub/{family}/preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")

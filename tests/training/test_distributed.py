@@ -1,6 +1,8 @@
 """n processes give what one process gives on the same global batch: gradients, logs, evaluation; and they resume."""
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -38,23 +40,21 @@ def found(tmp_path_factory):
         "ACCELERATE_USE_CPU": "true",
         "OMP_NUM_THREADS": "1",
     }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.training.two_processes", str(folder)],
-            cwd=Path(__file__).parents[2],
-            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
+    processes = subprocess.Popen(
+        [sys.executable, "-m", "tests.training.two_processes", str(folder)],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | shared,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
     try:
-        output = [process.communicate(timeout=240)[0] for process in processes]
+        output = processes.communicate(timeout=240)[0]
     finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(output)[-6000:]
+        with contextlib.suppress(ProcessLookupError):  # both have ended
+            os.killpg(processes.pid, signal.SIGKILL)
+    assert processes.returncode == 0, output[-6000:]
     results = [torch.load(folder / f"rank-{rank}.pt", weights_only=False) for rank in range(2)]
     return [result | {"alone": alone, "folder": folder} for result in results]
 

@@ -1,6 +1,8 @@
 """Run by test_distributed.py in two processes at once (gloo, CPU); each writes what it found to FOLDER/rank-N.pt.
 
-RANK=0 WORLD_SIZE=2 ... python -m tests.training.two_processes FOLDER
+WORLD_SIZE=2 ... python -m tests.training.two_processes FOLDER
+
+The second one is forked from the first, so that all is imported once.
 """
 
 import gc
@@ -320,4 +322,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    second = os.fork()
+    os.environ["RANK"] = os.environ["LOCAL_RANK"] = "0" if second else "1"
     main(Path(sys.argv[1]))
+    assert os.waitpid(second, 0)[1] == 0
