@@ -71,12 +71,10 @@ def gives_features(rows: Any) -> bool:
 def pair_keys(rows: datasets.Dataset, transform: PairTransform) -> list[bytes]:
     """A key of each pair, 32 bytes: the SHA-256 of the bytes of its pictures, and of its box if that is cut out."""
     names = [*_PICTURES, *(["box"] if transform.crop == "box" else [])]
-    columns = rows.with_format(None).select_columns(names)
-    for name in _PICTURES:
-        columns = columns.cast_column(name, datasets.Image(decode=False))
+    columns = rows.with_format("arrow", columns=names)  # as stored; each further step would copy what datasets knows
     keys = []
     for start in range(0, len(columns), _ROWS_AT_ONCE):
-        batch = columns[start : start + _ROWS_AT_ONCE]
+        batch = columns[start : start + _ROWS_AT_ONCE].to_pydict()
         for row in range(len(batch["before"])):
             digest = hashlib.sha256()
             for name in _PICTURES:
@@ -95,14 +93,17 @@ def with_features(rows: datasets.Dataset, keys: Sequence[bytes], reading: Readin
     Where the transform gives masks, the rows keep these, and get the sizes of their pictures.
     """
     kept = _MASKS if "masks" in transform.extras else ()
-    pictures = [name for name, feature in rows.features.items() if isinstance(feature, datasets.Image)]
-    plain = rows.with_format(None).remove_columns([name for name in pictures if name not in kept])
-    for name in set(kept) & set(plain.column_names):
-        plain = plain.cast_column(name, datasets.Image(decode=False))
-    table = plain.with_format("arrow")[:]  # in memory, and in this order: datasets would write a copy to its cache
+    features = datasets.Features()
+    for name, feature in rows.features.items():
+        if not isinstance(feature, datasets.Image):
+            features[name] = feature
+        elif name in kept:
+            features[name] = datasets.Image(decode=False)
+    # In memory, and in this order: datasets would write a copy to its cache.
+    table = rows.with_format("arrow", columns=list(features))[:]
     places = [part * _ROWS + row for part, row in (reading.places[key] for key in keys)]
     table = table.append_column(PLACE, pa.array(places, pa.int64()))
-    features = datasets.Features({**plain.features, PLACE: datasets.Value("int64")})
+    features[PLACE] = datasets.Value("int64")
     # Only these are turned into Python's numbers, which takes longer than reading the features.
     read = [PLACE, "action", SWAPPED, *(["object"] if "objects" in transform.extras else [])]
     if kept:

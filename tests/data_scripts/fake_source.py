@@ -28,7 +28,8 @@ from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, and so its child, ignores it
 from data_scripts.builds.run_units import run_units
 from tests.data_scripts.fake_source import FakeSource
-run_units(FakeSource(Path({log!r}), **{options!r}), {folder!r}, workers=2, engine={engine!r}, ray_address={ray_address!r}, progress=False)
+where = dict(engine={engine!r}, ray_address={ray_address!r})
+run_units(FakeSource(Path({log!r}), **{options!r}), {folder!r}, workers=2, progress=False, **where)
 """
 ACTIONS, OBJECTS = ("open", "close", "break"), ("Box", "Door", "Fridge", "Egg")
 
