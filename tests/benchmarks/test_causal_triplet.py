@@ -48,7 +48,7 @@ def test_every_recipe_is_sound_and_says_what_it_costs(path, tmp_path, capsys, mo
 
 
 def test_the_recipes_cover_what_the_benchmark_promises():
-    asked = "dino dino_patches dino_noise dino_sizes dino_multi dino_tune dino_scratch "
+    asked = "dino dino_patches dino_noise dino_sizes dino_multi dino_tune dino_scratch mechanisms "
     asked += "rooms methods main_single_comp main_single_syst main_multi_syst losses weights "
     asked += "temperature top_k backbones train_pairs objects actions noise_camera noise_clutter noise_light patch"
     assert {path.stem for path in RECIPES} == {f"benchmark_{name}" for name in asked.split()}

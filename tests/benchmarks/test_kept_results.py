@@ -18,6 +18,7 @@ PAGES = {
     "dino": ROOT / "docs" / "results.md",
     "dino_patches": ROOT / "docs" / "causes.md",
     "dino_multi": ROOT / "docs" / "causes.md",
+    "mechanisms": ROOT / "docs" / "open_questions.md",
     "rooms": ROOT / "docs" / "benchmark.md",
 }
 DRAWN = ("kinds", "numbers", "layers")  # the page has a picture in place of a table
@@ -26,7 +27,8 @@ STUDY = sorted((KEPT / "study").glob("*/*.json"))
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_tables_come_from_the_kept_results(name):
-    table = compare(load_results(KEPT / name), reference="concatenation")
+    recipe = load_recipe(ROOT / "configs" / f"benchmark_{name}.yaml")
+    table = compare(load_results(KEPT / name), reference=recipe.reference)
     first, differences = (markdown_table(*header_and_rows(table, differences=which)) for which in (False, True))
     assert first in PAGES[name].read_text(encoding="utf-8")
     beside = (KEPT / name / "comparison" / "table.md").read_text(encoding="utf-8")
@@ -64,6 +66,7 @@ def test_the_study_s_tables_come_from_its_results(path):
         ("dino", 300, None),
         ("dino_patches", 12, None),
         ("dino_multi", 15, None),
+        ("mechanisms", 60, None),
         ("rooms", 9, "eval_validation_cross_entropy"),
     ],
 )
