@@ -11,12 +11,17 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 
+from tests.hub_client import HubClient
+from tests.hub_server import HubServer
 from tests.test_commands import ROOT
 
 BACKBONE = '{"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}'
@@ -58,9 +63,9 @@ def cde(wheel, tmp_path_factory):
     # Only now: pip would find this project installed there.
     Path(paths["purelib"], "libraries.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
 
-    def run(*words, status=0, program="cde"):
+    def run(*words, status=0, program="cde", also=()):
         command = [str(home / "bin" / program), *map(str, words)]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=folder, env=environment | dict(also), capture_output=True, text=True)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout if status == 0 else done.stderr
 
@@ -94,15 +99,82 @@ def draw_pairs(folder):
     (folder / "pairs.csv").write_text("\n".join(lines) + "\n")
 
 
-def test_from_a_table_of_pictures_to_a_tested_model(cde):
+DATA = ["--data", "mine", "--view", "multi"]
+
+
+@pytest.fixture(scope="module")
+def trained(cde):
+    """What a training says that leaves the folder `run`; its pairs lie in `mine`."""
     draw_pairs(cde.folder)
     cde("data", "episodes", "table", "--input", "pairs.csv", "--output", "mine", "--view", "multi", "--workers", 1)
-    data = ["--data", "mine", "--view", "multi"]
-    said = cde("train", "--config", "from_scratch", *data, "--output_dir=run", "--max_steps=2", *TINY)
-    assert "cde analyze run" in said
+    return cde("train", "--config", "from_scratch", *DATA, "--output_dir=run", "--max_steps=2", *TINY)
+
+
+def test_from_a_table_of_pictures_to_a_tested_model(cde, trained):
+    assert "cde analyze run" in trained
     recorded = json.loads((cde.folder / "run" / "metrics.json").read_text())["training"]["command"]
     assert recorded.startswith("cde train --config from_scratch --data mine")
-    assert "| IID | " in cde("evaluate", "--model", "run", *data, "--output", "tested")
+    assert "| IID | " in cde("evaluate", "--model", "run", *DATA, "--output", "tested")
+
+
+def modules_without(requirements):
+    """The modules that are installed here, and would not be where somebody installs these requirements alone."""
+    needed, left = set(), list(map(Requirement, requirements))
+    while left:
+        one = left.pop()
+        key = (canonicalize_name(one.name), *sorted(one.extras))
+        if key not in needed:
+            needed.add(key)
+            further = map(Requirement, metadata.requires(one.name) or [])
+            extras = ("", *one.extras)
+            left += [
+                each for each in further if not each.marker or any(each.marker.evaluate({"extra": e}) for e in extras)
+            ]
+    names = {name for name, *_ in needed}
+    modules = metadata.packages_distributions().items()
+    return {module for module, owners in modules if names.isdisjoint(map(canonicalize_name, owners))}
+
+
+IN_THE_SPACE = """
+import sys
+from transformers import AutoModel, pipeline
+pair = [f"examples/1_open_book_{frame}.png" for frame in ("before", "after")]
+kind = type(AutoModel.from_pretrained("org/tiny", trust_remote_code=True)).__name__
+answers = pipeline("action-classification", model="org/tiny", trust_remote_code=True, device="cpu")(*pair)
+assert "modeling_cde" not in sys.modules
+
+import app
+checkpoint = app.Checkpoint.load(*app.configured())
+app.build(checkpoint)
+message, shown, *_ = app.run(checkpoint, *pair)
+result = {"kind": kind, "answers": answers, "shown": shown, "package": sys.modules["modeling_cde"].__file__,
+          "page": checkpoint.description()}
+"""
+
+
+def test_a_run_and_its_demo_are_published_by_two_commands(cde, trained, tmp_path):
+    """And work where nothing is installed but what the demo's requirements.txt and Gradio's name."""
+    (cde.folder / "run" / "report.html").touch()  # drawing its pictures takes longer than all else here
+    with HubServer() as hub:
+        account = hub.environment(tmp_path / "home")
+        del account["PYTHONPATH"]
+        assert cde("push", "run", "run", "--push", "org/tiny", also=account).endswith(f"{hub.url}/org/tiny\n")
+        cde("push", "space", "--push", "org/tiny-demo", "--model", "org/tiny", also=account)
+        space = tmp_path / "space"
+        for name, content in hub.repositories["space", "org/tiny-demo"].files().items():
+            (space / name).parent.mkdir(parents=True, exist_ok=True)
+            (space / name).write_bytes(content)
+        wanted = [*(space / "requirements.txt").read_text().splitlines(), "gradio"]
+        hidden = modules_without(wanted) | {"data_scripts", "benchmarks"}
+        assert {"sklearn", "matplotlib", "mujoco"} <= hidden
+        hidden.remove("modeling_cde")  # the demo brings it along
+        with HubClient(hub, space, token="", without=sorted(hidden)) as client:
+            answer = client.run(IN_THE_SPACE)
+        assert "result" in answer, answer
+        found = answer["result"]
+        assert found["kind"] == "CDEModel" and found["package"] == str(space / "modeling_cde" / "__init__.py")
+        assert {one["label"]: pytest.approx(one["score"], abs=1e-6) for one in found["answers"]} == found["shown"]
+        assert hub.repositories["model", "org/tiny"].head[:10] in found["page"]
 
 
 def test_what_is_missing_or_wrong_is_said_in_one_sentence(cde):

@@ -164,8 +164,9 @@ def render_list(folders: Sequence[Path]) -> str:
             told = "not trained yet"
         rows.append([f"[{folder.name}]({folder.name}/README.md)", plain(entry.about), told])
     text = table(["checkpoint", "what", "accuracy, measured"], rows, 3, escaped=True)
-    made = "python -m modeling_cde.cards catalogue"
-    return f"# Model cards\n\nRendered from the files beside them by `{made}`.\n\n{text}\n"
+    made = "Rendered from the files beside them by `cde card catalogue`."
+    made += " The commands that publish a checkpoint and its\ndemo are in the [guide](../docs/publish.md)."
+    return f"# Model cards\n\n{made}\n\n{text}\n"
 
 
 def add_run(root: Path, name: str, run: str | Path) -> None:

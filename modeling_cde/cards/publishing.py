@@ -4,8 +4,8 @@
     python -m modeling_cde.cards.publishing metric --push ORG/action_accuracy [--private]
     python -m modeling_cde.cards.publishing metric --output FOLDER
 
-`python -m modeling_cde.cards RUN --push ORG/NAME` publishes a run. The run's folder is checked before anything is sent,
-and nothing pickled is ever sent.
+`python -m modeling_cde.cards push RUN --push ORG/NAME` publishes a run. The run's folder is checked before anything
+is sent, and nothing pickled is ever sent.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def publish_run(
         )
     except (PermissionError, ConnectionError) as error:
         raise type(error)(
-            f"{error} The run in {run} is complete; publish it with: {command('modeling_cde.cards', *later)}"
+            f"{error} The run in {run} is complete; publish it with: {command('modeling_cde.cards push', *later)}"
         ) from error
 
 

@@ -16,6 +16,7 @@ from modeling_cde.data.building.card import LICENSES
 
 TASKS = {"image-classification", "video-classification", "image-feature-extraction", "other"}
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+HARDWARE = {"cpu-basic", "cpu-upgrade", "t4-small", "t4-medium", "l4x1", "a10g-small", "a100-large", "zero-a10g"}
 LIBRARIES = {"transformers", "peft", "timm"}
 _LISTS = ("tags", "datasets", "metrics", "task_categories", "size_categories", "language")
 
@@ -124,6 +125,8 @@ def _space_problems(header: dict[str, Any]) -> list[str]:
     ]
     if header.get("sdk") not in ("gradio", "docker", "static"):
         found.append(f"sdk {header.get('sdk')!r} is not known")
+    if header.get("suggested_hardware", "cpu-basic") not in HARDWARE:
+        found.append(f"suggested_hardware {header['suggested_hardware']!r} is not known")
     if not isinstance(header.get("pinned", False), bool) or len(header.get("short_description", "")) > 60:
         found.append("pinned is no truth value, or short_description has more than 60 letters")
     if "sdk_version" in header and not isinstance(header["sdk_version"], str):

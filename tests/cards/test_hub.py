@@ -268,7 +268,7 @@ def test_a_failed_publication_of_a_run_names_the_command_that_does_it_later(run,
     hub.failures["/commit/"] = 500
     with pytest.raises(ConnectionError) as raised:
         publish_run(run, "org/later", private=True, revision="main", name="My run")
-    command = f"python -m modeling_cde.cards {run} --push org/later --revision main --name 'My run' --private"
+    command = f"python -m modeling_cde.cards push {run} --push org/later --revision main --name 'My run' --private"
     assert str(raised.value).endswith(f"publish it with: {command}")
     hub.failures.clear()
     cards(shlex.split(command)[3:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.cards.hub_rules import problems
 from tests.cards.test_model_card import run_folder
 from tests.hub_client import spoken_to
 from tests.hub_server import HubServer, Repository
+from tests.test_commands import ROOT
 from tests.tiny_models import tiny_cde
 
 TOKEN = "hf_" + "a" * 34
@@ -207,6 +209,17 @@ def test_the_demo_is_published_with_the_packages_source(hub, capsys):
     assert not problems(card.data.to_dict(), "space")
     main(["space", "--push", "org/demo", "--model", "org/another"])
     assert json.loads(repository.files()["model.json"]) == {"model": "org/another", "revision": None}
+
+
+def test_the_demo_asks_for_the_hardware_and_the_libraries_that_it_needs():
+    """Those of the package, whose source it gets, since a package index need not have the package itself."""
+    card = SpaceCard.load(ROOT / "space" / "README.md").data
+    assert card.suggested_hardware == "cpu-basic"
+    assert f"gradio=={card.sdk_version}" in (ROOT / "constraints.txt").read_text().split()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == f">={card.python_version}"
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["heic"]]
+    assert (ROOT / "space" / "requirements.txt").read_text().splitlines() == wanted
 
 
 def test_the_metric_is_published_under_the_name_that_evaluate_looks_for(hub, capsys):
