@@ -85,6 +85,28 @@ def test_the_wheel_has_every_file_and_no_name_but_ours(wheel):
     assert wheel.stat().st_size < 4 << 20
 
 
+def other_pythons():
+    """Interpreters of this machine that are newer than this one, by the newest first."""
+    found = {
+        path.resolve() for place in os.environ["PATH"].split(os.pathsep) for path in Path(place).glob("python3.??")
+    }
+    found |= set((Path.home() / ".pyenv" / "versions").glob("3.??.*/bin/python3.??"))
+    numbered = {tuple(map(int, path.name.removeprefix("python").split("."))): path for path in found}
+    return [numbered[version] for version in sorted(numbered, reverse=True) if version > sys.version_info[:2]]
+
+
+def test_a_newer_python_compiles_all_of_it_and_lists_the_commands(wheel, tmp_path):
+    """Without what it requires, which is installed for one Python alone."""
+    if not (newer := other_pythons()):
+        pytest.skip("this is the newest Python here")
+    subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(tmp_path)], check=True)
+    compiled = [str(newer[0]), "-W", "error", "-m", "compileall", "-q", "modeling_cde"]
+    done = subprocess.run(compiled, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    listed = subprocess.run([str(newer[0]), "-m", "modeling_cde.cli", "--help"], cwd=tmp_path, capture_output=True)
+    assert listed.returncode == 0 and b"fit a classifier to a few pairs" in listed.stdout
+
+
 def draw_pairs(folder):
     """Pictures of two actions on six things in twelve rooms, and their table."""
     random, lines = np.random.default_rng(0), ["before,after,action,object,group"]
