@@ -1,7 +1,7 @@
 """How well segments of clips were found: which, in which order, when, and how much of an action is done.
 
-A segment is (start, end, label): frame `start` is the last one without any of the action, frame `end` the first with all
-of it, so it has the steps start ... end - 1 of the T - 1 steps of a clip. What belongs to no segment is idle.
+A segment is (start, end, label): frame `start` is the last one without any of the action, frame `end` the first with
+all of it, so it has the steps start ... end - 1 of the T - 1 steps of a clip. What belongs to no segment is idle.
 
 F1@k and the edit score are those of C. Lea et al., "Temporal convolutional networks for action segmentation and
 detection" (2017), without a class for idle steps.
