@@ -2,13 +2,10 @@
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .limits_cde import MOST_FRAME_PIXELS
 from .pictures_cde import BadPictureError
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts")
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts"  # the others may name further files
@@ -19,10 +16,8 @@ def is_video(path: Any) -> bool:
     return isinstance(path, (str, os.PathLike)) and os.fspath(path).lower().endswith(SUFFIXES)
 
 
-def read_video(
-    path: str | os.PathLike[str], frames_per_second: float, most: int
-) -> tuple[list["Image.Image"], list[float]]:
-    """The frames of a video at even times, and these times in seconds from the first frame.
+def read_video(path: str | os.PathLike[str], frames_per_second: float, most: int) -> tuple[list[Any], list[float]]:
+    """The frames of a video at even times, as PIL images, and these times in seconds from the first frame.
 
     Args:
         path: Of a file.
