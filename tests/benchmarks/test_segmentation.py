@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from benchmarks.segmentation.__main__ import main, read_recipe
-from benchmarks.segmentation.clips import Clips, open_clips, picture_differences
+from benchmarks.segmentation.clips import Clips, _compared, open_clips, picture_differences
 from benchmarks.segmentation.experiment import progress, speed
 from benchmarks.segmentation.finders import FINDERS, by_program, by_threshold, by_window, choose, runs
 from benchmarks.segmentation.tables import segment_table, tables
 from modeling_cde import CDEImageProcessor
+from modeling_cde.data import PairTransform, SequenceTransform, load_sequences
 from modeling_cde.evaluation.segment_metrics import segmental_f1
 from tests.data.test_sequences import row, write
 from tests.tiny_models import tiny_cde
@@ -128,6 +129,12 @@ def test_clips_are_encoded_once(tmp_path, monkeypatch):
     found = open_clips(folder, model, processor, tmp_path / "kept" / "deltas.pt")
     assert found.true == [[(1, 3, "close")], []] and found.amount[0] == [[0, 0, 0.5, 1, 1]]
     assert found.delta.shape == (2, 5, 5, 16) and found.differences.shape == (2, 5, 5)
-    monkeypatch.setattr(model, "compare_frames", None)  # not called again
+    rows = load_sequences(folder)
+    transform = SequenceTransform(PairTransform.from_processor(processor))
+    for number, clip in enumerate(transform(rows[:2])["pixel_values"]):
+        still = torch.cat([clip[:1], clip])[:5]  # its first two frames are equal
+        assert torch.allclose(_compared(model, still), model.compare_frames(still), atol=1e-5)
+        assert torch.allclose(found.delta[number], model.compare_frames(clip), atol=1e-5)
+    monkeypatch.setattr(model.base_model, "backbone", None)  # not called again
     again = open_clips(folder, model, processor, tmp_path / "kept" / "deltas.pt")
     assert torch.equal(again.delta, found.delta) and again.true == found.true and again.amount == found.amount
