@@ -20,9 +20,8 @@ from torch import nn
 
 from .change_pooling_cde import pool_changed_pairs
 from .checks_cde import check_clips
+from .limits_cde import MOST_CLIP_FRAMES
 from .projector_cde import full_precision, largest_deltas
-
-MOST_FRAMES = 128  # of a clip: all of their pairs are compared
 
 
 @torch.no_grad()
@@ -92,12 +91,12 @@ class FindsSegments:
             pixel_values: (T, C, H, W), T >= 2.
 
         Raises:
-            ValueError: There are more frames than `MOST_FRAMES`, or the shape is another; see `forward`.
+            ValueError: There are more frames than `MOST_CLIP_FRAMES`, or the shape is another; see `forward`.
         """
         check_clips(pixel_values[None], getattr(self.config.backbone_config, "num_channels", 3))
-        if len(pixel_values) > MOST_FRAMES:
+        if len(pixel_values) > MOST_CLIP_FRAMES:
             raise ValueError(
-                f"The clip has {len(pixel_values)} frames, and at most {MOST_FRAMES} are compared with each other: "
+                f"The clip has {len(pixel_values)} frames, and at most {MOST_CLIP_FRAMES} are compared with each other: "
                 "give every n-th frame, or parts of the clip."
             )
         encoded, _ = self.base_model.reader(self.base_model.backbone, pixel_values)

@@ -12,8 +12,9 @@ from PIL import Image
 from transformers import pipeline
 
 from modeling_cde import CDEForActionClassification, CDEImageProcessor
+from modeling_cde.models.limits_cde import MOST_CLIP_FRAMES
 from modeling_cde.models.pictures_cde import BadPictureError
-from modeling_cde.models.segmentation_cde import MOST_FRAMES, all_deltas, best_segments
+from modeling_cde.models.segmentation_cde import all_deltas, best_segments
 from tests.tiny_models import clips, tiny_cde
 
 READINGS = {"cls": {}, "change": {"pooling": "change", "feature_layers": [1, 2]}, "patch": {"delta_mode": "patch"}}
@@ -127,7 +128,7 @@ def test_the_score_is_the_answer_of_the_pair_and_a_higher_cost_finds_less():
 def test_wrong_calls_of_the_model_say_what_is_wrong():
     model = tiny_cde("vit")
     with pytest.raises(ValueError, match=r"has 129 frames, and at most 128 are compared"):
-        model.compare_frames(torch.zeros(MOST_FRAMES + 1, 3, 32, 32))
+        model.compare_frames(torch.zeros(MOST_CLIP_FRAMES + 1, 3, 32, 32))
     with pytest.raises(ValueError, match=r"one image does not show what happened"):
         model.compare_frames(torch.zeros(1, 3, 32, 32))
     with pytest.raises(ValueError, match=r"delta has the shape \(2, 3, 16\); give \(T, T, D\)"):
@@ -248,7 +249,7 @@ def test_what_is_wrong_with_a_video_is_said(pipe, video, tmp_path, monkeypatch):
         pipe(tmp_path / "broken.mp4")
     from modeling_cde.models import pipeline_inputs_cde
 
-    monkeypatch.setattr(pipeline_inputs_cde, "MOST_FRAMES", 5)
+    monkeypatch.setattr(pipeline_inputs_cde, "MOST_CLIP_FRAMES", 5)
     with pytest.raises(BadPictureError, match="has more than 5 frames at 5 a second: give a lower"):
         pipe(video)
     monkeypatch.setitem(sys.modules, "av", None)
