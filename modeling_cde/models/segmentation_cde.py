@@ -96,8 +96,8 @@ class FindsSegments:
         check_clips(pixel_values[None], getattr(self.config.backbone_config, "num_channels", 3))
         if len(pixel_values) > MOST_CLIP_FRAMES:
             raise ValueError(
-                f"The clip has {len(pixel_values)} frames, and at most {MOST_CLIP_FRAMES} are compared with each other: "
-                "give every n-th frame, or parts of the clip."
+                f"The clip has {len(pixel_values)} frames, and at most {MOST_CLIP_FRAMES} are compared: give every "
+                "n-th frame, or parts of the clip."
             )
         encoded, _ = self.base_model.reader(self.base_model.backbone, pixel_values)
         return all_deltas(self.base_model, encoded)

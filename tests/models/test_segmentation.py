@@ -174,6 +174,19 @@ def test_the_pipeline_answers_a_clip_of_any_kind(pipe, tmp_path):
     assert all(one["end"] - one["start"] == 1 for one in pipe(FRAMES, longest=1))
 
 
+def test_a_box_is_looked_at_as_in_pairs(pipe):
+    """Only the left half changes, so the right one stays still."""
+    frames = [np.zeros((32, 64, 3), np.uint8) for _ in range(4)]
+    frames[2][:, :24], frames[3][:, :24] = 255, 255
+    assert pipe(frames, box=[44, 8, 59, 23]) == []
+    (found,) = pipe(frames, box=[0, 0, 31, 31])
+    assert (found["start"], found["end"]) == (1, 2)
+    pair = {one["label"]: one["score"] for one in pipe(frames[0], frames[2], box=[0, 0, 31, 31], reject=False)}
+    assert found["score"] == pytest.approx(pair[found["label"]], abs=1e-5)
+    with pytest.raises(ValueError, match="give xmin, ymin, xmax and ymax"):
+        pipe(frames, box=[[0, 0, 31, 31]])
+
+
 def test_pairs_stay_pairs(pipe):
     pairs = [(FRAMES[0], FRAMES[2])] * 3
     assert len(pipe(pairs)) == 3 and "start" not in pipe(pairs)[0][0]
