@@ -36,7 +36,8 @@ def read_video(path: str | os.PathLike[str], frames_per_second: float, most: int
         raise ImportError(
             "Videos are read by PyAV, which is not installed: run `pip install av`, or give the frames as pictures."
         ) from error
-    pictures, seconds = [], []
+    pictures: list[Any] = []
+    seconds: list[float] = []
     try:
         options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
         with av.open(f"file:{os.fspath(path)}", options=options, metadata_errors="replace") as container:

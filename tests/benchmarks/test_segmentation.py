@@ -1,6 +1,7 @@
 """Finders of segments beside their descriptions, settings from validation clips, and the tables of small results."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -138,3 +139,10 @@ def test_clips_are_encoded_once(tmp_path, monkeypatch):
     monkeypatch.setattr(model.base_model, "backbone", None)  # not called again
     again = open_clips(folder, model, processor, tmp_path / "kept" / "deltas.pt")
     assert torch.equal(again.delta, found.delta) and again.true == found.true and again.amount == found.amount
+
+
+def test_the_page_has_the_tables_of_the_kept_results():
+    root = Path(__file__).parents[2]
+    kept = [root / "benchmarks" / "results" / "segmentation" / f"{name}.json" for name in ("change", "cls")]
+    page = (root / "docs" / "open_questions.md").read_text(encoding="utf-8")
+    assert tables([json.loads(path.read_text()) for path in kept]) in page
