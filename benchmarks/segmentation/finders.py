@@ -17,7 +17,7 @@ Finder = Callable[..., list[list[Segment]]]
 
 def by_program(model: Any, clips: Clips, cost: float, longest: int | None) -> list[list[Segment]]:
     """Dynamic programming over the differences of all pairs of frames; see `segmentation_cde.py`."""
-    found = []
+    found: list[list[Segment]] = []
     for delta in clips.delta:
         segments = model.find_segments(delta, cost, longest)
         found.append([(one["start"], one["end"], one["label"]) for one in segments])
@@ -27,7 +27,7 @@ def by_program(model: Any, clips: Clips, cost: float, longest: int | None) -> li
 def by_threshold(model: Any, clips: Clips, above: float) -> list[list[Segment]]:
     """Runs of steps whose pictures differ by more than a threshold, each named by the pair model from its ends."""
     names = labels(model, clips)
-    found = []
+    found: list[list[Segment]] = []
     for number, differences in enumerate(clips.differences):
         steps = (differences.diagonal(offset=1) > above).tolist()
         found.append([(i, j, names[number][i][j]) for moved, i, j in runs(steps) if moved])
@@ -38,7 +38,7 @@ def by_window(model: Any, clips: Clips, width: int, above: float) -> list[list[S
     """Each step named by the pair model from the ends of a window around it, where it is sure enough."""
     names, frames = labels(model, clips), clips.delta.shape[1]
     chances = probabilities(model, clips).amax(dim=-1)  # (n, T, T)
-    found = []
+    found: list[list[Segment]] = []
     for number in range(len(clips)):
         said = []
         for step in range(frames - 1):

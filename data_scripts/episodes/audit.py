@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data_scripts.episodes.judgement import Label
-from modeling_cde.analysis.page import Picture, Section, Table, render_page
+from modeling_cde.analysis.page import Cell, Picture, Section, Table, render_page
 from modeling_cde.whole_files import write_text_whole
 
 SHOWN = 20  # episodes with pictures
@@ -20,7 +20,9 @@ def write_audit(path: Path, name: str, model: str, labels: Sequence[Label]) -> N
     """Write the page; the episode in which the instructed action is least probable comes first."""
     told = [label for label in labels if label.instructed]
     wrong = sorted((label for label in told if label.contradicts), key=lambda label: label.success)
-    rows = [[_title(label), _said(label), label.instructed, label.seen or "nothing", label.success] for label in wrong]
+    rows: list[list[Cell]] = [
+        [_title(label), _said(label), label.instructed, label.seen or "nothing", label.success] for label in wrong
+    ]
     headers = ("episode", "instruction", "instructed", "seen", "probability of the instructed action")
     summary = (
         f"{len(wrong)} of {len(told)} episodes of {name} show another action than their instruction names, or none, as "

@@ -33,7 +33,8 @@ class Clip:
         self, processor: Any, dtype: torch.dtype, open_paths: bool | None, frames_per_second: float
     ) -> dict[str, torch.Tensor]:
         """Frames (T, C, H, W), and their times in seconds, (T,), or none."""
-        pictures, seconds = self.frames, []
+        pictures = self.frames
+        seconds: list[float] = []
         if is_video(pictures):
             pictures, seconds = read_video(pictures, frames_per_second, MOST_CLIP_FRAMES)
             if len(pictures) < 2:
