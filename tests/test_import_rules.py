@@ -114,6 +114,9 @@ MAY_IMPORT = {
         "modeling_cde.whole_files",
         "modeling_cde.cli",
     ],
+    # What is done to episodes with a trained model; no build needs one.
+    "data_scripts.episodes.label": ["data_scripts", "modeling_cde.models"],
+    "data_scripts.episodes.audit": ["data_scripts", "modeling_cde.analysis.page", "modeling_cde.whole_files"],
     "benchmarks": ["benchmarks", "data_scripts", "modeling_cde"],
 }
 

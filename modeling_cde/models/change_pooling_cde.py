@@ -38,7 +38,32 @@ def pool_changed(features: torch.Tensor, widths: Sequence[int]) -> tuple[torch.T
 @torch.no_grad()
 def change_weights(layer: torch.Tensor) -> torch.Tensor:
     """The weights w of one layer, see `pool_changed`: (B, T, N, D) -> (B, N)."""
-    change = (layer[:, 1:] - layer[:, :-1]).norm(dim=-1).sum(dim=1)  # (B, N)
+    return _weights((layer[:, 1:] - layer[:, :-1]).norm(dim=-1).sum(dim=1))  # of (B, N)
+
+
+@torch.no_grad()
+def pool_changed_pairs(features: torch.Tensor, widths: Sequence[int]) -> torch.Tensor:
+    """What `pool_changed` gives for each pair of the frames of one clip.
+
+    Args:
+        features: (T, N, D), as there.
+        widths: As there.
+
+    Returns:
+        (T, T, D): [i, j] is the state of frame i in the pair of frames i and j.
+    """
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    states = []
+    for layer in torch.split(features, list(widths), dim=-1):
+        patches = layer.transpose(0, 1)  # (N, T, D_layer)
+        # Not by products: what does not change must have no distance.
+        change = torch.cdist(patches, patches, compute_mode="donot_use_mm_for_euclid_dist")  # (N, T, T)
+        states.append(_weights(change.permute(1, 2, 0)) @ layer)  # (T, T, N) @ (T, N, D_layer)
+    return torch.cat(states, dim=-1)
+
+
+def _weights(change: torch.Tensor) -> torch.Tensor:
+    """w of changes m, (..., N)."""
     mean = change.mean(dim=-1, keepdim=True)
     relative = torch.where(mean > 0, change / mean, torch.ones_like(change))  # 0/0 where nothing changed
     return (_SHARPNESS * relative).softmax(dim=-1)

@@ -65,6 +65,7 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
         else_below: Another pair whose familiarity is lower is answered "something else". `None`: none is.
         next_action_above: A further action of `decode_actions` must explain this share of the squared length of a
             delta; see `composition_cde.py`. `None`: the checkpoint has no action means.
+        segment_cost: What a segment of a clip must gain to be an action; see `segmentation_cde.py`.
         **kwargs: Fields of every Transformers configuration (`id2label`, `label2id`, `num_labels`, ...).
 
     Raises:
@@ -97,6 +98,7 @@ class CDEConfig(PreTrainedConfig):  # type: ignore[misc]
     backbone_revision: Annotated[str | None, _COMMIT] = None
     nothing_below: Annotated[float | None, or_none(NOT_NEGATIVE)] = None
     else_below: Annotated[float | None, or_none(_SCORE)] = None
+    segment_cost: Annotated[float, number("above 0", lambda value: value > 0)] = 6.0
     next_action_above: Annotated[float | None, or_none(number("in [0, 1]", lambda value: 0 <= value <= 1))] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

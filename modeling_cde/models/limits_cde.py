@@ -32,6 +32,7 @@ MOST_PIXELS = 64_000_000  # of a picture; 192 MB as RGB
 MOST_PICTURE_BYTES = 512 * _MIB  # of an encoded picture; so many pixels of 16 bits, not compressed, are less
 MOST_STRETCH = 200  # a longer side of so many shorter ones; more is not a view of a scene
 MOST_FRAME_PIXELS = 64 * _MIB  # of a video's frame
+MOST_CLIP_FRAMES = 128  # of a clip whose frames are all compared with each other
 MOST_FRAME_BYTES = 32 * _MIB  # of an extracted frame of EPIC-KITCHENS
 
 # Archives.

@@ -32,6 +32,7 @@ from .configuration_cde import CDEConfig
 from .outputs_cde import CDEActionClassifierOutput, CDEModelOutput
 from .pretrained_cde import CDEPreTrainedModel, make_reader
 from .projector_cde import CDEProjector, full_precision, largest_deltas
+from .segmentation_cde import FindsSegments
 
 
 class CDEModel(CDEPreTrainedModel):
@@ -225,7 +226,7 @@ class CDEModel(CDEPreTrainedModel):
         )
 
 
-class CDEForActionClassification(CDEPreTrainedModel):
+class CDEForActionClassification(FindsSegments, CDEPreTrainedModel):
     """CDE with a linear action classifier on the delta; arguments as for `CDEModel`, `id2label` names the actions."""
 
     # Transformers has no Auto class for this task, so `auto_map` has a name of our own: see configuration_cde.py.

@@ -1,30 +1,21 @@
-"""The "action-classification" pipeline: two images in, actions with their probabilities out."""
+"""The "action-classification" pipeline: two images in, actions with their probabilities out; or a clip, and when."""
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from types import GeneratorType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from transformers import Pipeline, PreTrainedModel
 
 from .checks_cde import check_outputs
-from .image_processing_cde import load_picture
-from .pictures_cde import BadPictureError, open_picture, opened_to_cut, upright_rgb
+from .pipeline_inputs_cde import CALL, Boxed, Clip, boxed, find_clip, pair_of, picture_of, several
 from .rejection_cde import NOTHING, rejection
 from .threads_cde import InThreads
 
 TASK = "action-classification"
-_CALL = "pipe(before, after), or pipe([(before, after), ...])"
-
-
-class _Boxed(NamedTuple):
-    """A pair whose box is looked at; `pair` is (before, after) or a row."""
-
-    pair: Any
-    box: Sequence[int]
+_OF_A_CLIP = {"frames_per_second", "segment_cost", "longest"}
 
 
 class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
@@ -43,6 +34,8 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         [{'label': 'open', 'score': 0.93}, {'label': 'close', 'score': 0.04}]
         >>> pipe("before.png", "before.png", top_k=1)
         [{'label': 'nothing changed', 'score': 1.0}]
+        >>> pipe("clip.mp4")
+        [{'start': 3, 'end': 6, 'label': 'open', 'score': 0.97, 'start_seconds': 0.6, 'end_seconds': 1.2}]
     """
 
     _load_processor = False
@@ -65,13 +58,16 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         open_paths: bool | None = None,
         reject: bool | None = None,
         max_actions: int | None = None,
+        frames_per_second: float | None = None,
+        segment_cost: float | None = None,
+        longest: int | None = None,
         **kwargs: Any,
     ) -> tuple[dict[str, Any], ...]:
         if kwargs:
             raise TypeError(
-                f"The pipeline has no argument {sorted(kwargs)[0]!r}: call {_CALL}, optionally with box=[...], "
+                f"The pipeline has no argument {sorted(kwargs)[0]!r}: call {CALL}, optionally with box=[...], "
                 "top_k=n, max_actions=2, return_delta=True, return_patches=True, open_paths=True, reject=False, "
-                "batch_size=n."
+                "batch_size=n; of a clip segment_cost=x, longest=n, frames_per_second=n."
             )
         if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
             raise ValueError(f"top_k must be a whole number of at least 1, not {top_k!r}.")
@@ -86,22 +82,35 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
             if not isinstance(max_actions, int) or isinstance(max_actions, bool) or max_actions < 1:
                 raise ValueError(f"max_actions must be a whole number of at least 1, not {max_actions!r}.")
             self.model.compose([])  # says so if the checkpoint has no action means
-        given = {"top_k": top_k, "return_delta": return_delta, "return_patches": return_patches, "reject": reject}
-        given["max_actions"] = max_actions
-        preparing = {} if open_paths is None else {"open_paths": open_paths}
+        given: dict[str, Any] = {
+            "top_k": top_k,
+            "return_delta": return_delta,
+            "return_patches": return_patches,
+            "reject": reject,
+        }
+        given |= {"max_actions": max_actions, "segment_cost": segment_cost, "longest": longest}
+        preparing: dict[str, Any] = {} if open_paths is None else {"open_paths": open_paths}
+        if frames_per_second is not None:
+            if not isinstance(frames_per_second, (int, float)) or not 0 < frames_per_second < float("inf"):
+                raise ValueError(f"frames_per_second must be a number above 0, not {frames_per_second!r}.")
+            preparing["frames_per_second"] = frames_per_second
         return preparing, {}, {name: value for name, value in given.items() if value is not None}
 
-    def __call__(self, before: Any, after: Any = None, box: Any = None, **kwargs: Any) -> Any:
-        """Classifies pairs.
+    def __call__(
+        self, before: Any = None, after: Any = None, box: Any = None, *, frames: Any = None, **kwargs: Any
+    ) -> Any:
+        """Classifies pairs, or finds the actions of a clip.
 
         Args:
             before: First image (path, URL, PIL image, array or tensor), several of them (a list, or an array with one
                 dimension more), a pair `(before, after)`, a row `{"before": ..., "after": ...}`, or a list, generator
-                or data set of pairs or rows.
+                or data set of pairs or rows; or a clip, see `frames`.
             after: Second image, or several, unless `before` contains pairs.
             box: For a model that was trained on crops: xmin, ymin, xmax, ymax of the object in pixels of both images,
                 bounds inclusive, or a list with the box of each pair. The model then sees the box with a margin, as in
-                training. Boxes that rows contain are not used unless they are given here.
+                training. Boxes that rows contain are not used unless they are given here. A clip has one box.
+            frames: A clip of at least two frames: a list of images, an array (T, ...), or the path of a video, which
+                needs PyAV. Three or more images, or the path of a video, are a clip also as the only argument.
             **kwargs: `top_k`: number of answers to return (default 5); `reject`: whether "nothing changed" and
                 "something else" are answers beside the actions (default True); `return_delta`: return the delta too;
                 `max_actions`: answer which actions happened together, at most so many (see `decode_actions`);
@@ -117,6 +126,12 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
             checkpoint has "nothing changed" or "something else" first: its score is 0.5 at the threshold and rises
             towards 1, and the actions share the rest. Equal pictures have "nothing changed" with the score 1, also
             where a checkpoint has no thresholds and rejects nothing else.
+
+            For a clip a list of its actions in order of time, each `{"start", "end", "label", "score"}`: frame `start`
+            is the last one without any of the action, frame `end` the first with all of it. For a video also
+            `"start_seconds"` and `"end_seconds"`; the frames are those that were read of it. `segment_cost` and
+            `longest` are those of `find_segments`; `frames_per_second` says how many frames of a video are read
+            (default 5).
 
             With `return_delta` or `return_patches` a dict replaces the list: `"actions"`, that list; `"delta"`, D
             floats; and where the model looked:
@@ -135,16 +150,28 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
                 size. Patches are asked of a model that looks at the whole image, or scores are NaN or infinite.
             OSError: A file or URL does not exist or is not an image, or a row or a data set names one.
         """
-        before, after = _several(before), _several(after)
+        clip = find_clip(before, after, frames, box)
+        if clip is not None:
+            if unknown := set(kwargs) - _OF_A_CLIP - {"open_paths"}:
+                takes = ", ".join(sorted(_OF_A_CLIP | {"open_paths"}))
+                raise TypeError(f"A clip takes no {min(unknown)}: leave it out; there are {takes}.")
+            if not hasattr(self.model, "find_segments"):
+                raise TypeError(f"{type(self.model).__name__} does not compare frames: use a CDE model for clips.")
+            return super().__call__(clip, **kwargs)
+        if unknown := _OF_A_CLIP & set(kwargs):
+            raise TypeError(
+                f"{min(unknown)} is of clips, and this is a pair: leave it out, or call pipe(frames=[...])."
+            )
+        before, after = several(before), several(after)
         if after is not None:
-            several = isinstance(before, (list, tuple))
-            if several and (not isinstance(after, (list, tuple)) or len(before) != len(after)):
-                raise TypeError(f"The pipeline needs as many after as before images: call {_CALL}.")
-            before = list(zip(before, after, strict=True)) if several else (before, after)
+            many = isinstance(before, (list, tuple))
+            if many and (not isinstance(after, (list, tuple)) or len(before) != len(after)):
+                raise TypeError(f"The pipeline needs as many after as before images: call {CALL}.")
+            before = list(zip(before, after, strict=True)) if many else (before, after)
         if isinstance(before, list) and not before:
             return []
         if box is not None:
-            before = _boxed(before, box)
+            before = boxed(before, box)
         if isinstance(before, torch.utils.data.Dataset):
             if not kwargs.get("open_paths", self._preprocess_params.get("open_paths")):
                 kwargs["open_paths"] = False
@@ -152,7 +179,7 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
                     before = before.decode(False)  # else Datasets itself opens what a row names, to decode it
         elif not isinstance(before, GeneratorType):
             for item in before if isinstance(before, list) else [before]:
-                _pair(item)  # what is wrong is said before any work
+                pair_of(item)  # what is wrong is said before any work
         return super().__call__(before, **kwargs)
 
     def get_iterator(self, inputs: Any, num_workers: int, *args: Any) -> Any:
@@ -165,11 +192,15 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
             answers.loader.loader = InThreads(answers.loader.loader, ahead=0 if self.device.type == "cpu" else 1)
         return answers
 
-    def preprocess(self, item: Any, open_paths: bool | None = None) -> dict[str, torch.Tensor]:
-        item, box = item if isinstance(item, _Boxed) else (item, None)
+    def preprocess(
+        self, item: Any, open_paths: bool | None = None, frames_per_second: float = 5.0
+    ) -> dict[str, torch.Tensor]:
+        if isinstance(item, Clip):
+            return item.prepared(self.image_processor, self.model.dtype, open_paths, frames_per_second)
+        item, box = item if isinstance(item, Boxed) else (item, None)
         if open_paths is None:  # a pair names files by the caller's own word, a row by its author's
             open_paths = not isinstance(item, dict)
-        pictures = [_picture(image, open_paths, box is not None) for image in _pair(item)]
+        pictures = [picture_of(image, open_paths, box is not None) for image in pair_of(item)]
         sizes = torch.tensor([[*pictures[0].size, *pictures[1].size]])  # (1, 4): width and height of both
         region = torch.zeros(1, 4)  # left, top, right and bottom of what is seen; zeros: see `original_box`
         if box is None:
@@ -180,6 +211,8 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         return {"pixel_values": pixel_values.to(self.model.dtype), "sizes": sizes, "region": region}
 
     def _forward(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if "frames" in inputs:
+            return {"all_deltas": self.model.compare_frames(inputs["frames"]), "seconds": inputs["seconds"]}
         pixel_values = inputs["pixel_values"]  # (B, 2, C, H, W)
         outputs = self.model(pixel_values=pixel_values, return_dict=True)
         kept = {"logits": outputs.logits, "delta": outputs.delta[:, 0]}
@@ -202,7 +235,15 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         return_patches: bool = False,
         reject: bool = True,
         max_actions: int | None = None,
+        segment_cost: float | None = None,
+        longest: int | None = None,
     ) -> list[dict[str, Any]] | dict[str, Any]:
+        if "all_deltas" in outputs:
+            check_outputs(self.model, {"delta": outputs["all_deltas"]}, "for this clip")
+            found: list[dict[str, Any]] = self.model.find_segments(outputs["all_deltas"], segment_cost, longest)
+            if seconds := outputs["seconds"].tolist():
+                found = [one | {f"{at}_seconds": seconds[one[at]] for at in ("start", "end")} for one in found]
+            return found
         check_outputs(self.model, {name: outputs[name] for name in ("logits", "delta")}, "for this pair of pictures")
         names = dict(self.model.config.id2label)
         scores = outputs["logits"][0].float().softmax(dim=-1)  # (A,)
@@ -275,32 +316,6 @@ class ActionClassificationPipeline(Pipeline):  # type: ignore[misc]
         return grid
 
 
-def _several(images: Any) -> Any:
-    """Turns an array (B, ...) into a list of images; returns anything else unchanged."""
-    return list(images) if getattr(images, "ndim", 0) == 4 else images
-
-
-def _boxed(pairs: Any, box: Any) -> Any:
-    """One pair or a list of pairs, each with its box."""
-    if not isinstance(pairs, list):
-        if isinstance(pairs, (GeneratorType, torch.utils.data.Dataset)):
-            raise TypeError(
-                "The pipeline takes boxes with a pair or a list of pairs, not with a generator or data set."
-            )
-        return _Boxed(pairs, _checked_bounds(box))
-    boxes = list(box)
-    if len(boxes) != len(pairs):
-        raise ValueError(f"The pipeline got {len(boxes)} boxes for {len(pairs)} pairs: give a list with one for each.")
-    return [_Boxed(pair, _checked_bounds(one)) for pair, one in zip(pairs, boxes, strict=True)]
-
-
-def _checked_bounds(box: Any) -> Sequence[int]:
-    values = np.asarray(box).tolist() if isinstance(box, (list, tuple, np.ndarray)) else box
-    if not isinstance(values, list) or len(values) != 4 or not all(isinstance(one, int) for one in values):
-        raise ValueError(f"The box is {box!r}: give xmin, ymin, xmax and ymax as whole numbers, bounds inclusive.")
-    return values
-
-
 def _in_region(
     box: tuple[int, int, int, int], processed: tuple[int, int], region: Sequence[float], picture: Sequence[int]
 ) -> list[int]:
@@ -311,28 +326,3 @@ def _in_region(
         found[axis] = max(0, math.floor(region[axis] + box[axis] * scale))
         found[axis + 2] = min(limit, math.ceil(region[axis] + (box[axis + 2] + 1) * scale)) - 1
     return found
-
-
-def _picture(image: Any, open_paths: bool, to_cut: bool = False) -> Any:
-    """Reads a picture of any kind, also as rows store it: bytes, or a dict of bytes and path; see `load_picture`."""
-    if isinstance(image, dict) and "bytes" in image:
-        image = image.get("path") if image["bytes"] is None else image["bytes"]
-    if isinstance(image, bytes):
-        opened = open_picture(image, name := "The picture of a row")
-        return opened_to_cut(opened, name) if to_cut else upright_rgb(opened, name)
-    if isinstance(image, (str, os.PathLike)) and not open_paths:
-        raise BadPictureError(
-            f"A row names {str(image)[:100]!r} instead of containing the picture: pass open_paths=True if you trust "
-            "whoever wrote it to choose which files are read and which addresses are asked."
-        )
-    return load_picture(image, to_cut)
-
-
-def _pair(item: Any) -> tuple[Any, Any]:
-    """Returns (before, after) of a pair or a row."""
-    item = item.pair if isinstance(item, _Boxed) else item
-    if isinstance(item, dict) and {"before", "after"} <= set(item):
-        return item["before"], item["after"]
-    if isinstance(item, (list, tuple)) and len(item) == 2:
-        return item[0], item[1]
-    raise TypeError(f"The pipeline got {type(item).__name__} instead of a pair of images: call {_CALL}.")
