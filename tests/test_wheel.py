@@ -88,7 +88,7 @@ def test_the_wheel_has_every_file_and_no_name_but_ours(wheel):
 def other_pythons():
     """Interpreters of this machine that are newer than this one, by the newest first."""
     places = Path("/usr/bin"), Path("/usr/local/bin"), *(Path.home() / ".pyenv" / "versions").glob("3.*/bin")
-    found = [path for place in places for path in place.glob("python3.??")]
+    found = [path for place in places for path in place.glob("python3.[1-9][0-9]")]
     numbered = {tuple(map(int, path.name.removeprefix("python").split("."))): path for path in found}
     return [numbered[version] for version in sorted(numbered, reverse=True) if version > sys.version_info[:2]]
 

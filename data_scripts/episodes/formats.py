@@ -74,7 +74,10 @@ def _csv(path: Path, delimiter: str) -> tuple[list[str], Cells]:
     text = io.StringIO(_text(path), newline="")
     first = text.readline()
     if len(first) > MOST_COLUMNS * LONGEST_NAME:
-        raise ListingError(f"{path} has {len(first):,} characters in its first line, which must name the columns.")
+        raise ListingError(
+            f"{path} has {len(first):,} characters and {first.count(delimiter) + 1:,} columns, and at most "
+            f"{MOST_COLUMNS:,} are read; its first line must name the columns."
+        )
     if separator := declared_separator(first):
         delimiter = separator
     else:
