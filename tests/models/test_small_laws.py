@@ -1,5 +1,6 @@
 """Laws of the methods that no example of theirs shows: whose backbone they keep, what they have, and shapes."""
 
+import warnings
 from importlib import import_module
 
 import pytest
@@ -7,14 +8,19 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from transformers import AutoModel
 
 from modeling_cde.models.checks_cde import parse_json
+from modeling_cde.models.image_processing_cde import CDEImageProcessor
 from modeling_cde.models.methods import METHODS
+from modeling_cde.models.modeling_joint import JointEncoderConfig, JointEncoderForActionClassification
 from modeling_cde.models.modeling_mechanisms import ConditionedMeans, LowRankConfig
 from modeling_cde.models.modeling_oracle_mask import OracleMaskConfig, OracleMaskForActionClassification, patch_shares
 from modeling_cde.models.modeling_token_matching import TokenMatchingConfig, TokenMatchingForActionClassification
 from modeling_cde.models.outputs_cde import CDEModelOutput
+from modeling_cde.models.preprocessing_cde import Preprocessing, plain_settings
+from modeling_cde.models.regions_cde import checked_box
 from modeling_cde.models.rejection_cde import rejected
 from tests.tiny_models import backbone_config, tiny_cde
 
@@ -103,3 +109,32 @@ def test_blocks_that_were_frozen_before_stay_in_evaluation_mode() -> None:
     model.train()
     block = next(module for module in model.backbone.modules() if isinstance(module, torch.nn.ModuleList))[0]
     assert not block.training and not any(weight.requires_grad for weight in block.parameters())
+
+
+def test_kinds_of_tokens_are_three() -> None:
+    config = JointEncoderConfig(backbone_config=backbone_config("vit"), delta_dim=16)
+    assert JointEncoderForActionClassification(config).kinds.weight.shape == (3, 16)
+
+
+@given(*[st.integers(-1, 4)] * 4)
+def test_a_box_is_accepted_if_all_its_pixels_are_in_the_picture(left: int, top: int, right: int, bottom: int) -> None:
+    inside = left <= right and top <= bottom and {left, right} <= set(range(3)) and {top, bottom} <= set(range(4))
+    if inside:
+        assert checked_box((left, top, right, bottom), (3, 4)) == (left, top, right, bottom)
+    else:
+        with pytest.raises(ValueError, match=r"^The box \[[-0-9, ]*\] is not inside its picture of 3x4 pixels"):
+            checked_box((left, top, right, bottom), (3, 4))
+
+
+def test_settings_of_a_processor_are_kept_and_checked() -> None:
+    with pytest.raises(ValueError, match="rescale_factor must be a number above 0"):
+        CDEImageProcessor(rescale_factor=0)
+    assert Preprocessing.of(CDEImageProcessor(rescale_factor=0.5)).rescale_factor == 0.5
+    crop = plain_settings({"size": 8, "crop_size": {"height": 4.0, "width": 5.0, "shortest_edge": None}})["crop_size"]
+    assert crop == {"height": 4, "width": 5} and all(type(side) is int for side in crop.values())
+
+
+def test_pictures_of_one_shape_give_no_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        CDEImageProcessor(size=8)(Image.new("RGB", (30, 20)), Image.new("RGB", (60, 40)))

@@ -35,3 +35,11 @@ def test_half_the_cross_entropy_of_guessing_is_not_learned_yet():
 def test_a_number_is_reported_again_from_half_the_threshold_on(now, then, again):
     found = [Finding("x", "warning", "", value, 1.0, "") for value in (now, then)]
     assert found[0].much_worse_than(found[1]) == again
+
+
+def test_what_the_arguments_say_is_kept():
+    given = {"sparsity_warmup_ratio": 0.3, "learning_rate": 0.01, "class_aware_sampling": True, "fp16": True}
+    found = Settings.of(given, {}, num_actions=3)
+    assert (found.sparsity_warmup_ratio, found.learning_rate, found.class_aware) == (0.3, 0.01, True)
+    assert found.half_precision is True and found.num_actions == 3
+    assert Settings.of({}, {}) == Settings(weights=Settings.of({}, {}).weights)
