@@ -283,6 +283,11 @@ NAMES = ("validation", "validation_syst")
         (lambda x: signs.idle_contrastive(x * math.log(63), 0.1, TEN), 0.9001, 0.8999),
         (lambda x: signs.idle_contrastive(4.0, x * GUESSING, TEN), 0.499, 0.501),
         (lambda x: signs.not_learning(x * GUESSING, TEN), 0.9501, 0.9499),
+        (lambda x: signs.at_chance(0.5, 40, x, "test"), 0.353, 0.351),
+        (lambda x: signs.too_short([GUESSING] * 3, x, TEN), 299, 300),
+        (lambda x: signs.too_short([9.9, (0.3 + x) * GUESSING, 0.3 * GUESSING], 999, TEN), 0.1001, 0.0999),
+        (lambda x: signs.too_short([0.5 * GUESSING, x * GUESSING, x * GUESSING], 99, TEN), 0.501, 0.499),
+        (lambda x: signs.too_small({"test": (0.5, x)}), 38, 40),
         (lambda x: signs.seed_variance({"test": [0.5 - x, 0.5, 0.5 + x]}, "CDE"), 0.0501, 0.0499),
         (lambda x: signs.seed_variance({"test": [0.1, 0.9, 0.5][:x]}, "CDE"), 3, 2),
     ],
@@ -295,7 +300,7 @@ def test_each_threshold_is_that_of_the_page(sign, worse, better):
 def test_the_page_names_the_thresholds():
     page = (Path(__file__).parents[3] / "docs" / "doctor.md").read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.split("|")] for line in page.splitlines() if line.startswith("|")]
-    named = {cells[1].removesuffix(" (late)"): cells[3] for cells in rows if len(cells) == 7}
+    named = {cells[1].partition(" (")[0]: cells[3] for cells in rows if len(cells) == 7}
     assert {sign: named[sign] for sign in named.keys() - {"sign", "---"}} == {
         findings.NOT_FINITE: "any",
         findings.COLLAPSED: f"{findings.SHRUNKEN:.2f}; {findings.TINY:.2f}",
@@ -306,5 +311,8 @@ def test_the_page_names_the_thresholds():
         findings.DOMINANT: f"{findings.DOMINANT_SHARE:.2f}",
         findings.IDLE_CONTRASTIVE: f"{findings.IDLE:.2f}",
         findings.NOT_LEARNING: f"{findings.UNLEARNED:.2f}",
+        findings.AT_CHANCE: "the share of that action",
+        findings.TOO_SHORT: f"{findings.FEWEST_STEPS}; {findings.FALLING:.2f}",
+        findings.TOO_SMALL: f"{findings.WIDE:.2f}",
         findings.SEED_VARIANCE: f"{findings.SEED_SPREAD:.2f}",
     }

@@ -144,6 +144,28 @@ def test_a_group_on_both_sides_is_found():
         manifest.check(TABLE)
 
 
+def test_groups_that_evaluation_parts_share_are_found_where_the_options_forbid_it():
+    manifest = clean_split(TABLE, "syst", 0, CleanOptions(share_evaluation_groups=True, test=0.3))
+    manifest.check(TABLE)
+    manifest.options["share_evaluation_groups"] = False
+    with pytest.raises(ValueError, match="has the scene .* in validation.* and in .*test"):
+        manifest.check(TABLE)
+
+
+def test_the_report_counts_every_action_and_object_by_part():
+    manifest = causal_triplet_split(TABLE, "comp", 0)
+    lines = manifest.report().split("\n")
+    for kind in ("action", "object"):
+        name_of = dict(zip(TABLE["pair_id"], TABLE[kind], strict=True))
+        for name in {name_of[pair] for ids in manifest.parts.values() for pair in ids}:
+            counts = [str(sum(name_of[pair] == name for pair in ids)) for ids in manifest.parts.values()]
+            assert [name, *counts] in [line.split() for line in lines]
+        assert lines[[line.split()[:1] for line in lines].index([f"{kind}s"]) - 1] == ""
+    assert lines[-len(manifest.warnings()) - 1 :] == ["", *manifest.warnings()]
+    shared = [f"{manifest.counts[part]['groups_in_train']} of {part}" for part in list(manifest.parts)[1:]]
+    assert ", ".join(text for text in shared if not text.startswith("0 ")) in manifest.warnings()[-1]
+
+
 def test_miscounted_parts_are_found():
     manifest = clean_split(TABLE, "syst", 0)
     manifest.counts["test"]["groups"] += 1
