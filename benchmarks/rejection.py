@@ -268,7 +268,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _percent(values: Sequence[float]) -> str:
-    return f"{100 * statistics.mean(values):.1f}"
+    return f"{abs(100 * statistics.mean(values)):.1f}"  # a share: no -0.0
 
 
 def _load(path: Path) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import json
 import pytest
 from transformers import AutoModel
 
+from modeling_cde.data.splits.titles import split_title
 from modeling_cde.features import encoder
 from modeling_cde.models.load_model import load_action_model
 from tests import small_runs
@@ -51,7 +52,7 @@ def test_both_methods_are_printed_and_read_features_that_were_encoded_once(train
     assert "| split | pairs | concatenation, cross-entropy (vanilla) | CDE |" in printed
     for name, values in metrics["splits"].items():
         cells = f"| {values['n']} | {plain['splits'][name]['accuracy']:.3f} | {values['accuracy']:.3f} |"
-        assert (f"| {name} {cells}" in printed) == name.startswith("test")
+        assert (f"| {split_title(name)} {cells}" in printed) == name.startswith("test")
     pairs = sum(metrics["training"]["pairs"].values())
     assert 0 < sum(seen) <= pairs + 1  # one more clip shows how large features are
     model, processor = load_action_model(str(output))

@@ -57,7 +57,7 @@ def test_training_tests_on_mechanisms_that_it_never_saw(data, run):
     assert [path.name for path in run.glob("split_*.json")] == ["split_single_mech.json"]
     card = ModelCard.load(run / "README.md")
     found = {result.dataset_config: result.metric_name for result in card.data.eval_results}
-    assert "unseen mechanisms of actions" in found["single_mech"] and set(found) == {"single_mech"}
+    assert "OOD mechanisms" in found["single_mech"] and set(found) == {"single_mech"}
     assert set(load_delta_sets(run)["test_mech"].mechanisms) == {name.split(", ")[1] for name in held}
 
 

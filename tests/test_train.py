@@ -16,6 +16,7 @@ from transformers import pipeline
 from modeling_cde import CDEForActionClassification, CDEImageProcessor
 from modeling_cde.data.sampler import seeded
 from modeling_cde.data.schema import OPPOSITES
+from modeling_cde.data.splits.titles import split_title
 from modeling_cde.data.streaming.parquet_rows import ParquetRows, StreamError
 from modeling_cde.data.swapped_pairs import held_out_combinations, with_swapped
 from modeling_cde.data.transforms import PairTransform
@@ -174,7 +175,7 @@ def test_the_card_holds_the_measured_numbers(run):
         (f"single_{shift}", "test_ood", accuracy[f"test_{shift}"]) for shift in ("comp", "syst")
     ]  # as load_dataset names them
     for name, values in metrics["splits"].items():
-        assert f"| {name} |" in card.text and f"{values['accuracy']:.3f}" in card.text
+        assert f"| {split_title(name)} |" in card.text and f"{values['accuracy']:.3f}" in card.text
     assert metrics["training"]["command"] in card.text
     assert "Scores were computed in float32; training ran in bf16." in card.text
     assert "rendered rooms" not in card.text  # these pairs were not rendered

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 import torch
+from safetensors.torch import load_file, save_file
 
 from benchmarks.study.pairs import READINGS, Pairs
 from modeling_cde.data.splits import OPPOSITES
@@ -100,10 +101,11 @@ def open_squares(folder: str | Path) -> Squares:
     names: Any = (rows.features["actions"].feature.names, rows.features["objects"].feature.names)
     acts = [tuple(names[0][action] for action in row) for row in rows["actions"]]
     objects = [tuple(names[1][thing] for thing in row) for row in rows["objects"]]
-    kept = Path(folder, "features.pt")
+    kept = Path(folder, "features.safetensors")
     if kept.exists():
-        told = torch.load(kept, weights_only=True)
-        return Squares(acts, objects, told["features"], told["paired"])
+        told = load_file(kept)
+        whole = {name: value for name, value in told.items() if " " not in name}
+        return Squares(acts, objects, whole, {"change": {pair: told[_name(pair)] for pair in PAIRS}})
     backbone = str(reachable_backbone(HUB_MODEL))
     transform = SequenceTransform(PairTransform.from_processor(CDEImageProcessor.from_backbone(backbone, size=126)))
     wanted = {"cls": READINGS["cls"], "cls4": READINGS["cls4"], "patch": READINGS["patch"]}
@@ -125,8 +127,13 @@ def open_squares(folder: str | Path) -> Squares:
             paired[pair].append(_pooled(change, patches[:, list(pair)]))
     whole = {name: torch.cat(parts) for name, parts in features.items()}
     both = {"change": {pair: torch.cat(parts) for pair, parts in paired.items()}}
-    torch.save({"features": whole, "paired": both}, kept)
+    save_file({**whole, **{_name(pair): value.contiguous() for pair, value in both["change"].items()}}, kept)
     return Squares(acts, objects, whole, both)
+
+
+def _name(pair: tuple[int, int]) -> str:
+    """Of a pair's features in the file, where a reading has a plain name."""
+    return f"change {pair[0]} {pair[1]}"
 
 
 def open_training(folder: str | Path, number: int, readings: Sequence[str]) -> Pairs:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 
 from modeling_cde.evaluation.segment_metrics import Segment
 from modeling_cde.models.segmentation_cde import all_deltas
@@ -56,7 +57,7 @@ def open_clips(folder: Path, model: Any, processor: Any, kept: Path) -> Clips:
     ]
     amount = list(rows["amount"])
     if kept.exists():
-        told = torch.load(kept, weights_only=True)
+        told = load_file(kept)
         return Clips(true, amount, told["differences"], told["delta"])
     transform = SequenceTransform(PairTransform.from_processor(processor))
     deltas, differences = [], []
@@ -66,7 +67,7 @@ def open_clips(folder: Path, model: Any, processor: Any, kept: Path) -> Clips:
         differences.append(picture_differences(clip))
     found = Clips(true, amount, torch.stack(differences), torch.stack(deltas))
     kept.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"differences": found.differences, "delta": found.delta}, kept)
+    save_file({"differences": found.differences, "delta": found.delta}, kept)
     return found
 
 

@@ -123,4 +123,4 @@ def test_the_command_publishes_or_writes(capsys):
     for wrong in (["metric"], ["metric", "--push", "org/action_accuracy", "--output", "somewhere"]):
         with pytest.raises(SystemExit):
             main(wrong)
-        assert "give either ORG/action_accuracy or --output FOLDER" in capsys.readouterr().err
+        assert "give either --push ORG/action_accuracy or --output FOLDER" in capsys.readouterr().err

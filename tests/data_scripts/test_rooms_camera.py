@@ -30,7 +30,7 @@ def room() -> Scene:
 
 def place(scene: Scene, view: str = "single", seed: int = 0) -> tuple[Camera, np.ndarray]:
     item, others = scene.items[0], [other.resting for other in scene.items]
-    return rules._place_camera(scene, item, 0, others, item.resting.corners, view, np.random.default_rng(seed))
+    return rules.place_camera(scene, item, 0, others, item.resting.corners, view, np.random.default_rng(seed))
 
 
 def test_a_camera_outside_the_walls_is_placed_again_but_not_forever(
@@ -123,8 +123,8 @@ def disturb(room: Scene, monkeypatch: pytest.MonkeyPatch) -> Any:
     mask[8:20, 8:20] = True
     pair = Pair(picture, picture, mask, mask, bounding_box(mask), bounding_box(mask), "open", "Safe")
     staged: list[Any] = []
-    real = rules._stage
-    monkeypatch.setattr(rules, "_stage", lambda *given: staged.append(given) or real(*given))
+    real = rules.stage_of
+    monkeypatch.setattr(rules, "stage_of", lambda *given: staged.append(given) or real(*given))
     in_view = np.array([[0, 1], [3, 4]])
 
     def run(noise: Noise, seed: int, renderer: NoRenderer) -> tuple[Any, Pair]:

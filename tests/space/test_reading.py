@@ -115,7 +115,7 @@ def test_the_page_says_in_words_that_no_action_happened(folder, pair, mode):
 def test_the_description_says_what_was_loaded(folder):
     text = Checkpoint.load(str(folder / "patch")).description()
     assert "keeps the 4 patches" in text and "local folder" in text and "clean, close, dirty, open" in text
-    assert "test 0.750" in text and "0.500" not in text and "crop your pictures" in text
+    assert "IID 0.750" in text and "0.500" not in text and "crop your pictures" in text
     plain = Checkpoint.load(str(folder / "global")).description()
     assert "one delta for the whole picture" in plain and "metrics.json" not in plain
 

@@ -79,6 +79,7 @@ def test_every_option_of_the_model_reaches_its_configuration():
     assert set(model.cde_options()) <= CDEConfig.option_names()
     # By the backbone's family, by the commit it is of, and by what validation pairs are given.
     filled_in = {"projector_input_norm", "backbone_revision", "nothing_below", "else_below"}
+    filled_in |= {"next_action_above", "segment_cost"}
     assert CDEConfig.option_names() - set(model.cde_options()) == filled_in
     assert model.cde_options()["num_prefix_tokens"] == 1
 

@@ -81,7 +81,7 @@ def test_patch_mode_is_in_file_and_table(tmp_path):
 def test_the_table_has_a_column_for_each_split_and_a_row_for_each_figure():
     test = {"n": 96, "neighbours": {"knn": 0.5}, "probes": {"object": {"states": 0.25}}, "patches": None}
     lines = summary_table({"splits": {"test": test, "test_syst": {"n": 4}}}).splitlines()
-    assert lines[:3] == ["|  | test | test_syst |", "| --- | ---: | ---: |", "| pairs | 96 | 4 |"]
+    assert lines[:3] == ["|  | IID | OOD systematic |", "| --- | ---: | ---: |", "| pairs | 96 | 4 |"]
     assert "| k-NN on deltas | 0.500 | – |" in lines and "| object read from state | 0.250 | – |" in lines
     assert [line.split(" | ")[0][2:] for line in lines[3:]] == [name for name in MEASURES if "patch" not in name]
     with_patches = summary_table({"splits": {"test": test, "test_syst": {"n": 4, "patches": {"in_box": 0.75}}}})
@@ -143,7 +143,7 @@ def test_the_command_prints_the_table_and_says_what_is_wrong(tmp_path, capsys):
     assert "| cosine of opposite actions | -0.9" in printed and f"{folder / 'geometry.json'} holds" in printed
     assert "- The file has no training pairs: k-NN and prototypes compare" in printed
     main([str(save_sets(tmp_path / "two", synthetic(), synthetic(1, split="test_syst")))])
-    assert "of its split. (test, test_syst)\n" in capsys.readouterr().out
+    assert "of its split. (IID, OOD systematic)\n" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="deltas.safetensors is missing: give the output folder"):
         main([str(tmp_path / "absent")])
 

@@ -251,7 +251,7 @@ def test_private_repositories(built, hub, publisher, reader):
 
 def test_the_command_publishes_and_says_where(built, hub, publisher):
     code = "import contextlib, io\nfrom data_scripts import publish\nsaid = io.StringIO()\n"
-    code += f"with contextlib.redirect_stdout(said):\n  publish.main(['--data', {str(built)!r}, '--repo', 'org/cli'])\n"
+    code += f"with contextlib.redirect_stdout(said):\n  publish.main(['--data', {str(built)!r}, '--push', 'org/cli'])\n"
     answer = publisher.run(f"{code}result = said.getvalue()")
     assert answer == {"result": f"Published {built} at {hub.url}/datasets/org/cli\n"}
 

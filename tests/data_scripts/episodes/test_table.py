@@ -372,9 +372,7 @@ def test_wrong_commands_get_one_sentence(tmp_path, arguments, message):
 def test_a_first_line_without_end_is_refused(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("before,after,action,object," + "n" * 300_000 + "\n")
-    with pytest.raises(
-        ValueError, match=r"pairs.csv has 300,028 characters and 5 columns, .*; its first line"
-    ):
+    with pytest.raises(ValueError, match=r"pairs.csv has 300,028 characters and 5 columns, .*; its first line"):
         read_listing(path)
 
 
