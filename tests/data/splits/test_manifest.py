@@ -166,6 +166,10 @@ def test_the_report_counts_every_action_and_object_by_part():
     assert ", ".join(text for text in shared if not text.startswith("0 ")) in manifest.warnings()[-1]
 
 
+def test_a_joint_split_has_the_seed_0_unless_told_otherwise():
+    assert {manifest.seed for manifest in joint_split(TABLE).values()} == {0}
+
+
 def test_miscounted_parts_are_found():
     manifest = clean_split(TABLE, "syst", 0)
     manifest.counts["test"]["groups"] += 1
