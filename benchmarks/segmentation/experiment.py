@@ -46,7 +46,7 @@ def measure(recipe: Recipe, name: str, workers: int) -> dict[str, Any]:
     clips = {}
     for part, told in recipe.parts.items():
         render(Path(recipe.clips, part), workers=workers, **told)
-        kept = Path(recipe.clips, "deltas", f"{name}-{part}.pt")
+        kept = Path(recipe.clips, "deltas", f"{name}-{part}.safetensors")
         clips[part] = open_clips(Path(recipe.clips, part), model, processor, kept)
     for finder in FINDERS:
         result["settings"][finder] = choose(model, clips["validation"], finder)
