@@ -44,6 +44,7 @@ VERBS: Mapping[str, str | Mapping[str, str]] = {
         "few_pairs": "benchmarks.few_pairs",
         "rejection": "benchmarks.rejection",
         "composition": "benchmarks.composition",
+        "segmentation": "benchmarks.segmentation",
         "study": "benchmarks.study",
     },
 }
@@ -82,6 +83,7 @@ ABOUT: Mapping[str, str] = {
     "benchmark few_pairs": "how far a few pairs go",
     "benchmark rejection": "whether it is noticed that nothing, or something unknown, happened",
     "benchmark composition": "whether the deltas of two actions add up",
+    "benchmark segmentation": "what a model of pairs finds in clips",
     "benchmark study": "what decides the accuracy on frozen features",
 }
 
