@@ -13,10 +13,11 @@ from benchmarks.speed.step_cost import AXES, VALUES, Point, curve_points, expone
 def test_the_peak_of_a_fork_is_what_it_holds_at_most_at_once():
     def step():
         for _ in range(3):  # one after the other
-            torch.ones(32 * 2**18)  # 32 MiB
+            # 64 MiB: more than the allocator ever takes out of what this process had before, and has freed.
+            torch.ones(64 * 2**18)
 
     found = peak_memory.in_forked_process(lambda: peak_memory.peak_over_before(step))
-    assert 30 < found < 40
+    assert 60 < found < 80
     with pytest.raises(RuntimeError, match="no answer"):
         peak_memory.in_forked_process(lambda: 1 / 0)
 
